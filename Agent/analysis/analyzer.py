@@ -1,0 +1,161 @@
+"""`LogAnalyzer`, the face of this room: each question is one line here and has its own module."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis import (
+    activity,
+    causality,
+    debug,
+    failures,
+    integrity,
+    interactions,
+    journeys,
+    learning,
+    performance,
+    report,
+    states,
+    timeline,
+)
+from Agent.analysis.engine import Engine
+from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
+from Agent.event.model import Event
+from Agent.tree.layout import agent_files
+from Agent.tree.reader import TreeReader
+
+
+class LogAnalyzer:
+    """Questions about one session, answered from its own files.
+
+    Args:
+        session: None for the current or newest one; an id, a unique prefix of one, or a path.
+        root: the trace root; default: AGENT_TRACE_ROOT, else ./trace.
+
+    Raises:
+        SessionNotFound: there is no such session, or it is empty.
+    """
+
+    def __init__(self, session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> None:
+        self.path: Path = find(session, root)
+        self._reader = TreeReader(self.path)
+        self._engine = Engine(self.path, self._reader.files())
+
+    def __repr__(self) -> str:
+        return f"LogAnalyzer({str(self.path)!r})"
+
+    @property
+    def reader(self) -> TreeReader:
+        """The session's events; what this process still buffers is written out first."""
+        flush_recording()
+        return self._reader
+
+    @property
+    def engine(self) -> Engine:
+        """SQL over the session's files as they are now."""
+        self._engine.use(self.reader.files())
+        return self._engine
+
+    def close(self) -> None:
+        """Let go of the query engine; the next question opens it again."""
+        self._engine.close()
+
+    # one agent
+
+    def analyze_agent_activity(self, agent_id: str) -> dict[str, Any]:
+        """What one agent did, in counts (`activity.agent_activity`)."""
+        return activity.agent_activity(self.reader, agent_id)
+
+    def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
+        """Every event of one agent with its depth (`journeys.agent_journey`)."""
+        return journeys.agent_journey(self.reader, agent_id, nested=nested)
+
+    def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
+        """What one agent was after an event, at a time or at the end of a tick (`states.state_at`)."""
+        return states.state_at(self.reader, self.engine, agent_id, when)
+
+    # everybody
+
+    def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
+        """How one agent, or everybody, learned (`learning.learning_progress`)."""
+        if agent_id is None:
+            return learning.learning_progress(self.engine)
+        files = agent_files(self.path, agent_id)
+        if not files:
+            raise unknown_agent(self.reader, agent_id)
+        engine = Engine(self.path, files)
+        try:
+            return learning.learning_progress(engine, agent_id)
+        finally:
+            engine.close()
+
+    def analyze_interactions(self) -> dict[str, Any]:
+        """Who dealt with whom and with what (`interactions.interaction_summary`)."""
+        return interactions.interaction_summary(self.engine)
+
+    def performance_summary(self) -> dict[str, Any]:
+        """Where the time goes (`performance.performance_summary`)."""
+        return performance.performance_summary(self.engine)
+
+    def find_error_patterns(self) -> dict[str, Any]:
+        """What the errors have in common (`failures.error_patterns`)."""
+        return failures.error_patterns(self.engine)
+
+    def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+        """Every error as an event dict, newest last (`failures.errors`)."""
+        return failures.errors(self.engine, agent_id, limit)
+
+    def checkpoints(self, agent_id: str | None = None) -> list[dict[str, Any]]:
+        """The moments whose state is recorded in full (`states.checkpoints`)."""
+        return states.checkpoints(self.engine, agent_id)
+
+    def timeline(self, buckets: int = timeline.DEFAULT_BUCKETS) -> dict[str, Any]:
+        """How much happened when, and the marks set on the way (`timeline.timeline`)."""
+        return timeline.timeline(self.engine, buckets)
+
+    # why
+
+    def find_causality_chain(
+        self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60
+    ) -> list[dict[str, Any]]:
+        """What led to an event, nearest cause first (`causality.causality_chain`)."""
+        return causality.causality_chain(self.engine, event, lookback_seconds)
+
+    def debug_issue(self, text: str) -> debug.DebugReport:
+        """What explains an issue that is told in words (`debug.explain`)."""
+        return debug.explain(text, self.path, self.reader, self.engine)
+
+    # the record itself
+
+    def in_flight(self) -> list[dict[str, Any]]:
+        """What had begun and not ended: agent, name, span, since when, writer."""
+        return integrity.in_flight(self.reader)
+
+    def losses(self) -> dict[str, Any]:
+        """What the record lacks, exactly: by writer, and in total."""
+        return integrity.losses(self.path, self.reader, self.engine)
+
+    def damaged_lines(self) -> dict[str, int]:
+        """How many lines of each file are no event."""
+        return self.engine.damaged_lines()
+
+    # the whole
+
+    def session_summary(self) -> dict[str, Any]:
+        """The session in one dict (`report.session_summary`)."""
+        return report.session_summary(self.path, self.reader, self.engine)
+
+    def export_analysis(self, path: str | os.PathLike[str]) -> Path:
+        """Write everything above that has no argument into one JSON file, whole or not at all; the path written."""
+        return report.export_analysis(Path(path), self.path, self.reader, self.engine)
+
+    def sql(self, query: str) -> list[dict[str, Any]]:
+        """The answer to one reading SQL statement over the named views (`views.names`), a dict a row."""
+        return self.engine.user_rows(query)
+
+    def to_df(self, query: str = "SELECT * FROM events ORDER BY ts_us, writer, seq") -> Any:
+        """The answer to a query, by default every event, as a pandas DataFrame; MissingExtra without pandas."""
+        return self.engine.user_frame(query)

@@ -1,0 +1,253 @@
+"""What led to an event: edges that the record holds, and edges inferred by named rules; chains cross agents.
+
+`debug` asks for the same chains behind the departures that it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from Agent.analysis.engine import Engine
+from Agent.analysis.window import Row, Window, load_event, load_window, started_us, time_us
+from Agent.errors import EventNotFound, UsageError
+from Agent.event.model import Event
+
+RECORDED = "recorded"
+INFERRED = "inferred"
+
+MAX_HOPS = 8
+MAX_INFERRED_HOPS = 3
+"""A guess on a guess on a guess is the most that a chain holds."""
+MAX_CAUSES = 100
+_LOOK_BEHIND = 2_000
+"""How many of the agent's earlier events the rules look at."""
+
+_LEARNING = frozenset({"learning_update", "policy_update"})
+_ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """That one event led to another: `basis` is recorded or inferred, `rule` says by what, `reason` in words."""
+
+    cause_id: str
+    effect_id: str
+    basis: str
+    rule: str
+    reason: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The edge as a plain dict."""
+        return asdict(self)
+
+
+def is_failure(row: Row) -> bool:
+    """Whether the event is an error or a span that one ended."""
+    extra = row["extra"]
+    if row["event_type"] == "error" or row["level"] in {"ERROR", "CRITICAL"}:
+        return True
+    return extra.get("outcome") == "error" or extra.get("error_id") is not None
+
+
+def changes_state(row: Row) -> bool:
+    """Whether the event records that its agent changed."""
+    return row["event_type"] == "state_change" or bool(changed_fields(row))
+
+
+def changed_fields(row: Row) -> dict[str, Any]:
+    """The fields that an event set, with their new values."""
+    state = row["state"] or {}
+    new = state.get("set")
+    if isinstance(new, dict) and new:
+        return new
+    if row["event_type"] == "state_change" and isinstance(row["extra"].get("new_state"), dict):
+        old = row["extra"].get("old_state")
+        old = old if isinstance(old, dict) else {}
+        return {
+            key: value for key, value in row["extra"]["new_state"].items() if old.get(key, _ABSENT) != value
+        }
+    return {}
+
+
+_ABSENT: Any = object()
+
+
+def direct_causes(row: Row, window: Window) -> Iterator[tuple[Row, Edge]]:
+    """The events one step behind an event, recorded ones first, each with its edge."""
+    seen = {row["id"]}
+    for cause, rule, reason in _recorded(row, window):
+        if cause["id"] not in seen:
+            seen.add(cause["id"])
+            yield cause, Edge(cause["id"], row["id"], RECORDED, rule, reason)
+    for cause, rule, reason in _inferred(row, window):
+        if cause["id"] not in seen:
+            seen.add(cause["id"])
+            yield cause, Edge(cause["id"], row["id"], INFERRED, rule, reason)
+
+
+_Link = tuple[Row, str, str]
+
+
+def _recorded(row: Row, window: Window) -> Iterator[_Link]:
+    extra = row["extra"]
+    for cause_id in row["causes"]:
+        if cause_id in window.by_id:
+            yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
+    error = window.by_id.get(extra.get("error_id", ""))
+    if error is not None:
+        yield error, "error", f"it ended with the error {error['message']!r}"
+    message_id = extra.get("message_id")
+    if row["event_type"] == "agent_message" and message_id is not None:
+        sent = window.sent.get(str(message_id))
+        if sent is not None:
+            yield sent, "message", f"it is the message that {sent['extra'].get('sender')} sent"
+    # What failed or arrived inside a span came before the span's end, and so before what it left changed.
+    if row["span_id"] and (is_failure(row) or changes_state(row)):
+        for inner in reversed(window.inside[row["span_id"]]):
+            if is_failure(inner):
+                yield inner, "span", f"{inner['message']!r} happened inside it"
+            elif inner["event_type"] == "agent_message" and inner is not window.sent.get(
+                str(inner["extra"].get("message_id"))
+            ):
+                yield inner, "span", f"{inner['message']!r} arrived inside it"
+    outer = window.by_span.get(row["parent_span_id"] or "")
+    if outer is not None and outer["id"] != row["id"]:
+        yield outer, "span", f"it happened inside {outer['message']!r}"
+
+
+def _inferred(row: Row, window: Window) -> Iterator[_Link]:
+    """Rules for what the record does not say; each looks at the same agent's nearest earlier event of one sort."""
+    began = started_us(row)
+    earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
+    kind = row["event_type"]
+    fails, acts = is_failure(row), kind in _ACTS
+    if acts or fails:
+        change = next((known for known in earlier if changes_state(known)), None)
+        if change is not None:
+            names = ", ".join(list(changed_fields(change))[:4]) or "its state"
+            yield change, "state_before", f"the last change of {row['agent_id']} before it set {names}"
+    if acts:
+        for known in earlier:
+            if known["event_type"] in _LEARNING:
+                yield known, "learning_before_action", "the last learning update before it"
+                break
+        strategy = next((known for known in earlier if known["event_type"] == "strategy_update"), None)
+        if strategy is not None:
+            yield strategy, "strategy_before_action", "the last strategy update before it"
+        arrived = next((known for known in earlier if _has_arrived(known)), None)
+        if arrived is not None:
+            yield (
+                arrived,
+                "message_before_decision",
+                f"the last message before it came from {_sender(arrived)}",
+            )
+    if acts or fails or kind in _LEARNING:
+        failure = next((known for known in earlier if is_failure(known)), None)
+        if failure is not None:
+            yield (
+                failure,
+                "error_before",
+                f"the last failure of {row['agent_id']} before it: {failure['message']}",
+            )
+
+
+def _has_arrived(row: Row) -> bool:
+    return row["event_type"] == "agent_message" and str(row["extra"].get("direction", "")).startswith("rec")
+
+
+def _sender(row: Row) -> str:
+    return str(row["extra"].get("sender"))
+
+
+def chain(
+    row: Row,
+    window: Window,
+    *,
+    since_us: int | None = None,
+    rules: frozenset[str] | None = None,
+    max_inferred: int = MAX_INFERRED_HOPS,
+) -> list[dict[str, Any]]:
+    """The causes of an event, of those causes, and so on: nearest first, recorded before inferred.
+
+    Args:
+        row: the event.
+        window: what may have led to it.
+        since_us: nothing before this time is a cause.
+        rules: infer by these rules only; None for all.
+        max_inferred: how many inferred edges a way may hold.
+
+    Returns:
+        Event dicts with `edge` (cause_id, effect_id, basis, rule, reason), `hops` (1 for a direct cause) and
+        `inferred_hops` (how many edges on the way to it are inferred).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    front = [(row, 0)]
+    at = time_us(row)
+    for hops in range(1, MAX_HOPS + 1):
+        reached: list[tuple[Row, int]] = []
+        for effect, guesses in front:
+            for cause, edge in direct_causes(effect, window):
+                inferred = guesses + (edge.basis == INFERRED)
+                known = cause["id"] == row["id"] or cause["id"] in found
+                # What began afterwards, in a span around both, led to nothing here.
+                known = known or started_us(cause) > at
+                too_old = since_us is not None and time_us(cause) < since_us
+                unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
+                if known or too_old or unwanted or inferred > max_inferred:
+                    continue
+                found[cause["id"]] = cause | {"edge": edge.to_dict(), "hops": hops, "inferred_hops": inferred}
+                reached.append((cause, inferred))
+                if len(found) == MAX_CAUSES:
+                    return _nearest_first(row, found)
+        front = reached
+    return _nearest_first(row, found)
+
+
+def _nearest_first(row: Row, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    at = time_us(row)
+    return sorted(
+        found.values(),
+        key=lambda cause: (
+            cause["hops"],
+            cause["edge"]["basis"] == INFERRED,
+            abs(at - time_us(cause)),
+            cause["id"],
+        ),
+    )
+
+
+def causality_chain(
+    engine: Engine, event: str | Row | Event, lookback_seconds: float = 60
+) -> list[dict[str, Any]]:
+    """What led to an event within the seconds before it, nearest cause first.
+
+    Args:
+        engine: over the session.
+        event: an event id, an event dict (of `get_errors`, a journey ...) or an Event.
+        lookback_seconds: how far back causes are looked for, recorded ones too.
+
+    Returns:
+        See `chain`. An empty list says that the record holds nothing that led to it.
+
+    Raises:
+        EventNotFound: the session holds no such event.
+        UsageError: `event` is none, or the seconds are negative.
+    """
+    event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
+    if not isinstance(event_id, str):
+        raise UsageError("no event is named", remedy="give an event id, or an event dict that has one")
+    if not lookback_seconds >= 0:
+        raise UsageError(
+            f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
+        )
+    row = load_event(engine, event_id)
+    if row is None:
+        raise EventNotFound(
+            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+        )
+    at = time_us(row)
+    since = at - int(min(lookback_seconds * 1_000_000, at))
+    return chain(row, load_window(engine, since, at), since_us=since)

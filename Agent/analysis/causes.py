@@ -1,0 +1,315 @@
+"""Candidates for what lies behind an issue, each with its numbers, its events and a confidence by one stated rule.
+
+confidence = strength x relevance x uniqueness x support, at most 0.95:
+  strength    0.65 where chance explains the finding once in a hundred sessions, 0.95 once in a million
+  relevance   1.0 what the text names, done by an agent it names; 0.8 another change of such an agent;
+              0.9 and 0.7 where the text names no agent; less if it only follows from a guess
+  uniqueness  1 less the share of peers that did the same; 0.75 where there are no peers
+  support     1.0 with a failure found behind it, 0.95 with a fitting event, 0.75 with neither
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from Agent.analysis.causality import INFERRED, RECORDED, Edge
+from Agent.analysis.departures import MIN_PEERS, NEVER, STOPPED, Departure
+from Agent.analysis.loops import Loop
+from Agent.analysis.question import Question
+from Agent.analysis.series import Axis
+from Agent.analysis.text import plural, short_number
+from Agent.analysis.triggers import Place, Trigger, trigger_edge
+from Agent.event.clock import format_timestamp
+
+MAX_CONFIDENCE = 0.95
+_NO_PEERS = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One explanation: what it is, why one may think so, and where to look."""
+
+    title: str
+    explanation: str
+    event_ids: tuple[str, ...]
+    agent_ids: tuple[str, ...]
+    edges: tuple[Edge, ...]
+    confidence: float
+    """0 to 0.95; the rule stands in `causes`."""
+    sort: str = field(default="departure")
+    """departure, loop, errors or in_flight."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cause as plain values."""
+        return {
+            "title": self.title,
+            "explanation": self.explanation,
+            "event_ids": list(self.event_ids),
+            "agent_ids": list(self.agent_ids),
+            "edges": [edge.to_dict() for edge in self.edges],
+            "confidence": self.confidence,
+            "sort": self.sort,
+        }
+
+
+def strength(chance: float) -> float:
+    """How much a finding weighs that chance alone makes so often."""
+    if chance > 0.01:
+        return 0.0
+    return min(0.95, 0.65 + 0.075 * (-math.log10(max(chance, 1e-300)) - 2))
+
+
+def relevance(question: Question, agent_id: str, series: str, topics: frozenset[str]) -> float:
+    """How much a finding about an agent's series has to do with the text."""
+    fits = series in question.series or bool(topics & question.topics)
+    if agent_id in question.agents:
+        near = 0.85 if agent_id in question.guessed else 1.0
+        return near * (1.0 if fits else 0.8)
+    if question.agents:
+        return 0.35
+    return 0.9 if fits else 0.7
+
+
+def topics_of(departure: Departure) -> frozenset[str]:
+    """The topics of a question to which a departure is an answer."""
+    topics = set()
+    if departure.measure == "reward":
+        topics.add("reward")
+    if departure.measure == "share":
+        topics.add("exploration")
+    if departure.measure == "duration":
+        topics.add("slow")
+    if departure.series == "error":
+        topics.add("error")
+    if departure.series.startswith("message:"):
+        topics.add("message")
+    if departure.series in {"learning_update", "training_step", "policy_update"}:
+        topics.add("learning")
+    return frozenset(topics)
+
+
+def departure_cause(
+    departures: list[Departure], place: Place, trigger: Trigger | None, question: Question, axis: Axis
+) -> Cause:
+    """The cause told by departures of one agent at one place, the most telling first."""
+    main = departures[0]
+    uniqueness = _NO_PEERS if main.peers < MIN_PEERS else 1.0 - main.alike / main.peers
+    support = 0.75 if trigger is None else 1.0 if _failure_behind(trigger) else 0.95
+    confidence = (
+        strength(main.chance)
+        * relevance(question, main.agent_id, main.series, topics_of(main))
+        * uniqueness
+        * support
+    )
+    where = _where(main, place, axis)
+    effect = f"{main.agent_id}:{main.series}:{main.sort}"
+    edges: list[Edge] = []
+    ids: list[str] = []
+    agents = [main.agent_id]
+    told = [_numbers(main, where), *_company(departures[1:])]
+    title = f"{main.agent_id} {_verb(main)}{where}"
+    if trigger is not None:
+        title += f", when {trigger.told.partition(' (its peers')[0]}"
+        told.append(
+            f"What fits the change best: at {_moment(trigger.row)} {trigger.told} (event {trigger.row['id']})."
+        )
+        edges.append(trigger_edge(trigger, effect, f"{trigger.told} where the change begins"))
+        ids.append(trigger.row["id"])
+        for row, edge in trigger.path:
+            told.append(_step(row, edge))
+            edges.append(edge)
+            ids.append(row["id"])
+            agents.append(row["agent_id"])
+    else:
+        told.append("Nothing recorded at that place explains the change.")
+    if place.last is not None:
+        ids.append(place.last["id"])
+    known = tuple(dict.fromkeys(agent for agent in agents if agent))
+    return Cause(title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence))
+
+
+def _failure_behind(trigger: Trigger) -> bool:
+    return bool(trigger.path) or trigger.rule == "failure_before_change"
+
+
+def _rounded(confidence: float) -> float:
+    return round(max(0.0, min(MAX_CONFIDENCE, confidence)), 2)
+
+
+def thing(series: str) -> str:
+    """A series in words: create_content, reward, messages sent."""
+    sort, _, name = series.partition(":")
+    if not name:
+        return sort
+    return {
+        "decision": f"decision {name}",
+        "interaction": f"interaction {name}",
+        "message": f"messages {name}",
+    }.get(sort, name)
+
+
+def times(series: str, count: int) -> str:
+    """How often something was done, in words: did create_content 3 times, has 3 reward events."""
+    if series.startswith(("action:", "tool:")):
+        return f"did {thing(series)} {plural(count, 'time')}"
+    return f"has {plural(count, f'{thing(series)} event')}"
+
+
+def _verb(departure: Departure) -> str:
+    name = thing(departure.series)
+    if departure.measure == "count":
+        return {
+            STOPPED: f"stopped {name}",
+            NEVER: f"never did {name}",
+            "fell": f"does {name} less often",
+            "rose": f"does {name} more often" if departure.series != "error" else "fails more often",
+        }[departure.sort]
+    noun = {"reward": "rewards", "share": "share of exploration", "duration": f"duration of {name}"}[
+        departure.measure
+    ]
+    return f"has its {noun} {'fall' if departure.sort == 'fell' else 'rise'}"
+
+
+def _where(departure: Departure, place: Place, axis: Axis) -> str:
+    if departure.sort == NEVER:
+        return ""
+    if place.last is not None:
+        return f" after {_at(place.at, axis)}"
+    return f" from about {_at(axis.start(departure.bucket), axis)} on"
+
+
+def _at(position: float, axis: Axis) -> str:
+    return f"tick {round(position)}" if axis.by_tick else format_timestamp(round(position))[11:23]
+
+
+def _moment(row: dict[str, Any]) -> str:
+    return f"tick {row['tick']}" if row["tick"] is not None else row["timestamp"][11:23]
+
+
+def _numbers(departure: Departure, where: str) -> str:
+    name = thing(departure.series)
+    if departure.sort == NEVER:
+        doing = departure.peers - departure.alike
+        return (
+            f"{departure.agent_id} never did {name}, which {doing} of its {departure.peers} peers did, "
+            f"{short_number(departure.expected)} times on average."
+        )
+    if departure.measure == "count":
+        told = (
+            f"{departure.agent_id} {times(departure.series, departure.seen)}{where}; its own past and its peers "
+            f"would make it about {short_number(round(departure.expected))}."
+        )
+    else:
+        unit = " ms" if departure.measure == "duration" else ""
+        told = (
+            f"The mean of {name} of {departure.agent_id} went from {short_number(departure.before)}{unit} to "
+            f"{short_number(departure.after)}{unit}{where}, over {plural(departure.seen, 'value')}."
+        )
+    if departure.peers >= MIN_PEERS:
+        told += f" {departure.alike or 'None'} of its {departure.peers} peers show the same."
+    return told
+
+
+def _company(others: list[Departure]) -> list[str]:
+    if not others:
+        return []
+    names = ", ".join(f"{thing(other.series)} ({other.sort})" for other in others[:4])
+    return [f"At the same place changed: {names}."]
+
+
+def _step(row: dict[str, Any], edge: Edge) -> str:
+    basis = "as recorded" if edge.basis == RECORDED else f"inferred by {edge.rule}"
+    return f"Behind that, {basis}: {row['message']} ({row['agent_id'] or 'no agent'}, {_moment(row)}, event {row['id']})."
+
+
+def loop_cause(loop: Loop, question: Question, alike: int, peers: int) -> Cause:
+    """The cause told by a loop; `alike` of `peers` peers have one of that name too."""
+    fits = bool({"loop", "error", "absence"} & question.topics) or any(
+        loop.name == series.partition(":")[2] for series in question.series
+    )
+    base = min(0.95, 0.55 + 0.04 * (loop.count - 5)) if loop.failing else 0.6
+    base *= 1.0 if loop.unbroken or not loop.failing else 0.6
+    uniqueness = 1.0 - alike / peers if peers >= MIN_PEERS else 1.0
+    near = 0.35 if question.agents and loop.agent_id not in question.agents else 1.0 if fits else 0.7
+    first, last = loop.first, loop.last
+    span = f"from {_moment(first)} to {_moment(last)}"
+    ids = [first["id"], last["id"]]
+    agents = [loop.agent_id, *([first["agent_id"]] if first["agent_id"] else [])]
+    edges: list[Edge] = []
+    if loop.failing:
+        error_id = last["extra"].get("error_id")
+        reason = f" The last one ended with error event {error_id}." if error_id else ""
+        if error_id:
+            ids.append(str(error_id))
+            edges.append(Edge(str(error_id), last["id"], RECORDED, "error", "the call ended with this error"))
+        edges.append(
+            Edge(
+                first["id"],
+                last["id"],
+                INFERRED,
+                "repeated_failure",
+                f"{loop.count} calls in a row failed alike",
+            )
+        )
+        told = (
+            f"{loop.agent_id} called {loop.name} {loop.count} times in a row {span}, and every call failed"
+            f"{'; no later call succeeded' if loop.unbroken else ''}. It called it {loop.total} times in all.{reason}"
+        )
+        title = f"{loop.agent_id} calls {loop.name} again and again, and it always fails"
+    else:
+        told = (
+            f"{loop.agent_id} called {loop.name} {loop.count} times with the same arguments within one step, {span}, "
+            f"of {loop.total} calls in all."
+        )
+        title = f"{loop.agent_id} repeats the same {loop.name} within one step"
+    if peers >= MIN_PEERS:
+        told += f" {alike or 'None'} of its {peers} peers does so."
+    return Cause(
+        title, told, tuple(dict.fromkeys(ids)), tuple(dict.fromkeys(agents)), tuple(edges),
+        _rounded(base * near * uniqueness), "loop",
+    )  # fmt: skip
+
+
+def in_flight_cause(span: dict[str, Any], question: Question) -> Cause:
+    """The cause told by a span that had begun and not ended."""
+    state = "is still running" if span["alive"] else "had not ended when its process did"
+    base = 0.45 if span["alive"] else 0.8
+    fits = bool({"absence", "slow", "error", "loop"} & question.topics)
+    return Cause(
+        f"{span['agent_id'] or 'A span'} never came back from {span['name']}",
+        f"{span['name']} of {span['agent_id']} began at {span['started_at']} and {state} "
+        f"(process {span['pid']}, span {span['span_id']}).",
+        (),
+        (span["agent_id"],) if span["agent_id"] else (),
+        (),
+        _rounded(base * (1.0 if fits else 0.7)),
+        "in_flight",
+    )
+
+
+def errors_cause(
+    agent_id: str, count: int, usual: float, peers: int, pattern: dict[str, Any], question: Question
+) -> Cause:
+    """The cause told by an agent's errors, `usual` being how many a peer has on average."""
+    fits = "error" in question.topics or bool(set(question.words) & set(pattern["words"]))
+    chance = poisson_tail(count, max(usual, 0.5)) if peers >= MIN_PEERS else 0.01
+    base = max(strength(chance), 0.45 if fits else 0.0)
+    near = 0.35 if question.agents and agent_id not in question.agents else 1.0 if fits else 0.75
+    told = (
+        f"{plural(count, 'error')} of {agent_id}, most often {pattern['message']!r} ({pattern['count']} times, "
+        f"first at {pattern['first_seen']}, last at {pattern['last_seen']})."
+    )
+    if peers >= MIN_PEERS:
+        told += f" Its {peers} peers have {short_number(round(usual, 1))} on average."
+    return Cause(
+        f"{agent_id} fails with {pattern['message']!r}",
+        told, (pattern["example_id"],), (agent_id,), (), _rounded(base * near * 0.8), "errors",
+    )  # fmt: skip
+
+
+def poisson_tail(count: int, mean: float) -> float:
+    """The chance of that many or more where so many are usual."""
+    below = math.fsum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
+    return max(0.0, 1.0 - below)

@@ -1,0 +1,140 @@
+"""The answer of `debug_issue`: reads as text, as Markdown or as plain values; and the commands to go on with."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis.causes import Cause
+from Agent.analysis.question import Question
+from Agent.analysis.text import WIDTH, section, table
+from Agent.errors import InputError
+from Agent.tree.session import open_session
+
+NOTHING_FOUND = "Nothing found that explains this."
+
+
+@dataclass(frozen=True, slots=True)
+class DebugReport:
+    """What explains an issue, most likely first; `print` it, or read its parts."""
+
+    issue: str
+    session_id: str
+    causes: tuple[Cause, ...]
+    observations: tuple[str, ...]
+    """What the record says of the things that the text names."""
+    evidence: tuple[dict[str, Any], ...]
+    """Messages that speak of it, best match first."""
+    looked_at: tuple[str, ...]
+    commands: tuple[str, ...]
+    """Command lines to look further, the replay that would test the first cause among them."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(part for part in self._parts() if part)
+
+    def _parts(self) -> Iterator[str]:
+        yield f"Issue: {self.issue}\nSession {self.session_id}"
+        if self.causes:
+            yield "\n\n".join(self._cause(n, cause) for n, cause in enumerate(self.causes, 1))
+        else:
+            yield NOTHING_FOUND
+        yield section("What the record says", _wrapped(self.observations))
+        rows = [
+            (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
+            for item in self.evidence
+        ]
+        yield section("Messages that speak of it", table(rows, frozenset({0})))
+        yield section("Looked at", _wrapped(self.looked_at))
+        yield section("To look further", self.commands)
+
+    @staticmethod
+    def _cause(number: int, cause: Cause) -> str:
+        head = textwrap.fill(f"{number}. {cause.title}", WIDTH, subsequent_indent="   ")
+        body = textwrap.fill(cause.explanation, WIDTH, initial_indent="   ", subsequent_indent="   ")
+        return f"{head}\n   confidence {cause.confidence:.2f}\n{body}"
+
+    def to_markdown(self) -> str:
+        """The report for an issue tracker."""
+        lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
+        lines += ["## Causes", ""] if self.causes else [NOTHING_FOUND, ""]
+        for number, cause in enumerate(self.causes, 1):
+            lines += [
+                f"### {number}. {cause.title}",
+                "",
+                f"Confidence {cause.confidence:.2f}. {cause.explanation}",
+                "",
+            ]
+            if cause.edges:
+                lines += [
+                    *(
+                        f"- `{e.cause_id}` -> `{e.effect_id}`: {e.basis} ({e.rule}), {e.reason}"
+                        for e in cause.edges
+                    ),
+                    "",
+                ]
+        for title, items in (
+            ("What the record says", self.observations),
+            (
+                "Messages that speak of it",
+                [f"{e['count']} x {e['message']} (`{e['example_id']}`)" for e in self.evidence],
+            ),
+            ("Looked at", self.looked_at),
+        ):
+            if items:
+                lines += [f"## {title}", "", *(f"- {item}" for item in items), ""]
+        if self.commands:
+            lines += ["## To look further", "", "```sh", *self.commands, "```", ""]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, ready for JSON."""
+        return {
+            "issue": self.issue,
+            "session_id": self.session_id,
+            "causes": [cause.to_dict() for cause in self.causes],
+            "observations": list(self.observations),
+            "evidence": [dict(item) for item in self.evidence],
+            "looked_at": list(self.looked_at),
+            "commands": list(self.commands),
+        }
+
+
+def _wrapped(items: Sequence[str]) -> list[str]:
+    lines: list[str] = []
+    for item in items:
+        lines += textwrap.wrap(item, WIDTH - 2, subsequent_indent="  ")
+    return lines
+
+
+def commands_for(path: Path, causes: Sequence[Cause], question: Question) -> list[str]:
+    """Command lines that go on where a report ends."""
+    session = shlex.quote(path.name.removeprefix("session_"))
+    agents = list(
+        dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
+    )
+    made = [f"agent-trace journey {shlex.quote(agent)} --session {session}" for agent in agents[:3]]
+    if causes and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+        made.append(f"agent-trace errors --session {session}")
+    made += [
+        f"agent-trace causes {event} --session {session}"
+        for event in (causes[0].event_ids[:1] if causes else ())
+    ]
+    if agents:
+        run = shlex.quote(f"{path.name.removeprefix('session_')}/{agents[0]}")
+        target = "" if _has_target(path, agents[0]) else " --target MODULE:FACTORY"
+        made.append(f"agent-trace replay {run}{target}")
+    if not made:
+        made.append(f"agent-trace analyze {session}")
+    return made
+
+
+def _has_target(path: Path, agent_id: str) -> bool:
+    """Whether the session remembers which code replays the agent."""
+    try:
+        return agent_id in open_session(path).targets
+    except InputError:
+        return False  # its events can be read without; the command then names where the target goes

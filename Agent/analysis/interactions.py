@@ -1,0 +1,132 @@
+"""What happens between agents and content: interactions, connections, cascades, collaborations, messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from Agent.analysis.engine import Engine
+from Agent.analysis.views import scan
+
+TOP = 10
+
+_KINDS = ("interaction", "connection", "cascade", "collaboration", "agent_message")
+_KEYS = (
+    "interaction_type",
+    "source_id",
+    "target_id",
+    "content_id",
+    "connection_type",
+    "strength",
+    "size",
+    "depth",
+    "root_agent_id",
+    "collaboration_type",
+    "participants",
+    "direction",
+    "message_id",
+    "sender",
+    "recipient",
+)
+
+
+def interaction_summary(engine: Engine) -> dict[str, Any]:
+    """Who dealt with whom and with what.
+
+    Returns:
+        `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content with the
+        largest cascade, then with most interactions; dicts with content_id, cascade_size, interactions, shares);
+        `most_active` agents; `connections`, `cascades`, `collaborations` and `messages` (dicts with their `total`).
+    """
+    kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
+    # One scan fills a small table; every question below reads that.
+    engine.rows(
+        "CREATE OR REPLACE TEMP TABLE interaction_lines AS SELECT ts_us, id, agent_id, event_type, "
+        f"{', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})"
+    )
+    by_type = _counts(engine, "interaction_type", "interaction")
+    try:
+        return {
+            "total_interactions": sum(by_type.values()),
+            "by_type": by_type,
+            "top_viral_content": _viral_content(engine),
+            "most_active": _counts(engine, "coalesce(source_id, agent_id)", "interaction", TOP),
+            "connections": _connections(engine),
+            "cascades": _cascades(engine),
+            "collaborations": _collaborations(engine),
+            "messages": _messages(engine),
+        }
+    finally:
+        engine.rows("DROP TABLE interaction_lines")
+
+
+def _counts(engine: Engine, column: str, kind: str, limit: int | None = None) -> dict[str, int]:
+    bound = "" if limit is None else f"LIMIT {limit}"
+    found = engine.rows(
+        f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM interaction_lines WHERE event_type = ? "
+        f"GROUP BY name ORDER BY n DESC, name {bound}",
+        [kind],
+    )
+    return {row["name"]: row["n"] for row in found}
+
+
+def _viral_content(engine: Engine) -> list[dict[str, Any]]:
+    return engine.rows(
+        "SELECT content_id, coalesce(max(size) FILTER (WHERE event_type = 'cascade'), 0) AS cascade_size, "
+        "count(*) FILTER (WHERE event_type = 'interaction') AS interactions, "
+        "count(*) FILTER (WHERE event_type = 'interaction' AND interaction_type ILIKE 'share%') AS shares "
+        "FROM interaction_lines WHERE content_id IS NOT NULL AND event_type IN ('interaction', 'cascade') "
+        f"GROUP BY content_id ORDER BY cascade_size DESC, interactions DESC, content_id LIMIT {TOP}"
+    )
+
+
+def _connections(engine: Engine) -> dict[str, Any]:
+    by_type = _counts(engine, "connection_type", "connection")
+    hubs = engine.rows(
+        "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM interaction_lines "
+        f"WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent LIMIT {TOP}"
+    )
+    return {
+        "total": sum(by_type.values()),
+        "by_type": by_type,
+        "most_connected": {row["agent"]: row["n"] for row in hubs},
+    }
+
+
+def _cascades(engine: Engine) -> dict[str, Any]:
+    sums = engine.row(
+        "SELECT count(*) AS total, count(DISTINCT content_id) AS contents, max(size) AS largest, "
+        "avg(size) AS mean_size, max(depth) AS deepest FROM interaction_lines WHERE event_type = 'cascade'"
+    )
+    sums["top"] = engine.rows(
+        "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS root_agent_id, "
+        "arg_max(id, size) AS id FROM interaction_lines WHERE event_type = 'cascade' GROUP BY content_id "
+        f"ORDER BY size DESC NULLS LAST, content_id LIMIT {TOP}"
+    )
+    return sums
+
+
+def _collaborations(engine: Engine) -> dict[str, Any]:
+    by_type = _counts(engine, "collaboration_type", "collaboration")
+    largest = engine.row(
+        "SELECT max(json_array_length(participants)) AS n FROM interaction_lines WHERE event_type = 'collaboration' "
+        "AND json_type(participants) = 'ARRAY'"
+    )
+    return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
+
+
+def _messages(engine: Engine) -> dict[str, Any]:
+    directions = _counts(engine, "direction", "agent_message")
+    pairs = engine.rows(
+        "SELECT sender, recipient, count(*) AS n FROM interaction_lines WHERE event_type = 'agent_message' "
+        f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
+    )
+    never = engine.row(
+        "SELECT count(*) AS n FROM (SELECT message_id FROM interaction_lines WHERE event_type = 'agent_message' "
+        "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
+    )
+    return {
+        "total": sum(directions.values()),
+        "by_direction": directions,
+        "never_received": never["n"],
+        "busiest_pairs": pairs,
+    }

@@ -1,0 +1,239 @@
+"""What each agent does as counts over time: the numbers in which `departures` looks for a change.
+
+A series is one sort of thing an agent does: `action:create_content`, `decision:timing`, `content_generation`,
+`reward` ... Time is cut by ticks where most events carry one, else by the clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from Agent.analysis.engine import Engine
+from Agent.analysis.views import IS_ERROR, scan
+
+MAX_BUCKETS = 40
+MAX_AGENTS = 400
+_MIN_TICKS = 6
+
+_KEYS = (
+    "action_type",
+    "decision_type",
+    "interaction_type",
+    "direction",
+    "name",
+    "reward",
+    "exploration",
+    "duration_ms",
+    "outcome",
+    "error_id",
+)
+
+# Kinds that say something of what an agent does; states, code, metrics and the log's own lines do not.
+_SERIES = f"""CASE
+    WHEN {IS_ERROR} THEN 'error'
+    WHEN event_type = 'agent_action' THEN 'action:' || coalesce(action_type, '')
+    WHEN event_type = 'decision' THEN 'decision:' || coalesce(decision_type, '')
+    WHEN event_type = 'interaction' THEN 'interaction:' || coalesce(interaction_type, '')
+    WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
+    WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
+    WHEN event_type IN ('content_generation', 'strategy_update', 'learning_update', 'training_step', 'reward',
+        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN event_type
+    END"""
+_VALUE = """CASE event_type WHEN 'reward' THEN reward WHEN 'exploration' THEN exploration::INTEGER::DOUBLE
+    ELSE duration_ms END"""
+
+
+@dataclass(slots=True)
+class Series:
+    """One agent's counts of one thing, a bucket of time each; `sums` and `squares` of what was measured there."""
+
+    agent_id: str
+    name: str
+    counts: list[int]
+    failed: list[int]
+    measured: list[int]
+    sums: list[float]
+    squares: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """How time is cut: `by_tick` says in which unit; bucket n begins at `first + n * width`."""
+
+    by_tick: bool
+    first: int
+    last: int
+    width: int
+
+    @property
+    def buckets(self) -> int:
+        """How many buckets there are."""
+        return (self.last - self.first) // self.width + 1
+
+    def bucket(self, position: int) -> int:
+        """The bucket of a tick or a time."""
+        return max(0, min(self.buckets - 1, (position - self.first) // self.width))
+
+    def start(self, bucket: int) -> int:
+        """The tick or time at which a bucket begins."""
+        return self.first + bucket * self.width
+
+
+@dataclass(slots=True)
+class Profile:
+    """Everybody's series on one axis."""
+
+    axis: Axis
+    roles: dict[str, str | None]
+    series: dict[str, dict[str, Series]] = field(default_factory=dict)
+    """{agent id: {series name: series}}; agents outside the scope that was asked for are missing."""
+    first_bucket: dict[str, int] = field(default_factory=dict)
+
+    def peers(self, agent_id: str) -> list[str]:
+        """The other agents of its role that are in scope."""
+        role = self.roles.get(agent_id)
+        return [other for other in self.series if other != agent_id and self.roles.get(other) == role]
+
+    def get(self, agent_id: str, name: str) -> Series:
+        """A series of an agent; all zeros if it never did that."""
+        found = self.series.get(agent_id, {}).get(name)
+        if found is not None:
+            return found
+        return _empty(agent_id, name, self.axis.buckets)
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What there is to look at: agents with their roles, series with how many agents have them, the axis."""
+
+    roles: dict[str, str | None]
+    totals: dict[str, dict[str, int]]
+    """{agent id: {series name: count}}."""
+    axis: Axis | None
+    unusual: tuple[str, ...]
+    """Agents by how much the last third of the session differs from the rest, most first."""
+
+    @property
+    def names(self) -> list[str]:
+        """Every series of the session."""
+        return sorted({name for counts in self.totals.values() for name in counts})
+
+
+def overview(engine: Engine) -> Overview:
+    """The agents and what they do, from two passes."""
+    edges = engine.row(
+        f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS last_tick, "
+        f"count(tick) * 2 >= count(*) AS ticked FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL AND {_SERIES} IS NOT NULL"
+    )
+    axis = _axis(edges)
+    third = (
+        "0"
+        if axis is None
+        else f"CASE WHEN {_position(axis)} * 3 >= {axis.first * 3 + (axis.last - axis.first) * 2} THEN 1 ELSE 0 END"
+    )
+    rows = engine.rows(
+        f"SELECT agent_id, max(agent_role) AS role, {_SERIES} AS series, {third} AS late, count(*) AS n "
+        f"FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL GROUP BY agent_id, series, late"
+    )
+    roles: dict[str, str | None] = {}
+    totals: dict[str, dict[str, int]] = {}
+    late: dict[tuple[str, str], int] = {}
+    for row in rows:
+        agent, name = row["agent_id"], row["series"]
+        roles[agent] = row["role"] or roles.get(agent)
+        counts = totals.setdefault(agent, {})
+        if name is not None:
+            counts[name] = counts.get(name, 0) + row["n"]
+            late[agent, name] = late.get((agent, name), 0) + row["late"] * row["n"]
+    return Overview(roles, totals, axis, _unusual(totals, late))
+
+
+def _unusual(totals: dict[str, dict[str, int]], late: dict[tuple[str, str], int]) -> tuple[str, ...]:
+    shares: dict[str, list[int]] = {}
+    for agent, counts in totals.items():
+        for name, count in counts.items():
+            sums = shares.setdefault(name, [0, 0])
+            sums[0] += late[agent, name]
+            sums[1] += count
+    scores = {}
+    for agent, counts in totals.items():
+        worst = 0.0
+        for name, count in counts.items():
+            expected = count * shares[name][0] / shares[name][1]
+            worst = max(worst, (late[agent, name] - expected) ** 2 / (expected + 1))
+        scores[agent] = worst
+    return tuple(sorted(scores, key=lambda agent: (-scores[agent], agent)))
+
+
+def _axis(edges: dict[str, int | None]) -> Axis | None:
+    if edges["ticked"] and edges["first_tick"] is not None and edges["last_tick"] is not None:
+        first, last = edges["first_tick"], edges["last_tick"]
+        if last - first + 1 >= _MIN_TICKS:
+            return Axis(True, first, last, -(-(last - first + 1) // MAX_BUCKETS))
+    if edges["first_us"] is None or edges["last_us"] is None:
+        return None
+    first, last = edges["first_us"], edges["last_us"]
+    return Axis(False, first, last, max(1, -(-(last - first + 1) // MAX_BUCKETS)))
+
+
+def _position(axis: Axis) -> str:
+    return "tick" if axis.by_tick else "ts_us"
+
+
+def profile(engine: Engine, seen: Overview, agents: list[str]) -> Profile:
+    """The series of some agents; none where the session has no axis."""
+    if seen.axis is None:
+        return Profile(Axis(False, 0, 0, 1), seen.roles)
+    axis = seen.axis
+    position = _position(axis)
+    rows = engine.rows(
+        f"SELECT agent_id, {_SERIES} AS series, ({position} - {axis.first}) // {axis.width} AS bucket, count(*) AS n, "
+        "count(*) FILTER (WHERE outcome = 'error' OR error_id IS NOT NULL) AS failed, "
+        f"count({_VALUE}) FILTER (WHERE isfinite({_VALUE})) AS measured, "
+        f"coalesce(sum({_VALUE}) FILTER (WHERE isfinite({_VALUE})), 0.0) AS total, "
+        f"coalesce(sum(({_VALUE}) * ({_VALUE})) FILTER (WHERE isfinite({_VALUE})), 0.0) AS squares "
+        f"FROM {scan(*_KEYS)} WHERE {position} IS NOT NULL AND list_contains($1, agent_id) "
+        "GROUP BY agent_id, series, bucket",
+        [agents],
+    )
+    made = Profile(axis, seen.roles)
+    for row in rows:
+        agent, name, bucket = row["agent_id"], row["series"], row["bucket"]
+        known = made.first_bucket.get(agent, bucket)
+        made.first_bucket[agent] = min(known, bucket)
+        own = made.series.setdefault(agent, {})
+        if name is None:
+            continue
+        series = own.setdefault(name, _empty(agent, name, axis.buckets))
+        series.counts[bucket] += row["n"]
+        series.failed[bucket] += row["failed"]
+        series.measured[bucket] += row["measured"]
+        series.sums[bucket] += row["total"]
+        series.squares[bucket] += row["squares"]
+    return made
+
+
+def _empty(agent_id: str, name: str, buckets: int) -> Series:
+    zeros = [0.0] * buckets
+    return Series(agent_id, name, [0] * buckets, [0] * buckets, [0] * buckets, list(zeros), list(zeros))
+
+
+def scope(seen: Overview, agents: tuple[str, ...], roles: tuple[str, ...]) -> list[str]:
+    """Which agents to profile: those asked about and their peers, else the most unusual ones, at most 400."""
+    wanted = list(agents)
+    if wanted:
+        own_roles = {seen.roles.get(agent) for agent in wanted}
+        others = [agent for agent in seen.roles if seen.roles[agent] in own_roles and agent not in wanted]
+        return (wanted + _spread(others, MAX_AGENTS - len(wanted)))[:MAX_AGENTS]
+    ranked = [agent for agent in seen.unusual if not roles or seen.roles[agent] in roles]
+    if len(ranked) <= MAX_AGENTS:
+        return ranked
+    half = MAX_AGENTS // 2
+    return ranked[:half] + _spread(ranked[half:], half)
+
+
+def _spread(items: list[str], count: int) -> list[str]:
+    """That many of some items, evenly over their order."""
+    if len(items) <= count:
+        return items
+    return [items[n * len(items) // count] for n in range(max(count, 0))]

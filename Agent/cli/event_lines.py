@@ -1,0 +1,105 @@
+"""How one event looks as a line for people; `journey`, `tail` and `errors` print these."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from Agent.cli.render import LEVEL_STYLES, clean, clip, paint
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+
+__all__ = ["describe", "event_line"]
+
+LEFT_TO_JSON = frozenset(
+    (
+        "agent_id",
+        "agent_role",
+        "event_type",
+        "type",
+        "call",
+        "root",
+        "class",
+        "fields",
+        "digest",
+        "traceback",
+        "fingerprint",
+        "error_module",
+        "error_args",
+        "error_id",
+        "context_span",
+        "learning_type",
+        "source",
+        "duration_ms",
+    )
+)
+"""Keys of `extra` that a line shows elsewhere, or leaves to `--json`."""
+
+OPENED = ("_data", "_state", "metadata", "args", "data")
+"""How keys end whose value is what the user logged: its own keys are shown instead."""
+
+
+def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> str:
+    """One event as `time tick level agent message details`, in at most `width` columns if that is given."""
+    tick = "" if event.tick is None else f"t{event.tick}"
+    columns = [event.timestamp[11:23], tick.rjust(5), event.level[:8].ljust(8)]
+    if with_agent:
+        columns.append(clip(clean(event.agent_id or event.logger or "-"), 16).ljust(16))
+    head = "  ".join(columns)
+    message = clean(event.message or event.kind)
+    details = describe(event)
+    if width is not None:
+        message = clip(message, max(width - len(head) - 2, 12))
+        details = clip(details, max(width - len(head) - len(message) - 4, 0))
+    look = LEVEL_STYLES.get(event.level, {})
+    line = f"{paint(head, **(look or {'dim': True}))}  {paint(message, **look)}"
+    return f"{line}  {paint(details, dim=True)}" if details.strip("…") else line
+
+
+def describe(event: Event) -> str:
+    """What the payload says beyond the message: `key=value` pairs, what changed, how long it took."""
+    hidden = _told_by_message(event.kind) | LEFT_TO_JSON
+    parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
+    if event.state:
+        changed = sorted({*event.state.get("set", {}), *event.state.get("unset", [])})
+        parts += [f"changed={','.join(changed)}"] if changed else []
+    duration_ms = event.extra.get("duration_ms")
+    if isinstance(duration_ms, int | float):
+        parts.append(f"({duration_ms:.3g} ms)")
+    return clean(" ".join(parts))
+
+
+def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[str, Any]]:
+    """Keys and values in order, how it ended first; empty values say nothing."""
+    for key in sorted(extra, key=lambda name: name not in ("outcome", "result")):
+        value = extra[key]
+        if key in hidden or value is None or value in ({}, [], ""):
+            continue
+        if isinstance(value, dict) and key.endswith(OPENED):
+            prefix = "old." if key == "old_state" else ""
+            yield from ((prefix + inner, each) for inner, each in value.items())
+        else:
+            yield key, value
+
+
+def _short(value: Any) -> str:
+    """A value in few characters."""
+    if isinstance(value, str):
+        return clip(value, 40)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return clip("{" + ", ".join(f"{key}: {_short(each)}" for key, each in value.items()) + "}", 48)
+    if isinstance(value, list):
+        return clip("[" + ", ".join(_short(each) for each in value) + "]", 48)
+    return str(value)
+
+
+@lru_cache(maxsize=256)
+def _told_by_message(kind: str) -> frozenset[str]:
+    """The fields that the message of a kind already shows."""
+    row = KINDS.get(kind)
+    template = row.message if row else ""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)

@@ -1,0 +1,91 @@
+"""Which commands there are, in the sections of the help; a module is loaded when one of its commands is used.
+
+`main.py` hangs this group under its entry point; the modules named here hold the commands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+
+import click
+
+__all__ = ["SECTIONS", "CommandEntry", "SectionedGroup"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandEntry:
+    """One command: its name, where it is defined (`module:attribute`) and its line in the help."""
+
+    name: str
+    target: str
+    summary: str
+
+
+SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
+    (
+        "Everyday",
+        (
+            CommandEntry("demo", "Agent.cli.demo:demo", "Record a simulation, explain it and run it again."),
+            CommandEntry("sessions", "Agent.cli.browse:sessions", "List the recorded sessions, newest last."),
+            CommandEntry("analyze", "Agent.cli.explain:analyze", "Report what happened in a session."),
+            CommandEntry("journey", "Agent.cli.browse:journey", "Show what one agent did, in order."),
+            CommandEntry("errors", "Agent.cli.explain:errors", "Group the errors of a session by pattern."),
+            CommandEntry(
+                "debug", "Agent.cli.explain:debug", "Find what explains an issue told in plain words."
+            ),
+            CommandEntry(
+                "tail", "Agent.cli.browse:tail", "Print the newest events, and follow them with -f."
+            ),
+            CommandEntry(
+                "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
+            ),
+            CommandEntry(
+                "replay", "Agent.cli.rerun:replay", "Drive your code again and compare it with a run."
+            ),
+        ),
+    ),
+    (
+        "Self",
+        (CommandEntry("doctor", "Agent.cli.doctor:doctor", "Check that recording and replay work here."),),
+    ),
+)
+"""The sections of the help with their commands."""
+
+_BY_NAME = {entry.name: entry for _, entries in SECTIONS for entry in entries}
+
+
+class SectionedGroup(click.Group):
+    """A click group that shows its commands in sections and imports a command's module on use only."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of all commands, in the order of the help."""
+        return list(_BY_NAME)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of that name, None where there is none."""
+        entry = _BY_NAME.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's own, with a suggestion in the error where a name is near."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            ctx.fail(f"there is no command {name!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The sections of the help, from the table and not from the modules."""
+        width = max(map(len, _BY_NAME))
+        for title, entries in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(entry.name.ljust(width), entry.summary) for entry in entries])

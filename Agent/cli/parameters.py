@@ -1,0 +1,176 @@
+"""The options that commands share, and the completion of their values; the command modules use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from Agent.event.model import Event
+
+__all__ = [
+    "Since",
+    "agent_argument",
+    "complete_agents",
+    "complete_sessions",
+    "examples",
+    "json_option",
+    "root_option",
+    "session_option",
+    "since_option",
+    "type_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_ROOT = "trace"
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: what it looks like in use."""
+    return "\b\n" + "\n".join(
+        ["Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)]
+    )
+
+
+def _root_of(ctx: click.Context) -> Path:
+    """The trace root while a shell asks for completions; defaults may not be filled in yet."""
+    import os
+
+    return Path(ctx.params.get("root") or os.environ.get("AGENT_TRACE_ROOT") or DEFAULT_ROOT)
+
+
+def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of the recorded sessions, newest first."""
+    from Agent.tree.layout import list_sessions
+
+    names = ["last", *reversed([ref.session_id for ref in list_sessions(_root_of(ctx))])]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The agents of the session that was named, or of the newest."""
+    from Agent.errors import InputError
+    from Agent.tree.layout import find_session
+    from Agent.tree.reader import TreeReader
+
+    try:
+        agents = TreeReader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
+    except InputError:
+        return []
+    return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
+
+
+def root_option(function: F) -> F:
+    """`--root DIR`: the trace root."""
+    return click.option(
+        "--root",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=DEFAULT_ROOT,
+        envvar="AGENT_TRACE_ROOT",
+        show_envvar=True,
+        help="The trace root.",
+    )(function)
+
+
+def session_option(function: F) -> F:
+    """`--session ID`: which session of the root."""
+    return click.option(
+        "--session",
+        "-s",
+        metavar="ID",
+        default="last",
+        shell_complete=complete_sessions,
+        help="A session id, a unique prefix of one, a path, or last.",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`: the answer as data."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def agent_argument(function: F) -> F:
+    """`AGENT`: whose events."""
+    return click.argument("agent", shell_complete=complete_agents)(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From when on events are wanted: a time or a tick."""
+
+    timestamp_us: int | None = None
+    tick: int | None = None
+
+    def reached_by(self, event: Event) -> bool:
+        """Whether the event happened then or later; one without a tick is in no tick."""
+        if self.tick is not None:
+            return event.tick is not None and event.tick >= self.tick
+        return self.timestamp_us is None or event.timestamp_us >= self.timestamp_us
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Since | None:
+    """`tick:40`, `2026-11-20T10:30:45Z`, `2026-11-20 10:30` (UTC where no offset is given)."""
+    if value is None:
+        return None
+    if value.startswith("tick:"):
+        if value[5:].isdigit():
+            return Since(tick=int(value[5:]))
+        raise click.BadParameter(f"{value!r} names no tick, write tick:40", ctx, param)
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        hint = "write 2026-11-20T10:30:45 (UTC) or tick:40"
+        raise click.BadParameter(f"{value!r} is no time, {hint}", ctx, param) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return Since(timestamp_us=round(moment.timestamp() * 1_000_000))
+
+
+def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of events that were named, each of which must be one."""
+    import difflib
+
+    from Agent.event.payloads import KINDS
+
+    for value in values:
+        if value not in KINDS:
+            near = difflib.get_close_matches(value, KINDS, n=1)
+            hint = f", did you mean {near[0]}?" if near else ""
+            raise click.BadParameter(f"there is no kind of event {value!r}{hint}", ctx, param)
+    return values
+
+
+def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The kinds of events that begin so."""
+    from Agent.event.payloads import KINDS
+
+    return [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
+
+
+def since_option(function: F) -> F:
+    """`--since WHEN`: from a time or a tick on."""
+    return click.option(
+        "--since", callback=_since, metavar="WHEN", help="Only from then on: an ISO time, or tick:N."
+    )(function)
+
+
+def type_option(function: F) -> F:
+    """`--type KIND`: only these kinds of events."""
+    return click.option(
+        "--type",
+        "-t",
+        "kinds",
+        multiple=True,
+        callback=_known_kinds,
+        shell_complete=_complete_kinds,
+        metavar="KIND",
+        help="Only this kind of event; repeatable.",
+    )(function)

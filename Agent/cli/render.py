@@ -1,0 +1,234 @@
+"""How answers look: headings, aligned columns, numbers and colours; data to stdout, notes to stderr.
+
+The command modules hand over plain values; nothing is computed about a session here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+__all__ = [
+    "LEVEL_STYLES",
+    "at",
+    "clean",
+    "clip",
+    "count",
+    "display_width",
+    "duration",
+    "emit",
+    "emit_bytes",
+    "emit_json",
+    "emit_json_line",
+    "emit_report",
+    "heading",
+    "note",
+    "paint",
+    "pairs",
+    "plural",
+    "size",
+    "table",
+    "uses_colour",
+    "width_of_page",
+    "width_of_terminal",
+]
+
+MAX_WIDTH = 100
+LEVEL_STYLES: dict[str, dict[str, Any]] = {
+    "DEBUG": {"dim": True},
+    "INFO": {},
+    "WARNING": {"fg": "yellow"},
+    "ERROR": {"fg": "red"},
+    "CRITICAL": {"fg": "red", "bold": True},
+}
+
+
+def uses_colour() -> bool:
+    """Whether stdout is a terminal whose user did not ask for plain text."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+
+
+def width_of_page() -> int:
+    """How many columns a page of output may take: at most 100."""
+    return min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
+
+
+def width_of_terminal() -> int:
+    """How many columns the terminal has."""
+    return shutil.get_terminal_size((MAX_WIDTH, 24)).columns
+
+
+def paint(text: str, **style: Any) -> str:
+    """The text in a style of `click.style`, plain where colours are off."""
+    return click.style(text, **style) if style and uses_colour() else text
+
+
+def emit(text: str = "") -> None:
+    """One piece of the answer, on stdout."""
+    click.echo(text, color=uses_colour())
+
+
+def note(text: str) -> None:
+    """Something beside the answer, on stderr."""
+    click.echo(text, err=True)
+
+
+def emit_json(document: Any) -> None:
+    """The answer as one JSON document."""
+    import orjson
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+    _write_bytes(orjson.dumps(document, default=_plain, option=options))
+
+
+def emit_json_line(document: Any) -> None:
+    """One of many JSON documents, a line of its own."""
+    import orjson
+
+    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
+    _write_bytes(orjson.dumps(document, default=_plain, option=options))
+
+
+def emit_bytes(line: bytes) -> None:
+    """A line of the record as it stands."""
+    _write_bytes(line)
+
+
+def _write_bytes(data: bytes) -> None:
+    sys.stdout.flush()  # what was printed as text stands before it
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: mappings, sets and paths of the rooms below."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def clean(text: object) -> str:
+    """A value as one printable line: what a trace holds must not drive the reader's terminal."""
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+
+
+def display_width(text: str) -> int:
+    """How many columns a text without escapes takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(unicodedata.combining(char) != 0 for char in text)
+
+
+def clip(text: str, width: int) -> str:
+    """The text in at most `width` columns, with an ellipsis where something is left out."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def heading(title: str, aside: str = "") -> None:
+    """The title of a section, underlined, with a remark at its right."""
+    room = width_of_page() - len(title) - len(aside)
+    emit()
+    emit(paint(title, bold=True) + (" " * max(room, 2) + paint(aside, dim=True) if aside else ""))
+    emit(paint("─" * width_of_page(), dim=True))
+
+
+def pairs(rows: Iterable[tuple[str, object]], indent: int = 2) -> None:
+    """Names and values in two columns."""
+    rows = list(rows)
+    width = max((display_width(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        emit(" " * indent + paint(name.ljust(width), dim=True) + "  " + clean(value))
+
+
+def emit_report(text: str) -> None:
+    """A report that another room wrote: its headings, which begin at the margin, are set off."""
+    for line in text.splitlines():
+        shown = clean(line)
+        emit(paint(shown, bold=True) if shown and not shown[0].isspace() else shown)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    indent: int = 2,
+    styles: dict[str, dict[str, dict[str, Any]]] | None = None,
+) -> None:
+    """Aligned columns under their names; those in `right` are set right, the last takes what room is left.
+
+    `styles` is {column: {cell: style}}, a style being keywords of `click.style`.
+    """
+    cells = [[clean(value) for value in row] for row in rows]
+    widths = [max(map(display_width, column)) for column in zip(columns, *cells, strict=True)]
+    room = width_of_page() - indent - sum(widths[:-1]) - 2 * (len(widths) - 1)
+    if columns[-1] not in right:
+        widths[-1] = max(room, 12)
+
+    def line(row: Sequence[str], *, head: bool = False) -> str:
+        parts = []
+        for name, cell, width in zip(columns, row, widths, strict=True):
+            text = clip(cell, width)
+            padding = " " * (width - display_width(text))
+            look = {"dim": True} if head else (styles or {}).get(name, {}).get(cell, {})
+            shown = paint(text, **look)
+            parts.append(padding + shown if name in right else shown + padding)
+        return (" " * indent + "  ".join(parts)).rstrip()
+
+    emit(line(columns, head=True))
+    for row in cells:
+        emit(line(row))
+
+
+def count(number: int) -> str:
+    """A whole number with its thousands set apart."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun: 1 error, 2 errors."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(size_bytes: int) -> str:
+    """A number of bytes in the unit that reads best."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A span of time in the unit that reads best."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def at(timestamp_us: int) -> str:
+    """Microseconds since 1970 as `2026-11-20 10:30:45` in UTC."""
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(timestamp_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,84 @@
+"""What can be set, with its defaults, as one frozen value; how it is found out is `load.py`'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
+
+DEFAULT_ROOT = Path("trace")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that recording obeys."""
+
+    trace_root: Path = DEFAULT_ROOT
+    """Where the tree is; `./trace` of the directory in which recording began."""
+    level: str = "DEBUG"
+    """The lowest level that is recorded: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """The same by category, where it differs."""
+    segment_size_bytes: int = 64 * 1024 * 1024
+    """A session file that would grow beyond is rolled first."""
+    max_open_files: int = 64
+    """How many descriptors serve all agents."""
+    mirrors: bool = True
+    """Whether the category files across sessions are written."""
+    rotation: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Category to (size in bytes, number of old files) of its mirror, where it differs from the default."""
+    buffer_entries: int = 100
+    """How many performance metrics are held back at most; 0 writes each at once."""
+    redact: bool = True
+    """Whether secrets are replaced before they reach the disk."""
+    console: bool = False
+    """Whether each event is shown on stderr, too."""
+    state: str = "exit"
+    """`strict` looks at an agent's state when an action begins, too."""
+    board: bool = True
+    """Whether open spans are kept where a kill leaves them readable."""
+
+
+def level_number(name: str) -> int:
+    """The number of a level's name; ConfigurationError for any other word."""
+    upper = str(name).upper()
+    if upper == "OFF":
+        return LEVEL_OFF
+    if upper not in LEVELS:
+        raise ConfigurationError(f"unknown level {name!r}", remedy=f"use one of {', '.join(LEVELS)} or OFF")
+    return LEVELS[upper]
+
+
+def checked(options: Options) -> Options:
+    """The same options; ConfigurationError names the first that cannot be."""
+    level_number(options.level)
+    for category, level in options.levels.items():
+        if category not in set(Category):
+            raise ConfigurationError(
+                f"unknown category {category!r}", remedy=f"use one of {', '.join(sorted(Category))}"
+            )
+        level_number(level)
+    for name, least in (("segment_size_bytes", 4096), ("max_open_files", 4), ("buffer_entries", 0)):
+        value = getattr(options, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
+    if options.state not in {"exit", "strict"}:
+        raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
+    return options
+
+
+def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
+    """The options with some of them set; ConfigurationError for a name that is none."""
+    unknown = sorted(set(changes) - set(Options.__dataclass_fields__))
+    if unknown:
+        raise ConfigurationError(
+            f"unknown option {unknown[0]!r}", remedy=f"options are {', '.join(Options.__dataclass_fields__)}"
+        )
+    changes = dict(changes)
+    if "trace_root" in changes:
+        changes["trace_root"] = Path(changes["trace_root"])
+    return checked(replace(options, **changes))

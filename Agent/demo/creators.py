@@ -1,0 +1,174 @@
+"""A creator: plans what to publish and when, learns from what the audience does, works with others.
+
+One line of it is wrong on purpose, and only one agent meets it: `debug_issue` finds it, replay proves it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from Agent.demo.bandit import ARMS, Arm, choose_arm
+from Agent.demo.trends import TrendError, TrendService
+from Agent.utils import AgentLogger, LearningLogger, trace_agent_action, trace_learning_update
+
+VIRAL_REACH = 6
+"""Shares in a cascade from which a creator asks the peer that shared first to work together."""
+
+
+class Creator:
+    """A content creator with a bandit learner.
+
+    Everything from outside comes in through the arguments of `step` and `receive_feedback`, or from the trend
+    service; everything it decides by is an attribute. That is what lets a replay drive it alone.
+    """
+
+    def __init__(
+        self, agent_id: str, *, seed: str, trends: TrendService, deliver: Callable[[Any], None]
+    ) -> None:
+        self.agent_id = agent_id
+        self.agent_role = "creator"
+        self.logger = AgentLogger(agent_id, self.agent_role)
+        self.learning_logger = LearningLogger("bandit", agent_id)
+        self.trends = trends
+        self.deliver = deliver
+
+        self.rng = random.Random(seed)
+        self.skill = round(self.rng.uniform(0.3, 1.0), 3)
+        self.followers = self.rng.randrange(20, 200)
+        self.epsilon = 0.3
+        self.counts: dict[Arm, int] = dict.fromkeys(ARMS, 0)
+        self.values: dict[Arm, float] = dict.fromkeys(ARMS, 1.0)
+        self.total_reward = 0.0
+        self.plan: Arm | None = None
+        self.cooldown_until = 0
+        self.backlog: list[str] = []
+        self.pending: dict[str, Arm] = {}
+        self.partners: list[str] = []
+        self.published = 0
+
+    @trace_agent_action()
+    def step(self, observation: Mapping[str, Any]) -> dict[str, Any]:
+        """One tick: read the post, plan, publish when the slot has come.
+
+        Takes `{"tick", "slot", "inbox"}`, gives `{"did": what, "post": {...} or None}`.
+        """
+        tick, slot = observation["tick"], observation["slot"]
+        for message in observation["inbox"]:
+            self._read(message)
+        if tick < self.cooldown_until:
+            return {"did": "wait", "post": None}
+        kind, planned_slot = self.plan or self._make_plan()
+        if slot != planned_slot:
+            return {"did": "prepare", "post": None}
+        try:
+            trend = self.trends.lookup(self.agent_id, kind, tick)
+        except TrendError as error:
+            self._back_off(tick, error)
+            return {"did": "back_off", "post": None}
+        return {"did": "publish", "post": self.publish(kind, slot, trend)}
+
+    @trace_agent_action()
+    def publish(self, kind: str, slot: str, trend: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes one post out of the plan and a trend."""
+        self.published += 1
+        content_id = f"{self.agent_id}-post-{self.published:03d}"
+        partners, self.partners = self.partners, []
+        quality = self.skill * self.rng.uniform(0.6, 1.2) * (1.0 + 0.25 * len(partners))
+        post = {
+            "content_id": content_id,
+            "author": self.agent_id,
+            "kind": kind,
+            "slot": slot,
+            "topic": trend["topic"],
+            "quality": round(min(quality, 1.5), 3),
+            "heat": trend["heat"],
+            "followers": self.followers,
+            "partners": partners,
+        }
+        self.logger.log_content_generation(
+            content_type=kind,
+            content_id=content_id,
+            metadata={"topic": post["topic"], "slot": slot, "drafts_used": len(self.backlog)},
+        )
+        self.pending[content_id] = (kind, slot)
+        self.plan = None
+        self.backlog = []
+        return post
+
+    @trace_agent_action()
+    def receive_feedback(self, feedback: Mapping[str, Any]) -> float:
+        """Learns from what became of one post; gives the reward.
+
+        Takes `{"content_id", "likes", "comments", "shares", "new_followers", "cascade": {...} or None}`.
+        """
+        content_id = feedback["content_id"]
+        arm = self.pending.pop(content_id)
+        reward: float = round((feedback["likes"] + 2 * feedback["comments"] + 3 * feedback["shares"]) / 20, 4)
+        self.followers += feedback["new_followers"]
+        self.update_bandit(arm, reward)
+        self.total_reward = round(self.total_reward + reward, 4)
+        self.learning_logger.log_reward(
+            action_id=content_id, reward=reward, cumulative_reward=self.total_reward
+        )
+        cascade = feedback["cascade"]
+        if cascade and cascade["size"] >= VIRAL_REACH:
+            invitation = {"type": "invitation", "content_id": content_id, "size": cascade["size"]}
+            self.deliver(self.logger.send(cascade["first_sharer"], invitation))
+        return reward
+
+    @trace_learning_update(update_type="bandit_update")
+    def update_bandit(self, arm: Arm, reward: float) -> dict[str, float]:
+        """Moves the value of an arm towards a reward and explores a little less from now on."""
+        self.counts[arm] += 1
+        self.values[arm] += self.step_size(arm) * (reward - self.values[arm])
+        self.epsilon = max(0.05, self.epsilon * 0.98)
+        return {"value": self.values[arm], "epsilon": self.epsilon}
+
+    def step_size(self, arm: Arm) -> float:
+        """How far one reward moves the value of an arm: all its rewards weigh the same."""
+        return 1 / self.counts[arm]
+
+    def ticks_to_wait(self, error: TrendError) -> int:
+        """How long to leave the trend service alone after a failure."""
+        return error.retry_after
+
+    def _make_plan(self) -> Arm:
+        """Chooses kind and slot of the next post, and drafts it."""
+        plan, explored = choose_arm(self.values, self.epsilon, self.rng)
+        self.plan = plan
+        kind, slot = plan
+        self.backlog.append(f"draft for {slot}")
+        self.learning_logger.log_exploration_exploitation(
+            action_selected=f"{kind}/{slot}", exploration=explored, epsilon=self.epsilon
+        )
+        self.logger.log_decision(
+            decision_type="next_post",
+            decision_data={"kind": kind, "slot": slot},
+            reasoning="trying something else" if explored else "best so far",
+        )
+        return plan
+
+    def _back_off(self, tick: int, error: TrendError) -> None:
+        """Leaves the trend service alone for as long as its failure says."""
+        old = self.cooldown_until
+        self.cooldown_until = tick + self.ticks_to_wait(error)
+        self.logger.warning("Trend service gave no answer", extra={"error_type": type(error).__name__})
+        self.logger.log_state_change(
+            old_state={"cooldown_until": old},
+            new_state={"cooldown_until": self.cooldown_until},
+            trigger=type(error).__name__,
+        )
+
+    def _read(self, message: Any) -> None:
+        """Takes one message: an invitation is answered, a yes makes a partner for the next post."""
+        self.logger.receive(message)
+        body = message.body
+        if body["type"] == "invitation":
+            answer = "yes" if len(self.partners) < 2 else "no"
+            if answer == "yes":
+                self.partners.append(message.sender)
+            self.deliver(self.logger.send(message.sender, {"type": answer, "content_id": body["content_id"]}))
+        elif body["type"] == "yes" and message.sender not in self.partners:
+            self.partners.append(message.sender)

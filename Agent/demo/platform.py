@@ -1,0 +1,206 @@
+"""The platform: builds the agents, drives them tick by tick, lets posts spread; `run_demo` is the way in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from Agent import tick as trace_tick
+from Agent.demo.audience import SEGMENTS, Audience
+from Agent.demo.bandit import SLOTS
+from Agent.demo.cascades import Cascade, spread
+from Agent.demo.creators import Creator
+from Agent.demo.trends import TrendService
+from Agent.utils import InteractionLogger, SystemLogger, measure_performance
+
+FOLLOWS_EACH = 5
+CASCADE_LOGGED_FROM = 3
+DEFAULT_AGENTS, DEFAULT_TICKS, DEFAULT_SEED = 60, 96, 7
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The size of the simulation and where its chance begins."""
+
+    agents: int = DEFAULT_AGENTS
+    ticks: int = DEFAULT_TICKS
+    seed: int = DEFAULT_SEED
+
+    @property
+    def throttled_client(self) -> str:
+        """The creator that meets the planted fault."""
+        return creator_id(min(17, self.agents))
+
+    @property
+    def throttled_from(self) -> int:
+        """The tick from which its quota is used up."""
+        return self.ticks // 3
+
+
+@dataclass
+class Outcome:
+    """What happened, counted by the platform itself and not by the trace."""
+
+    posts: int = 0
+    likes: int = 0
+    comments: int = 0
+    shares: int = 0
+    failures: int = 0
+    messages: int = 0
+    collaborations: int = 0
+    cascades: list[Cascade] = field(default_factory=list)
+    last_published: dict[str, int] = field(default_factory=dict)
+
+
+def creator_id(number: int) -> str:
+    """The id of the n-th creator, counted from 1."""
+    return f"creator_{number:03d}"
+
+
+def agent_seed(seed: int, name: str) -> str:
+    """The seed of one agent: its own, so that it draws the same numbers whoever else is there."""
+    return f"{seed}/{name}"
+
+
+class Platform:
+    """A content platform: creators, an audience, a trend service, and who follows whom."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rng = random.Random(agent_seed(settings.seed, "platform"))
+        self.system_logger = SystemLogger()
+        self.interaction_logger = InteractionLogger()
+        self.trends = TrendService(
+            agent_seed(settings.seed, "trend_service"),
+            throttled_client=settings.throttled_client,
+            throttled_from=settings.throttled_from,
+        )
+        self.inboxes: dict[str, list[Any]] = {}
+        self.creators: dict[str, Creator] = {}
+        for number in range(1, settings.agents + 1):
+            name = creator_id(number)
+            self.inboxes[name] = []
+            self.creators[name] = Creator(
+                name, seed=agent_seed(settings.seed, name), trends=self.trends, deliver=self._deliver
+            )
+        self.audience = [Audience(name, seed=agent_seed(settings.seed, name)) for name in SEGMENTS]
+        self.followers = self._connect()
+        self.outcome = Outcome()
+
+    def run(self, progress: Callable[[int], None]) -> Outcome:
+        """Runs all ticks; `progress` hears the number of each when it is done."""
+        configuration = {
+            "agents": self.settings.agents,
+            "ticks": self.settings.ticks,
+            "seed": self.settings.seed,
+        }
+        self.system_logger.log_simulation_start(name="content platform", configuration=configuration)
+        for number in range(self.settings.ticks):
+            with trace_tick(number):
+                self._tick(number)
+            progress(number + 1)
+        self.system_logger.log_simulation_end(name="content platform", outcome={"posts": self.outcome.posts})
+        return self.outcome
+
+    def _tick(self, number: int) -> None:
+        """One tick: creators step, the audience reacts, posts spread, creators learn."""
+        posts = []
+        with measure_performance("creators_step"):
+            for name, creator in self.creators.items():
+                inbox, self.inboxes[name] = self.inboxes[name], []
+                observation = {"tick": number, "slot": SLOTS[number % len(SLOTS)], "inbox": inbox}
+                result = creator.step(observation)
+                if result["post"] is not None:
+                    posts.append(result["post"])
+                    self.outcome.last_published[name] = number
+                self.outcome.failures += result["did"] == "back_off"
+        for post in posts:
+            if post["partners"]:
+                self._note_collaboration(post)
+        with measure_performance("audience_reacts"):
+            reactions = [segment.react(posts) for segment in self.audience] if posts else []
+        for post in posts:
+            self._conclude(
+                post, [each[post["content_id"]] for each in reactions if post["content_id"] in each]
+            )
+
+    def _conclude(self, post: dict[str, Any], reactions: list[dict[str, int]]) -> None:
+        """Adds up what became of one post and tells its creator."""
+        likes, comments, shares = (
+            sum(each[what] for each in reactions) for what in ("likes", "comments", "shares")
+        )
+        cascade = self._spread(post, likes)
+        self.outcome.posts += 1
+        self.outcome.likes += likes
+        self.outcome.comments += comments
+        self.outcome.shares += shares + cascade.size
+        feedback = {
+            "content_id": post["content_id"],
+            "likes": likes,
+            "comments": comments,
+            "shares": shares,
+            "new_followers": likes // 25 + 2 * cascade.size,
+            "cascade": None,
+        }
+        if cascade.shares:
+            feedback["cascade"] = {
+                "size": cascade.size,
+                "depth": cascade.depth,
+                "first_sharer": cascade.shares[0].agent_id,
+            }
+        self.creators[post["author"]].receive_feedback(feedback)
+
+    def _spread(self, post: dict[str, Any], likes: int) -> Cascade:
+        """Lets a post spread among the creators and logs the tree where it is worth a look."""
+        cascade = spread(post["content_id"], post["author"], self.followers, min(0.35, likes / 900), self.rng)
+        for share in cascade.shares:
+            self.interaction_logger.log_interaction(
+                interaction_type="share",
+                source_id=share.agent_id,
+                target_id=share.parent_id,
+                content_id=post["content_id"],
+                data={"depth": share.depth},
+            )
+        if cascade.size >= CASCADE_LOGGED_FROM:
+            self.outcome.cascades.append(cascade)
+            self.interaction_logger.log_cascade(
+                content_id=cascade.content_id,
+                size=cascade.size,
+                depth=cascade.depth,
+                root_agent_id=cascade.root_agent_id,
+                data={"by_depth": cascade.by_depth()},
+            )
+        return cascade
+
+    def _note_collaboration(self, post: dict[str, Any]) -> None:
+        self.outcome.collaborations += 1
+        self.interaction_logger.log_collaboration(
+            collaboration_type="joint_post",
+            participants=[post["author"], *post["partners"]],
+            content_id=post["content_id"],
+        )
+
+    def _deliver(self, message: Any) -> None:
+        """Puts a message where its recipient finds it at its next step."""
+        self.outcome.messages += 1
+        self.inboxes[message.recipient].append(message)
+
+    def _connect(self) -> dict[str, list[str]]:
+        """Who follows whom among the creators, the same for the same seed."""
+        names = list(self.creators)
+        followers: dict[str, list[str]] = {name: [] for name in names}
+        for name in names:
+            others = [other for other in names if other != name]
+            for other in self.rng.sample(others, min(FOLLOWS_EACH, len(others))):
+                followers[other].append(name)
+                self.interaction_logger.log_connection(
+                    source_id=name, target_id=other, connection_type="follow"
+                )
+        return followers
+
+
+def run_demo(settings: Settings, progress: Callable[[int], None] = lambda _: None) -> Outcome:
+    """Runs the simulation once; whoever set up tracing before gets the record."""
+    return Platform(settings).run(progress)

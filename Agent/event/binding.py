@@ -1,0 +1,266 @@
+"""Codecs of user classes: enums, dataclasses, named tuples, subclasses of builtins; bound by name on return.
+
+No constructor of the user runs: an instance is made by the builtin below it, and its attributes are put back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import EnumType, Flag
+from functools import reduce as fold
+from operator import or_
+from typing import Any, TypeAlias
+
+from Agent.event.classes import (
+    attributes_of,
+    class_name,
+    find_class,
+    find_in_classes,
+    has_own_reduction,
+    restore_attributes,
+    solid_base,
+    text_or_none,
+)
+from Agent.event.limits import Limits
+
+__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "class_reducer"]
+
+Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
+"""From a value to (tag, reduced form)."""
+
+
+class Binding:
+    """Which class a name in a tag means: the caller's choice, else the loaded class of exactly that name."""
+
+    def __init__(self, codecs: Mapping[str, Any] | None) -> None:
+        self.codecs: Mapping[str, Any] = codecs or {}
+
+    def find(self, name: str, fits: Callable[[type], bool]) -> type:
+        """The class, if it is of the sort that the tag says; LookupError otherwise."""
+        chosen = self.codecs.get(name)
+        found = chosen if chosen is not None else find_class(name)
+        if found is None or not issubclass(type(found), type) or not fits(found):
+            raise LookupError(name)
+        return found
+
+    def factory(self, name: str) -> Callable[[], Any]:
+        """What a defaultdict calls: any callable of the caller's, else a loaded class."""
+        chosen = self.codecs.get(name)
+        return chosen if callable(chosen) else self.find(name, lambda _: True)
+
+
+Builder: TypeAlias = Callable[[Any, str, Binding], Any]
+"""From (reduced form, argument of the tag, binding) back to the value."""
+
+
+def class_reducer(cls: type) -> Reducer | None:
+    """How instances of a user's class are recorded; None where they cannot be restored."""
+    try:
+        return _REMEMBERED[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        found = _find_reducer(cls)
+    if len(_REMEMBERED) >= _MOST_CLASSES:
+        _REMEMBERED.clear()
+    with suppress(Exception):
+        _REMEMBERED[cls] = found
+    return found
+
+
+# Looking through a class costs more than recording an instance. Bounded, since it keeps the classes alive.
+_REMEMBERED: dict[type, Reducer | None] = {}
+_MOST_CLASSES = 4096
+
+
+def _find_reducer(cls: type) -> Reducer | None:
+    if _is_enum(cls):
+        return _reduce_enum
+    if _is_dataclass(cls):
+        return _reduce_dataclass
+    if _is_namedtuple(cls):
+        return _reduce_namedtuple
+    if _is_builtin_subclass(cls):
+        return _reduce_subclass
+    return None
+
+
+def _is_enum(cls: type) -> bool:
+    return issubclass(type(cls), EnumType)
+
+
+def _is_dataclass(cls: type) -> bool:
+    fields = find_in_classes(cls, "__dataclass_fields__")
+    return type(fields) is dict and solid_base(cls) is object and not _is_enum(cls)
+
+
+def _is_namedtuple(cls: type) -> bool:
+    if solid_base(cls) is not tuple:
+        return False
+    fields = find_in_classes(cls, "_fields")
+    return type(fields) is tuple and all(type(f) is str for f in fields) and not _has_dict(cls)
+
+
+def _has_dict(cls: type) -> bool:
+    return find_in_classes(cls, "__dict__") is not None
+
+
+def _is_builtin_subclass(cls: type) -> bool:
+    return solid_base(cls) in _EXACT and not has_own_reduction(cls) and not _is_enum(cls)
+
+
+# Values of subclasses are read by the builtin's own methods: an override of the user would be no record.
+_EXACT: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    bytes: lambda v: bytes.__getitem__(v, slice(None)),
+    list: lambda v: list.__getitem__(v, slice(None)),
+    tuple: lambda v: tuple.__getitem__(v, slice(None)),
+    dict: lambda v: dict(dict.items(v)),
+    set: lambda v: set(set.__iter__(v)),
+    frozenset: lambda v: frozenset(frozenset.__iter__(v)),
+}
+
+
+def _fill(make: Callable[[Any], Any], fill: Callable[[Any, Any], Any]) -> Callable[[type, Any], Any]:
+    def build(cls: type, content: Any) -> Any:
+        instance = make(cls)
+        fill(instance, content)
+        return instance
+
+    return build
+
+
+_MAKE: dict[type, Callable[[type, Any], Any]] = {
+    str: str.__new__,
+    int: int.__new__,
+    float: float.__new__,
+    bytes: bytes.__new__,
+    tuple: tuple.__new__,
+    frozenset: frozenset.__new__,
+    list: _fill(list.__new__, list.extend),
+    dict: _fill(dict.__new__, dict.update),
+    set: _fill(set.__new__, set.update),
+}
+
+
+def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
+    cls = type(value)
+    members: Mapping[str, Any] = EnumType.__members__.__get__(cls)
+    tag = f"enum:{class_name(cls)}"
+    for name, member in members.items():
+        if member is value:
+            if text_or_none(name) is None:
+                raise ValueError("a name that is no text")
+            return tag, name
+    parts = [
+        name
+        for name, member in members.items()
+        if member.value and member.value & value.value == member.value
+    ]
+    if _combine(cls, members, parts) is not value:
+        raise ValueError("no combination of members")
+    return tag, parts
+
+
+def _combine(cls: Any, members: Mapping[str, Any], names: list[str]) -> Any:
+    if not issubclass(cls, Flag):
+        raise TypeError("a combination, and no Flag")
+    return fold(or_, (members[name] for name in names), cls(0))
+
+
+def _build_enum(reduced: Any, argument: str, binding: Binding) -> Any:
+    cls = binding.find(argument, _is_enum)
+    members: Mapping[str, Any] = EnumType.__members__.__get__(cls)
+    return members[reduced] if type(reduced) is str else _combine(cls, members, reduced)
+
+
+def _reduce_dataclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    return f"dataclass:{class_name(type(value))}", attributes_of(value)
+
+
+def _build_dataclass(reduced: Any, argument: str, binding: Binding) -> Any:
+    instance: Any = object.__new__(binding.find(argument, _is_dataclass))
+    restore_attributes(instance, _attributes(reduced))
+    return instance
+
+
+def _attributes(reduced: Any) -> dict[Any, Any]:
+    # A name that is no plain text turns an object into a list of pairs.
+    if type(reduced) is dict:
+        return reduced
+    if type(reduced) is not list:
+        raise ValueError("no attributes")
+    return {name: value for name, value in reduced}  # noqa: C416 - a pair of another shape must raise
+
+
+def _reduce_namedtuple(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    cls = type(value)
+    fields = find_in_classes(cls, "_fields")
+    items = tuple.__getitem__(value, slice(None))
+    if len(items) != len(fields):
+        raise ValueError("not as many values as fields")
+    return f"namedtuple:{class_name(cls)}", dict(zip(fields, items, strict=True))
+
+
+def _build_namedtuple(reduced: Any, argument: str, binding: Binding) -> Any:
+    cls = binding.find(argument, _is_namedtuple)
+    fields = find_in_classes(cls, "_fields")
+    if type(reduced) is not dict or len(reduced) != len(fields):
+        raise ValueError("other fields")
+    return tuple.__new__(cls, [reduced[name] for name in fields])
+
+
+def _reduce_subclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    cls = type(value)
+    tag = f"subclass:{class_name(cls)}"
+    base = solid_base(cls)
+    exact = _EXACT[base](value)
+    attributes = attributes_of(value)
+    if not attributes and _stands_alone(exact, base):
+        return tag, list(exact) if base is tuple else exact
+    return tag, {"value": exact, "attributes": attributes}
+
+
+def _stands_alone(exact: Any, base: type) -> bool:
+    """Whether the builtin value is plain JSON itself, so that the tag of the subclass is all it needs."""
+    if base is str:
+        return text_or_none(exact) is not None
+    if base is int:
+        return bool(-(2**63) <= exact < 2**64)
+    if base is float:
+        return math.isfinite(exact)
+    if base is dict:
+        # The keys of the longer form would be mistaken for it.
+        return all(type(key) is str for key in list(exact)) and bool(exact.keys() != _LONG_FORM)
+    return base in (list, tuple)
+
+
+_LONG_FORM = {"value", "attributes"}
+
+
+def _build_subclass(reduced: Any, argument: str, binding: Binding) -> Any:
+    cls = binding.find(argument, _is_builtin_subclass)
+    base = solid_base(cls)
+    attributes: Any = {}
+    if type(reduced) is dict and reduced.keys() == _LONG_FORM:
+        reduced, attributes = reduced["value"], reduced["attributes"]
+    elif type(reduced) is list and base is tuple:
+        reduced = tuple(reduced)
+    elif type(reduced) is list and base is dict:
+        reduced = dict(reduced)
+    if type(reduced) is not base or type(attributes) is not dict:
+        raise ValueError(f"no {base.__name__}")
+    instance = _MAKE[base](cls, reduced)
+    if attributes:
+        restore_attributes(instance, attributes)
+    return instance
+
+
+BUILDERS: Mapping[str, Builder] = {
+    "enum": _build_enum,
+    "dataclass": _build_dataclass,
+    "namedtuple": _build_namedtuple,
+    "subclass": _build_subclass,
+}

@@ -1,0 +1,383 @@
+"""The walk over one value: budgets, the path from the root, tags; it cuts what is too large and never loops.
+
+`values.py` starts it; at each node it asks `codecs.py` for the reduced form of what plain JSON lacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import orjson
+
+from Agent.event.binding import class_reducer
+from Agent.event.classes import class_name
+from Agent.event.codecs import builtin_reducer
+from Agent.event.digest import canonical_bytes, digest_json
+from Agent.event.limits import Limits
+from Agent.event.opaque import describe, head_of_text
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, scalars_fit
+from Agent.event.pointers import escape
+from Agent.event.registered import registered_codec
+
+__all__ = ["AgentOf", "BudgetSpent", "Walk"]
+
+AgentOf: TypeAlias = Callable[[object], "str | int | None"]
+"""The id of the agent that an object is, None for other objects."""
+
+_NO_TAG = ("opaque", "truncated")
+_ORDERED_KINDS = ({str}, {int})
+_DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
+_SPENT: Any = object()
+
+
+def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """The items at one moment, even while another thread writes."""
+    try:
+        return list(mapping.items())
+    except RuntimeError:
+        items: list[tuple[Any, Any]] = _retried(lambda: list(mapping.items()))
+        return items
+
+
+def _retried(read: Callable[[], Any]) -> Any:
+    for _ in range(3):
+        try:
+            return read()
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+    return read()
+
+
+class BudgetSpent(Exception):
+    """The value is larger than its limits allow."""
+
+
+class Walk:
+    """One pass over one value.
+
+    With `cutting` off it is all or nothing: BudgetSpent says that the value is too large. With it on, each
+    container keeps what fits, and none takes more than half of what is left, so that one large field does
+    not hide the others.
+    """
+
+    __slots__ = ("agent_of", "bytes_left", "cutting", "items_left", "limits", "opaque", "path", "types")
+
+    def __init__(self, limits: Limits, agent_of: AgentOf | None, *, cutting: bool) -> None:
+        self.limits = limits
+        self.agent_of = agent_of
+        self.cutting = cutting
+        self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
+        self.items_left = limits.max_items
+        self.path: dict[int, int] = {}
+        self.types: dict[str, str] = {}
+        self.opaque: list[str] = []
+
+    def node(self, value: Any, pointer: str) -> Any:
+        """The JSON of one value of any type."""
+        self.items_left -= 1
+        if self.items_left < 0:
+            raise BudgetSpent
+        kind = type(value)
+        if kind is str:
+            return self._text(value, pointer)
+        if value is None or value is True or value is False:
+            return self._spend(5 if value is False else 4, value)
+        if kind is int:
+            return self._integer(value, pointer)
+        if kind is float:
+            if math.isfinite(value):
+                return self._spend(len(orjson.dumps(value)), value)
+            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
+            return self._tagged(self._spend(len(name) + 2, name), "float", pointer)
+        return self._composite(value, kind, pointer)
+
+    def _spend(self, size_bytes: int, value: Any) -> Any:
+        """The value, once its bytes are paid for."""
+        if size_bytes > self.bytes_left:
+            raise BudgetSpent
+        self.bytes_left -= size_bytes
+        return value
+
+    def _tagged(self, encoded: Any, tag: str, pointer: str) -> Any:
+        """The JSON, with its tag noted and paid for."""
+        self.bytes_left -= len(pointer) + len(tag) + 6
+        if self.bytes_left < 0 and not self.cutting:
+            raise BudgetSpent
+        self.types[pointer] = tag
+        if tag in _NO_TAG:
+            self.opaque.append(pointer)
+        return encoded
+
+    def _integer(self, value: int, pointer: str) -> Any:
+        if -(2**63) <= value < 2**64:
+            return self._spend(len(str(value)), value)
+        bits = value.bit_length()
+        if bits // 4 + 4 > self.limits.max_string_chars:
+            digest = digest_json([hex(value)])
+            head = hex(value >> max(bits - 256, 0))
+            return self._tagged({"head": head, "bits": bits, "digest": digest}, "truncated", pointer)
+        text = str(value) if bits <= _DECIMAL_BITS else hex(value)
+        return self._tagged(self._spend(len(text) + 2, text), "int", pointer)
+
+    def _text(self, value: str, pointer: str) -> Any:
+        if len(value) > self.limits.max_string_chars:
+            return self._cut_text(value, pointer)
+        try:
+            size, encoded = len(orjson.dumps(value)), value
+        except TypeError:
+            encoded = value.encode("unicode_escape").decode("ascii")
+            size = len(orjson.dumps(encoded))
+        if size > self.bytes_left:
+            if not self.cutting or self.bytes_left < 512:
+                raise BudgetSpent
+            return self._cut_text(value, pointer)
+        self.bytes_left -= size
+        return value if encoded is value else self._tagged(encoded, "str", pointer)
+
+    def _cut_text(self, value: str, pointer: str) -> Any:
+        chars = min(self.limits.head_chars, max(self.bytes_left, 0) // 8)
+        head = head_of_text(value, chars)
+        return self._tagged(self._spend(len(orjson.dumps(head)), head), "truncated", pointer)
+
+    def _composite(self, value: Any, kind: type, pointer: str) -> Any:
+        """The JSON of anything that is not a scalar; what fails on the way is described instead."""
+        mark = len(self.types), len(self.opaque)
+        identity = id(value)
+        if identity in self.path:
+            up = len(self.path) - self.path[identity]
+            return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
+        if len(self.path) >= self.limits.max_depth:
+            return self._describe(pointer, {"repr": "<too deep>", "class": class_name(kind)})
+        self.path[identity] = len(self.path)
+        try:
+            if kind is list:
+                return self._array(value[:], pointer, "list")
+            if kind is dict:
+                return self._mapping(_items(value), pointer, "dict")
+            if kind is tuple:
+                return self._tuple(value, pointer)
+            tag, reduced = self._reduce(value, kind)
+            return self._reduced(tag, reduced, pointer)
+        except BudgetSpent:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
+            self._forget(mark)
+            return self._describe(pointer, describe(value, error))
+        finally:
+            del self.path[identity]
+
+    def _reduce(self, value: Any, kind: type) -> tuple[str, Any]:
+        """The tag and the reduced form of a value, by the codec of its type."""
+        reducer = builtin_reducer(kind)
+        if reducer is None:
+            registered = registered_codec(kind)
+            if registered is not None:
+                return f"registered:{class_name(kind)}", registered.encode(value)
+            agent = None if self.agent_of is None else self.agent_of(value)
+            if type(agent) is str or type(agent) is int:
+                return "agent", agent
+            reducer = class_reducer(kind)
+            if reducer is None:
+                return "opaque", describe(value)
+        try:
+            return reducer(value, self.limits)
+        except RuntimeError:
+            found: tuple[str, Any] = _retried(lambda: reducer(value, self.limits))
+            return found
+
+    def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
+        # The short way for what keys and positions are made of.
+        items = list(value)
+        if self._flat(items, items):
+            return self._tagged(items, "tuple", pointer)
+        return self._reduced("tuple", items, pointer)
+
+    def _reduced(self, tag: str, reduced: Any, pointer: str) -> Any:
+        """The JSON of a reduced form, under the tag of the whole."""
+        kind = type(reduced)
+        if tag in _NO_TAG:
+            return self._describe(pointer, reduced, tag)
+        if kind is list:
+            encoded = self._array(reduced, pointer, tag)
+        elif kind is dict:
+            encoded = self._mapping(_items(reduced), pointer, tag)
+        elif kind is frozenset:
+            encoded = self._members(reduced, pointer, tag)
+        elif kind in SCALARS:
+            encoded = self.node(reduced, pointer)
+        else:
+            raise TypeError(f"a codec gave a {class_name(kind)}")
+        inner = self.types.get(pointer)
+        if inner in _NO_TAG:
+            return encoded
+        if inner is not None and (inner != "map" or tag.startswith("registered:")):
+            raise TypeError(f"a codec gave what needs the tag {inner} itself")
+        return self._tagged(encoded, tag, pointer)
+
+    def _describe(self, pointer: str, form: dict[str, Any], tag: str = "opaque") -> Any:
+        if "digest" not in form:
+            form["digest"] = digest_json(form)
+        return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
+
+    def _forget(self, mark: tuple[int, int]) -> None:
+        """Drop the tags noted since the mark."""
+        while len(self.types) > mark[0]:
+            self.types.popitem()
+        del self.opaque[mark[1] :]
+
+    def _flat(self, container: list[Any] | dict[str, Any], values: list[Any]) -> bool:
+        """Whether the container holds plain scalars only and fits; if so it is paid for."""
+        if len(values) > self.items_left or not all_scalars(values):
+            return False
+        try:
+            data = orjson.dumps(container, None, DUMP_OPTIONS)
+        except TypeError:
+            return False
+        if len(data) > self.bytes_left:
+            return False
+        short = len(data) <= self.limits.max_string_chars
+        if not (short and data.find(b"null") < 0) and not scalars_fit(container, data, self.limits):
+            return False
+        self.items_left -= len(values)
+        self.bytes_left -= len(data)
+        return True
+
+    def _array(self, items: list[Any], pointer: str, tag: str) -> Any:
+        """The JSON of a list that nobody else holds."""
+        if self._flat(items, items):
+            return items
+        if self.cutting:
+            return self._cut_array(items, pointer, tag)
+        if len(items) > self.items_left:
+            raise BudgetSpent
+        self._spend(max(len(items), 1) + 1, None)
+        return [self.node(item, f"{pointer}/{index}") for index, item in enumerate(items)]
+
+    def _cut_array(self, items: list[Any], pointer: str, tag: str) -> Any:
+        mark = len(self.types), len(self.opaque)
+        self._spend(2, None)
+        head: list[Any] = []
+        for index, item in enumerate(items):
+            encoded = self._share(item, f"{pointer}/{index}")
+            if encoded is _SPENT:
+                return self._cut(head, items, pointer, tag, mark)
+            head.append(encoded)
+            self.bytes_left -= 1
+        return head
+
+    def _mapping(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
+        """The JSON object of a mapping, or a list of pairs where a key is no plain text."""
+        if len(items) > self.items_left and not self.cutting:
+            raise BudgetSpent
+        if not all_strings([key for key, _ in items]):
+            return self._pairs(items, pointer, tag)
+        plain = dict(items)
+        if self._flat(plain, list(plain.values())):
+            return plain
+        sizes = self._key_sizes(plain)
+        if sizes is None:
+            return self._pairs(items, pointer, tag)
+        if self.cutting:
+            return self._cut_mapping(plain, sizes, pointer, tag)
+        self._spend(max(len(items), 1) + 1 + sum(sizes), None)
+        return {key: self.node(value, f"{pointer}/{escape(key)}") for key, value in items}
+
+    def _pairs(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
+        """The JSON of a mapping as a list of pairs."""
+        if not self.cutting:
+            self._spend(max(len(items), 1) + 1 + 3 * len(items), None)
+            pairs = []
+            for index, (key, value) in enumerate(items):
+                at = f"{pointer}/{index}"
+                pairs.append([self.node(key, f"{at}/0"), self.node(value, f"{at}/1")])
+        else:
+            pairs = self._cut_array([list(item) for item in items], pointer, tag)
+            if self.types.get(pointer) == "truncated":
+                return pairs
+        return self._tagged(pairs, "map", pointer)
+
+    def _key_sizes(self, keys: dict[str, Any]) -> list[int] | None:
+        """Bytes of each key with its colon, None where one cannot be the key of a JSON object."""
+        if any(len(key) > self.limits.max_string_chars for key in keys):
+            return None
+        try:
+            return [len(orjson.dumps(key)) + 1 for key in keys]
+        except TypeError:
+            return None
+
+    def _cut_mapping(self, items: dict[str, Any], sizes: list[int], pointer: str, tag: str) -> Any:
+        mark = len(self.types), len(self.opaque)
+        self._spend(2, None)
+        head: dict[str, Any] = {}
+        for (key, value), size in zip(items.items(), sizes, strict=True):
+            encoded = _SPENT
+            if size < self.bytes_left:
+                self.bytes_left -= size + 1
+                encoded = self._share(value, f"{pointer}/{escape(key)}")
+            if encoded is _SPENT:
+                return self._cut(head, items, pointer, tag, mark)
+            head[key] = encoded
+        return head
+
+    def _members(self, values: frozenset[Any], pointer: str, tag: str) -> Any:
+        """The JSON of a set, in an order that does not depend on hashes."""
+        items = list(values)
+        kinds = set(map(type, items))
+        if kinds in _ORDERED_KINDS or not items:
+            return self._array(sorted(items), pointer, tag)
+        if len(items) > self.items_left and not self.cutting:
+            raise BudgetSpent
+        outer = self.types, self.opaque
+        rows: list[tuple[bytes, Any, dict[str, str], list[str]]] = []
+        try:
+            for item in items:
+                self.types, self.opaque = {}, []
+                encoded = self._share(item, "") if self.cutting else self.node(item, "")
+                if encoded is _SPENT:
+                    break
+                rows.append((canonical_bytes(encoded, self.types), encoded, self.types, self.opaque))
+        finally:
+            self.types, self.opaque = outer
+        rows.sort(key=lambda row: row[0])
+        encoded_items = [row[1] for row in rows]
+        self.bytes_left -= len(rows) + 1
+        if len(rows) < len(items):
+            return self._cut(encoded_items, items, pointer, tag, (len(self.types), len(self.opaque)))
+        for index, (_, _, types, opaque) in enumerate(rows):
+            for inner, inner_tag in types.items():
+                self.types[f"{pointer}/{index}{inner}"] = inner_tag
+                self.bytes_left -= len(pointer) + 8
+            self.opaque += [f"{pointer}/{index}{inner}" for inner in opaque]
+        return self._spend(0, encoded_items)
+
+    def _share(self, value: Any, pointer: str) -> Any:
+        """The JSON of a value within half of what is left, `_SPENT` if it has none there."""
+        mark = len(self.types), len(self.opaque)
+        kept_bytes, kept_items = (
+            self.bytes_left - self.bytes_left // 2,
+            self.items_left - self.items_left // 2,
+        )
+        self.bytes_left //= 2
+        self.items_left //= 2
+        try:
+            return self.node(value, pointer)
+        except BudgetSpent:
+            self._forget(mark)
+            return _SPENT
+        finally:
+            self.bytes_left += kept_bytes
+            self.items_left += kept_items
+
+    def _cut(self, head: Any, whole: Any, pointer: str, tag: str, mark: tuple[int, int]) -> Any:
+        """What stands for a container that was cut; tags below it would restore nothing, so they go."""
+        self._forget(mark)
+        form = {"head": head, "items": len(whole), "tag": tag}
+        values = list(whole.values()) if type(whole) is dict else whole
+        # A digest of the whole is worth one pass at the speed of C, not a walk.
+        if all_scalars(values) and not any_nonfinite(values):
+            form["digest"] = digest_json(whole)
+        self.bytes_left -= 64
+        return self._tagged(form, "truncated", pointer)

@@ -1,0 +1,208 @@
+"""Classes seen from outside: their names, the attributes of their instances, and the way back from a name.
+
+Nothing here runs a user's code: metaclasses, properties and hooks are passed by. A name from disk is looked
+up among the modules that are already loaded, never imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
+from typing import Any
+
+__all__ = [
+    "attributes_of",
+    "class_name",
+    "find_class",
+    "find_in_classes",
+    "has_own_reduction",
+    "mro_of",
+    "namespace_of",
+    "restore_attributes",
+    "solid_base",
+    "text_or_none",
+]
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
+_NAME_CHARS = 400
+
+# Read through `type` itself, a metaclass cannot answer in its place.
+_MODULE: Any = type.__dict__["__module__"]
+_QUALNAME: Any = type.__dict__["__qualname__"]
+_MRO: Any = type.__dict__["__mro__"]
+_DICT: Any = type.__dict__["__dict__"]
+_FLAGS: Any = type.__dict__["__flags__"]
+
+_C_MEMBERS = (WrapperDescriptorType, MethodDescriptorType)
+_REDUCTIONS = (
+    "__getstate__",
+    "__setstate__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+)
+
+
+def text_or_none(value: object) -> str | None:
+    """The value where it is an exact str that UTF-8 can hold, else None."""
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return None
+        return value
+    return None
+
+
+def class_name(cls: type) -> str:
+    """`module.QualName` of the class, `?` for a part that is no text."""
+    try:
+        module = text_or_none(_MODULE.__get__(cls))
+    except AttributeError:
+        module = None
+    name = f"{module or '?'}.{text_or_none(_QUALNAME.__get__(cls)) or '?'}"
+    return name[:_NAME_CHARS]
+
+
+def mro_of(cls: type) -> tuple[type, ...]:
+    """The true method resolution order."""
+    order: tuple[type, ...] = _MRO.__get__(cls)
+    return order
+
+
+def namespace_of(cls: type) -> Mapping[str, Any]:
+    """The true `__dict__` of the class."""
+    namespace: Mapping[str, Any] = _DICT.__get__(cls)
+    return namespace
+
+
+def _is_heap(cls: type) -> bool:
+    flags: int = _FLAGS.__get__(cls)
+    return bool(flags & _HEAP_TYPE)
+
+
+def _is_python_class(cls: type) -> bool:
+    if not _is_heap(cls):
+        return False
+    # Some C types of the standard library are heap types too; they own slot wrappers, a class statement none.
+    members = list(namespace_of(cls).values())
+    return not any(type(m) in _C_MEMBERS and m.__objclass__ is cls for m in members)
+
+
+def solid_base(cls: type) -> type:
+    """The class made in C that decides the layout of an instance: `object` for ordinary classes."""
+    return next(base for base in mro_of(cls) if not _is_python_class(base))
+
+
+def find_in_classes(cls: type, name: str) -> Any:
+    """What the class or its bases hold under the name, unbound; None if nothing."""
+    for base in mro_of(cls):
+        namespace = namespace_of(base)
+        if name in namespace:
+            return namespace[name]
+    return None
+
+
+def has_own_reduction(cls: type) -> bool:
+    """Whether a Python class in its line says itself how it is copied, so attributes alone are not it."""
+    for base in mro_of(cls):
+        if _is_heap(base):
+            namespace = namespace_of(base)
+            if any(name in namespace for name in _REDUCTIONS):
+                return True
+    return False
+
+
+def attributes_of(value: object) -> dict[str, Any]:
+    """Instance attributes, from `__dict__` and from slots, read without any hook of the class.
+
+    Raises ValueError where the class hides its `__dict__`.
+    """
+    found: dict[str, Any] = {}
+    cls = type(value)
+    instance = _instance_dict(value)
+    for base in reversed(mro_of(cls)):
+        if not _is_heap(base):
+            continue
+        for name, member in _slots(base).items():
+            try:
+                found[name] = member.__get__(value, cls)
+            except AttributeError:
+                continue  # a slot that was never filled
+    if instance is not None:
+        found.update(list(instance.items()))
+    return found
+
+
+def _slots(cls: type) -> dict[str, MemberDescriptorType]:
+    members = list(namespace_of(cls).items())
+    return {n: m for n, m in members if type(m) is MemberDescriptorType and m.__objclass__ is cls}
+
+
+def _instance_dict(value: object) -> dict[str, Any] | None:
+    for base in mro_of(type(value)):
+        namespace = namespace_of(base)
+        if "__dict__" not in namespace:
+            continue
+        getter: Any = namespace["__dict__"]
+        if type(getter) is not GetSetDescriptorType:
+            raise ValueError("the class hides its __dict__")
+        instance = getter.__get__(value, type(value))
+        if type(instance) is not dict:
+            raise ValueError("the instance has no plain __dict__")
+        return instance
+    return None
+
+
+def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
+    """Put attributes back where `attributes_of` found them; ValueError where there is no place for one."""
+    slots: dict[str, MemberDescriptorType] = {}
+    for base in reversed(mro_of(type(value))):
+        if _is_heap(base):
+            slots.update(_slots(base))
+    instance = _instance_dict(value)
+    for name, attribute in attributes.items():
+        if name in slots:
+            slots[name].__set__(value, attribute)
+        elif instance is not None and type(name) is str:
+            instance[name] = attribute
+        else:
+            raise ValueError(f"no place for the attribute {name!r}")
+
+
+def find_class(name: str) -> type | None:
+    """The loaded class of exactly this `module.QualName`, None where no loaded module holds one."""
+    if len(name) > _NAME_CHARS:
+        return None
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        module = sys.modules.get(".".join(parts[:cut]))
+        if module is None:
+            continue
+        found = _walk(module, parts[cut:])
+        if (
+            found is not None
+            and class_name(found) == name
+            and _MODULE.__get__(found) == ".".join(parts[:cut])
+        ):
+            return found
+    return None
+
+
+def _walk(module: object, names: list[str]) -> type | None:
+    # By way of `__dict__`, so that neither a lazy module nor a module's `__getattr__` wakes up.
+    try:
+        namespace: Any = object.__getattribute__(module, "__dict__")
+    except AttributeError:
+        return None
+    found: Any = None
+    for name in names:
+        if not hasattr(namespace, "get"):
+            return None
+        found = namespace.get(name)
+        if not issubclass(type(found), type):
+            return None
+        namespace = namespace_of(found)
+    return found if issubclass(type(found), type) else None

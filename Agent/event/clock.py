@@ -1,0 +1,40 @@
+"""Time as the record writes it: microseconds since 1970, as RFC 3339 in UTC, and the seam that tells it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Where recording gets its time from; `Agent.testing.FakeClock` is the double."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970, UTC."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never run backwards, for durations."""
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    wall_ns = staticmethod(time.time_ns)
+    monotonic_ns = staticmethod(time.perf_counter_ns)
+
+
+def format_timestamp(unix_us: int) -> str:
+    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z."""
+    moment = EPOCH + timedelta(microseconds=unix_us)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_us % 1_000_000:06d}Z"
+
+
+def parse_timestamp(text: str) -> int:
+    """Microseconds since 1970 of an RFC 3339 time; one without an offset is taken as UTC; ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - EPOCH) // timedelta(microseconds=1)

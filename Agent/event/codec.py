@@ -1,0 +1,207 @@
+"""Between an `Event` and its line: both views, told apart by the key `type`; a round trip loses nothing.
+
+Recording assembles its lines from prepared bytes (`record/pipeline.py`); a test holds them equal to what
+`encode_event` makes of the same event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from Agent.event.ids import split_event_id
+from Agent.event.kinds import Home
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
+
+LINE_PREFIX = b'{"timestamp":"'
+"""How every line of the record begins; a reader finds its way back on it."""
+
+_RUN_KEYS = frozenset(
+    [
+        "timestamp",
+        "id",
+        "schema_version",
+        "type",
+        "session_id",
+        "run_id",
+        "span_id",
+        "parent_span_id",
+        "causes",
+        "tick",
+        "types",
+        "level",
+        "logger",
+        "message",
+        "code",
+        "state",
+    ]
+)
+
+
+class DamagedLine(ValueError):
+    """A line that is not one whole event; its text says why."""
+
+
+def event_to_object(event: Event) -> dict[str, Any]:
+    """The event as the JSON object of its home view, keys in the order of the record."""
+    kind = KINDS.get(event.kind)
+    if kind is not None and kind.home is Home.RUN:
+        return _run_object(event)
+    obj: dict[str, Any] = {
+        "timestamp": event.timestamp,
+        "id": event.id,
+        "schema_version": event.schema_version,
+        "session_id": event.session_id,
+        "level": event.level,
+        "logger": event.logger,
+        "message": event.message,
+    }
+    _add_links(obj, event)
+    obj["extra"] = dict(event.extra)
+    _add_tail(obj, event)
+    return obj
+
+
+def _run_object(event: Event) -> dict[str, Any]:
+    obj: dict[str, Any] = {
+        "timestamp": event.timestamp,
+        "id": event.id,
+        "schema_version": event.schema_version,
+        "type": event.kind,
+    }
+    if event.session_id:
+        obj["session_id"] = event.session_id
+    # Levels, loggers and messages are seldom set on run events, so they stand only where they differ.
+    if event.level != "INFO":
+        obj["level"] = event.level
+    if event.logger:
+        obj["logger"] = event.logger
+    if event.message:
+        obj["message"] = event.message
+    _add_links(obj, event)
+    for key, value in event.extra.items():
+        obj[_run_key(key)] = value
+    _add_tail(obj, event)
+    if event.types:
+        obj["types"] = {_run_pointer(pointer): tag for pointer, tag in event.types.items()}
+    return obj
+
+
+def _is_taken(key: str) -> bool:
+    """Whether a payload key, stripped of its `user.` prefixes, is one of the envelope's."""
+    while key.startswith("user."):
+        key = key[5:]
+    return key in _RUN_KEYS
+
+
+def _run_key(key: str) -> str:
+    return f"user.{key}" if _is_taken(key) else key
+
+
+def _log_key(key: str) -> str:
+    return key[5:] if key.startswith("user.") and _is_taken(key) else key
+
+
+def _run_pointer(pointer: str) -> str:
+    """A pointer of the log view in the flat view: the payload's keys stand at the root there."""
+    if not pointer.startswith("/extra/"):
+        return pointer
+    key, slash, rest = pointer[7:].partition("/")
+    return f"/{_run_key(key)}{slash}{rest}"
+
+
+def _log_pointer(pointer: str) -> str:
+    key, slash, rest = pointer[1:].partition("/")
+    if key in _RUN_KEYS:
+        return pointer
+    return f"/extra/{_log_key(key)}{slash}{rest}"
+
+
+def _add_links(obj: dict[str, Any], event: Event) -> None:
+    if event.run_id is not None:
+        obj["run_id"] = event.run_id
+    if event.span_id is not None:
+        obj["span_id"] = event.span_id
+    if event.parent_span_id is not None:
+        obj["parent_span_id"] = event.parent_span_id
+    if event.causes:
+        obj["causes"] = list(event.causes)
+    if event.tick is not None:
+        obj["tick"] = event.tick
+
+
+def _add_tail(obj: dict[str, Any], event: Event) -> None:
+    if event.code is not None:
+        obj["code"] = event.code
+    if event.state is not None:
+        obj["state"] = event.state
+    if event.types:
+        obj["types"] = dict(event.types)
+
+
+def encode_event(event: Event) -> bytes:
+    """The line of the event, newline included."""
+    return orjson.dumps(event_to_object(event), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_line(line: bytes) -> Event:
+    """The event on a line of either view; DamagedLine says what is wrong with any other bytes."""
+    try:
+        obj = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DamagedLine(f"not JSON: {error}") from None
+    if not isinstance(obj, dict):
+        raise DamagedLine("not a JSON object")
+    return event_from_object(obj)
+
+
+def event_from_object(obj: Mapping[str, Any]) -> Event:
+    """The event in an object read from either view, in the current version; DamagedLine if it is none."""
+    try:
+        version = obj["schema_version"]
+        if version != CURRENT_SCHEMA:
+            obj = migrate_event(obj)
+        run_view = "type" in obj
+        extra = _run_extra(obj) if run_view else obj["extra"]
+        kind = obj["type"] if run_view else extra.get("event_type", "log")
+        event = Event(
+            timestamp=obj["timestamp"],
+            id=obj["id"],
+            schema_version=CURRENT_SCHEMA,
+            kind=kind,
+            session_id=obj.get("session_id", ""),
+            level=obj.get("level", "INFO"),
+            logger=obj.get("logger", ""),
+            message=obj.get("message", ""),
+            run_id=obj.get("run_id"),
+            span_id=obj.get("span_id"),
+            parent_span_id=obj.get("parent_span_id"),
+            causes=tuple(obj.get("causes", ())),
+            tick=obj.get("tick"),
+            extra=extra,
+            code=obj.get("code"),
+            state=obj.get("state"),
+            types=_log_types(obj["types"]) if run_view and "types" in obj else obj.get("types"),
+        )
+        split_event_id(event.id)
+    except SchemaError as error:
+        raise DamagedLine(str(error)) from None
+    except KeyError as error:
+        raise DamagedLine(f"no {error.args[0]}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DamagedLine(f"malformed: {error}") from None
+    if not isinstance(event.timestamp, str) or not isinstance(kind, str):
+        raise DamagedLine("malformed: timestamp or type is not text")
+    return event
+
+
+def _log_types(types: Mapping[str, str]) -> dict[str, str]:
+    return {_log_pointer(pointer): tag for pointer, tag in types.items()}
+
+
+def _run_extra(obj: Mapping[str, Any]) -> dict[str, Any]:
+    return {_log_key(key): value for key, value in obj.items() if key not in _RUN_KEYS}

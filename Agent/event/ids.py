@@ -1,0 +1,66 @@
+"""Names of things: writers, events, sessions, runs; pure functions of the chance and time handed in."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime, timedelta
+
+from Agent.event.clock import EPOCH
+
+WRITER_CHARS = 8
+
+
+def new_writer_id(random5: bytes) -> str:
+    """The id of a writer, 8 characters of a-z and 2-7, made of 5 random bytes."""
+    if len(random5) != 5:
+        raise ValueError("a writer id is made of exactly 5 random bytes")
+    return base64.b32encode(random5).decode("ascii").lower()
+
+
+def event_id(writer: str, seq: int) -> str:
+    """The id of the event with that number in that writer's stream."""
+    return f"{writer}-{seq}"
+
+
+def split_event_id(text: str) -> tuple[str, int]:
+    """The writer and the sequence number in an event id; ValueError if it is none."""
+    writer, dash, seq = text.rpartition("-")
+    if not dash or len(writer) != WRITER_CHARS or not seq.isascii() or not seq.isdigit():
+        raise ValueError(f"not an event id: {text[:80]!r}")
+    return writer, int(seq)
+
+
+def session_id_for(unix_us: int) -> str:
+    """The name of a session that starts at that time: YYYYMMDD_HHMMSS in UTC."""
+    return (EPOCH + timedelta(microseconds=unix_us)).strftime("%Y%m%d_%H%M%S")
+
+
+def uuid7(unix_ms: int, random10: bytes) -> str:
+    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then 74 random bits."""
+    if len(random10) != 10:
+        raise ValueError("a UUIDv7 is made of exactly 10 random bytes")
+    value = (unix_ms & ((1 << 48) - 1)) << 80 | int.from_bytes(random10, "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def uuid7_unix_ms(text: str) -> int:
+    """The milliseconds since 1970 in a UUIDv7; ValueError if it is none."""
+    digits = text.replace("-", "")
+    if len(digits) != 32 or digits[12] != "7":
+        raise ValueError(f"not a UUIDv7: {text[:80]!r}")
+    return int(digits[:12], 16)
+
+
+def is_session_id(text: str) -> bool:
+    """Whether the text reads YYYYMMDD_HHMMSS, with or without the suffix of a shared second."""
+    stamp, _, suffix = text.partition("-")
+    if suffix and not suffix.isdigit():
+        return False
+    try:
+        datetime.strptime(stamp, "%Y%m%d_%H%M%S")  # noqa: DTZ007 - only its shape is asked
+    except ValueError:
+        return False
+    return len(stamp) == 15

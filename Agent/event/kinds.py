@@ -1,0 +1,71 @@
+"""The closed vocabularies of the record: levels, categories, statuses of runs, types and codes of failures."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+LEVELS: dict[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
+LEVEL_NAMES: dict[int, str] = {number: name for name, number in LEVELS.items()}
+LEVEL_OFF = 100
+
+
+class Category(StrEnum):
+    """The directories of the tree that people read; every kind of event belongs to one."""
+
+    AGENTS = "agents"
+    LEARNING = "learning"
+    INTERACTIONS = "interactions"
+    PERFORMANCE = "performance"
+    EVENTS = "events"
+    SYSTEM = "system"
+    ERRORS = "errors"
+
+
+class Home(StrEnum):
+    """Which of the two views a kind is written in."""
+
+    LOG = "log"
+    RUN = "run"
+
+
+class RunStatus(StrEnum):
+    """How a run ended."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    PARTIAL = "partial"
+
+
+class StepType(StrEnum):
+    """What a step of a run does."""
+
+    PLAN = "plan"
+    RETRIEVE = "retrieve"
+    TOOL = "tool"
+    RESPOND = "respond"
+    OTHER = "other"
+
+
+class FailureType(StrEnum):
+    """Which part of an agent failed."""
+
+    TOOL = "tool"
+    MODEL = "model"
+    RETRIEVAL = "retrieval"
+    ORCHESTRATION = "orchestration"
+
+
+class FailureCode(StrEnum):
+    """How it failed."""
+
+    TIMEOUT = "timeout"
+    SCHEMA_INVALID = "schema_invalid"
+    EMPTY_RETRIEVAL = "empty_retrieval"
+    RATE_LIMITED = "rate_limited"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    CONNECTION = "connection"
+    REFUSED = "refused"
+    LOOP = "loop"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"

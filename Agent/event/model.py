@@ -1,0 +1,86 @@
+"""`Event`, the one immutable value that every room speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+from Agent.event.clock import parse_timestamp
+from Agent.event.ids import split_event_id
+from Agent.event.kinds import LEVELS
+
+RedactedBytes = NewType("RedactedBytes", bytes)
+"""Bytes that went through redaction: the only ones that the tree accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, as one line of the record tells it."""
+
+    timestamp: str
+    """RFC 3339, UTC, microseconds, Z; never decreasing within a thread."""
+    id: str
+    """`writer-seq`: the durability stream that wrote it and its number there."""
+    schema_version: int
+    kind: str
+    """`event_type` of the log view, `type` of the run view."""
+    session_id: str
+    level: str = "INFO"
+    logger: str = ""
+    message: str = ""
+    run_id: str | None = None
+    span_id: str | None = None
+    """Set where the event is a span itself: a traced call, a context, a measured block."""
+    parent_span_id: str | None = None
+    """The span in which it happened."""
+    causes: tuple[str, ...] = ()
+    """Ids of events that led to this one, as recorded."""
+    tick: int | None = None
+    """The step of the simulation."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """The payload, in the keys that `payloads.KINDS` names, and the user's own."""
+    code: str | None = None
+    """Digest of the code that ran, on a root action."""
+    state: Mapping[str, Any] | None = None
+    """`{"set": {...}, "unset": [...]}`: what a root action left changed."""
+    types: Mapping[str, str] | None = None
+    """{JSON Pointer: tag} for values that plain JSON cannot hold."""
+
+    @property
+    def agent_id(self) -> str | None:
+        """The agent that it is about, None where it is about none."""
+        value = self.extra.get("agent_id")
+        return value if isinstance(value, str) else None
+
+    @property
+    def agent_role(self) -> str | None:
+        """The role of that agent."""
+        value = self.extra.get("agent_role")
+        return value if isinstance(value, str) else None
+
+    @property
+    def writer(self) -> str:
+        """The durability stream that wrote it."""
+        return split_event_id(self.id)[0]
+
+    @property
+    def seq(self) -> int:
+        """Its number in that stream, counted from 1."""
+        return split_event_id(self.id)[1]
+
+    @property
+    def timestamp_us(self) -> int:
+        """Microseconds since 1970."""
+        return parse_timestamp(self.timestamp)
+
+    @property
+    def severity(self) -> int:
+        """The level as a number: 10 DEBUG to 50 CRITICAL, 20 where the name is unknown."""
+        return LEVELS.get(self.level, 20)
+
+    @property
+    def order(self) -> tuple[int, str, int]:
+        """The key by which events of several writers are merged for display."""
+        writer, seq = split_event_id(self.id)
+        return self.timestamp_us, writer, seq

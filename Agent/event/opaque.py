@@ -1,0 +1,128 @@
+"""What is kept of a value that cannot be restored: a short text, its class, the plain attributes, a digest.
+
+No `__repr__` written in Python is ever called: one may loop, lock, query a database or draw a random number,
+and a recording that does so changes what it records. Plain attributes say more and can be redacted by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from Agent.event.classes import attributes_of, class_name, text_or_none
+from Agent.event.digest import digest_bytes, digest_json
+
+__all__ = ["describe", "head_of_bytes", "head_of_text", "shorten"]
+
+_TEXT_CHARS = 200
+_SHOWN_ATTRIBUTES = 16
+_SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
+_ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
+_ARGS: Any = BaseException.__dict__["args"]
+
+
+def describe(value: object, failure: BaseException | None = None) -> dict[str, Any]:
+    """The JSON object that stands for a value that cannot be restored.
+
+    Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
+    where there are any), `failure` (why capture gave up, where it did), `digest` (over the others).
+    """
+    cls = type(value)
+    seen: dict[str, Any] = {
+        "repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))),
+        "class": class_name(cls),
+    }
+    shown = _plain_attributes(value)
+    if shown:
+        seen["attributes"] = shown
+    if failure is not None:
+        seen["failure"] = class_name(type(failure))
+    seen["digest"] = digest_json(seen)
+    return seen
+
+
+def shorten(text: str) -> str:
+    """The text, cut to 200 characters, as UTF-8 can hold it."""
+    if len(text) > _TEXT_CHARS:
+        text = text[: _TEXT_CHARS - 3] + "..."
+    return text.encode("utf-8", "replace").decode()
+
+
+def head_of_text(text: str, chars: int) -> dict[str, Any]:
+    """What stands for a string that was cut: its head, its length, the digest of the whole."""
+    head = text[: max(chars, 0)].encode("utf-8", "replace").decode()
+    digest = digest_bytes(text.encode("utf-8", "surrogatepass"))
+    return {"head": head, "chars": len(text), "digest": digest}
+
+
+def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
+    """The same for bytes; the head is base64."""
+    from binascii import b2a_base64
+
+    head = bytes(data[: max(chars, 0) // 4 * 3])
+    return {
+        "head": b2a_base64(head, newline=False).decode("ascii"),
+        "bytes": len(data),
+        "digest": digest_bytes(bytes(data)),
+    }
+
+
+def _text(value: Any, cls: type) -> str:
+    # Classes are compared by `is`: a metaclass may have an `__eq__` and a `__hash__` of its own.
+    if cls is FunctionType or cls is BuiltinFunctionType:
+        return f"<function {_function_name(value)}>"
+    if cls is MethodType:
+        return f"<method {_function_name(value.__func__)} of {class_name(type(value.__self__))}>"
+    if issubclass(cls, type):
+        return f"<class {class_name(value)}>"
+    if cls is ModuleType:
+        return f"<module {text_or_none(vars(value).get('__name__')) or '?'}>"
+    if issubclass(cls, BaseException):
+        arguments = _ARGS.__get__(value)
+        shown = ", ".join(repr(a) if _is_short(a) else "..." for a in arguments[:4])
+        return f"{class_name(cls).rpartition('.')[2]}({shown})"
+    safe = any(cls is known for known in _SAFE_REPRS)
+    return repr(value) if safe else f"<{class_name(cls)} object>"
+
+
+def _function_name(function: object) -> str:
+    if type(function) is FunctionType or type(function) is BuiltinFunctionType:
+        callee: Any = function
+        module, name = text_or_none(callee.__module__), text_or_none(callee.__qualname__)
+        return f"{module}.{name}" if module else str(name)
+    return class_name(type(function))
+
+
+def _is_short(value: object) -> bool:
+    """Whether an exact scalar is small enough to be shown, so that a huge one costs nothing."""
+    kind = type(value)
+    if kind is str:
+        return len(value) <= _TEXT_CHARS  # type: ignore[arg-type]
+    if kind is int:
+        return value.bit_length() <= 63  # type: ignore[attr-defined,no-any-return]
+    return kind is float or kind is bool or value is None
+
+
+def _plain_attributes(value: object) -> dict[str, Any]:
+    if issubclass(type(value), type | ModuleType):
+        return {}
+    try:
+        attributes = attributes_of(value)
+    except (ValueError, RuntimeError, AttributeError, TypeError):
+        return {}
+    shown: dict[str, Any] = {}
+    for name, attribute in attributes.items():
+        if len(shown) == _SHOWN_ATTRIBUTES:
+            break
+        if text_or_none(name) is not None and len(name) <= _TEXT_CHARS and _is_shown(attribute):
+            shown[name] = attribute
+    return shown
+
+
+def _is_shown(attribute: object) -> bool:
+    if type(attribute) is str:
+        return _is_short(attribute) and text_or_none(attribute) is not None
+    # A NaN has no JSON, and a tag would promise that it comes back.
+    return _is_short(attribute) and (type(attribute) is not float or math.isfinite(attribute))

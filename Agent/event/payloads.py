@@ -1,0 +1,294 @@
+"""The payload table: every kind of event, once; validators, docs, views and counts are made from it.
+
+A kind is added by one entry here. `extra` of an event may hold more than its kind names (bound fields, the
+user's own keys); what is named has the type given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from Agent.event.kinds import Category, Home
+
+ANY = "any"
+ID = "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a payload: its JSON type (string, number, integer, boolean, object, array, any)."""
+
+    name: str
+    type: str
+    required: bool = True
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table; `message` is the template of the line that people read."""
+
+    name: str
+    category: Category
+    message: str
+    fields: tuple[Field, ...]
+    home: Home = Home.LOG
+    is_span: bool = False
+
+
+def _kind(
+    name: str,
+    category: Category,
+    message: str,
+    fields: str = "",
+    *,
+    home: Home = Home.LOG,
+    is_span: bool = False,
+) -> Kind:
+    """A row from its short form: `name:type` separated by blanks, `?` behind an optional name."""
+    parsed = []
+    for word in fields.split():
+        field_name, _, type_name = word.partition(":")
+        parsed.append(Field(field_name.rstrip("?"), type_name or ANY, not field_name.endswith("?")))
+    return Kind(name, category, message, tuple(parsed), home, is_span)
+
+
+_AGENTS, _LEARNING, _INTERACTIONS = Category.AGENTS, Category.LEARNING, Category.INTERACTIONS
+_PERFORMANCE, _SYSTEM, _EVENTS, _ERRORS = (
+    Category.PERFORMANCE,
+    Category.SYSTEM,
+    Category.EVENTS,
+    Category.ERRORS,
+)
+_RUN = Home.RUN
+
+_ROWS = (
+    # what agents do
+    _kind(
+        "agent_action",
+        _AGENTS,
+        "Agent action: {action_type}",
+        "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
+        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string",
+        is_span=True,
+    ),
+    _kind(
+        "agent_message",
+        _AGENTS,
+        "Message {direction}: {sender} -> {recipient}",
+        "direction:string message_id:string sender:string recipient:string body?:any",
+    ),
+    _kind(
+        "state",
+        _AGENTS,
+        "State of {agent_id} ({reason})",
+        "fields:object reason:string digest:string class?:string init?:object shared?:array unseen?:array",
+    ),
+    _kind(
+        "code",
+        _SYSTEM,
+        "Code {qualname}",
+        "digest:string module:string qualname:string source?:string",
+    ),
+    _kind(
+        "decision",
+        _AGENTS,
+        "Decision: {decision_type}",
+        "decision_type:string decision_data?:any reasoning?:any",
+    ),
+    _kind(
+        "state_change",
+        _AGENTS,
+        "State change: {trigger}",
+        "trigger:any old_state?:any new_state?:any changed?:object",
+    ),
+    _kind(
+        "content_generation",
+        _AGENTS,
+        "Content generated: {content_type} {content_id}",
+        "content_type:any content_id:any metadata?:any",
+    ),
+    _kind(
+        "strategy_update",
+        _AGENTS,
+        "Strategy update: {strategy_type}",
+        "strategy_type:any old_strategy?:any new_strategy?:any reason?:any",
+    ),
+    # what they learn
+    _kind(
+        "learning_update",
+        _LEARNING,
+        "Learning update: {learning_stage}",
+        "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
+        "duration_ms?:number call?:string",
+        is_span=True,
+    ),
+    _kind(
+        "training_step",
+        _LEARNING,
+        "Training step {step}",
+        "step:any metrics?:any model_state?:any learning_type?:string",
+    ),
+    _kind(
+        "reward",
+        _LEARNING,
+        "Reward {reward}",
+        "reward:number action_id?:any cumulative_reward?:number learning_type?:string",
+    ),
+    _kind(
+        "exploration",
+        _LEARNING,
+        "{mode}: {action_selected}",
+        "action_selected:any exploration:boolean epsilon?:number mode?:string learning_type?:string",
+    ),
+    _kind(
+        "policy_update",
+        _LEARNING,
+        "Policy update",
+        "policy_data?:any old_policy?:any new_policy?:any learning_type?:string",
+    ),
+    _kind(
+        "convergence",
+        _LEARNING,
+        "Convergence: {metric}",
+        "metric:any value?:any converged?:boolean threshold?:any learning_type?:string",
+    ),
+    # what happens between them
+    _kind(
+        "interaction",
+        _INTERACTIONS,
+        "Interaction: {interaction_type}",
+        "interaction_type:string source_id?:any target_id?:any content_id?:any data?:any",
+    ),
+    _kind(
+        "connection",
+        _INTERACTIONS,
+        "Connection: {source_id} -> {target_id}",
+        "source_id:any target_id:any connection_type?:string strength?:number data?:any",
+    ),
+    _kind(
+        "cascade",
+        _INTERACTIONS,
+        "Cascade of {content_id}: {size}",
+        "content_id:any size:integer depth?:integer root_agent_id?:any parent_id?:any data?:any",
+    ),
+    _kind(
+        "collaboration",
+        _INTERACTIONS,
+        "Collaboration: {collaboration_type}",
+        "collaboration_type:any participants:array content_id?:any data?:any",
+    ),
+    # how long it takes
+    _kind(
+        "metric",
+        _PERFORMANCE,
+        "Metric {metric_name}",
+        "metric_name:string value:number unit?:string duration_ms?:number outcome?:string error_id?:string "
+        "call?:string data?:any",
+        is_span=True,
+    ),
+    _kind(
+        "throughput",
+        _PERFORMANCE,
+        "Throughput {operation}",
+        "operation:string count:number duration_s:number per_second?:number data?:any",
+    ),
+    _kind(
+        "resource",
+        _PERFORMANCE,
+        "Resources",
+        "memory_bytes?:integer cpu_percent?:number open_files?:integer data?:any",
+    ),
+    # what goes wrong
+    _kind(
+        "error",
+        _ERRORS,
+        "{error_type}: {error_message}",
+        "error_type:string error_message:string error_module?:string error_args?:array traceback?:string fingerprint?:string action_type?:string "
+        "call?:string args?:object context?:any",
+    ),
+    # the course of the simulation
+    _kind("simulation_start", _EVENTS, "Simulation starts", "name?:any configuration?:any"),
+    _kind("simulation_end", _EVENTS, "Simulation ends", "name?:any outcome?:any duration_ms?:number"),
+    _kind("checkpoint", _EVENTS, "Checkpoint {name}", "name:any data?:any"),
+    _kind("phase", _EVENTS, "Phase {name}", "name:any previous?:any data?:any"),
+    _kind("milestone", _EVENTS, "Milestone {name}", "name:any data?:any"),
+    _kind("context_entry", _AGENTS, "Entering {context}", "context:string context_span:string"),
+    _kind(
+        "context_exit",
+        _AGENTS,
+        "Leaving {context}",
+        "context:string duration_ms:number outcome?:string error_id?:string",
+        is_span=True,
+    ),
+    # the framework
+    _kind("system.init", _SYSTEM, "Initialised {component}", "component:any data?:any"),
+    _kind(
+        "system.config", _SYSTEM, "Configuration {name}", "name:any old_value?:any new_value?:any data?:any"
+    ),
+    _kind("system.module", _SYSTEM, "Module {module}", "module:any version?:any data?:any"),
+    _kind("log", _SYSTEM, "{message}", ""),
+    _kind("log.opened", _SYSTEM, "Writer opened", "writer:string pid:integer durability:string"),
+    _kind("log.closed", _SYSTEM, "Writer closed", "writer:string last_seq:integer counters?:object"),
+    _kind("log.dropped", _SYSTEM, "{count} events were not written: {reason}", "count:integer reason:string"),
+    _kind(
+        "log.retired",
+        _SYSTEM,
+        "Events {first_seq} to {last_seq} of {writer} were retired",
+        "writer:string first_seq:integer last_seq:integer policy?:string",
+    ),
+    _kind("source.read", _SYSTEM, "Read {source}", "source:string value?:any call?:string"),
+    # recorded runs (flat form)
+    _kind(
+        "run.started", _EVENTS, "Run started", "agent?:string labels?:object parent_run_id?:string", home=_RUN
+    ),
+    _kind("run.finished", _EVENTS, "Run finished", "ok:boolean error?:any status?:string", home=_RUN),
+    _kind("step.started", _EVENTS, "Step {step_id} started", "step_id:string name?:string", home=_RUN),
+    _kind(
+        "step.finished",
+        _EVENTS,
+        "Step {step_id} finished",
+        "step_id:string name?:string output_ref:string",
+        home=_RUN,
+    ),
+    _kind(
+        "model.call",
+        _EVENTS,
+        "Model call {model_name}",
+        "call_id:string model_name:string step_id?:string model_version?:string model_provider?:string "
+        "params?:object prompt_ref?:string output_ref?:string prompt_tokens?:integer "
+        "completion_tokens?:integer latency_ms?:number",
+        home=_RUN,
+    ),
+    _kind(
+        "tool.call",
+        _EVENTS,
+        "Tool call {name}",
+        "name:string call_id:string args?:any result?:any outcome?:string error_id?:string "
+        "duration_ms?:number tool_kind?:string",
+        home=_RUN,
+    ),
+    _kind(
+        "artifact.saved",
+        _EVENTS,
+        "Artifact {path}",
+        "path:string ref:string media_type?:string size_bytes?:integer digest?:string",
+        home=_RUN,
+    ),
+    _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),
+    _kind("replay.finished", _EVENTS, "Replay finished", "replay_id:string verdict:string"),
+)
+
+KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
+"""Every kind of event by its name."""
+
+
+def category_of(kind: str) -> Category:
+    """The category of a kind; a kind of a later version counts as a system event."""
+    row = KINDS.get(kind)
+    return row.category if row else Category.SYSTEM
+
+
+def span_kinds() -> frozenset[str]:
+    """The kinds whose events are spans with a duration of their own."""
+    return frozenset(name for name, row in KINDS.items() if row.is_span)

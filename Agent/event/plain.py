@@ -1,0 +1,160 @@
+"""The sweep that says whether orjson alone may write a value; `serialise.py` tries it before anything else.
+
+Plain means: exact dict, list, str, int, float, bool and None, nothing that needs a tag and nothing to cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from Agent.event.limits import Limits
+
+__all__ = [
+    "DUMP_OPTIONS",
+    "SCALARS",
+    "all_scalars",
+    "all_strings",
+    "any_nonfinite",
+    "plain_bytes",
+    "scalars_fit",
+]
+
+SCALARS = frozenset({str, int, float, bool, type(None)})
+_STRINGS = frozenset({str})
+_CONTAINERS = frozenset({dict, list})
+_PLAIN = SCALARS | _CONTAINERS
+_SWEPT_FROM = 6  # below, a loop is no dearer than a sweep in C
+
+# Without these orjson would write subclasses, dataclasses and datetimes its own way, and without a tag.
+DUMP_OPTIONS = (
+    orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)
+
+
+def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:
+    """The JSON of a container that is plain all the way down and within the limits, else None.
+
+    Raises what orjson raises for lone surrogates, keys that are no strings and integers over 64 bit.
+    """
+    if not _is_plain(value, limits):
+        return None
+    data = orjson.dumps(value, None, DUMP_OPTIONS)
+    # orjson writes NaN and infinities as null.
+    if data.find(b"null") >= 0 and _any_leaf_nonfinite(value):
+        return None
+    if len(data) <= limits.unread_bytes:
+        return data
+    return data if len(data) <= limits.max_bytes and _fits(value, limits) else None
+
+
+def all_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is exactly a str, int, float, bool or None."""
+    try:
+        return SCALARS.issuperset(map(type, values))
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        return False
+
+
+def all_strings(values: Iterable[Any]) -> bool:
+    """Whether each value is exactly a str."""
+    try:
+        return _STRINGS.issuperset(map(type, values))
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+def scalars_fit(container: list[Any] | dict[str, Any], data: bytes, limits: Limits) -> bool:
+    """Whether scalars that orjson wrote as `data` lost nothing: no NaN, no string or key too long."""
+    values = list(container.values()) if type(container) is dict else container
+    if data.find(b"null") >= 0 and any_nonfinite(values):
+        return False
+    if len(data) <= limits.max_string_chars:
+        return True
+    texts = [value for value in values if type(value) is str]
+    if type(container) is dict:
+        texts += container
+    return not any(len(text) > limits.max_string_chars for text in texts)
+
+
+def _is_plain(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
+    pending: list[Any] = [value]
+    for node in pending:
+        children = node.values() if type(node) is dict else node
+        if len(node) > _SWEPT_FROM and SCALARS.issuperset(map(type, children)):
+            continue
+        for child in children:
+            kind = type(child)
+            if kind is dict or kind is list:
+                pending.append(child)
+            elif kind not in SCALARS:
+                return False
+        # As long as there are no more containers than levels allowed, none can lie too deep.
+        if len(pending) > limits.max_depth:
+            return _is_plain_by_levels(value, limits)
+    return True
+
+
+def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
+    # Level by level instead of by recursion: two references to itself would double the calls at each level.
+    level: list[Any] = [value]
+    seen = 1
+    for _ in range(limits.max_depth):
+        below: list[Any] = []
+        for node in level:
+            children = node.values() if type(node) is dict else node
+            if SCALARS.issuperset(map(type, children)):
+                continue
+            if not _PLAIN.issuperset(map(type, children)):
+                return False
+            below += [child for child in children if type(child) in _CONTAINERS]
+            if seen + len(below) > limits.max_items:
+                return False
+        if not below:
+            return True
+        seen += len(below)
+        level = below
+    return False
+
+
+def any_nonfinite(values: Iterable[Any]) -> bool:
+    """Whether a NaN or an infinity is among the values, which orjson would write as null."""
+    for value in values:  # noqa: SIM110 - a loop in place is half the price of a call for each
+        if type(value) is float and value - value != 0.0:
+            return True
+    return False
+
+
+def _any_leaf_nonfinite(value: Any) -> bool:
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        children = list(node.values() if type(node) is dict else node)
+        if any_nonfinite(children):
+            return True
+        pending += [child for child in children if type(child) in _CONTAINERS]
+    return False
+
+
+def _fits(value: Any, limits: Limits) -> bool:
+    """Whether the value keeps the bounds on items and strings; its JSON is known to be short enough."""
+    longest = limits.max_string_chars
+    items = 1
+    pending = [value]
+    while pending:
+        node = pending.pop()
+        items += len(node)
+        if items > limits.max_items:
+            return False
+        if type(node) is dict and any(len(key) > longest for key in list(node)):
+            return False
+        for child in list(node.values() if type(node) is dict else node):
+            kind = type(child)
+            if kind is str:
+                if len(child) > longest:
+                    return False
+            elif kind in _CONTAINERS:
+                pending.append(child)
+    return True

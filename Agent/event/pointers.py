@@ -1,0 +1,88 @@
+"""JSON Pointers, and the walk that applies the tags of a value from the inside out.
+
+Decoding and digests both stand on `fold_tags`: one restores what a tag means, the other writes the tag down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["copy_tree", "escape", "fold_tags", "unescape"]
+
+
+def escape(key: str) -> str:
+    """The key as one token of a JSON Pointer: `~` is `~0`, `/` is `~1`."""
+    if "~" in key or "/" in key:
+        return key.replace("~", "~0").replace("/", "~1")
+    return key
+
+
+def unescape(token: str) -> str:
+    """The key that a token of a JSON Pointer stands for."""
+    return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
+
+
+def copy_tree(value: Any) -> Any:
+    """A copy of the JSON value that shares no dict and no list with it, of any depth without recursion."""
+    holder: list[Any] = [value]
+    pending: list[Any] = [holder]
+    while pending:
+        node = pending.pop()
+        for key, child in list(node.items() if type(node) is dict else enumerate(node)):
+            kind = type(child)
+            if kind is dict or kind is list:
+                copied = child.copy()
+                node[key] = copied
+                if copied:
+                    pending.append(copied)
+    return holder[0]
+
+
+def fold_tags(
+    value: Any,
+    types: Mapping[str, str],
+    pointer: str,
+    apply: Callable[[str, Any, str], Any],
+    unresolved: list[str] | None = None,
+) -> Any:
+    """A copy of the JSON value in which each tagged node is `apply(tag, node, pointer)`, innermost first.
+
+    Args:
+        value: a JSON value; it is not changed.
+        types: {JSON Pointer: tag}; pointers outside `pointer` belong to other values and are passed over.
+        pointer: where the value stands in its event; `""` when it is the whole.
+        apply: makes the new node out of a node whose own tagged children are done.
+        unresolved: collects the pointers that lead nowhere, where given.
+    """
+    prefix = pointer + "/"
+    mine = [p for p in types if p == pointer or p.startswith(prefix)]
+    holder = [copy_tree(value)]
+    # Deepest first, so no pointer has to pass through a node that is no longer JSON.
+    mine.sort(key=lambda p: p.count("/"), reverse=True)
+    for full in mine:
+        tokens = ["0", *full[len(pointer) :].split("/")[1:]]
+        parent: Any = holder
+        for token in tokens[:-1]:
+            parent = _child(parent, token)
+        node = _child(parent, tokens[-1])
+        if node is _NOTHING:
+            if unresolved is not None:
+                unresolved.append(full)
+            continue
+        key: Any = int(tokens[-1]) if type(parent) is list else unescape(tokens[-1])
+        parent[key] = apply(types[full], node, full)
+    return holder[0]
+
+
+_NOTHING: Any = object()
+
+
+def _child(node: Any, token: str) -> Any:
+    if type(node) is dict:
+        return node.get(unescape(token), _NOTHING)
+    if type(node) is list and len(token) < 12 and token.isascii() and token.isdigit():
+        index = int(token)
+        if index < len(node) and token == str(index):
+            return node[index]
+    return _NOTHING

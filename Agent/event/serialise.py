@@ -1,0 +1,90 @@
+"""From any value to the bytes of its JSON: by orjson alone where nothing needs a tag, else by the walk.
+
+This is the step of the hot path between payload and line; redaction comes next. It never raises: the ladder
+ends in an object that says what failed.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from Agent.event.capture import AgentOf
+from Agent.event.classes import class_name
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
+from Agent.event.values import encode_value
+
+__all__ = ["DEFAULT_LIMITS", "Dumped", "Limits", "to_json"]
+
+
+class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...]]):
+    """A value as bytes: (json, types, opaque); made from a tuple, which costs half of a NamedTuple."""
+
+    __slots__ = ()
+
+    json: bytes = property(itemgetter(0), doc="One JSON value in UTF-8, no newline in it.")  # type: ignore[assignment]
+    types: dict[str, str] | None = property(itemgetter(1), doc="{JSON Pointer: tag}, None for plain values.")  # type: ignore[assignment]
+    opaque: tuple[str, ...] = property(itemgetter(2), doc="Pointers of what cannot be restored.")  # type: ignore[assignment]
+
+
+_dumps = orjson.dumps
+_is_scalar = SCALARS.issuperset
+
+
+def to_json(
+    value: Any, pointer: str, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
+) -> Dumped:
+    """The value as JSON bytes with its tags; never raises.
+
+    Args:
+        value: anything; it may change afterwards.
+        pointer: where it will stand in its event, as a JSON Pointer.
+        limits: what lies beyond is cut, so `len(json) <= limits.max_bytes`.
+        agent_of: tells agents from other objects; an agent is recorded as its id.
+    """
+    try:
+        kind = type(value)
+        if kind is dict:
+            # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.
+            if _is_scalar(map(type, value.values())):
+                data = _dumps(value, None, DUMP_OPTIONS)
+                if (data.find(b"null") < 0 or not any_nonfinite(value.values())) and len(
+                    data
+                ) <= limits.unread_bytes:
+                    return Dumped((data, None, ()))
+            plain = plain_bytes(value, limits)
+        elif kind is list:
+            plain = plain_bytes(value, limits)
+        else:
+            plain = _scalar_bytes(value, limits)
+        if plain is not None:
+            return Dumped((plain, None, ()))
+    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that changed: the walk knows
+        pass
+    return _walked(value, pointer, limits, agent_of)
+
+
+def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
+    if type(value) not in SCALARS:
+        return None
+    data = _dumps(value, None, DUMP_OPTIONS)
+    if len(data) > limits.unread_bytes or (data == b"null" and value is not None):
+        return None
+    return data
+
+
+def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None) -> Dumped:
+    try:
+        encoded = encode_value(value, pointer, limits, agent_of)
+        data = _dumps(encoded.value, None, DUMP_OPTIONS)
+        if len(data) <= limits.max_bytes:
+            return Dumped((data, encoded.types or None, encoded.opaque))
+        failure = "TooLarge"
+    except Exception as error:  # noqa: BLE001 - the last rung: whatever failed, the line is written
+        failure = type(error).__name__
+    name = class_name(type(value))
+    form = {"repr": "<not recorded>", "class": name, "failure": failure}
+    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))

@@ -1,0 +1,162 @@
+"""Which object is which agent: found by its `agent_id`, by its logger, or by what `instrument` was told."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from Agent.record.state import GeneratorOwners, StateTracker
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
+
+
+class Identity:
+    """How the objects of a class say who they are."""
+
+    __slots__ = ("agent_id", "agent_role")
+
+    def __init__(self, agent_id: str | Callable[[Any], object] | None, agent_role: str | None) -> None:
+        self.agent_id = agent_id
+        self.agent_role = agent_role
+
+
+_identities: dict[type, Identity] = {}
+_object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
+
+
+def set_identity(owner: type | object, identity: Identity) -> None:
+    """Say how objects of a class, or one object, are named."""
+    if isinstance(owner, type):
+        _identities[owner] = identity
+    else:
+        _object_identities[id(owner)] = (_weakly(owner), identity)
+
+
+def clear_identity(owner: type | object) -> None:
+    """Take that back."""
+    if isinstance(owner, type):
+        _identities.pop(owner, None)
+    else:
+        _object_identities.pop(id(owner), None)
+
+
+def _weakly(obj: object) -> Callable[[], object]:
+    try:
+        return weakref.ref(obj)
+    except TypeError:
+        return lambda: obj
+
+
+def identity_of(obj: object) -> Identity | None:
+    """What `instrument` was told about this object or its class."""
+    if _object_identities:
+        known = _object_identities.get(id(obj))
+        if known is not None and known[0]() is obj:
+            return known[1]
+    if _identities:
+        for base in type(obj).__mro__:
+            if base in _identities:
+                return _identities[base]
+    return None
+
+
+def describe(obj: object) -> tuple[str, str | None] | None:
+    """The id and role of an object that is an agent, None for any other object."""
+    identity = identity_of(obj)
+    role = getattr(obj, "agent_role", None)
+    if identity is not None:
+        role = identity.agent_role or role
+        if callable(identity.agent_id):
+            return str(identity.agent_id(obj)), role
+        if identity.agent_id is not None:
+            return str(getattr(obj, identity.agent_id)), role
+    agent_id = getattr(obj, "agent_id", None)
+    logger = getattr(obj, "logger", None)
+    if agent_id is None:
+        agent_id = getattr(logger, "agent_id", None)
+    if not isinstance(role, str):
+        role = getattr(logger, "agent_role", None)
+    if agent_id is None or isinstance(obj, type):
+        if identity is not None:
+            fallback = getattr(obj, "unique_id", None)
+            return str(fallback if fallback is not None else type(obj).__name__), role
+        return None
+    return str(agent_id), role if isinstance(role, str) else None
+
+
+def agent_id_of(obj: object) -> str | None:
+    """The id of an object that is an agent, so that state and arguments name it instead of holding it."""
+    if isinstance(obj, type) or type(obj).__module__.startswith("Agent.record"):
+        return None
+    try:
+        described = describe(obj)
+    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
+        return None
+    return described[0] if described is not None else None
+
+
+class Known:
+    """What a pipeline remembers of one object: its binding, and its state once an action of it was traced."""
+
+    __slots__ = ("binding", "named", "ref", "tracker")
+
+    def __init__(self, ref: Callable[[], object], binding: AgentBinding, named: object) -> None:
+        self.ref = ref
+        self.binding = binding
+        self.named = named
+        self.tracker: StateTracker | None = None
+
+
+class Agents:
+    """The agents that one pipeline has met."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._known: dict[int, Known] = {}
+        self.owners = GeneratorOwners()
+
+    def find(self, obj: object) -> Known | None:
+        """What is known of an object; None if it is no agent."""
+        known = self._known.get(id(obj))
+        if (
+            known is not None
+            and known.ref() is obj
+            and (known.named is None or getattr(obj, "agent_id", None) is known.named)
+        ):
+            return known
+        described = describe(obj)
+        if described is None:
+            return None
+        agent_id, role = described
+        logger = f"agent.{role}" if role else "agent"
+        binding = self._pipeline.binding(agent_id, role, logger)
+        named = vars(obj).get("agent_id") if hasattr(obj, "__dict__") else None
+        fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
+        if known is not None and known.ref() is obj:
+            fresh.tracker = known.tracker
+        return fresh
+
+    def _reference(self, obj: object) -> Callable[[], object]:
+        key = id(obj)
+        known = self._known
+        try:
+            return weakref.ref(obj, lambda _: known.pop(key, None))
+        except TypeError:
+            return lambda: obj
+
+    def tracker(self, known: Known, obj: object) -> StateTracker:
+        """The state tracker of an agent, made at its first action."""
+        if known.tracker is None:
+            known.tracker = StateTracker(obj, agent_id_of)
+        return known.tracker
+
+    def living(self) -> list[tuple[Known, object]]:
+        """The agents whose state was recorded and which are still there."""
+        return [
+            (known, obj)
+            for known in list(self._known.values())
+            if known.tracker is not None and known.tracker.actions and (obj := known.ref()) is not None
+        ]

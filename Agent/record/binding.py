@@ -1,0 +1,140 @@
+"""What one agent's (or category's) events have in common, prepared once: stream, heads, open-span table entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from Agent.event.kinds import LEVEL_NAMES
+from Agent.event.payloads import KINDS
+from Agent.record.redaction import Redactor
+from Agent.tree.sink import Stream
+
+EmitPlain = Callable[["Slot", str, dict[str, Any]], str]
+MirrorOf = Callable[[str], Callable[[bytes], None] | None]
+
+_MAX_HEADS = 512
+_MAX_MESSAGE_CHARS = 2000
+
+
+class Slot:
+    """One kind of event at one level from one binding: the bytes before and after what differs."""
+
+    __slots__ = (
+        "binding",
+        "category",
+        "emit_plain",
+        "extra",
+        "extra_alone",
+        "heads",
+        "kind",
+        "level",
+        "mirror",
+        "own_keys",
+        "prefix",
+        "urgent",
+    )
+
+    def __init__(self, binding: AgentBinding, kind: str, level: int) -> None:
+        self.binding = binding
+        self.kind = kind
+        self.level = level
+        row = KINDS[kind]
+        self.category = binding.category if kind == "log" else row.category.value
+        self.urgent = level >= 40
+        self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
+        self.heads: dict[str, bytes] = {}
+        self.emit_plain = binding.emit_plain
+        own = {"agent_id": binding.agent_id, "agent_role": binding.agent_role, "event_type": kind}
+        present = {key: value for key, value in own.items() if value is not None}
+        self.extra_alone = b',"extra":' + orjson.dumps(present)[:-1]
+        self.extra = self.extra_alone + b","
+        # "Agent action: {action_type}" gives its beginning; a richer template is filled in by the caller.
+        before, brace, after = row.message.partition("{")
+        self.prefix = before if brace and after.find("}") == len(after) - 1 else ""
+        self.own_keys = frozenset(present) | {field.name for field in row.fields}
+
+    def head(self, label: str) -> bytes:
+        """The bytes from `schema_version` to `message`; kept for labels that come again."""
+        head = self.heads.get(label)
+        if head is None:
+            text = self.binding.redactor.text((self.prefix + label)[:_MAX_MESSAGE_CHARS])
+            head = (
+                self.binding.envelope
+                + orjson.dumps(
+                    {
+                        "level": LEVEL_NAMES[self.level],
+                        "logger": self.binding.logger,
+                        "message": printable(text),
+                    }
+                )[1:-1]
+            )
+            if len(self.heads) < _MAX_HEADS:
+                self.heads[label] = head
+        return head
+
+
+class AgentBinding:
+    """An agent, or a category where there is no agent, as one pipeline writes it.
+
+    Args:
+        stream: where its events are kept.
+        envelope: the bytes `","schema_version":...,"session_id":"...",` that follow the id.
+        emit_plain: the pipeline's short way for plain payloads.
+        mirror_of: gives for a category the function that takes copies of its lines, None for none.
+    """
+
+    __slots__ = (
+        "agent_id",
+        "agent_role",
+        "category",
+        "emit_plain",
+        "envelope",
+        "logger",
+        "mirror_of",
+        "redactor",
+        "slots",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        *,
+        agent_id: str | None,
+        agent_role: str | None,
+        logger: str,
+        category: str,
+        stream: Stream,
+        envelope: bytes,
+        redactor: Redactor,
+        emit_plain: EmitPlain,
+        mirror_of: MirrorOf | None = None,
+    ) -> None:
+        self.agent_id = agent_id
+        self.agent_role = agent_role
+        self.logger = logger
+        self.category = category
+        self.stream = stream
+        self.envelope = envelope
+        self.redactor = redactor
+        self.mirror_of = mirror_of
+        self.emit_plain = emit_plain
+        self.slots: dict[tuple[str, int], Slot] = {}
+
+    def slot(self, kind: str, level: int) -> Slot:
+        """The prepared bytes for a kind at a level."""
+        slot = self.slots.get((kind, level))
+        if slot is None:
+            slot = self.slots[kind, level] = Slot(self, kind, level)
+        return slot
+
+
+def printable(text: str) -> str:
+    """The text with lone surrogates shown as escapes, since a message is for people."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text

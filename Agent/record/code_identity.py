@@ -1,0 +1,50 @@
+"""Which code ran: a digest of a function's source, and the `code` event that tells once what the digest means."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from Agent.event.digest import code_digest
+
+if TYPE_CHECKING:
+    from Agent.record.pipeline import Pipeline
+
+_MAX_SOURCE_CHARS = 16_384
+
+
+class CodeIdentity:
+    """Module, qualified name, source and digest of one function.
+
+    Where there is no source (an interactive prompt, a frozen program) the compiled code stands for it.
+    """
+
+    __slots__ = ("digest", "module", "qualname", "source", "told_to")
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.module = str(getattr(function, "__module__", ""))
+        self.qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
+        self.source: str | None
+        try:
+            self.source = inspect.getsource(function)
+        except (OSError, TypeError):
+            self.source = None
+        code = getattr(function, "__code__", None)
+        told = self.source or (
+            code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
+        )
+        self.digest = code_digest(self.module, self.qualname, told)
+        self.told_to: object = None
+
+    def tell(self, pipeline: Pipeline) -> None:
+        """Write the `code` event, once a pipeline and process."""
+        told_to = (pipeline, pipeline.generation)
+        if self.told_to == told_to:
+            return
+        self.told_to = told_to
+        payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
+        if self.source is not None:
+            payload["source"] = self.source[:_MAX_SOURCE_CHARS]
+        slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
+        pipeline.emit(slot, self.qualname, payload)

@@ -1,0 +1,97 @@
+"""What surrounds a call: the open span, its agent, the tick, causes and fields; one context variable holds it.
+
+A `Scope` is immutable and knows its own bytes, so that an event inside it copies them instead of making them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+
+
+class Scope:
+    """One level of nesting: what an event that happens here inherits."""
+
+    __slots__ = ("actions", "agent", "causes", "fields", "links", "run_id", "span_id", "tick")
+
+    def __init__(
+        self,
+        parent: Scope | None,
+        *,
+        span_id: str | None = None,
+        agent: AgentBinding | None = None,
+        is_action: bool = False,
+        tick: int | None = None,
+        causes: tuple[str, ...] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        if parent is None:
+            self.span_id = span_id
+            self.agent = agent
+            self.tick = tick
+            self.causes = causes or ()
+            self.fields = fields
+            self.run_id: str | None = None
+            self.actions: tuple[AgentBinding, ...] = ()
+        else:
+            self.span_id = span_id or parent.span_id
+            self.agent = agent or parent.agent
+            self.tick = parent.tick if tick is None else tick
+            # A cause belongs to what happens directly under it, not to every span further down.
+            self.causes = causes if causes is not None else () if span_id else parent.causes
+            self.fields = {**parent.fields, **fields} if parent.fields and fields else fields or parent.fields
+            self.run_id = parent.run_id
+            self.actions = parent.actions
+        if is_action and agent is not None:
+            self.actions = (*self.actions, agent)
+        self.links: bytes | None = None
+
+    def link_bytes(self, more_causes: tuple[str, ...] = ()) -> bytes:
+        """The bytes of `run_id`, `parent_span_id`, `causes` and `tick` for an event that happens here."""
+        links = None if more_causes else self.links
+        if links is None:
+            parts = []
+            causes = tuple(dict.fromkeys((*self.causes, *more_causes))) if more_causes else self.causes
+            if self.run_id is not None:
+                parts.append(f',"run_id":"{self.run_id}"')
+            if self.span_id is not None:
+                parts.append(f',"parent_span_id":"{self.span_id}"')
+            if causes:
+                parts.append(f',"causes":{orjson.dumps(causes).decode()}')
+            if self.tick is not None:
+                parts.append(f',"tick":{self.tick}')
+            links = "".join(parts).encode()
+            if not more_causes:
+                self.links = links
+        return links
+
+
+current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", default=None)
+
+
+@contextmanager
+def tick(number: int) -> Iterator[None]:
+    """Everything recorded in the block happens at this step of the simulation."""
+    token = current_scope.set(Scope(current_scope.get(), tick=int(number)))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
+
+
+@contextmanager
+def caused_by(*event_ids: str) -> Iterator[None]:
+    """Everything recorded directly in the block names these events as its causes."""
+    causes = tuple(str(event_id) for event_id in event_ids if event_id)
+    token = current_scope.set(Scope(current_scope.get(), causes=causes))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)

@@ -1,0 +1,217 @@
+"""The decorators: the same function, with the same signature and type, that leaves an event when it is called.
+
+Each works with and without parentheses, on functions and methods, sync and async, static and class methods.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVELS, Category
+from Agent.record import pipeline as installed
+from Agent.record.context import current_scope
+from Agent.record.failures import outcome_of, record_error
+from Agent.record.levels import LIMITS
+from Agent.record.pipeline import current_pipeline
+from Agent.record.player import Answer
+from Agent.record.tracing import TraceSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def wrap(function: Callable[..., Any], spec: TraceSpec) -> Callable[..., Any]:
+    """The function with a traced call around each of its calls."""
+    begin = spec.begin
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def traced_async(*args: Any, **kwargs: Any) -> Any:
+            call = begin(args, kwargs)
+            if call is None:
+                return await function(*args, **kwargs)
+            if type(call) is Answer:
+                return _answered(call)
+            try:
+                result = await function(*args, **kwargs)
+            except BaseException as error:
+                call.fail(error)  # type: ignore[union-attr]
+                raise
+            call.end(result)  # type: ignore[union-attr]
+            return result
+
+        return traced_async
+
+    @functools.wraps(function)
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        call = begin(args, kwargs)
+        if call is None:
+            return function(*args, **kwargs)
+        if type(call) is Answer:
+            return _answered(call)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)  # type: ignore[union-attr]
+            raise
+        call.end(result)  # type: ignore[union-attr]
+        return result
+
+    return traced
+
+
+def _answered(answer: Answer) -> Any:
+    if answer.error is not None:
+        raise answer.error
+    return answer.result
+
+
+def _decorate(function: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
+    """Apply a wrapper to a function, or to the function inside a static or class method."""
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(make(function.__func__))
+    if not callable(function):
+        raise ConfigurationError(
+            f"a trace decorator was put on {type(function).__name__}, which is no function",
+            remedy="decorate a function or a method",
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"{function.__qualname__} is a generator, which the decorators do not trace yet",
+            remedy="decorate the function that consumes it",
+        )
+    return make(function)
+
+
+def _traced(kind: str, label: str | None, level: str | int, options: dict[str, Any]) -> Callable[[Any], Any]:
+    number = LEVELS[level] if isinstance(level, str) else level
+
+    def make(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wrap(function, TraceSpec(function, kind, label or function.__name__, level=number, **options))
+
+    return lambda function: _decorate(function, make)
+
+
+@overload
+def trace_agent_action(action_type: F, /) -> F: ...
+@overload
+def trace_agent_action(
+    action_type: str | None = None,
+    *,
+    level: str = "INFO",
+    capture_args: bool = True,
+    capture_result: bool = True,
+    state: str | None = None,
+) -> Callable[[F], F]: ...
+def trace_agent_action(
+    action_type: Any = None,
+    *,
+    level: str = "INFO",
+    capture_args: bool = True,
+    capture_result: bool = True,
+    state: str | None = None,
+) -> Any:
+    """Record each call as an `agent_action`: arguments, result or error, duration, and what it changed.
+
+    Args:
+        action_type: what the action is called; the function's name without it.
+        level: the level at which it is recorded.
+        capture_args: whether arguments are kept.
+        capture_result: whether the result is kept.
+        state: "strict" looks at the agent's state when the action begins, too.
+    """
+    if state not in {None, "strict", "exit"}:
+        raise ConfigurationError(f"state={state!r} is unknown", remedy='use state="strict" or leave it out')
+    options = {
+        "capture_args": capture_args,
+        "capture_result": capture_result,
+        "strict_state": None if state is None else state == "strict",
+    }
+    if callable(action_type) or isinstance(action_type, (staticmethod, classmethod)):
+        return _traced("agent_action", None, level, options)(action_type)
+    return _traced("agent_action", action_type, level, options)
+
+
+@overload
+def trace_learning_update(update_type: F, /) -> F: ...
+@overload
+def trace_learning_update(update_type: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
+def trace_learning_update(update_type: Any = None, *, level: str = "INFO") -> Any:
+    """Record each call as a `learning_update`: arguments, result or error, duration, and what it changed."""
+    if callable(update_type) or isinstance(update_type, (staticmethod, classmethod)):
+        return _traced("learning_update", None, level, {})(update_type)
+    return _traced("learning_update", update_type, level, {})
+
+
+@overload
+def trace_performance(operation: F, /) -> F: ...
+@overload
+def trace_performance(operation: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
+def trace_performance(operation: Any = None, *, level: str = "INFO") -> Any:
+    """Record the duration of each call as a `metric`; metrics are buffered."""
+    if callable(operation) or isinstance(operation, (staticmethod, classmethod)):
+        return _traced("metric", None, level, {})(operation)
+    return _traced("metric", operation, level, {})
+
+
+@overload
+def trace_errors(function: F, /) -> F: ...
+@overload
+def trace_errors(function: None = None) -> Callable[[F], F]: ...
+def trace_errors(function: Any = None) -> Any:
+    """Record what a call raises as an `error` event, with its context, and raise it on."""
+    if function is None:
+        return lambda inner: _decorate(inner, _watch)
+    return _decorate(function, _watch)
+
+
+def _watch(function: Callable[..., Any]) -> Callable[..., Any]:
+    spec = TraceSpec(function, "agent_action", function.__name__)
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def watched_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await function(*args, **kwargs)
+            except BaseException as error:
+                _record(spec, error, args, kwargs)
+                raise
+
+        return watched_async
+
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            _record(spec, error, args, kwargs)
+            raise
+
+    return watched
+
+
+def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Write the error of a watched function; never in the way of the error itself."""
+    if outcome_of(error) != "error" or LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
+        return
+    try:
+        pipeline = installed.active_pipeline() or current_pipeline()
+        target = args[0] if spec.is_method and args else None
+        known = pipeline.agents.find(target) if target is not None else None
+        scope = current_scope.get()
+        if known is not None:
+            binding = known.binding
+        elif scope is not None and scope.agent is not None:
+            binding = scope.agent
+        else:
+            binding = pipeline.binding(None, None, "errors", Category.ERRORS.value)
+        more = {"call": spec.qualname, "args": spec.arguments(args, kwargs)}
+        record_error(pipeline, binding, error, more=more)
+    except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
+        active = installed.active_pipeline()
+        if active is not None:
+            active.health.trouble(f"the error of {spec.qualname}", trouble)
+            active.health.drop("an error could not be recorded")

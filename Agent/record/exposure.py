@@ -1,0 +1,231 @@
+"""What an agent exposes of itself: which of its attributes are state, and how they are read and put back.
+
+The first that applies: its own `trace_state()`/`trace_restore()`, a dataclass, a pydantic model, its own
+`__getstate__`/`__setstate__`, else its attributes as far as they are values. Other agents count as their ids;
+loggers, functions, modules and locks are no state.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from Agent.event.registered import REGISTERED
+
+
+class Sort(IntEnum):
+    """How a value of some class takes part in state."""
+
+    SCALAR = 0
+    VALUE = 1
+    GENERATOR = 2
+    ARRAY = 3
+    UNKNOWN = 4
+    """Perhaps an agent, perhaps something that cannot be seen: only the object itself tells."""
+    SKIPPED = 5
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_VALUES = frozenset({dict, list, tuple, set, frozenset, bytes, bytearray, complex, range, slice})
+_VALUE_CLASSES = (
+    ("enum", "Enum"),
+    ("datetime", "date"),
+    ("datetime", "time"),
+    ("datetime", "timedelta"),
+    ("uuid", "UUID"),
+    ("decimal", "Decimal"),
+    ("pathlib", "PurePath"),
+    ("collections", "deque"),
+    ("numpy", "generic"),
+)
+_GENERATOR_CLASSES = (("random", "Random"), ("numpy.random", "Generator"), ("numpy.random", "RandomState"))
+_SKIPPED_CLASSES = (
+    ("logging", "Logger"),
+    ("logging", "LoggerAdapter"),
+    ("types", "ModuleType"),
+    ("types", "FunctionType"),
+    ("types", "BuiltinFunctionType"),
+    ("types", "MethodType"),
+    ("contextvars", "ContextVar"),
+    ("weakref", "ref"),
+    ("functools", "partial"),
+)
+_SKIPPED_MODULES = ("Agent.record", "Agent.utils", "_thread", "threading", "structlog", "asyncio", "_asyncio")
+
+_sorts: dict[type, Sort] = {}
+
+
+class Exposed(NamedTuple):
+    """An agent's state as it is now."""
+
+    fields: dict[str, Any]
+    unseen: tuple[str, ...]
+    """Names of attributes that hold something which cannot be exposed."""
+
+
+def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type, ...]:
+    """Those of the classes whose modules this process has imported; an object of another cannot exist."""
+    found = (getattr(sys.modules.get(module), name, None) for module, name in names)
+    return tuple(cls for cls in found if isinstance(cls, type))
+
+
+def sort_of(cls: type) -> Sort:
+    """How values of a class take part in state."""
+    known = _sorts.get(cls)
+    if known is None:
+        known = _sorts[cls] = _judge(cls)
+    return known
+
+
+def _judge(cls: type) -> Sort:
+    if cls in _SCALARS:
+        return Sort.SCALAR
+    if issubclass(cls, _loaded(_GENERATOR_CLASSES)):
+        return Sort.GENERATOR
+    if issubclass(cls, _loaded((("numpy", "ndarray"),))):
+        return Sort.ARRAY
+    if (
+        issubclass(cls, type)
+        or issubclass(cls, _loaded(_SKIPPED_CLASSES))
+        or cls.__module__.startswith(_SKIPPED_MODULES)
+    ):
+        return Sort.SKIPPED
+    if cls in _VALUES or issubclass(cls, (dict, list, tuple, set, frozenset, str, int, float, bytes)):
+        return Sort.VALUE
+    if issubclass(cls, _loaded(_VALUE_CLASSES)):
+        return Sort.VALUE
+    return Sort.UNKNOWN
+
+
+class Exposure(NamedTuple):
+    """How the objects of one class are read and put back."""
+
+    name: str
+    read: Callable[[Any], Mapping[str, Any]]
+    restore: Callable[[Any, Mapping[str, Any]], None]
+    is_explicit: bool
+    """The class said itself what its state is, so everything in it counts."""
+
+
+_exposures: dict[type, Exposure] = {}
+
+
+def exposure_of(cls: type) -> Exposure:
+    """How the state of objects of a class is read."""
+    known = _exposures.get(cls)
+    if known is None:
+        known = _exposures[cls] = _choose(cls)
+    return known
+
+
+def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
+    """Expose third-party objects by a function of theirs; they are put back by setting attributes."""
+    _exposures[cls] = Exposure("function", read, _set_attributes, is_explicit=True)
+
+
+def _choose(cls: type) -> Exposure:
+    if callable(getattr(cls, "trace_state", None)):
+        return Exposure("trace_state", lambda obj: obj.trace_state(), _trace_restore, is_explicit=True)
+    if is_dataclass(cls):
+        names = tuple(cls.__dataclass_fields__)
+        return Exposure("dataclass", lambda obj: _attributes(obj, names), _set_attributes, is_explicit=False)
+    if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
+        return Exposure("pydantic", lambda obj: dict(vars(obj)), _set_in_dict, is_explicit=False)
+    own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
+    if own is not object:
+        return Exposure("getstate", _getstate, _setstate, is_explicit=True)
+    slots = tuple(
+        name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
+    )
+    if slots:
+        return Exposure(
+            "attributes",
+            lambda obj: {**_attributes(obj, slots), **getattr(obj, "__dict__", {})},
+            _set_attributes,
+            is_explicit=False,
+        )
+    return Exposure("attributes", _instance_dict, _set_attributes, is_explicit=False)
+
+
+def _slot_names(base: type) -> tuple[str, ...]:
+    slots = vars(base).get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _instance_dict(obj: Any) -> Mapping[str, Any]:
+    return getattr(obj, "__dict__", {})
+
+
+def _attributes(obj: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    missing = object()
+    found = ((name, getattr(obj, name, missing)) for name in names)
+    return {name: value for name, value in found if value is not missing}
+
+
+def _getstate(obj: Any) -> Mapping[str, Any]:
+    state = obj.__getstate__()
+    return state if isinstance(state, Mapping) else {"state": state}
+
+
+def _setstate(obj: Any, fields: Mapping[str, Any]) -> None:
+    state = fields["state"] if set(fields) == {"state"} else dict(fields)
+    if hasattr(obj, "__setstate__"):
+        obj.__setstate__(state)
+    else:
+        obj.__dict__.update(fields)
+
+
+def _trace_restore(obj: Any, fields: Mapping[str, Any]) -> None:
+    if hasattr(obj, "trace_restore"):
+        obj.trace_restore(dict(fields))
+    else:
+        _set_attributes(obj, fields)
+
+
+def _set_in_dict(obj: Any, fields: Mapping[str, Any]) -> None:
+    vars(obj).update(fields)
+
+
+def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
+    for name, value in fields.items():
+        present = getattr(obj, name, None)
+        if present is not None and type(present) is type(value) and sort_of(type(value)) is Sort.GENERATOR:
+            # In place: others may hold the same generator.
+            if hasattr(value, "getstate"):
+                present.setstate(value.getstate())
+            elif hasattr(value, "bit_generator"):
+                present.bit_generator.state = value.bit_generator.state
+            else:
+                present.set_state(value.get_state())
+            continue
+        object.__setattr__(obj, name, value)
+
+
+def read_state(obj: object, agent_of: Callable[[object], str | None] | None = None) -> Exposed:
+    """The state that an object exposes now; values are the object's own, not copies."""
+    exposure = exposure_of(type(obj))
+    fields: dict[str, Any] = {}
+    unseen: list[str] = []
+    for name, value in list(exposure.read(obj).items()):
+        sort = sort_of(type(value))
+        if sort is Sort.SKIPPED and not exposure.is_explicit:
+            continue
+        if sort is Sort.UNKNOWN and not exposure.is_explicit and not _is_exposable(value, agent_of):
+            unseen.append(str(name))
+            continue
+        fields[str(name)] = value
+    return Exposed(fields, tuple(unseen))
+
+
+def _is_exposable(value: object, agent_of: Callable[[object], str | None] | None) -> bool:
+    if agent_of is not None and agent_of(value) is not None:
+        return True
+    return is_dataclass(value) or type(value) in REGISTERED
+
+
+def restore_state(obj: object, fields: Mapping[str, Any]) -> None:
+    """Put recorded state back onto an object, by the way its class exposes it."""
+    exposure_of(type(obj)).restore(obj, fields)

@@ -1,0 +1,116 @@
+"""Exceptions as events: one exception object is one `error` event, written where it was first seen."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
+
+_MARK = "__agent_trace_error__"
+_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_MAX_MESSAGE_CHARS = 4000
+_MAX_TRACEBACK_CHARS = 12_000
+
+
+def outcome_of(error: BaseException) -> str:
+    """How a call ended that raised this: `error`, `cancelled` or `interrupted`."""
+    if isinstance(error, Exception):
+        return "error"
+    if type(error).__name__ == "CancelledError":
+        return "cancelled"
+    return "interrupted"
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an exception; a broken `__str__` gives a text too."""
+    try:
+        return str(error)[:_MAX_MESSAGE_CHARS]
+    except Exception:  # noqa: BLE001 - a stranger's __str__ may do anything
+        return "<its text could not be made>"
+
+
+def fingerprint(error_type: str, message: str, place: str) -> str:
+    """What errors of one cause have in common: type, message without numbers and quoted parts, and place."""
+    shape = _NUMBERS.sub("#", _QUOTED.sub("'*'", message))
+    return hashlib.blake2b(
+        f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8
+    ).hexdigest()
+
+
+def place_of(error: BaseException) -> str:
+    """The function in which the exception was raised, without a line number."""
+    step = error.__traceback__
+    place = ""
+    while step is not None:
+        place = step.tb_frame.f_code.co_qualname
+        step = step.tb_next
+    return place
+
+
+def _user_frames(error: BaseException) -> TracebackType | None:
+    """The traceback without the frames of this package that it begins with."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("Agent.record."):
+        step = step.tb_next
+    return step
+
+
+def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
+    """The id of the event that this exception object has already, in this session."""
+    mark = getattr(error, _MARK, None)
+    if isinstance(mark, tuple) and len(mark) == 2 and mark[0] == pipeline.session_id:
+        return str(mark[1])
+    return None
+
+
+def record_error(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    error: BaseException,
+    *,
+    message: str | None = None,
+    more: dict[str, Any] | None = None,
+    causes: tuple[str, ...] = (),
+) -> str:
+    """Write the `error` event of an exception and give its id; the id that it has, if it was written before."""
+    known = recorded_id(error, pipeline)
+    if known is not None:
+        return known
+    import traceback
+
+    error_type = type(error).__qualname__
+    text = message_of(error)
+    try:
+        trace = "".join(traceback.format_exception(type(error), error, _user_frames(error), limit=-40))
+    except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
+        trace = f"<the traceback could not be made: {type(trouble).__name__}>"
+    payload: dict[str, Any] = {
+        "error_type": error_type,
+        "error_module": type(error).__module__,
+        "error_message": text,
+        "error_args": list(getattr(error, "args", ())),
+        "traceback": trace[-_MAX_TRACEBACK_CHARS:],
+        "fingerprint": fingerprint(error_type, text, place_of(error)),
+    }
+    if more:
+        payload.update(more)
+    slot = binding.slot("error", 40)
+    shown = message or f"{error_type}: {text}"
+    identity = pipeline.emit(slot, shown, payload, causes=causes)
+    try:
+        setattr(error, _MARK, (pipeline.session_id, identity))
+    except Exception:  # noqa: BLE001 - an exception class that refuses attributes is written once more outside
+        pipeline.health.note("an exception could not be marked as recorded")
+    return identity
+
+
+def current_exception() -> BaseException | None:
+    """The exception that is being handled, None if there is none."""
+    return sys.exc_info()[1]

@@ -1,0 +1,341 @@
+"""Typed loggers, the front door: each method names a kind of event and its payload, and gives the event's id.
+
+Past the level check everything is the pipeline's work. A method that is given what it cannot write still returns.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Self
+
+from Agent.event.kinds import Category
+from Agent.record import pipeline as installed
+from Agent.record.binding import AgentBinding, Slot
+from Agent.record.capture import Types
+from Agent.record.context import current_scope
+from Agent.record.failures import current_exception, record_error, recorded_id
+from Agent.record.health import say
+from Agent.record.levels import LIMITS
+from Agent.record.messages import Message, record_receipt, record_send
+from Agent.record.pipeline import Pipeline, current_pipeline
+
+DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
+Causes = str | tuple[str, ...] | list[str] | None
+
+
+def as_causes(causes: Causes) -> tuple[str, ...]:
+    """Ids of events as a tuple, however they were given."""
+    if not causes:
+        return ()
+    return (causes,) if isinstance(causes, str) else tuple(causes)
+
+
+class EventLogger:
+    """What all loggers can do: free messages at five levels, bound fields, exceptions.
+
+    Args:
+        name: stands as `logger` in each event.
+        category: where events without an agent go, and whose level applies.
+        agent_id: the agent that it speaks for; without one, the agent of the surrounding action.
+        agent_role: its role.
+    """
+
+    def __init__(
+        self, name: str, category: Category, agent_id: str | None = None, agent_role: str | None = None
+    ) -> None:
+        self.name = name
+        self.agent_id = agent_id if agent_id is None or type(agent_id) is str else str(agent_id)
+        self.agent_role = agent_role
+        self._category = category.value
+        self._limit = LIMITS[self._category]
+        self._owner: Pipeline | None = None
+        self._own_binding: AgentBinding | None = None
+        self._slots: dict[str, Slot] = {}
+        self._fields: dict[str, Any] = {}
+        self._field_bytes: tuple[bytes, Types | None] | None = None
+
+    def __repr__(self) -> str:
+        about = f" of {self.agent_id}" if self.agent_id is not None else ""
+        return f"<{type(self).__name__} {self.name}{about}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A logger travels without what belongs to this process."""
+        state = dict(vars(self))
+        state.update(_owner=None, _own_binding=None, _slots={}, _field_bytes=None, _limit=None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._limit = LIMITS[self._category]
+
+    def bind(self, **fields: Any) -> Self:
+        """A logger like this one that puts these fields into each of its events."""
+        other = copy.copy(self)
+        other._fields = {**self._fields, **fields}
+        other._field_bytes = None
+        return other
+
+    def debug(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
+        """Record detail for diagnosis; gives the event's id, "" where DEBUG is not recorded."""
+        if self._limit.value > DEBUG:
+            return ""
+        return self._log(DEBUG, message, extra, causes)
+
+    def info(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
+        """Record what normally happens."""
+        if self._limit.value > INFO:
+            return ""
+        return self._log(INFO, message, extra, causes)
+
+    def warning(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
+        """Record what may become a problem."""
+        if self._limit.value > WARNING:
+            return ""
+        return self._log(WARNING, message, extra, causes)
+
+    def error(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
+        """Record a failure."""
+        if self._limit.value > ERROR:
+            return ""
+        return self._log(ERROR, message, extra, causes)
+
+    def critical(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
+        """Record a failure of the whole."""
+        if self._limit.value > CRITICAL:
+            return ""
+        return self._log(CRITICAL, message, extra, causes)
+
+    def exception(
+        self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None
+    ) -> str:
+        """Record the exception that is being handled, with its traceback.
+
+        One that has an event already is mentioned, not recorded again: the message carries its `error_id`.
+        """
+        if self._limit.value > ERROR:
+            return ""
+        error = current_exception()
+        if error is None:
+            return self._log(ERROR, message, extra, causes)
+        try:
+            pipeline, binding = self._place()
+            known = recorded_id(error, pipeline)
+            if known is not None:
+                return self._log(ERROR, message, {**(extra or {}), "error_id": known}, causes)
+            more = {**self._fields, **(extra or {})}
+            if more:
+                own = binding.slot("error", ERROR).own_keys
+                more = {f"user.{key}" if key in own else key: value for key, value in more.items()}
+            return record_error(
+                pipeline, binding, error, message=str(message), more=more, causes=as_causes(causes)
+            )
+        except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
+            return self._gave_up("exception", trouble)
+
+    def _place(self) -> tuple[Pipeline, AgentBinding]:
+        """The pipeline and the prepared bytes that this logger's events go through now."""
+        pipeline = installed.active_pipeline() or current_pipeline()
+        if self._owner is not pipeline:
+            self._own_binding = pipeline.binding(self.agent_id, self.agent_role, self.name, self._category)
+            self._owner = pipeline
+            self._slots = {}
+            self._field_bytes = None
+        if self.agent_id is None:
+            scope = current_scope.get()
+            if scope is not None and scope.agent is not None and scope.agent.agent_id is not None:
+                agent = scope.agent
+                return pipeline, pipeline.binding(agent.agent_id, agent.agent_role, self.name, self._category)
+        assert self._own_binding is not None  # noqa: S101 - set above, for the type checker
+        return pipeline, self._own_binding
+
+    def _emit(
+        self,
+        kind: str,
+        level: int,
+        label: str,
+        payload: dict[str, Any],
+        causes: Causes = None,
+        *,
+        buffered: bool = False,
+    ) -> str:
+        """Write an event of a kind; values that are None are left out by the caller."""
+        try:
+            pipeline = self._owner
+            # The slot is kept as long as the pipeline stays and the agent does not depend on the caller.
+            slot = (
+                self._slots.get(kind)
+                if pipeline is not None and pipeline is installed.active_pipeline()
+                else None
+            )
+            if pipeline is None or slot is None or slot.level != level:
+                pipeline, binding = self._place()
+                slot = binding.slot(kind, level)
+                if self.agent_id is not None:
+                    self._slots[kind] = slot
+            if type(label) is not str:
+                label = str(label)
+            if self._fields:
+                body, types = self._with_own_fields(pipeline, slot.own_keys, *pipeline.capture.body(payload))
+                return pipeline.emit(
+                    slot, label, causes=as_causes(causes), body=body, types=types, buffered=buffered
+                )
+            if causes or buffered:
+                return pipeline.emit(slot, label, payload, causes=as_causes(causes), buffered=buffered)
+            return pipeline.emit_plain(slot, label, payload)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            return self._gave_up(kind, error)
+
+    def _log(self, level: int, message: str, extra: Mapping[str, Any] | None, causes: Causes) -> str:
+        try:
+            pipeline, binding = self._place()
+            slot = binding.slot("log", level)
+            body, types = b"", None
+            if extra or self._fields:
+                merged = {**self._fields, **extra} if self._fields and extra else extra or self._fields
+                if not slot.own_keys.isdisjoint(merged):
+                    pipeline.health.note("a user's key had the name of one of ours and moved to user.<key>")
+                    merged = {f"user.{k}" if k in slot.own_keys else k: v for k, v in merged.items()}
+                body, types = pipeline.capture.user_body(merged, "/extra")
+            label = message if type(message) is str else str(message)
+            return pipeline.emit(slot, label, causes=as_causes(causes), body=body, types=types)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            return self._gave_up("log", error)
+
+    def _with_own_fields(
+        self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
+    ) -> tuple[bytes, Types | None]:
+        """The payload with the bound fields behind it; a field with the name of one of our keys moves."""
+        if own_keys.isdisjoint(self._fields):
+            if self._field_bytes is None:
+                self._field_bytes = pipeline.capture.user_body(self._fields, "/extra")
+            more, more_types = self._field_bytes
+        else:
+            moved = {f"user.{k}" if k in own_keys else k: v for k, v in self._fields.items()}
+            more, more_types = pipeline.capture.user_body(moved, "/extra")
+        joined = body + b"," + more if body and more else body or more
+        return joined, {**(types or {}), **more_types} if more_types else types
+
+    def _gave_up(self, what: str, error: BaseException) -> str:
+        active = installed.active_pipeline()
+        if active is None:
+            say(f"recording is not set up: {error}")
+            return ""
+        active.health.trouble(f"a call of {what}", error)
+        active.health.drop("the event could not be made")
+        return ""
+
+
+def present(**values: Any) -> dict[str, Any]:
+    """The values that are there; absent values are absent keys."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+class AgentLogger(EventLogger):
+    """The logger of one agent: what it does, decides, becomes and says.
+
+    Args:
+        agent_id: any text; it is data, not a path.
+        agent_role: what sort of agent it is; peers of a role are compared with each other.
+    """
+
+    def __init__(self, agent_id: str, agent_role: str = "agent") -> None:
+        super().__init__(f"agent.{agent_role}", Category.AGENTS, agent_id, agent_role)
+
+    def log_action(
+        self,
+        action_type: str,
+        action_data: Any = None,
+        decision_context: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record that the agent did something."""
+        if self._limit.value > INFO:
+            return ""
+        payload = {"action_type": action_type}
+        if action_data is not None:
+            payload["action_data"] = action_data
+        if decision_context is not None:
+            payload["decision_context"] = decision_context
+        slot = self._slots.get("agent_action")
+        if slot is None or causes or self._fields or self._owner is not installed.active_pipeline():
+            return self._emit("agent_action", INFO, action_type, payload, causes)
+        # The busiest method of all takes the short way itself.
+        return slot.emit_plain(slot, action_type, payload)
+
+    def log_decision(
+        self, decision_type: str, decision_data: Any = None, reasoning: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record what the agent decided, and why."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(decision_type=decision_type, decision_data=decision_data, reasoning=reasoning)
+        return self._emit("decision", INFO, decision_type, payload, causes)
+
+    def log_state_change(
+        self, old_state: Any, new_state: Any, trigger: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record a change of state that the agent tells itself."""
+        if self._limit.value > INFO:
+            return ""
+        payload = {"trigger": trigger, "old_state": old_state, "new_state": new_state}
+        return self._emit("state_change", INFO, str(trigger), payload, causes)
+
+    def log_content_generation(
+        self, content_type: Any, content_id: Any, metadata: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record content that the agent made."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(content_type=content_type, content_id=content_id, metadata=metadata)
+        return self._emit(
+            "content_generation", INFO, f"Content generated: {content_type} {content_id}", payload, causes
+        )
+
+    def log_strategy_update(
+        self,
+        strategy_type: Any,
+        old_strategy: Any = None,
+        new_strategy: Any = None,
+        reason: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record that the agent goes about things differently from now on."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            strategy_type=strategy_type, old_strategy=old_strategy, new_strategy=new_strategy, reason=reason
+        )
+        return self._emit("strategy_update", INFO, strategy_type, payload, causes)
+
+    def log_learning_update(
+        self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record that the agent learned something."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(learning_stage=learning_stage, update_data=update_data)
+        return self._emit("learning_update", INFO, learning_stage, payload, causes)
+
+    def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
+        """Record that the agent sends a message, and give the message to deliver."""
+        if self._limit.value > INFO:
+            return Message("", str(self.agent_id), str(to), body, "")
+        try:
+            pipeline, binding = self._place()
+            return record_send(pipeline, binding, str(to), body, as_causes(causes))
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._gave_up("send", error)
+            return Message("", str(self.agent_id), str(to), body, "")
+
+    def receive(self, message: Message, *, causes: Causes = None) -> str:
+        """Record that the message arrived; its sending is the cause."""
+        if self._limit.value > INFO:
+            return ""
+        try:
+            pipeline, binding = self._place()
+            return record_receipt(pipeline, binding, message, as_causes(causes))
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            return self._gave_up("receive", error)

@@ -1,0 +1,78 @@
+"""Messages between agents, recorded at both ends: the receipt names the sending as its cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from Agent.errors import UsageError
+from Agent.record import pipeline as installed
+from Agent.record.binding import AgentBinding
+from Agent.record.context import current_scope
+from Agent.record.pipeline import Pipeline, current_pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What was sent: hand it to the recipient, who gives it to `receive`."""
+
+    id: str
+    sender: str
+    recipient: str
+    body: Any
+    event_id: str
+    """The event of the sending; "" where it was not recorded."""
+
+
+def record_send(
+    pipeline: Pipeline, binding: AgentBinding, recipient: str, body: Any, causes: tuple[str, ...]
+) -> Message:
+    """Write the sending and give the message."""
+    sender = str(binding.agent_id)
+    message_id = pipeline.next_span_id()
+    payload = {
+        "direction": "sent",
+        "message_id": message_id,
+        "sender": sender,
+        "recipient": recipient,
+        "body": body,
+    }
+    text = f"Message sent: {sender} -> {recipient}"
+    event = pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=causes)
+    return Message(message_id, sender, recipient, body, event)
+
+
+def record_receipt(
+    pipeline: Pipeline, binding: AgentBinding, message: Message, causes: tuple[str, ...]
+) -> str:
+    """Write the receipt, caused by the sending, and give its id."""
+    payload = {
+        "direction": "received",
+        "message_id": message.id,
+        "sender": message.sender,
+        "recipient": str(binding.agent_id),
+        "body": message.body,
+    }
+    text = f"Message received: {message.sender} -> {binding.agent_id}"
+    led_to_it = (message.event_id, *causes) if message.event_id else causes
+    return pipeline.emit(binding.slot("agent_message", 20), text, payload, causes=led_to_it)
+
+
+def send(to: str, body: Any = None) -> Message:
+    """Send a message as the agent whose action is running; UsageError where none is."""
+    return record_send(*_speaker("send"), str(to), body, ())
+
+
+def receive(message: Message) -> str:
+    """Take a message as the agent whose action is running; UsageError where none is."""
+    return record_receipt(*_speaker("receive"), message, ())
+
+
+def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:
+    scope = current_scope.get()
+    if scope is None or scope.agent is None or scope.agent.agent_id is None:
+        raise UsageError(
+            f"{what}() was called outside a traced action, so nobody is speaking",
+            remedy=f"call it in a traced action, or use AgentLogger.{what}()",
+        )
+    return installed.active_pipeline() or current_pipeline(), scope.agent

@@ -1,0 +1,386 @@
+"""From a prepared event to its line: sequence number, bytes, own session file, mirrors; one pipeline a session.
+
+The walk: a logger or decorator has passed the level filter and calls `Pipeline.emit`; payload bytes come from
+`capture.py`, surroundings from `context.py`, and the line goes to a `Sink` (`tree/writer.py` is one). Which sink
+that is, `config/logging_config.py` decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from Agent.event.clock import Clock, SystemClock, format_timestamp
+from Agent.event.kinds import Category
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.payloads import KINDS
+from Agent.event.schema import CURRENT_SCHEMA
+from Agent.record.agents import Agents, agent_id_of
+from Agent.record.binding import AgentBinding, Slot
+from Agent.record.buffer import EventBuffer
+from Agent.record.capture import Capture, Types
+from Agent.record.context import current_scope
+from Agent.record.fast_lane import THREE_DIGITS, make_fast_lane
+from Agent.record.health import Health
+from Agent.record.redaction import Redactor, redacted
+from Agent.record.state import emit_state
+from Agent.tree.sink import Sink
+
+_NO_PAYLOAD: Mapping[str, Any] = {}
+
+
+class MirrorSink(Protocol):
+    """Where copies for people go, by category."""
+
+    def adder(self, category: str) -> Callable[[bytes], None] | None:
+        """The function that takes copies of a category's lines; None where there is no mirror of it."""
+
+    def flush(self) -> None:
+        """Write out what was taken."""
+
+    def close(self) -> None:
+        """Write out and stop."""
+
+
+class SpanBoard(Protocol):
+    """Where open spans and last sequence numbers survive the death of the process."""
+
+    def thread_slot(self) -> Callable[[int], None]:
+        """A store for the last number that the calling thread took."""
+
+    def open_span(self, span_id: str, agent_id: str, name: str, started_us: int) -> int:
+        """Enter a span; its place in the table, negative if the table is full."""
+
+    def close_span(self, slot: int) -> None:
+        """Take it out again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """What recording obeys; `config/options.py` composes it from what the user set."""
+
+    limits: Limits = DEFAULT_LIMITS
+    buffer_entries: int = 100
+    buffer_seconds: float = 5.0
+    state_period: int = 256
+    """Root actions of an agent between two full states."""
+    strict_state: bool = False
+    """Look at the state when an action begins, too, and record writes from outside."""
+
+
+def _forget(_seq: int) -> None:
+    """Where there is no board, nothing is kept of a number."""
+
+
+class _Thread:
+    """What each thread keeps for itself: its latest time and its place on the board."""
+
+    __slots__ = ("generation", "last_us", "store")
+
+    def __init__(self) -> None:
+        self.last_us = 0
+        self.store: Callable[[int], None] = _forget
+        self.generation = -1
+
+
+class _Threads(threading.local):
+    """Gives each thread its own."""
+
+    def __init__(self) -> None:
+        self.own = _Thread()
+
+
+class Pipeline:
+    """Writes events into sinks; never raises into the code that is being recorded.
+
+    Args:
+        sink: the session's files with the durability of ordinary events.
+        session_id: stands in every event.
+        redactor: judges every value.
+        mirrors: copies by category; None for none.
+        board: open spans and last numbers; None for none.
+        open_buffered: makes the sink of buffered events on their first use; None writes them like the others.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        session_id: str,
+        redactor: Redactor,
+        options: RecordOptions | None = None,
+        mirrors: MirrorSink | None = None,
+        board: SpanBoard | None = None,
+        open_buffered: Callable[[], Sink] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.sink = sink
+        self.session_id = session_id
+        self.redactor = redactor
+        self.options = options or RecordOptions()
+        self.mirrors = mirrors
+        self.board = board
+        self.health = Health()
+        self.clock: Clock = clock or SystemClock()
+        self.capture = Capture(redactor, self.options.limits)
+        self.capture.agent_of = agent_id_of
+        self.agents = Agents(self)
+        self.events = 0
+        self.buffer = EventBuffer(open_buffered, self) if open_buffered is not None else None
+        self.generation = 0
+        self.closed = False
+        self._wall_ns = self.clock.wall_ns
+        self.threads = _Threads()
+        self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
+        self._envelope = b'","schema_version":%d,"session_id":%s,' % (
+            CURRENT_SCHEMA,
+            orjson.dumps(session_id),
+        )
+        # One value, so that no thread pairs the text of one second with the number of another.
+        self.second = (-1, "")
+        self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
+        self._new_span_prefix()
+        self.emit_plain = make_fast_lane(self)
+
+    def binding(
+        self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
+    ) -> AgentBinding:
+        """The prepared bytes of an agent, or of a category where `agent_id` is None."""
+        key = (agent_id, agent_role, logger, category)
+        binding = self._bindings.get(key)
+        if binding is None:
+            binding = self._bindings[key] = AgentBinding(
+                agent_id=agent_id,
+                agent_role=agent_role,
+                logger=logger,
+                category=category,
+                stream=self.sink.open_stream(agent_id, category),
+                envelope=self._envelope,
+                redactor=self.redactor,
+                emit_plain=self.emit_plain,
+                mirror_of=self.mirrors.adder if self.mirrors is not None else None,
+            )
+        return binding
+
+    def next_span_id(self) -> str:
+        """A span id, 16 hexadecimal digits, unique in the session."""
+        return "%s%08x" % (self._span_prefix, self._next_span())
+
+    def emit(
+        self,
+        slot: Slot,
+        label: str,
+        payload: Mapping[str, Any] = _NO_PAYLOAD,
+        *,
+        causes: tuple[str, ...] = (),
+        span_id: str | None = None,
+        body: bytes | None = None,
+        types: Types | None = None,
+        tail: bytes = b"",
+        buffered: bool = False,
+    ) -> str:
+        """Write one event and give its id; "" if it could not be made or written.
+
+        Args:
+            slot: kind, level and home.
+            label: the message, or what follows its fixed beginning; heads are kept by it.
+            payload: values of the kind's own keys.
+            causes: ids of events that led to this one, beside those of the scope.
+            span_id: its own span, where the event is one.
+            body: inner JSON bytes that stand for `payload`, already redacted, with their `types`.
+            tail: `,"code":...,"state":...` already made.
+            buffered: may be held back for a while.
+        """
+        try:
+            if body is None:
+                body, types = self.capture.body(payload)
+            head = slot.heads.get(label) or slot.head(label)
+            scope = current_scope.get()
+            if scope is None:
+                links = b"" if not causes else b',"causes":' + orjson.dumps(causes)
+            else:
+                if scope.fields:
+                    body, types = self._with_fields(slot, scope.fields, body, types)
+                links = scope.links if scope.links is not None and not causes else scope.link_bytes(causes)
+            if span_id is not None:
+                links = b',"span_id":"%s"%s' % (span_id.encode(), links)
+            if types:
+                tail = b'%s,"types":%s' % (tail, orjson.dumps(types))
+            extra = slot.extra if body else slot.extra_alone
+            if buffered and self.buffer is not None:
+                return self.buffer.add(slot, b"".join((head, links, extra, body, b"}", tail)))
+            sink = self.sink
+            stamp, identity = self._stamp(sink, sink.next_seq())
+            line = b"".join((stamp, head, links, extra, body, b"}", tail, b"}\n"))
+            if not slot.binding.stream.write(redacted(line)):
+                self.health.drop("the file system refused the write")
+                return ""
+            self.events += 1
+            if slot.mirror is not None:
+                slot.mirror(line)
+                if slot.urgent and slot.category != "errors" and self._error_mirror is not None:
+                    self._error_mirror(line)
+            if self.health.unreported:
+                self.report_drops()
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self.health.trouble("emit", error)
+            self.health.drop("the event could not be made")
+            return ""
+        return identity
+
+    def _stamp(self, sink: Sink, seq: int) -> tuple[bytes, str]:
+        """The beginning of a line that is written now, and the event's id."""
+        thread = self.threads.own
+        now_us = self._wall_ns() // 1000
+        # A clock that was set back may not reorder what one thread did.
+        if now_us < thread.last_us:
+            now_us = thread.last_us
+        thread.last_us = now_us
+        fraction = now_us % 1_000_000
+        second, prefix = self.second
+        if second != now_us - fraction:
+            prefix = self.begin_second(now_us - fraction)
+        if sink is self.sink:
+            if thread.generation != self.generation:
+                self.join_board(thread)
+            thread.store(seq)
+        identity = f"{sink.writer}-{seq}"
+        stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
+        return stamp.encode(), identity
+
+    def begin_second(self, second_us: int) -> str:
+        """The beginning of all lines of a second that starts so many microseconds after 1970."""
+        prefix = '{"timestamp":"' + format_timestamp(second_us)[:20]
+        self.second = (second_us, prefix)
+        return prefix
+
+    def make_line(self, sink: Sink, rest: bytes, seq: int | None = None) -> tuple[bytes, str]:
+        """The whole line of an event that happens now in that durability stream, and its id.
+
+        Its number is the stream's next, where it was not taken before.
+        """
+        stamp, identity = self._stamp(sink, sink.next_seq() if seq is None else seq)
+        return b"".join((stamp, rest, b"}\n")), identity
+
+    def announce(self, sink: Sink, durability: str) -> None:
+        """Write that a durability stream begins here."""
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.opened", 10)
+        payload = {"writer": sink.writer, "pid": os.getpid(), "durability": durability}
+        self._write_apart(sink, slot, payload, None)
+
+    def close(self) -> None:
+        """Write full states of the agents that are still there, then that each stream ends; nothing follows."""
+        if self.closed:
+            return
+        for known, obj in self.agents.living():
+            if known.tracker is not None:
+                emit_state(self, known.binding, known.tracker, obj, "exit", self.agents.owners)
+        self.closed = True
+        self.flush()
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)
+        sinks = [self.sink]
+        if self.buffer is not None and self.buffer.sink is not None:
+            sinks.append(self.buffer.sink)
+        for sink in sinks:
+            seq = sink.next_seq()
+            counters = {**self.health.dropped, **self.health.notes}
+            payload = {"writer": sink.writer, "last_seq": seq, "counters": counters}
+            self._write_apart(sink, slot, payload, seq)
+            sink.close()
+        if self.mirrors is not None:
+            self.mirrors.close()
+
+    def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> None:
+        """Write an event about a stream into that very stream, outside any scope."""
+        body, _ = self.capture.body(payload)
+        rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
+        line, _ = self.make_line(sink, rest, seq)
+        if not sink.open_stream(None, Category.SYSTEM.value).write(redacted(line)):
+            self.health.drop("the file system refused the write")
+
+    def flush(self) -> None:
+        """Bring everything that is held back to the files."""
+        if self.buffer is not None:
+            self.buffer.flush()
+        self.sink.flush()
+        if self.mirrors is not None:
+            self.mirrors.flush()
+
+    def after_fork_in_child(self, board: SpanBoard | None) -> None:
+        """Begin as a process of its own, on its own board: what the parent holds back is the parent's to write."""
+        self.generation += 1
+        self.board = board
+        self._new_span_prefix()
+        if self.buffer is not None:
+            self.buffer.forget()
+
+    def _new_span_prefix(self) -> None:
+        self._span_prefix = os.urandom(4).hex()
+        self._next_span = itertools.count(1).__next__
+
+    def join_board(self, thread: _Thread) -> None:
+        """Give a thread its place on the board of this process."""
+        thread.generation = self.generation
+        thread.store = self.board.thread_slot() if self.board is not None else _forget
+
+    def _with_fields(
+        self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
+    ) -> tuple[bytes, Types | None]:
+        """The payload with the fields of the surrounding contexts; nearer and own keys come first."""
+        present = orjson.loads(b"{" + body + b"}")
+        added: dict[str, Any] = {}
+        for key, value in fields.items():
+            if key in slot.own_keys:
+                self.health.note("a context field had the name of one of our keys and moved to user.<key>")
+                added[f"user.{key}"] = value
+            elif key not in present:
+                added[key] = value
+        more, more_types = self.capture.user_body(added, "/extra")
+        joined = body + b"," + more if body and more else body or more
+        return joined, {**(types or {}), **more_types} if more_types else types
+
+    def report_drops(self) -> None:
+        """Tell the record what it lacks, now that writing works again."""
+        unreported = self.health.unreported
+        self.health.unreported = type(unreported)()
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.dropped", 30)
+        for reason, count in unreported.items():
+            self.emit(slot, f"{count} events were not written: {reason}", {"count": count, "reason": reason})
+
+
+_active: Pipeline | None = None
+bootstrap: Callable[[], None] | None = None
+"""What the first event calls when nobody set up recording; `Agent/__init__` names it."""
+
+
+def active_pipeline() -> Pipeline | None:
+    """The pipeline that events go to now, None if none is installed."""
+    return _active
+
+
+def current_pipeline() -> Pipeline:
+    """The pipeline that events go to, set up now if nobody did."""
+    if _active is None and bootstrap is not None:
+        bootstrap()
+    if _active is None:
+        raise RuntimeError("recording is not set up: call Agent.setup_logging()")
+    return _active
+
+
+def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
+    """Make this pipeline the one that events go to; what was installed before."""
+    global _active
+    before, _active = _active, pipeline
+    return before
+
+
+def flush_active() -> None:
+    """Bring what this process holds back to the files, so that reading sees it."""
+    if _active is not None:
+        _active.flush()

@@ -1,0 +1,176 @@
+"""Blocks as spans: `trace_context` tells entry, exit and elapsed time; `measure_performance` the time alone.
+
+Both work with `with` and with `async with`, and the second as a decorator's body does.
+"""
+
+from __future__ import annotations
+
+from contextvars import Token
+from types import TracebackType
+from typing import Any, Self
+
+from Agent.event.kinds import Category
+from Agent.record import pipeline as installed
+from Agent.record.binding import AgentBinding
+from Agent.record.context import Scope, current_scope
+from Agent.record.failures import outcome_of, record_error
+from Agent.record.levels import LIMITS
+from Agent.record.loggers import INFO, EventLogger
+from Agent.record.pipeline import Pipeline, current_pipeline
+
+
+class Block:
+    """A span around a block of code; recording trouble never gets into the block."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.span_id: str | None = None
+        self._pipeline: Pipeline | None = None
+        self._binding: AgentBinding | None = None
+        self._token: Token[Scope | None] | None = None
+        self._board_slot = -1
+        self._started_ns = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(error)
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if self._pipeline is None:
+            return
+        try:
+            self._close(error)
+        except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(trouble)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self, error: BaseException | None) -> None:
+        raise NotImplementedError
+
+    def _push(
+        self, pipeline: Pipeline, binding: AgentBinding, span_id: str, fields: dict[str, Any] | None
+    ) -> None:
+        self._pipeline, self._binding, self.span_id = pipeline, binding, span_id
+        agent = binding if binding.agent_id is not None else None
+        self._token = current_scope.set(
+            Scope(current_scope.get(), span_id=span_id, agent=agent, fields=fields or None)
+        )
+        if pipeline.board is not None:
+            self._board_slot = pipeline.board.open_span(
+                span_id, binding.agent_id or "", self.name, pipeline.clock.wall_ns() // 1000
+            )
+        self._started_ns = pipeline.clock.monotonic_ns()
+
+    def _pop(self, error: BaseException | None) -> tuple[Pipeline, AgentBinding, dict[str, Any]]:
+        """Leave the span; how long it took and how it ended."""
+        pipeline, binding = self._pipeline, self._binding
+        assert pipeline is not None and binding is not None  # noqa: S101 - pushed before, for the type checker
+        ending: dict[str, Any] = {"duration_ms": (pipeline.clock.monotonic_ns() - self._started_ns) / 1e6}
+        if error is not None:
+            ending["outcome"] = outcome_of(error)
+            if ending["outcome"] == "error":
+                ending["error_id"] = record_error(pipeline, binding, error, more={"context": self.name})
+        if self._board_slot >= 0 and pipeline.board is not None:
+            pipeline.board.close_span(self._board_slot)
+        if self._token is not None:
+            try:
+                current_scope.reset(self._token)
+            except ValueError:
+                pipeline.health.note("a span was closed in another context")
+        self._pipeline = None
+        return pipeline, binding, ending
+
+    def _trouble(self, error: BaseException) -> None:
+        active = installed.active_pipeline()
+        if active is not None:
+            active.health.trouble(f"the block {self.name!r}", error)
+            active.health.drop("a block could not be recorded")
+
+
+class trace_context(Block):  # noqa: N801 - used like a function, and named by the documents
+    """Everything recorded in the block carries `fields`; entry, exit and elapsed time are recorded.
+
+    Args:
+        logger: whose events the entry and exit are.
+        name: what the block does.
+        fields: stand in `extra` of each event within.
+    """
+
+    def __init__(self, logger: EventLogger, name: str, **fields: Any) -> None:
+        super().__init__(name)
+        self._logger = logger
+        self._fields = fields
+
+    def _open(self) -> None:
+        if LIMITS[Category.AGENTS.value].value > INFO:
+            return
+        pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
+        span_id = pipeline.next_span_id()
+        body, types = pipeline.capture.body({"context": self.name, "context_span": span_id})
+        self._push(pipeline, binding, span_id, self._fields)
+        pipeline.emit(binding.slot("context_entry", INFO), self.name, body=body, types=types)
+
+    def _close(self, error: BaseException | None) -> None:
+        span_id = self.span_id
+        pipeline, binding, ending = self._pop(error)
+        token = current_scope.set(Scope(current_scope.get(), fields=self._fields or None))
+        try:
+            payload = {"context": self.name, **ending}
+            pipeline.emit(binding.slot("context_exit", INFO), self.name, payload, span_id=span_id)
+        finally:
+            current_scope.reset(token)
+
+
+class measure_performance(Block):  # noqa: N801 - used like a function, and named by the documents
+    """Record how long the block takes, as a `metric` event of that name.
+
+    Args:
+        operation: the name of the measurement.
+        logger: whose metric it is; the surrounding agent's without it.
+        data: kept beside the duration.
+    """
+
+    def __init__(self, operation: str, logger: EventLogger | None = None, data: Any = None) -> None:
+        super().__init__(operation)
+        self._logger = logger
+        self._data = data
+
+    def _open(self) -> None:
+        if LIMITS[Category.PERFORMANCE.value].value > INFO:
+            return
+        if self._logger is not None:
+            pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
+        else:
+            pipeline = installed.active_pipeline() or current_pipeline()
+            scope = current_scope.get()
+            agent = scope.agent if scope is not None else None
+            binding = pipeline.binding(
+                agent.agent_id if agent is not None else None,
+                agent.agent_role if agent is not None else None,
+                "performance",
+                Category.PERFORMANCE.value,
+            )
+        self._push(pipeline, binding, pipeline.next_span_id(), None)
+
+    def _close(self, error: BaseException | None) -> None:
+        span_id = self.span_id
+        pipeline, binding, ending = self._pop(error)
+        payload = {"metric_name": self.name, "value": ending["duration_ms"], "unit": "ms", **ending}
+        if self._data is not None:
+            payload["data"] = self._data
+        pipeline.emit(binding.slot("metric", INFO), self.name, payload, span_id=span_id, buffered=True)

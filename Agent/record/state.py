@@ -1,0 +1,232 @@
+"""An agent's state over time: what a root action left changed, and full states in between.
+
+A tracker looks once, when an action of its agent ends. Values that cannot change are compared as they are,
+others by their bytes; large fields and generators only at full states.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from Agent.event.digest import digest_json
+from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.pointers import escape
+from Agent.event.serialise import to_json
+from Agent.record.capture import Types, is_plain
+from Agent.record.exposure import Exposed, Sort, exposure_of, read_state, sort_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
+
+_HEAVY_BYTES = 4096
+_ABSENT = object()
+
+
+class _EveryKey(set[str]):
+    """Stands for the known keys where only the shape of a value is asked, not its names."""
+
+    def issuperset(self, _other: object) -> bool:
+        return True
+
+
+_EVERY_KEY = _EveryKey()
+
+
+class StateTracker:
+    """What was last recorded of one object's state.
+
+    Args:
+        obj: the agent; only weakly held where its class allows.
+        agent_of: the id of an object that is an agent itself, None for others.
+    """
+
+    __slots__ = (
+        "__weakref__", "_agent_of", "_read", "_ref", "actions", "heavy", "init", "last", "pointer", "shared", "unseen",
+    )  # fmt: skip
+
+    def __init__(self, obj: object, agent_of: Callable[[object], str | None]) -> None:
+        self._ref: Callable[[], object | None]
+        try:
+            self._ref = weakref.ref(obj)
+        except TypeError:
+            self._ref = lambda: obj
+        self._agent_of = agent_of
+        self._read = exposure_of(type(obj)).read
+        self.last: dict[str, Any] = {}
+        self.heavy: set[str] = set()
+        self.shared: set[str] = set()
+        self.unseen: tuple[str, ...] = ()
+        self.actions = 0
+        self.init: tuple[bytes, Types | None] | None = None
+
+    def obj(self) -> object | None:
+        """The agent, None once it is gone."""
+        return self._ref()
+
+    def changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
+        """The fields that differ from those last recorded, and the names that are gone; they count as recorded now."""
+        changed: dict[str, Any] = {}
+        last = self.last
+        heavy = self.heavy
+        present = self._read(obj)
+        for name, value in list(present.items()):
+            kind = type(value)
+            if kind in SCALARS:
+                before = last.get(name, _ABSENT)
+                if before is value or (
+                    type(before) is kind and (before == value or (before != before and value != value))
+                ):
+                    continue
+                if kind is str and len(value) > _HEAVY_BYTES:
+                    heavy.add(name)
+                    continue
+                changed[name] = last[name] = value
+                continue
+            if name in heavy:
+                continue
+            raw = self._bytes_of(name, value)
+            if raw is None or last.get(name, _ABSENT) == raw:
+                continue
+            last[name] = raw
+            changed[name] = value
+        gone = [name for name in last if name not in present] if len(last) + len(heavy) > 0 else []
+        for name in gone:
+            del last[name]
+        return changed, gone
+
+    def _bytes_of(self, name: str, value: Any) -> bytes | None:
+        """The bytes by which a value is compared; None where it is not looked at between full states."""
+        sort = sort_of(type(value))
+        if sort is Sort.GENERATOR:
+            self.heavy.add(name)
+            return None
+        if sort is Sort.SKIPPED or name in self.unseen:
+            return None
+        kind = type(value)
+        if (kind is dict or kind is list) and is_plain({"": value}, _EVERY_KEY):
+            try:
+                raw = orjson.dumps(value, None, DUMP_OPTIONS)
+            except (TypeError, ValueError, RecursionError):
+                raw = self._tagged(value)
+        else:
+            raw = self._tagged(value)
+        if len(raw) > _HEAVY_BYTES:
+            self.heavy.add(name)
+            self.last.pop(name, None)
+            return None
+        return raw
+
+    def _tagged(self, value: Any) -> bytes:
+        dumped = to_json(value, "", agent_of=self._agent_of)
+        return dumped.json + (orjson.dumps(dumped.types) if dumped.types else b"")
+
+    def full(self, obj: object) -> Exposed:
+        """The whole state, large fields and generators included; it counts as recorded now."""
+        exposed = read_state(obj, self._agent_of)
+        self.unseen = exposed.unseen
+        self.heavy.clear()
+        self.last = {}
+        for name, value in exposed.fields.items():
+            if type(value) in SCALARS and not (type(value) is str and len(value) > _HEAVY_BYTES):
+                self.last[name] = value
+            else:
+                raw = self._bytes_of(name, value)
+                if raw is not None:
+                    self.last[name] = raw
+        return exposed
+
+
+class GeneratorOwners:
+    """Which agents hold which generator; one that two agents draw from cannot be replayed by its state."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, tuple[Any, str]] = {}
+
+    def is_shared(self, generator: Any, agent_id: str) -> bool:
+        """Whether another agent was seen with the same generator."""
+        known = self._owners.get(id(generator))
+        if known is None or known[0]() is not generator:
+            try:
+                self._owners[id(generator)] = (weakref.ref(generator), agent_id)
+            except TypeError:
+                self._owners[id(generator)] = (lambda: generator, agent_id)
+            return False
+        return known[1] != agent_id
+
+
+def emit_state(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    reason: str,
+    owners: GeneratorOwners,
+) -> None:
+    """Write a full `state` event of an agent."""
+    exposed = tracker.full(obj)
+    shared = sorted(
+        name
+        for name, value in exposed.fields.items()
+        if sort_of(type(value)) is Sort.GENERATOR and owners.is_shared(value, str(binding.agent_id))
+    )
+    tracker.shared.update(shared)
+    capture = pipeline.capture
+    inner, types = capture.user_body(exposed.fields, "/extra/fields")
+    fields = orjson.loads(b"{" + inner + b"}")
+    rest: dict[str, Any] = {
+        "reason": reason,
+        "digest": digest_json(fields, _below("/extra/fields", types)),
+        "class": f"{type(obj).__module__}.{type(obj).__qualname__}",
+    }
+    opaque = _opaque_fields(types, "/extra/fields/")
+    unseen = sorted({*exposed.unseen, *opaque})
+    if tracker.shared:
+        rest["shared"] = sorted(tracker.shared)
+    if unseen:
+        rest["unseen"] = unseen
+    more, _ = capture.body(rest)
+    body = b'"fields":{' + inner + b"}," + more
+    if tracker.init is not None and reason == "first":
+        init_body, init_types = tracker.init
+        body += b',"init":{' + init_body + b"}"
+        types = {**(types or {}), **(init_types or {})} or None
+    slot = binding.slot("state", 20)
+    pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+
+
+def changes_tail(
+    pipeline: Pipeline, tracker: StateTracker, obj: object, code: str
+) -> tuple[bytes, Types | None]:
+    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
+    changed, gone = tracker.changes(obj)
+    if not changed and not gone:
+        return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
+    body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
+    unset = orjson.dumps(gone) if gone else b"[]"
+    return b',"code":"%s","state":{"set":{%s},"unset":%s}' % (code.encode(), body, unset), types
+
+
+def _below(pointer: str, types: Types | None) -> Types:
+    """The tags under a pointer, as seen from there."""
+    return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
+
+
+def _opaque_fields(types: Types | None, prefix: str) -> set[str]:
+    """The names of fields in which something cannot be restored."""
+    names = set()
+    for pointer, tag in (types or {}).items():
+        if tag in {"opaque", "truncated"} and pointer.startswith(prefix):
+            name = pointer[len(prefix) :].partition("/")[0]
+            names.add(name.replace("~1", "/").replace("~0", "~"))
+    return names
+
+
+def field_pointer(name: str) -> str:
+    """The pointer of a field in a full state."""
+    return f"/extra/fields/{escape(name)}"

@@ -1,0 +1,358 @@
+"""The loggers of learning, of what happens between agents, of performance and of the framework itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from Agent.event.kinds import Category
+from Agent.record.loggers import DEBUG, INFO, Causes, EventLogger, present
+
+
+class LearningLogger(EventLogger):
+    """What an agent learns: training steps, rewards, exploration, policies, convergence.
+
+    Args:
+        learning_type: bandit, rl, evolution or any other word; stands in each event.
+        agent_id: the agent that learns; without one, the agent of the surrounding action.
+    """
+
+    def __init__(
+        self, learning_type: str = "learning", agent_id: str | None = None, agent_role: str | None = None
+    ) -> None:
+        super().__init__(f"learning.{learning_type}", Category.LEARNING, agent_id, agent_role)
+        self.learning_type = learning_type
+
+    def log_training_step(
+        self, step: Any, metrics: Any = None, model_state: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record one step of training with its metrics."""
+        if self._limit.value > DEBUG:
+            return ""
+        payload = present(
+            step=step, metrics=metrics, model_state=model_state, learning_type=self.learning_type
+        )
+        return self._emit("training_step", DEBUG, str(step), payload, causes)
+
+    def log_reward(
+        self, action_id: Any, reward: float, cumulative_reward: float | None = None, *, causes: Causes = None
+    ) -> str:
+        """Record the reward that an action earned."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            reward=reward,
+            action_id=action_id,
+            cumulative_reward=cumulative_reward,
+            learning_type=self.learning_type,
+        )
+        return self._emit("reward", INFO, str(reward), payload, causes)
+
+    def log_exploration_exploitation(
+        self, action_selected: Any, exploration: bool, epsilon: float | None = None, *, causes: Causes = None
+    ) -> str:
+        """Record whether an action was chosen to learn or to earn."""
+        if self._limit.value > DEBUG:
+            return ""
+        mode = "exploration" if exploration else "exploitation"
+        payload = present(
+            action_selected=action_selected,
+            exploration=bool(exploration),
+            epsilon=epsilon,
+            mode=mode,
+            learning_type=self.learning_type,
+        )
+        return self._emit("exploration", DEBUG, f"{mode.capitalize()}: {action_selected}", payload, causes)
+
+    def log_policy_update(
+        self,
+        policy_data: Any = None,
+        old_policy: Any = None,
+        new_policy: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record a change of the policy."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            policy_data=policy_data,
+            old_policy=old_policy,
+            new_policy=new_policy,
+            learning_type=self.learning_type,
+        )
+        return self._emit("policy_update", INFO, "Policy update", payload, causes)
+
+    def log_convergence(
+        self,
+        metric: Any,
+        value: Any = None,
+        converged: bool | None = None,
+        threshold: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record how far learning has settled."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            metric=metric,
+            value=value,
+            converged=converged,
+            threshold=threshold,
+            learning_type=self.learning_type,
+        )
+        return self._emit("convergence", INFO, str(metric), payload, causes)
+
+    def log_learning_update(
+        self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record that something was learned."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            learning_stage=learning_stage, update_data=update_data, learning_type=self.learning_type
+        )
+        return self._emit("learning_update", INFO, learning_stage, payload, causes)
+
+
+class InteractionLogger(EventLogger):
+    """What happens between agents, and between agents and content."""
+
+    def __init__(self, agent_id: str | None = None, agent_role: str | None = None) -> None:
+        super().__init__("interaction", Category.INTERACTIONS, agent_id, agent_role)
+
+    def log_interaction(
+        self,
+        interaction_type: str,
+        source_id: Any = None,
+        target_id: Any = None,
+        content_id: Any = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record a like, a share, a comment or any other interaction."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            interaction_type=interaction_type,
+            source_id=source_id,
+            target_id=target_id,
+            content_id=content_id,
+            data=data,
+        )
+        return self._emit("interaction", INFO, interaction_type, payload, causes)
+
+    def log_content_interaction(
+        self,
+        agent_id: Any,
+        content_id: Any,
+        interaction_type: str,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record what an agent did with a piece of content."""
+        return self.log_interaction(interaction_type, agent_id, None, content_id, data, causes=causes)
+
+    def log_connection(
+        self,
+        source_id: Any,
+        target_id: Any,
+        connection_type: str = "follow",
+        strength: float | None = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record a social tie."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            source_id=source_id,
+            target_id=target_id,
+            connection_type=connection_type,
+            strength=strength,
+            data=data,
+        )
+        return self._emit("connection", INFO, f"Connection: {source_id} -> {target_id}", payload, causes)
+
+    def log_cascade(
+        self,
+        content_id: Any,
+        size: int,
+        depth: int | None = None,
+        root_agent_id: Any = None,
+        parent_id: Any = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record how far content has spread: `size` shares, `depth` steps from its author."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            content_id=content_id,
+            size=size,
+            depth=depth,
+            root_agent_id=root_agent_id,
+            parent_id=parent_id,
+            data=data,
+        )
+        return self._emit("cascade", INFO, f"Cascade of {content_id}: {size}", payload, causes)
+
+    def log_collaboration(
+        self,
+        participants: Iterable[Any],
+        collaboration_type: str = "collaboration",
+        content_id: Any = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record agents that work together."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            collaboration_type=collaboration_type,
+            participants=list(participants),
+            content_id=content_id,
+            data=data,
+        )
+        return self._emit("collaboration", INFO, collaboration_type, payload, causes)
+
+
+class PerformanceLogger(EventLogger):
+    """Durations, rates and resources; its events are buffered: a kill may cost one buffer of them."""
+
+    def __init__(self, agent_id: str | None = None, agent_role: str | None = None) -> None:
+        super().__init__("performance", Category.PERFORMANCE, agent_id, agent_role)
+
+    def log_metric(
+        self,
+        metric_name: str,
+        value: float,
+        unit: str | None = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record one measurement."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(metric_name=metric_name, value=value, unit=unit, data=data)
+        return self._emit("metric", INFO, metric_name, payload, causes, buffered=True)
+
+    def log_latency(
+        self, operation: str, duration_ms: float, data: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record how long an operation took."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            metric_name=operation, value=duration_ms, unit="ms", duration_ms=duration_ms, data=data
+        )
+        return self._emit("metric", INFO, operation, payload, causes, buffered=True)
+
+    def log_throughput(
+        self, operation: str, count: float, duration_s: float, data: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record how many of something were done in how long."""
+        if self._limit.value > INFO:
+            return ""
+        per_second = count / duration_s if duration_s else None
+        payload = present(
+            operation=operation, count=count, duration_s=duration_s, per_second=per_second, data=data
+        )
+        return self._emit("throughput", INFO, operation, payload, causes, buffered=True)
+
+    def log_resource(
+        self,
+        memory_bytes: int | None = None,
+        cpu_percent: float | None = None,
+        open_files: int | None = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record what the process uses."""
+        if self._limit.value > INFO:
+            return ""
+        payload = present(
+            memory_bytes=memory_bytes, cpu_percent=cpu_percent, open_files=open_files, data=data
+        )
+        return self._emit("resource", INFO, "Resources", payload, causes, buffered=True)
+
+    def flush(self) -> None:
+        """Write out what is held back now."""
+        from Agent.record.pipeline import flush_active
+
+        flush_active()
+
+
+class SystemLogger(EventLogger):
+    """The framework and the course of the simulation: start, end, phases, checkpoints, configuration."""
+
+    def __init__(self, component: str = "system") -> None:
+        super().__init__(f"system.{component}" if component != "system" else "system", Category.SYSTEM)
+        self.component = component
+
+    def log_init(self, component: Any = None, data: Any = None, *, causes: Causes = None) -> str:
+        """Record that a component is ready."""
+        name = component if component is not None else self.component
+        return self._course("system.init", str(name), present(component=name, data=data), causes)
+
+    def log_config(
+        self,
+        name: Any,
+        old_value: Any = None,
+        new_value: Any = None,
+        data: Any = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record a change of configuration."""
+        payload = present(name=name, old_value=old_value, new_value=new_value, data=data)
+        return self._course("system.config", str(name), payload, causes)
+
+    def log_module(self, module: Any, version: Any = None, data: Any = None, *, causes: Causes = None) -> str:
+        """Record that a module was loaded."""
+        payload = present(module=module, version=version, data=data)
+        return self._course("system.module", str(module), payload, causes)
+
+    def log_simulation_start(
+        self, name: Any = None, configuration: Any = None, *, causes: Causes = None
+    ) -> str:
+        """Record the start of a simulation and what it was configured with."""
+        payload = present(name=name, configuration=configuration)
+        return self._course("simulation_start", "Simulation starts", payload, causes)
+
+    def log_simulation_end(
+        self,
+        name: Any = None,
+        outcome: Any = None,
+        duration_ms: float | None = None,
+        *,
+        causes: Causes = None,
+    ) -> str:
+        """Record its end and what came out."""
+        payload = present(name=name, outcome=outcome, duration_ms=duration_ms)
+        return self._course("simulation_end", "Simulation ends", payload, causes)
+
+    def log_checkpoint(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
+        """Record a checkpoint of the simulation."""
+        return self._course("checkpoint", str(name), present(name=name, data=data), causes)
+
+    def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
+        """Record the transition into a phase."""
+        return self._course("phase", str(name), present(name=name, previous=previous, data=data), causes)
+
+    def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
+        """Record that something worth knowing was reached."""
+        return self._course("milestone", str(name), present(name=name, data=data), causes)
+
+    def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
+        if self._limit.value > INFO:
+            return ""
+        return self._emit(kind, INFO, label, payload, causes)

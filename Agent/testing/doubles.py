@@ -1,0 +1,101 @@
+"""Doubles for clock and sink, and a block in which everything is recorded into memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from Agent.event.codec import decode_line
+from Agent.event.model import Event, RedactedBytes
+from Agent.record.context import current_scope
+from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.redaction import Redactor
+
+
+class FakeClock:
+    """A clock that stands still until it is told to go on.
+
+    Args:
+        start_ns: nanoseconds since 1970.
+        step_ns: how far each reading moves it.
+    """
+
+    def __init__(self, start_ns: int = 1_700_000_000_000_000_000, step_ns: int = 0) -> None:
+        self.now_ns = start_ns
+        self.step_ns = step_ns
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        self.now_ns += self.step_ns
+        return self.now_ns
+
+    def monotonic_ns(self) -> int:
+        """The same clock, for durations."""
+        return self.wall_ns()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_ns += int(seconds * 1e9)
+
+
+class _MemoryStream:
+    def __init__(self, sink: MemorySink) -> None:
+        self._sink = sink
+
+    def write(self, line: RedactedBytes) -> bool:
+        if self._sink.is_failing:
+            return False
+        self._sink.lines.append(line)
+        return True
+
+
+class MemorySink:
+    """A sink that keeps what is written; `events` gives it decoded, in the order of writing.
+
+    Set `is_failing` to have it refuse, as a full disk does.
+    """
+
+    def __init__(self, writer: str = "aaaaaaaa") -> None:
+        self.writer = writer
+        self.lines: list[bytes] = []
+        self.is_failing = False
+        self.next_seq = itertools.count(1).__next__
+        self._stream = _MemoryStream(self)
+
+    def open_stream(self, agent_id: str | None, category: str) -> _MemoryStream:  # noqa: ARG002 - one for all
+        """The one stream of this sink."""
+        return self._stream
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def events(self) -> list[Event]:
+        """What was written, as events."""
+        return [decode_line(line) for line in self.lines]
+
+
+@contextmanager
+def record_in_memory(
+    *, options: RecordOptions | None = None, clock: FakeClock | None = None, redact: bool = True
+) -> Iterator[MemorySink]:
+    """Record everything in the block into memory instead of a tree; gives the sink."""
+    sink = MemorySink()
+    pipeline = Pipeline(
+        sink,
+        session_id="memory",
+        redactor=Redactor(b"a key for tests", enabled=redact),
+        options=options,
+        clock=clock,
+    )
+    before = install_pipeline(pipeline)
+    token = current_scope.set(None)
+    try:
+        yield sink
+    finally:
+        current_scope.reset(token)
+        install_pipeline(before)

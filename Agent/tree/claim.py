@@ -1,0 +1,129 @@
+"""The claim that each writer leaves in its session: who writes under this id, and whether it still runs.
+
+Readers ask it for the known writers; `losses` asks it who is dead.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+from Agent.tree.layout import FILE_MODE, claims_dir
+
+__all__ = ["Claim", "boot_id", "hostname", "process_start_ticks", "read_claims", "write_claim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a writer says of itself when it begins."""
+
+    writer: str
+    pid: int
+    process_start_ticks: int | None
+    """Start of the process in clock ticks since boot, so that a reused pid is not taken for it."""
+    boot_id: str | None
+    host: str
+    durability: str
+    kind: str
+    claimed_at: str
+
+    def is_alive(self) -> bool:
+        """Whether that process runs now; a process of another machine or another boot counts as ended."""
+        if self.host != hostname() or self.boot_id != boot_id():
+            return False
+        if self.process_start_ticks is not None:
+            return process_start_ticks(self.pid) == self.process_start_ticks
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str | None:
+    """What the kernel calls this run of the machine; None where it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def hostname() -> str:
+    """The name of this machine."""
+    return socket.gethostname()
+
+
+def process_start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if it does not run, or nobody says."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # the second field is the program's name in brackets and may hold anything
+    fields = stat[stat.rfind(b")") + 1 :].split()
+    if len(fields) < 20 or fields[0] in {b"Z", b"X", b"x"}:
+        return None
+    return int(fields[19])
+
+
+def write_claim(session: Path, claim: Claim) -> None:
+    """Leave the claim; FileExistsError if that id is taken."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    path = claims_dir(session) / f"{claim.writer}.json"
+    fd = os.open(path, flags, FILE_MODE)
+    try:
+        data = orjson.dumps(asdict(claim), option=orjson.OPT_APPEND_NEWLINE)
+        if os.write(fd, data) != len(data):
+            path.unlink()
+            raise OSError(28, "no room for the claim", str(path))
+    finally:
+        os.close(fd)
+
+
+def read_claims(session: Path) -> dict[str, Claim]:
+    """The claims of a session by writer; a damaged one still says that its writer exists."""
+    claims: dict[str, Claim] = {}
+    try:
+        with os.scandir(claims_dir(session)) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
+    except (FileNotFoundError, NotADirectoryError):
+        return claims
+    for name in names:
+        writer = name.removesuffix(".json")
+        claims[writer] = _read_claim(claims_dir(session) / name, writer)
+    return claims
+
+
+def _read_claim(path: Path, writer: str) -> Claim:
+    try:
+        stored = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        # the process was killed, or the disk was full, while it made its claim
+        stored = None
+    if not isinstance(stored, dict):
+        stored = {}
+
+    def text(key: str, default: str) -> str:
+        value = stored.get(key)
+        return value if isinstance(value, str) else default
+
+    pid, ticks = stored.get("pid"), stored.get("process_start_ticks", -1)
+    return Claim(
+        writer=writer,
+        pid=pid if isinstance(pid, int) else -1,
+        process_start_ticks=ticks if ticks is None or isinstance(ticks, int) else -1,
+        boot_id=text("boot_id", "") or None,
+        host=text("host", ""),
+        durability=text("durability", "unknown"),
+        kind=text("kind", "unknown"),
+        claimed_at=text("claimed_at", ""),
+    )

@@ -1,0 +1,317 @@
+"""Where everything lies on disk: the one place that makes and parses file names.
+
+Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from base64 import b32encode
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from Agent.errors import SessionNotFound
+
+__all__ = [
+    "CATEGORY_FILES",
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "MIRROR_FILES",
+    "FileName",
+    "SessionRef",
+    "agent_files",
+    "agents_dir",
+    "boards_dir",
+    "category_file",
+    "category_files",
+    "claims_dir",
+    "create_session_dir",
+    "find_session",
+    "list_sessions",
+    "make_root",
+    "parse_file_name",
+    "safe_name",
+    "segment_order",
+    "session_file",
+    "stem_files",
+    "summary_file",
+    "tree_files",
+]
+
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+
+CATEGORY_FILES: Final = {
+    "learning": "learning",
+    "interactions": "interactions",
+    "performance": "performance",
+    "events": "events",
+    "system": "system",
+    "errors": "errors",
+}
+"""Category to the stem of its session file, for events of no single agent; any other goes to `events`."""
+
+MIRROR_FILES: Final = {
+    "agents": "agents/agents.log",
+    "learning": "learning/learning.log",
+    "interactions": "interactions/interactions.log",
+    "performance": "performance/performance.log",
+    "events": "events/events.log",
+    "system": "system/system.jsonl",
+    "errors": "errors/errors.jsonl",
+    "system.text": "system/system.log",
+    "errors.text": "errors/errors.log",
+}
+"""Category to its rolling mirror under the root; the two `.text` ones are twins for people."""
+
+_SESSION_PREFIX = "session_"
+_PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
+_UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")
+_ENDS_LIKE_A_SEGMENT = re.compile(r"\.[0-9]+\Z")
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul", "clock$", "conin$", "conout$"}
+    | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+)
+_FILE_NAME = re.compile(
+    r"(?P<stem>[^@/]+?)(?:@(?P<writer>[a-z2-7]{8}))?(?:\.(?P<segment>[1-9][0-9]{0,17}))?\.log"
+)
+_SESSION_NAME = re.compile(r"session_(?P<second>.+?)(?:-(?P<repeat>[2-9]|[1-9][0-9]+))?")
+
+_ROOT_README = """\
+# trace/
+
+What programs recorded with Agent Trace did: one directory a session, and rolling mirrors by category.
+
+- `session_YYYYMMDD_HHMMSS/` is the record of one execution (UTC). Copy that directory and you have all of it.
+- `agents/`, `learning/`, `interactions/`, `performance/`, `events/`, `system/`, `errors/` mirror the lines of
+all
+  sessions for people and their tools (`tail -F`). They can be deleted at any time.
+
+The files hold what your agents were given and said, after redaction of secrets; only you can read them.
+Everything here is plain JSON lines. `agent-trace sessions` lists the sessions, `agent-trace --help` the rest.
+"""
+
+
+class FileName(NamedTuple):
+    """What the name of a log file says: whose it is, which further writer made it, which segment it is."""
+
+    stem: str
+    writer: str | None
+    segment: int | None
+
+
+class SessionRef(NamedTuple):
+    """One session under a root, by id and directory."""
+
+    session_id: str
+    path: Path
+
+
+@lru_cache(maxsize=4096)
+def safe_name(agent_id: str) -> str:
+    """The one file stem of an agent: its id where that is harmless, else a readable part, `~` and a hash.
+
+    Never empty, never holds `@`, never ends in `.digits`, at most 117 bytes of ASCII, and two different ids
+    never share a name, not even on a file system that ignores case.
+    """
+    if _is_plain(agent_id):
+        return agent_id
+    digest = hashlib.blake2b(agent_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
+    readable = _UNSAFE_RUN.sub("_", agent_id).lstrip(".-")[:100].rstrip(".")
+    # a device name stays one whatever follows its first dot, so that part is broken up
+    if _is_device(readable):
+        readable = "_" + readable[:99]
+    return f"{readable or 'agent'}~{b32encode(digest).decode().lower()}"
+
+
+def _is_plain(agent_id: str) -> bool:
+    return (
+        _PLAIN_NAME.fullmatch(agent_id) is not None
+        and not agent_id.endswith(".")
+        and _ENDS_LIKE_A_SEGMENT.search(agent_id) is None
+        and not _is_device(agent_id)
+    )
+
+
+def _is_device(name: str) -> bool:
+    return name.partition(".")[0].lower() in _DEVICES
+
+
+def parse_file_name(name: str) -> FileName | None:
+    """What `<stem>[@writer][.n].log` says, or None for a name that is no log file of a session."""
+    found = _FILE_NAME.fullmatch(name)
+    if found is None:
+        return None
+    number = found["segment"]
+    return FileName(found["stem"], found["writer"], None if number is None else int(number))
+
+
+def segment_order(name: FileName) -> tuple[str, str, float]:
+    """Sort key that keeps a writer's segments together, oldest first and the live file last."""
+    return (name.stem, name.writer or "", float("inf") if name.segment is None else name.segment)
+
+
+def agents_dir(session: Path) -> Path:
+    """Where the agents' files of a session lie."""
+    return session / "agents"
+
+
+def claims_dir(session: Path) -> Path:
+    """Where the writers of a session leave their claims."""
+    return session / ".state" / "writers"
+
+
+def boards_dir(session: Path) -> Path:
+    """Where the boards of the writers lie while their sessions are open."""
+    return session / ".state" / "board"
+
+
+def session_file(session: Path) -> Path:
+    """The description of a session."""
+    return session / "session.json"
+
+
+def summary_file(session: Path) -> Path:
+    """The cached summary of a session."""
+    return session / "trace_summary.json"
+
+
+def category_file(category: str) -> str:
+    """The stem of the session file that holds a category's events of no single agent."""
+    return CATEGORY_FILES.get(category, "events")
+
+
+def agent_files(session: Path, agent_id: str) -> list[Path]:
+    """All files of one agent, each writer's segments in order, the live one last; empty if it has none."""
+    return stem_files(agents_dir(session), safe_name(agent_id))
+
+
+def category_files(session: Path, category: str) -> list[Path]:
+    """All files of one category's events of no single agent, in order."""
+    return stem_files(session, category_file(category))
+
+
+def stem_files(directory: Path, stem: str) -> list[Path]:
+    """All files of one stem in one directory, in order."""
+    return [directory / name for name, parsed in _log_files(directory, stem) if parsed.stem == stem]
+
+
+def tree_files(session: Path) -> list[Path]:
+    """Every log file of a session, in order: the session's own first, then the agents'."""
+    own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
+    agents = agents_dir(session)
+    return own + [agents / name for name, _ in _log_files(agents)]
+
+
+def _log_files(directory: Path, prefix: str = "") -> list[tuple[str, FileName]]:
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
+    return sorted(parsed, key=lambda pair: segment_order(pair[1]))
+
+
+def make_root(root: Path) -> None:
+    """Make the root of the tree and, once, the README.md that says what it is."""
+    root.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        fd = os.open(root / "README.md", flags, FILE_MODE)
+    except FileExistsError:
+        return
+    with os.fdopen(fd, "w", encoding="utf-8") as readme:
+        readme.write(_ROOT_README)
+
+
+def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
+    """Make a session's directory exclusively; the second of one id becomes `<id>-2`, and so on.
+
+    Returns:
+        The directory and the id that it got.
+    """
+    make_root(root)
+    for final_id in _candidates(session_id):
+        session = root / f"{_SESSION_PREFIX}{final_id}"
+        try:
+            session.mkdir(mode=DIRECTORY_MODE)
+        except FileExistsError:
+            continue
+        for directory in (agents_dir(session), session / ".state", claims_dir(session), boards_dir(session)):
+            directory.mkdir(mode=DIRECTORY_MODE)
+        return session, final_id
+    raise AssertionError("unreachable: the candidates never end")
+
+
+def _candidates(session_id: str) -> Iterator[str]:
+    yield session_id
+    repeat = 2
+    while True:
+        yield f"{session_id}-{repeat}"
+        repeat += 1
+
+
+def list_sessions(root: Path) -> list[SessionRef]:
+    """The sessions under a root, newest last; empty where there is no such root."""
+    try:
+        entries = [entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [
+        (match["second"], int(match["repeat"] or 1), name)
+        for name in entries
+        if (match := _SESSION_NAME.fullmatch(name))
+    ]
+    return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(found)]
+
+
+def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
+    """The directory of one session.
+
+    Args:
+        root: the trace root.
+        ref: None or "last" for the newest, an id, a prefix of exactly one id, or a path.
+
+    Raises:
+        SessionNotFound: nothing, or more than one session, answers to that name.
+    """
+    if isinstance(ref, os.PathLike):
+        return _session_at(Path(ref))
+    sessions = list_sessions(root)
+    if ref is None or ref == "last":
+        if not sessions:
+            raise SessionNotFound(
+                "no session was recorded here yet", path=root, remedy="name another trace root or record one"
+            )
+        return sessions[-1].path
+    wanted = ref.removeprefix(_SESSION_PREFIX)
+    if wanted in {session.session_id for session in sessions}:
+        return root / f"{_SESSION_PREFIX}{wanted}"
+    matches = [session for session in sessions if wanted and session.session_id.startswith(wanted)]
+    if len(matches) == 1:
+        return matches[0].path
+    if matches:
+        ids = ", ".join(session.session_id for session in matches[:5])
+        raise SessionNotFound(
+            f"{ref!r} is the beginning of {len(matches)} sessions: {ids}",
+            path=root,
+            remedy="give more of the id",
+        )
+    if os.sep in ref:
+        return _session_at(Path(ref))
+    raise SessionNotFound(
+        f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists what there is"
+    )
+
+
+def _session_at(path: Path) -> Path:
+    if session_file(path).is_file() or agents_dir(path).is_dir():
+        return path
+    raise SessionNotFound(
+        "no session lies there", path=path, remedy="give the path of a session_... directory"
+    )

@@ -1,0 +1,285 @@
+"""What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
+
+Pure: `reader` hands in what it read, the claims and the boards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.tree.board import BoardView
+from Agent.tree.claim import Claim
+from Agent.tree.seqset import SeqSet
+
+__all__ = ["Accounting", "Gap", "Losses", "WriterLosses"]
+
+_HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Adjoining numbers of one writer that stand in no file, and why.
+
+    `verdict`: `lost` (a clean end says that they were taken), `unacknowledged` (the call that wrote it never
+    returned), `unknown`, `retired` (removed by policy), `in_flight` (a running thread is writing it).
+    """
+
+    first_seq: int
+    last_seq: int
+    verdict: str
+
+    @property
+    def count(self) -> int:
+        """How many numbers."""
+        return self.last_seq - self.first_seq + 1
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLosses:
+    """The account of one writer: `read` plus the counts of its gaps is `last_seq`."""
+
+    writer: str
+    pid: int | None
+    kind: str
+    durability: str
+    closed: bool
+    alive: bool
+    last_seq: int
+    read: int
+    gaps: tuple[Gap, ...]
+
+    def _count(self, verdict: str) -> int:
+        return sum(gap.count for gap in self.gaps if gap.verdict == verdict)
+
+    @property
+    def lost(self) -> int:
+        """Events that were taken by a writer that ended cleanly, and are not there."""
+        return self._count("lost")
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events whose call had not returned when the process died."""
+        return self._count("unacknowledged")
+
+    @property
+    def unknown(self) -> int:
+        """Events that are missing without an explanation."""
+        return self._count("unknown")
+
+    @property
+    def retired(self) -> int:
+        """Events that a policy removed."""
+        return self._count("retired")
+
+    @property
+    def in_flight(self) -> int:
+        """Events that are being written right now."""
+        return self._count("in_flight")
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The accounts of all writers of a session."""
+
+    writers: tuple[WriterLosses, ...]
+    damaged_lines: int = 0
+
+    @property
+    def total_read(self) -> int:
+        """Events read."""
+        return sum(writer.read for writer in self.writers)
+
+    @property
+    def total_lost(self) -> int:
+        """Events lost."""
+        return sum(writer.lost for writer in self.writers)
+
+    @property
+    def total_unacknowledged(self) -> int:
+        """Events whose call had not returned."""
+        return sum(writer.unacknowledged for writer in self.writers)
+
+    @property
+    def total_unknown(self) -> int:
+        """Events missing without an explanation."""
+        return sum(writer.unknown for writer in self.writers)
+
+    @property
+    def total_retired(self) -> int:
+        """Events that a policy removed."""
+        return sum(writer.retired for writer in self.writers)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every writer that wrote ended cleanly, or still runs, and nothing is missing."""
+        missing = self.total_lost + self.total_unknown + self.total_unacknowledged
+        return missing == 0 and all(
+            writer.closed or writer.alive or writer.last_seq == 0 for writer in self.writers
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: totals, and the account of each writer with its first hundred gaps."""
+        return {
+            "clean": self.clean,
+            "read": self.total_read,
+            "lost": self.total_lost,
+            "unacknowledged": self.total_unacknowledged,
+            "unknown": self.total_unknown,
+            "retired": self.total_retired,
+            "damaged_lines": self.damaged_lines,
+            "writers": {writer.writer: _writer_dict(writer) for writer in self.writers},
+        }
+
+
+def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
+    return {
+        "pid": writer.pid,
+        "kind": writer.kind,
+        "durability": writer.durability,
+        "closed": writer.closed,
+        "alive": writer.alive,
+        "last_seq": writer.last_seq,
+        "read": writer.read,
+        "lost": writer.lost,
+        "unacknowledged": writer.unacknowledged,
+        "unknown": writer.unknown,
+        "retired": writer.retired,
+        "in_flight": writer.in_flight,
+        "gaps": [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]],
+    }
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Collects from the events what the accounts need; `seen` is the decoder's own record of ids."""
+
+    seen: Mapping[str, SeqSet]
+    closed: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        """Take note of an event that says something about numbers."""
+        if event.kind == "log.closed":
+            writer, seq = split_event_id(event.id)
+            last_seq = event.extra.get("last_seq")
+            self.closed[writer] = max(seq, last_seq if isinstance(last_seq, int) else 0)
+        elif event.kind == "log.retired":
+            named, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
+            if isinstance(named, str) and isinstance(first, int) and isinstance(last, int):
+                self.retired.setdefault(named, []).append((first, last))
+
+    def losses(
+        self,
+        claims: Mapping[str, Claim],
+        boards: Mapping[str, BoardView],
+        alive: frozenset[str],
+        damaged_lines: int,
+    ) -> Losses:
+        """The accounts of all writers that have a claim or an event."""
+        writers = sorted(set(claims) | set(self.seen))
+        accounts = [
+            self._account(writer, claims.get(writer), boards.get(writer), writer in alive)
+            for writer in writers
+        ]
+        return Losses(tuple(accounts), damaged_lines)
+
+    def _account(
+        self, writer: str, claim: Claim | None, board: BoardView | None, alive: bool
+    ) -> WriterLosses:
+        seen = self.seen.get(writer) or SeqSet()
+        durability = "unknown" if claim is None else claim.durability
+        closed = writer in self.closed
+        last_seq = max(seen.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
+        retired, missing = _split(seen.missing(last_seq), self.retired.get(writer, []))
+        if closed:
+            gaps = [Gap(first, last, "lost") for first, last in missing]
+        else:
+            gaps = _explain(missing, seen, board, durability, alive)
+        gaps += [Gap(first, last, "retired") for first, last in retired]
+        return WriterLosses(
+            writer=writer,
+            pid=None if claim is None else claim.pid,
+            kind="unknown" if claim is None else claim.kind,
+            durability=durability,
+            closed=closed,
+            alive=alive and not closed,
+            last_seq=last_seq,
+            read=len(seen),
+            gaps=tuple(sorted(gaps, key=lambda gap: gap.first_seq)),
+        )
+
+
+def _split(
+    missing: Iterable[tuple[int, int]], retired: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The parts of the missing ranges inside and outside the retired ones."""
+    inside: list[tuple[int, int]] = []
+    outside: list[tuple[int, int]] = []
+    for first, last in missing:
+        at = first
+        for low, high in sorted(retired):
+            start, end = max(low, at), min(high, last)
+            if start > end:
+                continue
+            if at < start:
+                outside.append((at, start - 1))
+            inside.append((start, end))
+            at = end + 1
+        if at <= last:
+            outside.append((at, last))
+    return inside, outside
+
+
+def _explain(
+    missing: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, durability: str, alive: bool
+) -> list[Gap]:
+    """Why numbers of a writer that was never closed are missing.
+
+    A number is in a thread's hands if the board says so, or if it can have been taken by a thread, after the
+    one it last stored, in the instant before it stores the next: such a thread explains one number above its
+    last.
+    """
+    held = "in_flight" if alive else "unacknowledged"
+    gaps: list[Gap] = []
+    unexplained: list[tuple[int, int]] = []
+    slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
+    for first, last in missing:
+        if durability in _HELD_IN_MEMORY and first > seen.highest:
+            # what a buffer held; it is handed over in order, so only the end can be missing
+            gaps.append(Gap(first, last, held))
+            continue
+        at = first
+        for slot in sorted(slot for slot in slots if first <= slot <= last):
+            if at < slot:
+                unexplained.append((at, slot - 1))
+            gaps.append(Gap(slot, slot, held))
+            at = slot + 1
+        if at <= last:
+            unexplained.append((at, last))
+    return gaps + _explain_unstored(unexplained, seen, board, held)
+
+
+def _explain_unstored(
+    unexplained: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, held: str
+) -> list[Gap]:
+    if board is None:
+        return [Gap(first, last, "unknown") for first, last in unexplained]
+    # threads that stored nothing yet, or that shared a slot: of those only the number is known
+    free = [0] * max(board.threads - len(board.last_seq_by_thread), 0)
+    free += [slot for slot in board.last_seq_by_thread if slot in seen]
+    free.sort()
+    gaps: list[Gap] = []
+    # from below, so that each number is given to a thread that leaves the later ones to the others
+    for first, last in sorted(unexplained):
+        at = first
+        while at <= last and free and free[0] < at:
+            free.pop(0)
+            gaps.append(Gap(at, at, held))
+            at += 1
+        if at <= last:
+            gaps.append(Gap(at, last, "unknown"))
+    return gaps

@@ -1,0 +1,159 @@
+"""Many files of many writers as one sequence in order, with flat memory and hardly a descriptor.
+
+The segments of one stem and writer are a chain, nearly in order as it stands; chains are merged.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from Agent.event.model import Event
+from Agent.tree.layout import parse_file_name
+from Agent.tree.lines import Inode, LineDecoder, OrderKey, RawLine, event_key, line_key, read_lines
+from Agent.tree.rotation import numbered
+
+__all__ = ["Chain", "chains_of", "first_event", "merged_lines"]
+
+_MEMORY_BYTES: Final = 64 * 1024 * 1024
+_MEMORY_LINES: Final = 64 * 1024
+# a segment may be rolled a few times while it is read
+_ROLLS_AHEAD: Final = 64
+
+Ordered = tuple[OrderKey, int, RawLine, Event | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The files of one stem by one writer: rolled segments in ascending order, and the live name."""
+
+    live: Path
+    numbers: tuple[int, ...]
+    paths: tuple[Path, ...]
+
+
+def chains_of(paths: Iterable[Path]) -> list[Chain]:
+    """The chains that files belong to."""
+    found: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
+    for path in paths:
+        name = parse_file_name(path.name)
+        if name is not None:
+            writer = "" if name.writer is None else f"@{name.writer}"
+            order = float("inf") if name.segment is None else name.segment
+            found[path.with_name(f"{name.stem}{writer}.log")].append((order, path))
+    return [
+        Chain(
+            live,
+            tuple(int(order) for order, _ in sorted(files) if order != float("inf")),
+            tuple(path for _, path in sorted(files)),
+        )
+        for live, files in found.items()
+    ]
+
+
+def first_event(chain: Chain, decoder: LineDecoder) -> Event | None:
+    """The first event of a chain, reading no further."""
+    for raw in _chain_lines(chain, 8 * 1024, decoder):
+        event = decoder.decode(raw) if raw.complete else None
+        if event is not None:
+            return event
+    return None
+
+
+def merged_lines(
+    chains: list[Chain], decoder: LineDecoder, is_unfinished: Callable[[RawLine], bool]
+) -> Iterator[Ordered]:
+    """The lines of all chains in order; those whose order could not be told otherwise are decoded already.
+
+    Within a chain, lines of different threads may stand a little out of order: they are sorted within a
+    window of up to 2,048 lines. One that is later still comes late, never twice and never not at all.
+
+    Args:
+        chains: what to read.
+        decoder: decodes the lines that do not begin as ours do.
+        is_unfinished: whether a line without its newline may still get it, and so is left out.
+    """
+    count = max(len(chains), 1)
+    chunk_bytes = min(max(_MEMORY_BYTES // count, 8 * 1024), 256 * 1024)
+    window = min(max(_MEMORY_LINES // count, 16), 2048)
+    ordered = [
+        _in_order(_chain_lines(chain, chunk_bytes, decoder), window, decoder, is_unfinished)
+        for chain in chains
+    ]
+    return ordered[0] if len(ordered) == 1 else heapq.merge(*ordered)
+
+
+def _in_order(
+    lines: Iterator[RawLine], window: int, decoder: LineDecoder, is_unfinished: Callable[[RawLine], bool]
+) -> Iterator[Ordered]:
+    held: list[Ordered] = []
+    for serial, raw in enumerate(lines):
+        if not raw.complete and is_unfinished(raw):
+            continue
+        key, event = line_key(raw.line), None
+        if key is None:
+            event = decoder.decode(raw)
+            if event is None:
+                continue
+            key = event_key(event)
+        held.append((key, serial, raw, event))
+        if len(held) >= 2 * window:
+            held.sort()
+            yield from held[:window]
+            del held[:window]
+    held.sort()
+    yield from held
+
+
+def _chain_lines(chain: Chain, chunk_bytes: int, decoder: LineDecoder) -> Iterator[RawLine]:
+    """The lines of a chain, those of segments that are rolled meanwhile included."""
+    last = 0
+    done: set[Inode] = set()
+    for number in chain.numbers:
+        yield from _file_lines(numbered(chain.live, number), chain, number, chunk_bytes, decoder, done)
+        last = number
+    while True:
+        live, following = _inode(chain.live), _inode(numbered(chain.live, last + 1))
+        if following is None or following == live:
+            break
+        # rolled since the files were listed
+        last += 1
+        yield from _file_lines(numbered(chain.live, last), chain, last, chunk_bytes, decoder, done)
+    yield from _file_lines(chain.live, chain, last, chunk_bytes, decoder, done)
+
+
+def _file_lines(
+    path: Path, chain: Chain, last: int, chunk_bytes: int, decoder: LineDecoder, done: set[Inode]
+) -> Iterator[RawLine]:
+    inode = _inode(path)
+    if inode is None or inode in done:
+        return
+    done.add(inode)
+    try:
+        for raw in read_lines(
+            path, inode, chunk_bytes=chunk_bytes, find_again=lambda inode: _find_again(chain, last, inode)
+        ):
+            if raw.line:
+                yield raw
+    except OSError as error:
+        decoder.damage.note_unreadable(path, inode, error)
+
+
+def _find_again(chain: Chain, last: int, inode: Inode) -> Path | None:
+    for number in range(last + 1, last + _ROLLS_AHEAD):
+        path = numbered(chain.live, number)
+        if _inode(path) == inode:
+            return path
+    return None
+
+
+def _inode(path: Path) -> Inode | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino)

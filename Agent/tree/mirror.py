@@ -1,0 +1,307 @@
+"""The rolling mirrors by category, for people and their tools: caches that analysis never reads.
+
+Lines gather in memory and go out in batches: at 64 lines, after 50 ms, or at once when urgent. Each batch is
+one append that begins and ends with a newline, so that processes share a file without a lock; only rotation
+takes one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from Agent.event.model import RedactedBytes
+from Agent.tree.counts import Counts
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
+from Agent.tree.segment import error_name
+
+__all__ = ["DEFAULT_ROTATION", "Mirrors"]
+
+_MEGABYTE = 1024 * 1024
+DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
+    "agents": (200 * _MEGABYTE, 10),
+    "learning": (100 * _MEGABYTE, 10),
+    "interactions": (100 * _MEGABYTE, 10),
+    "performance": (50 * _MEGABYTE, 5),
+    "events": (100 * _MEGABYTE, 10),
+    "system": (50 * _MEGABYTE, 5),
+    "errors": (50 * _MEGABYTE, 5),
+}
+"""Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
+
+_BATCH_LINES = 64
+_HELD_LINES = 4096
+_INTERVAL_S = 0.05
+_IDLE_ROUNDS = 20
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+class _Mirror:
+    """One mirror file: what waits to be written, and the descriptor."""
+
+    __slots__ = ("backups", "fd", "limit_bytes", "path", "turn", "waiting")
+
+    def __init__(self, path: Path, limit_bytes: int, backups: int) -> None:
+        self.path = path
+        self.limit_bytes = limit_bytes
+        self.backups = backups
+        self.waiting: list[bytes] = []
+        # Not re-entrant on purpose: a signal handler that finds the lock taken leaves its lines to the
+        # holder.
+        self.turn = threading.Lock()
+        self.fd = -1
+
+
+class Mirrors:
+    """The mirrors under one root; shared by all writers of a process.
+
+    Args:
+        root: the trace root.
+        rotation: category to (size in bytes, number of backups), over `DEFAULT_ROTATION`.
+        categories: the ones to mirror; all by default.
+        counts: where failures are counted.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        rotation: Mapping[str, tuple[int, int]] | None = None,
+        categories: tuple[str, ...] = tuple(MIRROR_FILES),
+        counts: Counts | None = None,
+    ) -> None:
+        sizes = {**DEFAULT_ROTATION, **(rotation or {})}
+        self.counts = counts or Counts()
+        self._mirrors = {
+            category: _Mirror(root / MIRROR_FILES[category], *sizes[category.removesuffix(".text")])
+            for category in categories
+        }
+        self._reset_thread()
+
+    def _reset_thread(self) -> None:
+        self._wake = threading.Event()
+        self._idle = True
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+
+    def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
+        """Take one whole line, newline included, for a category's mirror. Never raises."""
+        mirror = self._mirrors.get(category)
+        if mirror is not None:
+            self._add(mirror, line, urgent)
+
+    def adder(self, category: str) -> Callable[[bytes], None] | None:
+        """A function that takes a category's lines, those of errors at once; None if it is not mirrored."""
+        mirror = self._mirrors.get(category)
+        if mirror is None:
+            return None
+        if category.startswith("errors"):
+            return lambda line: self._add(mirror, line, True)
+        waiting, append = mirror.waiting, mirror.waiting.append
+
+        def add(line: bytes) -> None:
+            append(line)
+            if len(waiting) >= _BATCH_LINES or self._idle:
+                self._attend(mirror)
+
+        return add
+
+    def _add(self, mirror: _Mirror, line: bytes, urgent: bool) -> None:
+        mirror.waiting.append(line)
+        if urgent:
+            self._flush(mirror)
+        elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
+            self._attend(mirror)
+
+    def _attend(self, mirror: _Mirror) -> None:
+        """Write a full batch, or see to it that somebody will."""
+        if len(mirror.waiting) >= _BATCH_LINES or self._closed:
+            self._flush(mirror)
+            if len(mirror.waiting) > _HELD_LINES:
+                # whoever is writing does not keep up; a cache may slow its writers a little, and no more
+                self._flush(mirror, patience_s=0.2)
+            if len(mirror.waiting) > _HELD_LINES:
+                self._drop(mirror)
+        if self._idle and not self._closed:
+            self._start()
+
+    def _drop(self, mirror: _Mirror) -> None:
+        count = len(mirror.waiting)
+        del mirror.waiting[:count]
+        self.counts.add("mirror:held_too_many", count)
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
+                self._thread.start()
+            self._idle = False
+            self._wake.set()
+        except RuntimeError:
+            # no thread can be started any more, at the end of the interpreter: write as the lines come
+            self._thread = None
+            self._closed = True
+            self.flush()
+        finally:
+            self._starting.release()
+
+    def _run(self) -> None:
+        wake = self._wake
+        while not self._closed:
+            wake.wait()
+            wake.clear()
+            quiet_rounds = 0
+            while quiet_rounds < _IDLE_ROUNDS and not self._closed:
+                time.sleep(_INTERVAL_S)
+                quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
+            self._idle = True
+            # whoever added before it read `_idle` as False has its lines written here
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._flush_all()
+
+    def _flush_all(self) -> bool:
+        """Write what waits; False if there was nothing."""
+        busy = False
+        for mirror in self._mirrors.values():
+            if mirror.waiting:
+                busy = True
+                self._flush(mirror, patience_s=0.2)
+        return busy
+
+    def _flush(self, mirror: _Mirror, patience_s: float = 0.0) -> None:
+        if not mirror.turn.acquire(timeout=patience_s):
+            return
+        try:
+            lines = mirror.waiting[:]
+            del mirror.waiting[: len(lines)]
+            if lines:
+                self._write(mirror, lines)
+        finally:
+            mirror.turn.release()
+
+    def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
+        batch = b"\n" + b"".join(lines)
+        try:
+            self._open_for(mirror, len(batch))
+            written = os.write(mirror.fd, batch)
+        except OSError as error:
+            self.counts.add(f"mirror:{error_name(error)}", len(lines))
+            self._close_file(mirror)
+            return
+        if written != len(batch):
+            # the next batch begins with a newline, so only the torn line is lost from this cache
+            self.counts.add("mirror:short_write", len(lines) - batch[:written].count(b"\n") + 1)
+
+    def _open_for(self, mirror: _Mirror, size_bytes: int) -> None:
+        """See that the descriptor is the file of that name, rotated if the batch does not fit."""
+        for _ in range(3):
+            if mirror.fd < 0:
+                mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                mirror.fd = os.open(mirror.path, _FLAGS, FILE_MODE)
+            ours = os.fstat(mirror.fd)
+            try:
+                named = mirror.path.lstat()
+            except FileNotFoundError:
+                self._close_file(mirror)
+                continue
+            if (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
+                # another process rotated
+                self._close_file(mirror)
+                continue
+            if ours.st_size == 0 or ours.st_size + size_bytes <= mirror.limit_bytes:
+                return
+            if not self._rotate(mirror, named.st_ino):
+                return
+            self._close_file(mirror)
+        if mirror.fd < 0:
+            mirror.fd = os.open(mirror.path, _FLAGS, FILE_MODE)
+
+    def _rotate(self, mirror: _Mirror, inode: int) -> bool:
+        """Shift the backups by one; False if that failed, and the file just grows."""
+        try:
+            with _rotation_lock(mirror.path):
+                if _inode(mirror.path) != inode:
+                    # another process was faster
+                    return True
+                if mirror.backups < 1:
+                    mirror.path.unlink()
+                    return True
+                for number in range(mirror.backups - 1, 0, -1):
+                    with contextlib.suppress(FileNotFoundError):
+                        _backup(mirror.path, number).replace(_backup(mirror.path, number + 1))
+                mirror.path.replace(_backup(mirror.path, 1))
+                return True
+        except OSError as error:
+            self.counts.fail("mirror_rotation", error)
+            return False
+
+    def _close_file(self, mirror: _Mirror) -> None:
+        fd, mirror.fd = mirror.fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+    def close(self) -> None:
+        """Write what waits, end the thread, close the files; lines that still come are written at once."""
+        # idle, so that each later line is looked after by whoever adds it
+        self._closed = self._idle = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=1.0)
+        self._thread = None
+        self.flush()
+        for mirror in self._mirrors.values():
+            if mirror.turn.acquire(timeout=1.0):
+                self._close_file(mirror)
+                mirror.turn.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start empty: what waited is the parent's to write, as are its descriptors and its thread."""
+        closed = self._closed
+        for mirror in self._mirrors.values():
+            mirror.waiting.clear()
+            mirror.turn = threading.Lock()
+            self._close_file(mirror)
+        self._reset_thread()
+        self._closed = closed
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _backup(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
+
+
+@contextlib.contextmanager
+def _rotation_lock(path: Path) -> Iterator[None]:
+    """A lock between processes; opened anew each time, since an inherited one excludes no parent."""
+    try:
+        import fcntl
+    except ImportError:
+        # without advisory locks one process records alone
+        yield
+        return
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(path.with_name(f".{path.name}.lock"), flags, FILE_MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,173 @@
+"""A session read back: its agents, its events in order, its damage, its losses and what was in flight.
+
+`summary` and everything that explains and replays stands on this; `follower` does it for a session that
+grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from Agent.errors import AgentNotFound, SessionNotFound
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.tree.layout import agent_files, agents_dir, category_files, tree_files
+from Agent.tree.lines import Damage, DamageLog, LineDecoder
+from Agent.tree.losses import Losses
+from Agent.tree.merge import chains_of, first_event, merged_lines
+from Agent.tree.scan import Scan, Writers
+
+__all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """One agent of a session and the files that hold its events, in order."""
+
+    agent_id: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpan:
+    """Something that had begun and not ended when it was looked at, or when its process died."""
+
+    agent_id: str | None
+    name: str
+    span_id: str
+    started_us: int
+    writer: str
+    pid: int
+    alive: bool
+
+
+class TreeReader:
+    """Reads one session; works while it is written, after its end and after a crash, and writes nothing.
+
+    Args:
+        session: the session's directory.
+
+    Raises:
+        SessionNotFound: there is no such directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.session = Path(session)
+        if not self.session.is_dir():
+            raise SessionNotFound(
+                "no session lies there", path=session, remedy="give the path of a session_... directory"
+            )
+        self._damage = DamageLog()
+
+    def files(self) -> list[Path]:
+        """Every log file of the session, segments in order."""
+        return tree_files(self.session)
+
+    def agents(self) -> list[AgentFiles]:
+        """The agents by id, each with its files; the id is taken from the events, not from the names."""
+        decoder = LineDecoder(self._damage, Writers(self.session).knows)
+        in_agents = agents_dir(self.session)
+        found: dict[str, list[Path]] = {}
+        for chain in chains_of(path for path in self.files() if path.parent == in_agents):
+            event = first_event(chain, decoder)
+            if event is not None and event.agent_id is not None:
+                found.setdefault(event.agent_id, []).extend(chain.paths)
+        return [AgentFiles(agent_id, tuple(paths)) for agent_id, paths in sorted(found.items())]
+
+    def events(
+        self,
+        agent_id: str | None = None,
+        kinds: Collection[str] | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> Iterator[Event]:
+        """The events in order of (timestamp, writer, seq), memory flat in the size of the session.
+
+        Args:
+            agent_id: only what stands in this agent's files, reading no other.
+            kinds: only these kinds.
+            since_us: only from these microseconds since 1970 on.
+            until_us: only before these.
+
+        Raises:
+            AgentNotFound: the session has no file of that agent.
+        """
+        paths = self.files() if agent_id is None else self._agent_files(agent_id)
+        return self._merged(paths, kinds, since_us, until_us)
+
+    def agent_events(self, agent_id: str) -> Iterator[Event]:
+        """One agent's events in order, reading only its files; AgentNotFound if it has none."""
+        return self._merged(self._agent_files(agent_id))
+
+    def category_events(self, category: str) -> Iterator[Event]:
+        """The events of a category's own file, those of no single agent, in order."""
+        return self._merged(category_files(self.session, category))
+
+    def _agent_files(self, agent_id: str) -> list[Path]:
+        paths = agent_files(self.session, agent_id)
+        if not paths:
+            raise AgentNotFound(
+                f"no events of agent {agent_id!r}",
+                path=self.session,
+                remedy="ask for the list of agents first",
+            )
+        return paths
+
+    def _merged(
+        self,
+        paths: list[Path],
+        kinds: Collection[str] | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> Iterator[Event]:
+        writers = Writers(self.session)
+        decoder = LineDecoder(self._damage, writers.knows)
+        since = b"" if since_us is None else format_timestamp(since_us).encode()
+        until = b"~" if until_us is None else format_timestamp(until_us).encode()
+        wanted = None if kinds is None else frozenset(kinds)
+        for key, _, raw, decoded in merged_lines(chains_of(paths), decoder, writers.may_finish):
+            if not since <= key[0] < until:
+                continue
+            event = decoder.decode(raw) if decoded is None else decoded
+            if event is not None and (wanted is None or event.kind in wanted):
+                yield event
+
+    def scan(self) -> Scan:
+        """Every event once, in no order across files; `.losses` when all were taken."""
+        return Scan(self.session, self._damage)
+
+    def losses(self) -> Losses:
+        """What became of every number that a writer took, by reading everything."""
+        scan = self.scan()
+        for _ in scan:
+            pass
+        return scan.losses
+
+    def damage(self) -> list[Damage]:
+        """What was met so far that is no event; the first thousand."""
+        return self._damage.kept()
+
+    @property
+    def damaged_lines(self) -> int:
+        """How many damaged lines were met so far."""
+        return self._damage.count
+
+    def in_flight(self) -> list[OpenSpan]:
+        """What stands open on the boards: now, or since the process died; oldest first."""
+        writers = Writers(self.session)
+        spans = [
+            OpenSpan(
+                agent_id=span.agent_id,
+                name=span.name,
+                span_id=span.span_id,
+                started_us=span.started_us,
+                writer=writer,
+                pid=writers.claims[writer].pid,
+                alive=writer in writers.alive,
+            )
+            for writer, board in writers.boards.items()
+            for span in board.open_spans
+        ]
+        return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))

@@ -1,0 +1,147 @@
+"""`session.json`: what a session was, who ran it and what can replay it.
+
+Written when the session is made, and replaced as a whole whenever something is added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from Agent.errors import DamagedInput, SessionNotFound
+from Agent.tree.layout import FILE_MODE, create_session_dir, session_file
+
+__all__ = ["SessionInfo", "create_session", "open_session", "replace_file", "update_session"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """The description of one session; the caller has redacted what needs it."""
+
+    session_id: str
+    session_uid: str
+    """UUIDv7: with an event's id the key of that event anywhere."""
+    host: str = ""
+    boot_id: str | None = None
+    pid: int = 0
+    process_start_ticks: int | None = None
+    python: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    argv: tuple[str, ...] = ()
+    started_at: str = ""
+    ended_at: str | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+    """Agent id to the `module:factory` that replays it."""
+    other: Mapping[str, Any] = field(default_factory=dict)
+    """What a later version wrote and this one does not know."""
+
+    @classmethod
+    def from_object(cls, stored: Mapping[str, Any]) -> Self:
+        """The description in a JSON object; TypeError if something necessary is missing."""
+        names = {field.name for field in fields(cls)} - {"other"}
+        known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
+        if "argv" in known:
+            known["argv"] = tuple(known["argv"])
+        other = {name: value for name, value in stored.items() if name not in names}
+        return cls(**known, other=other)
+
+    def to_object(self) -> dict[str, Any]:
+        """As a JSON object, with what a later version wrote."""
+        stored = asdict(self)
+        other = stored.pop("other")
+        return {**stored, **other}
+
+
+def create_session(root: Path, info: SessionInfo) -> Path:
+    """Make a session's directory and description; a second one of the same second gets the id `<id>-2`.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+    session, final_id = create_session_dir(root, info.session_id)
+    replace_file(session_file(session), _encode(replace(info, session_id=final_id)))
+    return session
+
+
+def open_session(session: Path) -> SessionInfo:
+    """The description of a session.
+
+    Raises:
+        SessionNotFound: nothing is there.
+        DamagedInput: it is there and cannot be read.
+    """
+    path = session_file(session)
+    try:
+        stored = orjson.loads(path.read_bytes())
+        return SessionInfo.from_object(stored)
+    except FileNotFoundError:
+        raise SessionNotFound(
+            "the session has no session.json", path=session, remedy="its events can still be read"
+        ) from None
+    except (OSError, orjson.JSONDecodeError, TypeError, AttributeError) as error:
+        raise DamagedInput(
+            f"session.json cannot be read: {error}", path=path, remedy="its events can still be read"
+        ) from None
+
+
+def update_session(session: Path, **changes: Any) -> SessionInfo:
+    """Replace some fields of a session's description; `targets` and `versions` are added to what is there.
+
+    Processes of one session may do so at one time.
+
+    Raises:
+        SessionNotFound, DamagedInput: as `open_session`.
+        OSError: it cannot be written.
+    """
+    with _lock(session):
+        info = open_session(session)
+        for name in ("targets", "versions"):
+            if name in changes:
+                changes[name] = {**getattr(info, name), **changes[name]}
+        info = replace(info, **changes)
+        replace_file(session_file(session), _encode(info))
+    return info
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a file in place as a whole: a reader sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(temporary, flags, FILE_MODE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _encode(info: SessionInfo) -> bytes:
+    return orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+
+
+@contextlib.contextmanager
+def _lock(session: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:
+        # without advisory locks one process records alone
+        yield
+        return
+    fd = os.open(session, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

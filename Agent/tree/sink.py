@@ -1,0 +1,53 @@
+"""What the room above speaks to: a sink that hands out streams, each of which takes finished lines.
+
+`writer.SessionWriter` is the sink that writes the tree; tests and replay use one that keeps events in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from Agent.event.model import RedactedBytes
+
+__all__ = ["DurableStream", "Sink", "Stream"]
+
+
+class Stream(Protocol):
+    """Where the lines of one agent, or of one category, go."""
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Take one line, newline included; False if it was not written, which is counted. Never raises."""
+        ...
+
+
+class DurableStream(Stream, Protocol):
+    """A stream that can also be asked to bring a line through a power cut."""
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Take one line and bring it to the disk itself; calls at one time share one `fdatasync`."""
+        ...
+
+
+class Sink(Protocol):
+    """One durability stream of one process: a writer with its own id and its own count of events."""
+
+    @property
+    def writer(self) -> str:
+        """The id of the writer, 8 characters; another one after a fork."""
+        ...
+
+    def open_stream(self, agent_id: str | None, category: str) -> Stream:
+        """The stream of an agent, or of a category where there is no single agent; valid for ever."""
+        ...
+
+    def next_seq(self) -> int:
+        """The number of the next event: 1, 2, 3 ..."""
+        ...
+
+    def flush(self) -> None:
+        """Hand everything that is held in memory to the kernel, or to the disk where durability says so."""
+        ...
+
+    def close(self) -> None:
+        """Write out what is held and give back every descriptor."""
+        ...

@@ -1,0 +1,116 @@
+"""`trace_summary.json`: what a session holds at a glance; a cache that can be made again at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.tree.layout import summary_file
+from Agent.tree.reader import TreeReader
+from Agent.tree.session import replace_file
+
+__all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
+
+SUMMARY_VERSION = 1
+_SHOWN_ERRORS = 100
+_SHOWN_DAMAGES = 100
+
+
+def summarise(session: Path) -> dict[str, Any]:
+    """Counts by kind, level and agent, errors, files with sizes, exact losses; reads everything once.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    reader = TreeReader(session)
+    kinds: Counter[str] = Counter()
+    levels: Counter[str] = Counter()
+    agents: Counter[str] = Counter()
+    error_types: Counter[str] = Counter()
+    errors: list[dict[str, Any]] = []
+    first = last = None
+    scan = reader.scan()
+    for event in scan:
+        kinds[event.kind] += 1
+        levels[event.level] += 1
+        if event.agent_id is not None:
+            agents[event.agent_id] += 1
+        if event.kind == "error":
+            error_types[str(event.extra.get("error_type", "unknown"))] += 1
+            errors.append(_error(event))
+            if len(errors) >= 2 * _SHOWN_ERRORS:
+                errors = _earliest(errors)
+        first = event.timestamp if first is None else min(first, event.timestamp)
+        last = event.timestamp if last is None else max(last, event.timestamp)
+    return {
+        "summary_version": SUMMARY_VERSION,
+        "session_id": session.name.removeprefix("session_"),
+        "events": sum(kinds.values()),
+        "first_timestamp": first,
+        "last_timestamp": last,
+        "by_kind": _ranked(kinds),
+        "by_level": _ranked(levels),
+        "by_agent": _ranked(agents),
+        "errors": {
+            "count": kinds["error"],
+            "by_type": _ranked(error_types),
+            "first": _earliest(errors),
+        },
+        "files": _files(reader, session),
+        "losses": scan.losses.to_dict(),
+        "damage": [
+            {
+                "file": entry.path.relative_to(session).as_posix(),
+                "line": entry.line_number,
+                "reason": entry.reason,
+            }
+            for entry in reader.damage()[:_SHOWN_DAMAGES]
+        ],
+    }
+
+
+def write_summary(session: Path) -> Path:
+    """Make or replace a session's `trace_summary.json`.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        OSError: it cannot be written.
+    """
+    path = summary_file(session)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    replace_file(path, orjson.dumps(summarise(session), option=options, default=str))
+    return path
+
+
+def _ranked(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _error(event: Event) -> dict[str, Any]:
+    return {
+        "timestamp": event.timestamp,
+        "id": event.id,
+        "agent_id": event.agent_id,
+        "error_type": event.extra.get("error_type"),
+        "error_message": event.extra.get("error_message"),
+    }
+
+
+def _earliest(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(errors, key=lambda error: (error["timestamp"], error["id"]))[:_SHOWN_ERRORS]
+
+
+def _files(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
+    files = []
+    for path in reader.files():
+        try:
+            size_bytes = path.lstat().st_size
+        except FileNotFoundError:
+            # rolled since it was listed; the next summary has it under its new name
+            continue
+        files.append({"file": path.relative_to(session).as_posix(), "size_bytes": size_bytes})
+    return files

@@ -1,0 +1,145 @@
+"""Reads what is new in a session's files: every complete line once, under whatever name its file stands.
+
+`reader` makes one pass over all files with it, `follower` one pass after another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from Agent.tree.layout import parse_file_name, tree_files
+from Agent.tree.lines import Inode, RawLine, read_lines
+
+__all__ = ["Place", "Tail"]
+
+# a segment is left alone when it has not grown for so long after it was rolled
+_SETTLED_S = 2.0
+
+
+@dataclass(slots=True)
+class Place:
+    """How far one file was read."""
+
+    path: Path
+    offset: int = 0
+    number: int = 0
+    first_id: str | None = None
+    size_bytes: int = 0
+    quiet_since: float | None = None
+    rest: RawLine | None = None
+    """What stands after the last newline."""
+
+
+class Tail:
+    """The places in all files of one session, known by inode.
+
+    Args:
+        session: the session's directory.
+        on_unreadable: told of a file that cannot be read.
+        files: lists the files; all of the session's by default.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        on_unreadable: Callable[[Path, Inode, OSError], None],
+        files: Callable[[], list[Path]] | None = None,
+    ) -> None:
+        self._on_unreadable = on_unreadable
+        self._files = files or (lambda: tree_files(session))
+        self.places: dict[Inode, Place] = {}
+        self.truncated = 0
+        self.behind = False
+
+    def new_lines(self, limit_bytes: int | None = None) -> Iterator[RawLine]:
+        """One pass: the complete lines that were not given out before.
+
+        Args:
+            limit_bytes: about how much is read in this pass; `behind` says afterwards whether more waits.
+        """
+        self.behind = False
+        grown = self._grown_files()
+        share = None if limit_bytes is None or not grown else max(limit_bytes // len(grown), 64 * 1024)
+        for inode, place in grown:
+            yield from self._lines_of(inode, place, share)
+
+    def _grown_files(self) -> list[tuple[Inode, Place]]:
+        now = time.monotonic()
+        grown: list[tuple[Inode, Place]] = []
+        met: set[Inode] = set()
+        settled = {
+            place.path
+            for place in self.places.values()
+            if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S
+        }
+        for path in self._files():
+            if path in settled:
+                continue
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            inode = (status.st_dev, status.st_ino)
+            if inode in met:
+                # a file that is just being rolled has both names
+                continue
+            met.add(inode)
+            place = self.places.setdefault(inode, Place(path))
+            place.path = path
+            place.size_bytes = status.st_size
+            if status.st_size < place.offset:
+                self.truncated += 1
+                self.places[inode] = place = Place(path, size_bytes=status.st_size)
+            if status.st_size > place.offset:
+                place.quiet_since = None
+                grown.append((inode, place))
+            elif place.quiet_since is None and _is_rolled(path):
+                place.quiet_since = now
+        return grown
+
+    def _lines_of(self, inode: Inode, place: Place, share: int | None) -> Iterator[RawLine]:
+        place.rest = None
+        lines = read_lines(
+            place.path,
+            inode,
+            offset=place.offset,
+            number=place.number,
+            limit_bytes=share,
+            find_again=lambda inode: self._find_again(place, inode),
+        )
+        try:
+            for raw in lines:
+                if not raw.complete:
+                    place.rest = raw
+                    return
+                place.offset = raw.offset + len(raw.line) + 1
+                place.number = raw.number
+                # a blank line stands where a torn one was closed
+                if raw.line:
+                    yield raw
+        except OSError as error:
+            # gone between listing and opening, or not ours to read
+            if not isinstance(error, FileNotFoundError):
+                self._on_unreadable(place.path, inode, error)
+            return
+        if place.offset < place.size_bytes:
+            self.behind = True
+
+    def _find_again(self, place: Place, inode: Inode) -> Path | None:
+        for path in self._files():
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue
+            if (status.st_dev, status.st_ino) == inode:
+                place.path = path
+                return path
+        return None
+
+
+def _is_rolled(path: Path) -> bool:
+    name = parse_file_name(path.name)
+    return name is not None and name.segment is not None

@@ -1,0 +1,261 @@
+"""The sink that writes a session: one writer, its claim and board, and a stream for each agent and category.
+
+A line comes in finished and redacted; it leaves here into the kernel, and then to the mirrors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+from Agent.errors import ConfigurationError
+from Agent.event.clock import format_timestamp
+from Agent.event.ids import new_writer_id
+from Agent.event.model import RedactedBytes
+from Agent.tree.board import Board, NoBoard
+from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, write_claim
+from Agent.tree.commit import GroupCommit
+from Agent.tree.counts import Counts
+from Agent.tree.layout import agents_dir, boards_dir, category_file, safe_name
+from Agent.tree.mirror import Mirrors
+from Agent.tree.open_files import OpenFiles
+from Agent.tree.own_file import OwnFile, WriterState
+from Agent.tree.sink import DurableStream
+
+__all__ = [
+    "DEFAULT_MAX_OPEN_FILES",
+    "DEFAULT_SEGMENT_SIZE_BYTES",
+    "Durability",
+    "SessionStream",
+    "SessionWriter",
+]
+
+DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
+DEFAULT_MAX_OPEN_FILES: Final = 64
+Durability = Literal["kernel", "disk", "buffered", "queued"]
+_write = os.write
+
+
+class SessionStream:
+    """The lines of one agent, or of one category; valid across rolling, eviction and fork."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: OwnFile) -> None:
+        self._file = file
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Hand one whole line to the kernel; False if it was not written, which is counted."""
+        # No lock here: the pin keeps the descriptor from being closed. Whoever swaps segments looks at the
+        # pins after the swap, so a pin that was set while the segment still stood in the file is always seen.
+        file = self._file
+        segment = file.segment
+        pins = segment.pins
+        pins.append(None)
+        failure: OSError | None = None
+        written = -1
+        try:
+            if file.segment is segment:
+                size = len(line)
+                room = segment.room_bytes - size
+                if room >= 0:
+                    segment.room_bytes = room
+                    written = _write(segment.fd, line)
+                    if written == size:
+                        return True
+        except OSError as error:
+            failure = error
+        finally:
+            pins.pop()
+        if failure is not None:
+            return file.refused(line, segment, failure)
+        return file.write_slowly(line) if written < 0 else file.resend(line)
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        return self._file.write_synced(line)
+
+
+class SyncedStream(SessionStream):
+    """The same where every line is to survive a power cut."""
+
+    __slots__ = ()
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        return self._file.write_synced(line)
+
+
+class MirroredStream:
+    """A stream whose lines also go to the mirror of its category, once they are in the record."""
+
+    __slots__ = ("_mirror", "_stream")
+
+    def __init__(self, stream: SessionStream, mirror: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._mirror = mirror
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Hand one whole line to the kernel; False if it was not written, which is counted."""
+        if self._stream.write(line):
+            self._mirror(line)
+            return True
+        return False
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        if self._stream.write_synced(line):
+            self._mirror(line)
+            return True
+        return False
+
+
+class SessionWriter:
+    """One durability stream of one process in one session.
+
+    Args:
+        session: the session's directory.
+        durability: `disk` syncs every line; with the other names a line is in the kernel when `write`
+            returns, and the name says in the claim what the room above does with lines before they come here.
+        kind: what this stream is for, for people who read the claim.
+        segment_size_bytes: a file that would grow beyond is rolled first.
+        max_open_files: how many descriptors serve all agents.
+        mirrors: where each written line goes as well, by the category of its stream; None for nowhere.
+        board: whether to keep a board.
+        random_bytes, wall_ns: the seams for chance and time.
+
+    Nothing here raises for the sake of the disk: what could not be made or written is in `counters()`.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        *,
+        durability: Durability = "kernel",
+        kind: str = "events",
+        segment_size_bytes: int = DEFAULT_SEGMENT_SIZE_BYTES,
+        max_open_files: int = DEFAULT_MAX_OPEN_FILES,
+        mirrors: Mirrors | None = None,
+        board: bool = True,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        if segment_size_bytes < 1 or max_open_files < 1:
+            raise ConfigurationError("segment_size_bytes and max_open_files must be at least 1")
+        self.session = session
+        self.durability: Durability = durability
+        self.kind = kind
+        self._mirrors = mirrors
+        self._wants_board = board
+        self._random_bytes = random_bytes
+        self._wall_ns = wall_ns
+        self._counts = Counts()
+        self._state = WriterState(
+            writer="",
+            segment_size_bytes=segment_size_bytes,
+            counts=self._counts,
+            files=OpenFiles(max_open_files, self._counts),
+            commit=GroupCommit(self._counts),
+            directories_to_sync=durability == "disk",
+        )
+        self._files: dict[tuple[Path, str], OwnFile] = {}
+        self._streams: dict[tuple[str | None, str], DurableStream] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take an id, count from 1, leave the claim and make the board."""
+        self.board: Board | NoBoard = NoBoard()
+        self.next_seq: Callable[[], int] = itertools.count(1).__next__
+        self.writer = self._claim()
+        self._state.writer = self.writer
+        if self._wants_board:
+            try:
+                self.board = Board.create(boards_dir(self.session) / f"{self.writer}.board")
+            except OSError as error:
+                self._counts.fail("board", error)
+
+    def _claim(self) -> str:
+        pid = os.getpid()
+        while True:
+            writer = new_writer_id(self._random_bytes(5))
+            claim = Claim(
+                writer=writer,
+                pid=pid,
+                process_start_ticks=process_start_ticks(pid),
+                boot_id=boot_id(),
+                host=hostname(),
+                durability=self.durability,
+                kind=self.kind,
+                claimed_at=format_timestamp(self._wall_ns() // 1000),
+            )
+            try:
+                write_claim(self.session, claim)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                self._counts.fail("claim", error)
+            return writer
+
+    def open_stream(self, agent_id: str | None, category: str) -> DurableStream:
+        """The stream of an agent, or of a category where `agent_id` is None; one object for one name."""
+        key = (agent_id, category)
+        stream = self._streams.get(key)
+        if stream is None:
+            # each step is one operation of a dict: threads and signal handlers all get the first one made
+            stream = self._streams.setdefault(key, self._make_stream(agent_id, category))
+        return stream
+
+    def _make_stream(self, agent_id: str | None, category: str) -> DurableStream:
+        if agent_id is None:
+            place = (self.session, category_file(category))
+        else:
+            place = (agents_dir(self.session), safe_name(agent_id))
+        file = self._files.get(place) or self._files.setdefault(place, OwnFile(*place, self._state))
+        stream = (SyncedStream if self.durability == "disk" else SessionStream)(file)
+        mirror = None if self._mirrors is None else self._mirrors.adder(category)
+        return stream if mirror is None else MirroredStream(stream, mirror)
+
+    def counters(self) -> dict[str, int]:
+        """What went wrong so far, by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
+        return self._counts.snapshot()
+
+    def flush(self) -> None:
+        """Hand the mirrors' lines to the kernel; the record itself is there whenever a write returns."""
+        if self._mirrors is not None:
+            self._mirrors.flush()
+
+    def close(self, *, clean: bool = True) -> None:
+        """Close every file; a later write is counted as `closed` and not made.
+
+        Args:
+            clean: the last event, `log.closed`, was written, so that the board is needed no more.
+        """
+        self.flush()
+        self._state.closed = True
+        self._state.files.close()
+        if clean:
+            try:
+                self.board.remove()
+            except OSError as error:
+                self._counts.fail("board", error)
+
+    def after_fork_in_child(self) -> None:
+        """Become a writer of its own: new id, numbers and files; streams that were handed out stay valid.
+
+        Functions from `board.thread_slot()` are the parent's: ask the new `board` again. Mirrors are told by
+        whoever made them, since several writers share them.
+        """
+        self._counts.after_fork_in_child()
+        self._state.files.after_fork_in_child()
+        self._state.commit.after_fork_in_child()
+        if isinstance(self.board, Board):
+            self.board.after_fork_in_child()
+        for file in self._files.values():
+            file.forget()
+        if self._state.closed:
+            return
+        self._begin()

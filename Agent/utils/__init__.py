@@ -1,0 +1,38 @@
+"""The promised names, ready to import: loggers, decorators, blocks, analysis. Names only."""
+
+from typing import TYPE_CHECKING, Any
+
+from Agent.record.decorators import trace_agent_action, trace_errors, trace_learning_update, trace_performance
+from Agent.record.loggers import AgentLogger
+from Agent.record.spans import measure_performance, trace_context
+from Agent.record.typed_loggers import InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger
+
+if TYPE_CHECKING:
+    from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue
+
+__all__ = [
+    "AgentLogger",
+    "analyze_session",
+    "debug_issue",
+    "DebugReport",
+    "InteractionLogger",
+    "LearningLogger",
+    "LogAnalyzer",
+    "measure_performance",
+    "PerformanceLogger",
+    "SystemLogger",
+    "trace_agent_action",
+    "trace_context",
+    "trace_errors",
+    "trace_learning_update",
+    "trace_performance",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The names of analysis, loaded when they are first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from Agent import analysis
+
+    return getattr(analysis, name)

@@ -1,0 +1,86 @@
+"""How a call is timed: contenders take turns in many short rounds, and ratios are made within a round.
+
+Machines have slow phases that last seconds, so two figures from different moments say nothing about each
+other. In every round each contender runs the same number of calls, one after the other, the order turning
+by one each time; the cost of the empty loop in that round is subtracted; the ratio of two contenders is the
+median over the rounds of their ratio within a round. Before a contender's turn its files are emptied, so
+that nobody writes to a larger file than the others, and the collector has run; while it is timed the
+collector is on, as in a program.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import timeit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Contender:
+    """One way to do the work: a statement over names, and the files that it writes."""
+
+    name: str
+    statement: str
+    names: dict[str, Any]
+    empty_files: Callable[[], None] = lambda: None
+    configuration: str = ""
+
+
+@dataclass
+class Measured:
+    """Nanoseconds a call of each contender, loop overhead subtracted, in the order of rounds."""
+
+    calls: int
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def median_ns(self, name: str) -> float:
+        return statistics.median(self.rounds[name])
+
+    def ratio(self, name: str, other: str) -> float:
+        """The median of the ratios within each round."""
+        pairs = zip(self.rounds[name], self.rounds[other], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+    def spread(self, name: str, other: str) -> tuple[float, float]:
+        """The quartiles of those ratios."""
+        ratios = [mine / theirs for mine, theirs in zip(self.rounds[name], self.rounds[other], strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        return low, high
+
+
+def empty(paths: Sequence[Path]) -> None:
+    """Cut files to nothing; their writers append, so they go on at the start."""
+    for path in paths:
+        with path.open("r+b") as file:
+            file.truncate(0)
+
+
+def run_rounds(contenders: Sequence[Contender], *, calls: int, rounds: int) -> Measured:
+    """Time every contender in turn; the first rounds warm up and are thrown away."""
+    loop = timeit.Timer("pass", "import gc; gc.enable()")
+    timers = [timeit.Timer(c.statement, "import gc; gc.enable()", globals=c.names) for c in contenders]
+    measured = Measured(calls, {contender.name: [] for contender in contenders})
+    warm_up = 2
+    for number in range(rounds + warm_up):
+        overhead = min(loop.repeat(3, calls))
+        for offset in range(len(contenders)):
+            position = (number + offset) % len(contenders)
+            contender = contenders[position]
+            contender.empty_files()
+            gc.collect()
+            seconds = timers[position].timeit(calls)
+            if number >= warm_up:
+                measured.rounds[contender.name].append((seconds - overhead) / calls * 1e9)
+    return measured
+
+
+def percentiles(sorted_ns: Sequence[int]) -> dict[str, float]:
+    """p50, p99, p99.9 and the longest, in microseconds."""
+    last = len(sorted_ns) - 1
+    at = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+    figures = {name: sorted_ns[round(last * share)] / 1000 for name, share in at.items()}
+    return {**figures, "max": sorted_ns[-1] / 1000}

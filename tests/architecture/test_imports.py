@@ -1,0 +1,103 @@
+"""What `import Agent` costs, and which way the rooms may look."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import REPOSITORY, child_environment, run_python
+
+HEAVY = (
+    "asyncio",
+    "click",
+    "duckdb",
+    "fastapi",
+    "numpy",
+    "opentelemetry",
+    "pydantic",
+    "rich",
+    "sqlalchemy",
+    "sqlite3",
+    "structlog",
+    "watchdog",
+)
+
+REPORT_MODULES = """
+import json, sys
+before = set(sys.modules)
+{statement}
+print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})))
+"""
+
+
+def modules_loaded_by(statement: str, cwd: Path) -> set[str]:
+    done = run_python("-c", REPORT_MODULES.format(statement=statement), cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "statement", ["import Agent", "from Agent import *", "from Agent.utils import AgentLogger"]
+)
+def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
+    loaded = modules_loaded_by(statement, tmp_path)
+    assert "Agent" in loaded
+    assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
+def test_the_first_events_load_no_heavy_library_either(tmp_path, trace_root):
+    loaded = modules_loaded_by(
+        "from Agent import AgentLogger, shutdown_logging\n"
+        "AgentLogger('creator_001', 'creator').log_action('create_content', {'seconds': 30})\n"
+        "shutdown_logging()",
+        tmp_path,
+    )
+    assert list(trace_root.glob("session_*/agents/creator_001.log"))
+    assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
+@pytest.mark.parametrize("statement", ["import Agent", "from Agent import *", "from Agent.utils import *"])
+def test_importing_creates_nothing_on_disk(statement, tmp_path):
+    place = tmp_path / "empty"
+    place.mkdir()
+    # The default root is ./trace, so it is the one to watch here.
+    done = run_python(
+        "-B", "-c", statement, cwd=place, HOME=str(place), XDG_CONFIG_HOME=str(place), AGENT_TRACE_ROOT=""
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(place.iterdir()) == []
+    assert not (tmp_path / "trace").exists()
+
+
+def test_importing_writes_nothing_to_the_terminal(tmp_path):
+    done = run_python("-W", "error", "-c", "from Agent import *", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_help_of_the_command_line_loads_no_engine(tmp_path):
+    loaded = modules_loaded_by(
+        "from Agent.cli.main import run\n"
+        "import io, contextlib\n"
+        "sys.argv = ['agent-trace', '--help']\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): run()",
+        tmp_path,
+    )
+    assert "click" in loaded
+    assert loaded.isdisjoint({"duckdb", "structlog", "watchdog", "numpy", "pydantic", "asyncio"}), sorted(
+        loaded
+    )
+
+
+def test_the_rooms_import_only_downwards():
+    command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "--no-cache"],
+        cwd=REPOSITORY,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout

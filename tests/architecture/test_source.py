@@ -1,0 +1,146 @@
+"""Rules that the source itself keeps: sizes, docstrings, words, and where Python may stand."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.processes import REPOSITORY
+
+PACKAGE = REPOSITORY / "Agent"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+MAX_MODULE_LINES = 400
+MAX_TOOL_LINES = 20
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "core", "base", "common", "misc"}
+TEXT_SUFFIXES = {".py", ".md", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".txt", ".sh", ""}
+
+# In pieces, so that this file does not hold what it looks for.
+UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK"]) + r")\b")
+MACHINE_PATH = re.compile(r"(?<![\w.~}\])])/(work|root|home/\w+|tmp|Users/\w+)/")
+FOREIGN_WORD = re.compile(r"\b(" + "|".join(["C" + "EO", "work" + "place"]) + r")\b", re.IGNORECASE)
+
+
+def project_files() -> list[Path]:
+    """What belongs to the project: what git tracks or would track."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("not a git checkout, so nothing says which files are the project's")
+    names = [name for name in done.stdout.decode().split("\0") if name]
+    return [path for name in names if (path := REPOSITORY / name).is_file()]
+
+
+def text_lines(paths: list[Path]) -> Iterator[tuple[str, str]]:
+    """(place, line) of every line of the text files."""
+    for path in paths:
+        if path.suffix in TEXT_SUFFIXES:
+            for number, line in enumerate(
+                path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+            ):
+                yield f"{path.relative_to(REPOSITORY)}:{number}", line
+
+
+def matches(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
+    return [f"{place}: {line.strip()[:100]}" for place, line in text_lines(paths) if pattern.search(line)]
+
+
+def test_no_module_is_longer_than_the_limit():
+    sizes = {str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES} == {}
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    # `Agent/utils` is promised to users and holds names only.
+    names = {str(path.relative_to(PACKAGE)) for path in MODULES if path.stem in VAGUE_NAMES}
+    assert names == set()
+
+
+def test_every_module_says_where_it_stands():
+    silent = [
+        str(path.relative_to(REPOSITORY))
+        for path in MODULES
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    """Public classes and functions at module and class level, overloads and setters left out."""
+    for node in body:
+        if not isinstance(
+            node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) or node.name.startswith("_"):
+            continue
+        decorators = {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+        if decorators.isdisjoint({"overload", "setter", "deleter", "override"}):
+            yield prefix + node.name, node
+        if isinstance(node, ast.ClassDef):
+            yield from public_definitions(node.body, f"{prefix}{node.name}.")
+
+
+def test_every_public_class_and_function_has_a_docstring():
+    silent = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {name}"
+        for path in MODULES
+        for name, node in public_definitions(ast.parse(path.read_text()).body)
+        if not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_data_and_preset_directories_hold_no_python():
+    # A trace/__init__.py or trace.py would shadow the standard library's module of that name.
+    assert list((REPOSITORY / "trace").rglob("*.py")) == []
+    assert list((REPOSITORY / "config").rglob("*.py")) == []
+    assert not (REPOSITORY / "trace.py").exists()
+
+
+def test_the_tools_are_a_few_lines_that_call_the_command_line():
+    tools = sorted((REPOSITORY / "tools").glob("*.py"))
+    assert {path.name for path in tools} == {"analyzer.py", "replay.py", "tail.py"}
+    for path in tools:
+        source = path.read_text()
+        assert len(source.splitlines()) <= MAX_TOOL_LINES, path.name
+        assert "Agent.cli" in source, path.name
+
+
+def test_nothing_in_the_project_is_marked_as_unfinished():
+    assert matches(UNFINISHED, project_files()) == []
+
+
+def test_no_file_names_a_path_of_one_machine():
+    # Tests may use such a path as a value; the two of the machines that build the project stay out of them too.
+    strict = [path for path in project_files() if path.parts[len(REPOSITORY.parts)] != "tests"]
+    lenient = [path for path in project_files() if path.parts[len(REPOSITORY.parts)] == "tests"]
+    own = re.compile(r"(?<![\w.~}\])])/(work|root)/")
+    lenient = [path for path in lenient if path.name != Path(__file__).name]
+    assert matches(MACHINE_PATH, strict) + matches(own, lenient) == []
+
+
+def test_the_project_speaks_of_itself_alone():
+    assert matches(FOREIGN_WORD, project_files()) == []
+
+
+def test_no_print_and_no_bare_except_stand_in_the_package():
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ExceptHandler) and node.type is None:
+                found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} bare except")
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} print")
+    assert found == []
+
+
+def test_nothing_unpickles_or_evaluates_what_it_read():
+    banned = re.compile(r"\b(pickle|marshal|shelve)\b|(?<![\w.])(eval|exec)\(")
+    found = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom) and banned.search(ast.unparse(node)):
+                found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {ast.unparse(node)}")
+            if isinstance(node, ast.Call) and banned.match(ast.unparse(node.func) + "("):
+                found.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {ast.unparse(node.func)}")
+    assert found == []

@@ -1,0 +1,125 @@
+"""`analyze`, `errors`, `debug`: what happened and why, in words and as data."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+from support.session_files import of_kind, session_events
+
+ISSUE = "Agent creator_017 stopped publishing"
+
+
+def test_analyze_reports_the_session_in_a_page(ask, recorded):
+    done = ask("analyze")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Session {recorded.session_id}")
+    for title in ("Agents", "Actions", "Errors", "Learning", "Interactions", "Performance", "Record"):
+        assert f"\n{title}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100 + len(str(recorded.session))
+
+
+def test_analyze_counts_what_is_in_the_files(ask, recorded):
+    answer = json.loads(ask("analyze", "--json").stdout)
+    events = session_events(recorded.session)
+    assert answer["session_id"] == recorded.session_id
+    assert answer["total_events"] == len(events)
+    assert answer["actions"] == Counter(e["extra"]["action_type"] for e in of_kind(events, "agent_action"))
+    assert answer["errors"]["total_errors"] == len(of_kind(events, "error"))
+
+
+@pytest.mark.parametrize("name", [[], ["last"], ["{id}"], ["{prefix}"], ["--session", "{id}"], ["{path}"]])
+def test_a_session_is_named_by_id_prefix_path_or_last(ask, recorded, name):
+    words = {"id": recorded.session_id, "prefix": recorded.session_id[:9], "path": recorded.session}
+    done = ask("analyze", *(word.format(**words) for word in name), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["session_id"] == recorded.session_id
+
+
+def test_analyze_writes_everything_to_a_file_too(ask, tmp_path):
+    file = tmp_path / "report.json"
+    done = ask("analyze", "--out", str(file))
+    assert done.returncode == 0
+    assert str(file) in done.stderr
+    assert json.loads(file.read_text())["total_events"] > 0
+    done = ask("analyze", "--out", str(tmp_path / "no" / "such" / "place.json"))
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+
+
+def test_errors_are_grouped_with_count_first_last_and_an_example(ask, recorded):
+    answer = json.loads(ask("errors", "--json").stdout)
+    errors = of_kind(session_events(recorded.session), "error")
+    assert answer["total_errors"] == len(errors) > 2
+    by_type = Counter(event["extra"]["error_type"] for event in errors)
+    assert answer["by_type"] == by_type
+    rows = {row["error_type"]: row for row in answer["fingerprints"]}
+    assert {name: row["count"] for name, row in rows.items()} == by_type
+    timeouts = [event for event in errors if event["extra"]["error_type"] == "TrendTimeout"]
+    row = rows["TrendTimeout"]
+    assert (row["first_seen"], row["last_seen"]) == (timeouts[0]["timestamp"], timeouts[-1]["timestamp"])
+    assert row["example_id"] in {event["id"] for event in timeouts}
+    page = ask("errors")
+    assert f"{by_type['TrendTimeout']} x  TrendTimeout: no answer within 200 ms" in page.stdout
+    assert row["example_id"] in page.stdout
+    assert page.stderr == f"{len(errors)} errors in all\n"
+    assert "1 pattern more" in ask("errors", "-n", "1").stderr
+
+
+def test_no_errors_are_a_note_and_no_failure(run, trace_root):
+    from Agent import AgentLogger, shutdown_logging
+
+    AgentLogger("a", "worker").log_action("x")
+    shutdown_logging()
+    done = run("errors")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no errors\n")
+    assert json.loads(run("errors", "--json").stdout)["total_errors"] == 0
+
+
+def test_debug_finds_the_planted_fault(ask):
+    done = ask("debug", ISSUE)
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.split("\n\n")[1]
+    for word in ("creator_017", "cooldown_until", "TrendQuotaExceeded"):
+        assert word in first
+    answer = json.loads(ask("debug", ISSUE, "--json").stdout)
+    assert answer["issue"] == ISSUE
+    assert "cooldown_until" in answer["causes"][0]["explanation"]
+    assert ask("debug", ISSUE, "--markdown").stdout.startswith(f"# {ISSUE}\n")
+
+
+def test_debug_that_finds_nothing_is_exit_code_1(run, trace_root):
+    from Agent import AgentLogger, shutdown_logging
+
+    AgentLogger("a", "worker").log_action("x")
+    shutdown_logging()
+    done = run("debug", "the moon is too bright")
+    assert done.returncode == 1
+    assert "Nothing found" in done.stdout
+    assert json.loads(run("debug", "the moon is too bright", "--json").stdout)["causes"] == []
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_debug_wants_words(ask, text):
+    done = ask("debug", text)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize("command", [["analyze"], ["errors"], ["debug", "x"]])
+def test_a_session_that_is_not_there_is_one_line_and_exit_code_3(ask, run, command):
+    for done in (ask(*command, "--session", "1999"), run(*command)):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+
+
+def test_an_ambiguous_prefix_names_the_sessions(run, recorded, trace_root):
+    for name in ("session_20200101_000000", "session_20200101_000001"):
+        shutil.copytree(recorded.session, trace_root / name)
+    done = run("analyze", "2020")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "20200101_000000, 20200101_000001" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["analyze"], ["errors"], ["debug", ISSUE]])
+def test_nothing_is_coloured_in_a_pipe(ask, command):
+    assert "\x1b" not in ask(*command, TERM="xterm-256color").stdout

@@ -1,0 +1,191 @@
+"""Help, usage errors, unexpected errors: what every command shares."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+
+from Agent.cli import main as entry
+from Agent.cli.groups import SECTIONS, SectionedGroup
+from Agent.errors import RunNotFound, TargetNotGiven
+
+ENTRIES = [each for _, entries in SECTIONS for each in entries]
+NAMES = [each.name for each in ENTRIES]
+HEAVY = (
+    "rich",
+    "duckdb",
+    "asyncio",
+    "watchdog",
+    "sqlite3",
+    "orjson",
+    "Agent.analysis",
+    "Agent.replay",
+    "Agent.demo",
+)
+
+
+def test_help_shows_every_command_in_its_section_with_the_first_sentence_of_its_own_help(run):
+    page = run("--help").stdout
+    context = click.Context(entry.cli)
+    for title, entries in SECTIONS:
+        assert f"{title}:" in page
+        for each in entries:
+            assert re.search(rf"^  {each.name} +{re.escape(each.summary)}$", page, re.MULTILINE)
+            command = SectionedGroup().get_command(context, each.name)
+            assert command is not None
+            assert command.help is not None
+            assert command.help.strip().splitlines()[0] == each.summary
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_of_a_command_has_an_example_and_fits_the_page(run, name):
+    done = run(name, "--help", COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert "Example" in done.stdout
+    assert f"agent-trace {name}" in done.stdout
+    assert "--json" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["no-such-command"]])
+def test_help_loads_nothing_heavy(arguments):
+    probe = (
+        "import sys, contextlib, io\n"
+        "from Agent.cli.main import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
+        f"    main({arguments!r})\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = done.stdout.split()
+    assert "click" in loaded
+    wrong = [
+        name for name in loaded if name in COMMAND_MODULES or name.split(".")[0] in HEAVY or name in HEAVY
+    ]
+    assert [name for name in wrong if name not in loaded_by_the_package()] == []
+
+
+COMMAND_MODULES = {each.target.partition(":")[0] for each in ENTRIES}
+
+
+def loaded_by_the_package() -> set[str]:
+    """What `import Agent` itself needs; another test holds that down."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, Agent; print('\\n'.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split()) - set(HEAVY[:5])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no-such-command"], "no command 'no-such-command'"),
+        (["sesions"], "did you mean sessions?"),
+        (["--no-such-option"], "--no-such-option"),
+        (["journey"], "missing argument 'AGENT'"),
+        (["tail", "--level", "LOUD"], "--level"),
+        (["tail", "-n", "many"], "many"),
+        (["demo", "--agents", "0"], "--agents"),
+        (["analyze", "a", "b"], "unexpected extra argument"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_code_2(run, arguments, says):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("agent-trace: ")
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+    assert "--help" in done.stderr
+
+
+def test_no_arguments_show_the_help(run):
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("--help").stdout
+
+
+def raising(error: BaseException) -> click.Command:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (RunNotFound("no run 'x'", path="/t", remedy="look again"), 3, "no run 'x' (/t); look again"),
+        (TargetNotGiven("no target\n\x1b[31mred"), 4, "no target \\x1b[31mred"),
+        (
+            PermissionError(13, "Permission denied", "/t/session.json"),
+            3,
+            "permission denied (/t/session.json)",
+        ),
+    ],
+)
+def test_an_error_of_the_rooms_below_is_one_line_and_its_exit_code(monkeypatch, capsys, error, code, line):
+    monkeypatch.setattr(entry, "cli", raising(error))
+    assert entry.main([]) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"agent-trace: {line}\n")
+
+
+def test_an_interrupt_is_130_and_silent(monkeypatch, capsys):
+    monkeypatch.setattr(entry, "cli", raising(KeyboardInterrupt()))
+    assert entry.main([]) == 130
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_an_unexpected_error_is_one_line_that_names_the_file_with_the_details(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(entry, "cli", raising(ZeroDivisionError("a detail")))
+    assert entry.main([]) == 70
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "this is a bug of Agent Trace (ZeroDivisionError)" in err
+    (file,) = tmp_path.iterdir()
+    assert str(file) in err
+    assert "a detail" in file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_debug_shows_the_traceback_instead(monkeypatch, capsys):
+    monkeypatch.setattr(entry, "cli", raising(ZeroDivisionError("a detail")))
+    assert entry._own_bug(ZeroDivisionError("a detail"), show=True) == 70
+    assert "ZeroDivisionError: a detail" in capsys.readouterr().err
+
+
+def test_a_command_that_returns_a_code_ends_with_it(monkeypatch):
+    @click.command()
+    def negative() -> int:
+        return 1
+
+    monkeypatch.setattr(entry, "cli", negative)
+    assert entry.main([]) == 1
+
+
+def test_a_closed_pipe_ends_quietly(recorded):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "Agent", "journey", "creator_001", "--root", str(recorded.root)],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, "")

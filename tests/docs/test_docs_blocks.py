@@ -1,0 +1,138 @@
+"""README and docs do what they say: Python blocks run, commands and their options exist, none is left out."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from support.markdown import Block, blocks_of, python_blocks, run_block
+from support.processes import REPOSITORY, run_python
+
+from Agent.cli.main import cli
+
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
+SHELL_LANGUAGES = {"bash", "sh", "shell", "console", "text", ""}
+COMMAND = re.compile(r"(?:^|[\s/`(])agent-trace((?:\s+[^\s`|&;#)]+)*)")
+READ_ONLY = {"analyze", "doctor", "errors", "journey", "play", "sessions", "view", "causes", "config"}
+"""Commands that are run as they stand in the pages; the others end in time only under a person's hand, or write."""
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def commands() -> dict[str, click.Command]:
+    context = click.Context(cli, info_name="agent-trace")
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}
+
+
+def command_lines(block: Block) -> list[list[str]]:
+    """The words after `agent-trace` of each call of it in a block; continued lines are one."""
+    if block.language not in SHELL_LANGUAGES:
+        return []
+    found = []
+    for line in block.source.replace("\\\n", " ").splitlines():
+        for part in re.split(r"&&|\|\||[|;]", line.partition(" #")[0]):
+            words = shlex.split(part.strip().removeprefix("$ "))
+            if words and words[0].rpartition("/")[2] == "agent-trace":
+                found.append(words[1:])
+    return found
+
+
+def calls_of(path: Path) -> list[list[str]]:
+    return [words for block in blocks_of(path.read_text(encoding="utf-8")) for words in command_lines(block)]
+
+
+CALLS = [
+    pytest.param(words, id=f"{page_id(page)}: agent-trace {' '.join(words)}")
+    for page in PAGES
+    for words in calls_of(page)
+]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page.read_text())], ids=page_id)
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "page"}
+    for block in python_blocks(page.read_text(encoding="utf-8")):
+        assert block.parses(), f"line {block.line} is no Python"
+        run_block(block, namespace, page)
+
+
+def test_the_readme_shows_python():
+    assert python_blocks((REPOSITORY / "README.md").read_text())
+
+
+def problems_with(words: list[str]) -> list[str]:
+    """What a call in a page has that the command line has not."""
+    command: click.Command = cli
+    problems = []
+    context = click.Context(cli)
+    for word in words:
+        flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        flags |= {"-h", "--help"}
+        if word.startswith("-") and word != "-" and not re.fullmatch(r"-\d+(\.\d+)?", word):
+            if word.partition("=")[0] not in flags:
+                problems.append(f"{command.name} has no option {word}")
+        elif isinstance(command, click.Group):
+            following = command.get_command(context, word)
+            if following is None:
+                return [*problems, f"there is no command {word}"]
+            command = following
+    return problems
+
+
+@pytest.mark.parametrize("words", CALLS)
+def test_a_command_in_the_pages_exists_with_its_options(words):
+    assert problems_with(words) == []
+
+
+def test_a_wrong_command_or_option_would_be_noticed():
+    assert problems_with(["no-such-command"]) == ["there is no command no-such-command"]
+    assert problems_with(["sessions", "--no-such-option"]) == ["sessions has no option --no-such-option"]
+    assert problems_with(["sessions", "--json"]) == []
+
+
+@pytest.fixture(scope="module")
+def demo_root(tmp_path_factory) -> Path:
+    """A tree that the demo left, for the commands of the pages to read."""
+    directory = tmp_path_factory.mktemp("demo")
+    root = directory / "trace"
+    done = run_python(
+        "-m", "Agent", "demo", cwd=directory, AGENT_TRACE_ROOT=str(root), XDG_CONFIG_HOME=str(directory)
+    )
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.parametrize(
+    "words", [call for call in CALLS if call.values[0] and call.values[0][0] in READ_ONLY]
+)
+def test_a_reading_command_of_the_pages_runs_over_the_demo(words, demo_root, tmp_path):
+    done = run_python("-m", "Agent", *words, cwd=tmp_path, AGENT_TRACE_ROOT=str(demo_root))
+    assert done.returncode in {0, 1}, f"exit {done.returncode}: {done.stderr}"
+    assert "Traceback" not in done.stderr
+
+
+def test_every_command_is_told_of_in_the_pages():
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = {words.split()[0] for words in COMMAND.findall(text) if words.split()}
+    assert sorted(set(commands()) - named) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links_between_pages_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_help_of_every_command_has_a_sentence_and_fits(name, tmp_path):
+    done = run_python("-m", "Agent", name, "--help", cwd=tmp_path, COLUMNS="100")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: agent-trace {name}")
+    assert len(commands()[name].help or "") > 15
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100

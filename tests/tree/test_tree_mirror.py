@@ -1,0 +1,221 @@
+"""Mirrors: batches between newlines, rotated as logging does, never in the way of recording."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.processes import child_environment
+from tree_kit import Recorder
+
+from Agent.tree.mirror import Mirrors
+from Agent.tree.writer import SessionWriter
+
+
+def mirror_lines(root: Path, name: str = "agents/agents.log") -> list[bytes]:
+    paths = sorted((root / name).parent.glob(Path(name).name + "*"))
+    return [line for path in paths for line in path.read_bytes().split(b"\n") if line]
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.005)
+
+
+def test_nothing_is_made_before_the_first_line(tmp_path):
+    threads = threading.active_count()
+    mirrors = Mirrors(tmp_path)
+    mirrors.flush()
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == threads
+    mirrors.close()
+
+
+def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path):
+    mirrors = Mirrors(tmp_path)
+    began = time.monotonic()
+    mirrors.add("agents", b"one\n")
+    assert not (tmp_path / "agents").exists() or time.monotonic() - began > 0.04
+    wait_for(lambda: (tmp_path / "agents" / "agents.log").exists())
+    assert mirror_lines(tmp_path) == [b"one"]
+    mirrors.close()
+
+
+def test_a_full_batch_is_written_at_once_and_begins_and_ends_with_a_newline(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    mirrors = Mirrors(tmp_path)
+    for number in range(64):
+        mirrors.add("agents", b"%d\n" % number)
+    data = (tmp_path / "agents" / "agents.log").read_bytes()
+    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(64))
+
+
+def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    mirrors = Mirrors(tmp_path)
+    mirrors.add("learning", b"one\n")
+    mirrors.add("learning", b"two\n", urgent=True)
+    assert mirror_lines(tmp_path, "learning/learning.log") == [b"one", b"two"]
+    mirrors.adder("errors")(b"bad\n")
+    assert mirror_lines(tmp_path, "errors/errors.jsonl") == [b"bad"]
+
+
+def test_a_thread_that_went_idle_is_woken_by_the_next_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 0.005)
+    monkeypatch.setattr("Agent.tree.mirror._IDLE_ROUNDS", 2)
+    mirrors = Mirrors(tmp_path)
+    add = mirrors.adder("agents")
+    for number in range(5):
+        add(b"%d\n" % number)
+        wait_for(lambda number=number: len(mirror_lines(tmp_path)) == number + 1)
+        time.sleep(0.05)
+        assert mirrors._idle
+    mirrors.close()
+
+
+def test_a_category_that_is_not_mirrored_is_ignored(tmp_path):
+    mirrors = Mirrors(tmp_path, categories=("errors",))
+    mirrors.add("agents", b"one\n", urgent=True)
+    assert mirrors.adder("agents") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mirror_rotates_keeps_so_many_backups_and_begins_anew(tmp_path):
+    mirrors = Mirrors(tmp_path, rotation={"agents": (100, 2)})
+    for number in range(12):
+        mirrors.add("agents", b"%039d\n" % number, urgent=True)
+    names = sorted(path.name for path in (tmp_path / "agents").iterdir() if not path.name.startswith("."))
+    assert names == ["agents.log", "agents.log.1", "agents.log.2"]
+    newest = (tmp_path / "agents" / "agents.log").read_bytes().split()
+    assert int(newest[-1]) == 11
+    kept = [int(line) for line in mirror_lines(tmp_path)]
+    assert sorted(kept) == list(range(6, 12))
+    assert mirrors.counts.snapshot() == {}
+
+
+def test_without_backups_a_full_mirror_begins_anew(tmp_path):
+    mirrors = Mirrors(tmp_path, rotation={"agents": (100, 0)})
+    for number in range(7):
+        mirrors.add("agents", b"%039d\n" % number, urgent=True)
+    assert [int(line) for line in mirror_lines(tmp_path)] == [6]
+
+
+def test_a_mirror_that_was_deleted_or_rotated_by_others_is_opened_again(tmp_path):
+    mirrors = Mirrors(tmp_path)
+    mirrors.add("agents", b"one\n", urgent=True)
+    (tmp_path / "agents" / "agents.log").unlink()
+    mirrors.add("agents", b"two\n", urgent=True)
+    assert mirror_lines(tmp_path) == [b"two"]
+    (tmp_path / "agents" / "agents.log").rename(tmp_path / "agents" / "elsewhere")
+    (tmp_path / "agents" / "agents.log").write_bytes(b"")
+    mirrors.add("agents", b"three\n", urgent=True)
+    assert mirror_lines(tmp_path) == [b"three"]
+
+
+def test_what_cannot_be_written_is_counted_and_forgotten(tmp_path):
+    (tmp_path / "agents").write_bytes(b"")
+    mirrors = Mirrors(tmp_path)
+    for number in range(200):
+        mirrors.add("agents", b"%d\n" % number)
+    mirrors.close()
+    (reason,) = mirrors.counts.snapshot()
+    assert reason in {"mirror:EEXIST", "mirror:ENOTDIR"}
+    assert mirrors.counts.snapshot()[reason] == 200
+
+
+def test_after_close_lines_are_written_as_they_come(tmp_path):
+    mirrors = Mirrors(tmp_path)
+    add = mirrors.adder("agents")
+    add(b"one\n")
+    mirrors.close()
+    assert mirror_lines(tmp_path) == [b"one"]
+    add(b"two\n")
+    assert mirror_lines(tmp_path) == [b"one", b"two"]
+
+
+def test_where_no_thread_can_be_started_lines_are_written_as_they_come(tmp_path, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    mirrors = Mirrors(tmp_path)
+    mirrors.add("agents", b"one\n")
+    mirrors.add("agents", b"two\n")
+    assert mirror_lines(tmp_path) == [b"one", b"two"]
+
+
+def test_threads_lose_and_double_no_line(tmp_path):
+    mirrors = Mirrors(tmp_path, rotation={"agents": (20_000, 100)})
+    add = mirrors.adder("agents")
+
+    def work(number):
+        for turn in range(2000):
+            add(b"%d-%d-%s\n" % (number, turn, b"x" * 40))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    mirrors.close()
+    assert mirrors.counts.snapshot() == {}
+    assert set(Counter(mirror_lines(tmp_path)).values()) == {1}
+    assert len(mirror_lines(tmp_path)) == 8000
+
+
+def test_processes_rotate_one_mirror_without_losing_a_line(tmp_path):
+    program = """
+import sys
+from pathlib import Path
+from Agent.tree.mirror import Mirrors
+mirrors = Mirrors(Path(sys.argv[1]), rotation={"agents": (30_000, 200)})
+add = mirrors.adder("agents")
+for turn in range(3000):
+    add(b"%s-%d-%s\\n" % (sys.argv[2].encode(), turn, b"x" * 40))
+mirrors.close()
+assert mirrors.counts.snapshot() == {}, mirrors.counts.snapshot()
+"""
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), str(number)], env=child_environment())
+        for number in range(4)
+    ]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert len(set(mirror_lines(tmp_path))) == len(mirror_lines(tmp_path)) == 12_000
+
+
+@pytest.mark.parametrize("category", ["agents", "errors"])
+def test_a_writer_mirrors_what_it_has_written_and_nothing_else(category, session):
+    root = session.parent
+    mirrors = Mirrors(root)
+    sink = SessionWriter(session, mirrors=mirrors)
+    recorder = Recorder(sink)
+    recorder.write(category=category)
+    os.close(sink.open_stream("creator_001", category)._stream._file.segment.fd)
+    recorder.write(category=category)
+    sink.close()
+    recorder.write(category=category)
+    mirrors.close()
+    name = {"agents": "agents/agents.log", "errors": "errors/errors.jsonl"}[category]
+    record = (session / "agents" / "creator_001.log").read_bytes().splitlines()
+    assert mirror_lines(root, name) == record
+    assert len(record) == 2
+
+
+def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.mirror._HELD_LINES", 100)
+    mirrors = Mirrors(tmp_path)
+    add = mirrors.adder("agents")
+    # as if a signal handler recorded while its own thread is inside a flush
+    with mirrors._mirrors["agents"].turn:
+        for _ in range(300):
+            add(b"x\n")
+        assert len(mirrors._mirrors["agents"].waiting) <= 101
+    mirrors.close()
+    dropped = mirrors.counts.snapshot()["mirror:held_too_many"]
+    assert dropped + len(mirror_lines(tmp_path)) == 300
