@@ -224,5 +224,3 @@ HOSTILE = {
     "not implemented": lambda: NotImplemented,
     "memoryview": lambda: memoryview(b"abc"),
 }
-
-

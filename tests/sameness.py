@@ -94,5 +94,3 @@ def _same_zone(a, b):
     if isinstance(a, dt.timezone):
         return isinstance(b, dt.timezone) and a == b and a.tzname(None) == b.tzname(None)
     return a is b
-
-

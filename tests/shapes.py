@@ -10,7 +10,7 @@ import typing
 class Colour(enum.Enum):
     RED = 1
     GREEN = "green"
-    CRIMSON = 1  # an alias of RED
+    CRIMSON = 1  # noqa: PIE796 - an alias of RED
 
 
 class Level(enum.IntEnum):
@@ -88,5 +88,3 @@ class FrozenTags(frozenset):
 
 
 SUBCLASSES = (Name, Count, Ratio, Rows, Key, Settings, Tags, FrozenTags)
-
-

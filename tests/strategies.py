@@ -14,7 +14,23 @@ import zoneinfo
 import numpy as np
 from hostile import HOSTILE
 from hypothesis import strategies as st
-from shapes import Access, Colour, Count, Frozen, FrozenTags, Key, Level, Mode, Name, Pair, Point, Ratio, Rows, Settings, Tags
+from shapes import (
+    Access,
+    Colour,
+    Count,
+    Frozen,
+    FrozenTags,
+    Key,
+    Level,
+    Mode,
+    Name,
+    Pair,
+    Point,
+    Ratio,
+    Rows,
+    Settings,
+    Tags,
+)
 
 
 class Recipe:
@@ -82,6 +98,7 @@ _numpy_scalars = st.one_of(
     st.builds(np.uint64, st.integers(0, 2**64 - 1)),
     st.builds(np.longlong, st.integers(-100, 100)),
     st.builds(np.bool_, st.booleans()),
+    st.builds(np.str_, _plain_texts),
     st.builds(np.complex128, st.complex_numbers()),
     st.builds(np.complex64, st.complex_numbers(width=64)),
     st.sampled_from([np.datetime64("2026-11-20T10:30", "ms"), np.datetime64("NaT"), np.timedelta64(5, "h")]),
@@ -138,6 +155,7 @@ _scalars = st.one_of(
         [
             np.zeros((0, 3)),
             np.array(3),
+            np.array([["fun", ""], ["news", "\u20ac"]]),
             np.eye(2, dtype=np.complex64),
             np.array([["2026-01-01"]], "M8[D]"),
             np.arange(4, dtype=">i2").reshape(2, 2),
@@ -203,5 +221,3 @@ any_values = st.recursive(
     hostile_values | _scalars.map(lambda value: Recipe(repr(value), lambda: value)), _combined, max_leaves=10
 )
 """Recipes of any Python value at all."""
-
-

@@ -4,7 +4,7 @@ confidence = strength x relevance x uniqueness x support, at most 0.95:
   strength    0.65 where chance explains the finding once in a hundred sessions, 0.95 once in a million
   relevance   1.0 what the text names, done by an agent it names; 0.8 another change of such an agent;
               0.9 and 0.7 where the text names no agent; less if it only follows from a guess
-  uniqueness  1 less the share of peers that did the same; 0.75 where there are no peers
+  uniqueness  1 less the share of peers that did the same; without peers 0.75, 0.5 for a mere change of rate
   support     1.0 with a failure found behind it, 0.95 with a fitting event, 0.75 with neither
 """
 
@@ -25,6 +25,7 @@ from Agent.event.clock import format_timestamp
 
 MAX_CONFIDENCE = 0.95
 _NO_PEERS = 0.75
+_NO_PEERS_RATE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def departure_cause(
 ) -> Cause:
     """The cause told by departures of one agent at one place, the most telling first."""
     main = departures[0]
-    uniqueness = _NO_PEERS if main.peers < MIN_PEERS else 1.0 - main.alike / main.peers
+    alone = _NO_PEERS if main.sort == STOPPED or main.measure != "count" else _NO_PEERS_RATE
+    uniqueness = alone if main.peers < MIN_PEERS else 1.0 - main.alike / main.peers
     support = 0.75 if trigger is None else 1.0 if _failure_behind(trigger) else 0.95
     confidence = (
         strength(main.chance)
@@ -216,7 +218,7 @@ def _company(others: list[Departure]) -> list[str]:
     if not others:
         return []
     names = ", ".join(f"{thing(other.series)} ({other.sort})" for other in others[:4])
-    return [f"At the same place changed: {names}."]
+    return [f"With it changed: {names}."]
 
 
 def _step(row: dict[str, Any], edge: Edge) -> str:

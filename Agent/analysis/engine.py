@@ -85,9 +85,9 @@ class Engine:
             )
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
-        import duckdb
-
         connection = self._open()
+        import duckdb  # opening has said clearly if it is missing
+
         try:
             return connection.execute(sql, list(parameters))
         except duckdb.IOException as error:
@@ -122,7 +122,9 @@ class Engine:
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET VARIABLE files = ?", [self._files])
         # From here on nothing but this session's files can be opened, whatever a query says.
-        connection.execute("SET allowed_directories = [?]", [str(self._session)])
+        # The escaped form is what a pattern is checked against, the plain one what it matches.
+        allowed = [str(self._session), _literal(self._session)]
+        connection.execute("SET allowed_directories = [?, ?]", allowed)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection

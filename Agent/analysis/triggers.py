@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from Agent.analysis.causality import INFERRED, Edge, chain, is_failure
-from Agent.analysis.departures import NEVER, STOPPED, Departure
+from Agent.analysis.departures import STOPPED, Departure
 from Agent.analysis.engine import Engine
 from Agent.analysis.history import FieldChange, History, last_values, position
 from Agent.analysis.series import Axis
@@ -27,12 +27,13 @@ _GAPS_BACK = 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on the axis to look: the change stands between `low` and `high`, most likely at `at`."""
+    """Where on the axis to look: what made the change stands between `at` and `until`, or up to `margin` around."""
 
-    low: float
-    high: float
     at: float
+    until: float
     gap: float
+    """How far apart such things usually are."""
+    margin: float
     last: Row | None
     """The last thing done before it stopped."""
 
@@ -51,8 +52,6 @@ class Trigger:
 
 def place_of(departure: Departure, history: History, axis: Axis) -> Place:
     """Where the change stands, as exactly as the events tell."""
-    if departure.sort == NEVER:
-        return Place(float(axis.first), float(axis.last), float(axis.first), 1.0, None)
     if departure.measure == "count" and departure.sort == STOPPED:
         done = [
             (at, row)
@@ -63,10 +62,10 @@ def place_of(departure: Departure, history: History, axis: Axis) -> Place:
             gaps = [later - earlier for (earlier, _), (later, _) in pairwise(done)]
             gap = max(1.0, statistics.median(gaps)) if gaps else 1.0
             last_at, last = done[-1]
-            return Place(last_at - _GAPS_BACK * gap, last_at + _GAPS_BACK * gap, float(last_at), gap, last)
-    start = axis.start(departure.bucket)
-    gap = float(axis.width)
-    return Place(start - _GAPS_BACK * gap, start + 2 * gap, float(start), gap, None)
+            # The thing was due again after the longest pause it ever made, at the latest.
+            return Place(float(last_at), last_at + max([gap, *gaps]), gap, _GAPS_BACK * gap, last)
+    start, width = axis.start(departure.bucket), float(axis.width)
+    return Place(float(start), start + width, width, _GAPS_BACK * width, None)
 
 
 def find_trigger(
@@ -88,11 +87,11 @@ def find_trigger(
 
 
 def _nearness(row: Row, place: Place, axis: Axis) -> float:
-    """1 at the change, a half two gaps away, 0 outside of the stretch."""
+    """1 where the change must have been made, a half two gaps away, 0 beyond the margin."""
     at = position(row, axis.by_tick)
-    if at is None or not place.low <= at <= place.high:
+    if at is None or not place.at - place.margin <= at <= place.until + place.margin:
         return 0.0
-    return 1.0 / (1.0 + abs(at - place.at) / (2 * place.gap))
+    return 1.0 / (1.0 + max(place.at - at, at - place.until, 0.0) / (2 * place.gap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +149,14 @@ def _steps(changes: list[FieldChange]) -> list[float]:
 
 
 def _lasting(changes: list[FieldChange], n: int) -> float:
-    """Whether a field stayed where the change took it, 0.2 to 1."""
+    """Whether a field stayed where the change took it, 0.2 to 1; 0.6 if it never came back, but moved on."""
     change, later = changes[n], changes[n + 1 :]
     if not later:
         return 1.0
     before = [known.number for known in changes[:n] if known.number is not None]
     after = [known.number for known in [change, *later] if known.number is not None]
     if before and len(after) == len(later) + 1 and (min(after) > max(before) or max(after) < min(before)):
-        return 1.0
+        return 0.6
     stayed = sum(1 for known in later if known.value == change.value)
     return 0.2 + 0.5 * stayed / len(later)
 
@@ -169,9 +168,11 @@ def _share_alike(name: str, change: FieldChange, peers: Mapping[str, Mapping[str
         return 0.0
     number = change.number
     if number is not None:
-        finals = [_number(value) for value in values]
-        alike = sum(1 for value in finals if value is not None and abs(value - number) <= 0.25 * abs(number))
-        return alike / len(values)
+        finals = [value for value in map(_number, values) if value is not None]
+        alike = sum(1 for value in finals if abs(value - number) <= 0.25 * abs(number))
+        # A value between those of the peers is an ordinary one.
+        ordinary = 0.4 if finals and min(finals) <= number <= max(finals) else 0.0
+        return max(ordinary, alike / len(values))
     return sum(1 for value in values if value == change.value) / len(values)
 
 
@@ -201,7 +202,7 @@ def _mark_triggers(history: History, place: Place, axis: Axis, departure: Depart
     usual: dict[str, int] = {}
     for _, row in history.marks:
         at = position(row, axis.by_tick)
-        if at is not None and at < place.low:
+        if at is not None and at < place.at - place.margin:
             usual[row["event_type"]] = usual.get(row["event_type"], 0) + 1
     for _, row in history.marks:
         near = _nearness(row, place, axis)

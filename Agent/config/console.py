@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import orjson
 
-from Agent.tree.mirror import Mirrors
+if TYPE_CHECKING:
+    from Agent.tree.mirror import Mirrors
 
 
 class ConsoleMirrors:

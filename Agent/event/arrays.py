@@ -19,11 +19,12 @@ from Agent.event.limits import Limits
 __all__ = ["ARRAY_BUILDERS", "numpy_reducer", "reduce_random"]
 
 _BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-_ARRAY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d{0,6}\w{1,2}\])?)\Z")
+_ARRAY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d{0,6}\w{1,2}\])?|U\d{1,4})\Z")
 _SCALAR_KINDS = "biufcmM"
 _TEXT_OF = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FLOAT_OF = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _HEAD_ITEMS = 64
+_MOST_BYTES = 1 << 26  # of an array that is made from what stands on disk
 
 
 def _numpy() -> Any:
@@ -66,6 +67,8 @@ def _float(value: Any) -> float:
 
 def _reduce_scalar(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
     kind, name = value.dtype.kind, type(value).__name__
+    if name == "str_":
+        return "numpy:str_", str.__str__(value)
     if kind not in _SCALAR_KINDS or value.dtype.itemsize > (16 if kind == "c" else 8):
         raise ValueError(f"a numpy scalar of type {name}")
     if kind in "mM":
@@ -91,7 +94,8 @@ def _build_scalar(reduced: Any, argument: str, _binding: Binding) -> Any:
         return cls(complex(_float(real), _float(imaginary)))
     if kind == "f":
         return cls(_float(reduced))
-    if type(reduced) is not (bool if kind == "b" else int) or kind not in "biu":
+    allowed = {"b": bool, "i": int, "u": int, "U": str}.get(kind)
+    if type(reduced) is not allowed:
         raise ValueError(f"no {argument}")
     return cls(reduced)
 
@@ -128,7 +132,9 @@ def _build_array(reduced: Any, argument: str, _binding: Binding) -> Any:
         raise ValueError("a dtype that is not recorded")
     dtype = numpy.dtype(argument)
     data, shape = reduced["data"], reduced["shape"]
-    allowed = {"b": bool, "f": float, "c": float}.get(dtype.kind, int)
+    allowed = {"b": bool, "f": float, "c": float, "U": str}.get(dtype.kind, int)
+    if len(data) * dtype.itemsize > _MOST_BYTES:
+        raise ValueError("larger than what is recorded")
     numbers = [_float(item) if allowed is float else item for item in data]
     if type(data) is not list or any(type(item) is not allowed for item in numbers):
         raise ValueError("data of another type")

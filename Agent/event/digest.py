@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -19,6 +18,8 @@ _SETS = ("set", "frozenset")
 
 def digest_bytes(data: bytes) -> str:
     """16 hex digits of BLAKE2b over the bytes."""
+    from hashlib import blake2b  # not at the top: it loads OpenSSL, which importing the package should not cost
+
     return blake2b(data, digest_size=8).hexdigest()
 
 

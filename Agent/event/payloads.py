@@ -292,3 +292,13 @@ def category_of(kind: str) -> Category:
 def span_kinds() -> frozenset[str]:
     """The kinds whose events are spans with a duration of their own."""
     return frozenset(name for name, row in KINDS.items() if row.is_span)
+
+
+def kinds_as_markdown() -> str:
+    """The table as it stands in docs/FORMAT.md; a `?` marks a key that may be absent."""
+    lines = ["| kind | category | view | keys |", "|---|---|---|---|"]
+    for row in KINDS.values():
+        keys = ", ".join(f"`{field.name}`{'' if field.required else '?'} {field.type}" for field in row.fields)
+        span = " (a span)" if row.is_span else ""
+        lines.append(f"| `{row.name}`{span} | {row.category} | {row.home} | {keys or 'those of the user'} |")
+    return "\n".join(lines)

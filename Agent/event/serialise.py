@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
-from Agent.event.capture import AgentOf
 from Agent.event.classes import class_name
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
 from Agent.event.values import encode_value
+from Agent.event.walk import AgentOf
 
 __all__ = ["DEFAULT_LIMITS", "Dumped", "Limits", "to_json"]
 

@@ -1,6 +1,6 @@
 """Any Python value in, plain JSON and sparse tags out; and back, exactly, where that is possible.
 
-`encode_value` starts the walk of `capture.py`; `decode_value` folds the tags back by the table in
+`encode_value` starts the walk of `walk.py`; `decode_value` folds the tags back by the table in
 `codecs.py`. `serialise.py` comes next: it turns the outcome into bytes, by a shorter way if it can.
 """
 
@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from Agent.event.binding import Binding
-from Agent.event.capture import AgentOf, BudgetSpent, Walk
 from Agent.event.classes import class_name
 from Agent.event.codecs import BUILDERS
 from Agent.event.digest import digest_json
@@ -18,6 +17,7 @@ from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.opaque import shorten
 from Agent.event.pointers import fold_tags
 from Agent.event.registered import REGISTERED_NAMES, register_codec
+from Agent.event.walk import AgentOf, BudgetSpent, Walk
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -24,6 +24,7 @@ AgentOf = Callable[[object], str | None]
 
 
 _all_scalars = SCALARS.issuperset
+_no_floats = (SCALARS - {float}).issuperset
 
 
 def is_plain(payload: Mapping[str, Any], known_keys: set[str]) -> bool:
@@ -72,6 +73,13 @@ def holds_nonfinite(value: Any) -> bool:
     )
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether orjson wrote no null for a number of the value."""
+    if type(value) is dict or type(value) is list:
+        return not holds_nonfinite(value)
+    return not any_nonfinite((value,))
+
+
 class Capture:
     """Makes payload bytes for one pipeline."""
 
@@ -101,6 +109,37 @@ class Capture:
             ):
                 return raw, None
         return self.careful_body(payload, pointer)
+
+    def plain_value(self, value: Any) -> bytes | None:
+        """The JSON bytes of one plain value; None where it has to go through `body`.
+
+        The bytes are not yet looked through for secrets in texts: `is_clean` does that for several at once.
+        """
+        kind = type(value)
+        try:
+            if kind is dict:
+                if not self.known_keys.issuperset(value):
+                    return None
+                if _no_floats(map(type, value.values())):
+                    raw = orjson.dumps(value, None, DUMP_OPTIONS)
+                    return raw if len(raw) <= self._unread_bytes else None
+            elif value is None:
+                return b"null"
+            elif kind is not list:
+                if kind not in SCALARS or value != value:
+                    return None
+            if (kind is dict or kind is list) and not is_deeply_plain(value, self.known_keys):
+                return None
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        except (TypeError, ValueError, RecursionError, RuntimeError):
+            return None
+        if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
+            return None
+        return raw
+
+    def is_clean(self, raw: bytes) -> bool:
+        """Whether nothing in the JSON bytes has the shape of a secret."""
+        return not self._check or looks_clean(raw)
 
     def careful_body(self, payload: Mapping[str, Any], pointer: str) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""

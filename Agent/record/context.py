@@ -73,6 +73,23 @@ class Scope:
         return links
 
 
+def span_scope(parent: Scope | None, span_id: str, agent: AgentBinding, *, is_action: bool) -> Scope:
+    """The scope inside a traced call: what `Scope(parent, span_id=...)` gives, at half the price."""
+    scope: Scope = _new_scope(Scope)
+    scope.span_id = span_id
+    scope.agent = agent
+    scope.causes = ()
+    scope.links = None
+    if parent is None:
+        scope.tick = scope.fields = scope.run_id = None
+        scope.actions = (agent,) if is_action else ()
+    else:
+        scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
+        scope.actions = (*parent.actions, agent) if is_action else parent.actions
+    return scope
+
+
+_new_scope = object.__new__
 current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", default=None)
 
 

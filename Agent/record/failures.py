@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from types import TracebackType
@@ -38,8 +37,10 @@ def message_of(error: BaseException) -> str:
 
 def fingerprint(error_type: str, message: str, place: str) -> str:
     """What errors of one cause have in common: type, message without numbers and quoted parts, and place."""
+    from hashlib import blake2b
+
     shape = _NUMBERS.sub("#", _QUOTED.sub("'*'", message))
-    return hashlib.blake2b(
+    return blake2b(
         f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8
     ).hexdigest()
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 # Two look-ups are cheaper than one formatting: the six digits of the microseconds are two of these.
 THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
 
-FastLane = Callable[["Slot", str, dict[str, Any]], str]
+Put = Callable[["Slot", bytes, bytes, bytes, bytes], str]
+EmitPlain = Callable[["Slot", str, dict[str, Any]], str]
 
 
-def make_fast_lane(pipeline: Pipeline) -> FastLane:
-    """The function `emit_plain(slot, label, payload) -> id` of a pipeline.
+def make_fast_lane(pipeline: Pipeline) -> tuple[Put, EmitPlain]:
+    """The functions `put(slot, head, links, extra, rest) -> id` and `emit_plain(slot, label, payload) -> id`.
 
     Args:
         pipeline: whose sink, clock, redactor and health it uses.
@@ -42,8 +43,38 @@ def make_fast_lane(pipeline: Pipeline) -> FastLane:
     # Its parts are a head, links and a payload, each of which went through redaction.
     join: Callable[[Iterable[bytes]], RedactedBytes] = b"".join  # type: ignore[assignment]
 
+    def put(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+        """Number, stamp and write one line; `rest` follows what all events of the slot have in `extra`."""
+        now_us = wall_ns() // 1000
+        thread = threads.own
+        if now_us < thread.last_us:
+            now_us = thread.last_us
+        thread.last_us = now_us
+        fraction = now_us % 1_000_000
+        second, prefix = pipeline.second
+        if second != now_us - fraction:
+            prefix = begin_second(now_us - fraction)
+        if thread.generation != pipeline.generation:
+            pipeline.join_board(thread)
+        seq = sink.next_seq()
+        thread.store(seq)
+        identity = f"{sink.writer}-{seq}"
+        stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
+        line = join((stamp.encode(), head, links, extra, rest))
+        if not slot.binding.stream.write(line):
+            health.drop("the file system refused the write")
+            return ""
+        pipeline.events += 1
+        mirror = slot.mirror
+        if mirror is not None:
+            mirror(line)
+            if slot.urgent:
+                pipeline.mirror_error(slot, line)
+        if health.unreported:
+            pipeline.report_drops()
+        return identity
+
     def emit_plain(slot: Slot, label: str, payload: dict[str, Any]) -> str:
-        identity = ""
         try:
             for value in payload.values():
                 kind = type(value)
@@ -64,40 +95,16 @@ def make_fast_lane(pipeline: Pipeline) -> FastLane:
             head = slot.heads.get(label)
             scope = get_scope()
             links = b"" if scope is None else scope.links
-            if head is None or links is None or slot.urgent or (scope is not None and scope.fields):
+            if head is None or links is None or (scope is not None and scope.fields):
                 return emit(slot, label, payload)
-            now_us = wall_ns() // 1000
-            thread = threads.own
-            if now_us < thread.last_us:
-                now_us = thread.last_us
-            thread.last_us = now_us
-            fraction = now_us % 1_000_000
-            second, prefix = pipeline.second
-            if second != now_us - fraction:
-                prefix = begin_second(now_us - fraction)
-            if thread.generation != pipeline.generation:
-                pipeline.join_board(thread)
-            seq = sink.next_seq()
-            thread.store(seq)
-            identity = f"{sink.writer}-{seq}"
-            stamp = (
-                f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
-            )
+        except Exception:  # noqa: BLE001 - whatever is special about it, the other way knows
+            return emit(slot, label, payload)
+        try:
             # The payload's own closing brace closes `extra`.
-            line = join((stamp.encode(), head, links, slot.extra, raw[1:], b"}\n"))
-            if not slot.binding.stream.write(line):
-                health.drop("the file system refused the write")
-                return ""
-            pipeline.events += 1
-            mirror = slot.mirror
-            if mirror is not None:
-                mirror(line)
-            if health.unreported:
-                pipeline.report_drops()
-        except Exception as error:  # noqa: BLE001 - whatever is special about it, the other way knows
-            if not identity:
-                return emit(slot, label, payload)
+            return put(slot, head, links, slot.extra, raw[1:] + b"}\n")
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             health.trouble("emit", error)
-        return identity
+            health.drop("the event could not be written")
+            return ""
 
-    return emit_plain
+    return put, emit_plain

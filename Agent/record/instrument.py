@@ -87,6 +87,7 @@ def instrument(
         spec = TraceSpec(inspect.unwrap(function), "agent_action", name, attribute=name, level=LEVELS[level])
         spec.qualname = f"{cls.__qualname__}.{name}"
         spec.is_method = not isinstance(found, staticmethod)
+        spec.max_plain_args = len(spec.names) + spec.is_method
         traced: Any = wrap(function, spec)
         if isinstance(cls_or_obj, type):
             traced = type(found)(traced) if isinstance(found, (staticmethod, classmethod)) else traced

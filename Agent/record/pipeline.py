@@ -54,7 +54,7 @@ class SpanBoard(Protocol):
     def thread_slot(self) -> Callable[[int], None]:
         """A store for the last number that the calling thread took."""
 
-    def open_span(self, span_id: str, agent_id: str, name: str, started_us: int) -> int:
+    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
         """Enter a span; its place in the table, negative if the table is full."""
 
     def close_span(self, slot: int) -> None:
@@ -135,7 +135,7 @@ class Pipeline:
         self.buffer = EventBuffer(open_buffered, self) if open_buffered is not None else None
         self.generation = 0
         self.closed = False
-        self._wall_ns = self.clock.wall_ns
+        self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.threads = _Threads()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
@@ -146,7 +146,7 @@ class Pipeline:
         self.second = (-1, "")
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
         self._new_span_prefix()
-        self.emit_plain = make_fast_lane(self)
+        self.put, self.emit_plain = make_fast_lane(self)
 
     def binding(
         self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
@@ -215,29 +215,21 @@ class Pipeline:
             extra = slot.extra if body else slot.extra_alone
             if buffered and self.buffer is not None:
                 return self.buffer.add(slot, b"".join((head, links, extra, body, b"}", tail)))
-            sink = self.sink
-            stamp, identity = self._stamp(sink, sink.next_seq())
-            line = b"".join((stamp, head, links, extra, body, b"}", tail, b"}\n"))
-            if not slot.binding.stream.write(redacted(line)):
-                self.health.drop("the file system refused the write")
-                return ""
-            self.events += 1
-            if slot.mirror is not None:
-                slot.mirror(line)
-                if slot.urgent and slot.category != "errors" and self._error_mirror is not None:
-                    self._error_mirror(line)
-            if self.health.unreported:
-                self.report_drops()
+            return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self.health.trouble("emit", error)
             self.health.drop("the event could not be made")
             return ""
-        return identity
+
+    def mirror_error(self, slot: Slot, line: bytes) -> None:
+        """Show an error in the mirror of errors, too, at once."""
+        if slot.category != "errors" and self._error_mirror is not None:
+            self._error_mirror(line)
 
     def _stamp(self, sink: Sink, seq: int) -> tuple[bytes, str]:
         """The beginning of a line that is written now, and the event's id."""
         thread = self.threads.own
-        now_us = self._wall_ns() // 1000
+        now_us = self.wall_ns() // 1000
         # A clock that was set back may not reorder what one thread did.
         if now_us < thread.last_us:
             now_us = thread.last_us

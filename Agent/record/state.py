@@ -47,7 +47,7 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_agent_of", "_read", "_ref", "actions", "heavy", "init", "last", "pointer", "shared", "unseen",
+        "__weakref__", "_agent_of", "_ignored", "_read", "_ref", "actions", "heavy", "init", "last", "pointer", "shared", "unseen",
     )  # fmt: skip
 
     def __init__(self, obj: object, agent_of: Callable[[object], str | None]) -> None:
@@ -60,6 +60,8 @@ class StateTracker:
         self._read = exposure_of(type(obj)).read
         self.last: dict[str, Any] = {}
         self.heavy: set[str] = set()
+        # Attributes of a class that is no state, such as loggers: not judged again at each action.
+        self._ignored: dict[str, type] = {}
         self.shared: set[str] = set()
         self.unseen: tuple[str, ...] = ()
         self.actions = 0
@@ -75,6 +77,7 @@ class StateTracker:
         last = self.last
         heavy = self.heavy
         present = self._read(obj)
+        ignored = self._ignored
         for name, value in list(present.items()):
             kind = type(value)
             if kind in SCALARS:
@@ -87,15 +90,15 @@ class StateTracker:
                     heavy.add(name)
                     continue
                 changed[name] = last[name] = value
-                continue
-            if name in heavy:
-                continue
-            raw = self._bytes_of(name, value)
-            if raw is None or last.get(name, _ABSENT) == raw:
-                continue
-            last[name] = raw
-            changed[name] = value
-        gone = [name for name in last if name not in present] if len(last) + len(heavy) > 0 else []
+            elif name not in heavy and ignored.get(name) is not kind:
+                raw = self._bytes_of(name, value)
+                if raw is None:
+                    if name not in heavy:
+                        ignored[name] = kind
+                elif last.get(name, _ABSENT) != raw:
+                    last[name] = raw
+                    changed[name] = value
+        gone = [] if last.keys() <= present.keys() else [name for name in last if name not in present]
         for name in gone:
             del last[name]
         return changed, gone
@@ -131,6 +134,7 @@ class StateTracker:
         exposed = read_state(obj, self._agent_of)
         self.unseen = exposed.unseen
         self.heavy.clear()
+        self._ignored.clear()
         self.last = {}
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > _HEAVY_BYTES):
@@ -207,6 +211,10 @@ def changes_tail(
     changed, gone = tracker.changes(obj)
     if not changed and not gone:
         return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
+    raw = pipeline.capture.plain_value(changed)
+    if raw is not None and pipeline.capture.is_clean(raw):
+        unset = orjson.dumps(gone) if gone else b"[]"
+        return b',"code":"%s","state":{"set":%s,"unset":%s}' % (code.encode(), raw, unset), None
     body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
     unset = orjson.dumps(gone) if gone else b"[]"
     return b',"code":"%s","state":{"set":{%s},"unset":%s}' % (code.encode(), body, unset), types

@@ -19,7 +19,7 @@ from Agent.record.agents import Known
 from Agent.record.binding import AgentBinding
 from Agent.record.capture import Types
 from Agent.record.code_identity import CodeIdentity
-from Agent.record.context import Scope, current_scope
+from Agent.record.context import Scope, current_scope, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
@@ -85,8 +85,15 @@ class TraceSpec:
         shared = {_LABEL_KEY[kind]: label, "call": self.qualname}
         if name != self.qualname and kind == "metric":
             shared["unit"] = "ms"
-        self.payload_head = orjson.dumps(shared)[1:-1] + b","
-        self.payload_head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
+        self.head = orjson.dumps(shared)[1:-1] + b","
+        self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
+        self.max_plain_args = len(self.names) + self.is_method
+
+    def identify(self) -> CodeIdentity:
+        """The code of the function, looked up once."""
+        if self.code is None:
+            self.code = CodeIdentity(self.function)
+        return self.code
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name; those of a `*name` parameter stand as a list under `*name`."""
@@ -185,17 +192,28 @@ class Call:
         self.types: Types | None = None
         self.args_body = b""
         if spec.capture_args:
-            self.args_body, self.types = pipeline.capture.body({"args": spec.arguments(args, kwargs)})
-        self.span_id = pipeline.next_span_id()
+            arguments = (
+                spec.arguments(args, kwargs)
+                if kwargs or len(args) > spec.max_plain_args
+                else dict(zip(spec.names, args[1:] if spec.is_method else args))
+            )
+            raw = pipeline.capture.plain_value(arguments) if arguments else b"{}"
+            if raw is not None:
+                self.args_body = b'"args":' + raw + b","
+            else:
+                body, self.types = pipeline.capture.body({"args": arguments})
+                self.args_body = body + b","
+        self.span_id = span_id = pipeline.next_span_id()
         self.token: Token[Scope | None] = current_scope.set(
-            Scope(scope, span_id=self.span_id, agent=binding, is_action=spec.is_action)
+            span_scope(scope, span_id, binding, is_action=spec.is_action)
         )
         self.board_slot = -1
-        if pipeline.board is not None:
-            self.board_slot = pipeline.board.open_span(
-                self.span_id, binding.agent_id or "", spec.label, pipeline.clock.wall_ns() // 1000
+        board = pipeline.board
+        if board is not None:
+            self.board_slot = board.open_span(
+                span_id, binding.agent_id, spec.label, pipeline.wall_ns() // 1000
             )
-        self.started_ns = pipeline.clock.monotonic_ns()
+        self.started_ns = pipeline.monotonic_ns()
 
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
@@ -213,15 +231,20 @@ class Call:
 
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
-        duration_ns = self.pipeline.clock.monotonic_ns() - self.started_ns
+        pipeline = self.pipeline
+        duration_ns = pipeline.monotonic_ns() - self.started_ns
         try:
             self._close_scope()
             body = self.args_body
             if self.spec.capture_result:
-                result_body, types = self.pipeline.capture.body({"result": result})
-                body = body + b"," + result_body if body else result_body
-                if types:
-                    self.types = {**self.types, **types} if self.types else types
+                raw = pipeline.capture.plain_value(result)
+                if raw is not None:
+                    body += b'"result":' + raw + b","
+                else:
+                    whole, types = pipeline.capture.body({"result": result})
+                    body += whole + b","
+                    if types:
+                        self.types = {**self.types, **types} if self.types else types
             self._emit(body, duration_ns)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
@@ -230,16 +253,16 @@ class Call:
 
     def fail(self, error: BaseException) -> None:
         """The body raised: write the error once, the event, and the whole state."""
-        duration_ns = self.pipeline.clock.monotonic_ns() - self.started_ns
+        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
         try:
             outcome = outcome_of(error)
-            ending = b'"outcome":"%s"' % outcome.encode()
+            ending = b'"outcome":"%s",' % outcome.encode()
             if outcome == "error":
                 more = {_LABEL_KEY[self.spec.kind]: self.spec.label, "call": self.spec.qualname}
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
-                ending += b',"error_id":%s' % orjson.dumps(error_id)
+                ending += b'"error_id":%s,' % orjson.dumps(error_id)
             self._close_scope()
-            self._emit(self.args_body + b"," + ending if self.args_body else ending, duration_ns)
+            self._emit(self.args_body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
                 owners = self.pipeline.agents.owners
                 emit_state(self.pipeline, self.binding, self.tracker, self.target, "error", owners)
@@ -257,33 +280,38 @@ class Call:
             self.pipeline.health.note("a span was closed in another context")
 
     def _emit(self, body: bytes, duration_ns: int) -> None:
-        spec, pipeline = self.spec, self.pipeline
-        head = spec.payload_head_root if self.root else spec.payload_head
-        duration = b'"duration_ms":%.6g' % (duration_ns / 1e6)
-        if spec.kind == "metric":
-            duration = b'"value":%.6g,' % (duration_ns / 1e6) + duration
-        whole = head + body + b"," + duration if body else head + duration
+        """Write the event; `body` is the arguments and the result, each with a comma behind it."""
+        spec, pipeline, types = self.spec, self.pipeline, self.types
+        if body and not pipeline.capture.is_clean(body):
+            looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
+            body = looked_at + b","
         tail = b""
-        types = self.types
         if self.is_entry:
-            if spec.code is None:
-                spec.code = CodeIdentity(spec.function)
-            spec.code.tell(pipeline)
+            code = spec.code or spec.identify()
+            code.tell(pipeline)
             if self.tracker is not None:
-                tail, state_types = changes_tail(pipeline, self.tracker, self.target, spec.code.digest)
+                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code.digest)
                 if state_types:
                     types = {**types, **state_types} if types else state_types
             else:
-                tail = b',"code":"%s"' % spec.code.digest.encode()
-        pipeline.emit(
-            self.binding.slot(spec.kind, spec.level),
-            spec.label,
-            body=whole,
-            types=types,
-            span_id=self.span_id,
-            tail=tail,
-            buffered=spec.kind == "metric",
-        )
+                tail = b',"code":"%s"' % code.digest.encode()
+        duration_ms = duration_ns / 1e6
+        slot = self.binding.slot(spec.kind, spec.level)
+        if spec.kind == "metric":
+            measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
+            pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
+            return
+        head = spec.head_root if self.root else spec.head
+        scope = current_scope.get()
+        line_head = slot.heads.get(spec.label)
+        if types or line_head is None or (scope is not None and scope.fields):
+            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
+            pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
+            return
+        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
+        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
+        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
+        pipeline.put(slot, line_head, links, slot.extra, rest)
 
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)

@@ -6,7 +6,6 @@ Readers ask it for the known writers; `losses` asks it who is dead.
 from __future__ import annotations
 
 import os
-import socket
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,7 +58,7 @@ def boot_id() -> str | None:
 @lru_cache(maxsize=1)
 def hostname() -> str:
     """The name of this machine."""
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 def process_start_ticks(pid: int) -> int | None:

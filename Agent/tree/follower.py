@@ -130,8 +130,6 @@ class Follower:
         """Where this follower is, as JSON; what it has yielded or returned is behind that point."""
         files = []
         for inode, place in self._tail.places.items():
-            if place.first_id is None and place.offset:
-                place.first_id = first_id(place.path)
             files.append(
                 {
                     "dev": inode[0],
@@ -174,9 +172,10 @@ class Follower:
                 continue
             try:
                 offset = _after_last_newline(fd, status.st_size)
+                begins_with = first_id(path)
             finally:
                 os.close(fd)
-            self._tail.places[status.st_dev, status.st_ino] = Place(path, offset)
+            self._tail.places[status.st_dev, status.st_ino] = Place(path, offset, first_id=begins_with)
 
     def _start_notices(self) -> None:
         if self._observer is not None:

@@ -42,7 +42,8 @@ _AFTER_TIMESTAMP: Final = b'Z","id":"'
 _WRITER_AT: Final = _TIMESTAMP_END - 1 + len(_AFTER_TIMESTAMP)
 _SEQ_AT: Final = _WRITER_AT + WRITER_CHARS + 1
 _ID: Final = re.compile(rb'"id":"([a-z2-7]{8})-')
-_FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"]*","id":"([a-z2-7]{8}-[0-9]+)"')
+_FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-[0-9]+)"')
+_ID_WITHIN_BYTES: Final = 256
 _KEPT_DAMAGES = 1000
 _SHOWN_CHARS = 200
 
@@ -175,22 +176,22 @@ def tail_writer(raw: RawLine) -> str | None:
     return None if name is None else name.writer
 
 
-def first_line(path: Path) -> bytes:
-    """The beginning of a file, enough to hold the id of its first event; empty if it cannot be read."""
-    try:
-        fd, _ = open_file(path)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, _SEQ_AT + 20).partition(b"\n")[0]
-    finally:
-        os.close(fd)
+def id_of(line: bytes) -> str | None:
+    """The id in a line that begins as ours do; None for any other."""
+    found = _FIRST_ID.match(line[:_ID_WITHIN_BYTES])
+    return None if found is None else found[1].decode()
 
 
 def first_id(path: Path) -> str | None:
-    """The id on the first line of a file, which no other file has; None if it does not begin with one."""
-    found = _FIRST_ID.match(first_line(path))
-    return None if found is None else found[1].decode()
+    """The id on the first line of a file, which no other file has; None if there is none."""
+    try:
+        fd, _ = open_file(path)
+    except OSError:
+        return None
+    try:
+        return id_of(os.read(fd, _ID_WITHIN_BYTES))
+    finally:
+        os.close(fd)
 
 
 def event_key(event: Event) -> OrderKey:
@@ -253,6 +254,13 @@ class LineDecoder:
             self.damage.note(raw, f"repeated id {event.id}")
             return None
         return event
+
+    def key_of(self, line: bytes) -> OrderKey | None:
+        """The order of a line that is an event, without taking note of it; None if it is none."""
+        try:
+            return event_key(_decode(line))
+        except DamagedLine:
+            return None
 
     def _is_new(self, writer: str, seq: int) -> bool:
         seen = self.seen.get(writer)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from Agent.event.model import Event
 from Agent.tree.layout import parse_file_name
@@ -19,8 +19,8 @@ from Agent.tree.rotation import numbered
 
 __all__ = ["Chain", "chains_of", "first_event", "merged_lines"]
 
-_MEMORY_BYTES: Final = 64 * 1024 * 1024
-_MEMORY_LINES: Final = 64 * 1024
+_MEMORY_BYTES: Final = 16 * 1024 * 1024
+_MEMORY_LINES: Final = 32 * 1024
 # a segment may be rolled a few times while it is read
 _ROLLS_AHEAD: Final = 64
 
@@ -34,6 +34,24 @@ class Chain:
     live: Path
     numbers: tuple[int, ...]
     paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """How much of each chain may be in memory."""
+
+    chunk_bytes: int
+    held_bytes: int
+    lines: int
+
+    @classmethod
+    def of(cls, chains: int) -> Self:
+        share_bytes = _MEMORY_BYTES // max(chains, 1)
+        return cls(
+            chunk_bytes=min(max(share_bytes, 8 * 1024), 256 * 1024),
+            held_bytes=max(share_bytes, 8 * 1024),
+            lines=min(max(_MEMORY_LINES // max(chains, 1), 16), 2048),
+        )
 
 
 def chains_of(paths: Iterable[Path]) -> list[Chain]:
@@ -67,44 +85,54 @@ def first_event(chain: Chain, decoder: LineDecoder) -> Event | None:
 def merged_lines(
     chains: list[Chain], decoder: LineDecoder, is_unfinished: Callable[[RawLine], bool]
 ) -> Iterator[Ordered]:
-    """The lines of all chains in order; those whose order could not be told otherwise are decoded already.
+    """The lines of all chains in order; an event that stood behind a torn line comes decoded.
 
     Within a chain, lines of different threads may stand a little out of order: they are sorted within a
     window of up to 2,048 lines. One that is later still comes late, never twice and never not at all.
 
     Args:
         chains: what to read.
-        decoder: decodes the lines that do not begin as ours do.
+        decoder: the one that decodes the lines afterwards.
         is_unfinished: whether a line without its newline may still get it, and so is left out.
     """
-    count = max(len(chains), 1)
-    chunk_bytes = min(max(_MEMORY_BYTES // count, 8 * 1024), 256 * 1024)
-    window = min(max(_MEMORY_LINES // count, 16), 2048)
+    room = _Room.of(len(chains))
     ordered = [
-        _in_order(_chain_lines(chain, chunk_bytes, decoder), window, decoder, is_unfinished)
+        _in_order(_chain_lines(chain, room.chunk_bytes, decoder), room, decoder, is_unfinished)
         for chain in chains
     ]
     return ordered[0] if len(ordered) == 1 else heapq.merge(*ordered)
 
 
 def _in_order(
-    lines: Iterator[RawLine], window: int, decoder: LineDecoder, is_unfinished: Callable[[RawLine], bool]
+    lines: Iterator[RawLine],
+    room: _Room,
+    decoder: LineDecoder,
+    is_unfinished: Callable[[RawLine], bool],
 ) -> Iterator[Ordered]:
     held: list[Ordered] = []
+    held_bytes = 0
     for serial, raw in enumerate(lines):
         if not raw.complete and is_unfinished(raw):
             continue
-        key, event = line_key(raw.line), None
+        key = line_key(raw.line) or decoder.key_of(raw.line)
         if key is None:
-            event = decoder.decode(raw)
-            if event is None:
-                continue
-            key = event_key(event)
-        held.append((key, serial, raw, event))
-        if len(held) >= 2 * window:
+            # What stands behind a torn line is believed only if it was not read before, so that has to come
+            # first.
             held.sort()
-            yield from held[:window]
-            del held[:window]
+            yield from held
+            held, held_bytes = [], 0
+            event = decoder.decode(raw)
+            if event is not None:
+                yield event_key(event), serial, raw, event
+            continue
+        held.append((key, serial, raw, None))
+        held_bytes += len(raw.line)
+        if len(held) >= 2 * room.lines or held_bytes > room.held_bytes:
+            held.sort()
+            half = (len(held) + 1) // 2
+            yield from held[:half]
+            del held[:half]
+            held_bytes = sum(len(raw.line) for _, _, raw, _ in held)
     held.sort()
     yield from held
 

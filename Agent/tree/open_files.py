@@ -29,8 +29,8 @@ class Evictable(Protocol):
 class OpenFiles:
     """Second chance over the files that are open, and a graveyard for segments that a write still pins.
 
-    Everything here happens under `lock`. It is re-entrant, because a signal handler may record an event while the
-    same thread is inside; `busy` tells such a call that it must not touch what is half done.
+    Everything here happens under `lock`. It is re-entrant, because a signal handler may record an event while
+    the same thread is inside; `busy` tells such a call that it must not touch what is half done.
     """
 
     def __init__(self, max_open: int, counts: Counts) -> None:

@@ -118,8 +118,8 @@ class OwnFile:
     def _in_turn(self, line: bytes, work: Callable[[], bool], *, sync: bool = False) -> bool:
         """Do something under the lock; where this thread is inside already, write the line aside instead.
 
-        The latter is a signal handler, or a finaliser, that records while the same thread opens or rolls a file: what
-        is half done there must not be looked at.
+        The latter is a signal handler, or a finaliser, that records while the same thread opens or rolls a
+        file: what is half done there must not be looked at.
         """
         files = self._shared.files
         with files.lock:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Agent.tree.layout import parse_file_name, tree_files
-from Agent.tree.lines import Inode, RawLine, read_lines
+from Agent.tree.lines import Inode, RawLine, id_of, read_lines
 
 __all__ = ["Place", "Tail"]
 
-# a segment is left alone when it has not grown for so long after it was rolled
+# so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
 _SETTLED_S = 2.0
 
 
@@ -29,6 +29,7 @@ class Place:
     first_id: str | None = None
     size_bytes: int = 0
     quiet_since: float | None = None
+    absent_since: float | None = None
     rest: RawLine | None = None
     """What stands after the last newline."""
 
@@ -71,34 +72,50 @@ class Tail:
         grown: list[tuple[Inode, Place]] = []
         met: set[Inode] = set()
         settled = {
-            place.path
-            for place in self.places.values()
+            place.path: inode
+            for inode, place in self.places.items()
             if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S
         }
         for path in self._files():
             if path in settled:
+                met.add(settled[path])
                 continue
             try:
                 status = path.lstat()
             except FileNotFoundError:
                 continue
             inode = (status.st_dev, status.st_ino)
-            if inode in met:
-                # a file that is just being rolled has both names
-                continue
-            met.add(inode)
-            place = self.places.setdefault(inode, Place(path))
-            place.path = path
-            place.size_bytes = status.st_size
-            if status.st_size < place.offset:
-                self.truncated += 1
-                self.places[inode] = place = Place(path, size_bytes=status.st_size)
-            if status.st_size > place.offset:
-                place.quiet_since = None
-                grown.append((inode, place))
-            elif place.quiet_since is None and _is_rolled(path):
-                place.quiet_since = now
+            # a file that is just being rolled has both names
+            if inode not in met:
+                met.add(inode)
+                place = self._place(inode, path, status.st_size)
+                if status.st_size > place.offset:
+                    place.quiet_since = None
+                    grown.append((inode, place))
+                elif place.quiet_since is None and _is_rolled(path):
+                    place.quiet_since = now
+        self._forget_absent(met, now)
         return grown
+
+    def _place(self, inode: Inode, path: Path, size_bytes: int) -> Place:
+        place = self.places.setdefault(inode, Place(path))
+        if size_bytes < place.offset:
+            self.truncated += 1
+            place = self.places[inode] = Place(path)
+        place.path, place.size_bytes, place.absent_since = path, size_bytes, None
+        return place
+
+    def _forget_absent(self, met: set[Inode], now: float) -> None:
+        """Drop the places of files that are gone, whose inodes another file may get.
+
+        One that is being rolled can be missed by a listing, so only one that stays away is gone.
+        """
+        for inode in [inode for inode in self.places if inode not in met]:
+            place = self.places[inode]
+            if place.absent_since is None:
+                place.absent_since = now
+            elif now - place.absent_since > _SETTLED_S:
+                del self.places[inode]
 
     def _lines_of(self, inode: Inode, place: Place, share: int | None) -> Iterator[RawLine]:
         place.rest = None
@@ -117,6 +134,8 @@ class Tail:
                     return
                 place.offset = raw.offset + len(raw.line) + 1
                 place.number = raw.number
+                if raw.number == 1:
+                    place.first_id = id_of(raw.line)
                 # a blank line stands where a torn one was closed
                 if raw.line:
                     yield raw

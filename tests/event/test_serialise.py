@@ -10,9 +10,12 @@ import threading
 
 import orjson
 import pytest
+from hostile import HOSTILE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from strategies import HOSTILE, Colour, any_values, json_values, restorable_values, same
+from sameness import same
+from shapes import Colour
+from strategies import any_values, json_values, restorable_values
 
 from Agent.event import serialise
 from Agent.event.serialise import DEFAULT_LIMITS, Limits, to_json

@@ -90,7 +90,7 @@ class Walk:
         if kind is float:
             if math.isfinite(value):
                 return self._spend(len(orjson.dumps(value)), value)
-            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
+            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
             return self._tagged(self._spend(len(name) + 2, name), "float", pointer)
         return self._composite(value, kind, pointer)
 

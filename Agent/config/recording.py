@@ -1,0 +1,270 @@
+"""Recording in this process: where sink, mirrors, board, redactor and pipeline meet, and how they end.
+
+`setup_logging` hands in the options. Children find the session through the environment, forks become writers
+of their own, and the end of the program is written into the record.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Agent.config.load import redaction_key
+from Agent.config.options import Options, level_number
+from Agent.errors import ConfigurationError
+from Agent.event.clock import format_timestamp
+from Agent.event.ids import session_id_for, uuid7
+from Agent.record import pipeline as installed
+from Agent.record.health import say
+from Agent.record.levels import LIMITS
+from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.redaction import Redactor
+from Agent.version import __version__
+
+# The tree is imported where the first event needs it: importing the package should cost next to nothing.
+if TYPE_CHECKING:
+    from Agent.tree.mirror import Mirrors
+    from Agent.tree.writer import SessionWriter
+
+SESSION_VARIABLE = "AGENT_TRACE_SESSION"
+"""Tells child processes which session to join: `pid:start:path` of the process that began it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSession:
+    """The session that this process records into."""
+
+    session_id: str
+    path: Path
+    root: Path
+    options: Options
+
+
+_session: RecordingSession | None = None
+_mirrors: Mirrors | None = None
+_hooks_set = False
+
+
+def set_levels(options: Options) -> None:
+    """Let every category record from the level that the options give it."""
+    overall = level_number(options.level)
+    for category, limit in LIMITS.items():
+        own = level_number(options.levels.get(category, "DEBUG"))
+        limit.value = max(overall, own)
+
+
+def begin(options: Options) -> RecordingSession:
+    """Begin to record into a new session, or into that of the process that started this one."""
+    global _session, _mirrors  # noqa: PLW0603 - the one session of this process
+    from Agent.tree.claim import process_start_ticks
+    from Agent.tree.mirror import Mirrors
+    from Agent.tree.writer import SessionWriter
+
+    redactor = Redactor(redaction_key() if options.redact else b"", enabled=options.redact)
+    joined = _joinable(options)
+    if joined is not None:
+        path = joined
+        session_id = path.name.removeprefix("session_")
+    else:
+        path, session_id = _create(options, redactor)
+    try:
+        writer = SessionWriter(
+            path,
+            segment_size_bytes=options.segment_size_bytes,
+            max_open_files=options.max_open_files,
+            board=options.board,
+        )
+    except OSError as error:
+        raise _unwritable(options.trace_root, error) from error
+    root = path.parent
+    _mirrors = Mirrors(root, rotation=options.rotation or None) if options.mirrors else None
+    pipeline = Pipeline(
+        writer,
+        session_id=session_id,
+        redactor=redactor,
+        options=RecordOptions(buffer_entries=options.buffer_entries, strict_state=options.state == "strict"),
+        mirrors=_console(_mirrors) if options.console else _mirrors,
+        board=writer.board,
+        open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
+    )
+    _session = RecordingSession(session_id, path, root, options)
+    set_levels(options)
+    install_pipeline(pipeline)
+    pipeline.announce(writer, "kernel")
+    if joined is None:
+        os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
+    _set_hooks()
+    return _session
+
+
+def _buffered_writer(path: Path, options: Options) -> SessionWriter:
+    from Agent.tree.writer import SessionWriter
+
+    return SessionWriter(
+        path,
+        durability="buffered",
+        kind="performance metrics",
+        segment_size_bytes=options.segment_size_bytes,
+        max_open_files=max(4, options.max_open_files // 4),
+        board=False,
+    )
+
+
+def _create(options: Options, redactor: Redactor) -> tuple[Path, str]:
+    from Agent.tree.claim import boot_id, hostname, process_start_ticks
+    from Agent.tree.session import SessionInfo, create_session
+
+    now_ns = time.time_ns()
+    info = SessionInfo(
+        session_id=session_id_for(now_ns // 1000),
+        session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
+        host=hostname(),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        process_start_ticks=process_start_ticks(os.getpid()),
+        python=sys.version.split()[0],
+        started_at=format_timestamp(now_ns // 1000),
+        argv=tuple(redactor.arguments(list(sys.argv))),
+        versions={"agent-trace": __version__},
+        configuration=redactor.object(_configuration(options)),
+    )
+    try:
+        path = create_session(options.trace_root, info)
+    except OSError as error:
+        raise _unwritable(options.trace_root, error) from error
+    return path, path.name.removeprefix("session_")
+
+
+def _configuration(options: Options) -> dict[str, Any]:
+    shown = asdict(options)
+    shown["trace_root"] = str(options.trace_root)
+    return shown
+
+
+def _unwritable(root: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"the trace root cannot be written: {error.strerror or error}",
+        path=root,
+        remedy="set AGENT_TRACE_ROOT to a directory of your own",
+    )
+
+
+def _joinable(options: Options) -> Path | None:
+    """The session of the process that started this one, while that process runs and records there."""
+    from Agent.tree.claim import process_start_ticks
+
+    text = os.environ.get(SESSION_VARIABLE, "")
+    pid, _, rest = text.partition(":")
+    start, _, path_text = rest.partition(":")
+    if not pid.isdigit() or not path_text or int(pid) == os.getpid():
+        return None
+    if str(process_start_ticks(int(pid))) != start:
+        return None
+    path = Path(path_text)
+    same_root = path.parent == options.trace_root.absolute()
+    return path if path.is_dir() and (same_root or options.trace_root == Options().trace_root) else None
+
+
+def shutdown_logging() -> None:
+    """Write out what is held back, say in the record that it ends here, and stop recording."""
+    global _session, _mirrors  # noqa: PLW0603 - the one session of this process
+    session = _session
+    if session is None:
+        return
+    pipeline = installed.active_pipeline()
+    _session = None
+    _mirrors = None
+    install_pipeline(None)
+    for limit in LIMITS.values():
+        limit.value = 0
+    try:
+        if pipeline is not None:
+            pipeline.close()
+        if os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
+            del os.environ[SESSION_VARIABLE]
+            from Agent.tree.session import update_session
+            from Agent.tree.summary import write_summary
+
+            update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
+            write_summary(session.path)
+    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+        say(f"recording did not end well: {type(error).__name__}: {error}")
+
+
+def current_session() -> RecordingSession | None:
+    """The session that this process records into, None if it does not record."""
+    return _session
+
+
+def health() -> dict[str, Any]:
+    """How recording does: events written, dropped by reason, notes, redactions, the writer's counters."""
+    pipeline = installed.active_pipeline()
+    if pipeline is None or _session is None:
+        return {"recording": False}
+    counters = getattr(pipeline.sink, "counters", dict)
+    return {
+        "recording": True,
+        "session_id": _session.session_id,
+        "path": str(_session.path),
+        "events": pipeline.events,
+        "dropped": dict(pipeline.health.dropped),
+        "notes": dict(pipeline.health.notes),
+        "redacted": pipeline.redactor.count,
+        "buffered": len(pipeline.buffer) if pipeline.buffer is not None else 0,
+        "writer": dict(counters()),
+    }
+
+
+def _set_hooks() -> None:
+    global _hooks_set  # noqa: PLW0603 - hooks of the process are set once
+    if _hooks_set:
+        return
+    _hooks_set = True
+    atexit.register(shutdown_logging)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def _before_fork() -> None:
+    pipeline = installed.active_pipeline()
+    if pipeline is not None and _session is not None:
+        pipeline.flush()
+
+
+def _after_fork_in_child() -> None:
+    pipeline = installed.active_pipeline()
+    if pipeline is None or _session is None:
+        return
+    from Agent.tree.writer import SessionWriter
+
+    if isinstance(pipeline.sink, SessionWriter):
+        pipeline.sink.after_fork_in_child()
+        if _mirrors is not None:
+            _mirrors.after_fork_in_child()
+        pipeline.after_fork_in_child(pipeline.sink.board)
+        pipeline.announce(pipeline.sink, "kernel")
+    forked = sys.modules.get("multiprocessing.util")
+    if forked is not None:
+        # Such children end without atexit; their own list of last things is cleared after this hook ran.
+        forked.register_after_fork(_END, _end_with_multiprocessing)
+
+
+class _End:
+    """Something for multiprocessing to hold a weak reference to."""
+
+
+_END = _End()
+
+
+def _end_with_multiprocessing(_: object) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, shutdown_logging, exitpriority=-100)
+
+
+def _console(mirrors: Mirrors | None) -> Any:
+    from Agent.config.console import ConsoleMirrors
+
+    return ConsoleMirrors(mirrors)

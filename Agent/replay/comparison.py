@@ -1,0 +1,247 @@
+"""Two recorded values compared exactly, tags included: where they first part, and over what they agreed.
+
+Both sides are JSON with tags as events hold them, so what was redacted or cut on disk is compared as it stands
+there. `effects.py` compares whole events with this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from Agent.event.digest import canonical_bytes
+from Agent.event.pointers import escape, fold_tags
+
+_TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
+_UNORDERED = frozenset({"set", "frozenset"})
+_PAIRS = frozenset({"map", "Counter", "defaultdict"})
+_MAX_SHOWN_CHARS = 400
+
+
+class Recorded(NamedTuple):
+    """A JSON value and the tags that belong to it, as an event holds them."""
+
+    value: Any
+    types: Mapping[str, str]
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where two values first part: a JSON Pointer inside the value, and both sides there."""
+
+    path: str
+    recorded: Any
+    replayed: Any
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Over what values agreed that are not equal byte for byte, and what could not be compared."""
+
+    redacted: int = 0
+    """Values that are hidden on both sides."""
+    identifiers: int = 0
+    """Ids of events that are other ones in every run and stand for the same event."""
+    opaque: set[str] = field(default_factory=set)
+    """Pointers of values that no codec restores: equal as far as can be seen."""
+    opaque_differences: list[str] = field(default_factory=list)
+    """Pointers of such values that look different."""
+
+
+class _Tagged(NamedTuple):
+    tag: str
+    node: Any
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = _Absent()
+SameId = Callable[[str, str], bool]
+
+
+class Comparison:
+    """Compares values; keeps in `agreement` what it had to overlook.
+
+    Args:
+        main_module: the name under which this process imported the program that was `__main__` when it was
+            recorded, None if that is not known.
+        same_id: whether a recorded and a replayed text are ids of the same event.
+    """
+
+    def __init__(self, main_module: str | None = None, same_id: SameId | None = None) -> None:
+        self.agreement = Agreement()
+        self._main = main_module
+        self._same_id = same_id
+
+    def difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
+        """Where the two first part, None where they agree."""
+        one = fold_tags(recorded.value, recorded.types, recorded.pointer, self._node_of_record)
+        other = fold_tags(replayed.value, replayed.types, replayed.pointer, _node)
+        return self._walk(one, other, "")
+
+    def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
+        if self._main is not None and ":__main__." in tag:
+            tag = tag.replace(":__main__.", f":{self._main}.", 1)
+        return _Tagged(tag, node)
+
+    def _walk(self, one: Any, other: Any, path: str) -> Difference | None:
+        if type(one) is _Tagged or type(other) is _Tagged:
+            return self._tagged(one, other, path)
+        if type(one) is not type(other):
+            return Difference(path, shown(one), shown(other))
+        if type(one) is str:
+            return self._text(one, other, path)
+        if type(one) is dict:
+            return self._dict(one, other, path)
+        if type(one) is list:
+            return self._list(one, other, path)
+        if type(one) is float:
+            same = repr(one) == repr(other)
+        else:
+            same = one == other
+        return None if same else Difference(path, one, other)
+
+    def _text(self, one: str, other: str, path: str) -> Difference | None:
+        if "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other):
+            # A token says which secret it was only to the holder of the key, who may be another today.
+            self.agreement.redacted += 1
+            return None
+        if one == other:
+            return None
+        if self._same_id is not None and self._same_id(one, other):
+            self.agreement.identifiers += 1
+            return None
+        return Difference(path, shown(one), shown(other))
+
+    def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
+        if _is_redacted(one) or _is_redacted(other):
+            return self._walk(_without_redaction(one), _without_redaction(other), path)
+        if type(one) is not _Tagged or type(other) is not _Tagged or one.tag != other.tag:
+            return Difference(path, shown(one), shown(other))
+        name = one.tag.partition(":")[0]
+        if name == "opaque":
+            self._opaque(one.node, other.node, path)
+            return None
+        if name in _UNORDERED and type(one.node) is list and type(other.node) is list:
+            return self._set(one.node, other.node, path)
+        if name in _PAIRS and type(one.node) is list and type(other.node) is list:
+            return self._pairs(one.node, other.node, path)
+        if name == "OrderedDict" and type(one.node) is dict and type(other.node) is dict:
+            if list(one.node) != list(other.node):
+                return Difference(path, shown(list(one.node)), shown(list(other.node)))
+        return self._walk(one.node, other.node, path)
+
+    def _opaque(self, one: Any, other: Any, path: str) -> None:
+        if self._main is not None and type(one) is dict and "__main__." in str(one.get("class", "")):
+            one = {key: value for key, value in one.items() if key in {"attributes", "failure"}}
+            other = {key: value for key, value in other.items() if key in {"attributes", "failure"}}
+        if one == other:
+            self.agreement.opaque.add(path)
+        else:
+            self.agreement.opaque_differences.append(path)
+
+    def _dict(self, one: dict[str, Any], other: dict[str, Any], path: str) -> Difference | None:
+        for key in sorted(one.keys() | other.keys()):
+            at = f"{path}/{escape(key)}"
+            if key not in one or key not in other:
+                return Difference(at, shown(one.get(key, ABSENT)), shown(other.get(key, ABSENT)))
+            found = self._walk(one[key], other[key], at)
+            if found is not None:
+                return found
+        return None
+
+    def _list(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        for index, (left, right) in enumerate(zip(one, other, strict=False)):
+            found = self._walk(left, right, f"{path}/{index}")
+            if found is not None:
+                return found
+        if len(one) == len(other):
+            return None
+        index = min(len(one), len(other))
+        left = one[index] if index < len(one) else ABSENT
+        right = other[index] if index < len(other) else ABSENT
+        return Difference(f"{path}/{index}", shown(left), shown(right))
+
+    def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        left = sorted(one, key=_key)
+        right = sorted(other, key=_key)
+        found = self._list(left, right, path)
+        return None if found is None else Difference(path, shown(left), shown(right))
+
+    def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        left, right = _by_key(one), _by_key(other)
+        for key in sorted(left.keys() | right.keys()):
+            name, value = left.get(key, (None, ABSENT))
+            other_name, other_value = right.get(key, (None, ABSENT))
+            at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
+            if value is ABSENT or other_value is ABSENT:
+                return Difference(at, shown(value), shown(other_value))
+            found = self._walk(value, other_value, at)
+            if found is not None:
+                return found
+        return None
+
+
+def _node(tag: str, node: Any, _at: str) -> _Tagged:
+    return _Tagged(tag, node)
+
+
+def _is_redacted(value: Any) -> bool:
+    return type(value) is _Tagged and value.tag == "redacted"
+
+
+def _without_redaction(value: Any) -> Any:
+    return value.node if _is_redacted(value) else value
+
+
+def _key(value: Any) -> bytes:
+    """An order of members and keys that hash order has no part in."""
+    return canonical_bytes(plain(value, with_tags=True))
+
+
+def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
+    found: dict[bytes, tuple[Any, Any]] = {}
+    for pair in pairs:
+        if type(pair) is list and len(pair) == 2:
+            found[_key(pair[0])] = (pair[0], pair[1])
+        else:
+            found[_key(pair)] = (pair, None)
+    return found
+
+
+def _name_of(key: Any) -> str:
+    value = plain(key)
+    return value if type(value) is str else canonical_bytes(value).decode("utf-8", "replace")
+
+
+def plain(value: Any, *, with_tags: bool = False) -> Any:
+    """The folded value as plain JSON; tags are left out unless they are asked for."""
+    if type(value) is _Tagged:
+        node = plain(value.node, with_tags=with_tags)
+        return {"tag": value.tag, "value": node} if with_tags else node
+    if type(value) is dict:
+        return {key: plain(item, with_tags=with_tags) for key, item in value.items()}
+    if type(value) is list:
+        return [plain(item, with_tags=with_tags) for item in value]
+    return value
+
+
+def shown(value: Any) -> Any:
+    """A value as a report shows it: plain JSON, short; a generator's state by its digest."""
+    if value is ABSENT:
+        return "<absent>"
+    if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):
+        from Agent.event.digest import digest_json
+
+        return f"<{value.tag} state {digest_json(plain(value))}>"
+    bare = plain(value)
+    text = canonical_bytes(bare).decode("utf-8", "replace")
+    if len(text) > _MAX_SHOWN_CHARS:
+        return text[: _MAX_SHOWN_CHARS - 3] + "..."
+    return bare

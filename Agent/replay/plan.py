@@ -1,0 +1,257 @@
+"""What is to be driven, in which order, and what the record holds of each step: calls inside it and effects.
+
+Made from a `Recording` once it is known which agents are driven; `drive.py` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from Agent.event.model import Event
+from Agent.replay.recording import Recording, began_us, is_traced_action, method_name
+
+FRAMEWORK_KINDS = frozenset(
+    {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "resource"}
+)
+"""Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is driven."""
+_OVERLAP_US = 50
+
+
+@dataclass(slots=True, eq=False)
+class RecordedCall:
+    """A traced call in the record, with the traced calls directly inside it."""
+
+    event: Event
+    agent_id: str | None
+    name: str
+    began_us: float
+    parent: RecordedCall | None = None
+    children: list[RecordedCall] = field(default_factory=list)
+    is_taken: bool = False
+    """It was answered, or happened again."""
+
+    def overlaps(self, other: RecordedCall) -> bool:
+        """Whether the two ran at one time, so that their order says nothing."""
+        return self.began_us < other.event.timestamp_us and other.began_us < self.event.timestamp_us
+
+
+@dataclass(slots=True)
+class DrivenAction:
+    """One action that is driven, and what the record holds around and inside it."""
+
+    number: int
+    call: RecordedCall
+    before: list[Event] = field(default_factory=list)
+    """Full states and writes from outside since the agent's action before."""
+    after: list[Event] = field(default_factory=list)
+    """Full states of an action that failed."""
+    effects: list[Event] = field(default_factory=list)
+    """Events inside it, in order, those inside answered calls left out."""
+    metrics: Counter[str] = field(default_factory=Counter)
+    """Names of measurements inside it."""
+    overlaps: bool = False
+    """Another driven action was open at the same time."""
+
+    @property
+    def event(self) -> Event:
+        """The event of the action."""
+        return self.call.event
+
+    @property
+    def agent_id(self) -> str:
+        """Whose action it is."""
+        return str(self.call.agent_id)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything that is to be driven."""
+
+    actions: list[DrivenAction] = field(default_factory=list)
+    exits: dict[str, Event] = field(default_factory=dict)
+    """Agent to its state at a clean end."""
+    undriven: Counter[str] = field(default_factory=Counter)
+    """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
+    functions: int = 0
+    """Actions of driven agents that are calls of functions, not of methods."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Driven agent to its `log_action` notes outside driven actions."""
+
+
+def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
+    """The plan for a run.
+
+    Args:
+        recording: the run.
+        given: agents of which there is an object, so that their outermost actions can be driven.
+        live: agents whose code runs; `given` and those inside them. Calls to all others are answered.
+    """
+    tree = _CallTree(recording)
+    plan = Plan()
+    roots: dict[str, DrivenAction] = {}
+    for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.event.seq)):
+        if call.event.code is None:
+            continue
+        is_own = call.agent_id in given and call.event.state is not None
+        if _is_inside(call, given) or (is_own and tree.is_open_above(call, live)):
+            continue  # it happens by itself there, or belongs to a step that never ended
+        if is_own:
+            roots[str(call.event.span_id)] = DrivenAction(len(roots) + 1, call)
+        elif call.agent_id in given:
+            plan.functions += 1
+        else:
+            plan.undriven[call.agent_id or ""] += 1
+    plan.actions = list(roots.values())
+    _mark_overlaps(plan.actions)
+    _add_surroundings(recording, plan, tree, roots, given, live)
+    return plan
+
+
+def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:
+    """Whether an action that can be driven stands above it."""
+    above = call.parent
+    while above is not None:
+        if above.agent_id in given and above.event.state is not None:
+            return True
+        above = above.parent
+    return False
+
+
+def _mark_overlaps(actions: list[DrivenAction]) -> None:
+    last: DrivenAction | None = None
+    for action in actions:
+        if last is not None and action.call.began_us < last.event.timestamp_us - _OVERLAP_US:
+            action.overlaps = last.overlaps = True
+        if last is None or action.event.timestamp_us > last.event.timestamp_us:
+            last = action
+
+
+def _add_surroundings(
+    recording: Recording,
+    plan: Plan,
+    tree: _CallTree,
+    roots: dict[str, DrivenAction],
+    given: frozenset[str],
+    live: frozenset[str],
+) -> None:
+    """Give each action the events that belong to it, by span and by the agent's own order."""
+    waiting: dict[str, list[Event]] = {agent: [] for agent in given}
+    latest: dict[str, DrivenAction] = {}
+    for event in recording.events:
+        if event.kind in FRAMEWORK_KINDS:
+            continue
+        own = roots.get(event.span_id or "")
+        if own is not None:
+            own.before = waiting[own.agent_id]
+            waiting[own.agent_id] = []
+            latest[own.agent_id] = own
+            continue
+        root = tree.root_of(event, roots, live)
+        if root is not None:
+            if event.kind == "metric":
+                root.metrics[str(event.extra.get("metric_name"))] += 1
+            else:
+                root.effects.append(event)
+            continue
+        agent = event.agent_id
+        if agent is None or agent not in given or tree.is_inside_any(event, roots):
+            continue
+        if event.kind == "state":
+            _place_state(event, agent, plan, waiting, latest)
+        elif event.kind == "state_change" and is_outside_write(event):
+            waiting[agent].append(event)
+        elif event.kind == "agent_action" and "call" not in event.extra:
+            plan.notes[agent] += 1
+
+
+def is_outside_write(event: Event) -> bool:
+    """Whether recording found the change when an action began, in strict mode."""
+    return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def _place_state(
+    event: Event,
+    agent: str,
+    plan: Plan,
+    waiting: dict[str, list[Event]],
+    latest: dict[str, DrivenAction],
+) -> None:
+    reason = event.extra.get("reason")
+    if reason == "exit":
+        plan.exits[agent] = event
+    elif reason == "error":
+        if agent in latest:
+            latest[agent].after.append(event)
+    else:
+        waiting[agent].append(event)
+
+
+class _CallTree:
+    """The traced calls of a run, nested."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._parents: dict[str, str | None] = {}
+        self._open = recording.open_agents
+        self.calls: dict[str, RecordedCall] = {}
+        for event in recording.events:
+            if event.span_id is None:
+                continue
+            self._parents[event.span_id] = event.parent_span_id
+            if is_traced_action(event):
+                self.calls[event.span_id] = RecordedCall(
+                    event, event.agent_id, method_name(event), began_us(event)
+                )
+        for call in self.calls.values():
+            call.parent = self.enclosing(call.event.parent_span_id)
+            if call.parent is not None:
+                call.parent.children.append(call)
+        for call in self.calls.values():
+            call.children.sort(key=lambda child: (child.began_us, child.event.seq))
+
+    def enclosing(self, span_id: str | None) -> RecordedCall | None:
+        """The innermost traced call that a span is or stands in."""
+        seen = 0
+        while span_id is not None and seen < 10_000:
+            call = self.calls.get(span_id)
+            if call is not None:
+                return call
+            span_id = self._parents.get(span_id)
+            seen += 1
+        return None
+
+    def is_open_above(self, call: RecordedCall, live: frozenset[str]) -> bool:
+        """Whether it stands inside a live agent's step that has no end in the record."""
+        span_id = call.event.parent_span_id
+        while span_id is not None:
+            if span_id not in self._parents:
+                return self._open.get(span_id) in live
+            span_id = self._parents[span_id]
+        return False
+
+    def root_of(
+        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
+    ) -> DrivenAction | None:
+        """The driven action of which the event is an effect; None for an answered call and what it contains.
+
+        A live agent that was called back from inside an answered call acts again, so what it did counts.
+        """
+        if event.span_id in self.calls and event.agent_id not in live:
+            return None
+        call = self.enclosing(event.parent_span_id)
+        if call is None or call.agent_id not in live:
+            return None
+        while call is not None:
+            if str(call.event.span_id) in roots:
+                return roots[str(call.event.span_id)]
+            call = call.parent
+        return None
+
+    def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
+        """Whether it happened anywhere inside a driven action, answered calls included."""
+        call = self.enclosing(event.parent_span_id)
+        while call is not None:
+            if str(call.event.span_id) in roots:
+                return True
+            call = call.parent
+        return False

@@ -1,0 +1,210 @@
+"""What a session says about a run, read once: its events, who acted in it, and how complete the record is.
+
+For one agent only what happened while that agent acted is kept. `plan.py` makes out of it what is to be driven.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.model import Event
+from Agent.event.order import order_key
+from Agent.tree.reader import TreeReader
+from Agent.tree.session import SessionInfo, open_session
+
+ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+_SLACK_US = 2_000
+
+
+@dataclass(slots=True)
+class AgentFacts:
+    """What the record says of one agent as a whole."""
+
+    agent_id: str
+    role: str | None = None
+    entries: int = 0
+    """Actions that were the agent's outermost ones."""
+    roots: int = 0
+    """Those of them that nothing else was open above."""
+    first_state: Event | None = None
+    lives: int = 0
+    """First states: more than one means that several objects had this id."""
+    has_exit: bool = False
+    shared_with: set[str | None] = field(default_factory=set)
+    """Agents that were seen with its generators before it was; None where the record does not name them."""
+    calls: dict[str, str | None] = field(default_factory=dict)
+    """Method name to the digest of the code that ran last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """What a digest of code stands for."""
+
+    module: str
+    qualname: str
+    source: str | None
+
+    @property
+    def is_async(self) -> bool | None:
+        """Whether it is a coroutine function, None if the source was not recorded."""
+        if self.source is None:
+            return None
+        for line in self.source.splitlines():
+            text = line.strip()
+            if text.startswith("async def "):
+                return True
+            if text.startswith("def "):
+                return False
+        return None
+
+
+@dataclass(slots=True)
+class Recording:
+    """One run as it was read."""
+
+    session: Path
+    agent_id: str | None
+    info: SessionInfo | None
+    events: list[Event] = field(default_factory=list)
+    """In order of time, writer and number."""
+    agents: dict[str, AgentFacts] = field(default_factory=dict)
+    codes: dict[str, CodeFacts] = field(default_factory=dict)
+    damage: list[str] = field(default_factory=list)
+    lost: int = 0
+    """Events that a cleanly closed or crashed writer took a number for and that are not there."""
+    torn: int = 0
+    """Lines that end in the middle, as a crash leaves them."""
+    is_complete: bool = True
+    """Every writer of the session ended cleanly."""
+    open_agents: dict[str, str | None] = field(default_factory=dict)
+    """Span id to agent of what was under way when a process died, or is under way now."""
+
+    def configuration(self, name: str, default: Any) -> Any:
+        """A setting under which the session was recorded."""
+        return default if self.info is None else self.info.configuration.get(name, default)
+
+
+def read_recording(session: Path, agent_id: str | None = None) -> Recording:
+    """Read a session, or what happened in it while one agent acted.
+
+    Raises:
+        AgentNotFound: the session holds no event of that agent.
+    """
+    reader = TreeReader(session)
+    windows = None
+    if agent_id is not None:
+        windows = _Windows(reader.agent_events(agent_id))
+        if not windows.events:
+            raise AgentNotFound(
+                f"no readable event of agent {agent_id!r}", path=session, remedy="`agent-trace sessions` helps"
+            )
+    recording = Recording(session, agent_id, _info(session))
+    scan = reader.scan()
+    for event in scan:
+        _note_facts(recording, event)
+        if windows is None or event.agent_id == agent_id or windows.covers(event.timestamp_us):
+            recording.events.append(event)
+    recording.events.sort(key=order_key)
+    for damage in reader.damage():
+        if damage.reason.startswith("torn"):
+            recording.torn += 1
+        else:
+            recording.damage.append(f"{damage.path.name}:{damage.line_number}: {damage.reason}")
+    losses = scan.losses
+    recording.lost = losses.total_lost + losses.total_unknown
+    recording.is_complete = all(writer.closed for writer in losses.writers)
+    recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
+    return recording
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # the events can still be driven; only remembered targets and settings are missing
+
+
+class _Windows:
+    """The stretches of time in which one agent acted."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.events = 0
+        spans = []
+        for event in events:
+            self.events += 1
+            if event.code is not None:
+                spans.append((began_us(event) - _SLACK_US, event.timestamp_us + _SLACK_US))
+        spans.sort()
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+        for start, end in spans:
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(self._ends[-1], end)
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def covers(self, timestamp_us: int) -> bool:
+        """Whether the agent may have been acting then."""
+        index = bisect_right(self._starts, timestamp_us) - 1
+        return index >= 0 and timestamp_us <= self._ends[index]
+
+
+def began_us(event: Event) -> float:
+    """When a span began, by its end and its duration; the later bound of what rounding leaves open."""
+    duration = event.extra.get("duration_ms")
+    if not isinstance(duration, (int, float)) or isinstance(duration, bool):
+        return float(event.timestamp_us)
+    return event.timestamp_us - duration * 1000 * (1 - 1e-6)
+
+
+def method_name(event: Event) -> str:
+    """The name of the traced function, without the classes that it stands in."""
+    return str(event.extra.get("call", "")).rpartition(".")[2]
+
+
+def is_traced_action(event: Event) -> bool:
+    """Whether a decorator or `instrument` left it, not a call of a logger."""
+    return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
+
+
+def _note_facts(recording: Recording, event: Event) -> None:
+    if event.kind == "code":
+        extra = event.extra
+        recording.codes[str(extra.get("digest"))] = CodeFacts(
+            str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
+        )
+        return
+    agent_id = event.agent_id
+    if agent_id is None:
+        return
+    facts = recording.agents.get(agent_id)
+    if facts is None:
+        facts = recording.agents[agent_id] = AgentFacts(agent_id)
+    facts.role = event.agent_role or facts.role
+    if is_traced_action(event):
+        facts.calls[method_name(event)] = event.code or facts.calls.get(method_name(event))
+        if event.code is not None:
+            facts.entries += 1
+            facts.roots += event.extra.get("root") is True
+    elif event.kind == "state":
+        _note_state(facts, event)
+
+
+def _note_state(facts: AgentFacts, event: Event) -> None:
+    reason = event.extra.get("reason")
+    if reason == "first":
+        facts.lives += 1
+        if facts.first_state is None or order_key(event) < order_key(facts.first_state):
+            facts.first_state = event
+    elif reason == "exit":
+        facts.has_exit = True
+    shared = event.extra.get("shared")
+    if shared:
+        owners = event.extra.get("shared_with")
+        facts.shared_with.update(owners.values() if isinstance(owners, dict) else [None])

@@ -1,0 +1,79 @@
+"""Which run is meant: `last`, a session, or one agent of a session, as people name them.
+
+First of both walks; `recording` reads what was found.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from Agent.errors import SessionNotFound
+from Agent.tree.layout import agents_dir, find_session, session_file
+
+ROOT_VARIABLE = "AGENT_TRACE_ROOT"
+DEFAULT_ROOT = "trace"
+
+RunRef = str | os.PathLike[str] | None
+
+
+class RunReference(NamedTuple):
+    """A session's root run, or one agent of it."""
+
+    session: Path
+    agent_id: str | None
+
+    @property
+    def name(self) -> str:
+        """How it is named on a command line."""
+        session_id = self.session.name.removeprefix("session_")
+        return session_id if self.agent_id is None else f"{session_id}/{self.agent_id}"
+
+
+def find_run(
+    run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+) -> RunReference:
+    """The run of that name.
+
+    Args:
+        run: "last" or None for the newest session, a session's id, a unique prefix of it or its path; each
+            may be followed by `/agent_id`, and an agent's id may hold slashes itself.
+        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        agent_id: one agent of the session, where `run` names none.
+
+    Raises:
+        SessionNotFound: nothing, or more than one session, answers to that name.
+    """
+    place = Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    if run is None or run == "last":
+        return RunReference(find_session(place, None), agent_id)
+    if isinstance(run, os.PathLike):
+        return RunReference(find_session(place, run), agent_id)
+    text = str(run)
+    for session_text, rest in _readings(text):
+        path = Path(session_text)
+        if session_file(path).is_file() or agents_dir(path).is_dir():
+            return RunReference(path, rest or agent_id)
+    first_failure: SessionNotFound | None = None
+    for session_text, rest in ((text, ""), _split(text)):
+        try:
+            return RunReference(find_session(place, session_text), rest or agent_id)
+        except SessionNotFound as failure:
+            first_failure = failure
+    assert first_failure is not None  # noqa: S101 - the loop ran, for the type checker
+    raise first_failure
+
+
+def _split(text: str) -> tuple[str, str]:
+    session_text, _, rest = text.partition("/")
+    return session_text, rest
+
+
+def _readings(text: str) -> list[tuple[str, str]]:
+    """Every way to read the text as `path/agent_id`, the longest path first; none where it holds no slash."""
+    if os.sep not in text:
+        return []
+    parts = text.split(os.sep)
+    cuts = range(len(parts), 0, -1)
+    return [(os.sep.join(parts[:cut]) or os.sep, os.sep.join(parts[cut:])) for cut in cuts]

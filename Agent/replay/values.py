@@ -1,0 +1,92 @@
+"""Recorded values made into Python values again, for a target: its classes, its agents, its exceptions.
+
+What cannot be made again is named, never approximated; `drive.py` and `answers.py` stop where that happens.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from Agent.event.classes import find_class
+from Agent.event.values import decode_value
+from Agent.replay.comparison import Recorded
+
+AgentFinder = Callable[[str], object]
+
+
+@dataclass(slots=True)
+class Restored:
+    """A value that was made again."""
+
+    value: Any = None
+    unrestored: list[str] = field(default_factory=list)
+    """`tag at pointer` of what could not be made; then `value` is of no use."""
+    is_redacted: bool = False
+    """Tokens stand in it where secrets were."""
+
+
+class Decoder:
+    """Makes recorded values again in this process.
+
+    Args:
+        find_agent: the object that stands for an agent's id.
+        main_module: the name under which the recorded `__main__` was imported here, None if it was not.
+    """
+
+    def __init__(self, find_agent: AgentFinder, main_module: str | None = None) -> None:
+        self.main_module = main_module
+        self._codecs = _Codecs(find_agent, main_module)
+
+    def restore(self, recorded: Recorded) -> Restored:
+        """The value, or what stands in the way of it."""
+        restored = Restored()
+        below = recorded.pointer + "/"
+        tags = {
+            pointer: tag
+            for pointer, tag in recorded.types.items()
+            if pointer == recorded.pointer or pointer.startswith(below)
+        }
+        for pointer, tag in list(tags.items()):
+            if tag == "redacted":
+                # The token itself stands for the secret: whoever only passes it on does the same again.
+                restored.is_redacted = True
+                del tags[pointer]
+        missing: list[str] = []
+        restored.value = decode_value(
+            recorded.value, tags, recorded.pointer, codecs=self._codecs, unrestored=missing
+        )
+        restored.unrestored = [f"{tags.get(at, '?')} at {at}" for at in missing]
+        return restored
+
+    def find_class(self, name: str) -> type | None:
+        """The loaded class of that `module.QualName`, `__main__` meaning the program that was recorded."""
+        chosen = self._codecs.get(name)
+        return chosen if isinstance(chosen, type) else find_class(name)
+
+
+class _Codecs(Mapping[str, Any]):
+    """Finds agents by id, and the classes of a program that is no longer `__main__`."""
+
+    def __init__(self, find_agent: AgentFinder, main_module: str | None) -> None:
+        self._find_agent = find_agent
+        self._main_module = main_module
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "agent":
+            return self._find_agent
+        if self._main_module is not None and name.startswith("__main__."):
+            found: Any = sys.modules.get(self._main_module)
+            for part in name.split(".")[1:]:
+                found = getattr(found, part, None)
+            if found is not None:
+                return found
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("agent",))
+
+    def __len__(self) -> int:
+        return 1

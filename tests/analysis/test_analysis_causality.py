@@ -1,0 +1,141 @@
+"""Causal chains: recorded edges, inferred edges with their rule, across agents, within the time asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from analysis_kit import SessionBuilder
+
+from Agent.analysis import LogAnalyzer
+from Agent.errors import EventNotFound, UsageError
+
+
+def chain_of(build: SessionBuilder, event_id: str, **options: Any) -> dict[str, dict[str, Any]]:
+    return {cause["id"]: cause for cause in LogAnalyzer(build.path).find_causality_chain(event_id, **options)}
+
+
+def test_a_cause_that_the_program_recorded_is_an_edge(builder: SessionBuilder) -> None:
+    first = builder.emit("log", "a", message="first")
+    second = builder.emit("log", "b", causes=(first,))
+    chain = chain_of(builder, second)
+    assert list(chain) == [first]
+    assert chain[first]["edge"] == {
+        "cause_id": first,
+        "effect_id": second,
+        "basis": "recorded",
+        "rule": "cause",
+        "reason": f"the program recorded {first} as a cause of it",
+    }
+    assert chain[first]["hops"] == 1
+
+
+def test_an_error_goes_back_through_its_span_and_a_message_to_another_agent(builder: SessionBuilder) -> None:
+    span = builder.span()
+    bad = builder.emit("decision", "planner", decision_type="odd", message="Decision: odd")
+    sent = builder.emit(
+        "agent_message", "planner", direction="sent", message_id="m1", sender="planner", recipient="worker",
+        causes=(bad,),
+    )  # fmt: skip
+    builder.pass_time(1)
+    got = builder.emit(
+        "agent_message", "worker", direction="received", message_id="m1", sender="planner", recipient="worker",
+        parent=span,
+    )  # fmt: skip
+    error = builder.emit("error", "worker", parent=span, level="ERROR", error_type="X", error_message="y")
+    action = builder.emit(
+        "agent_action", "worker", span=span, action_type="work", outcome="error", error_id=error, duration_ms=1.0
+    )
+    chain = chain_of(builder, action)
+    assert {chain[i]["edge"]["rule"] for i in (error, got, sent, bad)} == {"error", "span", "message", "cause"}
+    assert all(chain[i]["edge"]["basis"] == "recorded" for i in (error, got, sent, bad))
+    assert list(chain)[0] == error, "nearest first"
+    assert (chain[got]["hops"], chain[sent]["hops"], chain[bad]["hops"]) == (1, 2, 3)
+    assert {cause["agent_id"] for cause in chain.values()} == {"planner", "worker"}
+
+
+def test_an_error_happened_inside_the_span_that_ended_after_it(builder: SessionBuilder) -> None:
+    span = builder.span()
+    error = builder.emit("error", "a", parent=span, level="ERROR", error_type="X", error_message="y")
+    builder.pass_time(0.5)
+    outer = builder.emit("agent_action", "a", span=span, action_type="work", duration_ms=900.0)
+    chain = chain_of(builder, error)
+    assert chain[outer]["edge"]["rule"] == "span"
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "rule"),
+    [
+        ("agent_action", {"action_type": "x", "state": {"set": {"mood": "sad"}}}, "state_before"),
+        ("learning_update", {"learning_stage": "bandit"}, "learning_before_action"),
+        ("strategy_update", {"strategy_type": "s"}, "strategy_before_action"),
+        ("agent_message", {"direction": "received", "message_id": "m", "sender": "b"}, "message_before_decision"),
+        ("error", {"error_type": "X", "error_message": "y", "level": "ERROR"}, "error_before"),
+    ],
+)
+def test_each_rule_infers_from_the_nearest_event_of_its_sort(
+    builder: SessionBuilder, kind: str, extra: dict[str, Any], rule: str
+) -> None:
+    builder.emit(kind, "a", **extra)
+    builder.pass_time(1)
+    nearest = builder.emit(kind, "a", **extra)
+    builder.emit(kind, "somebody_else", **extra)
+    decision = builder.emit("decision", "a", decision_type="t")
+    direct = [cause for cause in chain_of(builder, decision).values() if cause["hops"] == 1]
+    assert [(cause["id"], cause["edge"]["basis"], cause["edge"]["rule"]) for cause in direct] == [
+        (nearest, "inferred", rule)
+    ]
+    assert direct[0]["edge"]["reason"]
+
+
+def test_recorded_causes_come_before_inferred_ones(builder: SessionBuilder) -> None:
+    builder.emit("strategy_update", "a", strategy_type="s")
+    named = builder.emit("log", "b")
+    builder.pass_time(30)
+    decision = builder.emit("decision", "a", decision_type="t", causes=(named,))
+    chain = list(chain_of(builder, decision).values())
+    assert [cause["edge"]["basis"] for cause in chain] == ["recorded", "inferred"]
+
+
+def test_nothing_older_than_the_lookback_is_a_cause(builder: SessionBuilder) -> None:
+    old = builder.emit("log", "a")
+    builder.pass_time(100)
+    new = builder.emit("log", "a", causes=(old,))
+    assert chain_of(builder, new) == {}
+    assert list(chain_of(builder, new, lookback_seconds=101)) == [old]
+    assert list(chain_of(builder, new, lookback_seconds=float("inf"))) == [old]
+
+
+def test_what_comes_later_is_no_cause_even_if_the_record_says_so(builder: SessionBuilder) -> None:
+    first = builder.emit("log", "a", causes=(f"{builder.writer}-2",))
+    builder.emit("log", "a")
+    assert chain_of(builder, first) == {}
+
+
+def test_causes_in_a_circle_end(builder: SessionBuilder) -> None:
+    span = builder.span()
+    builder.emit("log", "a", causes=(f"{builder.writer}-3",))
+    builder.emit("log", "a", causes=(f"{builder.writer}-1",))
+    last = builder.emit("error", "a", level="ERROR", span=span, parent=span, causes=(f"{builder.writer}-2",))
+    assert len(chain_of(builder, last)) == 2
+
+
+def test_an_error_of_the_list_can_be_handed_in_as_it_is(builder: SessionBuilder) -> None:
+    cause = builder.emit("log", "a")
+    builder.emit("error", "a", level="ERROR", error_type="X", error_message="y", causes=(cause,))
+    analyzer = LogAnalyzer(builder.path)
+    newest = analyzer.get_errors()[-1]
+    assert [found["id"] for found in analyzer.find_causality_chain(newest, lookback_seconds=60)] == [cause]
+    assert analyzer.find_causality_chain(builder.events[-1])[0]["id"] == cause
+
+
+def test_what_is_no_event_is_refused(builder: SessionBuilder) -> None:
+    builder.emit("log", "a")
+    analyzer = LogAnalyzer(builder.path)
+    with pytest.raises(EventNotFound):
+        analyzer.find_causality_chain("aaaabbbb-77")
+    with pytest.raises(UsageError):
+        analyzer.find_causality_chain({"message": "no id"})
+    for seconds in (-1, float("nan")):
+        with pytest.raises(UsageError):
+            analyzer.find_causality_chain("aaaabbbb-1", lookback_seconds=seconds)
