@@ -5,7 +5,8 @@ Importing the package loads nothing heavy and creates nothing on disk: the first
 
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.logging_config import begin_by_default, health, setup_logging, shutdown_logging
+from Agent.config.logging_config import begin_by_default as _begin_by_default
+from Agent.config.logging_config import health, setup_logging, shutdown_logging
 from Agent.record import pipeline as _pipeline
 from Agent.record.context import caused_by, tick
 from Agent.record.instrument import instrument
@@ -55,7 +56,7 @@ __all__ = [
     "trace_performance",
 ]
 
-_pipeline.bootstrap = begin_by_default
+_pipeline.bootstrap = _begin_by_default
 
 
 def __getattr__(name: str) -> Any:

@@ -17,9 +17,11 @@ from Agent.config.recording import (
     RecordingSession,
     begin,
     current_session,
+    has_ended,
     health,
     set_levels,
     shutdown_logging,
+    wiring_lock,
 )
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF, Category
@@ -99,10 +101,15 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         ConfigurationError: a setting that cannot be, or a trace root that cannot be written.
     """
     wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
+    with wiring_lock():
+        return _set_up(wanted, is_plain_call=not options and config is None)
+
+
+def _set_up(wanted: Options, *, is_plain_call: bool) -> RecordingSession:
     session = current_session()
     if session is not None:
         kept = session.options.trace_root.absolute() == wanted.trace_root.absolute()
-        if not options and config is None:
+        if is_plain_call:
             return session
         if kept and wanted == _with_levels(session.options, wanted):
             set_levels(wanted)
@@ -169,11 +176,17 @@ def _levels_in(config: Mapping[str, Any]) -> dict[str, str]:
 def begin_by_default() -> None:
     """Set up what nobody set up: called by the first event.
 
-    A root that cannot be written is told once on stderr; the program that is recorded goes on unrecorded.
+    A root that cannot be written is told once on stderr; the program goes on unrecorded. So it does with
+    events that come after recording ended with the process.
     """
-    try:
-        setup_logging()
-    except ConfigurationError as error:
-        say(f"nothing is recorded: {error}")
-        for limit in LIMITS.values():
-            limit.value = LEVEL_OFF
+    if has_ended():
+        say("events that come after the end of recording, when the interpreter shuts down, are not recorded")
+    else:
+        try:
+            setup_logging()
+        except ConfigurationError as error:
+            say(f"nothing is recorded: {error}")
+        else:
+            return
+    for limit in LIMITS.values():
+        limit.value = LEVEL_OFF

@@ -9,11 +9,13 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from Agent.config.for_people import MirrorsForPeople
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.errors import ConfigurationError
@@ -48,6 +50,19 @@ class RecordingSession:
 _session: RecordingSession | None = None
 _mirrors: Mirrors | None = None
 _hooks_set = False
+_ended = False
+# Re-entrant: a signal handler may log while its own thread is setting up.
+_lock = threading.RLock()
+
+
+def wiring_lock() -> threading.RLock:
+    """Held by whoever begins or ends recording: threads that log first together begin one session."""
+    return _lock
+
+
+def has_ended() -> bool:
+    """Whether the process is ending and recording with it."""
+    return _ended
 
 
 def set_levels(options: Options) -> None:
@@ -88,7 +103,7 @@ def begin(options: Options) -> RecordingSession:
         session_id=session_id,
         redactor=redactor,
         options=RecordOptions(buffer_entries=options.buffer_entries, strict_state=options.state == "strict"),
-        mirrors=_console(_mirrors) if options.console else _mirrors,
+        mirrors=MirrorsForPeople(_mirrors, console=options.console) if _mirrors or options.console else None,
         board=writer.board,
         open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
     )
@@ -172,6 +187,11 @@ def _joinable(options: Options) -> Path | None:
 
 def shutdown_logging() -> None:
     """Write out what is held back, say in the record that it ends here, and stop recording."""
+    with _lock:
+        _shut_down()
+
+
+def _shut_down() -> None:
     global _session, _mirrors  # noqa: PLW0603 - the one session of this process
     session = _session
     if session is None:
@@ -225,8 +245,14 @@ def _set_hooks() -> None:
     if _hooks_set:
         return
     _hooks_set = True
-    atexit.register(shutdown_logging)
+    atexit.register(_end_with_process)
     os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+
+
+def _end_with_process() -> None:
+    global _ended  # noqa: PLW0603 - a process ends once
+    _ended = True
+    shutdown_logging()
 
 
 def _before_fork() -> None:
@@ -236,6 +262,8 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.RLock()
     pipeline = installed.active_pipeline()
     if pipeline is None or _session is None:
         return
@@ -262,9 +290,3 @@ _END = _End()
 
 def _end_with_multiprocessing(_: object) -> None:
     sys.modules["multiprocessing.util"].Finalize(None, shutdown_logging, exitpriority=-100)
-
-
-def _console(mirrors: Mirrors | None) -> Any:
-    from Agent.config.console import ConsoleMirrors
-
-    return ConsoleMirrors(mirrors)

@@ -18,7 +18,8 @@ _SETS = ("set", "frozenset")
 
 def digest_bytes(data: bytes) -> str:
     """16 hex digits of BLAKE2b over the bytes."""
-    from hashlib import blake2b  # not at the top: it loads OpenSSL, which importing the package should not cost
+    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    from hashlib import blake2b
 
     return blake2b(data, digest_size=8).hexdigest()
 

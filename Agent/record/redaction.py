@@ -206,7 +206,8 @@ def looks_clean(raw: bytes) -> bool:
         return False
     if 64 in raw and b"://" in raw:  # "@"
         return False
-    return raw.find(b"assw") < 0
+    # `w` is rare, and looking for one byte costs a tenth of looking for four.
+    return 119 not in raw or raw.find(b"assw") < 0
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:

@@ -35,19 +35,19 @@ class AnswerBook:
         self._errors = errors
         self._session_id = session_id
 
-    def answer(self, event: Event) -> tuple[Answer, bool]:
-        """The answer, and whether it holds tokens where secrets were.
+    def answer(self, event: Event) -> tuple[Answer, str | None]:
+        """The answer, and in what it is less than what was given then; None where it is the same.
 
         Raises:
             Unanswerable: it was not captured, or it cannot be made again.
         """
         outcome = event.extra.get("outcome")
         if outcome == "error":
-            return Answer(error=self._error(event)), False
+            return self._error(event)
         if outcome == "cancelled":
             from asyncio import CancelledError
 
-            return Answer(error=CancelledError()), False
+            return Answer(error=CancelledError()), None
         if outcome is not None:
             raise Unanswerable(f"it was {outcome}, and what was raised is not in the record")
         if "result" not in event.extra:
@@ -55,26 +55,37 @@ class AnswerBook:
         restored = self._decoder.restore(Recorded(event.extra["result"], event.types or {}, "/extra/result"))
         if restored.unrestored:
             raise Unanswerable(f"its result cannot be restored: {restored.unrestored[0]}")
-        return Answer(restored.value), restored.is_redacted
+        return Answer(restored.value), "a secret in it was replaced by a token" if restored.is_redacted else None
 
-    def _error(self, event: Event) -> BaseException:
+    def _error(self, event: Event) -> tuple[Answer, str | None]:
         error_id = str(event.extra.get("error_id"))
         told = self._errors.get(error_id)
         if told is None:
             raise Unanswerable(f"its error event {error_id} is not in the record")
         cls = self._error_class(told)
-        restored = self._decoder.restore(
-            Recorded(told.extra.get("error_args", []), told.types or {}, "/extra/error_args")
-        )
-        args: Any = restored.value
-        if restored.unrestored or not isinstance(args, list):
-            args = [told.extra.get("error_message", "")]
-        error = _make(cls, tuple(args), str(told.extra.get("error_message", "")))
+        message = str(told.extra.get("error_message", ""))
+        args = self._part(told, "error_args")
+        error = _construct(cls, args, message) if isinstance(args, list) else None
+        lack = None
+        if error is None:
+            error = _bare(cls, tuple(args) if isinstance(args, list) else (message,))
+            attributes = self._part(told, "error_attributes")
+            if isinstance(attributes, dict):
+                vars(error).update(attributes)
+            elif _has_own_constructor(cls):
+                lack = f"attributes that the constructor of {cls.__qualname__} sets are not in the record"
         try:
             setattr(error, _MARK, (self._session_id, error_id))
         except (AttributeError, TypeError):
-            pass  # then it is recorded once more, and shows up as a difference of effects
-        return error
+            lack = lack or "it refuses the mark of an exception that was recorded already"
+        return Answer(error=error), lack
+
+    def _part(self, told: Event, key: str) -> Any:
+        """A value of an error event, None where it is not there or cannot be restored."""
+        if key not in told.extra:
+            return None
+        restored = self._decoder.restore(Recorded(told.extra[key], told.types or {}, f"/extra/{key}"))
+        return None if restored.unrestored else restored.value
 
     def _error_class(self, told: Event) -> type[BaseException]:
         qualname = str(told.extra.get("error_type"))
@@ -108,14 +119,21 @@ def _exceptions_named(qualname: str) -> list[type]:
     return list(found.values())
 
 
-def _make(cls: type[BaseException], args: tuple[Any, ...], message: str) -> BaseException:
-    """An exception of the class: by its constructor if that gives the recorded text, else around it."""
+def _has_own_constructor(cls: type[BaseException]) -> bool:
+    return any("__init__" in vars(base) for base in cls.__mro__ if base.__module__ != "builtins")
+
+
+def _construct(cls: type[BaseException], args: list[Any], message: str) -> BaseException | None:
+    """An exception made by its constructor, None where that does not give the recorded text."""
     try:
         made = cls(*args)
-        if isinstance(made, cls) and str(made) == message:
-            return made
+        return made if isinstance(made, cls) and str(made) == message else None
     except Exception:  # noqa: BLE001 - a constructor that wants other arguments is passed by
-        made = None
+        return None
+
+
+def _bare(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception made around its constructor."""
     try:
         bare = cls.__new__(cls, *args)
         bare.args = args

@@ -5,7 +5,6 @@ Writers go on to `segment` and `writer`; readers go on to `lines` and `reader`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from base64 import b32encode
@@ -120,6 +119,8 @@ def safe_name(agent_id: str) -> str:
     """
     if _is_plain(agent_id):
         return agent_id
+    import hashlib
+
     digest = hashlib.blake2b(agent_id.encode("utf-8", "surrogatepass"), digest_size=10).digest()
     readable = _UNSAFE_RUN.sub("_", agent_id).lstrip(".-")[:100].rstrip(".")
     # a device name stays one whatever follows its first dot, so that part is broken up

@@ -17,6 +17,7 @@ __all__ = ["Place", "Tail"]
 
 # so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
 _SETTLED_S = 2.0
+_LEAST_SHARE_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Place:
     number: int = 0
     first_id: str | None = None
     size_bytes: int = 0
+    read_in_pass: int = 0
     quiet_since: float | None = None
     absent_since: float | None = None
     rest: RawLine | None = None
@@ -54,6 +56,7 @@ class Tail:
         self.places: dict[Inode, Place] = {}
         self.truncated = 0
         self.behind = False
+        self._pass = 0
 
     def new_lines(self, limit_bytes: int | None = None) -> Iterator[RawLine]:
         """One pass: the complete lines that were not given out before.
@@ -63,9 +66,23 @@ class Tail:
         """
         self.behind = False
         grown = self._grown_files()
-        share = None if limit_bytes is None or not grown else max(limit_bytes // len(grown), 64 * 1024)
+        if limit_bytes is None:
+            for inode, place in grown:
+                yield from self._lines_of(inode, place, None)
+            return
+        share = max(limit_bytes // max(len(grown), 1), _LEAST_SHARE_BYTES)
+        # whoever waited longest comes first, so that busy files starve no other
+        grown.sort(key=lambda pair: pair[1].read_in_pass)
+        self._pass += 1
+        left_bytes = limit_bytes
         for inode, place in grown:
+            if left_bytes <= 0:
+                self.behind = True
+                return
+            begin = place.offset
             yield from self._lines_of(inode, place, share)
+            place.read_in_pass = self._pass
+            left_bytes -= place.offset - begin
 
     def _grown_files(self) -> list[tuple[Inode, Place]]:
         now = time.monotonic()

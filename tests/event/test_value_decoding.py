@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapes import Colour
 from strategies import json_values
 
 from Agent.event.values import Unrestored, decode_value, encode_value
@@ -58,7 +59,11 @@ def test_class_of_another_sort_is_refused(tag):
 
 
 def test_class_under_an_alias_of_its_name_is_refused():
-    assert isinstance(decode_value("RED", {"": "enum:test_value_decoding.Colour"}), Unrestored)
+    alias = f"{__name__}.Colour"
+    assert vars(sys.modules[__name__])["Colour"] is Colour
+    assert isinstance(decode_value("RED", {"": f"enum:{alias}"}), Unrestored)
+    assert decode_value("RED", {"": f"enum:{alias}"}, codecs={alias: Colour}) is Colour.RED
+    assert decode_value("RED", {"": "enum:shapes.Colour"}) is Colour.RED
 
 
 _TAGS = """

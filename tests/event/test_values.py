@@ -213,7 +213,7 @@ def test_registered_codec_that_fails_or_gives_no_plain_form_makes_the_value_opaq
     for encode in (
         lambda b: 1 / 0,
         lambda b: (1, 2),
-        lambda b: {1: 2},
+        lambda b: {1: (2,)},
         lambda b: float("nan"),
         lambda b: object(),
     ):

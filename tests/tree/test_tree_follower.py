@@ -203,6 +203,26 @@ def test_a_removed_segment_is_forgotten_so_that_its_inode_can_be_used_again(sess
     assert len(follower.cursor()["files"]) == known - 2
 
 
+def test_a_poll_over_many_files_is_bounded_too_and_none_starves(session, monkeypatch):
+    monkeypatch.setattr(follower_module, "_POLL_BYTES", 20_000)
+    for number in range(60):
+        (session / "agents" / f"a{number:02}.log").write_bytes(make_line(W, number + 1, text="x" * 3000))
+    follower = Follower(session)
+    seen = []
+    for turn in range(30):
+        # the first files grow all the time
+        for number in range(3):
+            with (session / "agents" / f"a{number:02}.log").open("ab") as file:
+                file.write(make_line(W, 1000 + turn * 3 + number, text="x" * 3000))
+        events = follower.poll()
+        assert len(events) < 30
+        seen += seqs(events)
+    assert set(range(1, 61)) <= set(seen)
+    while follower.behind:
+        seen += seqs(follower.poll())
+    assert sorted(seen) == [*range(1, 61), *range(1000, 1090)]
+
+
 def follow_in_thread(follower, stop, seen):
     """Collect (event, microseconds from its time to now) while another thread writes."""
 

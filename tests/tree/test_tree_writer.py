@@ -12,6 +12,7 @@ from tree_kit import Recorder, make_line, open_descriptors
 
 from Agent.errors import ConfigurationError
 from Agent.event.model import RedactedBytes
+from Agent.tree import own_file
 from Agent.tree.layout import agent_files
 from Agent.tree.reader import TreeReader
 from Agent.tree.writer import SessionWriter
@@ -218,6 +219,46 @@ def test_a_signal_handler_may_record_while_its_thread_is_writing(session):
     losses = TreeReader(session).losses()
     assert losses.total_read == 3000 + len(handled)
     assert losses.damaged_lines == 0
+
+
+def test_a_handler_that_records_while_a_file_is_rolled_writes_aside(session, monkeypatch):
+    sink = SessionWriter(session, segment_size_bytes=500)
+    recorder = Recorder(sink)
+    recorder.write()
+    plain = own_file.roll_segment
+    inner = []
+
+    def interrupted(*arguments):
+        inner.append(recorder.write())
+        inner.append(recorder.write("other"))
+        rolled = plain(*arguments)
+        inner.append(recorder.write())
+        return rolled
+
+    monkeypatch.setattr(own_file, "roll_segment", interrupted)
+    written = [recorder.write() for _ in range(6)]
+    assert min(written + inner) > 0
+    assert len(inner) >= 9
+    reader = TreeReader(session)
+    assert Counter(event.seq for event in reader.events()) == Counter([1, *written, *inner])
+    assert reader.damage() == []
+    assert (session / "agents" / f"creator_001@{sink.writer}.log").exists()
+
+
+def test_a_handler_that_ends_recording_in_the_middle_of_a_write_breaks_nothing(session, monkeypatch):
+    sink = SessionWriter(session, segment_size_bytes=500)
+    recorder = Recorder(sink)
+    recorder.write()
+    plain = own_file.roll_segment
+
+    def interrupted(*arguments):
+        sink.close()
+        return plain(*arguments)
+
+    monkeypatch.setattr(own_file, "roll_segment", interrupted)
+    assert [recorder.write() for _ in range(3)] == [2, 3, 4]
+    assert recorder.write("new") == -5
+    assert sink.counters() == {"closed": 1}
 
 
 def test_with_disk_durability_every_line_is_synced_and_threads_share_a_sync(session, monkeypatch):

@@ -1,0 +1,149 @@
+"""What an action did besides returning: events in order, compared kind by kind and payload by payload.
+
+Ids, times, durations and measured numbers differ in every run and take no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from Agent.event.model import Event
+from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+
+_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "root"})
+_OWN_BY_KIND: Mapping[str, frozenset[str]] = {
+    "error": frozenset({"traceback", "fingerprint"}),
+    "agent_message": frozenset({"message_id"}),
+    "context_entry": frozenset({"context_span"}),
+    "context_exit": frozenset({"context_span"}),
+    "throughput": frozenset({"duration_s", "per_second"}),
+    "state": frozenset({"digest", "class", "init", "shared", "shared_with", "unseen"}),
+}
+
+
+class Identifiers:
+    """Which ids of the record and of the re-drive mean the same event.
+
+    Two ids mean the same where they stand in the same event of one action, counted in order.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, str] = {}
+        self._recorded: dict[str, tuple[int, str]] = {}
+        self._replayed: dict[str, tuple[int, str]] = {}
+        self._begun: Sequence[Event] = ()
+
+    def begin(self, recorded: Sequence[Event]) -> None:
+        """An action begins that had these effects in the record."""
+        self._recorded = _places(recorded)
+        self._begun = recorded
+
+    def see(self, replayed: Sequence[Event]) -> None:
+        """These effects were seen so far in the re-drive."""
+        self._replayed = _places(replayed)
+
+    def same(self, recorded: str, replayed: str) -> bool:
+        """Whether the two are ids of the same event."""
+        if self._pairs.get(recorded) == replayed:
+            return True
+        place = self._recorded.get(recorded)
+        if place is None or self._replayed.get(replayed) != place:
+            return False
+        self._pairs[recorded] = replayed
+        return True
+
+    def end(self) -> None:
+        """The action agreed: what its ids mean holds from now on."""
+        by_place = {place: identity for identity, place in self._replayed.items()}
+        for identity, place in self._recorded.items():
+            if place in by_place:
+                self._pairs[identity] = by_place[place]
+
+
+def _places(events: Sequence[Event]) -> dict[str, tuple[int, str]]:
+    places: dict[str, tuple[int, str]] = {}
+    for index, event in enumerate(events):
+        places[event.id] = (index, "id")
+        if event.span_id is not None:
+            places[event.span_id] = (index, "span")
+        message = event.extra.get("message_id")
+        if event.kind == "agent_message" and event.extra.get("direction") == "sent" and isinstance(message, str):
+            places[message] = (index, "message")
+    return places
+
+
+def effect_difference(
+    recorded: Sequence[Event], replayed: Sequence[Event], comparison: Comparison
+) -> tuple[str, Difference] | None:
+    """The first effect that differs, as (what it is, difference); None if all agree.
+
+    Args:
+        recorded: the effects in the record, in order.
+        replayed: those of the re-drive.
+        comparison: compares their payloads.
+    """
+    for number, (one, other) in enumerate(zip(recorded, replayed, strict=False), start=1):
+        where = f"effect {number} ({describe(one)})"
+        if describe(one) != describe(other):
+            return where, Difference("", describe(one), describe(other))
+        found = _event_difference(one, other, comparison)
+        if found is not None:
+            return where, found
+    if len(recorded) == len(replayed):
+        return None
+    number = min(len(recorded), len(replayed))
+    if number < len(recorded):
+        return f"effect {number + 1}", Difference("", describe(recorded[number]), shown(ABSENT))
+    return f"effect {number + 1}", Difference("", shown(ABSENT), describe(replayed[number]))
+
+
+def describe(event: Event) -> str:
+    """An effect in a few words: kind, agent, and for an action its name."""
+    who = f" of {event.agent_id}" if event.agent_id is not None else ""
+    what = event.extra.get("action_type") or event.extra.get("call") or event.extra.get("reason")
+    return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
+
+
+def _event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    if one.kind == "log":
+        if one.level != other.level:
+            return Difference("/level", one.level, other.level)
+        found = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
+        if found is not None:
+            return Difference("/message", found.recorded, found.replayed)
+    found = comparison.difference(_payload(one), _payload(other))
+    if found is not None:
+        return found
+    if one.state is None and other.state is None:
+        return None
+    found = comparison.difference(_state(one), _state(other))
+    return None if found is None else Difference(f"/state{found.path}", found.recorded, found.replayed)
+
+
+def _payload(event: Event) -> Recorded:
+    left_out = _OWN_TO_A_RUN | _OWN_BY_KIND.get(event.kind, frozenset())
+    if event.kind == "state":
+        unseen = event.extra.get("unseen") or ()
+        fields: Any = event.extra.get("fields")
+        if isinstance(fields, dict) and unseen:
+            kept = {name: value for name, value in fields.items() if name not in unseen}
+            return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
+    payload = {key: value for key, value in event.extra.items() if key not in left_out}
+    return Recorded(payload, _kept(event.types, "/extra", payload), "/extra")
+
+
+def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of what was kept."""
+    from Agent.event.pointers import unescape
+
+    below = pointer + "/"
+    return {
+        at: tag
+        for at, tag in (types or {}).items()
+        if at.startswith(below) and unescape(at[len(below) :].partition("/")[0]) in kept
+    }
+
+
+def _state(event: Event) -> Recorded:
+    return Recorded(event.state or {"set": {}, "unset": []}, event.types or {}, "/state")

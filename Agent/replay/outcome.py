@@ -1,0 +1,129 @@
+"""What a re-drive finds out, step by step: the facts from which `verdict.py` judges.
+
+Everything here is plain data, so that it travels from the child process to the caller as JSON.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+class ReplayStopped(BaseException):
+    """Ends a re-drive from inside the driven code; no `except Exception` there can swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The first difference between record and re-drive."""
+
+    step: int
+    """Number of the driven action, counted from 1; 0 before the first."""
+    event_id: str
+    action: str
+    agent_id: str
+    field: str
+    """`result`, `state.<name>`, `outcome`, `error`, `args`, `calls` or `effects`."""
+    recorded: Any
+    replayed: Any
+    path: str = ""
+    """JSON Pointer inside the field; "" for the whole."""
+    place: str = ""
+    """Which nested call or effect it is, where it is one."""
+
+    def __str__(self) -> str:
+        at = f"{self.field}{self.path}" + (f" of {self.place}" if self.place else "")
+        return (
+            f"step {self.step}, {self.action} of {self.agent_id} (event {self.event_id}), {at}: "
+            f"recorded {_short(self.recorded)}, replayed {_short(self.replayed)}"
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 160 else text[:157] + "..."
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """A source of chance, time or surroundings that driven code read and the record does not hold."""
+
+    source: str
+    function: str
+    file: str
+    line: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.source} read by {self.function} ({self.file}:{self.line}) in step {self.step}"
+
+
+@dataclass(slots=True)
+class Counts:
+    """How much was driven and compared."""
+
+    actions: int = 0
+    """Actions of the run that are the driven agents' own, driven or not."""
+    driven: int = 0
+    covered: int = 0
+    """Actions up to the last informative comparison."""
+    informative: int = 0
+    results: int = 0
+    fields: int = 0
+    effects: int = 0
+    answers: int = 0
+    full_states: int = 0
+    redacted: int = 0
+    identifiers: int = 0
+    callbacks: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Everything that a re-drive found out."""
+
+    agents: list[str] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    divergence: Divergence | None = None
+    reasons: list[str] = field(default_factory=list)
+    """Why nothing can be proved, the first first."""
+    doubts: list[str] = field(default_factory=list)
+    """Why a difference, if there is one, would prove nothing."""
+    remarks: list[str] = field(default_factory=list)
+    """What a reader should know and what takes no part in the verdict."""
+    sources: list[SourceRead] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """Fields that could not be seen, `agent.field` where several agents are driven."""
+    normalisers: list[str] = field(default_factory=list)
+    """Ways in which values agree that are not equal byte for byte."""
+    answered: Counter[str] = field(default_factory=Counter)
+    inside: Counter[str] = field(default_factory=Counter)
+    """Agents without an object of their own whose code ran inside others, and how many calls."""
+    undriven: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    code: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    scope: str = "whole"
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def reason(self, text: str) -> None:
+        """Add a reason, once."""
+        if text not in self.reasons:
+            self.reasons.append(text)
+
+    def to_object(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_object(cls, stored: dict[str, Any]) -> Outcome:
+        """Back from a JSON object."""
+        values = dict(stored)
+        values["counts"] = Counts(**values["counts"])
+        if values["divergence"] is not None:
+            values["divergence"] = Divergence(**values["divergence"])
+        values["sources"] = [SourceRead(**read) for read in values["sources"]]
+        for name in ("answered", "inside", "undriven", "notes"):
+            values[name] = Counter(values[name])
+        return cls(**values)

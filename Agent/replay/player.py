@@ -1,0 +1,293 @@
+"""The player of recorded answers: decides for each traced call whether its body runs, and checks that it was made.
+
+One rule: the code of an agent runs if the factory gave it, everything else is answered from the record, in
+recorded order. `drive.py` tells it which action is being driven.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from typing import Any, Protocol
+
+from Agent.event.model import Event
+from Agent.record.pipeline import Pipeline
+from Agent.record.player import Answer, TracedCall
+from Agent.replay.answers import AnswerBook, Unanswerable
+from Agent.replay.comparison import Comparison, Recorded, shown
+from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.plan import DrivenAction, RecordedCall
+
+_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+
+_open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
+
+
+class Positional(dict[str, Any]):
+    """Arguments given by position to a stand-in, which does not know their names: `0`, `1` and so on."""
+
+
+class Stage(Protocol):
+    """Who drives: is told when a live agent's action begins, and calls back into it."""
+
+    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+        """A live agent's traced call is about to run."""
+
+    def call_back(self, recorded: RecordedCall) -> None:
+        """Make a call that an answered call made in the record."""
+
+
+class RecordedPlayer:
+    """Answers traced calls from the record while an action is driven.
+
+    Args:
+        live: agents whose code runs.
+        known: agents that the record knows.
+        answers: gives recorded answers.
+        outcome: takes what was found out.
+    """
+
+    def __init__(
+        self,
+        live: frozenset[str],
+        known: frozenset[str],
+        answers: AnswerBook,
+        outcome: Outcome,
+        pipeline: Pipeline,
+        comparison: Comparison,
+    ) -> None:
+        self.live = live
+        self.known = known
+        self.action: DrivenAction | None = None
+        self.stage: Stage | None = None
+        self.is_stopped = False
+        self.has_begun = False
+        """The driven call itself was entered."""
+        self._answers = answers
+        self._outcome = outcome
+        self._pipeline = pipeline
+        self._comparison = comparison
+        self._tokens: dict[int, Token[RecordedCall | None]] = {}
+
+    def enter(self, call: TracedCall) -> Answer | None:
+        """The recorded answer, None for the code of live agents."""
+        if self.is_stopped:
+            raise ReplayStopped
+        action = self.action
+        if action is None:
+            return self._enter_outside(call)
+        if call.kind not in _ACTION_KINDS:
+            return self._measured(call)
+        if call.agent_id in self.live:
+            return self._enter_live(call, action)
+        if not self.has_begun:
+            self.stop(
+                f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
+                "where the record does not look"
+            )
+        return self._enter_answered(call, action)
+
+    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
+        """A live call ended."""
+        token = self._tokens.pop(id(call), None)
+        if token is not None:
+            try:
+                _open_call.reset(token)
+            except ValueError:  # it ended in another task than it began in
+                _open_call.set(None)
+
+    def begin(self, action: DrivenAction) -> None:
+        """From now on this action is driven."""
+        self.action = action
+        self.has_begun = False
+        self._tokens.clear()
+        _open_call.set(None)
+
+    def end(self) -> RecordedCall | None:
+        """The action is over; a recorded call of it that was not made, None if all were."""
+        action, self.action = self.action, None
+        _open_call.set(None)
+        return None if action is None else self._missing(action.call)
+
+    def stop(self, reason: str) -> None:
+        """End the re-drive here: nothing more can be proved."""
+        self.is_stopped = True
+        self._outcome.reason(reason)
+        raise ReplayStopped
+
+    def diverge(self, divergence: Divergence) -> None:
+        """End the re-drive here: it did something else."""
+        self.is_stopped = True
+        if self._outcome.divergence is None:
+            self._outcome.divergence = divergence
+        raise ReplayStopped
+
+    def _enter_outside(self, call: TracedCall) -> None:
+        """The factory builds; what it calls runs, and is told."""
+        if call.agent_id in self.known and call.kind in _ACTION_KINDS:
+            remark = f"the factory called {_named(call)}, which ran for real"
+            if remark not in self._outcome.remarks:
+                self._outcome.remarks.append(remark)
+
+    def _measured(self, call: TracedCall) -> None:
+        """A measured call leaves no answer in the record; around a traced one it may run."""
+        if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
+            return
+        self.stop(f"{_named(call)} is only measured (trace_performance), so the record holds no answer of it")
+
+    def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
+        above = _open_call.get()
+        recorded: RecordedCall | None
+        if not self.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
+            self.has_begun = True
+            recorded = action.call
+        else:
+            recorded = None if above is None else self._take_live(call, above)
+        if self.stage is not None:
+            self.stage.entered(call, recorded)
+        self._tokens[id(call)] = _open_call.set(recorded)
+
+    def _take_live(self, call: TracedCall, above: RecordedCall) -> RecordedCall | None:
+        """The recorded counterpart of a nested call that happens by itself."""
+        for child in above.children:
+            if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
+                child.is_taken = True
+                return child
+        return None  # the effects will tell
+
+    def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Answer:
+        above = _open_call.get()
+        waiting = [
+            child
+            for child in (above.children if above is not None else ())
+            if not child.is_taken and child.agent_id not in self.live
+        ]
+        same = [child for child in waiting if child.agent_id == call.agent_id and child.name == _name(call)]
+        chosen = self._match(call, action, waiting, same)
+        chosen.is_taken = True
+        self._outcome.counts.answers += 1
+        self._outcome.answered[str(call.agent_id)] += 1
+        self._call_back(chosen)
+        try:
+            answer, lack = self._answers.answer(chosen.event)
+        except Unanswerable as error:
+            self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
+            raise
+        if lack is not None:
+            self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
+        return answer
+
+    def _match(
+        self, call: TracedCall, action: DrivenAction, waiting: list[RecordedCall], same: list[RecordedCall]
+    ) -> RecordedCall:
+        """The recorded call that this is; one that is not there is a divergence."""
+        first_difference = None
+        for child in same:
+            found = self._args_difference(call, child.event)
+            if found is None:
+                earlier = [other for other in waiting[: waiting.index(child)] if not other.overlaps(child)]
+                if earlier:
+                    self._diverge(action, "calls", _told(earlier[0]), _named(call), place="order")
+                return child
+            first_difference = first_difference or (child, found)
+        if first_difference is not None:
+            child, found = first_difference
+            self._diverge(
+                action, "args", found.recorded, found.replayed, path=found.path, place=f"{_named(call)}"
+            )
+        expected = _told(waiting[0]) if waiting else "<no further call>"
+        self._diverge(action, "calls", expected, _named(call))
+        raise AssertionError("unreachable: a divergence ends the action")
+
+    def _args_difference(self, call: TracedCall, event: Event) -> Any:
+        if "args" not in event.extra:
+            return None
+        args: Mapping[str, Any] = call.args
+        if isinstance(args, Positional):
+            args = _with_names(args, list(event.extra["args"]))
+        body, types = self._pipeline.capture.body({"args": dict(args)})
+        import orjson
+
+        made = orjson.loads(b"{" + body + b"}")["args"]
+        return self._comparison.difference(
+            Recorded(event.extra["args"], event.types or {}, "/extra/args"),
+            Recorded(made, types or {}, "/extra/args"),
+        )
+
+    def _call_back(self, answered: RecordedCall) -> None:
+        """Calls that the answered one made back into live agents happen now."""
+        pending = list(answered.children)
+        while pending:
+            call = pending.pop(0)
+            if call.agent_id not in self.live:
+                pending = call.children + pending
+                continue
+            above = RecordedCall(answered.event, answered.agent_id, answered.name, 0.0, children=[call])
+            token = _open_call.set(above)
+            try:
+                self._outcome.counts.callbacks += 1
+                if self.stage is not None:
+                    self.stage.call_back(call)
+            finally:
+                _open_call.reset(token)
+
+    def _missing(self, call: RecordedCall) -> RecordedCall | None:
+        for child in call.children:
+            if not child.is_taken:
+                return child
+            if child.agent_id in self.live:
+                found = self._missing(child)
+                if found is not None:
+                    return found
+        return None
+
+    def _diverge(
+        self,
+        action: DrivenAction,
+        field: str,
+        recorded: Any,
+        replayed: Any,
+        *,
+        path: str = "",
+        place: str = "",
+    ) -> None:
+        event = action.event
+        self.diverge(
+            Divergence(
+                action.number, event.id, action.call.name, action.agent_id, field,
+                shown(recorded), shown(replayed), path, place,
+            )
+        )  # fmt: skip
+
+
+def described_call(call: RecordedCall) -> str:
+    """A recorded call in a few words."""
+    return _told(call)
+
+
+def _told(call: RecordedCall) -> str:
+    return f"{call.name} of {call.agent_id}"
+
+
+def _name(call: TracedCall) -> str:
+    return call.qualname.rpartition(".")[2]
+
+
+def _named(call: TracedCall) -> str:
+    return f"{_name(call)} of {call.agent_id}"
+
+
+def _with_names(args: Positional, names: list[str]) -> dict[str, Any]:
+    """Arguments of a stand-in under the names that they have in the record."""
+    return {(names[int(key)] if key.isdigit() and int(key) < len(names) else key): args[key] for key in args}
+
+
+def _wraps_traced(call: TracedCall) -> bool:
+    """Whether a traced function stands inside the measured one, which will be asked for in its turn."""
+    found: Callable[..., Any] | None = getattr(type(call.target), _name(call), None)
+    depth = 0
+    while found is not None and hasattr(found, "__wrapped__"):
+        depth += 1
+        found = inspect.getattr_static(found, "__wrapped__")
+    return depth > 1

@@ -1,0 +1,218 @@
+"""`debug_issue` finds faults that were planted, names them with their numbers, and leaves innocents alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from analysis_kit import Platform, SessionBuilder
+
+from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
+from Agent.analysis.debug_report import NOTHING_FOUND
+
+Planted = Callable[..., Platform]
+INNOCENT_MAX = 0.5
+
+
+def asked(platform: Platform, text: str) -> DebugReport:
+    return debug_issue(text, session=platform.builder.path)
+
+
+@pytest.mark.parametrize(
+    "field", [("mood", "discouraged"), ("epsilon", 0.0), ("backlog", list(range(40))), ("cooldown", 9999)]
+)
+@pytest.mark.parametrize("with_ticks", [True, False])
+def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error(
+    planted: Planted, field: tuple[str, Any], with_ticks: bool
+) -> None:
+    platform = planted(fault="blocked", blocked_field=field, with_ticks=with_ticks)
+    cause = asked(platform, "Agent creator_005 not generating content").causes[0]
+    assert cause.confidence >= 0.8
+    assert cause.agent_ids == ("creator_005", "trend_tool")
+    assert "stopped create_content" in cause.title
+    assert field[0] in cause.explanation
+    assert platform.facts["trigger"] in cause.event_ids
+    assert platform.facts["error"] in cause.event_ids
+    assert "TrendToolError" in cause.explanation
+    bases = [(edge.basis, edge.rule) for edge in cause.edges]
+    assert bases[0] == ("inferred", "state_before_change")
+    assert {basis for basis, _ in bases[1:]} == {"recorded"}
+    assert cause.edges[-1].cause_id == platform.facts["error"]
+
+
+def test_the_agent_need_not_be_named(planted: Planted) -> None:
+    cause = asked(planted(fault="blocked"), "some creators seem broken").causes[0]
+    assert cause.agent_ids[0] == "creator_005"
+    assert cause.confidence >= 0.5
+
+
+@pytest.mark.parametrize("with_ticks", [True, False])
+def test_rewards_that_collapse_after_a_strategy_update_are_found_with_it(
+    planted: Planted, with_ticks: bool
+) -> None:
+    platform = planted(fault="collapse", with_ticks=with_ticks)
+    cause = asked(platform, "the rewards of creator_005 collapsed").causes[0]
+    assert "rewards fall" in cause.title
+    assert cause.confidence >= 0.8
+    assert platform.facts["strategy"] in cause.event_ids
+    assert cause.edges[0].rule == "strategy_update_before_change"
+
+
+def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -> None:
+    platform = planted(fault="retry")
+    cause = asked(platform, "creator_005 is stuck").causes[0]
+    assert cause.sort == "loop"
+    assert "publish" in cause.title
+    assert "120 times in a row" in cause.explanation
+    assert cause.confidence >= 0.8
+    assert any(edge.rule == "error" and edge.basis == "recorded" for edge in cause.edges)
+
+
+def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> None:
+    platform = planted(fault="quit")
+    cause = asked(platform, "creator_005 stopped creating content").causes[0]
+    assert "stopped create_content" in cause.title
+    assert "Nothing recorded at that place explains the change." in cause.explanation
+    assert cause.confidence < 0.8
+
+
+def test_a_system_that_works_is_not_accused(planted: Planted) -> None:
+    for seed in (1, 2, 3):
+        for with_ticks in (True, False):
+            platform = planted(seed=seed, ticks=50, with_ticks=with_ticks)
+            for text in (
+                "Agent creator_003 not generating content",
+                "rewards of creator_007 dropped",
+                "creator_002 is stuck in a loop",
+                "something is wrong with the creators",
+            ):
+                report = asked(platform, text)
+                assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), (seed, text, str(report))
+
+
+def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(planted: Planted) -> None:
+    report = asked(planted(), "Agent creator_003 not generating content")
+    assert report.causes == ()
+    text = str(report)
+    assert NOTHING_FOUND in text
+    assert "Looked at" in text
+    assert len(report.looked_at) >= 4
+    assert any("creator_003 did create_content" in told for told in report.observations)
+    assert NOTHING_FOUND in report.to_markdown()
+
+
+def test_the_peers_of_a_victim_are_not_accused_in_its_place(planted: Planted) -> None:
+    report = asked(planted(fault="blocked"), "Agent creator_004 not generating content")
+    assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), str(report)
+
+
+def test_what_everybody_stops_doing_is_nobodys_fault(builder: SessionBuilder) -> None:
+    for tick in range(40):
+        builder.tick = tick
+        for n in range(10):
+            builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
+            if tick < 20:
+                builder.emit("agent_action", f"worker_{n}", role="worker", action_type="warm_up")
+        builder.pass_time(1)
+    report = debug_issue("worker_3 stopped to warm up", session=builder.path)
+    assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), str(report)
+
+
+def test_what_all_peers_do_and_one_never_did_is_found(builder: SessionBuilder) -> None:
+    for tick in range(30):
+        builder.tick = tick
+        for n in range(8):
+            builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
+            if n != 3:
+                builder.emit("agent_action", f"worker_{n}", role="worker", action_type="report_status")
+        builder.pass_time(1)
+    report = debug_issue("why does worker_3 never report its status?", session=builder.path)
+    assert "never did report_status" in report.causes[0].title
+    assert "7 of its 7 peers" in report.causes[0].explanation
+
+
+def test_an_agent_alone_is_compared_with_its_own_past(builder: SessionBuilder) -> None:
+    for tick in range(40):
+        builder.tick = tick
+        builder.emit("agent_action", "solo", action_type="think")
+        if tick < 20:
+            builder.emit("agent_action", "solo", action_type="write")
+        if tick == 20:
+            builder.emit("error", "solo", level="ERROR", error_type="DiskFull", error_message="no space", message="DiskFull: no space")
+        builder.pass_time(1)
+    cause = debug_issue("solo does not write any more", session=builder.path).causes[0]
+    assert "stopped write after tick 19" in cause.title
+    assert "DiskFull" in cause.explanation
+
+
+def test_a_tool_that_fails_for_its_caller_is_found_from_the_caller(builder: SessionBuilder) -> None:
+    for tick in range(30):
+        builder.tick = tick
+        span = builder.span()
+        failed = {"outcome": "error", "error_id": "aaaabbbb-1"} if tick > 5 else {}
+        builder.emit("agent_action", "search_tool", role="tool", parent=span, action_type="search", **failed)
+        builder.emit("agent_action", "worker", role="worker", span=span, action_type="step", duration_ms=1.0)
+        builder.pass_time(1)
+    report = debug_issue("worker is stuck", session=builder.path)
+    assert any(cause.sort == "loop" and "search" in cause.title for cause in report.causes)
+
+
+def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: SessionBuilder) -> None:
+    for n in range(6):
+        builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
+        builder.pass_time(1)
+    error = builder.emit(
+        "error", "worker_2", role="worker", level="ERROR", message="ValueError: bad input",
+        error_type="ValueError", error_message="bad input",
+    )  # fmt: skip
+    report = debug_issue("worker_2 failed with an error", session=builder.path)
+    assert error in report.causes[0].event_ids
+    assert "ValueError: bad input" in report.causes[0].title
+
+
+def test_an_event_named_by_its_id_is_followed_back(builder: SessionBuilder) -> None:
+    error = builder.emit("error", "a", level="ERROR", message="OSError: gone", error_type="OSError", error_message="x")
+    action = builder.emit("agent_action", "a", action_type="act", outcome="error", error_id=error)
+    report = debug_issue(f"what happened at {action}?", session=builder.path)
+    assert report.causes[0].title == f"{action} goes back to 'OSError: gone'"
+    assert set(report.causes[0].event_ids) == {action, error}
+
+
+def test_messages_are_searched_for_the_words_of_the_text(builder: SessionBuilder) -> None:
+    builder.emit("log", "a", level="WARNING", message="cache eviction storm in shard 7")
+    builder.emit("log", "a", message="all is well")
+    report = debug_issue("what is this eviction about", session=builder.path)
+    assert [item["message"] for item in report.evidence] == ["cache eviction storm in shard 7"]
+
+
+@pytest.mark.parametrize("text", ["", "???", "NEAR(\"x\" * OR) AND NOT '", "ünïcødé 😀", "x" * 5000, "a\nb\tc", "\ud800"])
+def test_any_text_gets_an_answer(builder: SessionBuilder, text: str) -> None:
+    builder.emit("log", "a", message="hello")
+    assert NOTHING_FOUND in str(debug_issue(text, session=builder.path))
+
+
+def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Planted) -> None:
+    platform = planted(fault="blocked")
+    report = LogAnalyzer(platform.builder.path).debug_issue("Agent creator_005 not generating content")
+    values = json.loads(json.dumps(report.to_dict()))
+    assert values["causes"][0]["event_ids"] == list(report.causes[0].event_ids)
+    assert values["causes"][0]["edges"][0]["basis"] == "inferred"
+    session = platform.builder.session_id
+    assert f"agent-trace journey creator_005 --session {session}" in report.commands
+    assert any(command.startswith(f"agent-trace replay {session}/creator_005") for command in report.commands)
+    assert report.causes[0].title in report.to_markdown()
+    assert max(len(line) for line in str(report).splitlines()) <= 120
+
+
+def test_ids_that_a_shell_would_read_are_quoted_in_commands(builder: SessionBuilder) -> None:
+    builder.emit("agent_action", "it's; rm -rf", action_type="act")
+    report = debug_issue("it's; rm -rf does nothing", session=builder.path)
+    assert any("'it'\"'\"'s; rm -rf'" in command for command in report.commands)
+
+
+def test_the_same_question_gets_the_same_answer(planted: Planted) -> None:
+    platform = planted(fault="blocked")
+    first, second = (str(asked(platform, "creator_005 stopped")) for _ in range(2))
+    assert first == second

@@ -1,0 +1,175 @@
+"""The report on a whole session, the exported file, the timeline, the account of the record."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from analysis_kit import Platform, SessionBuilder
+
+from Agent.analysis import LogAnalyzer, analyze_session
+from Agent.errors import InputError
+
+
+def test_an_analysis_prints_as_a_report_and_reads_as_a_mapping(planted: Callable[..., Platform]) -> None:
+    platform = planted()
+    analysis = analyze_session(platform.builder.path)
+    assert analysis["total_events"] == len(platform.builder.events)
+    assert set(analysis["agents"]) == {*platform.creators, "trend_tool"}
+    assert dict(analysis) == analysis.to_dict()
+    text = str(analysis)
+    for word in ("Session 20261120_103045", "create_content", "TrendToolError", "Learning", "rewards", "creator"):
+        assert word in text
+    assert max(len(line) for line in text.splitlines()) <= 140
+
+
+def test_a_session_with_one_line_has_a_report_too(builder: SessionBuilder) -> None:
+    builder.emit("log")
+    assert "1 event of 0 agents" in str(analyze_session(builder.path))
+
+
+def test_the_report_without_arguments_is_on_the_newest_session(trace_root: Path) -> None:
+    SessionBuilder(trace_root, "20261120_103045").emit("log")
+    SessionBuilder(trace_root, "20261121_103045").emit("log")
+    assert analyze_session()["session_id"] == "20261121_103045"
+
+
+def test_an_export_is_one_private_json_file_and_replaces_the_one_before(
+    planted: Callable[..., Platform], tmp_path: Path
+) -> None:
+    analyzer = LogAnalyzer(planted(fault="blocked").builder.path)
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    target.chmod(0o644)
+    assert analyzer.export_analysis(target) == target
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    body = json.loads(target.read_bytes())
+    assert body["total_events"] == len(planted(fault="blocked").builder.events)
+    assert body["timeline"]["buckets"]
+    assert body["errors"]["most_common_messages"][0][0] == "TrendToolError: upstream timed out"
+    assert [path.name for path in tmp_path.iterdir() if "report" in path.name] == ["report.json"]
+
+
+def test_an_export_that_cannot_be_written_is_one_clear_error(builder: SessionBuilder, tmp_path: Path) -> None:
+    builder.emit("log")
+    with pytest.raises(InputError, match="cannot be written"):
+        LogAnalyzer(builder.path).export_analysis(tmp_path / "nowhere" / "report.json")
+
+
+def test_the_timeline_covers_the_session_and_counts_every_event_once(planted: Callable[..., Platform]) -> None:
+    platform = planted()
+    found = LogAnalyzer(platform.builder.path).timeline(buckets=25)
+    buckets = found["buckets"]
+    assert len(buckets) == 25
+    assert sum(bucket["events"] for bucket in buckets) == len(platform.builder.events)
+    assert all(earlier["end"] == later["start"] for earlier, later in zip(buckets, buckets[1:], strict=False))
+    assert buckets[0]["start"] == platform.builder.events[0].timestamp
+    assert (buckets[0]["first_tick"], buckets[-1]["last_tick"]) == (0, 79)
+    for bucket in buckets:
+        assert sum(bucket["by_type"].values()) == bucket["events"]
+
+
+def test_marks_are_what_the_program_said_about_its_course(builder: SessionBuilder) -> None:
+    for kind, extra in (("simulation_start", {"name": "x"}), ("phase", {"name": "two"}), ("log", {}), ("milestone", {"name": "m"})):
+        builder.emit(kind, **extra)
+    marks = LogAnalyzer(builder.path).timeline(1)["marks"]
+    assert [(mark["event_type"], mark["name"]) for mark in marks] == [
+        ("simulation_start", "x"), ("phase", "two"), ("milestone", "m"),
+    ]  # fmt: skip
+
+
+def test_patterns_put_errors_together_that_differ_in_numbers_only(builder: SessionBuilder) -> None:
+    first = None
+    for n in range(5):
+        made = builder.emit("error", f"a{n % 2}", level="ERROR", message=f"T: after {n} ms", error_type="T", error_message=f"after {n} ms")
+        first = first or made
+    builder.emit("log", "a0", level="CRITICAL", message="lost")
+    builder.emit("log", level="ERROR", message="nobody's")
+    patterns = LogAnalyzer(builder.path).find_error_patterns()
+    assert patterns["total_errors"] == 7
+    assert patterns["by_type"] == {"T": 5, "(logged)": 2}
+    assert patterns["by_agent"] == {"a0": 4, "a1": 2, "(no agent)": 1}
+    assert patterns["by_level"] == {"ERROR": 6, "CRITICAL": 1}
+    top = patterns["fingerprints"][0]
+    assert (top["count"], top["agents"], top["example_id"], top["message"]) == (5, 2, first, "T: after 0 ms")
+    assert top["first_seen"] < top["last_seen"]
+
+
+def test_errors_come_newest_last_and_the_newest_few_can_be_asked_for(builder: SessionBuilder) -> None:
+    ids = [builder.emit("error", "a", level="ERROR", error_type="T", error_message=str(n), custom={"n": None}) for n in range(5)]
+    analyzer = LogAnalyzer(builder.path)
+    assert [error["id"] for error in analyzer.get_errors()] == ids
+    assert [error["id"] for error in analyzer.get_errors(limit=2)] == ids[-2:]
+    assert analyzer.get_errors()[-1]["extra"]["custom"] == {"n": None}
+
+
+def test_interactions_are_told_in_full(builder: SessionBuilder) -> None:
+    for n in range(6):
+        kind = "share" if n % 2 else "like"
+        builder.emit("interaction", interaction_type=kind, source_id=f"u{n % 3}", target_id="creator", content_id="c1")
+    builder.emit("cascade", content_id="c2", size=40, depth=3, root_agent_id="u1")
+    builder.emit("cascade", content_id="c2", size=90, depth=4, root_agent_id="u1")
+    builder.emit("connection", source_id="u1", target_id="u2", connection_type="follow")
+    builder.emit("collaboration", collaboration_type="duet", participants=["u1", "u2", "u3"])
+    for direction, agent in (("sent", "u1"), ("received", "u2")):
+        builder.emit("agent_message", agent, direction=direction, message_id="m1", sender="u1", recipient="u2")
+    builder.emit("agent_message", "u1", direction="sent", message_id="m2", sender="u1", recipient="u3")
+    found = LogAnalyzer(builder.path).analyze_interactions()
+    assert (found["total_interactions"], found["by_type"]) == (6, {"like": 3, "share": 3})
+    assert [(item["content_id"], item["cascade_size"], item["interactions"], item["shares"]) for item in found["top_viral_content"]] == [
+        ("c2", 90, 0, 0), ("c1", 0, 6, 3),
+    ]  # fmt: skip
+    assert (found["cascades"]["total"], found["cascades"]["largest"], found["cascades"]["deepest"]) == (2, 90, 4)
+    assert found["connections"] == {"total": 1, "by_type": {"follow": 1}, "most_connected": {"u1": 1, "u2": 1}}
+    assert (found["collaborations"]["total"], found["collaborations"]["largest"]) == (1, 3)
+    assert (found["messages"]["total"], found["messages"]["never_received"]) == (3, 1)
+    assert found["messages"]["busiest_pairs"][0] == {"sender": "u1", "recipient": "u2", "n": 1}
+
+
+def test_performance_tells_operations_values_throughput_and_resources(builder: SessionBuilder) -> None:
+    for n in range(1, 5):
+        builder.emit("metric", metric_name="render", value=float(n), unit="ms", duration_ms=float(n))
+        builder.emit("metric", metric_name="queue", value=n * 10, unit="items")
+    builder.emit("metric", metric_name="render", value=90.0, duration_ms=90.0, outcome="error", error_id="aaaabbbb-1")
+    builder.emit("throughput", operation="posts", count=100, duration_s=4.0, per_second=25.0)
+    builder.emit("resource", memory_bytes=1000, cpu_percent=50.0, open_files=3)
+    found = LogAnalyzer(builder.path).performance_summary()
+    render = found["operations"]["render"]
+    assert (render["count"], render["errors"], render["total_ms"], render["p50"], render["max"]) == (5, 1, 100.0, 3.0, 90.0)
+    assert (found["metrics"]["queue"]["mean"], found["metrics"]["queue"]["unit"]) == (25.0, "items")
+    assert found["throughput"]["posts"]["per_second"] == 25.0
+    assert (found["resources"]["max_memory_bytes"], found["resources"]["max_open_files"]) == (1000, 3)
+    assert found["slowest"][0]["duration_ms"] == 90.0
+    assert found["bottlenecks"][0]["name"] == "render"
+
+
+def test_a_gap_in_the_numbers_of_a_closed_writer_is_a_loss(builder: SessionBuilder) -> None:
+    builder.emit("log", "a")
+    builder.seq += 2
+    builder.emit("log.closed", writer=builder.writer, last_seq=builder.seq + 1)
+    losses = LogAnalyzer(builder.path).losses()
+    assert (losses["total_lost"], losses["clean"], losses["read"]) == (2, False, 2)
+
+
+def test_the_quick_account_of_a_whole_record_is_the_exact_one(builder: SessionBuilder) -> None:
+    from Agent.analysis import integrity
+
+    builder.emit("log", "a")
+    builder.emit("log.closed", writer=builder.writer, last_seq=2)
+    claim = {"writer": builder.writer, "pid": 1, "process_start_ticks": None, "boot_id": None, "host": "elsewhere",
+             "durability": "kernel", "kind": "x", "claimed_at": "2026-11-20T10:30:45.000000Z"}  # fmt: skip
+    (builder.path / ".state" / "writers" / f"{builder.writer}.json").write_text(json.dumps(claim))
+    analyzer = LogAnalyzer(builder.path)
+    quick = integrity._closed_without_gaps(analyzer.path, analyzer.engine)
+    assert quick is not None
+    assert quick.to_dict() == analyzer.reader.losses().to_dict()
+    builder.write_line(b"torn\n", "a")
+    assert integrity._closed_without_gaps(analyzer.path, analyzer.engine) is None
+
+
+def test_nothing_is_in_flight_in_a_session_written_by_hand(builder: SessionBuilder) -> None:
+    builder.emit("log")
+    assert LogAnalyzer(builder.path).in_flight() == []
