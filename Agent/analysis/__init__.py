@@ -1,8 +1,8 @@
 """Explain: from the files of one session to journeys, curves, patterns, causal chains and a debug report.
 
-Start at `analyzer` (the thin face); `session` finds what is asked about, `engine` and `views` put SQL over its
-files, each question has its module (`activity`, `journeys`, `states`, `learning`, `interactions`, `performance`,
-`failures`, `timeline`, `causality`), and `report` and `debug` put the answers together.
+Start at `analyzer` (the thin face); `session` finds what is asked about, `engine` and `views` put SQL over
+its files, each question has its module (`activity`, `journeys`, `states`, `learning`, `interactions`,
+`performance`, `failures`, `timeline`, `causality`), and `report` and `debug` put the answers together.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class ActivityCount:
 
     def result(self) -> dict[str, Any]:
         """The counts as `analyze_agent_activity` gives them."""
-        assert self.first is not None and self.last is not None  # noqa: S101, PT018 - agent_events raised otherwise
+        assert self.first is not None and self.last is not None  # noqa: S101 - agent_events raised otherwise
         return {
             "agent_id": self.agent_id,
             "agent_role": self.role,

@@ -42,7 +42,7 @@ class LogAnalyzer:
     def __init__(self, session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> None:
         self.path: Path = find(session, root)
         self._reader = TreeReader(self.path)
-        self._engine = Engine(self.path, self._reader.files())
+        self._engine = Engine(self.path, self._reader.files)
 
     def __repr__(self) -> str:
         return f"LogAnalyzer({str(self.path)!r})"
@@ -56,7 +56,7 @@ class LogAnalyzer:
     @property
     def engine(self) -> Engine:
         """SQL over the session's files as they are now."""
-        self._engine.use(self.reader.files())
+        flush_recording()
         return self._engine
 
     def close(self) -> None:
@@ -83,10 +83,10 @@ class LogAnalyzer:
         """How one agent, or everybody, learned (`learning.learning_progress`)."""
         if agent_id is None:
             return learning.learning_progress(self.engine)
-        files = agent_files(self.path, agent_id)
-        if not files:
+        flush_recording()
+        if not agent_files(self.path, agent_id):
             raise unknown_agent(self.reader, agent_id)
-        engine = Engine(self.path, files)
+        engine = Engine(self.path, lambda: agent_files(self.path, agent_id))
         try:
             return learning.learning_progress(engine, agent_id)
         finally:
@@ -149,7 +149,7 @@ class LogAnalyzer:
         return report.session_summary(self.path, self.reader, self.engine)
 
     def export_analysis(self, path: str | os.PathLike[str]) -> Path:
-        """Write everything above that has no argument into one JSON file, whole or not at all; the path written."""
+        """Write the whole analysis into one JSON file, whole or not at all; the path written."""
         return report.export_analysis(Path(path), self.path, self.reader, self.engine)
 
     def sql(self, query: str) -> list[dict[str, Any]]:
@@ -157,5 +157,5 @@ class LogAnalyzer:
         return self.engine.user_rows(query)
 
     def to_df(self, query: str = "SELECT * FROM events ORDER BY ts_us, writer, seq") -> Any:
-        """The answer to a query, by default every event, as a pandas DataFrame; MissingExtra without pandas."""
+        """A query's answer, by default every event, as a pandas DataFrame; MissingExtra without pandas."""
         return self.engine.user_frame(query)

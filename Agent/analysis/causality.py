@@ -31,7 +31,7 @@ _ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_u
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """That one event led to another: `basis` is recorded or inferred, `rule` says by what, `reason` in words."""
+    """That one event led to another; `basis` is recorded or inferred, `rule` says by what."""
 
     cause_id: str
     effect_id: str
@@ -93,9 +93,6 @@ _Link = tuple[Row, str, str]
 
 def _recorded(row: Row, window: Window) -> Iterator[_Link]:
     extra = row["extra"]
-    for cause_id in row["causes"]:
-        if cause_id in window.by_id:
-            yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
     error = window.by_id.get(extra.get("error_id", ""))
     if error is not None:
         yield error, "error", f"it ended with the error {error['message']!r}"
@@ -104,6 +101,9 @@ def _recorded(row: Row, window: Window) -> Iterator[_Link]:
         sent = window.sent.get(str(message_id))
         if sent is not None:
             yield sent, "message", f"it is the message that {sent['extra'].get('sender')} sent"
+    for cause_id in row["causes"]:
+        if cause_id in window.by_id:
+            yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
     # What failed or arrived inside a span came before the span's end, and so before what it left changed.
     if row["span_id"] and (is_failure(row) or changes_state(row)):
         for inner in reversed(window.inside[row["span_id"]]):
@@ -119,7 +119,7 @@ def _recorded(row: Row, window: Window) -> Iterator[_Link]:
 
 
 def _inferred(row: Row, window: Window) -> Iterator[_Link]:
-    """Rules for what the record does not say; each looks at the same agent's nearest earlier event of one sort."""
+    """Rules for what is not recorded; each takes the same agent's nearest earlier event of one sort."""
     began = started_us(row)
     earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
     kind = row["event_type"]

@@ -1,11 +1,12 @@
-"""Candidates for what lies behind an issue, each with its numbers, its events and a confidence by one stated rule.
+"""What may lie behind an issue, each with its numbers, its events and a confidence by one stated rule.
 
-confidence = strength x relevance x uniqueness x support, at most 0.95:
+confidence = strength x relevance x uniqueness x support x moment, at most 0.95:
   strength    0.65 where chance explains the finding once in a hundred sessions, 0.95 once in a million
   relevance   1.0 what the text names, done by an agent it names; 0.8 another change of such an agent;
               0.9 and 0.7 where the text names no agent; less if it only follows from a guess
   uniqueness  1 less the share of peers that did the same; without peers 0.75, 0.5 for a mere change of rate
   support     1.0 with a failure found behind it, 0.95 with a fitting event, 0.75 with neither
+  moment      1.0, but 0.6 where the text names a tick or a time of day and this is another
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from Agent.analysis.question import Question
 from Agent.analysis.series import Axis
 from Agent.analysis.text import plural, short_number
 from Agent.analysis.triggers import Place, Trigger, trigger_edge
+from Agent.analysis.window import time_us
 from Agent.event.clock import format_timestamp
 
 MAX_CONFIDENCE = 0.95
@@ -92,9 +94,18 @@ def topics_of(departure: Departure) -> frozenset[str]:
 
 
 def departure_cause(
-    departures: list[Departure], place: Place, trigger: Trigger | None, question: Question, axis: Axis
+    departures: list[Departure],
+    place: Place,
+    trigger: Trigger | None,
+    question: Question,
+    axis: Axis,
+    *,
+    silent: bool = False,
 ) -> Cause:
-    """The cause told by departures of one agent at one place, the most telling first."""
+    """The cause told by departures of one agent at one place, the most telling first.
+
+    `silent` says that nothing at all is on record of the agent from there on.
+    """
     main = departures[0]
     alone = _NO_PEERS if main.sort == STOPPED or main.measure != "count" else _NO_PEERS_RATE
     uniqueness = alone if main.peers < MIN_PEERS else 1.0 - main.alike / main.peers
@@ -104,6 +115,7 @@ def departure_cause(
         * relevance(question, main.agent_id, main.series, topics_of(main))
         * uniqueness
         * support
+        * _at_named_moment(question, place, trigger, axis)
     )
     where = _where(main, place, axis)
     effect = f"{main.agent_id}:{main.series}:{main.sort}"
@@ -111,11 +123,12 @@ def departure_cause(
     ids: list[str] = []
     agents = [main.agent_id]
     told = [_numbers(main, where), *_company(departures[1:])]
-    title = f"{main.agent_id} {_verb(main)}{where}"
+    title = f"{main.agent_id} {'fell silent' if silent else _verb(main)}{where}"
     if trigger is not None:
         title += f", when {trigger.told.partition(' (its peers')[0]}"
         told.append(
-            f"What fits the change best: at {_moment(trigger.row)} {trigger.told} (event {trigger.row['id']})."
+            f"What fits the change best: at {_moment(trigger.row)} {trigger.told} (event "
+            f"{trigger.row['id']})."
         )
         edges.append(trigger_edge(trigger, effect, f"{trigger.told} where the change begins"))
         ids.append(trigger.row["id"])
@@ -130,6 +143,20 @@ def departure_cause(
         ids.append(place.last["id"])
     known = tuple(dict.fromkeys(agent for agent in agents if agent))
     return Cause(title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence))
+
+
+def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
+    """1 if the text names no moment, or this one; 0.6 if it names another."""
+    if not question.ticks and not question.clock:
+        return 1.0
+    if axis.by_tick and any(abs(place.at - tick) <= place.margin + 1 for tick in question.ticks):
+        return 1.0
+    row = trigger.row if trigger is not None else place.last
+    if row is not None:
+        of_day = time_us(row) // 1_000_000 % 86_400
+        if any(abs(of_day - second) <= off for second, off in question.clock):
+            return 1.0
+    return 0.6
 
 
 def _failure_behind(trigger: Trigger) -> bool:
@@ -200,7 +227,8 @@ def _numbers(departure: Departure, where: str) -> str:
         )
     if departure.measure == "count":
         told = (
-            f"{departure.agent_id} {times(departure.series, departure.seen)}{where}; its own past and its peers "
+            f"{departure.agent_id} {times(departure.series, departure.seen)}{where}; its own past and "
+            "its peers "
             f"would make it about {short_number(round(departure.expected))}."
         )
     else:
@@ -223,7 +251,8 @@ def _company(others: list[Departure]) -> list[str]:
 
 def _step(row: dict[str, Any], edge: Edge) -> str:
     basis = "as recorded" if edge.basis == RECORDED else f"inferred by {edge.rule}"
-    return f"Behind that, {basis}: {row['message']} ({row['agent_id'] or 'no agent'}, {_moment(row)}, event {row['id']})."
+    where = f"{row['agent_id'] or 'no agent'}, {_moment(row)}, event {row['id']}"
+    return f"Behind that, {basis}: {row['message']} ({where})."
 
 
 def loop_cause(loop: Loop, question: Question, alike: int, peers: int) -> Cause:
@@ -257,12 +286,14 @@ def loop_cause(loop: Loop, question: Question, alike: int, peers: int) -> Cause:
         )
         told = (
             f"{loop.agent_id} called {loop.name} {loop.count} times in a row {span}, and every call failed"
-            f"{'; no later call succeeded' if loop.unbroken else ''}. It called it {loop.total} times in all.{reason}"
+            f"{'; no later call succeeded' if loop.unbroken else ''}. It called it {loop.total} times in "
+            f"all.{reason}"
         )
         title = f"{loop.agent_id} calls {loop.name} again and again, and it always fails"
     else:
         told = (
-            f"{loop.agent_id} called {loop.name} {loop.count} times with the same arguments within one step, {span}, "
+            f"{loop.agent_id} called {loop.name} {loop.count} times with the same arguments within one "
+            f"step, {span}, "
             f"of {loop.total} calls in all."
         )
         title = f"{loop.agent_id} repeats the same {loop.name} within one step"
@@ -300,7 +331,8 @@ def errors_cause(
     base = max(strength(chance), 0.45 if fits else 0.0)
     near = 0.35 if question.agents and agent_id not in question.agents else 1.0 if fits else 0.75
     told = (
-        f"{plural(count, 'error')} of {agent_id}, most often {pattern['message']!r} ({pattern['count']} times, "
+        f"{plural(count, 'error')} of {agent_id}, most often {pattern['message']!r} ({pattern['count']} "
+        "times, "
         f"first at {pattern['first_seen']}, last at {pattern['last_seen']})."
     )
     if peers >= MIN_PEERS:

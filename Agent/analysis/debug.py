@@ -1,8 +1,9 @@
-"""`debug_issue`: from an issue in words to ranked causes, without a model; the end of the way through this room.
+"""`debug_issue`: from an issue in words to ranked causes, without a model; the end of the walk here.
 
-What the text names is found (`question`), everybody is counted over time (`series`), departures from the own past
-and from the peers are tested (`departures`), the event that fits each and the failure behind it are looked for
-(`triggers`), loops, errors and open spans besides; `causes` gives each finding its words and its confidence.
+What the text names is found (`question`), everybody is counted over time (`series`), departures from the
+own past and from the peers are tested (`departures`), the event that fits each and the failure behind it
+are looked for (`triggers`), loops, errors and open spans besides; `causes` gives each finding its words and
+its confidence.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def debug_issue(
     """
     path = find(session, root)
     reader = TreeReader(path)
-    engine = Engine(path, reader.files())
+    engine = Engine(path, reader.files)
     try:
         return explain(text, path, reader, engine)
     finally:
@@ -84,7 +85,7 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine) -> DebugR
         causes=tuple(kept),
         observations=tuple(observations),
         evidence=tuple(matching_messages(engine, question)),
-        looked_at=tuple([*inquiry.looked_at, *_counted(account)]),
+        looked_at=(*inquiry.looked_at, *_counted(account)),
         commands=tuple(commands_for(path, kept, question)),
     )
 
@@ -128,7 +129,8 @@ def _event_causes(engine: Engine, question: Question) -> list[Cause]:
         causes.append(
             Cause(
                 f"{event_id} goes back to {origin['message']!r}",
-                f"{row['message']} (event {event_id}) has {plural(len(found), 'event')} behind it; the farthest "
+                f"{row['message']} (event {event_id}) has {plural(len(found), 'event')} behind it; the "
+                "farthest "
                 f"{'failure' if failures else 'one'} is {origin['message']} (event {origin['id']}).",
                 tuple(cause["id"] for cause in [row, *found[:10]]),
                 agents,

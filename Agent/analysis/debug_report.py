@@ -1,4 +1,4 @@
-"""The answer of `debug_issue`: reads as text, as Markdown or as plain values; and the commands to go on with."""
+"""The answer of `debug_issue` as text, Markdown or plain values, and the commands to go on with."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from Agent.analysis.causes import Cause
 from Agent.analysis.question import Question
+from Agent.analysis.session import trace_root
 from Agent.analysis.text import WIDTH, section, table
 from Agent.errors import InputError
 from Agent.tree.session import open_session
@@ -18,7 +19,7 @@ from Agent.tree.session import open_session
 NOTHING_FOUND = "Nothing found that explains this."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class DebugReport:
     """What explains an issue, most likely first; `print` it, or read its parts."""
 
@@ -32,6 +33,9 @@ class DebugReport:
     looked_at: tuple[str, ...]
     commands: tuple[str, ...]
     """Command lines to look further, the replay that would test the first cause among them."""
+
+    def __repr__(self) -> str:
+        return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
 
     def __str__(self) -> str:
         return "\n\n".join(part for part in self._parts() if part)
@@ -112,24 +116,26 @@ def _wrapped(items: Sequence[str]) -> list[str]:
 
 def commands_for(path: Path, causes: Sequence[Cause], question: Question) -> list[str]:
     """Command lines that go on where a report ends."""
-    session = shlex.quote(path.name.removeprefix("session_"))
+    session = path.name.removeprefix("session_")
+    where = f" --session {shlex.quote(session)}{_root_option(path)}"
     agents = list(
         dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
     )
-    made = [f"agent-trace journey {shlex.quote(agent)} --session {session}" for agent in agents[:3]]
-    if causes and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
-        made.append(f"agent-trace errors --session {session}")
-    made += [
-        f"agent-trace causes {event} --session {session}"
-        for event in (causes[0].event_ids[:1] if causes else ())
-    ]
+    made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
+    if any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+        made.append(f"agent-trace errors{where}")
     if agents:
-        run = shlex.quote(f"{path.name.removeprefix('session_')}/{agents[0]}")
+        run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
+        made.append(f"agent-trace play {run}")
         target = "" if _has_target(path, agents[0]) else " --target MODULE:FACTORY"
         made.append(f"agent-trace replay {run}{target}")
-    if not made:
-        made.append(f"agent-trace analyze {session}")
-    return made
+    return made or [f"agent-trace analyze{where}"]
+
+
+def _root_option(path: Path) -> str:
+    """What a command needs to find the session, where it does not lie in the default root."""
+    root = path.resolve().parent
+    return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
 
 
 def _has_target(path: Path, agent_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Where an agent's behaviour parts from its own past and from its peers: pure statistics over `series`.
 
-Each departure carries a probability that chance alone made it, corrected for how many places were looked at, and
-the share of peers that did the same. `triggers` then looks for what happened there.
+Each departure carries a probability that chance alone made it, corrected for how many places were looked
+at, and the share of peers that did the same. `triggers` then looks for what happened there.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ def find_departures(found: Profile, agent_id: str, tests: int) -> list[Departure
     Args:
         found: the series of the agent and of its peers.
         agent_id: whose.
-        tests: how many agents are looked at in all; chances are corrected for it and for the series and places.
+        tests: how many agents are looked at in all; chances are corrected for it and for the series and
+            places.
     """
     peers = found.peers(agent_id)
     departures: list[Departure] = []
     own = found.series.get(agent_id, {})
     looks = max(1, tests) * max(1, len(own))
     for name, series in own.items():
-        others = [found.get(peer, name) for peer in peers]
-        start = found.first_bucket.get(agent_id, 0)
-        departures.extend(_count_departures(series, others, start, looks))
-        departures.extend(_mean_departures(series, others, looks))
-    departures.extend(_never(found, agent_id, peers, looks))
+        departures.extend(_count_departures(found, series, peers, looks))
+        departures.extend(_mean_departures(found, series, peers, looks))
+    departures.extend(_never(found, agent_id, len(peers), looks))
     return sorted((d for d in departures if d.chance <= MAX_CHANCE), key=lambda d: (d.chance, d.series))
 
 
-def _count_departures(series: Series, others: Sequence[Series], start: int, looks: int) -> list[Departure]:
+def _count_departures(found: Profile, series: Series, peers: Sequence[str], looks: int) -> list[Departure]:
     """At most one change of how often something is done."""
+    start = found.first_bucket.get(series.agent_id, 0)
     counts = series.counts[start:]
     if sum(counts) < _MIN_COUNT or len(counts) < 4:
         return []
-    shape = _shape(others, start, len(counts)) if len(others) >= MIN_PEERS else None
+    shape = _shape(found, series, start) if len(peers) >= MIN_PEERS else None
     split = _best_split(counts, shape)
     if split == 0:
         return []
@@ -92,18 +92,19 @@ def _count_departures(series: Series, others: Sequence[Series], start: int, look
     sort = STOPPED if after == 0 else FELL if after < expected else ROSE
     if sort is ROSE and before * 4 < _MIN_COUNT and shape is None and series.name != "error":
         return []  # beginning something new is no departure by itself
-    alike = sum(_does_alike(other.counts[start:], split, sort) for other in others)
+    alike = sum(_does_alike(found.get(peer, series.name).counts[start:], split, sort) for peer in peers)
     return [
         Departure(
-            series.agent_id, series.name, sort, "count", start + split, before / split, after / (len(counts) - split),
-            expected, after, chance, len(others), alike,
+            series.agent_id, series.name, sort, "count", start + split, before / split,
+            after / (len(counts) - split), expected, after, chance, len(peers), alike,
         )
     ]  # fmt: skip
 
 
-def _shape(others: Sequence[Series], start: int, length: int) -> list[float] | None:
+def _shape(found: Profile, series: Series, start: int) -> list[float] | None:
     """How the peers' doing is spread over time; None if they do not do it at all."""
-    sums = [float(sum(other.counts[start + n] for other in others)) for n in range(length)]
+    everybody = found.role_counts(found.roles.get(series.agent_id))[series.name]
+    sums = [float(all_of - own) for all_of, own in zip(everybody, series.counts, strict=True)][start:]
     return sums if sum(sums) > 0 else None
 
 
@@ -214,7 +215,7 @@ def _does_alike(counts: Sequence[int], split: int, sort: str) -> bool:
     return rate_2 < rate_1 * (0.25 if sort == STOPPED else 0.6)
 
 
-def _mean_departures(series: Series, others: Sequence[Series], looks: int) -> list[Departure]:
+def _mean_departures(found: Profile, series: Series, peers: Sequence[str], looks: int) -> list[Departure]:
     """At most one change of the mean of what was measured: rewards, share of exploration, durations."""
     measure = {"reward": "reward", "exploration": "share"}.get(series.name, "duration")
     split, chance = _best_mean_split(series)
@@ -227,12 +228,12 @@ def _mean_departures(series: Series, others: Sequence[Series], looks: int) -> li
         return []
     if measure == "duration" and not after > _SLOWER * before:
         return []
-    alike = sum(_shifts_alike(other, split, after - before) for other in others)
+    alike = sum(_shifts_alike(found.get(peer, series.name), split, after - before) for peer in peers)
     sort = FELL if after < before else ROSE
     return [
         Departure(
             series.agent_id, series.name, sort, measure, split, before, after, before,
-            sum(series.measured[split:]), chance, len(others), alike,
+            sum(series.measured[split:]), chance, len(peers), alike,
         )
     ]  # fmt: skip
 
@@ -284,26 +285,25 @@ def _shifts_alike(other: Series, split: int, shift: float) -> bool:
     return own * shift > 0 and abs(own) >= 0.5 * abs(shift)
 
 
-def _never(found: Profile, agent_id: str, peers: Sequence[str], looks: int) -> list[Departure]:
+def _never(found: Profile, agent_id: str, peers: int, looks: int) -> list[Departure]:
     """What every peer does and this agent never did."""
-    if len(peers) < MIN_PEERS:
+    if peers < MIN_PEERS:
         return []
-    own = found.series.get(agent_id, {})
-    names = {name for peer in peers for name in found.series[peer]} - own.keys() - {"error"}
+    everybody = found.role_totals(found.roles.get(agent_id))
     departures = []
-    for name in sorted(names):
-        totals = sorted(sum(found.get(peer, name).counts) for peer in peers)
+    for name in sorted(everybody.keys() - found.series.get(agent_id, {}).keys() - {"error"}):
+        totals = everybody[name][1:]  # the first zero is the agent's own
         # One odd peer does not make the thing optional.
         usual = totals[len(totals) // 10]
         doing = sum(1 for total in totals if total)
-        if usual < _MIN_COUNT or doing < 0.8 * len(peers):
+        if usual < _MIN_COUNT or doing < 0.8 * peers:
             continue
         chance = min(1.0, looks * math.exp(-usual))
         mean = sum(totals) / len(totals)
         departures.append(
             Departure(
-                agent_id, name, NEVER, "count", found.first_bucket.get(agent_id, 0), 0.0, 0.0, mean, 0, chance,
-                len(peers), len(peers) - doing,
+                agent_id, name, NEVER, "count", found.first_bucket.get(agent_id, 0),
+                0.0, 0.0, mean, 0, chance, peers, peers - doing,
             )
         )  # fmt: skip
     return departures

@@ -10,7 +10,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which that share of an ordered, non-empty sequence lies, interpolated between neighbours."""
+    """The value below which that share of an ordered, non-empty sequence lies, interpolated."""
     place = share * (len(ordered) - 1)
     low = math.floor(place)
     high = min(low + 1, len(ordered) - 1)
@@ -41,7 +41,7 @@ def describe_columns(column: str) -> str:
 
 
 def number(value: object) -> float | None:
-    """A payload value as a number: a JSON number, or the text of one (NaN, an integer beyond 64 bit); else None."""
+    """A JSON number, or the text of one (NaN, an integer beyond 64 bit), as a float; else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

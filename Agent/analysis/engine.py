@@ -1,4 +1,4 @@
-"""DuckDB over the session's own files: loaded at the first aggregate, closed to everything else on the machine.
+"""DuckDB over the session's own files: loaded at the first aggregate, closed to all other files.
 
 Every aggregate module asks `Engine.rows`; mirrors are never among the files, damaged lines never in a group.
 """
@@ -6,46 +6,83 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from Agent.analysis import views
 from Agent.errors import InputError, MissingExtra, UsageError
 
 MEMORY_LIMIT = "1GB"
+_TRIES = 5
+Answer = TypeVar("Answer")
 _READING_STATEMENTS = frozenset({"SELECT", "EXPLAIN", "RELATION"})
 
 
-class Engine:
-    """One in-memory connection with the views of `views` over a list of files."""
+class FilesMoved(InputError):
+    """A file of the session went away, or cannot be read."""
 
-    def __init__(self, session: Path, files: Sequence[Path]) -> None:
+
+class Engine:
+    """One in-memory connection with the views of `views` over a session's files.
+
+    Args:
+        session: the session's directory.
+        list_files: the files to read, asked again with every query: a session that is being recorded rolls
+            its segments, and what moved while it was read is read once more.
+    """
+
+    def __init__(self, session: Path, list_files: Callable[[], Sequence[Path]]) -> None:
+        self._given = session
         self._session = session.resolve()
-        self._files = [_literal(path) for path in files]
+        self._list_files = list_files
+        self._files: list[str] = []
         self._connection: Any = None
         self._has_views = False
 
-    def use(self, files: Sequence[Path]) -> None:
-        """Look at these files from now on: a session that is being recorded gets new ones."""
-        literal = [_literal(path) for path in files]
-        if literal != self._files:
-            self._files = literal
-            if self._connection is not None:
-                self._connection.execute("SET VARIABLE files = ?", [literal])
-
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """The answer to one of this room's own queries, a dict a row."""
-        cursor = self._execute(sql, parameters)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        def fetch() -> list[dict[str, Any]]:
+            cursor = self._execute(sql, parameters)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+        return self._settled(fetch)
+
+    def _settled(self, fetch: Callable[[], Answer]) -> Answer:
+        """The answer over a list of files that is the same after the query as before it, if it can be had."""
+        for _ in range(_TRIES):
+            self._use_files()
+            try:
+                answer = fetch()
+            except FilesMoved:
+                if not self._use_files():
+                    raise
+                continue
+            if not self._use_files():
+                return answer
+        return fetch()
+
+    def _use_files(self) -> bool:
+        """Look at the files that are there now; whether they are others than before."""
+        files = [self._literal(path) for path in self._list_files() if not path.is_symlink()]
+        if files == self._files:
+            return False
+        self._files = files
+        if self._connection is not None:
+            self._connection.execute("SET VARIABLE files = ?", [files])
+        return True
+
+    def _literal(self, path: Path) -> str:
+        return escape(str(self._session / path.relative_to(self._given)))
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """The answer to a query that has exactly one row."""
         return self.rows(sql, parameters)[0]
 
     def user_rows(self, query: str) -> list[dict[str, Any]]:
-        """The answer to a query that a person wrote: one statement that reads; UsageError for anything else."""
+        """The answer to a person's query, one statement that reads; UsageError for anything else."""
         self._check(query)
         return self.rows(query)
 
@@ -58,7 +95,7 @@ class Engine:
                 "a data frame needs pandas", remedy="pip install pandas, or use sql() for plain rows"
             )
         self._check(query)
-        return self._execute(query, ()).df()
+        return self._settled(lambda: self._execute(query, ()).df())
 
     def damaged_lines(self) -> dict[str, int]:
         """How many lines of each file are no event; files without any are left out."""
@@ -73,15 +110,17 @@ class Engine:
             self._has_views = False
 
     def _check(self, query: str) -> None:
+        self._use_files()
+        connection = self._with_views()
         import duckdb
 
         try:
-            parsed = self._with_views().extract_statements(query)
+            parsed = connection.extract_statements(query)
         except duckdb.Error as error:
             raise _bad_query(error) from None
         if len(parsed) != 1 or parsed[0].type.name not in _READING_STATEMENTS:
             raise UsageError(
-                "sql() takes one statement that reads", remedy=f"SELECT ... FROM {', '.join(views.names())}"
+                "sql() takes one statement that reads", remedy=f"select from {', '.join(views.names())}"
             )
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
@@ -91,7 +130,7 @@ class Engine:
         try:
             return connection.execute(sql, list(parameters))
         except duckdb.IOException as error:
-            raise InputError(
+            raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
                 path=self._session,
                 remedy="if it is being pruned, ask again",
@@ -123,7 +162,7 @@ class Engine:
         connection.execute("SET VARIABLE files = ?", [self._files])
         # From here on nothing but this session's files can be opened, whatever a query says.
         # The escaped form is what a pattern is checked against, the plain one what it matches.
-        allowed = [str(self._session), _literal(self._session)]
+        allowed = [str(self._session), escape(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -140,14 +179,14 @@ class Engine:
         return connection
 
     def _spill(self) -> str:
-        """Where a large sort may go: inside the session's cache directory if that is ours to write, else nowhere."""
+        """Where a large sort may go: the session's cache directory if that can be written, else nowhere."""
         state = self._session / ".state"
         return str(state / f"spill-{os.getpid()}") if os.access(state, os.W_OK) else ""
 
 
-def _literal(path: Path) -> str:
+def escape(path: str) -> str:
     """A path in which nothing is a wildcard: unescaped, `a?b.log` would read `aXb.log` too."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path.resolve()))
+    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 
 def _first_line(error: Exception) -> str:

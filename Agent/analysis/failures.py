@@ -1,5 +1,6 @@
 """What went wrong: every error once, and the patterns that errors fall into."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Any
@@ -29,10 +30,12 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
     Returns:
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
-        error_type, message (of the first), count, agents (how many), first_seen, last_seen and example_id (the first).
+        error_type, message (of the first), count, agents (how many), first_seen, last_seen and example_id
+        (the first).
     """
     engine.rows(
-        "CREATE OR REPLACE TEMP TABLE error_lines AS SELECT ts_us, writer, seq, id, timestamp, level, message, "
+        "CREATE OR REPLACE TEMP TABLE error_lines AS SELECT ts_us, writer, seq, id, timestamp, level, "
+        "message, "
         f"agent_id, error_type, {FINGERPRINT} AS fingerprint FROM {scan(*_KEYS)} WHERE {IS_ERROR}"
     )
     try:
@@ -62,9 +65,11 @@ def _counts(engine: Engine, column: str) -> dict[str, int]:
 def _fingerprints(engine: Engine) -> list[dict[str, Any]]:
     first = "(ts_us, writer, seq)"
     return engine.rows(
-        f"SELECT fingerprint, arg_min(error_type, {first}) AS error_type, arg_min(message, {first}) AS message, "
+        f"SELECT fingerprint, arg_min(error_type, {first}) AS error_type, arg_min(message, {first}) AS "
+        "message, "
         "count(*) AS count, count(DISTINCT agent_id) AS agents, min(timestamp) AS first_seen, "
-        f"max(timestamp) AS last_seen, arg_min(id, {first}) AS example_id FROM error_lines GROUP BY fingerprint "
+        f"max(timestamp) AS last_seen, arg_min(id, {first}) AS example_id FROM error_lines GROUP BY "
+        "fingerprint "
         f"ORDER BY count DESC, first_seen, fingerprint LIMIT {TOP_PATTERNS}"
     )
 
@@ -74,7 +79,8 @@ def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None
     bound = "" if limit is None else f"LIMIT {max(0, int(limit))}"
     found = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines()}) "
-        f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL) ORDER BY ts_us DESC, writer DESC, seq DESC {bound}",
+        f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL) ORDER BY ts_us DESC, writer DESC, seq DESC "
+        f"{bound}",
         [agent_id],
     )
     return [engine_row(row) for row in reversed(found)]

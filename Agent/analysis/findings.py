@@ -1,5 +1,6 @@
 """The searches that `debug` makes in a session: each gives causes, and notes in words what it looked at."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from Agent.analysis.causes import (
 from Agent.analysis.departures import NEVER, Departure, find_departures
 from Agent.analysis.engine import Engine
 from Agent.analysis.failures import FINGERPRINT
-from Agent.analysis.history import History, read_history
+from Agent.analysis.history import History, position, read_history
 from Agent.analysis.integrity import in_flight
 from Agent.analysis.loops import find_loops
 from Agent.analysis.question import Question
-from Agent.analysis.series import Overview, Profile
+from Agent.analysis.series import Axis, Overview, Profile
 from Agent.analysis.text import plural
 from Agent.analysis.triggers import find_trigger, place_of
 from Agent.analysis.views import IS_ERROR, scan
@@ -92,7 +93,8 @@ def departure_causes(inquiry: Inquiry) -> list[Cause]:
     axis = inquiry.profile.axis
     unit = "ticks" if axis.by_tick else "time"
     inquiry.looked_at.append(
-        f"how often {plural(len(suspects), 'agent')} did each of {plural(len(inquiry.seen.names), 'thing')} over "
+        f"how often {plural(len(suspects), 'agent')} did each of "
+        f"{plural(len(inquiry.seen.names), 'thing')} over "
         f"{axis.buckets} spans of {unit}, against {'its' if len(suspects) == 1 else 'their'} own past and "
         f"the other agents of the same role ({plural(len(inquiry.profile.series), 'agent')} counted)"
     )
@@ -105,12 +107,19 @@ def departure_causes(inquiry: Inquiry) -> list[Cause]:
             trigger = None
             if group[0].sort != NEVER:
                 trigger = find_trigger(group[0], history, axis, inquiry.engine, peers)
-            causes.append(departure_cause(group, place, trigger, inquiry.question, axis))
+            silent = place.last is not None and _ends_at(history, place.until, axis)
+            causes.append(departure_cause(group, place, trigger, inquiry.question, axis, silent=silent))
     return causes
 
 
+def _ends_at(history: History, position_then: float, axis: Axis) -> bool:
+    """Whether the agent has no event after that, though the session goes on."""
+    last = [at for rows in history.times.values() if (at := position(rows[-1], axis.by_tick)) is not None]
+    return bool(last) and max(last) <= position_then < axis.last
+
+
 def _by_place(departures: list[Departure], question: Question) -> list[list[Departure]]:
-    """Departures that stand at one place, as groups; in each, first what the text names, then what agents do."""
+    """Departures at one place, as groups; in each, first what the text names, then actions."""
     groups: list[list[Departure]] = []
     for departure in sorted(departures, key=lambda d: (d.bucket, d.chance)):
         last = groups[-1] if groups else None
@@ -176,7 +185,8 @@ def _commonest_error(engine: Engine, agent_id: str) -> dict[str, Any]:
     row = engine.row(
         f"SELECT {FINGERPRINT} AS pattern, arg_min(message, {first}) AS message, count(*) AS count, "
         f"min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, {first}) AS example_id "
-        f"FROM {scan(*keys)} WHERE {IS_ERROR} AND agent_id = ? GROUP BY pattern ORDER BY count DESC, first_seen LIMIT 1",
+        f"FROM {scan(*keys)} WHERE {IS_ERROR} AND agent_id = ? GROUP BY pattern ORDER BY count DESC, "
+        "first_seen LIMIT 1",
         [agent_id],
     )
     words = [word.lower() for word in str(row["message"]).replace(":", " ").split()]

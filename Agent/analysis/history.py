@@ -1,5 +1,6 @@
 """One agent's events boiled down for `debug`: when it did what, how its fields moved, what marked its way."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from collections import defaultdict
@@ -84,10 +85,11 @@ def read_history(reader: TreeReader, engine: Engine, agent_id: str) -> History:
         row = event_row(event)
         history.count = place + 1
         history.times[series_name(row)].append(row)
+        has_state = fold.base is not None
         changed = fold.add(event)
         reported = changed_fields(row) if row["event_type"] == "state_change" else {}
         for name, value in {**reported, **changed}.items():
-            _note_change(history, name, _change(place, row, value))
+            _note_change(history, name, _change(place, row, value), has_state)
         if is_failure(row) or row["event_type"] in _MARKS:
             history.marks.append((place, row))
         if row["event_type"] in {"agent_action", "tool.call"}:
@@ -96,12 +98,14 @@ def read_history(reader: TreeReader, engine: Engine, agent_id: str) -> History:
     return history
 
 
-def _note_change(history: History, name: str, change: FieldChange) -> None:
-    """Add a change of a field; what it was before, where only the change itself tells that."""
+def _note_change(history: History, name: str, change: FieldChange, has_state: bool) -> None:
+    """Add a change of a field; what it was before, where that is known and not in the list yet."""
     known = history.fields[name]
     old = change.row["extra"].get("old_state") if not known else None
     if isinstance(old, dict) and name in old:
         known.append(_change(change.place, change.row, old[name]))
+    elif not known and has_state:
+        known.append(_change(change.place, change.row, None))  # the full state before did not have it
     if not known or (known[-1].value, known[-1].size) != (change.value, change.size):
         known.append(change)
 

@@ -1,5 +1,6 @@
 """What happens between agents and content: interactions, connections, cascades, collaborations, messages."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Any
@@ -34,8 +35,9 @@ def interaction_summary(engine: Engine) -> dict[str, Any]:
 
     Returns:
         `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content with the
-        largest cascade, then with most interactions; dicts with content_id, cascade_size, interactions, shares);
-        `most_active` agents; `connections`, `cascades`, `collaborations` and `messages` (dicts with their `total`).
+        largest cascade, then with most interactions; dicts with content_id, cascade_size, interactions,
+        shares); `most_active` agents; `connections`, `cascades`, `collaborations` and `messages` (dicts
+        with their `total`).
     """
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     # One scan fills a small table; every question below reads that.
@@ -82,8 +84,10 @@ def _viral_content(engine: Engine) -> list[dict[str, Any]]:
 def _connections(engine: Engine) -> dict[str, Any]:
     by_type = _counts(engine, "connection_type", "connection")
     hubs = engine.rows(
-        "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM interaction_lines "
-        f"WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent LIMIT {TOP}"
+        "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM "
+        "interaction_lines "
+        "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
+        f"LIMIT {TOP}"
     )
     return {
         "total": sum(by_type.values()),
@@ -98,7 +102,8 @@ def _cascades(engine: Engine) -> dict[str, Any]:
         "avg(size) AS mean_size, max(depth) AS deepest FROM interaction_lines WHERE event_type = 'cascade'"
     )
     sums["top"] = engine.rows(
-        "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS root_agent_id, "
+        "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS "
+        "root_agent_id, "
         "arg_max(id, size) AS id FROM interaction_lines WHERE event_type = 'cascade' GROUP BY content_id "
         f"ORDER BY size DESC NULLS LAST, content_id LIMIT {TOP}"
     )
@@ -108,7 +113,8 @@ def _cascades(engine: Engine) -> dict[str, Any]:
 def _collaborations(engine: Engine) -> dict[str, Any]:
     by_type = _counts(engine, "collaboration_type", "collaboration")
     largest = engine.row(
-        "SELECT max(json_array_length(participants)) AS n FROM interaction_lines WHERE event_type = 'collaboration' "
+        "SELECT max(json_array_length(participants)) AS n FROM interaction_lines WHERE event_type = "
+        "'collaboration' "
         "AND json_type(participants) = 'ARRAY'"
     )
     return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
@@ -121,7 +127,8 @@ def _messages(engine: Engine) -> dict[str, Any]:
         f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
     )
     never = engine.row(
-        "SELECT count(*) AS n FROM (SELECT message_id FROM interaction_lines WHERE event_type = 'agent_message' "
+        "SELECT count(*) AS n FROM (SELECT message_id FROM interaction_lines WHERE event_type = "
+        "'agent_message' "
         "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
     )
     return {

@@ -21,7 +21,8 @@ def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) ->
     Args:
         reader: of the session.
         agent_id: whose journey.
-        nested: order by beginnings instead, each span before what happened in it; `started_at` never decreases.
+        nested: order by beginnings instead, each span before what happened in it; `started_at` never
+            decreases.
 
     Returns:
         Event dicts (`rows.event_row`) with `depth`, `duration_ms` and `started_at` besides.

@@ -1,5 +1,6 @@
-"""How agents learn: training steps, rewards, exploration, updates and convergence, as sums and bounded curves."""
+"""How agents learn: training steps, rewards, exploration, updates, as sums and bounded curves."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Any
@@ -26,10 +27,10 @@ _SUMS = f"""
         AND cumulative_reward IS NOT NULL) AS cumulative_reward,
     count(*) FILTER (WHERE event_type = 'exploration') AS exploration_count,
     count(*) FILTER (WHERE event_type = 'exploration' AND exploration) AS explored,
-    arg_max(epsilon, (ts_us, writer, seq)) FILTER (WHERE event_type = 'exploration' AND epsilon IS NOT NULL) AS epsilon,
-    count(*) FILTER (WHERE event_type = 'learning_update') AS learning_updates,
-    count(*) FILTER (WHERE event_type = 'policy_update') AS policy_updates,
-    count(*) FILTER (WHERE event_type = 'convergence') AS convergence_count
+    arg_max(epsilon, (ts_us, writer, seq)) FILTER (WHERE event_type = 'exploration' AND epsilon IS NOT NULL)
+    AS epsilon, count(*) FILTER (WHERE event_type = 'learning_update') AS learning_updates, count(*) FILTER
+    (WHERE event_type = 'policy_update') AS policy_updates, count(*) FILTER (WHERE event_type =
+    'convergence') AS convergence_count
 """
 _KEYS = (
     "reward",
@@ -54,8 +55,8 @@ def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, 
 
     Returns:
         The sums of `_SUMS`, `exploration_share` (0 to 1, None without exploration), `learning_stages`,
-        `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for every
-        agent, `by_agent` with the sums again.
+        `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for
+        every agent, `by_agent` with the sums again.
     """
     lines = _learning_lines(agent_id)
     parameters = [] if agent_id is None else [agent_id]
@@ -66,7 +67,8 @@ def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, 
     progress["convergence"] = _convergence(engine, lines, parameters)
     if agent_id is None:
         found = engine.rows(
-            f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER BY agent_id"
+            f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER "
+            "BY agent_id"
         )
         progress["by_agent"] = {row.pop("agent_id"): _shared(row) for row in found}
     return progress
@@ -92,7 +94,10 @@ def _stages(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, int]
     return {row["stage"]: row["n"] for row in found}
 
 
-_BUCKET = f"least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), {CURVE_POINTS - 1})::BIGINT"
+_BUCKET = (
+    f"least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
+    f"{CURVE_POINTS - 1})::BIGINT"
+)
 
 
 def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
@@ -115,13 +120,16 @@ def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dic
 def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """The numbers in the `metrics` of training steps, by name, in at most 50 equal spans of time."""
     found = engine.rows(
-        f"WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, metrics::JSON AS metrics "
+        "WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, "
+        "metrics::JSON AS metrics "
         f"FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
         "AND json_type(metrics::JSON) = 'OBJECT'), "
         "v AS (SELECT ts_us, timestamp, tick, name, "
-        "try_cast(json_extract_string(metrics, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS DOUBLE) AS value "
+        "try_cast(json_extract_string(metrics, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS "
+        "DOUBLE) AS value "
         "FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
-        f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS count, "
+        f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS "
+        "count, "
         "avg(value) AS mean FROM v, edges WHERE isfinite(value) GROUP BY name, bucket ORDER BY name, bucket",
         parameters,
     )
@@ -136,8 +144,10 @@ def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[st
 
 def _convergence(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     return engine.rows(
-        f"SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM {lines} "
-        f"WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CONVERGENCE}) "
+        "SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM "
+        f"{lines} "
+        "WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
+        f"{RECENT_CONVERGENCE}) "
         f"ORDER BY {BY_ORDER}",
         parameters,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from Agent.analysis.window import Row
 
 MIN_FAILING = 5
 MIN_REPEATED = 20
+_UNUSUAL = 4
 
 _CALLS = frozenset({"agent_action", "tool.call", "error", "learning_update", "metric"})
 
@@ -52,6 +54,7 @@ class LoopFinder:
         self._totals: Counter[str] = Counter()
         self._within: dict[tuple[str, str], Loop] = {}
         self._step: object = None
+        self._usual: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, row: Row) -> None:
         """Take the next event of the agent, or of what it called."""
@@ -83,8 +86,7 @@ class LoopFinder:
         step = (row["tick"], row["parent_span_id"])
         if step != self._step:
             self._step = step
-            self._closed.extend(loop for loop in self._within.values() if loop.count >= MIN_REPEATED)
-            self._within = {}
+            self._end_step()
         key = (name, _inputs(row))
         if step == (None, None) or is_failure(row):
             return
@@ -95,14 +97,25 @@ class LoopFinder:
             loop.count += 1
             loop.last = row
 
+    def _end_step(self) -> None:
+        for loop in self._within.values():
+            self._usual[loop.name].append(loop.count)
+        self._closed.extend(loop for loop in self._within.values() if loop.count >= MIN_REPEATED)
+        self._within = {}
+
+    def _is_unusual(self, loop: Loop) -> bool:
+        """Whether a step repeats a call far more often than the agent's steps do as a rule."""
+        counts = self._usual[loop.name]
+        return len(counts) < 3 or loop.count >= _UNUSUAL * statistics.median(counts)
+
     def loops(self) -> list[Loop]:
         """The loops, longest first."""
         running = list(self._failing.values())
         for loop in running:
             loop.unbroken = True
         found = [loop for loop in [*running, *self._closed] if loop.failing and loop.count >= MIN_FAILING]
-        repeated = [*self._closed, *self._within.values()]
-        found += [loop for loop in repeated if not loop.failing and loop.count >= MIN_REPEATED]
+        self._end_step()
+        found += [loop for loop in self._closed if not loop.failing and self._is_unusual(loop)]
         for loop in found:
             loop.total = self._totals[loop.name]
         return sorted(found, key=lambda loop: -loop.count)

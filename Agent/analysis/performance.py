@@ -1,5 +1,6 @@
-"""How long things take and what they use: metrics, actions, throughput, resources, and where the time goes."""
+"""How long things take and what they use: metrics, actions, throughput, resources."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Any
@@ -31,17 +32,18 @@ _KINDS = ("metric", "throughput", "resource", "agent_action", "learning_update",
 
 
 def performance_summary(engine: Engine) -> dict[str, Any]:
-    """Durations in milliseconds and metrics by name, throughput, resources, the slowest spans, the bottlenecks.
+    """Durations in milliseconds, metrics, throughput, resources, the slowest spans, the bottlenecks.
 
     Returns:
         `operations` and `actions`: {name: count, errors, total_ms, mean, p50, p95, p99, max} over what has a
-        duration; `metrics`: the same over the values of metrics without one, with their `unit`; `throughput` by
-        operation; `resources`; `slowest` (10 event dicts); `bottlenecks` (names by share of all measured time;
-        nested spans count in each).
+        duration; `metrics`: the same over the values of metrics without one, with their `unit`;
+        `throughput` by operation; `resources`; `slowest` (10 event dicts); `bottlenecks` (names by share of
+        all measured time; nested spans count in each).
     """
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     engine.rows(
-        "CREATE OR REPLACE TEMP TABLE performance_lines AS SELECT ts_us, id, timestamp, agent_id, tick, event_type, "
+        "CREATE OR REPLACE TEMP TABLE performance_lines AS SELECT ts_us, id, timestamp, agent_id, tick, "
+        "event_type, "
         "try_cast(value AS DOUBLE) AS number, " + ", ".join(key for key in _KEYS if key != "value") + " "
         f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})"
     )
@@ -79,8 +81,10 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
 
 def _values(engine: Engine) -> dict[str, dict[str, Any]]:
     found = engine.rows(
-        f"SELECT metric_name AS name, any_value(unit) AS unit, {describe_columns('number')} FROM performance_lines "
-        "WHERE event_type = 'metric' AND duration_ms IS NULL AND metric_name IS NOT NULL GROUP BY metric_name "
+        f"SELECT metric_name AS name, any_value(unit) AS unit, {describe_columns('number')} FROM "
+        "performance_lines "
+        "WHERE event_type = 'metric' AND duration_ms IS NULL AND metric_name IS NOT NULL GROUP BY "
+        "metric_name "
         f"ORDER BY measured DESC, name LIMIT {MAX_NAMES}"
     )
     return {row.pop("name"): _named(row) for row in found}
@@ -100,15 +104,18 @@ def _throughput(engine: Engine) -> dict[str, dict[str, Any]]:
 
 def _resources(engine: Engine) -> dict[str, Any]:
     return engine.row(
-        "SELECT count(*) AS samples, max(memory_bytes) AS max_memory_bytes, avg(memory_bytes) AS mean_memory_bytes, "
-        "max(cpu_percent) AS max_cpu_percent, avg(cpu_percent) AS mean_cpu_percent, max(open_files) AS max_open_files "
+        "SELECT count(*) AS samples, max(memory_bytes) AS max_memory_bytes, avg(memory_bytes) AS "
+        "mean_memory_bytes, "
+        "max(cpu_percent) AS max_cpu_percent, avg(cpu_percent) AS mean_cpu_percent, max(open_files) AS "
+        "max_open_files "
         "FROM performance_lines WHERE event_type = 'resource'"
     )
 
 
 def _slowest(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
-        "SELECT id, timestamp, tick, agent_id, event_type, coalesce(metric_name, action_type, event_type) AS name, "
+        "SELECT id, timestamp, tick, agent_id, event_type, coalesce(metric_name, action_type, "
+        "event_type) AS name, "
         "duration_ms FROM performance_lines WHERE isfinite(duration_ms) "
         f"ORDER BY duration_ms DESC, ts_us, id LIMIT {SLOWEST}"
     )

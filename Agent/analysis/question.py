@@ -1,6 +1,7 @@
 """What a sentence about an issue names: agents, roles, things agents do, topics, ticks, event ids.
 
-No model reads it: names are matched exactly, then nearly; other words by their stems and a short list of synonyms.
+No model reads it: names are matched exactly, then nearly; other words by their stems and a short list of
+synonyms.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 _TOKEN = re.compile(r"[^\s,;:!?\"'()\[\]{}<>]+")
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TICK = re.compile(r"\b(?:tick|step|round|turn)\s*#?\s*([0-9]+)", re.IGNORECASE)
+_CLOCK = re.compile(r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![0-9:])")
 _EVENT_ID = re.compile(r"\b[a-z2-7]{8}-[0-9]+\b")
 
 # Words of one group mean the same in a question; the first stands for all.
@@ -140,6 +143,8 @@ class Question:
     words: tuple[str, ...]
     """The words left to search messages for."""
     ticks: tuple[int, ...]
+    clock: tuple[tuple[int, int], ...]
+    """Times of day that it names, UTC, as seconds since midnight and how many seconds they may be off."""
     event_ids: tuple[str, ...]
 
 
@@ -191,7 +196,7 @@ def read_question(text: str, agents: Mapping[str, str | None], series: Iterable[
     """
     named, guessed, rest = _agents_in(text, agents)
     roles = () if named else _roles_in(rest, {role for role in agents.values() if role})
-    bare = rest.replace("n't", " not").replace("n’t", " not")
+    bare = rest.replace("n't", " not").replace("n\u2019t", " not")
     plain = re.findall(r"[a-z]+", bare.lower())
     topics = {_TOPIC_OF[stem(word)] for word in plain if stem(word) in _TOPIC_OF}
     words = [word for word in plain if word not in _EMPTY_WORDS and len(word) > 2]
@@ -204,8 +209,14 @@ def read_question(text: str, agents: Mapping[str, str | None], series: Iterable[
         topics=frozenset(topics),
         words=tuple(dict.fromkeys(words)),
         ticks=tuple(int(number) for number in _TICK.findall(text)),
+        clock=tuple(_clock(*found) for found in _CLOCK.findall(text)),
         event_ids=tuple(_EVENT_ID.findall(text)),
     )
+
+
+def _clock(hour: str, minute: str, second: str) -> tuple[int, int]:
+    seconds = int(hour) * 3600 + int(minute) * 60 + int(second or 0)
+    return seconds, 10 if second else 120
 
 
 def _agents_in(text: str, agents: Mapping[str, str | None]) -> tuple[list[str], dict[str, str], str]:
@@ -235,9 +246,7 @@ def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
         by_parts.setdefault(_parts(agent_id), []).append(agent_id)
     tokens = [token.rstrip(".") for token in _TOKEN.findall(text)]
     candidates = [token for token in tokens if any(char.isdigit() for char in token) and not token.isdigit()]
-    candidates += [
-        f"{first} {second}" for first, second in zip(tokens, tokens[1:], strict=False) if second.isdigit()
-    ]
+    candidates += [f"{first} {second}" for first, second in pairwise(tokens) if second.isdigit()]
     found: dict[str, str] = {}
     for word in candidates:
         same = by_parts.get(_parts(word), [])

@@ -1,5 +1,6 @@
 """A whole session in one answer: as a mapping for programs, as text for people, as one file for later."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 import os
@@ -51,7 +52,7 @@ def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | N
     """
     path = find(session, root)
     reader = TreeReader(path)
-    engine = Engine(path, reader.files())
+    engine = Engine(path, reader.files)
     try:
         return Analysis(session_summary(path, reader, engine))
     finally:
@@ -62,9 +63,10 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     """The session in one dict.
 
     Returns:
-        session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events, damaged_lines,
-        `event_types`, `levels`, `actions` ({name: count}), `agents` ({agent_id: role, events, actions, errors,
-        first_seen, last_seen}), `errors`, `learning`, `interactions`, `performance`, `marks`, `in_flight`, `losses`.
+        session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events,
+        damaged_lines, `event_types`, `levels`, `actions` ({name: count}), `agents` ({agent_id: role,
+        events, actions, errors, first_seen, last_seen}), `errors`, `learning`, `interactions`,
+        `performance`, `marks`, `in_flight`, `losses`.
     """
     counts = _counts(engine)
     return {
@@ -156,7 +158,7 @@ def _ranked(counts: dict[str, int]) -> dict[str, int]:
 
 
 def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
-    """Write the whole analysis as one JSON file, readable by its owner only; an existing file is replaced at once.
+    """Write the whole analysis as one JSON file, readable by its owner only, replacing one that is there.
 
     Raises:
         InputError: the place cannot be written.

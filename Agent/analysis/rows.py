@@ -1,4 +1,4 @@
-"""An event as the plain dict that every list of this room holds, from either side: the reader's or the engine's."""
+"""An event as the plain dict that every list of this room holds, from the reader or the engine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from Agent.event.model import Event
 
 EVENT_COLUMNS = (
     "timestamp, id, session_id, level, logger, message, event_type, agent_id, agent_role, run_id, span_id, "
-    "parent_span_id, causes, tick, extra, code, state, ts_us, writer, seq"
+    "parent_span_id, causes, tick, extra, code, state, ts_us, writer, seq, is_flat"
 )
 """What `engine_row` wants selected from `views.whole_lines()`."""
 
@@ -45,8 +45,8 @@ def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
     made = {key: row[key] for key in _PLAIN}
     extra = orjson.loads(row["extra"]) if row["extra"] is not None else {}
-    # The columns of a run's flat line that its kind does not have arrive as nulls.
-    made["extra"] = {key: value for key, value in extra.items() if value is not None}
+    # The keys of a run's flat line that its kind does not have arrive as nulls.
+    made["extra"] = {k: v for k, v in extra.items() if v is not None} if row["is_flat"] else extra
     made["causes"] = list(row["causes"] or ())
     made["state"] = orjson.loads(row["state"]) if row["state"] is not None else None
     return {key: made[key] for key in _KEYS}
@@ -57,7 +57,7 @@ _PLAIN = tuple(key for key in _KEYS if key not in {"extra", "causes", "state"})
 
 
 def is_error(event: Event) -> bool:
-    """Whether the event is an error, by the rule of `views.IS_ERROR`: a line that points at one is no second one."""
+    """Whether the event is an error, by the rule of `views.IS_ERROR`: pointing at one is no second one."""
     if event.kind == "error":
         return True
     return event.level in {"ERROR", "CRITICAL"} and event.extra.get("error_id") is None

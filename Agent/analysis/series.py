@@ -4,6 +4,7 @@ A series is one sort of thing an agent does: `action:create_content`, `decision:
 `reward` ... Time is cut by ticks where most events carry one, else by the clock.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -37,7 +38,8 @@ _SERIES = f"""CASE
     WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
     WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
     WHEN event_type IN ('content_generation', 'strategy_update', 'learning_update', 'training_step', 'reward',
-        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN event_type
+        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN
+        event_type
     END"""
 _VALUE = """CASE event_type WHEN 'reward' THEN reward WHEN 'exploration' THEN exploration::INTEGER::DOUBLE
     ELSE duration_ms END"""
@@ -45,7 +47,7 @@ _VALUE = """CASE event_type WHEN 'reward' THEN reward WHEN 'exploration' THEN ex
 
 @dataclass(slots=True)
 class Series:
-    """One agent's counts of one thing, a bucket of time each; `sums` and `squares` of what was measured there."""
+    """One agent's counts of one thing by bucket; `sums` and `squares` are of what was measured there."""
 
     agent_id: str
     name: str
@@ -89,10 +91,45 @@ class Profile:
     """{agent id: {series name: series}}; agents outside the scope that was asked for are missing."""
     first_bucket: dict[str, int] = field(default_factory=dict)
 
+    _members: dict[str | None, list[str]] = field(default_factory=dict)
+    _sums: dict[str | None, dict[str, list[int]]] = field(default_factory=dict)
+    _totals: dict[str | None, dict[str, list[int]]] = field(default_factory=dict)
+
+    def members(self, role: str | None) -> list[str]:
+        """The agents of a role that are in scope."""
+        if role not in self._members:
+            self._members[role] = [agent for agent in self.series if self.roles.get(agent) == role]
+        return self._members[role]
+
     def peers(self, agent_id: str) -> list[str]:
         """The other agents of its role that are in scope."""
-        role = self.roles.get(agent_id)
-        return [other for other in self.series if other != agent_id and self.roles.get(other) == role]
+        return [other for other in self.members(self.roles.get(agent_id)) if other != agent_id]
+
+    def role_counts(self, role: str | None) -> dict[str, list[int]]:
+        """{series name: counts by bucket} of all agents of a role together."""
+        if role not in self._sums:
+            sums: dict[str, list[int]] = {}
+            for agent in self.members(role):
+                for name, series in self.series[agent].items():
+                    known = sums.get(name)
+                    sums[name] = (
+                        [a + b for a, b in zip(known, series.counts, strict=True)] if known else series.counts
+                    )
+            self._sums[role] = sums
+        return self._sums[role]
+
+    def role_totals(self, role: str | None) -> dict[str, list[int]]:
+        """{series name: how often each agent of a role did it}, in ascending order, zeros too."""
+        if role not in self._totals:
+            members = self.members(role)
+            totals: dict[str, list[int]] = {}
+            for agent in members:
+                for name, series in self.series[agent].items():
+                    totals.setdefault(name, []).append(sum(series.counts))
+            self._totals[role] = {
+                name: sorted([0] * (len(members) - len(counts)) + counts) for name, counts in totals.items()
+            }
+        return self._totals[role]
 
     def get(self, agent_id: str, name: str) -> Series:
         """A series of an agent; all zeros if it never did that."""
@@ -122,15 +159,16 @@ class Overview:
 def overview(engine: Engine) -> Overview:
     """The agents and what they do, from two passes."""
     edges = engine.row(
-        f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS last_tick, "
-        f"count(tick) * 2 >= count(*) AS ticked FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL AND {_SERIES} IS NOT NULL"
+        "SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS "
+        "last_tick, "
+        f"count(tick) * 2 >= count(*) AS ticked FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL AND "
+        f"{_SERIES} IS NOT NULL"
     )
     axis = _axis(edges)
-    third = (
-        "0"
-        if axis is None
-        else f"CASE WHEN {_position(axis)} * 3 >= {axis.first * 3 + (axis.last - axis.first) * 2} THEN 1 ELSE 0 END"
-    )
+    third = "0"
+    if axis is not None:
+        border = axis.first * 3 + (axis.last - axis.first) * 2
+        third = f"CASE WHEN {_position(axis)} * 3 >= {border} THEN 1 ELSE 0 END"
     rows = engine.rows(
         f"SELECT agent_id, max(agent_role) AS role, {_SERIES} AS series, {third} AS late, count(*) AS n "
         f"FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL GROUP BY agent_id, series, late"
@@ -187,7 +225,8 @@ def profile(engine: Engine, seen: Overview, agents: list[str]) -> Profile:
     axis = seen.axis
     position = _position(axis)
     rows = engine.rows(
-        f"SELECT agent_id, {_SERIES} AS series, ({position} - {axis.first}) // {axis.width} AS bucket, count(*) AS n, "
+        f"SELECT agent_id, {_SERIES} AS series, ({position} - {axis.first}) // {axis.width} AS bucket, "
+        "count(*) AS n, "
         "count(*) FILTER (WHERE outcome = 'error' OR error_id IS NOT NULL) AS failed, "
         f"count({_VALUE}) FILTER (WHERE isfinite({_VALUE})) AS measured, "
         f"coalesce(sum({_VALUE}) FILTER (WHERE isfinite({_VALUE})), 0.0) AS total, "

@@ -1,4 +1,4 @@
-"""Which session is asked about: root, reference and reader; what this process still holds back is flushed first.
+"""Which session is asked about; what this process itself still holds back is flushed first.
 
 Next: `engine` for aggregates, the reader for questions about one agent.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
     """The directory of the session asked about, flushed if this process records into it.
 
     Args:
-        session: None for the one that this process records, else the newest; an id, a unique prefix or a path.
+        session: None for the one that this process records, else the newest; an id, a unique prefix or a
+            path.
         root: the trace root; see `trace_root`.
 
     Raises:
@@ -53,9 +55,8 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
 
 def flush_recording() -> Path | None:
     """Write out what this process buffers; the directory it records into, None if it records nothing."""
-    try:
-        from Agent.record import pipeline
-    except ImportError:  # an installation that only reads
+    pipeline = sys.modules.get("Agent.record.pipeline")
+    if pipeline is None:  # nobody records in this process
         return None
     pipeline.flush_active()
     sink = getattr(pipeline.active_pipeline(), "sink", None)

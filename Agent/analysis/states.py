@@ -1,5 +1,6 @@
 """What an agent was at any moment: the fold of its full states and of what each action left changed."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -73,9 +74,9 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: str | int 
         when: an event id, a time (RFC 3339 text or a datetime), or a tick (a number): its end.
 
     Returns:
-        `fields` (exposed state, JSON values), `reported` (what `log_state_change` said), `as_of` (the last event
-        folded in), `base` (the full state it started from, None if there was none yet), `changes` since it,
-        `unseen` (names that could not be exposed).
+        `fields` (exposed state, JSON values), `reported` (what `log_state_change` said), `as_of` (the last
+        event folded in), `base` (the full state it started from, None if there was none yet), `changes`
+        since it, `unseen` (names that could not be exposed).
 
     Raises:
         AgentNotFound, EventNotFound, UsageError: no such agent or event, or `when` is none of these.
@@ -164,12 +165,12 @@ def _point(event: Event | None) -> dict[str, Any] | None:
 
 
 def checkpoints(engine: Engine, agent_id: str | None = None) -> list[dict[str, Any]]:
-    """The moments whose state is recorded in full: agents' full states, and checkpoints that the program named.
+    """The moments recorded in full: agents' full states, and checkpoints that the program named.
 
     Returns:
-        Oldest first, dicts with `event_type` ("state" or "checkpoint"), `id`, `timestamp`, `tick`, `agent_id`,
-        `name` (of a checkpoint; of a full state the reason for it), `digest` and `data` (of a checkpoint). What
-        the fields of a full state were is `state_at(agent_id, id)`.
+        Oldest first, dicts with `event_type` (state or checkpoint), `id`, `timestamp`, `tick`, `agent_id`,
+        `name` (of a checkpoint; of a full state the reason for it), `digest` and `data` (of a checkpoint).
+        What the fields of a full state were is `state_at(agent_id, id)`.
     """
     return engine.rows(
         "SELECT event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data "

@@ -1,5 +1,6 @@
 """The course of a session: how much happened when, and the marks that the program set itself."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Any
@@ -27,9 +28,9 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     """The session cut into equal spans of time.
 
     Returns:
-        `buckets`: dicts with start, end, first_tick, last_tick, events, errors, agents (how many were active) and
-        `by_type` ({event_type: count}), empty spans included; `marks`: starts, ends, phases, milestones and named
-        checkpoints, oldest first.
+        `buckets`: dicts with start, end, first_tick, last_tick, events, errors, agents (how many were
+        active) and `by_type` ({event_type: count}), empty spans included; `marks`: starts, ends, phases,
+        milestones and named checkpoints, oldest first.
     """
     buckets = max(1, buckets)
     edges = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
@@ -47,7 +48,8 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     ):
         _add(made[row["bucket"]], row)
     for row in engine.rows(
-        f"SELECT {place} AS bucket, count(DISTINCT agent_id) AS n FROM {scan()} WHERE ts_us IS NOT NULL GROUP BY 1"
+        f"SELECT {place} AS bucket, count(DISTINCT agent_id) AS n FROM {scan()} WHERE ts_us IS NOT NULL "
+        "GROUP BY 1"
     ):
         made[row["bucket"]]["agents"] = row["n"]
     return {"buckets": made, "marks": marks(engine)}
@@ -80,6 +82,7 @@ def marks(engine: Engine) -> list[dict[str, Any]]:
     """What the program said about its own course, oldest first, at most 500."""
     kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
-        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name')} WHERE event_type IN ({kinds}) "
+        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name')} WHERE event_type IN "
+        f"({kinds}) "
         f"ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
     )

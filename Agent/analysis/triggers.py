@@ -1,4 +1,4 @@
-"""What happened to an agent where its behaviour changed: the field, update, failure or message that fits best.
+"""What happened to an agent where its behaviour changed: the field, update or failure that fits best.
 
 A trigger's score is what it is worth x how new it was for the agent x whether it lasted x how near it stood.
 """
@@ -27,7 +27,7 @@ _GAPS_BACK = 3
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where on the axis to look: what made the change stands between `at` and `until`, or up to `margin` around."""
+    """Where to look: what made the change stands between `at` and `until`, or up to `margin` around."""
 
     at: float
     until: float
@@ -221,7 +221,7 @@ def _mark_triggers(history: History, place: Place, axis: Axis, departure: Depart
 def _way_to_failure(
     row: Row, place: Place, history: History, axis: Axis, engine: Engine
 ) -> tuple[tuple[Row, Edge], ...]:
-    """The edges from an event back to the failure behind it that takes the fewest guesses, if there is one near."""
+    """The edges from an event back to the failure that takes the fewest guesses; empty if none is near."""
     if is_failure(row) and row["event_type"] == "error":
         return ()
     until = time_us(row)

@@ -3,6 +3,7 @@
 A view is one more entry of `_VIEWS`; a new kind of event brings its columns along by itself.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 from typing import Final
@@ -91,7 +92,7 @@ def _name(name: str) -> str:
 
 
 def _read(columns: dict[str, str]) -> str:
-    """The scan itself; `files` is a variable of the connection, so that no path ever stands in a statement."""
+    """The scan itself; `files` is a variable of the connection, so that no path stands in a statement."""
     return (
         "read_json(getvariable('files'), format='newline_delimited', records=true, ignore_errors=true, "
         f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={_columns_literal(columns)})"
@@ -109,7 +110,8 @@ _ENVELOPE_COLUMNS: Final = (
 
 # Damaged lines arrive as rows of NULLs: the codec's own conditions for a line to be an event.
 _VALID = (
-    "id IS NOT NULL AND regexp_full_match(id, '.{8}-[0-9]+') AND try_cast(timestamp AS TIMESTAMP) IS NOT NULL "
+    "id IS NOT NULL AND regexp_full_match(id, '.{8}-[0-9]+') AND try_cast(timestamp AS TIMESTAMP) IS NOT "
+    "NULL "
     f"AND try_cast(schema_version AS INTEGER) BETWEEN 1 AND {CURRENT_SCHEMA} "
     "AND (type IS NOT NULL OR extra IS NOT NULL)"
 )
@@ -129,19 +131,24 @@ def scan(*keys: str) -> str:
     columns = [f"coalesce(extra.{_name(n)}, {_name(n)}) AS {_name(n)}" for n in beside]
     columns += [f"extra.{_name(n)} AS {_name(n)}" for n in payload if n not in beside and n != "event_type"]
     return (
-        f"(SELECT {_ORDER}, {_ENVELOPE_COLUMNS}, coalesce(type, extra.event_type, '{NO_KIND}') AS event_type, "
+        f"(SELECT {_ORDER}, {_ENVELOPE_COLUMNS}, coalesce(type, extra.event_type, '{NO_KIND}') AS "
+        "event_type, "
         f"{', '.join(columns)}, filename FROM {_read(ENVELOPE | beside | {'extra': struct})} WHERE {_VALID})"
     )
 
 
 def whole_lines() -> str:
-    """A sub-query like `scan`, with the payload of the log view as it stands, in one JSON column `extra`."""
+    """A sub-query like `scan`, with the payload as it stands in one JSON column `extra`."""
     beside = {"agent_id": "VARCHAR", "agent_role": "VARCHAR"}
+    flat = sorted(_flat_keys() - beside.keys())
+    members = ", ".join(f"'{name}', {_name(name)}" for name in ["agent_id", "agent_role", *flat])
+    # The payload of a run's flat line is put together of the keys that its kinds name.
+    extra = f"coalesce(extra, json_object({members})) AS extra, extra IS NULL AS is_flat"
     return (
         f"(SELECT {_ORDER}, {_ENVELOPE_COLUMNS}, coalesce(extra->>'$.agent_id', agent_id) AS agent_id, "
         "coalesce(extra->>'$.agent_role', agent_role) AS agent_role, "
-        f"coalesce(type, extra->>'$.event_type', '{NO_KIND}') AS event_type, extra, types, filename "
-        f"FROM {_read(ENVELOPE | beside | {'extra': 'JSON'})} WHERE {_VALID})"
+        f"coalesce(type, extra->>'$.event_type', '{NO_KIND}') AS event_type, {extra}, types, filename "
+        f"FROM {_read(ENVELOPE | beside | dict.fromkeys(flat, 'JSON') | {'extra': 'JSON'})} WHERE {_VALID})"
     )
 
 

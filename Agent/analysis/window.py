@@ -1,5 +1,6 @@
 """A stretch of a session held in memory with its links: who is inside what, who answers whom."""
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 import bisect
@@ -13,7 +14,7 @@ from Agent.analysis.rows import EVENT_COLUMNS, engine_row
 from Agent.analysis.views import whole_lines
 from Agent.event.clock import parse_timestamp
 
-MAX_EVENTS = 100_000
+MAX_EVENTS = 50_000
 _SLACK_US = 2_000
 """A span's beginning is its end less a rounded duration."""
 
@@ -44,10 +45,8 @@ def started_us(row: Row) -> int:
 class Window:
     """Events in display order, found by id, span, message and agent."""
 
-    def __init__(self, rows: Iterable[Row], *, cut: bool = False) -> None:
+    def __init__(self, rows: Iterable[Row]) -> None:
         self.rows = sorted(rows, key=order)
-        self.cut = cut
-        """Whether older events of the stretch were left out because it holds more than MAX_EVENTS."""
         self.by_id = {row["id"]: row for row in self.rows}
         self.by_span = {row["span_id"]: row for row in self.rows if row["span_id"]}
         self.inside: defaultdict[str, list[Row]] = defaultdict(list)
@@ -83,14 +82,15 @@ def is_sent(row: Row) -> bool:
 
 
 def load_window(engine: Engine, since_us: int, until_us: int) -> Window:
-    """The events of a stretch of time, with the spans that were open at its end; the newest if they are too many."""
+    """The events of a stretch of time and the spans open at its end; the newest if they are too many."""
     found = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE (ts_us BETWEEN $1 AND $2) OR (span_id IS NOT NULL AND "
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE (ts_us BETWEEN $1 AND $2) OR (span_id IS NOT "
+        "NULL AND "
         "ts_us > $2 AND ts_us - coalesce(try_cast(extra->>'$.duration_ms' AS DOUBLE), 0) * 1000 <= $2 + $3) "
         "ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT $4",
         [since_us, until_us, _SLACK_US, MAX_EVENTS],
     )
-    return Window((engine_row(row) for row in found), cut=len(found) == MAX_EVENTS)
+    return Window(engine_row(row) for row in found)
 
 
 def load_event(engine: Engine, event_id: str) -> Row | None:

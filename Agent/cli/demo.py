@@ -1,22 +1,24 @@
-"""The command `demo`: a simulation recorded, explained, and driven again with the same and with repaired code."""
+"""The command `demo`: a simulation recorded, explained, driven again with the same and with other code."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from Agent.cli import parameters, render
+from Agent.cli.rerun import show_replay
 
 if TYPE_CHECKING:
-    from Agent.demo.platform import Settings
     from Agent.demo.recording import Recording
-    from Agent.replay import ReplayReport
 
 AGENTS, TICKS, SEED = 60, 96, 7
 """The defaults of `Agent.demo.platform`, which is not loaded for the help."""
@@ -24,9 +26,15 @@ AGENTS, TICKS, SEED = 60, 96, 7
 REPAIRED = "Agent.demo.targets:repaired_creator"
 
 
-@click.command(epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace"))
-@click.option("--seed", type=int, default=SEED, metavar="N", help="Where the chance of the simulation begins.")
-@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="How many creators there are.")
+@click.command(
+    epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
+)
+@click.option(
+    "--seed", type=int, default=SEED, metavar="N", help="Where the chance of the simulation begins."
+)
+@click.option(
+    "--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="How many creators there are."
+)
 @click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="How long it runs.")
 @click.option(
     "--place",
@@ -43,33 +51,41 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
 def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     """Record a simulation, explain it and run it again.
 
-    A content platform: creators learn what to publish and when, an audience reacts, posts spread, a tool fails
-    now and then, and one creator meets a fault. The fault is found in the record, its agent is driven again
-    from what was recorded, and then once more with the fault repaired. The same seed gives the same simulation.
+    A content platform: creators learn what to publish and when, an audience reacts, posts spread, a tool
+    fails now and then, and one creator meets a fault. The fault is found in the record, its agent is driven
+    again from what was recorded, and then once more with the fault repaired. The same seed gives the same
+    simulation. Exit code 0 says that all of it came out as it should.
     """
-    from Agent.demo.platform import Settings
-
-    settings = Settings(agents=agents, ticks=ticks, seed=seed)
     show = not as_json
-    began = time.perf_counter()
-    with _progress(settings.ticks) as progress:
-        from Agent.demo.recording import record_session
-
-        recording = record_session(root, settings, progress)
-    seconds = time.perf_counter() - began
+    recording, seconds = _record(root, seed, agents, ticks)
     if show:
         _show_recording(recording, seconds)
-    answer: dict[str, Any] = {"recording": _recorded(recording, seconds)}
-    answer["analysis"] = _analyze(recording, root, show=show)
-    answer["debug"] = _debug(recording, root, show=show)
-    answer["replay"], same = _replay_as_it_is(recording, root, show=show)
-    answer["replay_repaired"], different = _replay_repaired(recording, root, show=show)
+    answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
+    for name, part in (
+        ("analysis", _analyze),
+        ("debug", _debug),
+        ("replay", _replay_as_it_is),
+        ("replay_repaired", _replay_repaired),
+    ):
+        answer[name] = part(recording, root, show=show)
     answer["next_commands"] = _next_commands(recording, root)
+    verdicts = (answer["replay"]["verdict"], answer["replay_repaired"]["verdict"])
     if as_json:
         render.emit_json(answer)
     else:
         _show_end(recording, answer["next_commands"])
-    return 0 if same and different else 1
+    return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
+
+
+def _record(root: Path, seed: int, agents: int, ticks: int) -> tuple[Recording, float]:
+    """The simulation recorded, and how many seconds that took."""
+    from Agent.demo.platform import Settings
+    from Agent.demo.recording import record_session
+
+    began = time.perf_counter()
+    with _progress(ticks) as progress:
+        recording = record_session(root, Settings(agents=agents, ticks=ticks, seed=seed), progress)
+    return recording, time.perf_counter() - began
 
 
 @contextmanager
@@ -91,3 +107,164 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("Simulating", total=total)
         yield lambda number: progress.update(task, completed=number)
+
+
+def _agent(recording: Recording) -> str:
+    """The agent that the demo is about."""
+    return recording.settings.throttled_client
+
+
+def _issue(recording: Recording) -> str:
+    return f"Agent {_agent(recording)} stopped publishing"
+
+
+def _run(recording: Recording) -> str:
+    return f"{recording.session_id}/{_agent(recording)}"
+
+
+def _place(root: Path) -> str:
+    """What a command needs to find the root again."""
+    found = os.environ.get("AGENT_TRACE_ROOT") or parameters.DEFAULT_ROOT
+    return "" if Path(found) == root else f" --root {shlex.quote(str(root))}"
+
+
+def _command(line: str) -> None:
+    """A command line as one would type it."""
+    render.emit("  " + render.paint(f"$ {line}", fg="cyan"))
+    render.emit()
+
+
+def _recording_object(recording: Recording, root: Path, seconds: float) -> dict[str, Any]:
+    outcome = asdict(recording.outcome)
+    outcome["cascades"] = len(recording.outcome.cascades)
+    return {
+        "session_id": recording.session_id,
+        "session": str(recording.session),
+        "root": str(root),
+        "seconds": round(seconds, 3),
+        "settings": asdict(recording.settings),
+        "outcome": outcome,
+        "fault_agent_id": _agent(recording),
+    }
+
+
+def _show_recording(recording: Recording, seconds: float) -> None:
+    settings, outcome = recording.settings, recording.outcome
+    largest = max((cascade.size for cascade in outcome.cascades), default=0)
+    render.heading("A content platform, simulated and recorded", f"seed {settings.seed}")
+    render.pairs(
+        (
+            (
+                "size",
+                f"{settings.agents} creators, 4 audience segments, 1 trend service, {settings.ticks} ticks",
+            ),
+            ("posts", f"{outcome.posts:,}, which got {outcome.likes:,} likes, {outcome.comments:,} comments"),
+            (
+                "shares",
+                f"{outcome.shares:,}, {len(outcome.cascades)} cascades, the largest with {largest} shares",
+            ),
+            ("between them", f"{outcome.messages} messages, {outcome.collaborations} joint posts"),
+            ("failures", f"{outcome.failures} look-ups at the trend service"),
+            ("took", f"{seconds:.1f} s, recording included"),
+        )
+    )
+
+
+def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.analysis import analyze_session
+
+    report = analyze_session(recording.session_id, root)
+    if show:
+        render.heading("What happened")
+        _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
+        render.emit_report(str(report), indent="  ")
+    return report.to_dict()
+
+
+def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.analysis import LogAnalyzer
+
+    report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
+    if show:
+        render.heading("A fault worth finding")
+        _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
+        for cause in report.causes[:1]:
+            render.paragraph(cause.title, bold=True)
+            render.paragraph(cause.explanation)
+            render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
+        if not report.causes:
+            render.paragraph(
+                "Nothing found that explains it; a longer simulation shows it better: --ticks 96"
+            )
+    return report.to_dict()
+
+
+def _replay_as_it_is(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.replay import replay_run
+
+    if show:
+        render.heading("The same agent, driven again from the record")
+        _command(f"agent-trace replay {_run(recording)}{_place(root)}")
+    report = replay_run(_run(recording), None, root)
+    if show:
+        show_replay(report, indent="  ")
+    return report.to_dict()
+
+
+def _replay_repaired(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+    from Agent.replay import replay_run
+
+    if show:
+        render.heading("And with one line changed")
+        for line in _changed_lines():
+            render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
+        render.emit()
+        _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
+    report = replay_run(_run(recording), REPAIRED, root)
+    if show:
+        show_replay(report, indent="  ")
+    return report.to_dict()
+
+
+def _changed_lines() -> list[str]:
+    """The line of the creator that the repaired one has otherwise, from their sources."""
+    import difflib
+    import inspect
+
+    from Agent.demo.creators import Creator
+    from Agent.demo.targets import RepairedCreator
+
+    before, after = (inspect.getsource(cls.ticks_to_wait).splitlines() for cls in (Creator, RepairedCreator))
+    difference = difflib.unified_diff(before, after, lineterm="", n=0)
+    return [f"{line[0]} {line[1:].strip()}" for line in difference if line[:3] not in ("---", "+++", "@@ ")]
+
+
+def _next_commands(recording: Recording, root: Path) -> list[str]:
+    place, session = _place(root), recording.session_id
+    return [
+        f"agent-trace journey {_agent(recording)} --since tick:{_last_tick(recording)} -n 20{place}",
+        f"agent-trace errors --session {session}{place}",
+        f"agent-trace play {_run(recording)}{place}",
+        f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{place}",
+        f"agent-trace tail -n 10 --type cascade --session {session}{place}",
+    ]
+
+
+def _last_tick(recording: Recording) -> int:
+    """When the agent published for the last time."""
+    return recording.outcome.last_published.get(_agent(recording), 0)
+
+
+def _show_end(recording: Recording, commands: list[str]) -> None:
+    render.heading("Where it is, and what to try next")
+    agent = recording.session / "agents" / f"{_agent(recording)}.log"
+    render.pairs(
+        (
+            ("the record", f"{recording.session}/"),
+            ("one agent", agent),
+            ("the code", "Agent/demo/creators.py, Agent/demo/targets.py"),
+        )
+    )
+    render.emit()
+    for command in commands:
+        render.emit("  " + render.paint(f"$ {command}", fg="cyan"))

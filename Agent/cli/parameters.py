@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Since",
     "agent_argument",
+    "agent_option",
     "complete_agents",
+    "complete_runs",
     "complete_sessions",
     "examples",
     "json_option",
     "root_option",
+    "run_argument",
     "session_option",
     "since_option",
     "type_option",
@@ -98,6 +101,28 @@ def json_option(function: F) -> F:
 def agent_argument(function: F) -> F:
     """`AGENT`: whose events."""
     return click.argument("agent", shell_complete=complete_agents)(function)
+
+
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Sessions, and the agents of one behind its slash."""
+    session, slash, agent = incomplete.partition("/")
+    if not slash:
+        return complete_sessions(ctx, param, incomplete)
+    ctx.params["session"] = session
+    found = complete_agents(ctx, param, agent)
+    return [CompletionItem(f"{session}/{item.value}") for item in found]
+
+
+def run_argument(function: F) -> F:
+    """`RUN`: a session, or one agent of it."""
+    return click.argument("run", metavar="RUN", shell_complete=complete_runs)(function)
+
+
+def agent_option(function: F) -> F:
+    """`--agent ID`: one agent of the run."""
+    return click.option(
+        "--agent", "-a", metavar="ID", help="One agent of the session, where RUN names none."
+    )(function)
 
 
 @dataclass(frozen=True, slots=True)

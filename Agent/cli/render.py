@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = [
     "note",
     "paint",
     "pairs",
+    "paragraph",
     "plural",
     "size",
     "table",
@@ -156,11 +158,17 @@ def pairs(rows: Iterable[tuple[str, object]], indent: int = 2) -> None:
         emit(" " * indent + paint(name.ljust(width), dim=True) + "  " + clean(value))
 
 
-def emit_report(text: str) -> None:
+def emit_report(text: str, indent: str = "") -> None:
     """A report that another room wrote: its headings, which begin at the margin, are set off."""
     for line in text.splitlines():
         shown = clean(line)
-        emit(paint(shown, bold=True) if shown and not shown[0].isspace() else shown)
+        emit((indent + (paint(shown, bold=True) if shown and not shown[0].isspace() else shown)).rstrip())
+
+
+def paragraph(text: str, **style: Any) -> None:
+    """Running text, wrapped to the page."""
+    for line in textwrap.wrap(clean(text), width_of_page() - 2):
+        emit("  " + paint(line, **style))
 
 
 def table(

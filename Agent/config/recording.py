@@ -26,6 +26,7 @@ from Agent.record.health import say
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
 from Agent.record.redaction import Redactor
+from Agent.record.state_events import emit_last_states
 from Agent.version import __version__
 
 # The tree is imported where the first event needs it: importing the package should cost next to nothing.
@@ -204,6 +205,7 @@ def _shut_down() -> None:
         limit.value = 0
     try:
         if pipeline is not None:
+            emit_last_states(pipeline)
             pipeline.close()
         if os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
             del os.environ[SESSION_VARIABLE]
@@ -231,7 +233,7 @@ def health() -> dict[str, Any]:
         "recording": True,
         "session_id": _session.session_id,
         "path": str(_session.path),
-        "events": pipeline.events,
+        "events": pipeline.health.events,
         "dropped": dict(pipeline.health.dropped),
         "notes": dict(pipeline.health.notes),
         "redacted": pipeline.redactor.count,

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from types import MemberDescriptorType
+from typing import Any
 
+from Agent.event.binding import class_reducer
+from Agent.event.registered import REGISTERED
+from Agent.record.binding import AgentBinding
 from Agent.record.state import GeneratorOwners, StateTracker
 
-if TYPE_CHECKING:
-    from Agent.record.binding import AgentBinding
-    from Agent.record.pipeline import Pipeline
+
+TRACED = "__agent_trace__"
+"""The attribute that marks a traced function."""
+
+_values: dict[type, bool] = {}
+_MAX_CLASSES = 4096
 
 
 class Identity:
@@ -70,32 +77,64 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     if identity is not None:
         role = identity.agent_role or role
         if callable(identity.agent_id):
-            return str(identity.agent_id(obj)), role
+            return str(identity.agent_id(obj)), _role(role)
         if identity.agent_id is not None:
-            return str(getattr(obj, identity.agent_id)), role
+            return str(getattr(obj, identity.agent_id)), _role(role)
     agent_id = getattr(obj, "agent_id", None)
     logger = getattr(obj, "logger", None)
     if agent_id is None:
         agent_id = getattr(logger, "agent_id", None)
-    if not isinstance(role, str):
+    if role is None:
         role = getattr(logger, "agent_role", None)
     if agent_id is None or isinstance(obj, type):
-        if identity is not None:
+        if identity is not None and not isinstance(obj, type):
             fallback = getattr(obj, "unique_id", None)
-            return str(fallback if fallback is not None else type(obj).__name__), role
+            return str(fallback if fallback is not None else type(obj).__name__), _role(role)
         return None
-    return str(agent_id), role if isinstance(role, str) else None
+    return str(agent_id), _role(role)
+
+
+def _role(role: object) -> str | None:
+    return role if role is None or type(role) is str else str(role)
 
 
 def agent_id_of(obj: object) -> str | None:
-    """The id of an object that is an agent, so that state and arguments name it instead of holding it."""
-    if isinstance(obj, type) or type(obj).__module__.startswith("Agent.record"):
-        return None
+    """The id of an object that is an agent, so that state and arguments name it instead of holding it.
+
+    A value that has an `agent_id` among its fields, such as a dataclass of a like, is a value all the same,
+    unless its class has traced methods or it holds a logger.
+    """
     try:
+        if isinstance(obj, type) or type(obj).__module__.startswith("Agent.record"):
+            return None
+        if _is_value(type(obj)) and identity_of(obj) is None:
+            logger = getattr(obj, "logger", None)
+            if getattr(logger, "agent_id", None) is None:
+                return None
         described = describe(obj)
     except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
         return None
     return described[0] if described is not None else None
+
+
+def _is_value(cls: type) -> bool:
+    """Whether objects of the class are recorded as values that can be restored, and none of its methods is traced."""
+    known = _values.get(cls)
+    if known is None:
+        if len(_values) >= _MAX_CLASSES:
+            _values.clear()
+        known = _values[cls] = (class_reducer(cls) is not None or cls in REGISTERED) and not any(
+            hasattr(method, TRACED) for base in cls.__mro__ for method in vars(base).values()
+        )
+    return known
+
+
+def _stored_id(obj: object) -> object:
+    """The `agent_id` that the object itself holds, by which a change of it is noticed; None where it is computed."""
+    held = getattr(obj, "__dict__", {}).get("agent_id")
+    if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
+        held = getattr(obj, "agent_id", None)
+    return held
 
 
 class Known:
@@ -111,10 +150,14 @@ class Known:
 
 
 class Agents:
-    """The agents that one pipeline has met."""
+    """The agents that one pipeline has met.
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    Args:
+        bind: gives the prepared bytes of an agent by its id, role and logger.
+    """
+
+    def __init__(self, bind: Callable[[str, str | None, str], AgentBinding]) -> None:
+        self._bind = bind
         self._known: dict[int, Known] = {}
         self.owners = GeneratorOwners()
 
@@ -127,13 +170,16 @@ class Agents:
             and (known.named is None or getattr(obj, "agent_id", None) is known.named)
         ):
             return known
-        described = describe(obj)
+        try:
+            described = describe(obj)
+        except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
+            return None
         if described is None:
             return None
         agent_id, role = described
         logger = f"agent.{role}" if role else "agent"
-        binding = self._pipeline.binding(agent_id, role, logger)
-        named = vars(obj).get("agent_id") if hasattr(obj, "__dict__") else None
+        binding = self._bind(agent_id, role, logger)
+        named = _stored_id(obj)
         fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
         if known is not None and known.ref() is obj:
             fresh.tracker = known.tracker
@@ -152,6 +198,12 @@ class Agents:
         if known.tracker is None:
             known.tracker = StateTracker(obj, agent_id_of)
         return known.tracker
+
+    def forget_states(self) -> None:
+        """Let the next action of each agent begin with its whole state: a child process writes files of its own."""
+        for known in list(self._known.values()):
+            if known.tracker is not None:
+                known.tracker.actions = 0
 
     def living(self) -> list[tuple[Known, object]]:
         """The agents whose state was recorded and which are still there."""

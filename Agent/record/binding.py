@@ -1,4 +1,4 @@
-"""What one agent's (or category's) events have in common, prepared once: stream, heads, open-span table entry."""
+"""What the events of one agent or category have in common, prepared once: stream, envelope, heads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import orjson
 from Agent.event.kinds import LEVEL_NAMES
 from Agent.event.payloads import KINDS
 from Agent.record.redaction import Redactor
+from Agent.record.texts import as_text, clean_head
 from Agent.tree.sink import Stream
 
 EmitPlain = Callable[["Slot", str, dict[str, Any]], str]
 MirrorOf = Callable[[str], Callable[[bytes], None] | None]
 
 _MAX_HEADS = 512
-_MAX_MESSAGE_CHARS = 2000
+_MAX_KEPT_CHARS = 256
 
 
 class Slot:
@@ -58,20 +59,21 @@ class Slot:
 
     def head(self, label: str) -> bytes:
         """The bytes from `schema_version` to `message`; kept for labels that come again."""
+        label = as_text(label)
         head = self.heads.get(label)
         if head is None:
-            text = self.binding.redactor.text((self.prefix + label)[:_MAX_MESSAGE_CHARS])
+            text = clean_head(self.prefix + label, self.binding.redactor.text)
             head = (
                 self.binding.envelope
                 + orjson.dumps(
                     {
                         "level": LEVEL_NAMES[self.level],
                         "logger": self.binding.logger,
-                        "message": printable(text),
+                        "message": text,
                     }
                 )[1:-1]
             )
-            if len(self.heads) < _MAX_HEADS:
+            if len(self.heads) < _MAX_HEADS and len(label) <= _MAX_KEPT_CHARS:
                 self.heads[label] = head
         return head
 
@@ -129,12 +131,3 @@ class AgentBinding:
         if slot is None:
             slot = self.slots[kind, level] = Slot(self, kind, level)
         return slot
-
-
-def printable(text: str) -> str:
-    """The text with lone surrogates shown as escapes, since a message is for people."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "backslashreplace").decode()
-    return text

@@ -9,28 +9,46 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from Agent.event.clock import Clock
+from Agent.record.binding import AgentBinding, Slot
+from Agent.record.health import Health
 from Agent.record.redaction import redacted
+from Agent.record.stamps import Stamps
 from Agent.tree.sink import Sink, Stream
-
-if TYPE_CHECKING:
-    from Agent.record.binding import AgentBinding, Slot
-    from Agent.record.pipeline import Pipeline
 
 
 class EventBuffer:
-    """Holds lines until there are `buffer_entries` of them, they are `buffer_seconds` old, an error comes, or
-    somebody reads, forks or ends.
+    """Holds lines until there are enough of them, they are old, an error comes, or somebody reads, forks or ends.
+
+    Args:
+        open_sink: makes the durability stream of buffered events, at the first of them.
+        stamps: stamps their lines.
+        entries: how many lines are held at most.
+        seconds: how old the oldest may be when another comes.
     """
 
-    def __init__(self, open_sink: Callable[[], Sink], pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        open_sink: Callable[[], Sink],
+        stamps: Stamps,
+        health: Health,
+        clock: Clock,
+        *,
+        entries: int,
+        seconds: float,
+    ) -> None:
         self._open_sink = open_sink
-        self._pipeline = pipeline
+        self._stamps = stamps
+        self._health = health
+        self._monotonic_ns = clock.monotonic_ns
+        self._entries = entries
+        self._age_ns = int(seconds * 1e9)
         self._sink: Sink | None = None
         self._streams: dict[AgentBinding, Stream] = {}
         self._lines: deque[tuple[Stream, Slot, bytes]] = deque()
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may measure something while its own thread opens the sink.
+        self._lock = threading.RLock()
         self._oldest_ns = 0
 
     @property
@@ -44,42 +62,37 @@ class EventBuffer:
             with self._lock:
                 if self._sink is None:
                     self._sink = self._open_sink()
-                    self._pipeline.announce(self._sink, "buffered")
-        line, identity = self._pipeline.make_line(self._sink, rest)
+        line, identity = self._stamps.line(self._sink, rest)
         stream = self._streams.get(slot.binding)
         if stream is None:
             stream = self._sink.open_stream(slot.binding.agent_id, slot.category)
             self._streams[slot.binding] = stream
-        now_ns = self._pipeline.clock.monotonic_ns()
+        now_ns = self._monotonic_ns()
         if not self._lines:
             self._oldest_ns = now_ns
         self._lines.append((stream, slot, line))
-        options = self._pipeline.options
-        if len(self._lines) >= options.buffer_entries or (
-            now_ns - self._oldest_ns > options.buffer_seconds * 1e9
-        ):
+        if len(self._lines) >= self._entries or now_ns - self._oldest_ns > self._age_ns:
             self.flush()
         return identity
 
     def flush(self) -> None:
         """Write what is held."""
-        pipeline = self._pipeline
         while self._lines:
             try:
                 stream, slot, line = self._lines.popleft()
             except IndexError:  # another thread took the last one
                 return
             if not stream.write(redacted(line)):
-                pipeline.health.drop("the file system refused the write")
+                self._health.drop("the file system refused the write")
                 continue
-            pipeline.events += 1
+            self._health.events += 1
             if slot.mirror is not None:
                 slot.mirror(line)
 
     def forget(self) -> None:
         """Drop what was inherited over a fork: the parent writes it."""
         self._lines = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._sink = None
         self._streams = {}
 

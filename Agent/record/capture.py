@@ -1,7 +1,7 @@
 """Values as bytes: plain payloads in one sweep and one call of the codec, everything else with care.
 
-Careful means: the value codec with its tags and bounds, then redaction of what came out. Either way the result
-is the inside of one JSON object, ready to stand in a line.
+Careful means: the value codec with its tags and bounds, then redaction of what came out. Either way the
+result is the inside of one JSON object, ready to stand in a line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
 from Agent.event.pointers import escape
 from Agent.event.serialise import to_json
-from Agent.record.redaction import Redactor, looks_clean
+from Agent.record.redaction import Redactor, hides_text, looks_clean
 
 _MAX_PLAIN_DEPTH = 8
 
@@ -83,11 +83,13 @@ def _is_finite(value: Any) -> bool:
 class Capture:
     """Makes payload bytes for one pipeline."""
 
-    def __init__(self, redactor: Redactor, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self, redactor: Redactor, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
+    ) -> None:
         self.redactor = redactor
         self.limits = limits
         self.known_keys = redactor.known_keys
-        self.agent_of: AgentOf | None = None
+        self.agent_of = agent_of
         self.careful_count = 0
         self._check = redactor.enabled
         self._unread_bytes = limits.unread_bytes
@@ -97,17 +99,17 @@ class Capture:
 
         The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
         """
-        if is_plain(payload, self.known_keys):
-            try:
+        try:
+            if is_plain(payload, self.known_keys):
                 raw = orjson.dumps(payload, None, DUMP_OPTIONS)[1:-1]
-            except (TypeError, ValueError, RecursionError):
-                return self.careful_body(payload, pointer)
-            if (
-                len(raw) <= self._unread_bytes
-                and (not self._check or looks_clean(raw))
-                and (raw.find(b"null") < 0 or not holds_nonfinite(dict(payload)))
-            ):
-                return raw, None
+                if (
+                    len(raw) <= self._unread_bytes
+                    and (not self._check or looks_clean(raw))
+                    and (raw.find(b"null") < 0 or not holds_nonfinite(dict(payload)))
+                ):
+                    return raw, None
+        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes: the careful way knows
+            self.careful_count += 1
         return self.careful_body(payload, pointer)
 
     def plain_value(self, value: Any) -> bytes | None:
@@ -131,7 +133,7 @@ class Capture:
             if (kind is dict or kind is list) and not is_deeply_plain(value, self.known_keys):
                 return None
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
-        except (TypeError, ValueError, RecursionError, RuntimeError):
+        except Exception:  # noqa: BLE001 - a strange key, a dict that changes meanwhile: `body` knows
             return None
         if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
             return None
@@ -162,10 +164,10 @@ class Capture:
             self.careful_count += 1
         dumped = to_json(payload, pointer, self.limits, self.agent_of)
         raw, types = dumped.json, dumped.types
-        if types and pointer in types:
+        if not raw.startswith(b"{") or (types and pointer in types):
             # Not a plain mapping of text keys: it stands under one key, tagged as what it is.
-            moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in types.items()}
-            return self._redact(b'"value":' + raw, moved, pointer, own_keys=frozenset({"value"}))
+            moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in (types or {}).items()}
+            return self._redact(b'"value":' + raw, moved or None, pointer, own_keys=frozenset({"value"}))
         return self._redact(raw[1:-1], types, pointer, own_keys=frozenset())
 
     def _redact(
@@ -175,7 +177,12 @@ class Capture:
             return body, types
         value = orjson.loads(b"{" + body + b"}")
         keys_known = all(self._keys_known(item) for item in value.values())
-        if keys_known and (self.known_keys | own_keys).issuperset(value) and looks_clean(body):
+        if (
+            keys_known
+            and (self.known_keys | own_keys).issuperset(value)
+            and looks_clean(body)
+            and not (types and hides_text(types))
+        ):
             return body, types
         self.known_keys.update(own_keys)
         return self.redactor.payload(body, types, pointer)

@@ -39,7 +39,7 @@ class CodeIdentity:
 
     def tell(self, pipeline: Pipeline) -> None:
         """Write the `code` event, once a pipeline and process."""
-        told_to = (pipeline, pipeline.generation)
+        told_to = (pipeline, pipeline.stamps.generation)
         if self.told_to == told_to:
             return
         self.told_to = told_to

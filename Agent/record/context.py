@@ -5,12 +5,14 @@ A `Scope` is immutable and knows its own bytes, so that an event inside it copie
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from Agent.event.ids import split_event_id
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
@@ -89,6 +91,19 @@ def span_scope(parent: Scope | None, span_id: str, agent: AgentBinding, *, is_ac
     return scope
 
 
+def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
+    """Those that are ids of events; what a call gave that was not recorded, "", is none."""
+    found = []
+    for one in ids:
+        if type(one) is str and one:
+            try:
+                split_event_id(one)
+            except ValueError:
+                continue
+            found.append(one)
+    return tuple(found)
+
+
 _new_scope = object.__new__
 current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", default=None)
 
@@ -96,7 +111,14 @@ current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", defaul
 @contextmanager
 def tick(number: int) -> Iterator[None]:
     """Everything recorded in the block happens at this step of the simulation."""
-    token = current_scope.set(Scope(current_scope.get(), tick=int(number)))
+    try:
+        step = int(number)
+    except (TypeError, ValueError, OverflowError):
+        step = None
+    if step is not None and not -(2**63) <= step < 2**63:
+        step = None
+    # What is no number leaves the step as it was: recording never raises into the code that is recorded.
+    token = current_scope.set(Scope(current_scope.get(), tick=step))
     try:
         yield
     finally:
@@ -104,10 +126,9 @@ def tick(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def caused_by(*event_ids: str) -> Iterator[None]:
+def caused_by(*ids: str) -> Iterator[None]:
     """Everything recorded directly in the block names these events as its causes."""
-    causes = tuple(str(event_id) for event_id in event_ids if event_id)
-    token = current_scope.set(Scope(current_scope.get(), causes=causes))
+    token = current_scope.set(Scope(current_scope.get(), causes=event_ids(ids)))
     try:
         yield
     finally:

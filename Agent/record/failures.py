@@ -7,6 +7,10 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from Agent.event.kinds import LEVELS, Category
+from Agent.record.levels import LIMITS
+from Agent.record.texts import clean_head, clean_tail
+
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
     from Agent.record.pipeline import Pipeline
@@ -16,13 +20,15 @@ _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MAX_MESSAGE_CHARS = 4000
 _MAX_TRACEBACK_CHARS = 12_000
+_ARGS: Any = BaseException.__dict__["args"]
 
 
 def outcome_of(error: BaseException) -> str:
     """How a call ended that raised this: `error`, `cancelled` or `interrupted`."""
     if isinstance(error, Exception):
         return "error"
-    if type(error).__name__ == "CancelledError":
+    # A coroutine that nobody awaits any more is closed by a GeneratorExit; trio calls its own Cancelled.
+    if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
         return "cancelled"
     return "interrupted"
 
@@ -30,7 +36,7 @@ def outcome_of(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """The text of an exception; a broken `__str__` gives a text too."""
     try:
-        return str(error)[:_MAX_MESSAGE_CHARS]
+        return str(error)
     except Exception:  # noqa: BLE001 - a stranger's __str__ may do anything
         return "<its text could not be made>"
 
@@ -40,9 +46,7 @@ def fingerprint(error_type: str, message: str, place: str) -> str:
     from hashlib import blake2b
 
     shape = _NUMBERS.sub("#", _QUOTED.sub("'*'", message))
-    return blake2b(
-        f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8
-    ).hexdigest()
+    return blake2b(f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def place_of(error: BaseException) -> str:
@@ -65,10 +69,19 @@ def _user_frames(error: BaseException) -> TracebackType | None:
 
 def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
     """The id of the event that this exception object has already, in this session."""
-    mark = getattr(error, _MARK, None)
-    if isinstance(mark, tuple) and len(mark) == 2 and mark[0] == pipeline.session_id:
+    mark = _attributes(error).get(_MARK)
+    if type(mark) is tuple and len(mark) == 2 and mark[0] == pipeline.session_id:
         return str(mark[1])
     return None
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """The exception's own attributes, past what its class makes of access to them."""
+    try:
+        found = BaseException.__getattribute__(error, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 def record_error(
@@ -78,12 +91,21 @@ def record_error(
     *,
     message: str | None = None,
     more: dict[str, Any] | None = None,
+    fields: dict[str, Any] | None = None,
     causes: tuple[str, ...] = (),
 ) -> str:
-    """Write the `error` event of an exception and give its id; the id that it has, if it was written before."""
+    """Write the `error` event of an exception and give its id; the id that it has, if it was written before.
+
+    Args:
+        message: stands instead of the type and text of the exception.
+        more: values of the kind's own keys.
+        fields: the user's own keys.
+    """
     known = recorded_id(error, pipeline)
     if known is not None:
         return known
+    if LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
+        return ""
     import traceback
 
     error_type = type(error).__qualname__
@@ -92,23 +114,29 @@ def record_error(
         trace = "".join(traceback.format_exception(type(error), error, _user_frames(error), limit=-40))
     except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
         trace = f"<the traceback could not be made: {type(trouble).__name__}>"
+    redact = pipeline.redactor.text
     payload: dict[str, Any] = {
         "error_type": error_type,
-        "error_module": type(error).__module__,
-        "error_message": text,
-        "error_args": list(getattr(error, "args", ())),
-        "traceback": trace[-_MAX_TRACEBACK_CHARS:],
-        "fingerprint": fingerprint(error_type, text, place_of(error)),
+        "error_module": str(type(error).__module__),
+        "error_message": clean_head(text, redact, _MAX_MESSAGE_CHARS),
+        "error_args": list(_ARGS.__get__(error)),
+        "traceback": clean_tail(trace, redact, _MAX_TRACEBACK_CHARS),
+        "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
+        **(more or {}),
     }
-    if more:
-        payload.update(more)
     slot = binding.slot("error", 40)
-    shown = message or f"{error_type}: {text}"
-    identity = pipeline.emit(slot, shown, payload, causes=causes)
-    try:
-        setattr(error, _MARK, (pipeline.session_id, identity))
-    except Exception:  # noqa: BLE001 - an exception class that refuses attributes is written once more outside
-        pipeline.health.note("an exception could not be marked as recorded")
+    body, types = pipeline.capture.body(payload)
+    if fields:
+        moved = pipeline.health.moved(fields, slot.own_keys | payload.keys())
+        more_body, more_types = pipeline.capture.user_body(moved, "/extra")
+        body = body + b"," + more_body if more_body else body
+        types = {**(types or {}), **more_types} if more_types else types
+    identity = pipeline.emit(slot, message or f"{error_type}: {text}", causes=causes, body=body, types=types)
+    if identity:
+        try:
+            BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
+        except (AttributeError, TypeError):  # a class without attributes; its exception is written again outside
+            pipeline.health.note("an exception could not be marked as recorded")
     return identity
 
 

@@ -8,38 +8,44 @@ holds the lines of both ways equal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from Agent.event.clock import Clock
 from Agent.event.model import RedactedBytes
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
-from Agent.record.capture import holds_nonfinite, is_deeply_plain
+from Agent.record.binding import EmitPlain, Slot
+from Agent.record.capture import Capture, holds_nonfinite, is_deeply_plain
 from Agent.record.context import current_scope
+from Agent.record.health import Health
 from Agent.record.redaction import looks_clean
+from Agent.record.stamps import THREE_DIGITS, Stamps
+from Agent.tree.sink import Sink
 
-if TYPE_CHECKING:
-    from Agent.record.binding import Slot
-    from Agent.record.pipeline import Pipeline
-
-# Two look-ups are cheaper than one formatting: the six digits of the microseconds are two of these.
-THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
-
-Put = Callable[["Slot", bytes, bytes, bytes, bytes], str]
-EmitPlain = Callable[["Slot", str, dict[str, Any]], str]
+Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
 
 
-def make_fast_lane(pipeline: Pipeline) -> tuple[Put, EmitPlain]:
-    """The functions `put(slot, head, links, extra, rest) -> id` and `emit_plain(slot, label, payload) -> id`.
+class Detours(NamedTuple):
+    """Where the fast lane goes with what is special."""
 
-    Args:
-        pipeline: whose sink, clock, redactor and health it uses.
-    """
-    emit, begin_second, threads = pipeline.emit, pipeline.begin_second, pipeline.threads
-    sink, health, wall_ns = pipeline.sink, pipeline.health, pipeline.clock.wall_ns
-    known_keys, checks = pipeline.capture.known_keys, pipeline.redactor.enabled
-    keys_known, unread_bytes = known_keys.issuperset, pipeline.options.limits.unread_bytes
+    emit: EmitPlain
+    """`Pipeline.emit`, for whatever is not plain and clean."""
+    after_error: Callable[[Slot, bytes], None]
+    """What else an error sets off once its line is written."""
+    report_drops: Callable[[], None]
+    """Writes `log.dropped` when writing works again."""
+
+
+def make_fast_lane(
+    sink: Sink, clock: Clock, stamps: Stamps, capture: Capture, health: Health, detours: Detours
+) -> tuple[Put, EmitPlain]:
+    """The functions `put(slot, head, links, extra, rest) -> id` and `emit_plain(slot, label, payload) -> id`."""
+    wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
+    known_keys, checks = capture.known_keys, capture.redactor.enabled
+    keys_known, unread_bytes = known_keys.issuperset, capture.limits.unread_bytes
     dumps, get_scope, all_scalars = orjson.dumps, current_scope.get, SCALARS.issuperset
+    emit, after_error, report_drops = detours
     # Its parts are a head, links and a payload, each of which went through redaction.
     join: Callable[[Iterable[bytes]], RedactedBytes] = b"".join  # type: ignore[assignment]
 
@@ -51,11 +57,11 @@ def make_fast_lane(pipeline: Pipeline) -> tuple[Put, EmitPlain]:
             now_us = thread.last_us
         thread.last_us = now_us
         fraction = now_us % 1_000_000
-        second, prefix = pipeline.second
+        second, prefix = stamps.second
         if second != now_us - fraction:
             prefix = begin_second(now_us - fraction)
-        if thread.generation != pipeline.generation:
-            pipeline.join_board(thread)
+        if thread.generation != stamps.generation:
+            stamps.join_board(thread)
         seq = sink.next_seq()
         thread.store(seq)
         identity = f"{sink.writer}-{seq}"
@@ -64,14 +70,14 @@ def make_fast_lane(pipeline: Pipeline) -> tuple[Put, EmitPlain]:
         if not slot.binding.stream.write(line):
             health.drop("the file system refused the write")
             return ""
-        pipeline.events += 1
+        health.events += 1
         mirror = slot.mirror
         if mirror is not None:
             mirror(line)
-            if slot.urgent:
-                pipeline.mirror_error(slot, line)
+        if slot.urgent:
+            after_error(slot, line)
         if health.unreported:
-            pipeline.report_drops()
+            report_drops()
         return identity
 
     def emit_plain(slot: Slot, label: str, payload: dict[str, Any]) -> str:

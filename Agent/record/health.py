@@ -1,17 +1,25 @@
-"""What recording says about itself: counters by reason, and one line on stderr the first time a kind of trouble
-shows. Nothing in here raises, since it is called from where something already went wrong.
+"""What recording says about itself: counters by reason, and one line on stderr at the first of each kind.
+
+Nothing in here raises, since it is called from where something already went wrong.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from Agent.record.texts import as_text
 
 
 class Health:
     """Counters of one pipeline; `dropped` maps a reason to the number of events it cost."""
 
     def __init__(self) -> None:
+        self.events = 0
+        """Events written."""
         self.dropped: Counter[str] = Counter()
         self.unreported: Counter[str] = Counter()
         """Drops for which no `log.dropped` event stands in the record yet."""
@@ -29,12 +37,25 @@ class Health:
         """Count something odd that cost nothing."""
         self.notes[what] += 1
 
+    def moved(self, fields: Mapping[str, Any], own_keys: AbstractSet[str]) -> Mapping[str, Any]:
+        """The user's fields; one that has the name of one of our keys moves to `user.<key>`, counted."""
+        if own_keys.isdisjoint(fields):
+            return fields
+        self.note("a user's key had the name of one of ours and moved to user.<key>")
+        return {f"user.{key}" if key in own_keys else key: value for key, value in fields.items()}
+
     def trouble(self, where: str, error: BaseException) -> None:
         """Count an error of our own in code that serves the user's call."""
         what = f"{where}: {type(error).__name__}"
         self.notes[what] += 1
         if self.notes[what] == 1:
-            say(f"recording had trouble in {where}: {type(error).__name__}: {error}")
+            say(f"recording had trouble in {what}: {as_text(error)[:300]}")
+
+    def forget(self) -> None:
+        """Begin to count anew, in a child process."""
+        self.events = 0
+        for counter in (self.dropped, self.unreported, self.notes):
+            counter.clear()
 
 
 def say(text: str) -> None:
@@ -42,7 +63,8 @@ def say(text: str) -> None:
     stream = sys.__stderr__
     if stream is None:
         return
+    line = " ".join(text.split())
     try:
-        stream.write(f"agent-trace: {text}\n")
-    except (OSError, ValueError):
+        stream.write(f"agent-trace: {line}\n")
+    except (OSError, ValueError, RuntimeError):  # the last from a signal handler that came while it is written to
         return

@@ -1,34 +1,36 @@
 """Typed loggers, the front door: each method names a kind of event and its payload, and gives the event's id.
 
-Past the level check everything is the pipeline's work. A method that is given what it cannot write still returns.
+Past the level check everything is the pipeline's work. A method that is given what it cannot write still
+returns.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from Agent.event.kinds import Category
 from Agent.record import pipeline as installed
 from Agent.record.binding import AgentBinding, Slot
 from Agent.record.capture import Types
-from Agent.record.context import current_scope
+from Agent.record.context import current_scope, event_ids
 from Agent.record.failures import current_exception, record_error, recorded_id
 from Agent.record.health import say
 from Agent.record.levels import LIMITS
 from Agent.record.messages import Message, record_receipt, record_send
 from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.texts import as_text
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
-Causes = str | tuple[str, ...] | list[str] | None
+Causes = str | Iterable[str] | None
 
 
 def as_causes(causes: Causes) -> tuple[str, ...]:
     """Ids of events as a tuple, however they were given."""
     if not causes:
         return ()
-    return (causes,) if isinstance(causes, str) else tuple(causes)
+    return event_ids((causes,) if isinstance(causes, str) else causes)
 
 
 class EventLogger:
@@ -45,8 +47,8 @@ class EventLogger:
         self, name: str, category: Category, agent_id: str | None = None, agent_role: str | None = None
     ) -> None:
         self.name = name
-        self.agent_id = agent_id if agent_id is None or type(agent_id) is str else str(agent_id)
-        self.agent_role = agent_role
+        self.agent_id = None if agent_id is None else as_text(agent_id)
+        self.agent_role = None if agent_role is None else as_text(agent_role)
         self._category = category.value
         self._limit = LIMITS[self._category]
         self._owner: Pipeline | None = None
@@ -69,11 +71,10 @@ class EventLogger:
         vars(self).update(state)
         self._limit = LIMITS[self._category]
 
-    def bind(self, **fields: Any) -> Self:
+    def bind(self, /, **fields: Any) -> Self:
         """A logger like this one that puts these fields into each of its events."""
         other = copy.copy(self)
-        other._fields = {**self._fields, **fields}
-        other._field_bytes = None
+        vars(other).update(_fields={**self._fields, **fields}, _field_bytes=None)
         return other
 
     def debug(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
@@ -121,14 +122,16 @@ class EventLogger:
         try:
             pipeline, binding = self._place()
             known = recorded_id(error, pipeline)
+            own = as_fields(extra)
             if known is not None:
-                return self._log(ERROR, message, {**(extra or {}), "error_id": known}, causes)
-            more = {**self._fields, **(extra or {})}
-            if more:
-                own = binding.slot("error", ERROR).own_keys
-                more = {f"user.{key}" if key in own else key: value for key, value in more.items()}
+                return self._log(ERROR, message, {**own, "error_id": known}, causes)
             return record_error(
-                pipeline, binding, error, message=str(message), more=more, causes=as_causes(causes)
+                pipeline,
+                binding,
+                error,
+                message=as_text(message),
+                fields={**self._fields, **own},
+                causes=as_causes(causes),
             )
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("exception", trouble)
@@ -173,10 +176,9 @@ class EventLogger:
                 slot = binding.slot(kind, level)
                 if self.agent_id is not None:
                     self._slots[kind] = slot
-            if type(label) is not str:
-                label = str(label)
             if self._fields:
-                body, types = self._with_own_fields(pipeline, slot.own_keys, *pipeline.capture.body(payload))
+                own_keys = slot.own_keys | payload.keys()
+                body, types = self._with_own_fields(pipeline, own_keys, *pipeline.capture.body(payload))
                 return pipeline.emit(
                     slot, label, causes=as_causes(causes), body=body, types=types, buffered=buffered
                 )
@@ -191,14 +193,13 @@ class EventLogger:
             pipeline, binding = self._place()
             slot = binding.slot("log", level)
             body, types = b"", None
-            if extra or self._fields:
-                merged = {**self._fields, **extra} if self._fields and extra else extra or self._fields
-                if not slot.own_keys.isdisjoint(merged):
-                    pipeline.health.note("a user's key had the name of one of ours and moved to user.<key>")
-                    merged = {f"user.{k}" if k in slot.own_keys else k: v for k, v in merged.items()}
-                body, types = pipeline.capture.user_body(merged, "/extra")
-            label = message if type(message) is str else str(message)
-            return pipeline.emit(slot, label, causes=as_causes(causes), body=body, types=types)
+            if extra is not None or self._fields:
+                own = extra if type(extra) is dict else as_fields(extra)
+                merged = {**self._fields, **own} if self._fields else own
+                body, types = pipeline.capture.user_body(
+                    pipeline.health.moved(merged, slot.own_keys), "/extra"
+                )
+            return pipeline.emit(slot, message, causes=as_causes(causes), body=body, types=types)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("log", error)
 
@@ -211,8 +212,9 @@ class EventLogger:
                 self._field_bytes = pipeline.capture.user_body(self._fields, "/extra")
             more, more_types = self._field_bytes
         else:
-            moved = {f"user.{k}" if k in own_keys else k: v for k, v in self._fields.items()}
-            more, more_types = pipeline.capture.user_body(moved, "/extra")
+            more, more_types = pipeline.capture.user_body(
+                pipeline.health.moved(self._fields, own_keys), "/extra"
+            )
         joined = body + b"," + more if body and more else body or more
         return joined, {**(types or {}), **more_types} if more_types else types
 
@@ -224,6 +226,16 @@ class EventLogger:
         active.health.trouble(f"a call of {what}", error)
         active.health.drop("the event could not be made")
         return ""
+
+
+def as_fields(extra: Any) -> dict[str, Any]:
+    """What was given as `extra`, as fields; whatever is no mapping stands under `value`."""
+    if extra is None:
+        return {}
+    try:
+        return dict(extra) if isinstance(extra, Mapping) else {"value": extra}
+    except Exception:  # noqa: BLE001 - a stranger's mapping may do anything; the codec names it
+        return {"value": extra}
 
 
 def present(**values: Any) -> dict[str, Any]:
@@ -240,7 +252,7 @@ class AgentLogger(EventLogger):
     """
 
     def __init__(self, agent_id: str, agent_role: str = "agent") -> None:
-        super().__init__(f"agent.{agent_role}", Category.AGENTS, agent_id, agent_role)
+        super().__init__(f"agent.{as_text(agent_role)}", Category.AGENTS, agent_id, agent_role)
 
     def log_action(
         self,
@@ -280,7 +292,7 @@ class AgentLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = {"trigger": trigger, "old_state": old_state, "new_state": new_state}
-        return self._emit("state_change", INFO, str(trigger), payload, causes)
+        return self._emit("state_change", INFO, as_text(trigger), payload, causes)
 
     def log_content_generation(
         self, content_type: Any, content_id: Any, metadata: Any = None, *, causes: Causes = None
@@ -289,9 +301,8 @@ class AgentLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(content_type=content_type, content_id=content_id, metadata=metadata)
-        return self._emit(
-            "content_generation", INFO, f"Content generated: {content_type} {content_id}", payload, causes
-        )
+        label = f"Content generated: {as_text(content_type)} {as_text(content_id)}"
+        return self._emit("content_generation", INFO, label, payload, causes)
 
     def log_strategy_update(
         self,
@@ -321,14 +332,15 @@ class AgentLogger(EventLogger):
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
         """Record that the agent sends a message, and give the message to deliver."""
+        unrecorded = Message("", str(self.agent_id), as_text(to), body, "")
         if self._limit.value > INFO:
-            return Message("", str(self.agent_id), str(to), body, "")
+            return unrecorded
         try:
             pipeline, binding = self._place()
-            return record_send(pipeline, binding, str(to), body, as_causes(causes))
+            return record_send(pipeline, binding, as_text(to), body, as_causes(causes))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._gave_up("send", error)
-            return Message("", str(self.agent_id), str(to), body, "")
+            return unrecorded
 
     def receive(self, message: Message, *, causes: Causes = None) -> str:
         """Record that the message arrived; its sending is the cause."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
-from Agent.event.clock import Clock, SystemClock, format_timestamp
+from Agent.event.clock import Clock, SystemClock
 from Agent.event.kinds import Category
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.payloads import KINDS
@@ -26,10 +25,11 @@ from Agent.record.binding import AgentBinding, Slot
 from Agent.record.buffer import EventBuffer
 from Agent.record.capture import Capture, Types
 from Agent.record.context import current_scope
-from Agent.record.fast_lane import THREE_DIGITS, make_fast_lane
+from Agent.record.fast_lane import Detours, make_fast_lane
 from Agent.record.health import Health
 from Agent.record.redaction import Redactor, redacted
-from Agent.record.state import emit_state
+from Agent.record.stamps import SpanBoard, Stamps
+from Agent.record.texts import as_text, printable
 from Agent.tree.sink import Sink
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
@@ -48,19 +48,6 @@ class MirrorSink(Protocol):
         """Write out and stop."""
 
 
-class SpanBoard(Protocol):
-    """Where open spans and last sequence numbers survive the death of the process."""
-
-    def thread_slot(self) -> Callable[[int], None]:
-        """A store for the last number that the calling thread took."""
-
-    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
-        """Enter a span; its place in the table, negative if the table is full."""
-
-    def close_span(self, slot: int) -> None:
-        """Take it out again."""
-
-
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
     """What recording obeys; `config/options.py` composes it from what the user set."""
@@ -72,28 +59,6 @@ class RecordOptions:
     """Root actions of an agent between two full states."""
     strict_state: bool = False
     """Look at the state when an action begins, too, and record writes from outside."""
-
-
-def _forget(_seq: int) -> None:
-    """Where there is no board, nothing is kept of a number."""
-
-
-class _Thread:
-    """What each thread keeps for itself: its latest time and its place on the board."""
-
-    __slots__ = ("generation", "last_us", "store")
-
-    def __init__(self) -> None:
-        self.last_us = 0
-        self.store: Callable[[int], None] = _forget
-        self.generation = -1
-
-
-class _Threads(threading.local):
-    """Gives each thread its own."""
-
-    def __init__(self) -> None:
-        self.own = _Thread()
 
 
 class Pipeline:
@@ -128,25 +93,37 @@ class Pipeline:
         self.board = board
         self.health = Health()
         self.clock: Clock = clock or SystemClock()
-        self.capture = Capture(redactor, self.options.limits)
-        self.capture.agent_of = agent_id_of
-        self.agents = Agents(self)
-        self.events = 0
-        self.buffer = EventBuffer(open_buffered, self) if open_buffered is not None else None
-        self.generation = 0
-        self.closed = False
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
-        self.threads = _Threads()
+        self.capture = Capture(redactor, self.options.limits, agent_id_of)
+        self.agents = Agents(self.binding)
+        self.stamps = Stamps(sink, self.clock, board)
+        self.buffer = self._make_buffer(open_buffered)
+        self.closed = False
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
             CURRENT_SCHEMA,
             orjson.dumps(session_id),
         )
-        # One value, so that no thread pairs the text of one second with the number of another.
-        self.second = (-1, "")
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
         self._new_span_prefix()
-        self.put, self.emit_plain = make_fast_lane(self)
+        detours = Detours(self.emit, self._after_error, self._report_drops)
+        self.put, self.emit_plain = make_fast_lane(
+            sink, self.clock, self.stamps, self.capture, self.health, detours
+        )
+
+    def _make_buffer(self, open_sink: Callable[[], Sink] | None) -> EventBuffer | None:
+        if open_sink is None:
+            return None
+
+        def open_and_announce() -> Sink:
+            sink = open_sink()
+            self.announce(sink, "buffered")
+            return sink
+
+        entries, seconds = self.options.buffer_entries, self.options.buffer_seconds
+        return EventBuffer(
+            open_and_announce, self.stamps, self.health, self.clock, entries=entries, seconds=seconds
+        )
 
     def binding(
         self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
@@ -155,10 +132,12 @@ class Pipeline:
         key = (agent_id, agent_role, logger, category)
         binding = self._bindings.get(key)
         if binding is None:
+            agent_id = None if agent_id is None else printable(agent_id)
+            agent_role = None if agent_role is None else printable(agent_role)
             binding = self._bindings[key] = AgentBinding(
                 agent_id=agent_id,
                 agent_role=agent_role,
-                logger=logger,
+                logger=printable(logger),
                 category=category,
                 stream=self.sink.open_stream(agent_id, category),
                 envelope=self._envelope,
@@ -200,6 +179,8 @@ class Pipeline:
         try:
             if body is None:
                 body, types = self.capture.body(payload)
+            if type(label) is not str:
+                label = as_text(label)
             head = slot.heads.get(label) or slot.head(label)
             scope = current_scope.get()
             if scope is None:
@@ -221,44 +202,12 @@ class Pipeline:
             self.health.drop("the event could not be made")
             return ""
 
-    def mirror_error(self, slot: Slot, line: bytes) -> None:
-        """Show an error in the mirror of errors, too, at once."""
+    def _after_error(self, slot: Slot, line: bytes) -> None:
+        """Show an error in the mirror of errors, too, and bring what is held back to the files."""
         if slot.category != "errors" and self._error_mirror is not None:
             self._error_mirror(line)
-
-    def _stamp(self, sink: Sink, seq: int) -> tuple[bytes, str]:
-        """The beginning of a line that is written now, and the event's id."""
-        thread = self.threads.own
-        now_us = self.wall_ns() // 1000
-        # A clock that was set back may not reorder what one thread did.
-        if now_us < thread.last_us:
-            now_us = thread.last_us
-        thread.last_us = now_us
-        fraction = now_us % 1_000_000
-        second, prefix = self.second
-        if second != now_us - fraction:
-            prefix = self.begin_second(now_us - fraction)
-        if sink is self.sink:
-            if thread.generation != self.generation:
-                self.join_board(thread)
-            thread.store(seq)
-        identity = f"{sink.writer}-{seq}"
-        stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
-        return stamp.encode(), identity
-
-    def begin_second(self, second_us: int) -> str:
-        """The beginning of all lines of a second that starts so many microseconds after 1970."""
-        prefix = '{"timestamp":"' + format_timestamp(second_us)[:20]
-        self.second = (second_us, prefix)
-        return prefix
-
-    def make_line(self, sink: Sink, rest: bytes, seq: int | None = None) -> tuple[bytes, str]:
-        """The whole line of an event that happens now in that durability stream, and its id.
-
-        Its number is the stream's next, where it was not taken before.
-        """
-        stamp, identity = self._stamp(sink, sink.next_seq() if seq is None else seq)
-        return b"".join((stamp, rest, b"}\n")), identity
+        if self.buffer is not None:
+            self.buffer.flush()
 
     def announce(self, sink: Sink, durability: str) -> None:
         """Write that a durability stream begins here."""
@@ -267,12 +216,9 @@ class Pipeline:
         self._write_apart(sink, slot, payload, None)
 
     def close(self) -> None:
-        """Write full states of the agents that are still there, then that each stream ends; nothing follows."""
+        """Write that each stream ends; nothing follows."""
         if self.closed:
             return
-        for known, obj in self.agents.living():
-            if known.tracker is not None:
-                emit_state(self, known.binding, known.tracker, obj, "exit", self.agents.owners)
         self.closed = True
         self.flush()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)
@@ -292,7 +238,7 @@ class Pipeline:
         """Write an event about a stream into that very stream, outside any scope."""
         body, _ = self.capture.body(payload)
         rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
-        line, _ = self.make_line(sink, rest, seq)
+        line, _ = self.stamps.line(sink, rest, seq)
         if not sink.open_stream(None, Category.SYSTEM.value).write(redacted(line)):
             self.health.drop("the file system refused the write")
 
@@ -306,20 +252,18 @@ class Pipeline:
 
     def after_fork_in_child(self, board: SpanBoard | None) -> None:
         """Begin as a process of its own, on its own board: what the parent holds back is the parent's to write."""
-        self.generation += 1
         self.board = board
+        self.stamps.after_fork_in_child(board)
         self._new_span_prefix()
+        # What the parent lost it tells itself, and its agents' states stand in its own files.
+        self.health.forget()
+        self.agents.forget_states()
         if self.buffer is not None:
             self.buffer.forget()
 
     def _new_span_prefix(self) -> None:
         self._span_prefix = os.urandom(4).hex()
         self._next_span = itertools.count(1).__next__
-
-    def join_board(self, thread: _Thread) -> None:
-        """Give a thread its place on the board of this process."""
-        thread.generation = self.generation
-        thread.store = self.board.thread_slot() if self.board is not None else _forget
 
     def _with_fields(
         self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
@@ -330,20 +274,22 @@ class Pipeline:
         for key, value in fields.items():
             if key in slot.own_keys:
                 self.health.note("a context field had the name of one of our keys and moved to user.<key>")
-                added[f"user.{key}"] = value
-            elif key not in present:
+                key = f"user.{key}"  # noqa: PLW2901 - it is called so from here on
+            if key not in present:
                 added[key] = value
         more, more_types = self.capture.user_body(added, "/extra")
         joined = body + b"," + more if body and more else body or more
         return joined, {**(types or {}), **more_types} if more_types else types
 
-    def report_drops(self) -> None:
+    def _report_drops(self) -> None:
         """Tell the record what it lacks, now that writing works again."""
         unreported = self.health.unreported
         self.health.unreported = type(unreported)()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.dropped", 30)
         for reason, count in unreported.items():
-            self.emit(slot, f"{count} events were not written: {reason}", {"count": count, "reason": reason})
+            payload = {"count": count, "reason": reason}
+            if not self.emit(slot, f"{count} events were not written: {reason}", payload):
+                self.health.unreported[reason] += count
 
 
 _active: Pipeline | None = None

@@ -8,26 +8,17 @@ that comparisons and digests keep working over redacted values.
 from __future__ import annotations
 
 import re
+from binascii import a2b_base64
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape
+from Agent.record.secret_shapes import is_secret_name, may_be_number, replaced
 
-_DENIED_WORDS = (
-    "password passwd passphrase pwd secret apikey api_key access_key private_key secret_key auth_token "
-    "access_token refresh_token id_token bearer_token session_token credential credentials authorization "
-    "cookie set_cookie client_secret connection_string csrf xsrf jwt ssn credit_card card_number cvv"
-).split()
-# A bare `token` or `auth` is a secret; `tokens`, `token_count`, `prompt_tokens`, `author` are not.
-_DENIED_EXACT = frozenset({"token", "auth", "pin", "otp"})
-_DENIED_KEY = re.compile("|".join(_DENIED_WORDS))
-_KEY_SEPARATORS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[\s.\-]+")
-
-# Keys of our own envelope and payloads that would otherwise look like secrets.
+# Keys of our own envelope and payloads, harmless whatever the names of secrets are.
 OWN_KEYS = frozenset(
     {"session_id", "session_uid", "author", "authors", "fingerprint", "digest", "message_id"}
 )
@@ -35,12 +26,16 @@ OWN_KEYS = frozenset(
 _MAX_KNOWN_KEYS = 8192
 
 # Searched in bytes that were made small before: a search that folds case itself takes three times as long.
+# A key begins at the beginning of its run, behind an escaped character, or behind a separator.
 _SECRET_PREFIX = re.compile(
-    rb"[sprkghxaneo](?:k[-_]|h[pousr]_|ithub_pat_|lpat-|ox|[ksgr][ipo]a|iza|pm_|ypi-|f_|yj)"
+    rb"(?:^(?:[nrtbf]|u[0-9a-f]{4})?|[-_+/])(?:sk[-_]|[rp]k_[lt]|whsec_|gh[pousr]_|github_pat|gl[a-z]{2,4}[-_]"
+    rb"|xox|xapp-|a(?:ki|si|gp|ro|id)a|aiza|gocspx|npm_|pypi-|hf_|gsk_|xai-|pplx-|r8_|do[opr]_v|dapi|shp"
+    rb"|lin_api|sq0|dckr|pcsk_|atatt|nrak-|age-s|eyj)"
 ).search
-_SECRET_NAME = re.compile(rb"secret|key|token|passw|pwd|asic |earer |sg\.").search
+_SECRET_NAME = re.compile(
+    rb"secret|key|token|pass|pwd|asic |earer |sg\.|ya29\.|hv[sbr]\.|cookie|auth|sig=|\d{8}:"
+).search
 _HEX = b"0123456789abcdefABCDEF-"
-_SECRET_NAME_ENDS = (b"password", b"passwd", b"secret", b"key", b"token", b"pwd")
 
 # Bytes that long tokens are made of become `a`, all others a blank: one find then sees any run of 20.
 _TOKEN_CLASS = bytes(
@@ -48,29 +43,15 @@ _TOKEN_CLASS = bytes(
 )
 _LONG_RUN = b"a" * 20
 
-_SHAPES = r"""
-    (?P<key>\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or|svcacct)?[-_A-Za-z0-9]{16,}
-      | \bgh[pousr]_[A-Za-z0-9]{16,} | \bgithub_pat_[A-Za-z0-9_]{16,} | \bglpat-[A-Za-z0-9_\-]{16,}
-      | \bxox[abeoprs]-[A-Za-z0-9\-]{10,} | \b(?:AKIA|ASIA|AGPA|AROA)[0-9A-Z]{12,} | \bAIza[0-9A-Za-z_\-]{30,}
-      | \bnpm_[A-Za-z0-9]{30,} | \bpypi-[A-Za-z0-9_\-]{16,} | \bhf_[A-Za-z0-9]{16,} | \bSG\.[A-Za-z0-9_\-.]{20,}
-      | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)? )
-    | (?P<pem>-----BEGIN[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----.{0,20000}?(?:-----END[ ][A-Z ]{0,40}PRIVATE[ ]KEY-----|\Z))
-    | (?P<scheme>\b(?:[Bb]earer|[Bb]asic)[ ]+)(?P<credential>[A-Za-z0-9_\-.=+/~]{8,})
-    | (?P<before>://[^\s:/@"']{0,200}:)(?P<userinfo>[^\s/@"']{1,200})(?=@)
-    | (?P<name>\b[A-Za-z_\-]{0,40}(?:password|passwd|secret|api_?key|access_?key|token|pwd)["']?[ ]{0,3}[=:][ ]{0,3}["']?)
-      (?P<value>[^\s"'&,;]{4,200})
-"""
-_ANCHORS = (
-    "sk-", "sk_", "pk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "AKIA",
-    "ASIA", "AGPA", "AROA", "AIza", "npm_", "pypi-", "hf_", "SG.", "eyJ", "PRIVATE KEY", "earer ", "asic ",
-)  # fmt: skip
-_NAMED_ANCHORS = ("assw", "ecret", "api", "ccess", "oken", "pwd", "PASS", "SECRET", "API", "ACCESS", "TOKEN")
-
-
-@lru_cache(maxsize=1)
-def _shapes() -> re.Pattern[str]:
-    """The shapes of secrets, compiled when the first text has to be looked at closely."""
-    return re.compile(_SHAPES, re.VERBOSE | re.DOTALL | re.IGNORECASE)
+# A text that is shorter can hold no secret with its name, and no vendor's key.
+_SHORTEST = 7
+_BYTES_TAGS = frozenset({"bytes", "bytearray"})
+_PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
+_HEADER_NAME = re.compile(r"[\w.\-]{2,64}")
+_CREDENTIAL = re.compile(r"(?i)((?:bearer|basic|token)[ ]+)(\S.*)", re.DOTALL)
+_MARK = "[redacted:"
+_HIDING_TAGS = _BYTES_TAGS | {"str", "tuple"}
+_NAMED = re.compile(rb"pass|pwd|secret|token|key|auth|cred|cookie|card|sig$").search
 
 
 class Redactor:
@@ -103,8 +84,7 @@ class Redactor:
             return False
         if key in self._denied:
             return True
-        plain = _KEY_SEPARATORS.sub("_", key).lower()
-        denied = plain in _DENIED_EXACT or _DENIED_KEY.search(plain) is not None
+        denied = is_secret_name(key)
         bucket = self._denied if denied else self.known_keys
         if len(bucket) < _MAX_KNOWN_KEYS:
             bucket.add(key)
@@ -112,53 +92,86 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with every secret in it replaced."""
-        if not self.enabled or not _may_hold_secret(text):
+        if not self.enabled or len(text) < _SHORTEST:
             return text
-        return _shapes().sub(self._replace, text)
+        return replaced(text, self._counted_token)
 
-    def _replace(self, match: re.Match[str]) -> str:
+    def _counted_token(self, secret: str) -> str:
         self.count += 1
-        for prefix, secret in (("scheme", "credential"), ("before", "userinfo"), ("name", "value")):
-            if match.group(secret) is not None:
-                if match.group(secret).startswith("[redacted:"):
-                    return match.group()
-                return match.group(prefix) + self.token(match.group(secret))
-        return self.token(match.group())
+        return self.token(secret)
 
     def value(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
         """The JSON value with secrets replaced; each pointer that changed is marked in `types`."""
         if isinstance(value, str):
-            clean = self.text(value)
-            if clean is not value and clean != value:
-                types[pointer] = "redacted"
-            return clean
+            return self._string(value, pointer, types)
         if isinstance(value, dict):
             return {
-                self.text(key): self._denied_value(item, f"{pointer}/{escape(key)}", types)
-                if self.is_denied(key)
-                else self.value(item, f"{pointer}/{escape(key)}", types)
+                clean: self._under(key, item, self._place(pointer, key, clean, types), types)
                 for key, item in value.items()
+                for clean in (self.text(key),)
             }
         if isinstance(value, list):
-            if types.get(pointer) == "map":
+            tag = types.get(pointer, "") if types else ""
+            if tag.startswith(_PAIR_TAGS):
                 return [self._pair(pair, f"{pointer}/{index}", types) for index, pair in enumerate(value)]
+            if tag == "tuple" and len(value) == 2:
+                return self._pair(value, pointer, types)
             return [self.value(item, f"{pointer}/{index}", types) for index, item in enumerate(value)]
         return value
 
-    def _pair(self, pair: Any, pointer: str, types: dict[str, str]) -> Any:
-        """One [key, value] of a mapping with other than text keys."""
-        if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and self.is_denied(pair[0]):
-            return [pair[0], self._denied_value(pair[1], f"{pointer}/1", types)]
-        return self.value(pair, pointer, types)
-
-    def _denied_value(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
-        if value is None or isinstance(value, bool):
+    def _string(self, value: str, pointer: str, types: dict[str, str]) -> str:
+        tag = types.get(pointer) if types else None
+        told = _plain_text(value, tag)
+        clean = self.text(told)
+        if clean == told:
             return value
-        self.count += 1
+        types[pointer] = "redacted"
+        # Of bytes nothing is kept: what is left of them would no longer be base64.
+        return self.token(told) if tag in _BYTES_TAGS else clean.encode("utf-8", "backslashreplace").decode()
+
+    def _place(self, pointer: str, key: str, clean: str, types: dict[str, str]) -> str:
+        """The pointer of what stands under a key; tags follow a key that held a secret itself."""
+        place = f"{pointer}/{escape(clean)}"
+        if clean != key:
+            old = f"{pointer}/{escape(key)}"
+            for known in [known for known in types if known == old or known.startswith(old + "/")]:
+                types[place + known[len(old) :]] = types.pop(known)
+        return place
+
+    def _under(self, key: str, value: Any, pointer: str, types: dict[str, str]) -> Any:
+        """A value that stands under a key."""
+        if not self.is_denied(key):
+            return self.value(value, pointer, types)
+        if (
+            value is None
+            or isinstance(value, bool)
+            or (isinstance(value, (int, float)) and may_be_number(key))
+        ):
+            return value
+        if isinstance(value, str) and value.startswith(_MARK):
+            return value
         for inner in [known for known in types if known == pointer or known.startswith(pointer + "/")]:
             del types[inner]
         types[pointer] = "redacted"
-        return self.token(value if isinstance(value, str) else orjson.dumps(value).decode())
+        if not isinstance(value, str):
+            return self._counted_token(orjson.dumps(value).decode())
+        # "Bearer abc" under `authorization` is the same secret as "abc" under `token`.
+        scheme = _CREDENTIAL.fullmatch(value)
+        if scheme is not None:
+            return scheme[1] + self._counted_token(scheme[2])
+        return self._counted_token(value)
+
+    def _pair(self, pair: Any, pointer: str, types: dict[str, str]) -> Any:
+        """A [key, value] of a mapping with other than text keys, or of a list of headers."""
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            return self.value(pair, pointer, types)
+        name = _plain_text(pair[0], types.get(f"{pointer}/0"))
+        if not _HEADER_NAME.fullmatch(name):
+            name = ""
+        return [
+            self.value(pair[0], f"{pointer}/0", types),
+            self._under(name, pair[1], f"{pointer}/1", types),
+        ]
 
     def payload(
         self, body: bytes, types: dict[str, str] | None, pointer: str
@@ -180,6 +193,8 @@ class Redactor:
 
     def arguments(self, argv: list[str]) -> list[str]:
         """A command line with the values behind secret options replaced."""
+        if not self.enabled:
+            return list(argv)
         result: list[str] = []
         hide_next = False
         for word in argv:
@@ -202,16 +217,24 @@ def looks_clean(raw: bytes) -> bool:
     position = classes.find(_LONG_RUN)
     if position >= 0 and not _runs_are_harmless(raw, classes, position):
         return False
-    if 61 in raw and not _assignments_are_harmless(raw):  # a byte value: "="
+    # A number is looked for as a byte, at a tenth of the price: "=", "@", the backslash, the apostrophe.
+    if 61 in raw and not _names_are_harmless(raw, b"="):
         return False
-    if 64 in raw and b"://" in raw:  # "@"
+    if 64 in raw and b"://" in raw:
+        return False
+    if 92 in raw and (raw.find(b"PRIVATE KEY") >= 0 or not _names_are_harmless(raw, b'\\":')):
+        return False
+    if 39 in raw and not _names_are_harmless(raw, b"':"):
+        return False
+    # JSON itself has no blank behind a colon, so this one stands inside a text.
+    if raw.find(b": ") >= 0 and not _names_are_harmless(raw, b": "):
         return False
     # `w` is rare, and looking for one byte costs a tenth of looking for four.
     return 119 not in raw or raw.find(b"assw") < 0
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
-    """Whether each long run (a UUID, a path, a long name) neither holds the mark of a secret nor is named so."""
+    """Whether each long run (a UUID, a path) neither holds the mark of a secret nor is named so."""
     while position >= 0:
         end = classes.find(b" ", position + 20)
         if end < 0:
@@ -227,23 +250,31 @@ def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
     return True
 
 
-def _assignments_are_harmless(raw: bytes) -> bool:
-    """Whether no `=` stands behind the name of a secret."""
-    position = raw.find(b"=")
+def _names_are_harmless(raw: bytes, sign: bytes) -> bool:
+    """Whether no name of a secret stands before any of these signs."""
+    position = raw.find(sign)
     while position >= 0:
-        name = raw[max(0, position - 16) : position].rstrip(b" \\\"'").lower()
-        if name.endswith(_SECRET_NAME_ENDS):
+        if _NAMED(raw[max(0, position - 24) : position].lower()):
             return False
-        position = raw.find(b"=", position + 1)
+        position = raw.find(sign, position + 1)
     return True
 
 
-def _may_hold_secret(text: str) -> bool:
-    if any(anchor in text for anchor in _ANCHORS):
-        return True
-    if "@" in text and "://" in text:
-        return True
-    return ("=" in text or ":" in text) and any(anchor in text for anchor in _NAMED_ANCHORS)
+def hides_text(types: Mapping[str, str]) -> bool:
+    """Whether a tag says that a text stands in another form than its own, or a name in another place."""
+    return any(tag in _HIDING_TAGS or tag.startswith(_PAIR_TAGS) for tag in types.values())
+
+
+def _plain_text(value: str, tag: str | None) -> str:
+    """The text that a string of the record stands for: bytes and lone surrogates are written as something else."""
+    try:
+        if tag in _BYTES_TAGS:
+            return a2b_base64(value).decode("latin-1")
+        if tag == "str":
+            return value.encode("ascii").decode("unicode_escape")
+    except ValueError:
+        return value
+    return value
 
 
 def redacted(raw: bytes) -> RedactedBytes:

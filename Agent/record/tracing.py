@@ -24,7 +24,8 @@ from Agent.record.failures import outcome_of, record_error
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.player import Answer, TracedCall, current_player
-from Agent.record.state import StateTracker, changes_tail, emit_state
+from Agent.record.state import StateTracker
+from Agent.record.state_events import changes_tail, emit_state
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
@@ -221,7 +222,7 @@ class Call:
         period = pipeline.options.state_period
         if tracker.actions % period == 0:
             reason = "first" if tracker.actions == 0 else "periodic"
-            emit_state(pipeline, self.binding, tracker, target, reason, pipeline.agents.owners)
+            emit_state(pipeline, self.binding, tracker, target, reason)
         elif self.spec.strict_state or (self.spec.strict_state is None and pipeline.options.strict_state):
             changed, gone = tracker.changes(target)
             if changed or gone:
@@ -264,8 +265,7 @@ class Call:
             self._close_scope()
             self._emit(self.args_body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
-                owners = self.pipeline.agents.owners
-                emit_state(self.pipeline, self.binding, self.tracker, self.target, "error", owners)
+                emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)
         if self.leave is not None:

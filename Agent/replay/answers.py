@@ -55,7 +55,9 @@ class AnswerBook:
         restored = self._decoder.restore(Recorded(event.extra["result"], event.types or {}, "/extra/result"))
         if restored.unrestored:
             raise Unanswerable(f"its result cannot be restored: {restored.unrestored[0]}")
-        return Answer(restored.value), "a secret in it was replaced by a token" if restored.is_redacted else None
+        return Answer(
+            restored.value
+        ), "a secret in it was replaced by a token" if restored.is_redacted else None
 
     def _error(self, event: Event) -> tuple[Answer, str | None]:
         error_id = str(event.extra.get("error_id"))

@@ -76,7 +76,7 @@ class Comparison:
 
     def __init__(self, main_module: str | None = None, same_id: SameId | None = None) -> None:
         self.agreement = Agreement()
-        self._main = main_module
+        self.main_module = main_module
         self._same_id = same_id
 
     def difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
@@ -86,8 +86,8 @@ class Comparison:
         return self._walk(one, other, "")
 
     def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
-        if self._main is not None and ":__main__." in tag:
-            tag = tag.replace(":__main__.", f":{self._main}.", 1)
+        if self.main_module is not None and ":__main__." in tag:
+            tag = tag.replace(":__main__.", f":{self.main_module}.", 1)
         return _Tagged(tag, node)
 
     def _walk(self, one: Any, other: Any, path: str) -> Difference | None:
@@ -138,7 +138,7 @@ class Comparison:
         return self._walk(one.node, other.node, path)
 
     def _opaque(self, one: Any, other: Any, path: str) -> None:
-        if self._main is not None and type(one) is dict and "__main__." in str(one.get("class", "")):
+        if self.main_module is not None and type(one) is dict and "__main__." in str(one.get("class", "")):
             one = {key: value for key, value in one.items() if key in {"attributes", "failure"}}
             other = {key: value for key, value in other.items() if key in {"attributes", "failure"}}
         if one == other:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from Agent.event.digest import canonical_bytes
 from Agent.event.model import Event
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 
@@ -32,16 +33,18 @@ class Identifiers:
         self._pairs: dict[str, str] = {}
         self._recorded: dict[str, tuple[int, str]] = {}
         self._replayed: dict[str, tuple[int, str]] = {}
-        self._begun: Sequence[Event] = ()
 
     def begin(self, recorded: Sequence[Event]) -> None:
         """An action begins that had these effects in the record."""
         self._recorded = _places(recorded)
-        self._begun = recorded
 
     def see(self, replayed: Sequence[Event]) -> None:
         """These effects were seen so far in the re-drive."""
         self._replayed = _places(replayed)
+
+    def knows(self, recorded: str) -> bool:
+        """Whether the text is an id of an event of the action that is being driven."""
+        return recorded in self._recorded
 
     def same(self, recorded: str, replayed: str) -> bool:
         """Whether the two are ids of the same event."""
@@ -68,7 +71,11 @@ def _places(events: Sequence[Event]) -> dict[str, tuple[int, str]]:
         if event.span_id is not None:
             places[event.span_id] = (index, "span")
         message = event.extra.get("message_id")
-        if event.kind == "agent_message" and event.extra.get("direction") == "sent" and isinstance(message, str):
+        if (
+            event.kind == "agent_message"
+            and event.extra.get("direction") == "sent"
+            and isinstance(message, str)
+        ):
             places[message] = (index, "message")
     return places
 
@@ -147,3 +154,9 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
 
 def _state(event: Event) -> Recorded:
     return Recorded(event.state or {"set": {}, "unset": []}, event.types or {}, "/state")
+
+
+def sort_key(event: Event) -> tuple[str, bytes]:
+    """An order of effects that does not depend on when they happened."""
+    payload = _payload(event)
+    return describe(event), canonical_bytes(payload.value, payload.types, payload.pointer)

@@ -6,8 +6,10 @@ Everything here is plain data, so that it travels from the child process to the 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+_COUNTERS = ("answered", "inside", "undriven", "notes")
 
 
 class ReplayStopped(BaseException):
@@ -114,7 +116,13 @@ class Outcome:
 
     def to_object(self) -> dict[str, Any]:
         """As a JSON object."""
-        return asdict(self)
+        stored = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in _COUNTERS:
+            stored[name] = dict(stored[name])
+        stored["counts"] = asdict(self.counts)
+        stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
+        stored["sources"] = [asdict(read) for read in self.sources]
+        return stored
 
     @classmethod
     def from_object(cls, stored: dict[str, Any]) -> Outcome:
@@ -124,6 +132,6 @@ class Outcome:
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
-        for name in ("answered", "inside", "undriven", "notes"):
+        for name in _COUNTERS:
             values[name] = Counter(values[name])
         return cls(**values)

@@ -15,8 +15,6 @@ from Agent.record.player import Answer, Player, TracedCall
 from Agent.replay.player import Positional
 from Agent.replay.recording import Recording
 
-_FIXED = frozenset({"agent_id", "agent_role", "logger"})
-
 
 @dataclass(frozen=True, slots=True)
 class ConstructorArguments:
@@ -42,14 +40,10 @@ class Spec:
     nested: Mapping[str, None]
     """{agent_id: None} for agents that only ever acted inside others: add it to what the factory returns to
     have their code run, where they are built by those others."""
+    peer: Callable[[str], Any]
+    """`peer(agent_id)` gives a stand-in that answers traced calls from the record."""
     sources: Mapping[str, Any] = field(default_factory=dict)
     """Recorded sources of chance and time: none are recorded yet."""
-    peer: Callable[[str], Any] = field(default=lambda agent_id: _no_peers(agent_id))
-    """`peer(agent_id)` gives a stand-in that answers traced calls from the record."""
-
-
-def _no_peers(agent_id: str) -> Any:
-    raise RecordingMiss(f"there is no record to answer for {agent_id!r}")
 
 
 class Peers:
@@ -61,7 +55,9 @@ class Peers:
         refuse: is told what was asked for and is not in the record.
     """
 
-    def __init__(self, recording: Recording, player: Callable[[], Player], refuse: Callable[[str], None]) -> None:
+    def __init__(
+        self, recording: Recording, player: Callable[[], Player], refuse: Callable[[str], None]
+    ) -> None:
         self._recording = recording
         self._player = player
         self._refuse = refuse

@@ -16,6 +16,7 @@ FRAMEWORK_KINDS = frozenset(
 )
 """Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is driven."""
 _OVERLAP_US = 50
+_ASYNC_SLACK_US = 2_000
 
 
 @dataclass(slots=True, eq=False)
@@ -30,10 +31,16 @@ class RecordedCall:
     children: list[RecordedCall] = field(default_factory=list)
     is_taken: bool = False
     """It was answered, or happened again."""
+    is_async: bool = False
 
     def overlaps(self, other: RecordedCall) -> bool:
         """Whether the two ran at one time, so that their order says nothing."""
-        return self.began_us < other.event.timestamp_us and other.began_us < self.event.timestamp_us
+        # When a call began is told too late by what capturing its outcome took; only tasks can take turns then.
+        slack = _ASYNC_SLACK_US if self.is_async and other.is_async else -2
+        return (
+            self.began_us < other.event.timestamp_us + slack
+            and other.began_us < self.event.timestamp_us + slack
+        )
 
 
 @dataclass(slots=True)
@@ -199,8 +206,13 @@ class _CallTree:
                 continue
             self._parents[event.span_id] = event.parent_span_id
             if is_traced_action(event):
+                code = recording.codes.get(event.code or "")
                 self.calls[event.span_id] = RecordedCall(
-                    event, event.agent_id, method_name(event), began_us(event)
+                    event,
+                    event.agent_id,
+                    method_name(event),
+                    began_us(event),
+                    is_async=bool(code is not None and code.is_async),
                 )
         for call in self.calls.values():
             call.parent = self.enclosing(call.event.parent_span_id)
@@ -236,10 +248,13 @@ class _CallTree:
 
         A live agent that was called back from inside an answered call acts again, so what it did counts.
         """
-        if event.span_id in self.calls and event.agent_id not in live:
+        if event.agent_id not in live and (
+            event.span_id in self.calls or event.kind == "state" or is_outside_write(event)
+        ):
             return None
         call = self.enclosing(event.parent_span_id)
-        if call is None or call.agent_id not in live:
+        is_call = event.span_id in self.calls
+        if call is None or (call.agent_id not in live and not is_call):
             return None
         while call is not None:
             if str(call.event.span_id) in roots:

@@ -76,11 +76,14 @@ class RecordedPlayer:
             raise ReplayStopped
         action = self.action
         if action is None:
-            return self._enter_outside(call)
+            self._enter_outside(call)
+            return None
         if call.kind not in _ACTION_KINDS:
-            return self._measured(call)
+            self._measured(call)
+            return None
         if call.agent_id in self.live:
-            return self._enter_live(call, action)
+            self._enter_live(call, action)
+            return None
         if not self.has_begun:
             self.stop(
                 f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "

@@ -5,8 +5,6 @@ For one agent only what happened while that agent acted is kept. `plan.py` makes
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from Agent.tree.reader import TreeReader
 from Agent.tree.session import SessionInfo, open_session
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
-_SLACK_US = 2_000
 
 
 @dataclass(slots=True)
@@ -96,19 +93,22 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
         AgentNotFound: the session holds no event of that agent.
     """
     reader = TreeReader(session)
-    windows = None
-    if agent_id is not None:
-        windows = _Windows(reader.agent_events(agent_id))
-        if not windows.events:
-            raise AgentNotFound(
-                f"no readable event of agent {agent_id!r}", path=session, remedy="`agent-trace sessions` helps"
-            )
     recording = Recording(session, agent_id, _info(session))
+    nesting = _Nesting()
     scan = reader.scan()
     for event in scan:
         _note_facts(recording, event)
-        if windows is None or event.agent_id == agent_id or windows.covers(event.timestamp_us):
+        if agent_id is None:
             recording.events.append(event)
+        else:
+            nesting.note(event, is_wanted=event.agent_id == agent_id and event.code is not None)
+    if agent_id is not None:
+        if agent_id not in recording.agents:
+            raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
+        # A span's event comes after all that happened inside it, so what is inside is known by now only.
+        recording.events = [
+            event for event in reader.scan() if event.agent_id == agent_id or nesting.is_inside(event)
+        ]
     recording.events.sort(key=order_key)
     for damage in reader.damage():
         if damage.reason.startswith("torn"):
@@ -129,30 +129,43 @@ def _info(session: Path) -> SessionInfo | None:
         return None  # the events can still be driven; only remembered targets and settings are missing
 
 
-class _Windows:
-    """The stretches of time in which one agent acted."""
+class _Nesting:
+    """Which span stands in which, and which are the wanted ones; numbers, since there may be millions."""
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        self.events = 0
-        spans = []
-        for event in events:
-            self.events += 1
-            if event.code is not None:
-                spans.append((began_us(event) - _SLACK_US, event.timestamp_us + _SLACK_US))
-        spans.sort()
-        self._starts: list[float] = []
-        self._ends: list[float] = []
-        for start, end in spans:
-            if self._ends and start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], end)
-            else:
-                self._starts.append(start)
-                self._ends.append(end)
+    def __init__(self) -> None:
+        self._parents: dict[int, int] = {}
+        self._inside: dict[int, bool] = {}
 
-    def covers(self, timestamp_us: int) -> bool:
-        """Whether the agent may have been acting then."""
-        index = bisect_right(self._starts, timestamp_us) - 1
-        return index >= 0 and timestamp_us <= self._ends[index]
+    def note(self, event: Event, *, is_wanted: bool) -> None:
+        """Keep where a span stands."""
+        span = _number(event.span_id)
+        if span is None:
+            return
+        parent = _number(event.parent_span_id)
+        if parent is not None:
+            self._parents[span] = parent
+        if is_wanted:
+            self._inside[span] = True
+
+    def is_inside(self, event: Event) -> bool:
+        """Whether the event stands in a wanted span."""
+        passed = []
+        span = _number(event.parent_span_id)
+        while span is not None and span not in self._inside:
+            passed.append(span)
+            self._inside[span] = False  # for the time being, which also ends a circle
+            span = self._parents.get(span)
+        found = span is not None and self._inside[span]
+        for each in passed:
+            self._inside[each] = found
+        return found
+
+
+def _number(span_id: str | None) -> int | None:
+    try:
+        return None if span_id is None else int(span_id, 16)
+    except ValueError:
+        return None
 
 
 def began_us(event: Event) -> float:

@@ -89,6 +89,7 @@ class SourceWatch:
         self._step = 0
         self._is_on = False
         self._places: set[tuple[str, int]] = set()
+        self._read_now: set[str] = set()
         self._allowed: dict[int, Any] = {}
         # By identity: the hash of a code object is made anew, from all of it, each time.
         self._codes = _python_sources()
@@ -98,6 +99,9 @@ class SourceWatch:
         self._global_random = _global_random()
         sys.addaudithook(self._audit)
         _watch_threads(self._thread_started)
+
+    def wrap_modules(self) -> None:
+        """Watch module functions that no profile hook sees; call it once the target is imported."""
         _wrap_module_functions(self._called)
 
     def allow(self, generator: Any) -> None:
@@ -109,7 +113,7 @@ class SourceWatch:
         """Watch until the block ends."""
         self._step = step
         before = _global_states()
-        count = len(self.reads)
+        self._read_now.clear()
         threading.setprofile(self._profile)
         self._is_on = True
         sys.setprofile(self._profile)
@@ -118,14 +122,15 @@ class SourceWatch:
         finally:
             sys.setprofile(None)
             self._is_on = False
-            threading.setprofile(None)  # type: ignore[arg-type]
-            self._compare_states(before, count)
+            threading.setprofile(None)
+            self._compare_states(before)
 
-    def _compare_states(self, before: dict[str, Any], count: int) -> None:
+    def _compare_states(self, before: dict[str, Any]) -> None:
         """A draw by C code leaves no call, but it leaves another state."""
-        named = {read.source for read in self.reads[count:]}
         for source, state in _global_states().items():
-            if before.get(source, state) != state and source not in named:
+            place = (source, 0)
+            if before.get(source, state) != state and source not in self._read_now and place not in self._places:
+                self._places.add(place)
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
@@ -178,6 +183,7 @@ class SourceWatch:
             self._add(source, asker)
 
     def _add(self, source: str, asker: FrameType) -> None:
+        self._read_now.add(source)
         code = asker.f_code
         place = (code.co_filename, asker.f_lineno)
         if place in self._places:
@@ -280,7 +286,7 @@ def _seeders() -> frozenset[CodeType]:
 def _global_random() -> Any:
     import random
 
-    return random._inst  # type: ignore[attr-defined]  # noqa: SLF001 - the generator behind the module functions
+    return random._inst  # noqa: SLF001 - the generator behind the module functions
 
 
 def _global_states() -> dict[str, Any]:

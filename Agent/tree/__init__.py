@@ -1,6 +1,10 @@
 """The trace tree: from finished bytes to files and back to events; the only room that knows names on disk.
 
-Writing: `sink` (what the room above speaks to), `writer`, `open_files`, `segment`, `rotation`, `mirror`, with
-`claim` and `board` for what must be known after a crash. Reading: `session`, `lines`, `reader`, `losses`,
-`follower`, `summary`. Everybody meets in `layout`.
+Everybody meets in `layout`.
+
+- Writing, in the order of a line's way: `sink` (what the room above speaks to), `writer` (the fast path),
+  `own_file` (the slow one) with `segment`, `open_files`, `rotation`, `commit`, `counts`; beside it `mirror`.
+- What must be known after a crash: `claim` (who writes), `board` (what was under way); `session` is the rest.
+- Reading: `lines` and `seqset`; `merge` for order, `tailing` and `scan` for speed; `losses` for the account;
+  on them stand `reader`, `summary`, and `follower` with `notices`.
 """

@@ -209,11 +209,15 @@ def tree_files(session: Path) -> list[Path]:
 
 
 def _log_files(directory: Path, prefix: str = "") -> list[tuple[str, FileName]]:
-    try:
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(prefix)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    names: set[str] = set()
+    # Twice, since one look can miss a file that gets its number just then: under the old name it was looked
+    # for too late, under the new one too early.
+    for _ in range(2):
+        try:
+            with os.scandir(directory) as entries:
+                names.update(entry.name for entry in entries if entry.name.startswith(prefix))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
     parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
 

@@ -6,6 +6,7 @@ full segment, a torn line, a refusal of the operating system.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from Agent.tree.segment import CLOSED, Segment, claim_segment, error_name, open_
 
 __all__ = ["OwnFile", "WriterState"]
 
+# a file that may grow no further, and a descriptor that somebody closed
+_REPLACEABLE = frozenset({errno.EFBIG, errno.EBADF})
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 # a refused roll is tried again when this part of a segment has been written on top
 _GRACE_PARTS = 16
@@ -100,14 +103,15 @@ class OwnFile:
             if segment is CLOSED:
                 self._torn = True
                 return False
-            segment.torn = True
+            # whatever becomes of this line, the next one must not be glued to the torn one
+            segment.torn, segment.room_bytes = True, -1
             return self._send(segment, line)
 
         return self._in_turn(line, write_again)
 
     def refused(self, line: bytes, segment: Segment, error: OSError) -> bool:
         """Answer an error of the fast path, at which nothing of the line was written."""
-        if error.errno not in {errno.EBADF, errno.EFBIG}:
+        if error.errno not in _REPLACEABLE:
             segment.room_bytes += len(line)
             self._shared.counts.fail("write", error)
             return False
@@ -133,9 +137,8 @@ class OwnFile:
 
     def _write_aside(self, line: bytes, *, sync: bool) -> bool:
         """Append a line to this writer's further file, which nobody else has open, and close it again."""
-        path = self._directory / f"{self._stem}@{self._shared.writer}.log"
         try:
-            fd = open_aside(path)
+            fd = open_aside(self._further_path())
             try:
                 # the newline in front ends a torn line, if there is one
                 data = b"\n" + line
@@ -163,8 +166,11 @@ class OwnFile:
             segment = self._open()
         if segment is CLOSED or segment.torn or segment.room_bytes >= size_bytes:
             return segment
-        if segment.size_bytes() > 0:
-            self._roll(segment)
+        try:
+            if segment.size_bytes() > 0:
+                self._roll(segment)
+        except OSError as error:
+            return self.segment if self._can_go_on(segment, error, size_bytes) else CLOSED
         return self.segment
 
     def _send(self, segment: Segment, line: bytes) -> bool:
@@ -174,11 +180,10 @@ class OwnFile:
             try:
                 written = _write(segment.fd, data)
             except OSError as error:
-                if error.errno in {errno.EBADF, errno.EFBIG} and self._can_go_on(segment, error, len(line)):
-                    segment = self.segment
-                    continue
-                self._shared.counts.fail("write", error)
-                return False
+                if not self._can_go_on(segment, error, len(line)):
+                    return False
+                segment = self.segment
+                continue
             if written == len(data):
                 left = self._room(segment) if segment.torn else segment.room_bytes - written
                 segment.torn, segment.room_bytes = False, left
@@ -196,6 +201,8 @@ class OwnFile:
         self._shared.counts.fail("write", error)
         if segment is not self.segment:
             return self._segment_for(size_bytes) is not CLOSED
+        if error.errno not in _REPLACEABLE:
+            return False
         if error.errno == errno.EFBIG:
             return segment.size_bytes() > 0 and self._roll(segment)
         # The descriptor was closed from outside, for example by a daemonising closerange. Its number may name
@@ -208,17 +215,24 @@ class OwnFile:
         shared = self._shared
         if self._path is None:
             return False
+        further = self._further_path()
         try:
-            fresh, number = roll_segment(
-                self._path, self._next_number, shared.segment_size_bytes, shared.writer
+            rolled = roll_segment(
+                self._path,
+                further,
+                segment.inode,
+                self._next_number,
+                shared.segment_size_bytes,
+                shared.writer,
             )
         except OSError as error:
             shared.counts.fail("roll", error)
             segment.room_bytes = max(shared.segment_size_bytes // _GRACE_PARTS, 1)
             return False
-        self._next_number = number + 1
-        self._inode = fresh.inode
-        shared.files.swap(self, fresh)
+        # numbers of another name are other numbers
+        self._next_number = rolled.number + 1 if rolled.path == self._path else 1
+        self._path, self._inode = rolled.path, rolled.segment.inode
+        shared.files.swap(self, rolled.segment)
         self._sync_directory()
         return True
 
@@ -253,7 +267,8 @@ class OwnFile:
             return any(evicted)
         if error.errno == errno.ENOENT:
             # the directory was removed under us; what is written from here on is worth having
-            self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):
+                self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             return True
         return False
 
@@ -269,11 +284,15 @@ class OwnFile:
         try:
             segment = claim_segment(path, limit_bytes)
         except FileExistsError:
-            path = self._directory / f"{self._stem}@{self._shared.writer}.log"
+            path = self._further_path()
             segment = self._claim_further(path, limit_bytes)
         self._path, self._torn = path, False
         self._sync_directory()
         return segment
+
+    def _further_path(self) -> Path:
+        """The name that no other writer takes."""
+        return self._directory / f"{self._stem}@{self._shared.writer}.log"
 
     def _claim_further(self, path: Path, limit_bytes: int) -> Segment:
         try:

@@ -1,7 +1,7 @@
 """How a full file of the record becomes a numbered segment and an empty one takes its name.
 
-The live name always stands for a file of this writer, so that no other process can claim it half way;
-`own_file` decides when, and goes on with the old file where this fails.
+No file ever stands under two names that a reader looks at, and no step overwrites a file of the record,
+wherever the process is killed; `own_file` decides when, and goes on with the old file where this fails.
 """
 
 from __future__ import annotations
@@ -10,12 +10,21 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from Agent.tree.segment import Segment, claim_segment
 
-__all__ = ["numbered", "roll_segment"]
+__all__ = ["Rolled", "numbered", "roll_segment"]
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+class Rolled(NamedTuple):
+    """What a roll came to: the new segment, the live name it stands under, the number the old one got."""
+
+    segment: Segment
+    path: Path
+    number: int
 
 
 def numbered(path: Path, number: int) -> Path:
@@ -23,65 +32,70 @@ def numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name.removesuffix('.log')}.{number}.log")
 
 
-def roll_segment(path: Path, number: int, limit_bytes: int, writer: str) -> tuple[Segment, int]:
+def roll_segment(
+    path: Path, further: Path, inode: tuple[int, int], number: int, limit_bytes: int, writer: str
+) -> Rolled:
     """Give the live file its number and put a new one under the live name.
 
-    The new file is open before anything is renamed, and no step overwrites a file of the record.
+    The new file is open before anything is renamed. For a moment nothing stands under the live name; should
+    another process claim it then, the new file goes under the further name, which is this writer's own.
 
-    Returns:
-        The new segment and the number that the old one got, at least `number`.
+    Args:
+        path: the live name.
+        further: the name that only this writer uses.
+        inode: the old file, which is renamed only if it stands there.
+        number: the lowest number that the old file may get.
+        limit_bytes: how much the new one takes.
+        writer: the writer's id.
 
     Raises:
-        OSError: nothing has changed: the old file still has its live name.
+        OSError: there is no new file; the old one goes on, under its live name or already under its number.
     """
     temporary = path.with_name(f".{path.name}.{writer}.new")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     segment = claim_segment(temporary, limit_bytes)
     try:
-        number = _take_the_name(path, temporary, number)
+        # only this writer makes names of this stem, so a number that is free stays free
+        while os.path.lexists(numbered(path, number)):
+            number += 1
+        # Somebody may have moved it away, or an earlier roll came only so far; then another process may have
+        # claimed the name since.
+        if _stands_at(path, inode):
+            path.rename(numbered(path, number))
+        live = _put_in_place(temporary, path, further)
     except BaseException:
         segment.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    return segment, number
+    return Rolled(segment, live, number)
 
 
-def _take_the_name(path: Path, temporary: Path, number: int) -> int:
-    while True:
-        kept = numbered(path, number)
+def _stands_at(path: Path, inode: tuple[int, int]) -> bool:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == inode
+
+
+def _put_in_place(temporary: Path, path: Path, further: Path) -> Path:
+    """Name the new file, exclusively; the name that it got."""
+    for name in (path, further):
         try:
-            os.link(path, kept, follow_symlinks=False)
+            os.link(temporary, name, follow_symlinks=False)
         except FileExistsError:
-            number += 1
             continue
-        except FileNotFoundError:
-            # somebody moved the live file away; the link is exclusive, so nobody's new file is overwritten
-            os.link(temporary, path, follow_symlinks=False)
-            temporary.unlink()
-            return number
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _take_the_name_without_links(path, temporary, number)
-        try:
-            temporary.replace(path)
-        except OSError:
-            kept.unlink()
-            raise
-        return number
-
-
-def _take_the_name_without_links(path: Path, temporary: Path, number: int) -> int:
-    """For file systems that know no hard links: two renames, with the live name vacant between them."""
-    while os.path.lexists(numbered(path, number)):
-        number += 1
-    kept = numbered(path, number)
-    path.rename(kept)
-    try:
-        temporary.rename(path)
-    except OSError:
-        kept.rename(path)
-        raise
-    return number
+            # a file system that knows no links has no exclusive renaming either
+            temporary.rename(name)
+            return name
+        # under its temporary name no reader looks at it, so being killed here leaves nothing that counts
+        # twice
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        return name
+    raise FileExistsError(errno.EEXIST, "the further name is taken", str(further))

@@ -180,7 +180,14 @@ class Platform:
             "exploration", agent, role="creator", parent=span, level="DEBUG",
             action_selected="video", exploration=explore, epsilon=0.2,
         )  # fmt: skip
-        build.emit("content_generation", agent, role="creator", parent=span, content_type="video", content_id=f"c{build.seq}")
+        build.emit(
+            "content_generation",
+            agent,
+            role="creator",
+            parent=span,
+            content_type="video",
+            content_id=f"c{build.seq}",
+        )
         mean = 0.2 if faulty and self.fault == "collapse" else 1.0
         reward = self.random.gauss(mean, 0.3)
         build.emit("reward", agent, role="creator", parent=span, reward=reward, action_id=f"a{build.seq}")

@@ -23,7 +23,9 @@ def nested_session(build: SessionBuilder) -> dict[str, str]:
     build.pass_time(1)
     ids["deep"] = build.emit("log", "a", parent=inner, message="deep")
     build.pass_time(1)
-    ids["inner"] = build.emit("agent_action", "a", span=inner, parent=outer, action_type="think", duration_ms=1500)
+    ids["inner"] = build.emit(
+        "agent_action", "a", span=inner, parent=outer, action_type="think", duration_ms=1500
+    )
     ids["outer"] = build.emit("agent_action", "a", span=outer, action_type="act", duration_ms=2500)
     return ids
 
@@ -39,7 +41,17 @@ def test_a_journey_is_in_order_of_time_and_says_how_deep_each_event_lies(builder
         (ids["outer"], 0),
     ]
     assert [step["timestamp"] for step in journey] == sorted(step["timestamp"] for step in journey)
-    keys = {"timestamp", "message", "id", "level", "event_type", "span_id", "parent_span_id", "duration_ms", "tick"}
+    keys = {
+        "timestamp",
+        "message",
+        "id",
+        "level",
+        "event_type",
+        "span_id",
+        "parent_span_id",
+        "duration_ms",
+        "tick",
+    }
     assert keys <= journey[0].keys()
     assert journey[-1]["duration_ms"] == 2500
 
@@ -47,7 +59,9 @@ def test_a_journey_is_in_order_of_time_and_says_how_deep_each_event_lies(builder
 def test_a_nested_journey_tells_each_span_before_what_happened_in_it(builder: SessionBuilder) -> None:
     ids = nested_session(builder)
     journey = LogAnalyzer(builder.path).trace_agent_journey("a", nested=True)
-    assert [step["id"] for step in journey] == [ids[name] for name in ("before", "outer", "decision", "inner", "deep")]
+    assert [step["id"] for step in journey] == [
+        ids[name] for name in ("before", "outer", "decision", "inner", "deep")
+    ]
     assert [step["started_at"] for step in journey] == sorted(step["started_at"] for step in journey)
 
 
@@ -83,7 +97,9 @@ def test_point_questions_read_only_the_agents_files_and_load_no_engine(
 def test_activity_tells_outcomes_and_durations_by_action(builder: SessionBuilder) -> None:
     for n in range(10):
         builder.emit("agent_action", "a", role="creator", action_type="act", duration_ms=float(n))
-    builder.emit("agent_action", "a", action_type="act", outcome="error", error_id="aaaabbbb-1", level="ERROR")
+    builder.emit(
+        "agent_action", "a", action_type="act", outcome="error", error_id="aaaabbbb-1", level="ERROR"
+    )
     builder.emit("agent_action", "a", action_type="wait", outcome="cancelled")
     builder.emit("decision", "a", decision_type="timing")
     activity = LogAnalyzer(builder.path).analyze_agent_activity("a")
@@ -98,15 +114,23 @@ def test_activity_tells_outcomes_and_durations_by_action(builder: SessionBuilder
 
 def state_session(build: SessionBuilder) -> dict[str, str]:
     build.tick = 1
-    ids = {"first": build.emit("state", "a", fields={"x": 1, "gone": True}, reason="first", digest="0", unseen=["rng"])}
+    ids = {
+        "first": build.emit(
+            "state", "a", fields={"x": 1, "gone": True}, reason="first", digest="0", unseen=["rng"]
+        )
+    }
     build.pass_time(10)
     build.tick = 2
-    ids["set"] = build.emit("agent_action", "a", action_type="act", state={"set": {"x": 2, "y": [1]}, "unset": ["gone"]})
+    ids["set"] = build.emit(
+        "agent_action", "a", action_type="act", state={"set": {"x": 2, "y": [1]}, "unset": ["gone"]}
+    )
     build.pass_time(10)
     build.tick = 3
     ids["other"] = build.emit("log", "b")
     build.pass_time(10)
-    ids["told"] = build.emit("state_change", "a", old_state={"mood": "calm"}, new_state={"mood": "wild"}, trigger="x")
+    ids["told"] = build.emit(
+        "state_change", "a", old_state={"mood": "calm"}, new_state={"mood": "wild"}, trigger="x"
+    )
     ids["late"] = build.emit("agent_action", "a", action_type="act", state={"set": {"x": 3}, "unset": []})
     build.tick = 4
     ids["full"] = build.emit("state", "a", fields={"x": 4}, reason="periodic", digest="1")
@@ -125,7 +149,9 @@ def test_the_state_at_any_moment_is_the_fold_of_full_states_and_changes(builder:
     assert analyzer.state_at("a", "3")["fields"] == {"x": 3, "y": [1]}
     assert analyzer.state_at("a", 3)["reported"] == {"mood": "wild"}
     assert analyzer.state_at("a", 4)["fields"] == {"x": 4}
-    assert analyzer.state_at("a", ids["other"])["fields"] == {"x": 2, "y": [1]}, "another agent's event is a moment too"
+    assert analyzer.state_at("a", ids["other"])["fields"] == {"x": 2, "y": [1]}, (
+        "another agent's event is a moment too"
+    )
     assert analyzer.state_at("a", format_timestamp(START_US + 5_000_000))["fields"] == {"x": 1, "gone": True}
     moment = EPOCH.fromtimestamp(START_US / 1e6 + 15, tz=UTC)
     assert isinstance(moment, datetime)
@@ -156,4 +182,7 @@ def test_checkpoints_are_full_states_and_the_ones_that_the_program_named(builder
         (ids["full"], "periodic"),
         (named, "halfway"),
     ]
-    assert [point["id"] for point in LogAnalyzer(builder.path).checkpoints("a")] == [ids["first"], ids["full"]]
+    assert [point["id"] for point in LogAnalyzer(builder.path).checkpoints("a")] == [
+        ids["first"],
+        ids["full"],
+    ]

@@ -44,12 +44,23 @@ def test_an_error_goes_back_through_its_span_and_a_message_to_another_agent(buil
     )  # fmt: skip
     error = builder.emit("error", "worker", parent=span, level="ERROR", error_type="X", error_message="y")
     action = builder.emit(
-        "agent_action", "worker", span=span, action_type="work", outcome="error", error_id=error, duration_ms=1.0
+        "agent_action",
+        "worker",
+        span=span,
+        action_type="work",
+        outcome="error",
+        error_id=error,
+        duration_ms=1.0,
     )
     chain = chain_of(builder, action)
-    assert {chain[i]["edge"]["rule"] for i in (error, got, sent, bad)} == {"error", "span", "message", "cause"}
+    assert {chain[i]["edge"]["rule"] for i in (error, got, sent, bad)} == {
+        "error",
+        "span",
+        "message",
+        "cause",
+    }
     assert all(chain[i]["edge"]["basis"] == "recorded" for i in (error, got, sent, bad))
-    assert list(chain)[0] == error, "nearest first"
+    assert next(iter(chain)) == error, "nearest first"
     assert (chain[got]["hops"], chain[sent]["hops"], chain[bad]["hops"]) == (1, 2, 3)
     assert {cause["agent_id"] for cause in chain.values()} == {"planner", "worker"}
 
@@ -69,7 +80,11 @@ def test_an_error_happened_inside_the_span_that_ended_after_it(builder: SessionB
         ("agent_action", {"action_type": "x", "state": {"set": {"mood": "sad"}}}, "state_before"),
         ("learning_update", {"learning_stage": "bandit"}, "learning_before_action"),
         ("strategy_update", {"strategy_type": "s"}, "strategy_before_action"),
-        ("agent_message", {"direction": "received", "message_id": "m", "sender": "b"}, "message_before_decision"),
+        (
+            "agent_message",
+            {"direction": "received", "message_id": "m", "sender": "b"},
+            "message_before_decision",
+        ),
         ("error", {"error_type": "X", "error_message": "y", "level": "ERROR"}, "error_before"),
     ],
 )

@@ -89,7 +89,11 @@ def test_a_system_that_works_is_not_accused(planted: Planted) -> None:
                 "something is wrong with the creators",
             ):
                 report = asked(platform, text)
-                assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), (seed, text, str(report))
+                assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), (
+                    seed,
+                    text,
+                    str(report),
+                )
 
 
 def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(planted: Planted) -> None:
@@ -140,7 +144,14 @@ def test_an_agent_alone_is_compared_with_its_own_past(builder: SessionBuilder) -
         if tick < 20:
             builder.emit("agent_action", "solo", action_type="write")
         if tick == 20:
-            builder.emit("error", "solo", level="ERROR", error_type="DiskFull", error_message="no space", message="DiskFull: no space")
+            builder.emit(
+                "error",
+                "solo",
+                level="ERROR",
+                error_type="DiskFull",
+                error_message="no space",
+                message="DiskFull: no space",
+            )
         builder.pass_time(1)
     cause = debug_issue("solo does not write any more", session=builder.path).causes[0]
     assert "stopped write after tick 19" in cause.title
@@ -173,7 +184,9 @@ def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: Se
 
 
 def test_an_event_named_by_its_id_is_followed_back(builder: SessionBuilder) -> None:
-    error = builder.emit("error", "a", level="ERROR", message="OSError: gone", error_type="OSError", error_message="x")
+    error = builder.emit(
+        "error", "a", level="ERROR", message="OSError: gone", error_type="OSError", error_message="x"
+    )
     action = builder.emit("agent_action", "a", action_type="act", outcome="error", error_id=error)
     report = debug_issue(f"what happened at {action}?", session=builder.path)
     assert report.causes[0].title == f"{action} goes back to 'OSError: gone'"
@@ -187,7 +200,9 @@ def test_messages_are_searched_for_the_words_of_the_text(builder: SessionBuilder
     assert [item["message"] for item in report.evidence] == ["cache eviction storm in shard 7"]
 
 
-@pytest.mark.parametrize("text", ["", "???", "NEAR(\"x\" * OR) AND NOT '", "ünïcødé 😀", "x" * 5000, "a\nb\tc", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["", "???", 'NEAR("x" * OR) AND NOT \'', "ünïcødé 😀", "x" * 5000, "a\nb\tc", "\ud800"]
+)
 def test_any_text_gets_an_answer(builder: SessionBuilder, text: str) -> None:
     builder.emit("log", "a", message="hello")
     assert NOTHING_FOUND in str(debug_issue(text, session=builder.path))
@@ -199,11 +214,13 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     values = json.loads(json.dumps(report.to_dict()))
     assert values["causes"][0]["event_ids"] == list(report.causes[0].event_ids)
     assert values["causes"][0]["edges"][0]["basis"] == "inferred"
-    session = platform.builder.session_id
-    assert f"agent-trace journey creator_005 --session {session}" in report.commands
-    assert any(command.startswith(f"agent-trace replay {session}/creator_005") for command in report.commands)
+    session, root = platform.builder.session_id, platform.builder.root
+    assert f"agent-trace journey creator_005 --session {session} --root {root}" in report.commands
+    replay = f"agent-trace replay {session}/creator_005 --root {root} --target MODULE:FACTORY"
+    assert replay in report.commands
     assert report.causes[0].title in report.to_markdown()
-    assert max(len(line) for line in str(report).splitlines()) <= 120
+    text = [line for line in str(report).splitlines() if "agent-trace" not in line]
+    assert max(len(line) for line in text) <= 120
 
 
 def test_ids_that_a_shell_would_read_are_quoted_in_commands(builder: SessionBuilder) -> None:
@@ -212,7 +229,75 @@ def test_ids_that_a_shell_would_read_are_quoted_in_commands(builder: SessionBuil
     assert any("'it'\"'\"'s; rm -rf'" in command for command in report.commands)
 
 
+def test_commands_need_no_root_where_the_session_lies_in_the_default_one(builder: SessionBuilder) -> None:
+    builder.emit("agent_action", "a", action_type="act")
+    commands = debug_issue("a does nothing", session=builder.path).commands
+    assert f"agent-trace journey a --session {builder.session_id}" in commands
+
+
+def test_the_commands_of_a_report_are_commands_that_there_are(planted: Planted) -> None:
+    from Agent.cli.groups import SECTIONS
+
+    known = {entry.name for _, entries in SECTIONS for entry in entries}
+    for text in ("creator_005 stopped", "nothing in particular"):
+        for command in asked(planted(fault="blocked"), text).commands:
+            assert command.split()[1] in known
+
+
 def test_the_same_question_gets_the_same_answer(planted: Planted) -> None:
     platform = planted(fault="blocked")
     first, second = (str(asked(platform, "creator_005 stopped")) for _ in range(2))
     assert first == second
+
+
+def test_an_agent_of_which_nothing_more_is_heard_fell_silent(builder: SessionBuilder) -> None:
+    for tick in range(40):
+        builder.tick = tick
+        for n in range(6):
+            if n != 2 or tick < 25:
+                builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
+        builder.pass_time(1)
+    report = debug_issue("worker_2 does nothing", session=builder.path)
+    assert report.causes[0].title.startswith("worker_2 fell silent after tick 24")
+
+
+@pytest.mark.parametrize(
+    ("moment", "is_near"),
+    [("at tick 41", True), ("at tick 12", False), ("at 10:30", True), ("at 18:00:00", False)],
+)
+def test_a_moment_that_the_text_names_counts(planted: Planted, moment: str, is_near: bool) -> None:
+    report = asked(planted(fault="blocked"), f"creator_005 stopped generating content {moment}")
+    assert (report.causes[0].confidence >= 0.8) is is_near
+
+
+def test_a_step_that_repeats_a_call_as_all_steps_do_is_no_loop(builder: SessionBuilder) -> None:
+    for tick in range(10):
+        builder.tick = tick
+        for _ in range(25):
+            builder.emit("agent_action", "poller", action_type="poll", args={})
+        for _ in range(60 if tick == 9 else 1):
+            builder.emit("agent_action", "looper", action_type="poll", args={})
+        builder.pass_time(1)
+    assert debug_issue("poller is in a loop", session=builder.path).causes == ()
+    cause = debug_issue("looper is in a loop", session=builder.path).causes[0]
+    assert cause.sort == "loop"
+    assert "60 times" in cause.explanation
+
+
+def test_messages_are_found_without_fts5_too(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+
+    class WithoutFts5(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if "fts5" in sql:
+                raise sqlite3.OperationalError("no such module: fts5")
+            return super().execute(sql, *parameters)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name: connect(name, factory=WithoutFts5))
+    builder.emit("log", "a", message="cache EvictionStorm in shard_7")
+    builder.emit("log", "a", message="all is well")
+    report = debug_issue("what is this eviction about", session=builder.path)
+    assert [item["message"] for item in report.evidence] == ["cache EvictionStorm in shard_7"]

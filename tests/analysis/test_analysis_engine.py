@@ -12,12 +12,13 @@ from analysis_kit import SessionBuilder
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.engine import Engine
 from Agent.analysis.views import ENVELOPE, names, payload_columns, scan
+from Agent.analysis.window import load_event
 from Agent.errors import InputError, MissingExtra, SessionNotFound, UsageError
 from Agent.event.payloads import KINDS
 
 
 def test_names_full_of_wildcards_and_quotes_are_read_as_they_are(tmp_path: Path) -> None:
-    root = tmp_path / "od[d] *dir' \"x\" %41 ünï"
+    root = tmp_path / 'od[d] *dir\' "x" %41 ünï'
     build = SessionBuilder(root)
     for agent in ["it's", 'say "hi"', "Ünï😀", "a?b", "plain", "per%20cent"]:
         build.emit("log", agent)
@@ -25,7 +26,8 @@ def test_names_full_of_wildcards_and_quotes_are_read_as_they_are(tmp_path: Path)
     for name in ("w[0-9].log", "w5.log"):
         line = build.file_of("plain").read_bytes()
         (build.path / "agents" / name).write_bytes(line.replace(b"aaaabbbb", b"bbbbaaaa"))
-    engine = Engine(build.path, [build.path / "agents" / "w[0-9].log", *(build.file_of(a) for a in ["it's", "Ünï😀"])])
+    files = [build.path / "agents" / "w[0-9].log", *(build.file_of(agent) for agent in ["it's", "Ünï😀"])]
+    engine = Engine(build.path, lambda: files)
     assert engine.row(f"SELECT count(*) AS n FROM {scan()}")["n"] == 3
     assert LogAnalyzer(build.path).sql("SELECT count(DISTINCT agent_id) AS n FROM events") == [{"n": 6}]
 
@@ -64,12 +66,14 @@ def test_a_line_of_many_megabytes_is_one_event(builder: SessionBuilder) -> None:
 
 
 def test_every_view_can_be_asked_and_has_the_keys_of_its_kinds(builder: SessionBuilder) -> None:
-    builder.emit("agent_action", "a", action_type="act", args={"x": [1]}, result=None, duration_ms=2.5, span="s1")
+    builder.emit(
+        "agent_action", "a", action_type="act", args={"x": [1]}, result=None, duration_ms=2.5, span="s1"
+    )
     builder.emit("error", "a", level="ERROR", error_type="ValueError", error_message="no")
     builder.emit("log", "a", level="CRITICAL", message="lost")
     builder.emit("reward", "a", reward="NaN", action_id=7)
     builder.emit("agent_message", "a", direction="sent", message_id="m", sender="a", recipient="b", body={})
-    builder.emit("tool.call", "a", name="search", call_id="c1", duration_ms=1)
+    call = builder.emit("tool.call", "a", name="search", call_id="c1", result={"x": None}, duration_ms=1)
     analyzer = LogAnalyzer(builder.path)
     counts = {name: analyzer.sql(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in names()}
     assert counts["events"] == 6
@@ -79,11 +83,21 @@ def test_every_view_can_be_asked_and_has_the_keys_of_its_kinds(builder: SessionB
     assert analyzer.sql("SELECT action_type, duration_ms, args FROM actions") == [
         {"action_type": "act", "duration_ms": 2.5, "args": '{"x":[1]}'}
     ]
-    assert analyzer.sql("SELECT isnan(reward) AS odd, action_id FROM rewards") == [{"odd": True, "action_id": "7"}]
+    assert analyzer.sql("SELECT isnan(reward) AS odd, action_id FROM rewards") == [
+        {"odd": True, "action_id": "7"}
+    ]
     assert analyzer.sql("SELECT name, call_id, agent_id FROM tool_calls") == [
         {"name": "search", "call_id": "c1", "agent_id": "a"}
     ]
-    assert analyzer.sql("SELECT extra->>'$.action_type' AS x FROM events ORDER BY seq LIMIT 1") == [{"x": "act"}]
+    row = load_event(analyzer.engine, call)
+    assert row is not None
+    assert row["extra"] == {
+        "agent_id": "a", "name": "search", "call_id": "c1", "result": {"x": None}, "duration_ms": 1,
+    }  # fmt: skip
+    assert row["event_type"] == "tool.call"
+    assert analyzer.sql("SELECT extra->>'$.action_type' AS x FROM events ORDER BY seq LIMIT 1") == [
+        {"x": "act"}
+    ]
 
 
 def test_the_scan_knows_every_key_of_every_payload() -> None:
@@ -133,9 +147,37 @@ def test_a_session_that_grows_is_seen_as_it_is_now(builder: SessionBuilder) -> N
     assert analyzer.sql("SELECT count(*) AS n FROM events") == [{"n": 3}]
 
 
+def test_a_segment_that_rolls_while_it_is_read_is_read_once_more(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.emit("log", "a")
+    builder.emit("log", "a")
+    execute = Engine._execute
+    rolled = []
+
+    def roll_first(self: Engine, *query: object) -> object:
+        if not rolled:
+            live = builder.file_of("a")
+            rolled.append(live.rename(live.with_name("a.1.log")))
+            builder.emit("log", "a")
+        return execute(self, *query)
+
+    monkeypatch.setattr(Engine, "_execute", roll_first)
+    assert LogAnalyzer(builder.path).session_summary()["total_events"] == 3
+
+
+def test_a_link_among_the_files_is_not_followed(builder: SessionBuilder, tmp_path: Path) -> None:
+    builder.emit("log", "a")
+    elsewhere = tmp_path / "elsewhere.log"
+    elsewhere.write_bytes(builder.file_of("a").read_bytes())
+    (builder.path / "agents" / "b.log").symlink_to(elsewhere)
+    assert LogAnalyzer(builder.path).session_summary()["total_events"] == 1
+
+
 def test_a_file_that_goes_away_is_one_clear_error(builder: SessionBuilder) -> None:
     builder.emit("log", "a")
-    engine = Engine(builder.path, [builder.file_of("a"), builder.path / "agents" / "gone.log"])
+    files = [builder.file_of("a"), builder.path / "agents" / "gone.log"]
+    engine = Engine(builder.path, lambda: files)
     with pytest.raises(InputError, match=r"gone\.log"):
         engine.rows(f"SELECT count(*) FROM {scan()}")
 
@@ -196,3 +238,12 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_event_is_a_row_of_the_data_frame(builder: SessionBuilder) -> None:
+    pytest.importorskip("pandas")
+    for n in range(3):
+        builder.emit("reward", f"a{n}", reward=n)
+    analyzer = LogAnalyzer(builder.path)
+    assert list(analyzer.to_df()["id"]) == [event.id for event in builder.events]
+    assert analyzer.to_df("SELECT sum(reward) AS s FROM rewards")["s"].iloc[0] == 3

@@ -7,7 +7,14 @@ import pytest
 from Agent.analysis.question import read_question, stem
 
 AGENTS = {f"creator_{n:03d}": "creator" for n in range(12)} | {"trend_tool": "tool", "creator_1": "creator"}
-SERIES = ["action:create_content", "action:rest", "content_generation", "reward", "action:fetchTrends", "interaction:like"]
+SERIES = [
+    "action:create_content",
+    "action:rest",
+    "content_generation",
+    "reward",
+    "action:fetchTrends",
+    "interaction:like",
+]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,12 @@ def test_ticks_and_event_ids_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("generate", "generating", "generation", "generated"), ("stop", "stopped", "stopping"), ("fail", "fails")]
+    "words",
+    [
+        ("generate", "generating", "generation", "generated"),
+        ("stop", "stopped", "stopping"),
+        ("fail", "fails"),
+    ],
 )
 def test_forms_of_a_word_have_one_stem(words: tuple[str, ...]) -> None:
     assert len({stem(word) for word in words}) == 1

@@ -16,7 +16,7 @@ from pathlib import Path
 from Agent.demo.platform import Settings
 from Agent.demo.recording import record_session
 
-recording = record_session(Path(sys.argv[1]), Settings(agents=18, ticks=36, seed=7))
+recording = record_session(Path(sys.argv[1]), Settings(agents=30, ticks=72, seed=7))
 print(recording.session_id)
 """
 

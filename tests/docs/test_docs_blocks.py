@@ -13,7 +13,7 @@ from Agent.cli.main import cli
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
 SHELL_LANGUAGES = {"bash", "sh", "shell", "console", "text", ""}
-COMMAND = re.compile(r"(?:^|[\s/`(])agent-trace((?:\s+[^\s`|&;#)]+)*)")
+COMMAND = re.compile(r"(?:^|[\s/`(])agent-trace((?:[ \t]+[^\s`|&;#)]+)*)")
 READ_ONLY = {"analyze", "doctor", "errors", "journey", "play", "sessions", "view", "causes", "config"}
 """Commands that are run as they stand in the pages; the others end in time only under a person's hand, or write."""
 
@@ -22,10 +22,9 @@ def page_id(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
 
 
-def commands() -> dict[str, click.Command]:
-    context = click.Context(cli, info_name="agent-trace")
-    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
-    return {name: command for name, command in found.items() if command is not None}
+def command_names() -> list[str]:
+    """Their names alone: a command whose module does not import fails its own tests, not all of them."""
+    return sorted(cli.list_commands(click.Context(cli)))
 
 
 def command_lines(block: Block) -> list[list[str]]:
@@ -119,7 +118,7 @@ def test_a_reading_command_of_the_pages_runs_over_the_demo(words, demo_root, tmp
 def test_every_command_is_told_of_in_the_pages():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     named = {words.split()[0] for words in COMMAND.findall(text) if words.split()}
-    assert sorted(set(commands()) - named) == []
+    assert [name for name in command_names() if name not in named] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -129,10 +128,10 @@ def test_links_between_pages_lead_somewhere(page):
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("name", sorted(commands()))
+@pytest.mark.parametrize("name", command_names())
 def test_the_help_of_every_command_has_a_sentence_and_fits(name, tmp_path):
     done = run_python("-m", "Agent", name, "--help", cwd=tmp_path, COLUMNS="100")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Usage: agent-trace {name}")
-    assert len(commands()[name].help or "") > 15
+    assert len(cli.get_command(click.Context(cli), name).help or "") > 15
     assert max(len(line) for line in done.stdout.splitlines()) <= 100

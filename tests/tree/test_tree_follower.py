@@ -176,6 +176,15 @@ def test_damaged_lines_are_kept_and_do_not_stop_it(session):
     assert not follower.behind
 
 
+def test_an_event_behind_a_torn_line_is_yielded_if_its_writer_is_known(session, recorder):
+    follower = Follower(session)
+    writer = recorder.sink.writer
+    torn = make_line(writer, 1)[:50]
+    (session / "agents" / "a.log").write_bytes(torn + make_line(writer, 2) + torn + make_line("zzzzzzzz", 3))
+    assert seqs(follower.poll()) == [2]
+    assert [damage.line_number for damage in follower.damage()] == [1, 2]
+
+
 def test_a_long_session_is_taken_in_pieces_of_bounded_size(session, monkeypatch):
     monkeypatch.setattr(follower_module, "_POLL_BYTES", 100_000)
     lines = [make_line(W, seq, text="x" * 2000) for seq in range(1, 501)]

@@ -117,10 +117,15 @@ def test_without_a_board_what_is_missing_is_unknown():
     assert not losses.clean
 
 
-def test_a_dead_writer_that_read_back_whole_is_not_clean_but_lost_nothing():
+def test_a_dead_writer_that_reads_back_whole_lost_nothing_and_is_not_closed():
     gaps, losses = account([1, 2], board(2))
     assert gaps == []
-    assert (losses.total_lost, losses.clean) == (0, False)
+    assert (losses.total_lost, losses.clean, losses.writers[0].closed) == (0, True, False)
+
+
+def test_what_was_never_acknowledged_is_told_and_is_no_loss():
+    _, losses = account([1, 2], board(3))
+    assert (losses.total_unacknowledged, losses.total_lost, losses.clean) == (1, 0, True)
 
 
 def test_a_writer_that_never_wrote_spoils_nothing():

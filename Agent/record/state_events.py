@@ -1,0 +1,98 @@
+"""State as events: the full `state` events, and the `code` and `state` that an agent's outermost action carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from Agent.event.digest import digest_json
+from Agent.event.pointers import escape
+from Agent.record.binding import AgentBinding
+from Agent.record.capture import Types
+from Agent.record.exposure import Sort, sort_of
+from Agent.record.pipeline import Pipeline
+from Agent.record.state import StateTracker
+
+
+def emit_state(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    reason: str,
+) -> None:
+    """Write a full `state` event of an agent."""
+    exposed = tracker.full(obj)
+    shared = sorted(
+        name
+        for name, value in exposed.fields.items()
+        if sort_of(type(value)) is Sort.GENERATOR
+        and pipeline.agents.owners.is_shared(value, str(binding.agent_id))
+    )
+    tracker.shared.update(shared)
+    capture = pipeline.capture
+    inner, types = capture.user_body(exposed.fields, "/extra/fields")
+    fields = orjson.loads(b"{" + inner + b"}")
+    rest: dict[str, Any] = {
+        "reason": reason,
+        "digest": digest_json(fields, _below("/extra/fields", types)),
+        "class": f"{type(obj).__module__}.{type(obj).__qualname__}",
+    }
+    opaque = _opaque_fields(types, "/extra/fields/")
+    unseen = sorted({*exposed.unseen, *opaque})
+    if tracker.shared:
+        rest["shared"] = sorted(tracker.shared)
+    if unseen:
+        rest["unseen"] = unseen
+    more, _ = capture.body(rest)
+    body = b'"fields":{' + inner + b"}," + more
+    if tracker.init is not None and reason == "first":
+        init_body, init_types = tracker.init
+        body += b',"init":{' + init_body + b"}"
+        types = {**(types or {}), **(init_types or {})} or None
+    slot = binding.slot("state", 20)
+    pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+
+
+def changes_tail(
+    pipeline: Pipeline, tracker: StateTracker, obj: object, code: str
+) -> tuple[bytes, Types | None]:
+    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
+    changed, gone = tracker.changes(obj)
+    if not changed and not gone:
+        return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
+    raw = pipeline.capture.plain_value(changed)
+    if raw is not None and pipeline.capture.is_clean(raw):
+        unset = orjson.dumps(gone) if gone else b"[]"
+        return b',"code":"%s","state":{"set":%s,"unset":%s}' % (code.encode(), raw, unset), None
+    body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
+    unset = orjson.dumps(gone) if gone else b"[]"
+    return b',"code":"%s","state":{"set":{%s},"unset":%s}' % (code.encode(), body, unset), types
+
+
+def _below(pointer: str, types: Types | None) -> Types:
+    """The tags under a pointer, as seen from there."""
+    return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
+
+
+def _opaque_fields(types: Types | None, prefix: str) -> set[str]:
+    """The names of fields in which something cannot be restored."""
+    names = set()
+    for pointer, tag in (types or {}).items():
+        if tag in {"opaque", "truncated"} and pointer.startswith(prefix):
+            name = pointer[len(prefix) :].partition("/")[0]
+            names.add(name.replace("~1", "/").replace("~0", "~"))
+    return names
+
+
+def field_pointer(name: str) -> str:
+    """The pointer of a field in a full state."""
+    return f"/extra/fields/{escape(name)}"
+
+
+def emit_last_states(pipeline: Pipeline) -> None:
+    """Write the full state of each agent that is still there: recording ends."""
+    for known, obj in pipeline.agents.living():
+        if known.tracker is not None:
+            emit_state(pipeline, known.binding, known.tracker, obj, "exit")

@@ -1,0 +1,318 @@
+"""The child process of a re-drive: sets itself apart, builds what the target gives, drives it, writes what it found.
+
+Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes nothing but its outcome file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from Agent.event.kinds import LEVEL_OFF, LEVELS
+from Agent.event.model import Event
+from Agent.record.levels import LIMITS
+from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.player import current_player
+from Agent.record.redaction import Redactor
+from Agent.replay.answers import AnswerBook
+from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.drive import Driver
+from Agent.replay.effects import Identifiers
+from Agent.replay.judge import ActionJudge
+from Agent.replay.memory import MemorySink
+from Agent.replay.outcome import Outcome, ReplayStopped
+from Agent.replay.peers import ConstructorArguments, Peers, Spec
+from Agent.replay.plan import Plan, make_plan
+from Agent.replay.player import RecordedPlayer
+from Agent.replay.recording import Recording, read_recording
+from Agent.replay.sources import SourceWatch
+from Agent.replay.states import restorable
+from Agent.replay.target import TargetFailed, build, import_target, objects_in
+from Agent.replay.values import Decoder
+
+
+def main(request_path: str) -> None:
+    """Carry out one request: a JSON file that names session, agent, target, path and where the outcome goes."""
+    request = orjson.loads(Path(request_path).read_bytes())
+    sys.path[:] = request["sys_path"]
+    redrive = Redrive(request)
+    redrive.run()
+    Path(request["outcome_path"]).write_bytes(redrive.outcome_bytes())
+
+
+class Redrive:
+    """One re-drive, from the request to the outcome."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.outcome = Outcome()
+        self._request = request
+        self._agent_id: str | None = request["agent_id"]
+        self._recording = read_recording(Path(request["session"]), self._agent_id)
+        recording = self._recording
+        self._sink = MemorySink()
+        self._redactor = Redactor(
+            os.urandom(32), enabled=bool(recording.configuration("redact", default=True))
+        )
+        self._pipeline = Pipeline(
+            self._sink,
+            session_id=recording.session.name.removeprefix("session_"),
+            redactor=self._redactor,
+            options=RecordOptions(strict_state=recording.configuration("state", default="exit") == "strict"),
+        )
+        self._identifiers = Identifiers()
+        self._comparison = Comparison(None, self._same_id)
+        self._objects: dict[str, Any] = {}
+        self._watch = SourceWatch()
+        self._decoder = Decoder(self._find_agent)
+        self._peers = Peers(recording, self._player_now, self._refuse)
+        self._player: RecordedPlayer | None = None
+
+    def run(self) -> None:
+        """Do all of it; what goes wrong with the target is a reason of the outcome."""
+        _turn_recording_away(Path(self._request["outcome_path"]).parent)
+        self._install()
+        self._note_record()
+        try:
+            self._build()
+        except TargetFailed as error:
+            self.outcome.reason(str(error))
+            self.outcome.agents = [self._agent_id] if self._agent_id is not None else []
+            return
+        self._drive()
+        self._conclude()
+
+    def outcome_bytes(self) -> bytes:
+        """The outcome as JSON, secrets that an exception's text brought in replaced."""
+        return orjson.dumps(_redacted_texts(self.outcome.to_object(), self._redactor), default=repr)
+
+    def _install(self) -> None:
+        """Send what is recorded from here on into memory, at the levels of the recording."""
+        install_pipeline(self._pipeline)
+        overall = _level(self._recording.configuration("level", "DEBUG"))
+        levels = self._recording.configuration("levels", {})
+        for category, limit in LIMITS.items():
+            own = levels.get(category, "DEBUG") if isinstance(levels, dict) else "DEBUG"
+            limit.value = max(overall, _level(own))
+
+    def _note_record(self) -> None:
+        recording, outcome = self._recording, self.outcome
+        outcome.scope = "whole" if recording.is_complete else "prefix"
+        if recording.lost:
+            outcome.reason(f"{recording.lost} events of the session are missing from the record")
+        for damage in recording.damage[:3]:
+            outcome.reason(f"the record is damaged at {damage}")
+        outcome.environment = {
+            "python": sys.version.split()[0],
+            "hash_seed": os.environ.get("PYTHONHASHSEED", ""),
+            "state": str(recording.configuration("state", "exit")),
+            "recorded_python": "" if recording.info is None else recording.info.python,
+        }
+
+    def _build(self) -> None:
+        recording = self._recording
+        name: str = self._request["target"]
+        module = name.partition(":")[0]
+        self._make_player(frozenset())
+        factory = import_target(name)
+        if _is_recorded_main(module, recording):
+            self._decoder = Decoder(self._find_agent, module)
+            self._comparison.main_module = module
+        spec = self._spec()
+        given = build(factory, spec, name)
+        self._objects = objects_in(given, self._agent_id, frozenset(recording.agents))
+        self._install()  # whatever the target set up
+
+    def _spec(self) -> Spec:
+        recording = self._recording
+        acting = [facts for facts in recording.agents.values() if facts.entries]
+        ids = tuple(facts.agent_id for facts in acting if self._agent_id in (None, facts.agent_id))
+        agent_id = self._agent_id if self._agent_id is not None else ids[0] if len(ids) == 1 else None
+        facts = recording.agents.get(agent_id) if agent_id is not None else None
+        first = facts.first_state if facts is not None else None
+        return Spec(
+            agent_id=agent_id,
+            agent_role=facts.role if facts is not None else None,
+            agent_ids=ids,
+            init=self._init(first),
+            state={} if first is None else restorable(first, self._decoder)[0],
+            nested={} if self._agent_id is not None else {f.agent_id: None for f in acting if not f.roots},
+            peer=self._peers,
+        )
+
+    def _init(self, first: Event | None) -> ConstructorArguments | None:
+        if first is None or not isinstance(first.extra.get("init"), dict):
+            return None
+        restored = self._decoder.restore(Recorded(first.extra["init"], first.types or {}, "/extra/init"))
+        if restored.unrestored:
+            return None
+        return ConstructorArguments(tuple(restored.value["args"]), restored.value["kwargs"])
+
+    def _drive(self) -> None:
+        recording, outcome = self._recording, self.outcome
+        given = frozenset(name for name, obj in self._objects.items() if obj is not None)
+        live = frozenset(self._objects)
+        plan = make_plan(recording, given, live)
+        outcome.agents = sorted(given)
+        self._count(plan, given, live)
+        player = self._make_player(live)
+        driver = Driver(
+            plan,
+            {name: self._objects[name] for name in given},
+            recording.agents,
+            outcome,
+            player,
+            self._pipeline,
+            self._sink,
+            self._decoder,
+            self._comparison,
+            ActionJudge(
+                self._comparison,
+                self._identifiers,
+                outcome,
+                live,
+                self._errors(),
+                is_whole=recording.is_complete,
+            ),
+            self._watch,
+        )
+        self._driver = driver
+        self._watch.wrap_modules()
+        for action in plan.actions:
+            if action.overlaps:
+                outcome.doubts.append(
+                    f"step {action.number} ran beside another driven action, and their order is not imposed: drive "
+                    "each agent alone"
+                )
+                break
+        driver.run()
+
+    def _count(self, plan: Plan, given: frozenset[str], live: frozenset[str]) -> None:
+        outcome = self.outcome
+        outcome.notes = plan.notes
+        outcome.counts.actions = len(plan.actions) + plan.functions
+        if plan.functions:
+            outcome.remarks.append(
+                f"{plan.functions} actions are calls of functions, not of methods of the agent: not driven"
+            )
+        if self._agent_id is not None:
+            return
+        outcome.undriven = plan.undriven
+        outcome.counts.actions += sum(plan.undriven.values())
+        left = sorted(name for name in plan.undriven if name and name not in live)
+        if left:
+            named = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+            outcome.reason(
+                f"the run holds actions of {len(left)} agents that the target did not give ({named}): give them, "
+                "or replay one agent as SESSION/agent_id"
+            )
+        if plan.undriven.get(""):
+            outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not driven")
+
+    def _conclude(self) -> None:
+        outcome, agreement = self.outcome, self._comparison.agreement
+        outcome.counts.redacted, outcome.counts.identifiers = agreement.redacted, agreement.identifiers
+        if agreement.redacted:
+            outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
+        if agreement.identifiers:
+            outcome.normalisers.append(
+                f"{agreement.identifiers} ids of events, which are others in every run"
+            )
+        outcome.unseen = self._unseen()
+        outcome.sources = self._watch.reads
+        if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:
+            nested = [name for name in outcome.answered if name not in self._peers.made]
+            if nested and self._agent_id is None:
+                outcome.remarks.append(
+                    f"calls of {len(nested)} agents were answered from the record; if they are part of what is "
+                    "driven, return them as well: {...} | spec.nested"
+                )
+
+    def _unseen(self) -> list[str]:
+        names: dict[str, None] = {}
+        several = len(self.outcome.agents) > 1
+        for event in self._recording.events:
+            if event.kind == "state" and event.agent_id in self.outcome.agents:
+                for field in event.extra.get("unseen") or ():
+                    names[f"{event.agent_id}.{field}" if several else str(field)] = None
+        return list(names)
+
+    def _errors(self) -> dict[str, Event]:
+        return {event.id: event for event in self._recording.events if event.kind == "error"}
+
+    def _make_player(self, live: frozenset[str]) -> RecordedPlayer:
+        self._player = RecordedPlayer(
+            live,
+            frozenset(self._recording.agents),
+            AnswerBook(self._decoder, self._errors(), self._pipeline.session_id),
+            self.outcome,
+            self._pipeline,
+            self._comparison,
+        )
+        current_player.set(self._player)
+        return self._player
+
+    def _player_now(self) -> RecordedPlayer:
+        assert self._player is not None  # noqa: S101 - made before any target is built
+        return self._player
+
+    def _refuse(self, reason: str) -> None:
+        player = self._player_now()
+        self.outcome.reason(reason)
+        if player.action is not None:
+            player.is_stopped = True
+            raise ReplayStopped
+
+    def _find_agent(self, agent_id: str) -> object:
+        """The object that stands for an agent in restored values: the driven one, else a stand-in."""
+        obj = self._objects.get(agent_id)
+        return obj if obj is not None else self._peers(agent_id)
+
+    def _same_id(self, recorded: str, replayed: str) -> bool:
+        if self._identifiers.same(recorded, replayed):
+            return True
+        driver = getattr(self, "_driver", None)
+        if driver is None or not self._identifiers.knows(recorded):
+            return False
+        self._identifiers.see(driver.effects_so_far())
+        return self._identifiers.same(recorded, replayed)
+
+
+def _redacted_texts(value: Any, redactor: Redactor) -> Any:
+    """The value with every text in it redacted; names of keys say nothing about what a report holds."""
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, dict):
+        return {str(key): _redacted_texts(item, redactor) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted_texts(item, redactor) for item in value]
+    return value
+
+
+def _level(name: Any) -> int:
+    return LEVEL_OFF if str(name).upper() == "OFF" else LEVELS.get(str(name).upper(), 0)
+
+
+def _is_recorded_main(module: str, recording: Recording) -> bool:
+    """Whether the target's module is the program that was recorded, `__main__` then."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    argv = () if recording.info is None else recording.info.argv
+    return bool(path and argv and Path(path).name == Path(argv[0]).name)
+
+
+def _turn_recording_away(directory: Path) -> None:
+    """Whatever the target sets up records under a directory that goes when the replay ends, never into a tree."""
+    from Agent.tree import session
+    from Agent.tree.layout import create_session_dir
+
+    def elsewhere(root: Path, session_id: str) -> tuple[Path, str]:  # noqa: ARG001 - the one it would have been
+        return create_session_dir(directory / "recorded", session_id)
+
+    vars(session)["create_session_dir"] = elsewhere
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,331 @@
+"""Driving: each planned action is called on the object that the factory gave, and compared with its record.
+
+Stands between `plan.py` and `verdict.py`; it runs in the child process that `child.py` sets up.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from Agent.event.codec import decode_line
+from Agent.event.model import Event
+from Agent.record.context import Scope, current_scope
+from Agent.record.pipeline import Pipeline, active_pipeline, install_pipeline
+from Agent.record.player import TracedCall
+from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
+from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.judge import ActionJudge
+from Agent.replay.memory import MemorySink
+from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.plan import FRAMEWORK_KINDS, DrivenAction, Plan, RecordedCall, is_outside_write
+from Agent.replay.player import RecordedPlayer
+from Agent.replay.recording import AgentFacts
+from Agent.replay.sources import SourceWatch
+from Agent.replay.states import (
+    generator_state,
+    generators_in,
+    put_back,
+    remove_fields,
+    restorable,
+    state_difference,
+)
+from Agent.replay.values import Decoder
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+
+class Driver:
+    """Carries out a plan; what it finds goes into `outcome`.
+
+    Args:
+        objects: what the factory gave, by agent.
+        facts: what the record says of each agent.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        objects: Mapping[str, object],
+        facts: Mapping[str, AgentFacts],
+        outcome: Outcome,
+        player: RecordedPlayer,
+        pipeline: Pipeline,
+        sink: MemorySink,
+        decoder: Decoder,
+        comparison: Comparison,
+        judge: ActionJudge,
+        watch: SourceWatch,
+    ) -> None:
+        self._plan = plan
+        self._objects = objects
+        self._facts = facts
+        self._outcome = outcome
+        self._player = player
+        self._pipeline = pipeline
+        self._sink = sink
+        self._decoder = decoder
+        self._comparison = comparison
+        self._watch = watch
+        self._judge = judge
+        self._entered: set[int] = set()
+        self._restored: set[str] = set()
+        self._current: DrivenAction | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._suspects = _sharing_agents(objects, facts, player.live)
+        self._generators: dict[str, tuple[Any, str]] = {}
+
+    def run(self) -> None:
+        """Drive every action until something differs or nothing more can be proved."""
+        self._player.stage = self
+        try:
+            for action in self._plan.actions:
+                self._drive(action)
+            self._compare_ends()
+        except ReplayStopped:
+            pass
+        finally:
+            self._player.action = None
+            self._close_loop()
+
+    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+        """A live agent's action begins: put its state back if it is the first, impose what came from outside."""
+        agent_id = str(call.agent_id)
+        target = call.target
+        if agent_id not in self._objects:
+            self._outcome.inside[agent_id] += 1
+        if target is not None and id(target) not in self._entered:
+            self._entered.add(id(target))
+            if self._objects.get(agent_id) is target:
+                self._restore(agent_id, target)
+            for _, generator in generators_in(target):
+                self._watch.allow(generator)
+        action = self._current
+        if action is not None and recorded is action.call and target is not None:
+            for event in action.before:
+                self._impose(action, event, target)
+            if agent_id in self._suspects:
+                for name, generator in generators_in(target):
+                    self._generators[name] = (generator, generator_state(generator))
+
+    def call_back(self, recorded: RecordedCall) -> None:
+        """Make a call into a driven agent that an answered call made in the record."""
+        obj = self._objects.get(str(recorded.agent_id))
+        if obj is None:
+            self._player.stop(
+                f"{recorded.agent_id} was called back by an answered call, and the factory gave no object for it"
+            )
+        method, args, kwargs = self._prepared(recorded, obj)
+        if inspect.iscoroutinefunction(inspect.unwrap(method)):
+            self._player.stop(
+                f"{recorded.name} of {recorded.agent_id} is async and was called back: not supported"
+            )
+        try:
+            method(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - the answered caller dealt with it; the effects show whether it came
+            return
+
+    def _drive(self, action: DrivenAction) -> None:
+        outcome, obj = self._outcome, self._objects[action.agent_id]
+        method, args, kwargs = self._prepared(action.call, obj)
+        if active_pipeline() is not self._pipeline:
+            install_pipeline(self._pipeline)
+        self._sink.clear()
+        self._judge.begin(action)
+        self._current = action
+        self._player.begin(action)
+        self._generators.clear()
+        scope = Scope(None, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None)
+        token = current_scope.set(scope)
+        error: BaseException | None = None
+        try:
+            with self._watch.watching(action.number):
+                self._call(method, args, kwargs)
+        except ReplayStopped:
+            pass
+        except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
+            error = raised
+        finally:
+            current_scope.reset(token)
+        outcome.counts.driven += 1
+        outcome.sources = self._watch.reads
+        self._doubt_draws(action)
+        if self._player.is_stopped:
+            raise ReplayStopped
+        self._finish(action, obj, error)
+
+    def _finish(self, action: DrivenAction, obj: object, error: BaseException | None) -> None:
+        if not self._player.has_begun:
+            what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
+            self._player.stop(
+                f"{action.call.name} of {action.agent_id} left no trace{what}: is it decorated, or instrumented "
+                "where the factory is imported?"
+            )
+        missing = self._player.end()
+        self._judge.compare(action, self._events(), missing)
+        for event in action.after:
+            self._compare_state(action, event, obj)
+
+    def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+        event = call.event
+        who = f"{call.name} of {call.agent_id} (event {event.id})"
+        method = bound_method(obj, str(event.extra.get("call")))
+        if method is None:
+            self._player.stop(
+                f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
+            )
+        if "args" not in event.extra:
+            self._player.stop(f"the arguments of {who} were not captured (capture_args=False)")
+        restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
+        if restored.unrestored or not isinstance(restored.value, dict):
+            lacking = (restored.unrestored or ["they are no mapping of names"])[0].replace("/extra/args/", "")
+            self._player.stop(f"an argument of {who} cannot be restored: {lacking}")
+        if restored.is_redacted:
+            self._outcome.doubts.append(f"an argument of {who} is redacted")
+        try:
+            args, kwargs = bind_arguments(method, restored.value)
+        except MisfitArguments as error:
+            self._player.stop(f"the recorded arguments do not fit {who}: {error}")
+            raise
+        return method, args, kwargs
+
+    def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
+        result = method(*args, **kwargs)
+        if inspect.isawaitable(result):
+            import asyncio
+
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+
+            async def awaited() -> Any:
+                return await result
+
+            self._loop.run_until_complete(awaited())
+
+    def _events(self) -> list[Event]:
+        return [decode_line(line) for line in self._sink.lines]
+
+    def effects_so_far(self) -> list[Event]:
+        """What happened inside the action that is being driven, up to now."""
+        return [
+            event
+            for event in self._events()
+            if event.parent_span_id is not None
+            and event.kind not in FRAMEWORK_KINDS
+            and event.kind != "metric"
+        ]
+
+    def _restore(self, agent_id: str, obj: object) -> None:
+        """Put the first recorded state onto an object and see that it is there."""
+        first = self._facts[agent_id].first_state
+        if agent_id in self._restored or first is None:
+            return
+        self._restored.add(agent_id)
+        fields, lacking, is_redacted = restorable(first, self._decoder)
+        put_back(obj, fields)
+        known = self._pipeline.agents.find(obj)
+        if known is not None:
+            known.tracker = None  # what the factory did is no part of its story
+        if is_redacted:
+            self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
+        found = state_difference(first, obj, self._pipeline, self._comparison)
+        if found is not None:
+            name, difference = found
+            self._player.stop(
+                f"the restored state of {agent_id} differs from the record before its first action: field "
+                f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
+            )
+        if lacking:
+            self._outcome.remarks.append(
+                f"fields of {agent_id} that cannot be restored and are as the factory made them: {', '.join(lacking)}"
+            )
+
+    def _impose(self, action: DrivenAction, event: Event, obj: object) -> None:
+        if event.kind == "state":
+            first = self._facts[action.agent_id].first_state
+            if event.extra.get("reason") != "first":
+                self._compare_state(action, event, obj)
+            elif first is None or event.id != first.id:
+                self._player.stop(
+                    f"from step {action.number} on {action.agent_id} was another object: only the first is driven"
+                )
+        elif is_outside_write(event):
+            restored = self._decoder.restore(
+                Recorded(event.extra["changed"], event.types or {}, "/extra/changed")
+            )
+            if restored.unrestored:
+                self._player.stop(
+                    f"a write to {action.agent_id} from outside cannot be restored: {restored.unrestored[0]}"
+                )
+            put_back(obj, restored.value)
+            remove_fields(obj, list(event.extra.get("unset") or ()))
+
+    def _compare_state(self, action: DrivenAction, event: Event, obj: object) -> None:
+        found = state_difference(event, obj, self._pipeline, self._comparison)
+        self._outcome.counts.full_states += 1
+        if found is not None:
+            name, difference = found
+            self._player.diverge(
+                Divergence(
+                    action.number,
+                    event.id,
+                    action.call.name,
+                    action.agent_id,
+                    f"state.{name}",
+                    difference.recorded,
+                    difference.replayed,
+                    difference.path,
+                    f"the full state ({event.extra.get('reason')})",
+                )
+            )
+
+    def _compare_ends(self) -> None:
+        """Compare the states at a clean end with those now, if every action was driven."""
+        for agent_id, event in self._plan.exits.items():
+            obj = self._objects.get(agent_id)
+            mine = [action for action in self._plan.actions if action.agent_id == agent_id]
+            if obj is None or not mine or self._facts[agent_id].lives > 1:
+                continue
+            self._compare_state(mine[-1], event, obj)
+            first = self._facts[agent_id].first_state
+            is_changed = first is not None and first.extra.get("digest") != event.extra.get("digest")
+            self._judge.ended(agent_id, is_changed=is_changed)
+
+    def _doubt_draws(self, action: DrivenAction) -> None:
+        for name, (generator, before) in self._generators.items():
+            if generator_state(generator) != before:
+                self._outcome.reason(
+                    f"{action.agent_id} draws from {name}, a generator that other agents share: their draws were "
+                    "not recorded"
+                )
+
+    def _close_loop(self) -> None:
+        if self._loop is None:
+            return
+        import asyncio
+
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+
+def _sharing_agents(
+    objects: Mapping[str, object], facts: Mapping[str, AgentFacts], live: frozenset[str]
+) -> frozenset[str]:
+    """Driven agents whose generators an agent may hold, too, whose code does not run here."""
+    outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
+    found = set()
+    for agent_id in objects:
+        own = facts[agent_id].shared_with if agent_id in facts else set()
+        named = any(owner in outside for owner in own)
+        unnamed = None in own and bool(outside)
+        by_others = any({agent_id, None} & facts[other].shared_with for other in outside)
+        if named or unnamed or by_others:
+            found.add(agent_id)
+    return frozenset(found)

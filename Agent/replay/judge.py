@@ -1,0 +1,244 @@
+"""One driven action compared with its record: outcome, result, changed state, calls and effects, in that order.
+
+The first difference ends the re-drive; what agreed is counted, and whether it says anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from Agent.event.model import Event
+from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.effects import Identifiers, effect_difference, sort_key
+from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.plan import FRAMEWORK_KINDS, DrivenAction, RecordedCall
+from Agent.replay.player import described_call
+from Agent.replay.recording import is_traced_action, method_name
+from Agent.replay.states import field_of
+
+_NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
+
+
+class ActionJudge:
+    """Compares driven actions one by one.
+
+    Args:
+        outcome: takes counts and the first difference.
+        live: agents whose code runs.
+        is_whole: nothing of the record is missing, so that even measurements must be there.
+        errors: the record's error events by id.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        identifiers: Identifiers,
+        outcome: Outcome,
+        live: frozenset[str],
+        errors: dict[str, Event],
+        *,
+        is_whole: bool,
+    ) -> None:
+        self._comparison = comparison
+        self._identifiers = identifiers
+        self._outcome = outcome
+        self._live = live
+        self._errors = errors
+        self._is_whole = is_whole
+        self._driven: Counter[str] = Counter()
+        self._covered: Counter[str] = Counter()
+
+    def begin(self, action: DrivenAction) -> None:
+        """An action is about to be driven."""
+        self._identifiers.begin(action.effects)
+
+    def compare(self, action: DrivenAction, events: Sequence[Event], missing: RecordedCall | None) -> None:
+        """Compare what an action left in the record with what it left now.
+
+        Raises:
+            ReplayStopped: they differ; the outcome says where.
+        """
+        replayed = _driven_event(action, events)
+        if replayed is None:
+            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event on the re-drive")
+            raise ReplayStopped
+        effects = effects_of(replayed, events)
+        self._identifiers.see(effects)
+        self._note_code(action, replayed)
+        opaque_before = len(self._comparison.agreement.opaque_differences)
+        informative = self._ending(action, replayed, events)
+        informative += self._state(action, replayed)
+        if missing is not None:
+            self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
+        informative += self._effects(action, effects)
+        self._measurements(action, replayed, events)
+        self._identifiers.end()
+        informative += sum(
+            child.is_taken and child.agent_id not in self._live for child in action.call.children
+        )
+        for path in self._comparison.agreement.opaque_differences[opaque_before:]:
+            self._outcome.reason(
+                f"step {action.number}, {action.call.name} of {action.agent_id}: a value without a codec looks "
+                f"different at {path or 'its top'}"
+            )
+        self._driven[action.agent_id] += 1
+        self._count(action.agent_id, informative)
+
+    def ended(self, agent_id: str, *, is_changed: bool) -> None:
+        """The whole state of an agent agreed at the end; all its actions are covered if it had changed."""
+        if is_changed:
+            self._count(agent_id, 1)
+
+    def _count(self, agent_id: str, informative: int) -> None:
+        counts = self._outcome.counts
+        if informative:
+            counts.informative += informative
+            self._covered[agent_id] = self._driven[agent_id]
+        counts.covered = sum(self._covered.values())
+
+    def _ending(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> int:
+        one, other = action.event.extra.get("outcome"), replayed.extra.get("outcome")
+        if one != other:
+            told = [_ending_of(action.event, self._errors), _ending_of(replayed, {e.id: e for e in events})]
+            self._differs(action, "outcome", Difference("", *told))
+        if one is not None:
+            if one == "error":
+                self._error(action, replayed, events)
+            return 1
+        if "result" not in action.event.extra or "result" not in replayed.extra:
+            return 0
+        self._outcome.counts.results += 1
+        result = action.event.extra["result"]
+        found = self._comparison.difference(
+            Recorded(result, action.event.types or {}, "/extra/result"),
+            Recorded(replayed.extra["result"], replayed.types or {}, "/extra/result"),
+        )
+        if found is not None:
+            self._differs(action, "result", found)
+        return int(result is not None)
+
+    def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
+        one = self._errors.get(str(action.event.extra.get("error_id")))
+        by_id = {event.id: event for event in events if event.kind == "error"}
+        other_id = str(replayed.extra.get("error_id"))
+        other = by_id.get(other_id) or self._errors.get(other_id)
+        if one is None or other is None:
+            self._outcome.reason(f"the error event of step {action.number} is not in the record")
+            return
+        for key in ("error_type", "error_message"):
+            found = self._comparison.difference(
+                Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
+            )
+            if found is not None:
+                self._differs(action, "error", Difference(f"/{key}", found.recorded, found.replayed))
+
+    def _state(self, action: DrivenAction, replayed: Event) -> int:
+        recorded = action.event.state or _NO_CHANGE
+        found = self._comparison.difference(
+            Recorded(recorded, action.event.types or {}, "/state"),
+            Recorded(replayed.state or _NO_CHANGE, replayed.types or {}, "/state"),
+        )
+        if found is not None:
+            name, path = field_of(found.path)
+            self._differs(
+                action, f"state.{name}" if name else "state", Difference(path, found.recorded, found.replayed)
+            )
+        changed = len(recorded["set"]) + len(recorded.get("unset") or ())
+        self._outcome.counts.fields += changed
+        return changed
+
+    def _effects(self, action: DrivenAction, effects: Sequence[Event]) -> int:
+        found = effect_difference(action.effects, effects, self._comparison)
+        if found is not None and _is_concurrent(action.call):
+            ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
+            if effect_difference(*ordered, self._comparison) is None:
+                self._normaliser("order of what concurrent calls did")
+                found = None
+        if found is not None:
+            place, difference = found
+            self._differs(action, "effects", difference, place=place)
+        self._outcome.counts.effects += len(effects)
+        return len(effects)
+
+    def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
+        if not self._is_whole:
+            return  # measurements are buffered, and a killed process loses its last ones
+        inside = effects_of(replayed, events, metrics=True)
+        names = Counter(str(event.extra.get("metric_name")) for event in inside)
+        if names != action.metrics:
+            one, other = dict(action.metrics - names), dict(names - action.metrics)
+            self._differs(
+                action, "effects", Difference("", one or shown(ABSENT), other or shown(ABSENT)), "metrics"
+            )
+
+    def _normaliser(self, name: str) -> None:
+        if name not in self._outcome.normalisers:
+            self._outcome.normalisers.append(name)
+
+    def _note_code(self, action: DrivenAction, replayed: Event) -> None:
+        told = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
+        told.setdefault("recorded", str(action.event.code))
+        told.setdefault("replayed", str(replayed.code))
+
+    def _differs(self, action: DrivenAction, field: str, difference: Difference, place: str = "") -> NoReturn:
+        if self._outcome.divergence is None:
+            self._outcome.divergence = Divergence(
+                step=action.number,
+                event_id=action.event.id,
+                action=action.call.name,
+                agent_id=action.agent_id,
+                field=field,
+                recorded=difference.recorded,
+                replayed=difference.replayed,
+                path=difference.path,
+                place=place,
+            )
+        raise ReplayStopped
+
+
+def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:
+    """The event of the driven call itself: the outermost action of that name and agent."""
+    for event in reversed(events):
+        if (
+            is_traced_action(event)
+            and event.code is not None
+            and event.agent_id == action.agent_id
+            and method_name(event) == action.call.name
+        ):
+            return event
+    return None
+
+
+def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
+    """The events inside the driven call, in order; its measurements instead if asked for."""
+    parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
+    found = []
+    for event in events:
+        if event is driven or event.kind in FRAMEWORK_KINDS or (event.kind == "metric") is not metrics:
+            continue
+        span_id = event.parent_span_id
+        while span_id is not None and span_id != driven.span_id:
+            span_id = parents.get(span_id)
+        if span_id is not None:
+            found.append(event)
+    return found
+
+
+def _is_concurrent(call: RecordedCall) -> bool:
+    """Whether calls inside it ran at one time."""
+    children = call.children
+    return any(one.overlaps(other) for one, other in zip(children, children[1:], strict=False)) or any(
+        _is_concurrent(child) for child in children
+    )
+
+
+def _ending_of(event: Event, errors: dict[str, Event]) -> str:
+    outcome = event.extra.get("outcome")
+    if outcome is None:
+        return "returned"
+    error = errors.get(str(event.extra.get("error_id")))
+    if error is None:
+        return str(outcome)
+    return f"{outcome}: {error.extra.get('error_type')}: {error.extra.get('error_message')}"

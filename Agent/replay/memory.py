@@ -1,0 +1,36 @@
+"""A sink that keeps what a re-drive records in memory, so that nothing of it reaches a tree."""
+
+from __future__ import annotations
+
+import itertools
+
+from Agent.event.model import RedactedBytes
+
+
+class MemorySink:
+    """Takes the lines of one pipeline; `lines` holds those since the last `clear()`."""
+
+    writer = "replayed"
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.next_seq = itertools.count(1).__next__
+
+    def open_stream(self, agent_id: str | None, category: str) -> MemorySink:  # noqa: ARG002 - one for all
+        """This sink is its own only stream."""
+        return self
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Keep a line."""
+        self.lines.append(line)
+        return True
+
+    def clear(self) -> None:
+        """Forget what was written so far."""
+        self.lines.clear()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,188 @@
+"""`play_run`: what a run did, step by step, from the record alone; no user code runs and nothing is judged."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import AgentNotFound
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.event.order import order_key
+from Agent.record.pipeline import flush_active
+from Agent.replay.recording import ACTION_KINDS, began_us
+from Agent.replay.reference import RunRef, find_run
+from Agent.tree.layout import agent_files
+from Agent.tree.reader import TreeReader
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedStep:
+    """One recorded action."""
+
+    number: int
+    event_id: str
+    began_at: str
+    """RFC 3339, UTC."""
+    agent_id: str | None
+    action: str
+    depth: int
+    """How many recorded actions stand around it."""
+    kind: str
+    tick: int | None
+    args: Any
+    result: Any
+    outcome: str
+    """`ok`, `error`, `cancelled` or `interrupted`; `note` for a call of `log_action`."""
+    error: str | None
+    duration_ms: float | None
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Fields that the action left changed, with their new values."""
+    removed: tuple[str, ...] = ()
+    """Fields that it took away."""
+
+    def __str__(self) -> str:
+        indent = "  " * self.depth
+        tick = f" tick {self.tick}" if self.tick is not None else ""
+        given = f" {self.args!r}" if self.args else ""
+        ending = f" -> {self.result!r}" if self.outcome == "ok" else f" -> {self.outcome}: {self.error or ''}"
+        lines = [
+            f"{self.number:>5}  {self.began_at[11:23]}{tick}  {indent}{self.agent_id or '-'} {self.action}{given}"
+        ]
+        lines[0] += ending if self.outcome != "note" else ""
+        lines += [f"{'':>7}{indent}  {name} = {value!r}" for name, value in self.changed.items()]
+        lines += [f"{'':>7}{indent}  {name} removed" for name in self.removed]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """The recorded steps of a run in the order in which they began."""
+
+    run: str
+    session: Path
+    agent_id: str | None
+    steps: tuple[PlayedStep, ...]
+    damage: tuple[str, ...]
+    """Lines of the record that could not be read, and events that are missing."""
+    is_complete: bool
+    """Every process of the session ended cleanly."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing of the record is damaged or missing."""
+        return not self.damage
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the record is sound, 1 where it is damaged."""
+        return 0 if self.sound else 1
+
+    def __iter__(self) -> Iterator[PlayedStep]:
+        return iter(self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __str__(self) -> str:
+        ending = "" if self.is_complete else ", which did not end cleanly"
+        state = "sound" if self.sound else f"{len(self.damage)} damaged places"
+        lines = [f"{self.run}: {len(self.steps)} steps of a recording{ending}; {state}"]
+        lines += [str(step) for step in self.steps]
+        lines += [f"damage: {place}" for place in self.damage]
+        return "\n".join(lines)
+
+
+def play_run(
+    run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+) -> Playback:
+    """The recorded steps of a run or of one agent, with arguments, answers and changes of state.
+
+    Args:
+        run: as in `replay_run`.
+        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        agent_id: one agent, where `run` names none.
+
+    Raises:
+        SessionNotFound, AgentNotFound: there is no such run.
+    """
+    flush_active()
+    reference = find_run(run, root, agent_id)
+    if reference.agent_id is not None and not agent_files(reference.session, reference.agent_id):
+        raise AgentNotFound(f"no agent {reference.agent_id!r} in this session", path=reference.session)
+    reader = TreeReader(reference.session)
+    events = list(reader.events(reference.agent_id))
+    losses = reader.losses()
+    damage = [
+        f"{place.path.name}:{place.line_number}: {place.reason}"
+        for place in reader.damage()
+        if not place.reason.startswith("torn")
+    ]
+    missing = losses.total_lost + losses.total_unknown
+    if missing:
+        damage.append(f"{missing} events are missing")
+    return Playback(
+        run=reference.name,
+        session=reference.session,
+        agent_id=reference.agent_id,
+        steps=tuple(_steps(events)),
+        damage=tuple(damage),
+        is_complete=all(writer.closed for writer in losses.writers),
+    )
+
+
+def _steps(events: list[Event]) -> Iterator[PlayedStep]:
+    actions = [event for event in events if event.kind in ACTION_KINDS]
+    parents = {event.span_id: event.parent_span_id for event in events}
+    by_span = {event.span_id: event for event in actions if event.span_id is not None}
+    errors = {event.id: event for event in events if event.kind == "error"}
+    above = {event.id: _above(event, parents, by_span) for event in actions}
+    began = {event.id: began_us(event) for event in actions}
+    for event in actions:
+        # A call began before what happened inside it, however late its own event tells.
+        for outer in above[event.id]:
+            began[outer.id] = min(began[outer.id], began[event.id])
+    actions.sort(key=lambda event: (began[event.id], len(above[event.id]), order_key(event)))
+    for number, event in enumerate(actions, start=1):
+        yield _step(number, event, len(above[event.id]), began[event.id], errors)
+
+
+def _above(event: Event, parents: dict[str | None, str | None], by_span: dict[str, Event]) -> list[Event]:
+    """The recorded actions around an event."""
+    found: list[Event] = []
+    span_id = event.parent_span_id
+    while span_id is not None and len(found) < 1_000:
+        if span_id in by_span:
+            found.append(by_span[span_id])
+        span_id = parents.get(span_id)
+    return found
+
+
+def _step(number: int, event: Event, depth: int, began: float, errors: dict[str, Event]) -> PlayedStep:
+    extra = event.extra
+    is_note = "call" not in extra
+    told = errors.get(str(extra.get("error_id")))
+    state = event.state or {}
+    duration = extra.get("duration_ms")
+    return PlayedStep(
+        number=number,
+        event_id=event.id,
+        began_at=format_timestamp(int(began)),
+        agent_id=event.agent_id,
+        action=str(
+            extra.get("action_type") or extra.get("learning_stage") or extra.get("call") or event.message
+        ),
+        depth=depth,
+        kind=event.kind,
+        tick=event.tick,
+        args=extra.get("action_data", extra.get("update_data")) if is_note else extra.get("args"),
+        result=extra.get("result"),
+        outcome="note" if is_note else str(extra.get("outcome", "ok")),
+        error=None if told is None else f"{told.extra.get('error_type')}: {told.extra.get('error_message')}",
+        duration_ms=float(duration) if isinstance(duration, (int, float)) else None,
+        changed=dict(state.get("set", {})),
+        removed=tuple(state.get("unset", ())),
+    )

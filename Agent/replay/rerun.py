@@ -1,0 +1,168 @@
+"""`replay_run`: finds the run and its target, starts the child process that drives it, and reports.
+
+The child runs under another hash seed, with the caller's directory and import path, and without a network.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import orjson
+
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.ids import session_id_for
+from Agent.record.pipeline import flush_active
+from Agent.replay.outcome import Outcome
+from Agent.replay.reference import RunRef, RunReference, find_run
+from Agent.replay.report import ReplayReport
+from Agent.replay.target import Target, target_name
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, agent_files
+from Agent.tree.reader import TreeReader
+from Agent.tree.session import SessionInfo, open_session
+
+ROOT_RUN = "root"
+_MAX_OUTPUT_CHARS = 20_000
+
+
+def replay_run(
+    run: RunRef = "last",
+    target: Target | None = None,
+    root: str | os.PathLike[str] | None = None,
+    agent_id: str | None = None,
+    *,
+    timeout_seconds: float | None = None,
+) -> ReplayReport:
+    """Drive recorded actions again on a fresh object, and compare what they do with the record.
+
+    Args:
+        run: "last", a session's id, a prefix of it or its path, each optionally with `/agent_id` behind it.
+        target: `module:factory`, or such a function; without it the one that the session remembers.
+        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        agent_id: the one agent that is driven, where `run` names none.
+        timeout_seconds: after this the child process is killed and the verdict is UNVERIFIED.
+
+    Raises:
+        SessionNotFound, AgentNotFound: there is no such run.
+        TargetNotGiven: no code was named, and the session remembers none.
+        UsageError: the target is no importable name.
+    """
+    flush_active()
+    reference = find_run(run, root, agent_id)
+    if reference.agent_id is not None and not agent_files(reference.session, reference.agent_id):
+        known = [agent.agent_id for agent in TreeReader(reference.session).agents()]
+        raise AgentNotFound(
+            f"no agent {reference.agent_id!r} in this session",
+            path=reference.session,
+            remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
+        )
+    name = target_name(target, _info(reference.session), reference.agent_id)
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+        outcome, stdout, stderr = _in_child(reference, name, Path(directory), timeout_seconds)
+    report = ReplayReport(
+        run=reference.name,
+        target=name,
+        outcome=outcome,
+        session=reference.session,
+        agent_id=reference.agent_id,
+        path=_make_directory(reference.session),
+        stdout=stdout[-_MAX_OUTPUT_CHARS:],
+        stderr=stderr[-_MAX_OUTPUT_CHARS:],
+    )
+    _keep(report)
+    return report
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None
+
+
+def _in_child(
+    reference: RunReference, target: str, directory: Path, timeout_seconds: float | None
+) -> tuple[Outcome, str, str]:
+    outcome_path = directory / "outcome.json"
+    request = {
+        "session": str(reference.session.absolute()),
+        "agent_id": reference.agent_id,
+        "target": target,
+        "sys_path": sys.path,
+        "outcome_path": str(outcome_path),
+    }
+    request_path = directory / "request.json"
+    request_path.write_bytes(orjson.dumps(request))
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", "Agent.replay.child", str(request_path)],
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        stdout, stderr = process.communicate()
+        outcome = Outcome(agents=_asked(reference))
+        outcome.reason(f"the re-drive did not end within {timeout_seconds:g} s and was stopped")
+        return outcome, stdout, stderr
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    try:
+        return Outcome.from_object(orjson.loads(outcome_path.read_bytes())), stdout, stderr
+    except (OSError, ValueError, KeyError, TypeError):
+        outcome = Outcome(agents=_asked(reference))
+        last = stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        outcome.reason(f"the child process ended with {process.returncode} before it could report: {last[0]}")
+        return outcome, stdout, stderr
+
+
+def _asked(reference: RunReference) -> list[str]:
+    return [] if reference.agent_id is None else [reference.agent_id]
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment without its recording, under another hash seed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
+    seed = 1 + secrets.randbelow(2**32 - 1)
+    while str(seed) == os.environ.get("PYTHONHASHSEED"):
+        seed = 1 + secrets.randbelow(2**32 - 1)
+    environment["PYTHONHASHSEED"] = str(seed)
+    package = str(Path(__file__).resolve().parents[2])
+    behind = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
+    return environment
+
+
+def _make_directory(session: Path) -> Path | None:
+    """A new directory for this replay under the session's root run; None where it cannot be made."""
+    replay_id = f"{session_id_for(time.time_ns() // 1000)}-{secrets.token_hex(4)}"
+    path = session / "runs" / ROOT_RUN / "replays" / replay_id
+    try:
+        for directory in (*reversed(path.parents[:3]), path):
+            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=directory is not path)
+    except OSError:
+        return None
+    return path
+
+
+def _keep(report: ReplayReport) -> None:
+    if report.path is None:
+        report.outcome.remarks.append("the report could not be kept: the session cannot be written")
+        return
+    data = orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+    fd = os.open(report.path / "report.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)

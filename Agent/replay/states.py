@@ -1,0 +1,128 @@
+"""An agent's state on a re-drive: put back from the record, read as recording reads it, compared field by field.
+
+`drive.py` calls this where the record holds a full state: before the first action, every so often, on errors
+and at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.event.pointers import escape, unescape
+from Agent.record.agents import agent_id_of
+from Agent.record.exposure import Sort, read_state, restore_state, sort_of
+from Agent.record.pipeline import Pipeline
+from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.values import Decoder
+
+_FIELDS = "/extra/fields"
+_MAX_DEPTH = 6
+
+
+def restorable(event: Event, decoder: Decoder) -> tuple[dict[str, Any], list[str], bool]:
+    """The fields of a full state as Python values, the names of those that cannot be restored, and whether
+    tokens stand where secrets were. Fields that hold another agent are left out: they are the factory's.
+    """
+    recorded = event.extra.get("fields")
+    types = event.types or {}
+    fields: dict[str, Any] = {}
+    lacking: list[str] = []
+    is_redacted = False
+    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+        pointer = f"{_FIELDS}/{escape(name)}"
+        if types.get(pointer) == "agent":
+            continue
+        restored = decoder.restore(Recorded(value, types, pointer))
+        is_redacted = is_redacted or restored.is_redacted
+        if restored.unrestored:
+            lacking.append(name)
+        else:
+            fields[name] = restored.value
+    return fields, lacking, is_redacted
+
+
+def put_back(obj: object, fields: Mapping[str, Any]) -> None:
+    """Restore fields, so that the object shares nothing with `fields` that a second use would notice."""
+    restore_state(obj, fields)
+
+
+def remove_fields(obj: Any, names: list[str]) -> None:
+    """Take away attributes that a write from outside took away."""
+    for name in names:
+        try:
+            delattr(obj, name)
+        except AttributeError:
+            continue
+
+
+def state_difference(
+    event: Event, obj: object, pipeline: Pipeline, comparison: Comparison
+) -> tuple[str, Difference] | None:
+    """The first field in which an object's state differs from a recorded full state; None if none does.
+
+    Fields that the record could not hold are passed over.
+    """
+    recorded, types = event.extra.get("fields"), event.types or {}
+    unseen = set(event.extra.get("unseen") or ())
+    exposed = read_state(obj, agent_id_of)
+    body, present_types = pipeline.capture.user_body(exposed.fields, _FIELDS)
+    present = orjson.loads(b"{" + body + b"}")
+    if not isinstance(recorded, dict):
+        return "", Difference("", shown(recorded), shown(present))
+    unseen.update(exposed.unseen)
+    for name in sorted(recorded.keys() | present.keys()):
+        if name in unseen:
+            continue
+        if name not in recorded or name not in present:
+            one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
+            return name, Difference("", shown(one), shown(other))
+        pointer = f"{_FIELDS}/{escape(name)}"
+        found = comparison.difference(
+            Recorded(recorded[name], types, pointer),
+            Recorded(present[name], present_types or {}, pointer),
+        )
+        if found is not None:
+            return name, found
+    return None
+
+
+def field_of(path: str) -> tuple[str, str]:
+    """A path inside `{"set": {...}, "unset": [...]}` as the name of the field and the path inside it."""
+    parts = path.split("/", 3)
+    if len(parts) < 3 or parts[1] != "set":
+        return "", path
+    return unescape(parts[2]), f"/{parts[3]}" if len(parts) > 3 else ""
+
+
+def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
+    """The generators in an object's exposed state, each with the name of its field."""
+    for name, value in read_state(obj, agent_id_of).fields.items():
+        for generator in _generators(value, _MAX_DEPTH):
+            yield name, generator
+
+
+def _generators(value: Any, depth: int) -> Iterator[Any]:
+    if sort_of(type(value)) is Sort.GENERATOR:
+        yield value
+    elif depth and isinstance(value, Mapping):
+        for item in value.values():
+            yield from _generators(item, depth - 1)
+    elif depth and isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _generators(item, depth - 1)
+    elif depth and hasattr(type(value), "__dataclass_fields__"):
+        for item in vars(value).values() if hasattr(value, "__dict__") else ():
+            yield from _generators(item, depth - 1)
+
+
+def generator_state(generator: Any) -> str:
+    """A text that changes when the generator is drawn from."""
+    if hasattr(generator, "getstate"):
+        return repr(generator.getstate())
+    if hasattr(generator, "bit_generator"):
+        return repr(generator.bit_generator.state)
+    return repr(generator.get_state(legacy=False))

@@ -1,0 +1,153 @@
+"""The target: code named as `module:factory`, found, called, and what it gives looked at.
+
+The name is checked where `replay_run` is called; imported and called it is in the child process only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from Agent.errors import ReplayError, TargetNotGiven, UsageError
+from Agent.record.agents import agent_id_of
+from Agent.tree.session import SessionInfo
+
+Target = str | Callable[..., Any]
+
+
+class TargetFailed(Exception):
+    """The target could not be imported or called, or gave what cannot be driven; the text says what."""
+
+
+def target_name(target: Target | None, info: SessionInfo | None, agent_id: str | None) -> str:
+    """The target as `module:factory`: the one given, else the one that the session remembers.
+
+    Raises:
+        TargetNotGiven: there is none.
+        UsageError: it is no such name, or a function that cannot be imported by one.
+    """
+    if target is None:
+        found = _remembered(info, agent_id)
+        if found is None:
+            raise TargetNotGiven(
+                "no code was named to drive, and the session remembers none",
+                remedy="give --target module:factory, a function that takes a spec and returns the agent",
+            )
+        return found
+    if isinstance(target, str):
+        module, colon, factory = target.partition(":")
+        if not (colon and module and factory):
+            raise UsageError(
+                f"the target {target!r} is not module:factory", remedy="for example shop.agents:build"
+            )
+        return target
+    return _name_of(target)
+
+
+def _remembered(info: SessionInfo | None, agent_id: str | None) -> str | None:
+    targets = {} if info is None else dict(info.targets)
+    if agent_id is not None and agent_id in targets:
+        return str(targets[agent_id])
+    if "*" in targets:
+        return str(targets["*"])
+    different = set(map(str, targets.values()))
+    return different.pop() if agent_id is None and len(different) == 1 else None
+
+
+def _name_of(target: Callable[..., Any]) -> str:
+    module = getattr(target, "__module__", None)
+    qualname = getattr(target, "__qualname__", None)
+    if module == "__main__":
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        module = None if spec is None else spec.name
+    found: Any = sys.modules.get(module or "")
+    if module == getattr(sys.modules.get("__main__"), "__name__", None) or found is None:
+        found = sys.modules.get("__main__")
+    for part in str(qualname).split("."):
+        found = getattr(found, part, None)
+    if not module or not qualname or found is not target:
+        raise UsageError(
+            f"the target {qualname or target!r} cannot be imported by a name, and it is driven in another process",
+            remedy="define the factory at the top of a module that can be imported",
+        )
+    return f"{module}:{qualname}"
+
+
+def import_target(name: str) -> Callable[..., Any]:
+    """The factory of that name.
+
+    Raises:
+        TargetFailed: it cannot be imported.
+    """
+    module_name, _, qualname = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except BaseException as error:
+        raise TargetFailed(
+            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    for part in qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise TargetFailed(f"the target {module_name} has no {qualname!r}") from None
+    if not callable(found):
+        raise TargetFailed(f"the target {name} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
+    """What the factory gives.
+
+    Raises:
+        TargetFailed: it raised.
+    """
+    try:
+        return factory(spec)
+    except ReplayError as error:
+        raise TargetFailed(f"the factory {name} needs what the record does not hold: {error}") from error
+    except BaseException as error:
+        raise TargetFailed(f"the factory {name} raised {type(error).__name__}: {error}") from error
+
+
+def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[str, Any]:
+    """What a factory gave as {agent_id: object}; None as an object means: it is inside the others.
+
+    Args:
+        given: one agent, or a mapping.
+        agent_id: the agent that was asked for, None for a whole run.
+        known: agents that the record knows.
+
+    Raises:
+        TargetFailed: it cannot be driven.
+    """
+    if given is None or inspect.isawaitable(given):
+        what = "nothing" if given is None else "a coroutine; it must not be async"
+        raise TargetFailed(f"the factory returned {what}")
+    if isinstance(given, Mapping):
+        objects = {str(name): obj for name, obj in given.items()}
+    else:
+        own = agent_id_of(given)
+        objects = {str(own if own is not None else agent_id): given}
+        if own is None and agent_id is None:
+            raise TargetFailed(f"the factory returned a {type(given).__qualname__} that says not who it is")
+    if agent_id is not None:
+        if objects.get(agent_id) is None:
+            raise TargetFailed(f"the factory gave {', '.join(objects) or 'nothing'}, not {agent_id}")
+        objects = {agent_id: objects[agent_id]}
+    for name, obj in objects.items():
+        if name not in known:
+            raise TargetFailed(f"the factory gave {name!r}, which the record does not know")
+        own = None if obj is None else agent_id_of(obj)
+        if obj is not None and own != name:
+            raise TargetFailed(
+                f"the object for {name} says that it is {own}"
+                if own is not None
+                else f"the object for {name} says not who it is: instrument its class where the factory is imported"
+            )
+    if all(obj is None for obj in objects.values()):
+        raise TargetFailed("the factory gave no object")
+    return objects

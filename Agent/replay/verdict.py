@@ -1,0 +1,61 @@
+"""From the facts of a re-drive to its verdict: the rules, in one place.
+
+IDENTICAL needs everything compared to be equal and something informative among it; a difference is DIVERGED only
+where nothing but the code can have made it; whatever stands in the way of either is UNVERIFIED, and says why.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from Agent.replay.outcome import Outcome
+
+
+class Verdict(StrEnum):
+    """What a re-drive proved."""
+
+    IDENTICAL = "IDENTICAL"
+    """Everything compared is equal, something informative was, and no unrecorded source was read."""
+    EQUIVALENT = "EQUIVALENT"
+    """Equal after declared normalisers, or over redacted values."""
+    DIVERGED = "DIVERGED"
+    """The code did something else; the report names the first difference."""
+    UNVERIFIED = "UNVERIFIED"
+    """Nothing was proved; the report says why."""
+
+
+EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, Verdict.UNVERIFIED: 4}
+"""What a command ends with."""
+
+
+def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
+    """The verdict, and the reasons why nothing was proved where it is UNVERIFIED."""
+    reasons = [*outcome.reasons, *map(str, outcome.sources)]
+    if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:
+        reasons.insert(0, _nothing_driven(outcome))
+    if outcome.divergence is not None:
+        if reasons or outcome.doubts:
+            return Verdict.UNVERIFIED, [
+                *reasons,
+                *outcome.doubts,
+                f"so this proves nothing: {outcome.divergence}",
+            ]
+        return Verdict.DIVERGED, []
+    if not reasons and outcome.counts.informative == 0:
+        reasons.append(
+            "nothing informative was compared: no result, no changed field, no event, no call, so an empty method "
+            "would have passed"
+        )
+    if reasons:
+        return Verdict.UNVERIFIED, reasons
+    return (Verdict.EQUIVALENT if outcome.normalisers else Verdict.IDENTICAL), []
+
+
+def _nothing_driven(outcome: Outcome) -> str:
+    notes = sum(outcome.notes.values())
+    if notes:
+        return (
+            f"the record holds {notes} notes (log_action) and no traced action of {', '.join(outcome.agents)}: notes "
+            "cannot be driven"
+        )
+    return "the record holds no traced action that could be driven"

@@ -1,0 +1,351 @@
+"""What the record does not hold: chance, time and surroundings read unrecorded, opaque and hidden values."""
+
+import pytest
+
+READER = """
+import asyncio, datetime, functools, os, random, secrets, socket, subprocess, threading, time, uuid
+from random import random as bare_random
+from time import time as bare_time
+{imports}
+
+class Stamp(datetime.datetime):
+    pass
+
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "reader"
+        self.count = 0
+
+    @trace_agent_action
+    def act(self):
+        {statement}
+        self.count += 1
+        return self.count
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    agent.act()
+    agent.act()
+"""
+
+WATCHED = {
+    "random.random()": "random",
+    "random.choice([1, 2])": "random",
+    "bare_random()": "random",
+    "functools.partial(random.random)()": "random",
+    "random.Random().random()": "a random.Random outside the exposed state",
+    "random.SystemRandom().random()": "random.SystemRandom",
+    "time.time()": "time.time",
+    "bare_time()": "time.time",
+    "time.perf_counter_ns()": "time.perf_counter_ns",
+    "time.localtime()": "time.localtime",
+    "time.strftime('%Y')": "time.strftime",
+    "datetime.datetime.now()": "datetime.datetime.now",
+    "Stamp.now()": "datetime.datetime.now",
+    "datetime.date.today()": "datetime.date.today",
+    "uuid.uuid4()": "uuid.uuid4",
+    "os.urandom(4)": "os.urandom",
+    "secrets.token_hex(4)": "secrets",
+    "os.environ.get('HOME')": "os.environ",
+    "os.getenv('HOME')": "os.environ",
+    "'HOME' in os.environ": "os.environ",
+    "threading.Thread(target=int).start()": "a thread, whose order nobody recorded",
+}
+
+
+@pytest.mark.parametrize("statement", WATCHED)
+def test_a_watched_source_that_is_read_is_named_with_its_place(toy, statement):
+    toy.record(READER.format(imports="", statement=statement))
+    report = toy.replay()
+    assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4), str(report)
+    assert [read.source for read in report.outcome.sources] == [WATCHED[statement]]
+    if statement != "functools.partial(random.random)()":
+        line = next(number for number, text in enumerate(toy.source.splitlines(), 1) if statement in text and "import" not in text)
+        read = report.outcome.sources[0]
+        assert (read.function, read.file, read.line, read.step) == ("Agent.act", toy.path.name, line, 1)
+
+
+UNWATCHED = [
+    "random.Random(3).random()",
+    "time.strftime('%Y', (2020, 1, 1, 0, 0, 0, 0, 1, 0))",
+    "datetime.datetime.fromtimestamp(0, datetime.UTC)",
+    "asyncio.run(asyncio.sleep(0))",
+    "__import__('logging').getLogger('x').debug('y')",
+]
+
+
+@pytest.mark.parametrize("statement", UNWATCHED)
+def test_what_reads_no_source_is_let_pass(toy, statement):
+    report = toy.record(READER.format(imports="", statement=statement)).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+@pytest.mark.parametrize("statement", ["numpy.random.rand()", "bare_rand()", "numpy.random.default_rng()"])
+def test_numpy_is_watched(toy, statement):
+    imports = "import numpy\nfrom numpy.random import rand as bare_rand"
+    report = toy.record(READER.format(imports=imports, statement=statement)).replay()
+    assert report.verdict == "UNVERIFIED"
+    assert report.outcome.sources
+
+
+@pytest.mark.parametrize(
+    ("statement", "source"),
+    [
+        ("socket.create_connection(('127.0.0.1', 9), 1)", "network"),
+        ("subprocess.run(['true'])", "a new process"),
+    ],
+)
+def test_network_and_processes_are_out_of_reach(toy, statement, source):
+    toy.record(READER.format(imports="", statement="pass"))
+    report = toy.change("        pass\n        self.count", f"        {statement}\n        self.count").replay()
+    assert report.verdict == "UNVERIFIED"
+    assert source in [read.source for read in report.outcome.sources]
+
+
+def test_a_difference_behind_an_unrecorded_read_proves_nothing(toy):
+    toy.record(READER.format(imports="", statement="self.count = time.time()"))
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED"
+    assert report.divergence is not None
+    assert any("proves nothing" in reason for reason in report.reasons)
+
+
+def test_a_generator_that_is_shared_is_named(toy):
+    toy.record("""
+import random
+
+class Gambler:
+    def __init__(self, name, rng):
+        self.agent_id, self.agent_role = name, "gambler"
+        self.rng = rng
+
+    @trace_agent_action
+    def play(self):
+        return self.rng.random()
+
+def build(spec):
+    return Gambler(spec.agent_id, random.Random())
+
+def build_all(spec):
+    rng = random.Random()
+    return {name: Gambler(name, rng) for name in spec.agent_ids}
+
+def main():
+    rng = random.Random(1)
+    agents = [Gambler("a", rng), Gambler("b", rng)]
+    for _ in range(3):
+        for agent in agents:
+            agent.play()
+    """)
+    for name in ("a", "b"):
+        report = toy.replay(f"last/{name}")
+        assert report.verdict == "UNVERIFIED", name
+        assert "a generator that other agents share" in report.reasons[0]
+    # Driven together, every draw happens again.
+    assert toy.replay("last", factory="build_all").verdict == "IDENTICAL"
+
+
+def test_a_generator_outside_the_state_is_named(toy):
+    toy.record("""
+import random
+RNG = random.Random(7)
+
+class Gambler:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "gambler"
+
+    @trace_agent_action
+    def play(self):
+        return RNG.random()
+
+def build(spec):
+    return Gambler()
+
+def main():
+    Gambler().play()
+    """)
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "a random.Random outside the exposed state" in report.reasons[0]
+
+
+OPAQUE = """
+class Connection:
+    def __init__(self):
+        self.socket = object()
+
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "user"
+        self.connection = Connection()
+        self.count = 0
+
+    @trace_agent_action
+    def act(self, step):
+        self.count += step
+        return self.count
+
+    @trace_agent_action
+    def use(self, connection):
+        self.count += 1
+        return self.count
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    agent.act(1)
+    agent.use({use})
+"""
+
+
+def test_an_opaque_argument_is_unverified_by_name(toy):
+    report = toy.record(OPAQUE.format(use="Connection()")).replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "an argument of use of a" in report.reasons[0]
+    assert "opaque at connection" in report.reasons[0]
+    assert report.outcome.counts.covered == 1
+
+
+def test_fields_that_cannot_be_seen_stand_in_the_first_line(toy):
+    report = toy.record(OPAQUE.format(use="None")).replay()
+    assert report.verdict == "IDENTICAL"
+    assert report.unseen == ("connection",)
+    assert str(report).splitlines()[0].endswith("not seen: connection")
+
+
+SECRETIVE = """
+class Agent:
+    def __init__(self, password):
+        self.agent_id, self.agent_role = "a", "user"
+        self.password = password
+        self.count = 0
+
+    @trace_agent_action
+    def log_in(self, password):
+        self.count += 1
+        return {"ok": True, "password": password}
+
+def build(spec):
+    return Agent("another")
+
+def main():
+    Agent("correct horse").log_in("correct horse")
+"""
+
+
+def test_hidden_values_compare_as_equivalent(toy):
+    report = toy.record(SECRETIVE).replay()
+    assert (report.verdict, report.exit_code) == ("EQUIVALENT", 0), str(report)
+    assert "redacted" in str(report)
+
+
+def test_a_difference_behind_a_hidden_input_proves_nothing(toy):
+    report = toy.record(SECRETIVE).change('"ok": True', '"ok": password == "correct horse"').replay()
+    assert report.verdict == "UNVERIFIED"
+    assert any("is redacted" in reason for reason in report.reasons)
+    assert report.divergence.path == "/ok"
+
+
+OUTSIDE = """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "worker"
+        self.budget = 10
+        self.note = "x"
+
+    @trace_agent_action
+    def spend(self, amount):
+        self.budget -= amount
+        return self.budget
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    agent.spend(1)
+    agent.budget = 100
+    del agent.note
+    agent.spend(1)
+"""
+
+
+def test_a_write_from_outside_is_imposed_where_it_was_recorded(toy):
+    report = toy.record(OUTSIDE, state="strict").replay()
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_write_from_outside_that_nobody_recorded_diverges_with_a_hint(toy):
+    report = toy.record(OUTSIDE).replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 2)
+    assert 'state="strict"' in str(report)
+
+
+def test_a_restored_state_that_differs_ends_the_replay(toy):
+    report = toy.record(OUTSIDE, state="strict").change('self.note = "x"', 'self.note = "x"; self.extra = 1').replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "the restored state of a differs" in report.reasons[0]
+    assert "extra" in report.reasons[0]
+
+
+NOTES = """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "noter"
+        self.logger = AgentLogger("a", "noter")
+
+    def act(self):
+        self.logger.log_action("act", dict(x=1))
+
+    @trace_agent_action
+    def idle(self):
+        pass
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    agent.act()
+    agent.act()
+    {more}
+"""
+
+
+def test_an_agent_with_only_notes_is_unverified_and_they_are_counted(toy):
+    report = toy.record(NOTES.format(more="")).replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "2 notes" in report.reasons[0]
+    assert report.proof["notes"] == {"a": 2}
+
+
+def test_actions_that_say_nothing_prove_nothing(toy):
+    report = toy.record(NOTES.format(more="agent.idle()")).replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "nothing informative" in report.reasons[0]
+    assert report.outcome.counts.driven == 1
+
+
+def test_hash_order_does_not_pass_as_identical(toy):
+    toy.record("""
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "picker"
+
+    @trace_agent_action
+    def pick(self, names):
+        return list(set(names))
+
+def build(spec):
+    return Agent()
+
+def main():
+    Agent().pick([f"name {number}" for number in range(40)])
+    """)
+    report = toy.replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "result")
