@@ -229,18 +229,20 @@ class Pipeline:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters}
-            self._write_apart(sink, slot, payload, seq)
-            sink.close()
+            # A stream whose end could not be written keeps its board, by which its losses are told.
+            sink.close(clean=self._write_apart(sink, slot, payload, seq))
         if self.mirrors is not None:
             self.mirrors.close()
 
-    def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> None:
-        """Write an event about a stream into that very stream, outside any scope."""
+    def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> bool:
+        """Write an event about a stream into that very stream, outside any scope; whether that worked."""
         body, _ = self.capture.body(payload)
         rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
         line, _ = self.stamps.line(sink, rest, seq)
-        if not sink.open_stream(None, Category.SYSTEM.value).write(redacted(line)):
+        written = sink.open_stream(None, Category.SYSTEM.value).write(redacted(line))
+        if not written:
             self.health.drop("the file system refused the write")
+        return written
 
     def flush(self) -> None:
         """Bring everything that is held back to the files."""

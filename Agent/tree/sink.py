@@ -48,6 +48,6 @@ class Sink(Protocol):
         """Hand everything that is held in memory to the kernel, or to the disk where durability says so."""
         ...
 
-    def close(self) -> None:
-        """Write out what is held and give back every descriptor."""
+    def close(self, *, clean: bool = True) -> None:
+        """Write out what is held and give back every descriptor; `clean` says that `log.closed` was written."""
         ...
