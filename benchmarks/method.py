@@ -2,10 +2,11 @@
 
 Machines have slow phases that last seconds, so two figures from different moments say nothing about each
 other. In every round each contender runs the same number of calls, one after the other, the order turning
-by one each time; the cost of the empty loop in that round is subtracted; the ratio of two contenders is the
-median over the rounds of their ratio within a round. Before a contender's turn its files are emptied, so
-that nobody writes to a larger file than the others, and the collector has run; while it is timed the
-collector is on, as in a program.
+by one each time; a turn takes a millisecond or two, short enough to fall between two visits of the
+scheduler. The cost of the empty loop in that round is subtracted; the ratio of two contenders is the median
+over the rounds of their ratio within a round. Before a contender's turn its files are emptied, so that
+nobody writes to a larger file than the others, and the collector has run; while it is timed the collector
+is on, as in a program.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+LEAD_IN = 64
+"""Calls before the timed ones: the emptied file has its first block again, and caches are as in a program."""
 
 
 @dataclass
@@ -72,6 +76,7 @@ def run_rounds(contenders: Sequence[Contender], *, calls: int, rounds: int) -> M
             contender = contenders[position]
             contender.empty_files()
             gc.collect()
+            timers[position].timeit(LEAD_IN)
             seconds = timers[position].timeit(calls)
             if number >= warm_up:
                 measured.rounds[contender.name].append((seconds - overhead) / calls * 1e9)

@@ -23,6 +23,7 @@ from Agent.analysis import (
 )
 from Agent.analysis.engine import Engine
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
+from Agent.errors import AgentNotFound
 from Agent.event.model import Event
 from Agent.tree.layout import agent_files
 from Agent.tree.reader import TreeReader
@@ -70,8 +71,11 @@ class LogAnalyzer:
         return activity.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-        """Every event of one agent with its depth (`journeys.agent_journey`)."""
-        return journeys.agent_journey(self.reader, agent_id, nested=nested)
+        """Every event of one agent with its depth (`journeys.agent_journey`); none of an unknown one."""
+        try:
+            return journeys.agent_journey(self.reader, agent_id, nested=nested)
+        except AgentNotFound:
+            return []
 
     def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
         """What one agent was after an event, at a time or at the end of a tick (`states.state_at`)."""

@@ -140,7 +140,7 @@ def departure_cause(
     else:
         told.append("Nothing recorded at that place explains the change.")
     if place.last is not None:
-        ids.append(place.last["id"])
+        ids.append(place.last.id)
     known = tuple(dict.fromkeys(agent for agent in agents if agent))
     return Cause(title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence))
 
@@ -151,9 +151,10 @@ def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, 
         return 1.0
     if axis.by_tick and any(abs(place.at - tick) <= place.margin + 1 for tick in question.ticks):
         return 1.0
-    row = trigger.row if trigger is not None else place.last
-    if row is not None:
-        of_day = time_us(row) // 1_000_000 % 86_400
+    last = None if place.last is None else place.last.us
+    us = time_us(trigger.row) if trigger is not None else last
+    if us is not None:
+        of_day = us // 1_000_000 % 86_400
         if any(abs(of_day - second) <= off for second, off in question.clock):
             return 1.0
     return 0.6

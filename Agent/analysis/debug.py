@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from Agent.analysis import findings
 from Agent.analysis.causality import chain, is_failure
@@ -74,7 +75,7 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine) -> DebugR
     )[:MAX_CAUSES]
     account = losses(path, reader, engine)
     observations = [*_named(question), *findings.observations(inquiry)]
-    missing = account["lost"] + account["unknown"]
+    missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
     if missing:
         observations.append(
             f"The record lacks {plural(missing, 'event')}: what seems not to have happened may be among them."
@@ -90,10 +91,11 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine) -> DebugR
     )
 
 
-def _counted(account: dict[str, int]) -> list[str]:
+def _counted(account: dict[str, Any]) -> list[str]:
     return [
         f"the account of the record: {plural(account['read'], 'event')} read, {account['lost']} lost, "
-        f"{account['unknown']} unknown, {plural(account['damaged_lines'], 'damaged line')}"
+        f"{account['unknown']} unknown, {sum(account['dropped'].values())} dropped, "
+        f"{plural(account['damaged_lines'], 'damaged line')}"
     ]
 
 

@@ -67,7 +67,7 @@ def find_departures(found: Profile, agent_id: str, tests: int) -> list[Departure
     departures: list[Departure] = []
     own = found.series.get(agent_id, {})
     looks = max(1, tests) * max(1, len(own))
-    for name, series in own.items():
+    for series in own.values():
         departures.extend(_count_departures(found, series, peers, looks))
         departures.extend(_mean_departures(found, series, peers, looks))
     departures.extend(_never(found, agent_id, len(peers), looks))

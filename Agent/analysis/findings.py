@@ -18,14 +18,14 @@ from Agent.analysis.causes import (
 from Agent.analysis.departures import NEVER, Departure, find_departures
 from Agent.analysis.engine import Engine
 from Agent.analysis.failures import FINGERPRINT
-from Agent.analysis.history import History, position, read_history
+from Agent.analysis.history import History, read_history
 from Agent.analysis.integrity import in_flight
-from Agent.analysis.loops import find_loops
 from Agent.analysis.question import Question
-from Agent.analysis.series import Axis, Overview, Profile
+from Agent.analysis.series import Overview, Profile
 from Agent.analysis.text import plural
 from Agent.analysis.triggers import find_trigger, place_of
 from Agent.analysis.views import IS_ERROR, scan
+from Agent.event.clock import format_timestamp
 from Agent.tree.reader import TreeReader
 
 MAX_EXAMINED = 5
@@ -49,7 +49,9 @@ class Inquiry:
     def history(self, agent_id: str) -> History:
         """The history of an agent, read once."""
         if agent_id not in self._histories:
-            self._histories[agent_id] = read_history(self.reader, self.engine, agent_id)
+            self._histories[agent_id] = read_history(
+                self.reader, self.engine, agent_id, by_tick=self.profile.axis.by_tick
+            )
         return self._histories[agent_id]
 
     def suspects(self) -> list[str]:
@@ -107,15 +109,9 @@ def departure_causes(inquiry: Inquiry) -> list[Cause]:
             trigger = None
             if group[0].sort != NEVER:
                 trigger = find_trigger(group[0], history, axis, inquiry.engine, peers)
-            silent = place.last is not None and _ends_at(history, place.until, axis)
+            silent = place.last is not None and max(history.steps) <= place.until < axis.last
             causes.append(departure_cause(group, place, trigger, inquiry.question, axis, silent=silent))
     return causes
-
-
-def _ends_at(history: History, position_then: float, axis: Axis) -> bool:
-    """Whether the agent has no event after that, though the session goes on."""
-    last = [at for rows in history.times.values() if (at := position(rows[-1], axis.by_tick)) is not None]
-    return bool(last) and max(last) <= position_then < axis.last
 
 
 def _by_place(departures: list[Departure], question: Question) -> list[list[Departure]]:
@@ -146,7 +142,7 @@ def loop_causes(inquiry: Inquiry) -> list[Cause]:
     causes = []
     for agent_id in examined:
         peers = inquiry.profile.peers(agent_id)
-        for loop in find_loops(agent_id, inquiry.history(agent_id).calls)[:3]:
+        for loop in inquiry.history(agent_id).loops[:3]:
             names = (f"action:{loop.name}", f"tool:{loop.name}")
             alike = sum(1 for peer in peers if _failed(inquiry.profile, peer, names) * 2 >= loop.count)
             causes.append(loop_cause(loop, inquiry.question, alike if loop.failing else 0, len(peers)))
@@ -214,13 +210,20 @@ def observations(inquiry: Inquiry) -> list[str]:
             if not count and not any(others):
                 continue
             line = f"{agent_id} {times(name, count)}"
-            last = inquiry.history(agent_id).times[name][-1:]
-            if last:
-                at = f"tick {last[0]['tick']}" if last[0]["tick"] is not None else last[0]["timestamp"]
-                line += f", last at {at} (event {last[0]['id']})"
+            last = inquiry.history(agent_id).last.get(name)
+            if last is not None:
+                at = f"tick {last.tick}" if last.tick is not None else format_timestamp(last.us)
+                line += f", last at {at} (event {last.id})"
             if others:
                 line += f"; its {plural(len(others), 'peer')} {others[0]} to {others[-1]}"
             told.append(line + ".")
+        count = sum(profile.get(agent_id, "error").counts)
+        if count:
+            pattern = _commonest_error(inquiry.engine, agent_id)
+            told.append(
+                f"{agent_id} has {plural(count, 'error')}, most often {pattern['message']!r} "
+                f"({pattern['count']} times, last at {pattern['last_seen']}, event {pattern['example_id']})."
+            )
     return told
 
 

@@ -3,13 +3,15 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.analysis.causality import changed_fields, is_failure
 from Agent.analysis.engine import Engine
+from Agent.analysis.loops import Loop, LoopFinder
 from Agent.analysis.rows import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.session import agent_events
 from Agent.analysis.states import StateFold
@@ -19,16 +21,30 @@ from Agent.tree.reader import TreeReader
 
 MAX_CALLED = 50_000
 MAX_TEXT = 200
+MAX_CHANGES = 5_000
+"""Of a field, and of marks: the older half goes when there are more, so that memory does not grow."""
+MAX_MARKS = 20_000
 
 _MARKS = frozenset({"strategy_update", "policy_update", "learning_update", "agent_message"})
+
+
+class Moment(NamedTuple):
+    """An event by its id, tick and time in microseconds."""
+
+    id: str
+    tick: int | None
+    us: int
+
+    def position(self, by_tick: bool) -> int | None:
+        """Where it stands on the axis."""
+        return self.tick if by_tick else self.us
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
     """That an event left a field at another value; `value` is a scalar, or the text of a larger value."""
 
-    place: int
-    row: Row
+    moment: Moment
     value: Any
     size: int | None
     """How many items a container holds."""
@@ -45,18 +61,47 @@ class FieldChange:
 
 @dataclass(slots=True)
 class History:
-    """One agent's way through the session."""
+    """One agent's way through the session; places are ticks or microseconds, as the axis has it."""
 
     agent_id: str
-    times: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    """{series name: its events}, oldest first."""
+    by_tick: bool
+    places: defaultdict[str, array[int]] = field(default_factory=lambda: defaultdict(lambda: array("q")))
+    """{series name: where its events stand}, in order."""
+    last: dict[str, Moment] = field(default_factory=dict)
+    """{series name: its last event}."""
+    steps: array[int] = field(default_factory=lambda: array("q"))
+    clock: array[int] = field(default_factory=lambda: array("q"))
+    """Where every event stands, and its time."""
     fields: defaultdict[str, list[FieldChange]] = field(default_factory=lambda: defaultdict(list))
     """{field: its changes}, the first one being the value it began with."""
-    marks: list[tuple[int, Row]] = field(default_factory=list)
-    """Updates, failures and messages received, with their place among the agent's events."""
-    calls: list[Row] = field(default_factory=list)
-    """Every action and tool call, by the agent and inside its spans."""
-    count: int = 0
+    marks: list[Row] = field(default_factory=list)
+    """Updates, failures and messages received."""
+    forgotten: Counter[str] = field(default_factory=Counter)
+    """{kind: how many} of the marks that were too many to keep."""
+    loops: list[Loop] = field(default_factory=list)
+
+    def note(self, row: Row) -> Moment:
+        """Take note of when an event happened."""
+        moment = Moment(row["id"], row["tick"], time_us(row))
+        name, at = series_name(row), moment.position(self.by_tick)
+        self.last[name] = moment
+        if at is not None:
+            self.places[name].append(at)
+            self.steps.append(at)
+            self.clock.append(moment.us)
+        return moment
+
+    def mark(self, row: Row) -> None:
+        """Keep an event that may have made a change."""
+        self.marks.append(row)
+        if len(self.marks) > MAX_MARKS:
+            self.forgotten.update(known["event_type"] for known in self.marks[: MAX_MARKS // 2])
+            del self.marks[: MAX_MARKS // 2]
+
+    def time_at(self, place: float) -> int | None:
+        """The time of the first event at or after a place."""
+        times = (us for at, us in zip(self.steps, self.clock, strict=True) if at >= place)
+        return min(times, default=None)
 
 
 def series_name(row: Row) -> str:
@@ -77,37 +122,54 @@ _NAMED = {
 }
 
 
-def read_history(reader: TreeReader, engine: Engine, agent_id: str) -> History:
-    """The history of one agent, with what others did inside its spans."""
-    history = History(agent_id)
-    fold = StateFold()
-    for place, event in enumerate(agent_events(reader, agent_id)):
+def read_history(reader: TreeReader, engine: Engine, agent_id: str, *, by_tick: bool) -> History:
+    """The history of one agent, with the loops in what others did inside its spans."""
+    history, fold, finder = History(agent_id, by_tick), StateFold(), LoopFinder(agent_id)
+    called = sorted(_called(engine, agent_id), key=order)
+    waiting = 0
+    for event in agent_events(reader, agent_id):
         row = event_row(event)
-        history.count = place + 1
-        history.times[series_name(row)].append(row)
+        moment = history.note(row)
         has_state = fold.base is not None
         changed = fold.add(event)
-        reported = changed_fields(row) if row["event_type"] == "state_change" else {}
+        reported = changed_fields(row) if event.kind == "state_change" else {}
         for name, value in {**reported, **changed}.items():
-            _note_change(history, name, _change(place, row, value), has_state)
-        if is_failure(row) or row["event_type"] in _MARKS:
-            history.marks.append((place, row))
-        if row["event_type"] in {"agent_action", "tool.call"}:
-            history.calls.append(row)
-    history.calls = sorted([*history.calls, *_called(engine, agent_id)], key=order)
+            _note_change(history.fields[name], row, moment, _short(value), name, has_state)
+        if is_failure(row) or event.kind in _MARKS:
+            history.mark(row)
+        while waiting < len(called) and order(called[waiting]) < order(row):
+            finder.add(called[waiting])
+            waiting += 1
+        finder.add(row)
+    for call in called[waiting:]:
+        finder.add(call)
+    history.loops = finder.loops()
     return history
 
 
-def _note_change(history: History, name: str, change: FieldChange, has_state: bool) -> None:
+_Short = tuple[Any, int | None]
+
+
+def _short(value: Any) -> _Short:
+    """A value and its size, cut to what a sentence can hold."""
+    if isinstance(value, list | dict):
+        return str(value)[:MAX_TEXT], len(value)
+    return (value[:MAX_TEXT] if isinstance(value, str) else value), None
+
+
+def _note_change(
+    known: list[FieldChange], row: Row, moment: Moment, new: _Short, name: str, has_state: bool
+) -> None:
     """Add a change of a field; what it was before, where that is known and not in the list yet."""
-    known = history.fields[name]
-    old = change.row["extra"].get("old_state") if not known else None
-    if isinstance(old, dict) and name in old:
-        known.append(_change(change.place, change.row, old[name]))
+    old = row["extra"].get("old_state")
+    if not known and isinstance(old, dict) and name in old:
+        known.append(FieldChange(moment, *_short(old[name])))
     elif not known and has_state:
-        known.append(_change(change.place, change.row, None))  # the full state before did not have it
-    if not known or (known[-1].value, known[-1].size) != (change.value, change.size):
-        known.append(change)
+        known.append(FieldChange(moment, None, None))  # the full state before did not have it
+    if not known or (known[-1].value, known[-1].size) != new:
+        known.append(FieldChange(moment, *new))
+    if len(known) > MAX_CHANGES:
+        del known[: MAX_CHANGES // 2]
 
 
 def _called(engine: Engine, agent_id: str) -> list[Row]:
@@ -119,14 +181,6 @@ def _called(engine: Engine, agent_id: str) -> list[Row]:
         [agent_id],
     )
     return [engine_row(row) for row in found]
-
-
-def _change(place: int, row: Row, value: Any) -> FieldChange:
-    if isinstance(value, list | dict):
-        return FieldChange(place, row, str(value)[:MAX_TEXT], len(value))
-    if isinstance(value, str):
-        return FieldChange(place, row, value[:MAX_TEXT], None)
-    return FieldChange(place, row, value, None)
 
 
 def last_values(engine: Engine, agents: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

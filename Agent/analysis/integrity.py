@@ -37,9 +37,22 @@ def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
 
 
 def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """What the record lacks: `total_lost`, and what `Losses.to_dict` gives, by writer and in total."""
+    """What the record lacks, by writer and in total.
+
+    Returns:
+        What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
+        never written and never had a number, as recording itself tells.
+    """
     found = counted_losses(path, engine) or reader.losses()
-    return {"total_lost": found.total_lost} | found.to_dict()
+    return {"total_lost": found.total_lost, "dropped": _dropped(engine)} | found.to_dict()
+
+
+def _dropped(engine: Engine) -> dict[str, int]:
+    rows = engine.rows(
+        f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
+        "WHERE event_type = 'log.dropped' GROUP BY 1 ORDER BY n DESC, 1"
+    )
+    return {row["reason"]: row["n"] or 0 for row in rows}
 
 
 def counted_losses(path: Path, engine: Engine) -> Losses | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,12 +126,4 @@ def _inputs(row: Row) -> str:
 
     extra = row["extra"]
     given: Any = {key: extra[key] for key in ("args", "action_data") if key in extra}
-    return orjson.dumps(given, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def find_loops(agent_id: str, rows: Iterable[Row]) -> list[Loop]:
-    """The loops in one agent's events."""
-    finder = LoopFinder(agent_id)
-    for row in rows:
-        finder.add(row)
-    return finder.loops()
+    return hashlib.blake2b(orjson.dumps(given, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

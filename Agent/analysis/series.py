@@ -111,10 +111,8 @@ class Profile:
             sums: dict[str, list[int]] = {}
             for agent in self.members(role):
                 for name, series in self.series[agent].items():
-                    known = sums.get(name)
-                    sums[name] = (
-                        [a + b for a, b in zip(known, series.counts, strict=True)] if known else series.counts
-                    )
+                    known = sums.get(name, [0] * self.axis.buckets)
+                    sums[name] = [a + b for a, b in zip(known, series.counts, strict=True)]
             self._sums[role] = sums
         return self._sums[role]
 

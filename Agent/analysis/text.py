@@ -93,7 +93,10 @@ def _agents(summary: Mapping[str, Any]) -> str:
         rows.append(
             (role, len(members), *(sum(m[key] for m in members) for key in ("events", "actions", "errors")))
         )
-    return section("Agents", table(rows, frozenset({1, 2, 3, 4}))) if agents else ""
+    busiest = sorted(agents, key=lambda agent: (-agents[agent]["events"], agent))[:3]
+    most = ", ".join(f"{cell(agent)} ({agents[agent]['events']})" for agent in busiest)
+    lines = [*table(rows, frozenset({1, 2, 3, 4})), f"most events: {most}"]
+    return section("Agents", lines) if agents else ""
 
 
 def _actions(summary: Mapping[str, Any]) -> str:
@@ -205,9 +208,11 @@ def _record(summary: Mapping[str, Any]) -> str:
         lines.append(f"{plural(len(summary['in_flight']), 'span')} begun and not ended: {open_spans}")
     if summary["damaged_lines"]:
         lines.append(f"{plural(summary['damaged_lines'], 'damaged line')} skipped")
-    lost = summary["losses"]["total_lost"]
+    lost, dropped = summary["losses"]["total_lost"], sum(summary["losses"]["dropped"].values())
     if lost:
         lines.append(f"{plural(lost, 'event')} lost")
-    elif summary["losses"]["clean"]:
+    if dropped:
+        lines.append(f"{plural(dropped, 'event')} dropped: {', '.join(summary['losses']['dropped'])}")
+    if not lost and not dropped and summary["losses"]["clean"]:
         lines.append("complete: no event lost")
     return section("Record", lines)

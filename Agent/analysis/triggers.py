@@ -14,9 +14,9 @@ from typing import Any
 from Agent.analysis.causality import INFERRED, Edge, chain, is_failure
 from Agent.analysis.departures import STOPPED, Departure
 from Agent.analysis.engine import Engine
-from Agent.analysis.history import FieldChange, History, last_values, position
+from Agent.analysis.history import FieldChange, History, Moment, last_values, position
 from Agent.analysis.series import Axis
-from Agent.analysis.window import Row, load_window, time_us
+from Agent.analysis.window import Row, load_event, load_window, time_us
 
 MIN_SCORE = 0.15
 _MAX_FIELDS = 6
@@ -34,7 +34,7 @@ class Place:
     gap: float
     """How far apart such things usually are."""
     margin: float
-    last: Row | None
+    last: Moment | None
     """The last thing done before it stopped."""
 
 
@@ -53,17 +53,13 @@ class Trigger:
 def place_of(departure: Departure, history: History, axis: Axis) -> Place:
     """Where the change stands, as exactly as the events tell."""
     if departure.measure == "count" and departure.sort == STOPPED:
-        done = [
-            (at, row)
-            for row in history.times[departure.series]
-            if (at := position(row, axis.by_tick)) is not None
-        ]
-        if done:
-            gaps = [later - earlier for (earlier, _), (later, _) in pairwise(done)]
+        places = history.places[departure.series]
+        if places:
+            gaps = [later - earlier for earlier, later in pairwise(places)]
             gap = max(1.0, statistics.median(gaps)) if gaps else 1.0
-            last_at, last = done[-1]
             # The thing was due again after the longest pause it ever made, at the latest.
-            return Place(float(last_at), last_at + max([gap, *gaps]), gap, _GAPS_BACK * gap, last)
+            until = places[-1] + max([gap, *gaps])
+            return Place(float(places[-1]), until, gap, _GAPS_BACK * gap, history.last[departure.series])
     start, width = axis.start(departure.bucket), float(axis.width)
     return Place(float(start), start + width, width, _GAPS_BACK * width, None)
 
@@ -74,21 +70,31 @@ def find_trigger(
     """The best trigger of a departure, with the failure behind it if there is one; None if nothing fits."""
     place = place_of(departure, history, axis)
     marks = _mark_triggers(history, place, axis, departure)
-    fields = [found for found in _field_triggers(history, place, axis) if found.score >= MIN_SCORE]
+    fields = [found for found in _field_triggers(history, place) if found.score >= MIN_SCORE]
     fields = sorted(fields, key=lambda found: -found.score)[:_MAX_FIELDS]
     values = last_values(engine, peers, sorted({found.field for found in fields}))
     candidates = [*marks, *(_beside_peers(found, values) for found in fields)]
-    candidates = [trigger for trigger in candidates if trigger.score >= MIN_SCORE]
+    candidates = [found for found in candidates if found.score >= MIN_SCORE]
     if not candidates:
         return None
-    best = max(candidates, key=lambda trigger: (trigger.score, trigger.row["id"]))
-    path = _way_to_failure(best.row, place, history, axis, engine)
-    return Trigger(best.row, best.rule, best.told, best.score, path)
+    best = max(candidates, key=lambda found: (found.score, found.event_id))
+    row = load_event(engine, best.event_id)
+    if row is None:  # retired since its agent's events were read
+        return None
+    path = _way_to_failure(row, place, history, axis, engine)
+    return Trigger(row, best.rule, best.told, best.score, path)
 
 
-def _nearness(row: Row, place: Place, axis: Axis) -> float:
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    event_id: str
+    rule: str
+    told: str
+    score: float
+
+
+def _nearness(at: int | None, place: Place) -> float:
     """1 where the change must have been made, a half two gaps away, 0 beyond the margin."""
-    at = position(row, axis.by_tick)
     if at is None or not place.at - place.margin <= at <= place.until + place.margin:
         return 0.0
     return 1.0 / (1.0 + max(place.at - at, at - place.until, 0.0) / (2 * place.gap))
@@ -102,10 +108,10 @@ class _FieldTrigger:
     score: float
 
 
-def _field_triggers(history: History, place: Place, axis: Axis) -> Iterator[_FieldTrigger]:
+def _field_triggers(history: History, place: Place) -> Iterator[_FieldTrigger]:
     for name, changes in history.fields.items():
         for n, change in enumerate(changes):
-            near = _nearness(change.row, place, axis)
+            near = _nearness(change.moment.position(history.by_tick), place)
             if n == 0 or near == 0.0:
                 continue
             score = near * _novelty(changes, n) * _lasting(changes, n)
@@ -114,11 +120,11 @@ def _field_triggers(history: History, place: Place, axis: Axis) -> Iterator[_Fie
             yield _FieldTrigger(name, change, told, score)
 
 
-def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]]) -> Trigger:
-    """The trigger, worth less the more peers end with the same value."""
+def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]]) -> _Candidate:
+    """The candidate, worth less the more peers end with the same value."""
     score = found.score * (1.0 - _share_alike(found.field, found.change, values))
     told = found.told + _peer_values(found.field, values)
-    return Trigger(found.change.row, "state_before_change", told, score)
+    return _Candidate(found.change.moment.id, "state_before_change", told, score)
 
 
 def _novelty(changes: list[FieldChange], n: int) -> float:
@@ -197,25 +203,25 @@ def _peer_values(name: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
     return f" (its peers end between {numbers[0]:g} and {numbers[-1]:g})"
 
 
-def _mark_triggers(history: History, place: Place, axis: Axis, departure: Departure) -> Iterator[Trigger]:
+def _mark_triggers(history: History, place: Place, axis: Axis, departure: Departure) -> Iterator[_Candidate]:
     # What happened all the time before explains no change; what begins here may.
-    usual: dict[str, int] = {}
-    for _, row in history.marks:
+    usual = history.forgotten.copy()
+    for row in history.marks:
         at = position(row, axis.by_tick)
         if at is not None and at < place.at - place.margin:
-            usual[row["event_type"]] = usual.get(row["event_type"], 0) + 1
-    for _, row in history.marks:
-        near = _nearness(row, place, axis)
+            usual[row["event_type"]] += 1
+    for row in history.marks:
+        near = _nearness(position(row, axis.by_tick), place)
         kind = row["event_type"]
         if near == 0.0 or departure.series in {kind, f"message:{row['extra'].get('direction')}"}:
             continue
         if departure.series == "error" and is_failure(row):
             continue
-        rarity = 1.0 / (1.0 + 0.25 * usual.get(kind, 0))
+        rarity = 1.0 / (1.0 + 0.25 * usual[kind])
         worth = _FAILURE_WORTH if is_failure(row) else _WORTH.get(kind, 0.0)
         told = f"there was {row['message']!r}"
         rule = "failure_before_change" if is_failure(row) else f"{kind}_before_change"
-        yield Trigger(row, rule, told, near * worth * rarity)
+        yield _Candidate(row["id"], rule, told, near * worth * rarity)
 
 
 def _way_to_failure(
@@ -264,13 +270,8 @@ def _since(row: Row, place: Place, history: History, axis: Axis, until: int) -> 
         return until - 60_000_000
     if not axis.by_tick:
         return until - round(_GAPS_BACK * place.gap)
-    near = [
-        time_us(known)
-        for rows in history.times.values()
-        for known in rows
-        if known["tick"] is not None and at - _GAPS_BACK * place.gap <= known["tick"] <= at
-    ]
-    return min(near, default=until - 60_000_000)
+    since = history.time_at(at - _GAPS_BACK * place.gap)
+    return until - 60_000_000 if since is None else min(since, until)
 
 
 def trigger_edge(trigger: Trigger, effect_id: str, told: str) -> Edge:

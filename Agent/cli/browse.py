@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -111,7 +110,11 @@ def journey(
 )
 @click.option("--agent", "-a", shell_complete=parameters.complete_agents, help="Only events of this agent.")
 @click.option(
-    "--level", "-l", type=click.Choice(LEVEL_NAMES, case_sensitive=False), help="Only this level and above."
+    "--level",
+    "-l",
+    type=click.Choice(LEVEL_NAMES, case_sensitive=False),
+    metavar="LEVEL",
+    help="Only this level and above: debug, info, warning, error or critical.",
 )
 @parameters.type_option
 @parameters.session_option
@@ -186,7 +189,7 @@ def _print_events(events: Iterable[Event], *, as_json: bool, with_agent: bool = 
     """Prints events as they come and gives their number."""
     from Agent.event.codec import encode_event
 
-    width = render.width_of_terminal() if sys.stdout.isatty() else None
+    width = render.width_of_terminal()
     number = 0
     for event in events:
         number += 1

@@ -19,6 +19,7 @@ from Agent.cli.rerun import show_replay
 
 if TYPE_CHECKING:
     from Agent.demo.recording import Recording
+    from Agent.replay import ReplayReport
 
 AGENTS, TICKS, SEED = 60, 96, 7
 """The defaults of `Agent.demo.platform`, which is not loaded for the help."""
@@ -56,24 +57,27 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     again from what was recorded, and then once more with the fault repaired. The same seed gives the same
     simulation. Exit code 0 says that all of it came out as it should.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     show = not as_json
     recording, seconds = _record(root, seed, agents, ticks)
-    if show:
-        _show_recording(recording, seconds)
-    answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
-    for name, part in (
-        ("analysis", _analyze),
-        ("debug", _debug),
-        ("replay", _replay_as_it_is),
-        ("replay_repaired", _replay_repaired),
-    ):
-        answer[name] = part(recording, root, show=show)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # The re-drives are processes of their own: they run while the record is being explained.
+        same, repaired = (pool.submit(_replay, recording, root, target) for target in (None, REPAIRED))
+        answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
+        if show:
+            _show_recording(recording, seconds)
+        answer["analysis"] = _analyze(recording, root, show=show)
+        answer["debug"] = _debug(recording, root, show=show)
+        if show:
+            _show_replays(recording, root, same.result, repaired.result)
+    answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
     answer["next_commands"] = _next_commands(recording, root)
-    verdicts = (answer["replay"]["verdict"], answer["replay_repaired"]["verdict"])
     if as_json:
         render.emit_json(answer)
     else:
         _show_end(recording, answer["next_commands"])
+    verdicts = (str(same.result().verdict), str(repaired.result().verdict))
     return 0 if verdicts == ("IDENTICAL", "DIVERGED") and answer["debug"]["causes"] else 1
 
 
@@ -177,7 +181,7 @@ def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     if show:
         render.heading("What happened")
         _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
-        render.emit_report(str(report), indent="  ")
+        render.emit_report(str(report), indent="  ", width=render.width_of_page())
     return report.to_dict()
 
 
@@ -199,31 +203,26 @@ def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     return report.to_dict()
 
 
-def _replay_as_it_is(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
+def _replay(recording: Recording, root: Path, target: str | None) -> ReplayReport:
     from Agent.replay import replay_run
 
-    if show:
-        render.heading("The same agent, driven again from the record")
-        _command(f"agent-trace replay {_run(recording)}{_place(root)}")
-    report = replay_run(_run(recording), None, root)
-    if show:
-        show_replay(report, indent="  ")
-    return report.to_dict()
+    return replay_run(_run(recording), target, root)
 
 
-def _replay_repaired(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
-    from Agent.replay import replay_run
-
-    if show:
-        render.heading("And with one line changed")
-        for line in _changed_lines():
-            render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
-        render.emit()
-        _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
-    report = replay_run(_run(recording), REPAIRED, root)
-    if show:
-        show_replay(report, indent="  ")
-    return report.to_dict()
+def _show_replays(
+    recording: Recording, root: Path, same: Callable[[], ReplayReport], repaired: Callable[[], ReplayReport]
+) -> None:
+    """Both re-drives, each shown when it is done."""
+    width = render.width_of_page()
+    render.heading("The same agent, driven again from the record")
+    _command(f"agent-trace replay {_run(recording)}{_place(root)}")
+    show_replay(same(), indent="  ", width=width)
+    render.heading("And with one line changed")
+    for line in _changed_lines():
+        render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
+    render.emit()
+    _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
+    show_replay(repaired(), indent="  ", width=width)
 
 
 def _changed_lines() -> list[str]:

@@ -15,29 +15,22 @@ from Agent.cli import parameters, render
 @click.argument(
     "session_argument", metavar="[SESSION]", required=False, shell_complete=parameters.complete_sessions
 )
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it all to FILE too."
-)
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
-def analyze(session_argument: str | None, out: Path | None, session: str, as_json: bool, root: Path) -> None:
+def analyze(session_argument: str | None, session: str, as_json: bool, root: Path) -> None:
     """Report what happened in a session.
 
     Agents and their actions, errors, learning, interactions, performance, and whether the record is complete.
     SESSION is an id, a unique prefix of one, a path, or last.
     """
-    from Agent.analysis import LogAnalyzer
-    from Agent.analysis.report import analyze_session
+    from Agent.analysis import analyze_session
 
-    name = session_argument or session
-    report = analyze_session(name, root)
+    report = analyze_session(session_argument or session, root)
     if as_json:
         render.emit_json(report.to_dict())
     else:
-        render.emit_report(str(report))
-    if out is not None:
-        render.note(f"written: {LogAnalyzer(name, root).export_analysis(out)}")
+        render.emit_report(str(report), width=render.width_of_terminal())
 
 
 @click.command(
@@ -108,5 +101,5 @@ def debug(issue: str, markdown: bool, session: str, as_json: bool, root: Path) -
     elif markdown:
         render.emit(report.to_markdown())
     else:
-        render.emit_report(str(report))
+        render.emit_report(str(report), width=render.width_of_terminal())
     return 0 if report.causes else 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import click
 
-__all__ = ["SECTIONS", "CommandEntry", "SectionedGroup"]
+__all__ = ["SECTIONS", "CommandEntry", "PipeClosed", "SectionedGroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
 _BY_NAME = {entry.name: entry for _, entries in SECTIONS for entry in entries}
 
 
+class PipeClosed(Exception):
+    """The reader of stdout went away; click would make an exit code of it that looks like an answer."""
+
+
 class SectionedGroup(click.Group):
     """A click group that shows its commands in sections and imports a command's module on use only."""
 
@@ -71,6 +75,13 @@ class SectionedGroup(click.Group):
         module, _, attribute = entry.target.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Click's own, which is told about a closed pipe under another name."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise PipeClosed from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from Agent.cli.groups import SectionedGroup
+from Agent.cli.groups import PipeClosed, SectionedGroup
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, PipeClosed):
         return _pipe_closed()
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED

@@ -38,6 +38,7 @@ __all__ = [
     "table",
     "uses_colour",
     "width_of_page",
+    "wrapped",
     "width_of_terminal",
 ]
 
@@ -61,9 +62,9 @@ def width_of_page() -> int:
     return min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
 
 
-def width_of_terminal() -> int:
-    """How many columns the terminal has."""
-    return shutil.get_terminal_size((MAX_WIDTH, 24)).columns
+def width_of_terminal() -> int | None:
+    """How many columns the terminal has, None where stdout is none: what is piped is not cut."""
+    return shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stdout.isatty() else None
 
 
 def paint(text: str, **style: Any) -> str:
@@ -147,7 +148,8 @@ def heading(title: str, aside: str = "") -> None:
     room = width_of_page() - len(title) - len(aside)
     emit()
     emit(paint(title, bold=True) + (" " * max(room, 2) + paint(aside, dim=True) if aside else ""))
-    emit(paint("─" * width_of_page(), dim=True))
+    rule = "─" if (sys.stdout.encoding or "").lower().startswith("utf") else "-"
+    emit(paint(rule * width_of_page(), dim=True))
 
 
 def pairs(rows: Iterable[tuple[str, object]], indent: int = 2) -> None:
@@ -158,11 +160,22 @@ def pairs(rows: Iterable[tuple[str, object]], indent: int = 2) -> None:
         emit(" " * indent + paint(name.ljust(width), dim=True) + "  " + clean(value))
 
 
-def emit_report(text: str, indent: str = "") -> None:
+def emit_report(text: str, indent: str = "", width: int | None = None) -> None:
     """A report that another room wrote: its headings, which begin at the margin, are set off."""
     for line in text.splitlines():
-        shown = clean(line)
-        emit((indent + (paint(shown, bold=True) if shown and not shown[0].isspace() else shown)).rstrip())
+        is_heading = line[:1].strip() != ""
+        for shown in wrapped((indent + clean(line)).rstrip(), width):
+            emit(paint(shown, bold=True) if is_heading else shown)
+
+
+def wrapped(line: str, width: int | None) -> list[str]:
+    """A line broken at blanks so that it fits, what follows being indented further; whole without a width."""
+    if width is None or display_width(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def paragraph(text: str, **style: Any) -> None:

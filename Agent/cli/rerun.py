@@ -51,7 +51,7 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
             }
         )
         return played.exit_code
-    width = render.width_of_terminal() if sys.stdout.isatty() else None
+    width = render.width_of_terminal()
     for line in str(played).splitlines():
         shown = render.clean(line)
         render.emit(shown if width is None else render.clip(shown, width))
@@ -93,15 +93,16 @@ def replay(
     if as_json:
         render.emit_json(report.to_dict())
     else:
-        show_replay(report)
+        show_replay(report, width=render.width_of_terminal())
     return report.exit_code
 
 
-def show_replay(report: ReplayReport, indent: str = "") -> None:
-    """The report of a re-drive, its verdict set off."""
+def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = None) -> None:
+    """The report of a re-drive, its verdict set off; lines are wrapped at `width` where that is given."""
     verdict = str(report.verdict)
     for number, line in enumerate(str(report).splitlines()):
-        shown = render.clean(line)
-        if number == 0 and shown.startswith(verdict):
-            shown = render.paint(verdict, **VERDICT_STYLES[verdict]) + shown[len(verdict) :]
-        render.emit(indent + shown)
+        lines = render.wrapped(indent + render.clean(line), width)
+        if number == 0:
+            lines[0] = lines[0].replace(verdict, render.paint(verdict, **VERDICT_STYLES[verdict]), 1)
+        for shown in lines:
+            render.emit(shown)

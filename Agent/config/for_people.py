@@ -90,7 +90,10 @@ def _show(event: dict[str, Any]) -> None:
     text = (
         f"{event['timestamp'][11:23]} {event['level']:<8} {_one_line(who)}: {_one_line(event['message'])}\n"
     )
+    stream = sys.stderr
+    if stream is None:
+        return
     try:
-        sys.stderr.write(text)
-    except (OSError, ValueError):
+        stream.write(text)
+    except (OSError, ValueError, RuntimeError):  # the last where a signal handler interrupts its own writing
         return

@@ -7,12 +7,13 @@ all. How the parts then meet is in `recording.py`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from Agent.config.load import options_from
-from Agent.config.options import Options, level_number
+from Agent.config.options import Options, level_number, with_changes
 from Agent.config.recording import (
     RecordingSession,
     begin,
@@ -24,7 +25,7 @@ from Agent.config.recording import (
     wiring_lock,
 )
 from Agent.errors import ConfigurationError
-from Agent.event.kinds import LEVEL_OFF, Category
+from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 from Agent.record.health import say
 from Agent.record.levels import LIMITS
 
@@ -75,6 +76,10 @@ LOGGING_CONFIG: dict[str, Any] = {
     },
 }
 
+# As it came: what a user changes in place is compared with this.
+_DEFAULTS = copy.deepcopy(LOGGING_CONFIG)
+_SECTIONS = {"version", "disable_existing_loggers", "handlers", "loggers"}
+
 HANDLER_CATEGORIES = {
     "agent_file": Category.AGENTS,
     "learning_file": Category.LEARNING,
@@ -92,6 +97,8 @@ _FIXED_KEYS = {"class", "formatter", "encoding", "filename"}
 def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> RecordingSession:
     """Begin to record, or change what is recorded; the session that events go to.
 
+    While a session runs only levels can be changed in it; any other change ends it and begins another.
+
     Args:
         config: a value shaped like `LOGGING_CONFIG`, which holds without it.
         options: fields of `Options` by name, such as `trace_root`, `level`, `console`; they go over the
@@ -100,38 +107,35 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
     Raises:
         ConfigurationError: a setting that cannot be, or a trace root that cannot be written.
     """
-    wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
     with wiring_lock():
-        return _set_up(wanted, is_plain_call=not options and config is None)
-
-
-def _set_up(wanted: Options, *, is_plain_call: bool) -> RecordingSession:
-    session = current_session()
-    if session is not None:
-        kept = session.options.trace_root.absolute() == wanted.trace_root.absolute()
-        if is_plain_call:
-            return session
-        if kept and wanted == _with_levels(session.options, wanted):
-            set_levels(wanted)
-            return session
+        session = current_session()
+        if session is None:
+            wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
+            return begin(wanted)
+        # What is not named stays as it is.
+        given = {name: value for name, value in options.items() if value is not None}
+        if config is not None:
+            told = options_in(config)
+            given = {"levels": told.levels, "rotation": told.rotation, **given}
+        wanted = with_changes(session.options, given)
+        if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
+            return set_levels(wanted)
         shutdown_logging()
-    return begin(wanted)
-
-
-def _with_levels(options: Options, levels: Options) -> Options:
-    """The options with the levels of other ones: those alone can change while a session runs."""
-    return replace(options, level=levels.level, levels=levels.levels)
+        return begin(wanted)
 
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
+    start = "start from a copy of Agent.config.logging_config.LOGGING_CONFIG"
     if not isinstance(config, Mapping) or config.get("version", 1) != 1:
+        raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=start)
+    unknown = sorted(set(map(str, config)) - _SECTIONS)
+    if unknown:
         raise ConfigurationError(
-            "the logging configuration is not a mapping with version 1",
-            remedy="start from a copy of Agent.config.logging_config.LOGGING_CONFIG",
+            f"the logging configuration has {unknown[0]!r}, which is not supported yet", remedy=start
         )
     rotation: dict[str, tuple[int, int]] = {}
-    for name, handler in dict(config.get("handlers", {})).items():
+    for name, handler in _section(config, "handlers").items():
         if name not in HANDLER_CATEGORIES:
             raise ConfigurationError(
                 f"handler {name!r} is none of the category files; additional handlers are not supported yet",
@@ -143,7 +147,7 @@ def options_in(config: Mapping[str, Any]) -> Options:
                 f"handler {name!r} has the setting {unknown[0]!r}, which is not supported",
                 remedy="set maxBytes and backupCount; levels belong to loggers",
             )
-        default = LOGGING_CONFIG["handlers"][name]
+        default = _DEFAULTS["handlers"][name]
         if any(handler.get(key, default.get(key)) != default.get(key) for key in _FIXED_KEYS):
             raise ConfigurationError(
                 f"handler {name!r} changes its file or format, which is not supported yet",
@@ -152,25 +156,44 @@ def options_in(config: Mapping[str, Any]) -> Options:
         size = handler.get("maxBytes", default["maxBytes"])
         backups = handler.get("backupCount", default["backupCount"])
         if not (isinstance(size, int) and size > 0 and isinstance(backups, int) and backups >= 0):
-            raise ConfigurationError(f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}")
-        if (size, backups) != (default["maxBytes"], default["backupCount"]) or config is LOGGING_CONFIG:
+            raise ConfigurationError(
+                f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}",
+                remedy="use whole numbers, at least 1 byte and 0 backups",
+            )
+        if (size, backups) != (default["maxBytes"], default["backupCount"]):
             rotation[HANDLER_CATEGORIES[name].value] = (size, backups)
     return Options(levels=_levels_in(config), rotation=rotation)
 
 
 def _levels_in(config: Mapping[str, Any]) -> dict[str, str]:
     levels: dict[str, str] = {}
-    for name, logger in dict(config.get("loggers", {})).items():
+    for name, logger in _section(config, "loggers").items():
         category = LOGGER_CATEGORIES.get(name)
         if category is None:
             raise ConfigurationError(
                 f"logger {name!r} is unknown", remedy=f"use one of {', '.join(LOGGER_CATEGORIES)}"
             )
+        default = _DEFAULTS["loggers"][name]
+        unknown = sorted(set(logger) - {"level", "handlers", "propagate"})
+        if unknown or logger.get("handlers", default["handlers"]) != default["handlers"]:
+            raise ConfigurationError(
+                f"logger {name!r} changes its {unknown[0] if unknown else 'handlers'}, which is not supported",
+                remedy="set its level; mirrors=False writes no category files",
+            )
         level = logger.get("level", "DEBUG")
-        level_number(level)
-        if level != "DEBUG":
+        if level_number(level) > LEVELS["DEBUG"]:
             levels[category.value] = level
     return levels
+
+
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
+    section = config.get(name, {})
+    if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
+        raise ConfigurationError(
+            f"{name!r} of the logging configuration is no mapping of mappings",
+            remedy="start from a copy of Agent.config.logging_config.LOGGING_CONFIG",
+        )
+    return dict(section)
 
 
 def begin_by_default() -> None:
@@ -184,8 +207,9 @@ def begin_by_default() -> None:
     else:
         try:
             setup_logging()
-        except ConfigurationError as error:
-            say(f"nothing is recorded: {error}")
+        except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
+            what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+            say(f"nothing is recorded: {what}{error}")
         else:
             return
     for limit in LIMITS.values():

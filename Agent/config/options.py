@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def level_number(name: str) -> int:
 def checked(options: Options) -> Options:
     """The same options; ConfigurationError names the first that cannot be."""
     level_number(options.level)
+    if not isinstance(options.levels, Mapping):
+        raise ConfigurationError("levels is no mapping", remedy='use {"learning": "INFO"}')
     for category, level in options.levels.items():
         if category not in set(Category):
             raise ConfigurationError(
@@ -66,9 +69,35 @@ def checked(options: Options) -> Options:
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
+    for name in ("mirrors", "redact", "console", "board"):
+        if not isinstance(getattr(options, name), bool):
+            raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use True or False")
+    _check_rotation(options.rotation)
     if options.state not in {"exit", "strict"}:
         raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
     return options
+
+
+def _check_rotation(rotation: Any) -> None:
+    if not isinstance(rotation, Mapping):
+        raise ConfigurationError("rotation is no mapping", remedy='use {"agents": (200_000_000, 10)}')
+    for category, sizes in rotation.items():
+        if category not in set(Category):
+            raise ConfigurationError(
+                f"unknown category {category!r}", remedy=f"use one of {', '.join(sorted(Category))}"
+            )
+        if not _is_rotation(sizes):
+            raise ConfigurationError(
+                f"the rotation of {category} is {sizes!r}",
+                remedy="give (size in bytes, number of old files), both whole numbers, the first at least 1",
+            )
+
+
+def _is_rotation(sizes: Any) -> bool:
+    if not isinstance(sizes, tuple | list) or len(sizes) != 2:
+        return False
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
+    return whole and sizes[0] >= 1 and sizes[1] >= 0
 
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -80,5 +109,8 @@ def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
         )
     changes = dict(changes)
     if "trace_root" in changes:
-        changes["trace_root"] = Path(changes["trace_root"])
+        root = changes["trace_root"]
+        if not isinstance(root, str | PathLike) or not str(root):
+            raise ConfigurationError(f"trace_root is {root!r}", remedy="give the path of a directory")
+        changes["trace_root"] = Path(root)
     return checked(replace(options, **changes))

@@ -11,8 +11,9 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from Agent.config.for_people import MirrorsForPeople
@@ -49,8 +50,8 @@ class RecordingSession:
 
 
 _session: RecordingSession | None = None
+_pipeline: Pipeline | None = None
 _mirrors: Mirrors | None = None
-_hooks_set = False
 _ended = False
 # Re-entrant: a signal handler may log while its own thread is setting up.
 _lock = threading.RLock()
@@ -66,17 +67,22 @@ def has_ended() -> bool:
     return _ended
 
 
-def set_levels(options: Options) -> None:
-    """Let every category record from the level that the options give it."""
+def set_levels(options: Options) -> RecordingSession:
+    """Let every category of the session that runs record from the level that the options give it."""
+    global _session  # noqa: PLW0603 - the one session of this process
+    if _session is None:
+        raise RuntimeError("levels are those of a session, and there is none")
+    _session = replace(_session, options=options)
     overall = level_number(options.level)
     for category, limit in LIMITS.items():
         own = level_number(options.levels.get(category, "DEBUG"))
         limit.value = max(overall, own)
+    return _session
 
 
 def begin(options: Options) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
-    global _session, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _session, _pipeline, _mirrors  # noqa: PLW0603 - the one session of this process
     from Agent.tree.claim import process_start_ticks
     from Agent.tree.mirror import Mirrors
     from Agent.tree.writer import SessionWriter
@@ -99,7 +105,7 @@ def begin(options: Options) -> RecordingSession:
         raise _unwritable(options.trace_root, error) from error
     root = path.parent
     _mirrors = Mirrors(root, rotation=options.rotation or None) if options.mirrors else None
-    pipeline = Pipeline(
+    _pipeline = Pipeline(
         writer,
         session_id=session_id,
         redactor=redactor,
@@ -110,11 +116,16 @@ def begin(options: Options) -> RecordingSession:
     )
     _session = RecordingSession(session_id, path, root, options)
     set_levels(options)
-    install_pipeline(pipeline)
-    pipeline.announce(writer, "kernel")
+    install_pipeline(_pipeline)
+    _pipeline.announce(writer, "kernel")
     if joined is None:
         os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
-    _set_hooks()
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        # Such a child may end without atexit.
+        import multiprocessing.util
+
+        _end_with_multiprocessing(multiprocessing.util)
     return _session
 
 
@@ -193,20 +204,19 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _session, _mirrors  # noqa: PLW0603 - the one session of this process
-    session = _session
-    if session is None:
+    global _session, _pipeline, _mirrors  # noqa: PLW0603 - the one session of this process
+    session, pipeline = _session, _pipeline
+    if session is None or pipeline is None:
         return
-    pipeline = installed.active_pipeline()
-    _session = None
-    _mirrors = None
-    install_pipeline(None)
+    # While it is still installed: a `trace_state` of the user's may log something itself.
+    emit_last_states(pipeline)
+    _session = _pipeline = _mirrors = None
+    if installed.active_pipeline() is pipeline:
+        install_pipeline(None)
     for limit in LIMITS.values():
         limit.value = 0
     try:
-        if pipeline is not None:
-            emit_last_states(pipeline)
-            pipeline.close()
+        pipeline.close()
         if os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
             del os.environ[SESSION_VARIABLE]
             from Agent.tree.session import update_session
@@ -225,10 +235,11 @@ def current_session() -> RecordingSession | None:
 
 def health() -> dict[str, Any]:
     """How recording does: events written, dropped by reason, notes, redactions, the writer's counters."""
-    pipeline = installed.active_pipeline()
+    pipeline = _pipeline
     if pipeline is None or _session is None:
         return {"recording": False}
     counters = getattr(pipeline.sink, "counters", dict)
+    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
         "session_id": _session.session_id,
@@ -239,16 +250,9 @@ def health() -> dict[str, Any]:
         "redacted": pipeline.redactor.count,
         "buffered": len(pipeline.buffer) if pipeline.buffer is not None else 0,
         "writer": dict(counters()),
+        "buffered_writer": dict(getattr(held_back, "counters", dict)()),
+        "mirrors": _mirrors.counts.snapshot() if _mirrors is not None else {},
     }
-
-
-def _set_hooks() -> None:
-    global _hooks_set  # noqa: PLW0603 - hooks of the process are set once
-    if _hooks_set:
-        return
-    _hooks_set = True
-    atexit.register(_end_with_process)
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 def _end_with_process() -> None:
@@ -258,16 +262,15 @@ def _end_with_process() -> None:
 
 
 def _before_fork() -> None:
-    pipeline = installed.active_pipeline()
-    if pipeline is not None and _session is not None:
-        pipeline.flush()
+    if _pipeline is not None:
+        _pipeline.flush()
 
 
 def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
-    pipeline = installed.active_pipeline()
-    if pipeline is None or _session is None:
+    pipeline = _pipeline
+    if pipeline is None:
         return
     from Agent.tree.writer import SessionWriter
 
@@ -280,7 +283,7 @@ def _after_fork_in_child() -> None:
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # Such children end without atexit; their own list of last things is cleared after this hook ran.
-        forked.register_after_fork(_END, _end_with_multiprocessing)
+        forked.register_after_fork(_END, lambda _: _end_with_multiprocessing(forked))
 
 
 class _End:
@@ -290,5 +293,11 @@ class _End:
 _END = _End()
 
 
-def _end_with_multiprocessing(_: object) -> None:
-    sys.modules["multiprocessing.util"].Finalize(None, shutdown_logging, exitpriority=-100)
+def _end_with_multiprocessing(util: ModuleType) -> None:
+    util.Finalize(None, shutdown_logging, exitpriority=-100)
+
+
+# At import, not at the first event: what the program itself does at its end comes before, and is recorded.
+atexit.register(_end_with_process)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

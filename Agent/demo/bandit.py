@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import random
 
-Arm = tuple[str, str]
-"""What a creator chooses between: (kind of content, slot of the day)."""
+Arm = str
+"""What a creator chooses between: `kind/slot`; a plain text, so that tables of it are plain JSON."""
 
 KINDS = ("video", "article", "podcast")
 SLOTS = ("morning", "noon", "evening", "night")
-ARMS: tuple[Arm, ...] = tuple((kind, slot) for kind in KINDS for slot in SLOTS)
+
+
+def arm_of(kind: str, slot: str) -> Arm:
+    """The arm for a kind of content at a slot of the day."""
+    return f"{kind}/{slot}"
+
+
+def parts_of(arm: Arm) -> tuple[str, str]:
+    """The kind of content and the slot of an arm."""
+    kind, _, slot = arm.partition("/")
+    return kind, slot
+
+
+ARMS: tuple[Arm, ...] = tuple(arm_of(kind, slot) for kind in KINDS for slot in SLOTS)
 
 
 def choose_arm(values: dict[Arm, float], epsilon: float, rng: random.Random) -> tuple[Arm, bool]:

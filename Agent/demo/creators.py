@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from Agent.demo.bandit import ARMS, Arm, choose_arm
+from Agent.demo.bandit import ARMS, Arm, arm_of, choose_arm, parts_of
 from Agent.demo.trends import TrendError, TrendService
 from Agent.utils import AgentLogger, LearningLogger, trace_agent_action, trace_learning_update
 
@@ -59,7 +59,7 @@ class Creator:
             self._read(message)
         if tick < self.cooldown_until:
             return {"did": "wait", "post": None}
-        kind, planned_slot = self.plan or self._make_plan()
+        kind, planned_slot = parts_of(self.plan or self._make_plan())
         if slot != planned_slot:
             return {"did": "prepare", "post": None}
         try:
@@ -92,7 +92,7 @@ class Creator:
             content_id=content_id,
             metadata={"topic": post["topic"], "slot": slot, "drafts_used": len(self.backlog)},
         )
-        self.pending[content_id] = (kind, slot)
+        self.pending[content_id] = arm_of(kind, slot)
         self.plan = None
         self.backlog = []
         return post
@@ -136,19 +136,19 @@ class Creator:
 
     def _make_plan(self) -> Arm:
         """Chooses kind and slot of the next post, and drafts it."""
-        plan, explored = choose_arm(self.values, self.epsilon, self.rng)
-        self.plan = plan
-        kind, slot = plan
+        arm, explored = choose_arm(self.values, self.epsilon, self.rng)
+        self.plan = arm
+        kind, slot = parts_of(arm)
         self.backlog.append(f"draft for {slot}")
         self.learning_logger.log_exploration_exploitation(
-            action_selected=f"{kind}/{slot}", exploration=explored, epsilon=self.epsilon
+            action_selected=arm, exploration=explored, epsilon=self.epsilon
         )
         self.logger.log_decision(
             decision_type="next_post",
             decision_data={"kind": kind, "slot": slot},
             reasoning="trying something else" if explored else "best so far",
         )
-        return plan
+        return arm
 
     def _back_off(self, tick: int, error: TrendError) -> None:
         """Leaves the trend service alone for as long as its failure says."""

@@ -15,7 +15,7 @@ from Agent.demo.trends import TrendError, TrendTimeout
 SECONDS_PER_TICK = 6 * 3_600
 
 
-def seconds_to_ticks(seconds: int) -> int:
+def to_ticks(seconds: int) -> int:
     """How many ticks pass until that many seconds have, rounded up."""
     return -(-seconds // SECONDS_PER_TICK)
 
@@ -25,7 +25,7 @@ class RepairedCreator(Creator):
 
     def ticks_to_wait(self, error: TrendError) -> int:
         """How long to leave the trend service alone after a failure."""
-        return error.retry_after if isinstance(error, TrendTimeout) else seconds_to_ticks(error.retry_after)
+        return error.retry_after if isinstance(error, TrendTimeout) else to_ticks(error.retry_after)
 
 
 class ForgetfulCreator(Creator):

@@ -1,1 +1,1 @@
-"""From user code to events: loggers, decorators and blocks, what surrounds a call, state, redaction, and the line."""
+"""From user code to events: loggers, decorators, blocks, surroundings, state, redaction, and the line."""

@@ -12,7 +12,6 @@ from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
 from Agent.record.state import GeneratorOwners, StateTracker
 
-
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
 
@@ -40,6 +39,14 @@ def set_identity(owner: type | object, identity: Identity) -> None:
         _identities[owner] = identity
     else:
         _object_identities[id(owner)] = (_weakly(owner), identity)
+
+
+def own_identity(owner: type | object) -> Identity | None:
+    """What was said of exactly this class or object."""
+    if isinstance(owner, type):
+        return _identities.get(owner)
+    known = _object_identities.get(id(owner))
+    return known[1] if known is not None and known[0]() is owner else None
 
 
 def clear_identity(owner: type | object) -> None:
@@ -118,7 +125,7 @@ def agent_id_of(obj: object) -> str | None:
 
 
 def _is_value(cls: type) -> bool:
-    """Whether objects of the class are recorded as values that can be restored, and none of its methods is traced."""
+    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
     known = _values.get(cls)
     if known is None:
         if len(_values) >= _MAX_CLASSES:
@@ -130,7 +137,7 @@ def _is_value(cls: type) -> bool:
 
 
 def _stored_id(obj: object) -> object:
-    """The `agent_id` that the object itself holds, by which a change of it is noticed; None where it is computed."""
+    """The `agent_id` that the object itself holds, so that a change is noticed; None where it is computed."""
     held = getattr(obj, "__dict__", {}).get("agent_id")
     if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
         held = getattr(obj, "agent_id", None)
@@ -200,7 +207,7 @@ class Agents:
         return known.tracker
 
     def forget_states(self) -> None:
-        """Let the next action of each agent begin with its whole state: a child process writes files of its own."""
+        """Let the next action of each agent begin with its whole state: a child writes files of its own."""
         for known in list(self._known.values()):
             if known.tracker is not None:
                 known.tracker.actions = 0

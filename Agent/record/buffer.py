@@ -19,7 +19,7 @@ from Agent.tree.sink import Sink, Stream
 
 
 class EventBuffer:
-    """Holds lines until there are enough of them, they are old, an error comes, or somebody reads, forks or ends.
+    """Holds lines until there are enough, they are old, an error comes, or somebody reads, forks or ends.
 
     Args:
         open_sink: makes the durability stream of buffered events, at the first of them.

@@ -127,9 +127,8 @@ class Capture:
                     return raw if len(raw) <= self._unread_bytes else None
             elif value is None:
                 return b"null"
-            elif kind is not list:
-                if kind not in SCALARS or value != value:
-                    return None
+            elif kind is not list and (kind not in SCALARS or value != value):
+                return None
             if (kind is dict or kind is list) and not is_deeply_plain(value, self.known_keys):
                 return None
             raw = orjson.dumps(value, None, DUMP_OPTIONS)

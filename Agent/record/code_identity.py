@@ -1,4 +1,4 @@
-"""Which code ran: a digest of a function's source, and the `code` event that tells once what the digest means."""
+"""Which code ran: a digest of a function's source, and the `code` event that tells what the digest means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surrounds a call: the open span, its agent, the tick, causes and fields; one context variable holds it.
+"""What surrounds a call: the open span, its agent, tick, causes and fields; one context variable holds it.
 
 A `Scope` is immutable and knows its own bytes, so that an event inside it copies them instead of making them.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from Agent.event.ids import split_event_id
+from Agent.record.health import note
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
@@ -95,12 +96,15 @@ def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
     """Those that are ids of events; what a call gave that was not recorded, "", is none."""
     found = []
     for one in ids:
-        if type(one) is str and one:
+        if type(one) is str and one.isascii() and one:
             try:
                 split_event_id(one)
             except ValueError:
-                continue
-            found.append(one)
+                note("a cause that is no event's id was left out")
+            else:
+                found.append(one)
+        elif one:
+            note("a cause that is no event's id was left out")
     return tuple(found)
 
 
@@ -115,8 +119,9 @@ def tick(number: int) -> Iterator[None]:
         step = int(number)
     except (TypeError, ValueError, OverflowError):
         step = None
-    if step is not None and not -(2**63) <= step < 2**63:
+    if step is None or not -(2**63) <= step < 2**63:
         step = None
+        note("a tick that is no number was left out")
     # What is no number leaves the step as it was: recording never raises into the code that is recorded.
     token = current_scope.set(Scope(current_scope.get(), tick=step))
     try:

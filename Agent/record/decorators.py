@@ -1,4 +1,4 @@
-"""The decorators: the same function, with the same signature and type, that leaves an event when it is called.
+"""The decorators: the same function, same signature, same type, that leaves an event when it is called.
 
 Each works with and without parentheses, on functions and methods, sync and async, static and class methods.
 """
@@ -13,11 +13,14 @@ from typing import Any, TypeVar, overload
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
 from Agent.record import pipeline as installed
+from Agent.record.agents import TRACED
+from Agent.record.construction import record_construction
 from Agent.record.context import current_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.levels import LIMITS
+from Agent.record.levels import LIMITS, level_of
 from Agent.record.pipeline import current_pipeline
 from Agent.record.player import Answer
+from Agent.record.texts import as_text
 from Agent.record.tracing import TraceSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -43,6 +46,7 @@ def wrap(function: Callable[..., Any], spec: TraceSpec) -> Callable[..., Any]:
             call.end(result)  # type: ignore[union-attr]
             return result
 
+        setattr(traced_async, TRACED, spec)
         return traced_async
 
     @functools.wraps(function)
@@ -60,6 +64,7 @@ def wrap(function: Callable[..., Any], spec: TraceSpec) -> Callable[..., Any]:
         call.end(result)  # type: ignore[union-attr]
         return result
 
+    setattr(traced, TRACED, spec)
     return traced
 
 
@@ -72,25 +77,34 @@ def _answered(answer: Answer) -> Any:
 def _decorate(function: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
     """Apply a wrapper to a function, or to the function inside a static or class method."""
     if isinstance(function, (staticmethod, classmethod)):
-        return type(function)(make(function.__func__))
-    if not callable(function):
-        raise ConfigurationError(
-            f"a trace decorator was put on {type(function).__name__}, which is no function",
-            remedy="decorate a function or a method",
-        )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(
-            f"{function.__qualname__} is a generator, which the decorators do not trace yet",
-            remedy="decorate the function that consumes it",
-        )
+        return type(function)(_decorate(function.__func__, make))
+    refuse_untraceable(function)
     return make(function)
 
 
+def refuse_untraceable(function: Any) -> None:
+    """Raise a ConfigurationError for what cannot be traced: no function, or a generator."""
+    if isinstance(function, type) or not callable(function) or not hasattr(function, "__qualname__"):
+        what = f"the class {function.__qualname__}" if isinstance(function, type) else type(function).__name__
+        raise ConfigurationError(
+            f"a trace decorator was put on {what}, which is no function",
+            remedy="decorate a function or a method; for the methods of a class there is instrument()",
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"{function.__qualname__} is a generator, which is not traced yet",
+            remedy="trace the function that consumes it",
+        )
+
+
 def _traced(kind: str, label: str | None, level: str | int, options: dict[str, Any]) -> Callable[[Any], Any]:
-    number = LEVELS[level] if isinstance(level, str) else level
+    number = level_of(level)
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        return wrap(function, TraceSpec(function, kind, label or function.__name__, level=number, **options))
+        if kind == "agent_action" and function.__name__ == "__init__":
+            return record_construction(function)
+        name = function.__name__ if label is None else as_text(label)
+        return wrap(function, TraceSpec(function, kind, name, level=number, **options))
 
     return lambda function: _decorate(function, make)
 

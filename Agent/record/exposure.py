@@ -90,7 +90,7 @@ def _judge(cls: type) -> Sort:
     if (
         issubclass(cls, type)
         or issubclass(cls, _loaded(_SKIPPED_CLASSES))
-        or cls.__module__.startswith(_SKIPPED_MODULES)
+        or _is_skipped_module(str(cls.__module__))
     ):
         return Sort.SKIPPED
     if cls in _VALUES or issubclass(cls, (dict, list, tuple, set, frozenset, str, int, float, bytes)):
@@ -98,6 +98,10 @@ def _judge(cls: type) -> Sort:
     if issubclass(cls, _loaded(_VALUE_CLASSES)):
         return Sort.VALUE
     return Sort.UNKNOWN
+
+
+def _is_skipped_module(module: str) -> bool:
+    return any(module == skipped or module.startswith(f"{skipped}.") for skipped in _SKIPPED_MODULES)
 
 
 class Exposure(NamedTuple):
@@ -111,6 +115,9 @@ class Exposure(NamedTuple):
 
 
 _exposures: dict[type, Exposure] = {}
+_functions: dict[type, Exposure] = {}
+_STATE = "__state__"
+"""Stands for the whole where a class's own `__getstate__` gives something else than a mapping."""
 
 
 def exposure_of(cls: type) -> Exposure:
@@ -123,36 +130,66 @@ def exposure_of(cls: type) -> Exposure:
 
 def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
     """Expose third-party objects by a function of theirs; they are put back by setting attributes."""
-    _exposures[cls] = Exposure("function", read, _set_attributes, is_explicit=True)
+    _functions[cls] = Exposure("function", _named(read), _set_attributes, is_explicit=True)
+    _exposures.clear()
+
+
+def clear_exposure(cls: type) -> None:
+    """Take that back."""
+    _functions.pop(cls, None)
+    _exposures.clear()
+
+
+def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[str, Any]]:
+    """The same with texts as names, whatever the user's own function uses as keys."""
+
+    def read_named(obj: Any) -> Mapping[str, Any]:
+        fields: Any = read(obj)
+        if not isinstance(fields, Mapping):
+            return {_STATE: fields}
+        if all(type(name) is str for name in fields):
+            return fields
+        return {str(name): value for name, value in fields.items()}
+
+    return read_named
 
 
 def _choose(cls: type) -> Exposure:
+    for base in cls.__mro__:
+        if base in _functions:
+            return _functions[base]
     if callable(getattr(cls, "trace_state", None)):
-        return Exposure("trace_state", lambda obj: obj.trace_state(), _trace_restore, is_explicit=True)
+        read = _named(lambda obj: obj.trace_state())
+        return Exposure("trace_state", read, _trace_restore, is_explicit=True)
     if is_dataclass(cls):
-        names = tuple(cls.__dataclass_fields__)
-        return Exposure("dataclass", lambda obj: _attributes(obj, names), _set_attributes, is_explicit=False)
+        return Exposure(
+            "dataclass", _reader(tuple(cls.__dataclass_fields__)), _set_attributes, is_explicit=False
+        )
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure("pydantic", lambda obj: dict(vars(obj)), _set_in_dict, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
     if own is not object:
-        return Exposure("getstate", _getstate, _setstate, is_explicit=True)
+        return Exposure("getstate", _named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     slots = tuple(
         name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
     )
     if slots:
-        return Exposure(
-            "attributes",
-            lambda obj: {**_attributes(obj, slots), **getattr(obj, "__dict__", {})},
-            _set_attributes,
-            is_explicit=False,
-        )
+        return Exposure("attributes", _reader(slots), _set_attributes, is_explicit=False)
     return Exposure("attributes", _instance_dict, _set_attributes, is_explicit=False)
 
 
-def _slot_names(base: type) -> tuple[str, ...]:
+def _reader(names: tuple[str, ...]) -> Callable[[Any], Mapping[str, Any]]:
+    """Reads the named attributes, and whatever else the object holds."""
+    return lambda obj: {**_attributes(obj, names), **getattr(obj, "__dict__", {})}
+
+
+def _slot_names(base: type) -> list[str]:
     slots = vars(base).get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    owner = base.__name__.lstrip("_")
+    return [
+        f"_{owner}{name}" if name.startswith("__") and not name.endswith("__") else name for name in names
+    ]
 
 
 def _instance_dict(obj: Any) -> Mapping[str, Any]:
@@ -165,13 +202,8 @@ def _attributes(obj: Any, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in found if value is not missing}
 
 
-def _getstate(obj: Any) -> Mapping[str, Any]:
-    state = obj.__getstate__()
-    return state if isinstance(state, Mapping) else {"state": state}
-
-
 def _setstate(obj: Any, fields: Mapping[str, Any]) -> None:
-    state = fields["state"] if set(fields) == {"state"} else dict(fields)
+    state = fields[_STATE] if set(fields) == {_STATE} else dict(fields)
     if hasattr(obj, "__setstate__"):
         obj.__setstate__(state)
     else:
@@ -180,7 +212,7 @@ def _setstate(obj: Any, fields: Mapping[str, Any]) -> None:
 
 def _trace_restore(obj: Any, fields: Mapping[str, Any]) -> None:
     if hasattr(obj, "trace_restore"):
-        obj.trace_restore(dict(fields))
+        obj.trace_restore(fields[_STATE] if set(fields) == {_STATE} else dict(fields))
     else:
         _set_attributes(obj, fields)
 
@@ -213,14 +245,15 @@ def read_state(obj: object, agent_of: Callable[[object], str | None] | None = No
         sort = sort_of(type(value))
         if sort is Sort.SKIPPED and not exposure.is_explicit:
             continue
-        if sort is Sort.UNKNOWN and not exposure.is_explicit and not _is_exposable(value, agent_of):
+        if sort is Sort.UNKNOWN and not exposure.is_explicit and not is_exposable(value, agent_of):
             unseen.append(str(name))
             continue
         fields[str(name)] = value
     return Exposed(fields, tuple(unseen))
 
 
-def _is_exposable(value: object, agent_of: Callable[[object], str | None] | None) -> bool:
+def is_exposable(value: object, agent_of: Callable[[object], str | None] | None) -> bool:
+    """Whether a value of no known sort is state: another agent, or something that can be restored."""
     if agent_of is not None and agent_of(value) is not None:
         return True
     return is_dataclass(value) or type(value) in REGISTERED

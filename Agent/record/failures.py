@@ -135,7 +135,7 @@ def record_error(
     if identity:
         try:
             BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
-        except (AttributeError, TypeError):  # a class without attributes; its exception is written again outside
+        except (AttributeError, TypeError):  # a class without attributes: it is written again outside
             pipeline.health.note("an exception could not be marked as recorded")
     return identity
 

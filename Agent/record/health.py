@@ -58,6 +58,21 @@ class Health:
             counter.clear()
 
 
+_current: Health | None = None
+
+
+def attend(health: Health | None) -> None:
+    """Let `note` count where what is recorded now is counted."""
+    global _current  # noqa: PLW0603 - there is one pipeline that events go to
+    _current = health
+
+
+def note(what: str) -> None:
+    """Count something odd where no pipeline is at hand."""
+    if _current is not None:
+        _current.note(what)
+
+
 def say(text: str) -> None:
     """One line on stderr; a closed or broken stderr is nobody's reason to fail."""
     stream = sys.__stderr__
@@ -66,5 +81,5 @@ def say(text: str) -> None:
     line = " ".join(text.split())
     try:
         stream.write(f"agent-trace: {line}\n")
-    except (OSError, ValueError, RuntimeError):  # the last from a signal handler that came while it is written to
+    except (OSError, ValueError, RuntimeError):  # the last where a signal handler interrupts its own writing
         return

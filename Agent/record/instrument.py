@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from Agent.errors import ConfigurationError
-from Agent.record import pipeline as installed
-from Agent.record.agents import Identity, clear_identity, set_identity
-from Agent.record.capture import Types
-from Agent.record.decorators import wrap
-from Agent.record.exposure import set_exposure
-from Agent.record.pipeline import current_pipeline
+from Agent.record.agents import TRACED, Identity, clear_identity, own_identity, set_identity
+from Agent.record.construction import record_construction
+from Agent.record.decorators import refuse_untraceable, wrap
+from Agent.record.exposure import clear_exposure, set_exposure
+from Agent.record.levels import level_of
 from Agent.record.tracing import TraceSpec
 
 _ABSENT = object()
@@ -24,28 +23,49 @@ class Instrumented:
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
-        self._before: list[tuple[Any, str, object]] = []
+        self._before: list[tuple[str, object]] = []
+        self._identity = own_identity(owner)
+        self._exposed: type | None = None
 
-    def __enter__(self) -> Instrumented:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.undo()
 
-    def replace(self, owner: Any, name: str, value: object) -> None:
-        """Set an attribute and remember what was there."""
-        self._before.append((owner, name, vars(owner).get(name, _ABSENT)))
-        setattr(owner, name, value)
+    def replace(self, name: str, value: object) -> None:
+        """Set an attribute of the owner and remember what was there; ConfigurationError if it takes none."""
+        before = getattr(self.owner, "__dict__", {}).get(name, _ABSENT)
+        try:
+            setattr(self.owner, name, value)
+        except (AttributeError, TypeError) as error:
+            self.undo()
+            raise ConfigurationError(
+                f"{_name_of(self.owner)} takes no attribute {name!r}: {error}",
+                remedy="instrument its class, or a subclass of it",
+            ) from None
+        self._before.append((name, before))
+
+    def expose(self, cls: type, state: Callable[[Any], Mapping[str, Any]]) -> None:
+        """Read the state of the objects of a class by a function."""
+        set_exposure(cls, state)
+        self._exposed = cls
 
     def undo(self) -> None:
         """Put the original methods back."""
         while self._before:
-            owner, name, before = self._before.pop()
+            name, before = self._before.pop()
             if before is _ABSENT:
-                delattr(owner, name)
+                delattr(self.owner, name)
             else:
-                setattr(owner, name, before)
-        clear_identity(self.owner)
+                setattr(self.owner, name, before)
+        if self._identity is None:
+            clear_identity(self.owner)
+        else:
+            set_identity(self.owner, self._identity)
+        if self._exposed is not None:
+            clear_exposure(self._exposed)
+            self._exposed = None
 
 
 def instrument(
@@ -68,82 +88,86 @@ def instrument(
         state: a function of the object that gives its state as a mapping, where its attributes are not it.
         level: the level at which the calls are recorded.
 
-    Raises:
-        ConfigurationError: there is no such method.
-    """
-    from Agent.event.kinds import LEVELS
+    A method that is traced already stays as it is.
 
+    Raises:
+        ConfigurationError: there is no such method, it is a generator, or the owner cannot be changed.
+    """
+    number = level_of(level)
     cls = cls_or_obj if isinstance(cls_or_obj, type) else type(cls_or_obj)
+    names = [methods] if isinstance(methods, str) else list(methods)
+    found = {name: _method(cls_or_obj, cls, name) for name in names}
     done = Instrumented(cls_or_obj)
-    for name in methods:
-        found = inspect.getattr_static(cls_or_obj, name, None)
-        function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-        if isinstance(function, property) or not callable(function):
-            done.undo()
-            raise ConfigurationError(
-                f"{cls.__qualname__} has no method {name!r}",
-                remedy=f"name methods of it, for example {_some_methods(cls)}",
-            )
-        spec = TraceSpec(inspect.unwrap(function), "agent_action", name, attribute=name, level=LEVELS[level])
-        spec.qualname = f"{cls.__qualname__}.{name}"
-        spec.is_method = not isinstance(found, staticmethod)
-        spec.max_plain_args = len(spec.names) + spec.is_method
-        traced: Any = wrap(function, spec)
-        if isinstance(cls_or_obj, type):
-            traced = type(found)(traced) if isinstance(found, (staticmethod, classmethod)) else traced
-        else:
-            traced = traced.__get__(cls_or_obj, cls)
-        done.replace(cls_or_obj, name, traced)
+    for name, method in found.items():
+        if not hasattr(getattr(method, "__func__", method), TRACED):
+            done.replace(name, _traced(cls_or_obj, cls, name, method, number))
     set_identity(cls_or_obj, Identity(agent_id, agent_role or cls.__name__))
     if state is not None:
-        set_exposure(cls, state)
-    if isinstance(cls_or_obj, type):
-        _record_init(done, cls_or_obj)
+        done.expose(cls, state)
+    if isinstance(cls_or_obj, type) and cls.__init__ is not object.__init__:  # type: ignore[misc]
+        done.replace("__init__", record_construction(cls.__init__))  # type: ignore[misc]
     return done
+
+
+def _method(owner: Any, cls: type, name: str) -> Any:
+    """The method of that name as it stands in the class, or in the object itself."""
+    found = inspect.getattr_static(owner, name, None)
+    function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    if isinstance(function, (type, property)) or not callable(function):
+        raise ConfigurationError(
+            f"{cls.__qualname__} has no method {name!r}",
+            remedy=f"name methods of it, for example {_some_methods(cls)}",
+        )
+    refuse_untraceable(function)
+    return found
+
+
+def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
+    """The method with a traced call around it, as it is to stand in the owner."""
+    is_class = isinstance(owner, type)
+    function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    # What stands in the object itself takes no `self`: it is given one here, so that the agent is found.
+    is_own = not is_class and name in getattr(owner, "__dict__", {})
+    called = _without_self(function) if is_own else function
+    is_method = not isinstance(found, staticmethod)
+    spec = TraceSpec(
+        inspect.unwrap(function),
+        "agent_action",
+        name,
+        attribute=name,
+        level=level,
+        is_method=is_method and not is_own,
+    )
+    spec.is_method = is_method
+    spec.qualname = f"{cls.__qualname__}.{name}"
+    traced: Any = wrap(called, spec)
+    if not is_method:
+        return staticmethod(traced) if is_class else traced
+    if isinstance(found, classmethod):
+        return classmethod(traced) if is_class else traced.__get__(cls, type(cls))
+    return traced if is_class else traced.__get__(owner, cls)
+
+
+def _without_self(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call_async(_self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await function(*args, **kwargs)
+
+        return call_async
+
+    @functools.wraps(function)
+    def call(_self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _name_of(owner: Any) -> str:
+    return owner.__qualname__ if isinstance(owner, type) else f"an object of {type(owner).__qualname__}"
 
 
 def _some_methods(cls: type) -> str:
     names = [name for name in dir(cls) if not name.startswith("_") and callable(getattr(cls, name, None))]
     return ", ".join(names[:4]) or "none that is public"
-
-
-def _record_init(done: Instrumented, cls: type) -> None:
-    """Keep the constructor's arguments for the first state event of each object."""
-    original: Any = cls.__init__  # type: ignore[misc]
-    if original is object.__init__:
-        return
-
-    @functools.wraps(original)
-    def traced_init(self: Any, *args: Any, **kwargs: Any) -> None:
-        captured = _capture_init(args, kwargs)
-        original(self, *args, **kwargs)
-        if captured is not None:
-            _attach(self, captured)
-
-    done.replace(cls, "__init__", traced_init)
-
-
-def _capture_init(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Types | None] | None:
-    """The arguments as bytes, made before the constructor can change them."""
-    try:
-        pipeline = installed.active_pipeline() or current_pipeline()
-        return pipeline.capture.body({"args": list(args), "kwargs": kwargs}, "/extra/init")
-    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        active = installed.active_pipeline()
-        if active is not None:
-            active.health.trouble("a constructor's arguments", error)
-        return None
-
-
-def _attach(obj: Any, captured: tuple[bytes, Types | None]) -> None:
-    pipeline = installed.active_pipeline()
-    if pipeline is None:
-        return
-    try:
-        known = pipeline.agents.find(obj)
-        if known is not None:
-            tracker = pipeline.agents.tracker(known, obj)
-            # A subclass's own constructor comes last and is the one that was called.
-            tracker.init = captured
-    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        pipeline.health.trouble("a constructor's arguments", error)

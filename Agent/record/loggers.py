@@ -221,7 +221,9 @@ class EventLogger:
     def _gave_up(self, what: str, error: BaseException) -> str:
         active = installed.active_pipeline()
         if active is None:
-            say(f"recording is not set up: {error}")
+            # Where recording was given up, that was said once.
+            if self._limit.value <= CRITICAL:
+                say(f"recording is not set up: {as_text(error)}")
             return ""
         active.health.trouble(f"a call of {what}", error)
         active.health.drop("the event could not be made")

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from Agent.errors import UsageError
+from Agent.event.kinds import LEVELS, Category
 from Agent.record import pipeline as installed
 from Agent.record.binding import AgentBinding
 from Agent.record.context import current_scope
+from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.texts import as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,25 @@ def record_receipt(
 
 
 def send(to: str, body: Any = None) -> Message:
-    """Send a message as the agent whose action is running; UsageError where none is."""
-    return record_send(*_speaker("send"), str(to), body, ())
+    """Send a message as the agent whose action is running; UsageError where none is.
+
+    Where actions are not recorded, neither is the message, and nobody is told to be missing.
+    """
+    if _is_off():
+        return Message("", "", as_text(to), body, "")
+    return record_send(*_speaker("send"), as_text(to), body, ())
 
 
 def receive(message: Message) -> str:
     """Take a message as the agent whose action is running; UsageError where none is."""
+    if _is_off():
+        return ""
     return record_receipt(*_speaker("receive"), message, ())
+
+
+def _is_off() -> bool:
+    """Whether some actions may go unrecorded, so that not being inside one is no mistake."""
+    return LIMITS[Category.AGENTS.value].value > LEVELS["DEBUG"]
 
 
 def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:

@@ -1,8 +1,8 @@
-"""From a prepared event to its line: sequence number, bytes, own session file, mirrors; one pipeline a session.
+"""From a prepared event to its line: number, bytes, own session file, mirrors; one pipeline a session.
 
 The walk: a logger or decorator has passed the level filter and calls `Pipeline.emit`; payload bytes come from
-`capture.py`, surroundings from `context.py`, and the line goes to a `Sink` (`tree/writer.py` is one). Which sink
-that is, `config/logging_config.py` decides.
+`capture.py`, surroundings from `context.py`, and the line goes to a `Sink` (`tree/writer.py` is one). Which
+sink that is, `config/recording.py` decides.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from Agent.record.buffer import EventBuffer
 from Agent.record.capture import Capture, Types
 from Agent.record.context import current_scope
 from Agent.record.fast_lane import Detours, make_fast_lane
-from Agent.record.health import Health
+from Agent.record.health import Health, attend
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.stamps import SpanBoard, Stamps
 from Agent.record.texts import as_text, printable
@@ -253,7 +253,7 @@ class Pipeline:
             self.mirrors.flush()
 
     def after_fork_in_child(self, board: SpanBoard | None) -> None:
-        """Begin as a process of its own, on its own board: what the parent holds back is the parent's to write."""
+        """Begin as a process of its own, on its own board; what the parent holds back is the parent's."""
         self.board = board
         self.stamps.after_fork_in_child(board)
         self._new_span_prefix()
@@ -317,6 +317,7 @@ def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
     """Make this pipeline the one that events go to; what was installed before."""
     global _active
     before, _active = _active, pipeline
+    attend(pipeline.health if pipeline is not None else None)
     return before
 
 

@@ -163,8 +163,10 @@ class Redactor:
 
     def _pair(self, pair: Any, pointer: str, types: dict[str, str]) -> Any:
         """A [key, value] of a mapping with other than text keys, or of a list of headers."""
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+        if not isinstance(pair, list):
             return self.value(pair, pointer, types)
+        if len(pair) != 2 or not isinstance(pair[0], str):
+            return [self.value(item, f"{pointer}/{index}", types) for index, item in enumerate(pair)]
         name = _plain_text(pair[0], types.get(f"{pointer}/0"))
         if not _HEADER_NAME.fullmatch(name):
             name = ""
@@ -266,7 +268,7 @@ def hides_text(types: Mapping[str, str]) -> bool:
 
 
 def _plain_text(value: str, tag: str | None) -> str:
-    """The text that a string of the record stands for: bytes and lone surrogates are written as something else."""
+    """The text that a string of the record stands for, which may be one of bytes or of lone surrogates."""
     try:
         if tag in _BYTES_TAGS:
             return a2b_base64(value).decode("latin-1")

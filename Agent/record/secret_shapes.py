@@ -1,7 +1,7 @@
 """What a secret looks like: by the name it stands under, and by its own shape inside a text.
 
-`redaction.py` asks both. Everything here is anchored at literals, so that a long text costs a few searches in C
-and only the neighbourhood of what they find is looked at.
+`redaction.py` asks both. Everything here is anchored at literals, so that a long text costs a few searches in
+C and only the neighbourhood of what they find is looked at.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _KEY_OWNERS = (
 )
 _DENIED_NAME = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential
-    | (?:^|_)(?:secrets?|pwd|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|pass)(?:_?\d*)$
+    | (?:^|_)(?:secrets?|pwd|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|pass)_?\d*$
     | (?:^|_)secrets?_ | secret$ | (?:^|_)(?:pwd|jwt|[cx]srf)_
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?(?:_(?:id|pem|b64|base64|\d+))?$
     | connection_?string | credit_?card | card_?number
     | (?:^|_)(?:api|auth|access|refresh|bearer|session|id|o?auth2?)_?tokens$
     | (?:api|auth|access|refresh|bearer|session|csrf|bot)token$
     """
-_TOKEN_NAME = r"(?:^|_)token(?:_?\d+)?$"
+_NAMED_TOKEN = r"(?:^|_)token(?:_?\d+)?$"
 # Tokens of language models and cursors of paginated answers are no secrets.
-_HARMLESS_TOKEN = (
+_HARMLESS_WORDS = (
     r"(?:^|_)(?:next|stop|eos|bos|pad|unk|sep|cls|mask|first|last|per|page|continuation|cursor|max|min|special|"
     r"start|end|new|prev|previous|current|predicted|generated|sampled|sample|output|input|target|image|each|every|"
     r"single|word|sub|text|prefix|suffix|cancel|cancellation|prompt|completion|best|top|vocab|this|that)_token$"
@@ -40,7 +40,7 @@ _HARMLESS_END = (
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
     r"usage|rate|price|cost)$"
 )
-_NUMBERS_ARE_NO_SECRET = r"(?:^|_)(?:token|pass|auth|cookies?)$"
+_NUMBERS_ARE_HARMLESS = r"(?:^|_)(?:token|pass|auth|cookies?)$"
 
 
 def plain_name(name: str) -> str:
@@ -55,17 +55,17 @@ def is_secret_name(name: str) -> bool:
         return False
     if _compiled(_DENIED_NAME).search(plain):
         return True
-    is_token = _compiled(_TOKEN_NAME).search(plain) is not None
-    return is_token and _compiled(_HARMLESS_TOKEN).search(plain) is None
+    is_token = _compiled(_NAMED_TOKEN).search(plain) is not None
+    return is_token and _compiled(_HARMLESS_WORDS).search(plain) is None
 
 
 def may_be_number(name: str) -> bool:
     """Whether a number under this secret name is none: the id of a language model's token, a count."""
-    return _compiled(_NUMBERS_ARE_NO_SECRET).search(plain_name(name)) is not None
+    return _compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
 
 
 _VENDORS = {
-    "sk-": r"sk-(?:(?:live|test|proj|ant|or|svcacct|admin|lf)-[\w\-]{8,}|[A-Za-z0-9]{20,}|[0-9a-f]{8}-[0-9a-f\-]{27})",
+    "sk-": r"sk-(?:(?:live|test|proj|ant|or|svcacct|admin|lf)-[\w\-]{8,}|[A-Za-z0-9]{20,}|[0-9a-f\-]{36})",
     "sk_": r"sk_(?:(?:live|test)_[A-Za-z0-9]{8,}|[A-Za-z0-9]{20,})",
     "pk_": r"pk_(?:live|test)_[A-Za-z0-9]{8,}",
     "rk_": r"rk_(?:live|test)_[A-Za-z0-9]{8,}",
@@ -113,8 +113,10 @@ _SCHEME = r"(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
 _SIGNATURE = r"""(?<=[?&])sig=(?P<secret>[^&\s"']{8,})"""
 _COOKIES = r"""cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\]{3,4000})"""
 _ASSIGNED = (
-    r"""(?P<end>[\w\-]{0,40}?)(?:\\{0,3}["'])?[ ]{0,3}(?:={1,3}>?|:=?)[ ]{0,3}(?:(?i:bearer|basic|token)[ ]+)?"""
-    r"""(?:(?P<quote>\\{0,3}["'])(?P<quoted>[^\r\n]{1,500}?)(?P=quote)|(?:\\{0,3}["'])?(?P<bare>[^\s"'&,;\\]{3,500}))"""
+    r"""(?P<end>[\w\-]{0,40}?)(?:\\{0,3}["'])?[ ]{0,3}(?:={1,3}>?|:=?)[ ]{0,3}"""
+    r"""(?:(?i:bearer|basic|token)[ ]+)?"""
+    r"""(?:(?P<quote>\\{0,3}["'])(?P<quoted>[^\r\n]{1,500}?)(?P=quote)"""
+    r"""|(?:\\{0,3}["'])?(?P<bare>[^\s"'&,;\\]{3,500}))"""
 )
 _NAME_ANCHORS = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "card", "connection")
 _ANCHORS: dict[str, str] = {

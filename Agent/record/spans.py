@@ -17,13 +17,14 @@ from Agent.record.failures import outcome_of, record_error
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import INFO, EventLogger
 from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.texts import as_text, clean_head
 
 
 class Block:
     """A span around a block of code; recording trouble never gets into the block."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = as_text(name)
         self.span_id: str | None = None
         self._pipeline: Pipeline | None = None
         self._binding: AgentBinding | None = None
@@ -41,10 +42,11 @@ class Block:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        if self._pipeline is None:
-            return
         try:
-            self._close(error)
+            if self._pipeline is not None:
+                self._close(error)
+            elif self._token is not None:
+                self._leave_scope()
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(trouble)
 
@@ -71,8 +73,9 @@ class Block:
             Scope(current_scope.get(), span_id=span_id, agent=agent, fields=fields or None)
         )
         if pipeline.board is not None:
+            name = clean_head(self.name, pipeline.redactor.text)
             self._board_slot = pipeline.board.open_span(
-                span_id, binding.agent_id or "", self.name, pipeline.clock.wall_ns() // 1000
+                span_id, binding.agent_id, name, pipeline.clock.wall_ns() // 1000
             )
         self._started_ns = pipeline.clock.monotonic_ns()
 
@@ -87,18 +90,25 @@ class Block:
                 ending["error_id"] = record_error(pipeline, binding, error, more={"context": self.name})
         if self._board_slot >= 0 and pipeline.board is not None:
             pipeline.board.close_span(self._board_slot)
-        if self._token is not None:
-            try:
-                current_scope.reset(self._token)
-            except ValueError:
-                pipeline.health.note("a span was closed in another context")
+        self._leave_scope()
         self._pipeline = None
         return pipeline, binding, ending
+
+    def _leave_scope(self) -> None:
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            current_scope.reset(token)
+        except (ValueError, RuntimeError):
+            active = installed.active_pipeline()
+            if active is not None:
+                active.health.note("a span was closed in another context")
 
     def _trouble(self, error: BaseException) -> None:
         active = installed.active_pipeline()
         if active is not None:
-            active.health.trouble(f"the block {self.name!r}", error)
+            active.health.trouble("a block", error)
             active.health.drop("a block could not be recorded")
 
 
@@ -111,13 +121,16 @@ class trace_context(Block):  # noqa: N801 - used like a function, and named by t
         fields: stand in `extra` of each event within.
     """
 
-    def __init__(self, logger: EventLogger, name: str, **fields: Any) -> None:
+    def __init__(self, logger: EventLogger, name: str, /, **fields: Any) -> None:
         super().__init__(name)
         self._logger = logger
         self._fields = fields
 
     def _open(self) -> None:
         if LIMITS[Category.AGENTS.value].value > INFO:
+            # What is recorded in the block all the same, such as its errors, still carries the fields.
+            if self._fields:
+                self._token = current_scope.set(Scope(current_scope.get(), fields=self._fields))
             return
         pipeline, binding = self._logger._place()  # noqa: SLF001 - one room, one front door
         span_id = pipeline.next_span_id()

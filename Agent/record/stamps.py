@@ -1,4 +1,4 @@
-"""Time and number of a line: what each durability stream's next line begins with, and what the board keeps of it."""
+"""Time and number of a line: what the next line of a stream begins with, and what the board keeps of it."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ import orjson
 
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.event.serialise import to_json
-from Agent.record.capture import Types, is_plain
-from Agent.record.exposure import Exposed, Sort, exposure_of, read_state, sort_of
+from Agent.record.capture import Types, holds_nonfinite, is_plain
+from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
 
 _HEAVY_BYTES = 4096
 _ABSENT = object()
@@ -40,8 +40,8 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_agent_of", "_ignored", "_read", "_ref", "actions", "heavy", "init", "last", "shared",
-        "unseen",
+        "__weakref__", "_agent_of", "_ignored", "_is_explicit", "_read", "_ref", "actions", "failure",
+        "heavy", "init", "last", "shared", "unseen",
     )  # fmt: skip
 
     def __init__(self, obj: object, agent_of: Callable[[object], str | None]) -> None:
@@ -51,7 +51,8 @@ class StateTracker:
         except TypeError:
             self._ref = lambda: obj
         self._agent_of = agent_of
-        self._read = exposure_of(type(obj)).read
+        exposure = exposure_of(type(obj))
+        self._read, self._is_explicit = exposure.read, exposure.is_explicit
         self.last: dict[str, Any] = {}
         self.heavy: set[str] = set()
         # Attributes of a class that is no state, such as loggers: not judged again at each action.
@@ -59,6 +60,8 @@ class StateTracker:
         self.shared: set[str] = set()
         self.unseen: tuple[str, ...] = ()
         self.actions = 0
+        self.failure: Exception | None = None
+        """Why the state could not be looked at the last time; whoever tells it takes it away."""
         self.init: tuple[bytes, Types | None] | None = None
 
     def obj(self) -> object | None:
@@ -66,11 +69,19 @@ class StateTracker:
         return self._ref()
 
     def changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
-        """The fields that differ from those last recorded, and the names that are gone; they count as recorded now."""
+        """The fields that differ from those last recorded, and the names that are gone.
+
+        Both count as recorded now.
+        """
         changed: dict[str, Any] = {}
+        gone: list[str] = []
         last = self.last
         heavy = self.heavy
-        present = self._read(obj)
+        try:
+            present = self._read(obj)
+        except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
+            self.failure = error
+            return changed, gone
         ignored = self._ignored
         for name, value in list(present.items()):
             kind = type(value)
@@ -84,17 +95,23 @@ class StateTracker:
                     heavy.add(name)
                     continue
                 changed[name] = last[name] = value
+                heavy.discard(name)
             elif name not in heavy and ignored.get(name) is not kind:
                 raw = self._bytes_of(name, value)
                 if raw is None:
                     if name not in heavy:
+                        # It was state and is none any more: a callback in the place of a None.
                         ignored[name] = kind
+                        if name in last:
+                            gone.append(name)
                 elif last.get(name, _ABSENT) != raw:
                     last[name] = raw
                     changed[name] = value
-        gone = [] if last.keys() <= present.keys() else [name for name in last if name not in present]
+        if not (last.keys() <= present.keys() and heavy <= present.keys()):
+            gone += [name for name in (*last, *heavy) if name not in present]
         for name in gone:
-            del last[name]
+            last.pop(name, None)
+            heavy.discard(name)
         return changed, gone
 
     def _bytes_of(self, name: str, value: Any) -> bytes | None:
@@ -103,21 +120,32 @@ class StateTracker:
         if sort is Sort.GENERATOR:
             self.heavy.add(name)
             return None
-        if sort is Sort.SKIPPED or name in self.unseen:
-            return None
-        kind = type(value)
-        if (kind is dict or kind is list) and is_plain({"": value}, _EVERY_KEY):
-            try:
-                raw = orjson.dumps(value, None, DUMP_OPTIONS)
-            except (TypeError, ValueError, RecursionError):
-                raw = self._tagged(value)
-        else:
-            raw = self._tagged(value)
+        if not self._is_explicit:
+            if sort is Sort.SKIPPED:
+                return None
+            if sort is Sort.UNKNOWN:
+                agent_id = self._agent_of(value)
+                if agent_id is not None:
+                    return b"agent " + agent_id.encode("utf-8", "surrogatepass")
+                if not is_exposable(value, None):
+                    return None
+        raw = self._plain(value) or self._tagged(value)
         if len(raw) > _HEAVY_BYTES:
             self.heavy.add(name)
             self.last.pop(name, None)
             return None
         return raw
+
+    def _plain(self, value: Any) -> bytes | None:
+        """The bytes of a value that is plain JSON, None for any other."""
+        kind = type(value)
+        try:
+            if (kind is not dict and kind is not list) or not is_plain({"": value}, _EVERY_KEY):
+                return None
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
+            return None
+        return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
 
     def _tagged(self, value: Any) -> bytes:
         dumped = to_json(value, "", agent_of=self._agent_of)
@@ -144,15 +172,16 @@ class GeneratorOwners:
     """Which agents hold which generator; one that two agents draw from cannot be replayed by its state."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, tuple[Any, str]] = {}
+        self._owners: dict[int, tuple[Any, set[str]]] = {}
 
     def is_shared(self, generator: Any, agent_id: str) -> bool:
         """Whether another agent was seen with the same generator."""
         known = self._owners.get(id(generator))
         if known is None or known[0]() is not generator:
             try:
-                self._owners[id(generator)] = (weakref.ref(generator), agent_id)
+                known = (weakref.ref(generator), set())
             except TypeError:
-                self._owners[id(generator)] = (lambda: generator, agent_id)
-            return False
-        return known[1] != agent_id
+                known = (lambda: generator, set())
+            self._owners[id(generator)] = known
+        known[1].add(agent_id)
+        return len(known[1]) > 1

@@ -1,4 +1,4 @@
-"""State as events: the full `state` events, and the `code` and `state` that an agent's outermost action carries."""
+"""State as events: full `state` events, and the `code` and `state` of an agent's outermost action."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from Agent.record.capture import Types
 from Agent.record.exposure import Sort, sort_of
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
+from Agent.record.texts import clean_head
 
 
 def emit_state(
@@ -22,8 +23,12 @@ def emit_state(
     obj: object,
     reason: str,
 ) -> None:
-    """Write a full `state` event of an agent."""
-    exposed = tracker.full(obj)
+    """Write a full `state` event of an agent; where its own code fails, that is counted and told."""
+    try:
+        exposed = tracker.full(obj)
+    except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
+        pipeline.health.trouble("reading the state of an agent", error)
+        return
     shared = sorted(
         name
         for name, value in exposed.fields.items()
@@ -60,15 +65,23 @@ def changes_tail(
 ) -> tuple[bytes, Types | None]:
     """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
     changed, gone = tracker.changes(obj)
+    if tracker.failure is not None:
+        pipeline.health.trouble("reading the state of an agent", tracker.failure)
+        tracker.failure = None
+        return b',"code":"%s"' % code.encode(), None
     if not changed and not gone:
         return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
     raw = pipeline.capture.plain_value(changed)
     if raw is not None and pipeline.capture.is_clean(raw):
-        unset = orjson.dumps(gone) if gone else b"[]"
+        unset = _names(pipeline, gone)
         return b',"code":"%s","state":{"set":%s,"unset":%s}' % (code.encode(), raw, unset), None
     body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
-    unset = orjson.dumps(gone) if gone else b"[]"
+    unset = _names(pipeline, gone)
     return b',"code":"%s","state":{"set":{%s},"unset":%s}' % (code.encode(), body, unset), types
+
+
+def _names(pipeline: Pipeline, names: list[str]) -> bytes:
+    return orjson.dumps([clean_head(name, pipeline.redactor.text) for name in names]) if names else b"[]"
 
 
 def _below(pointer: str, types: Types | None) -> Types:

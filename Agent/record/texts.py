@@ -1,4 +1,4 @@
-"""Texts for people made of any value: messages, labels and names, which no `__str__` of a stranger may break."""
+"""Texts for people made of any value: messages, labels, names, which no `__str__` of a stranger may break."""
 
 from __future__ import annotations
 

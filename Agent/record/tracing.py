@@ -28,6 +28,7 @@ from Agent.record.state import StateTracker
 from Agent.record.state_events import changes_tail, emit_state
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
 _CATEGORY = {
@@ -59,6 +60,7 @@ class TraceSpec:
         capture_args: bool = True,
         capture_result: bool = True,
         strict_state: bool | None = None,
+        is_method: bool | None = None,
     ) -> None:
         self.function = function
         self.kind = kind
@@ -76,9 +78,10 @@ class TraceSpec:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             parameters = []
-        self.is_method = bool(parameters) and (
-            parameters[0].name in {"self", "cls"} or (owner != "" and not owner.endswith("<locals>"))
-        )
+        if is_method is None:
+            # By its name alone: a function that a staticmethod will hold has a class in its qualname, too.
+            is_method = bool(parameters) and parameters[0].name in _RECEIVERS
+        self.is_method = is_method
         own = parameters[1:] if self.is_method else parameters
         self.names = tuple(parameter.name for parameter in own if parameter.kind in _POSITIONAL)
         self.rest_name = next((p.name for p in own if p.kind is inspect.Parameter.VAR_POSITIONAL), None)

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from Agent.event.kinds import Category
+from Agent.event.payloads import KINDS
+from Agent.record.levels import LIMITS
 from Agent.record.loggers import DEBUG, INFO, Causes, EventLogger, present
+from Agent.record.texts import as_text
 
 
 class LearningLogger(EventLogger):
@@ -20,8 +23,8 @@ class LearningLogger(EventLogger):
     def __init__(
         self, learning_type: str = "learning", agent_id: str | None = None, agent_role: str | None = None
     ) -> None:
-        super().__init__(f"learning.{learning_type}", Category.LEARNING, agent_id, agent_role)
-        self.learning_type = learning_type
+        self.learning_type = as_text(learning_type)
+        super().__init__(f"learning.{self.learning_type}", Category.LEARNING, agent_id, agent_role)
 
     def log_training_step(
         self, step: Any, metrics: Any = None, model_state: Any = None, *, causes: Causes = None
@@ -32,7 +35,7 @@ class LearningLogger(EventLogger):
         payload = present(
             step=step, metrics=metrics, model_state=model_state, learning_type=self.learning_type
         )
-        return self._emit("training_step", DEBUG, str(step), payload, causes)
+        return self._emit("training_step", DEBUG, as_text(step), payload, causes)
 
     def log_reward(
         self, action_id: Any, reward: float, cumulative_reward: float | None = None, *, causes: Causes = None
@@ -46,7 +49,7 @@ class LearningLogger(EventLogger):
             cumulative_reward=cumulative_reward,
             learning_type=self.learning_type,
         )
-        return self._emit("reward", INFO, str(reward), payload, causes)
+        return self._emit("reward", INFO, as_text(reward), payload, causes)
 
     def log_exploration_exploitation(
         self, action_selected: Any, exploration: bool, epsilon: float | None = None, *, causes: Causes = None
@@ -54,15 +57,17 @@ class LearningLogger(EventLogger):
         """Record whether an action was chosen to learn or to earn."""
         if self._limit.value > DEBUG:
             return ""
-        mode = "exploration" if exploration else "exploitation"
+        explores = as_bool(exploration)
+        mode = "exploration" if explores else "exploitation"
         payload = present(
             action_selected=action_selected,
-            exploration=bool(exploration),
+            exploration=explores,
             epsilon=epsilon,
             mode=mode,
             learning_type=self.learning_type,
         )
-        return self._emit("exploration", DEBUG, f"{mode.capitalize()}: {action_selected}", payload, causes)
+        label = f"{mode.capitalize()}: {as_text(action_selected)}"
+        return self._emit("exploration", DEBUG, label, payload, causes)
 
     def log_policy_update(
         self,
@@ -102,7 +107,7 @@ class LearningLogger(EventLogger):
             threshold=threshold,
             learning_type=self.learning_type,
         )
-        return self._emit("convergence", INFO, str(metric), payload, causes)
+        return self._emit("convergence", INFO, as_text(metric), payload, causes)
 
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
@@ -176,7 +181,8 @@ class InteractionLogger(EventLogger):
             strength=strength,
             data=data,
         )
-        return self._emit("connection", INFO, f"Connection: {source_id} -> {target_id}", payload, causes)
+        label = f"Connection: {as_text(source_id)} -> {as_text(target_id)}"
+        return self._emit("connection", INFO, label, payload, causes)
 
     def log_cascade(
         self,
@@ -200,7 +206,8 @@ class InteractionLogger(EventLogger):
             parent_id=parent_id,
             data=data,
         )
-        return self._emit("cascade", INFO, f"Cascade of {content_id}: {size}", payload, causes)
+        label = f"Cascade of {as_text(content_id)}: {as_text(size)}"
+        return self._emit("cascade", INFO, label, payload, causes)
 
     def log_collaboration(
         self,
@@ -216,7 +223,7 @@ class InteractionLogger(EventLogger):
             return ""
         payload = present(
             collaboration_type=collaboration_type,
-            participants=list(participants),
+            participants=as_list(participants),
             content_id=content_id,
             data=data,
         )
@@ -261,7 +268,7 @@ class PerformanceLogger(EventLogger):
         """Record how many of something were done in how long."""
         if self._limit.value > INFO:
             return ""
-        per_second = count / duration_s if duration_s else None
+        per_second = _rate(count, duration_s)
         payload = present(
             operation=operation, count=count, duration_s=duration_s, per_second=per_second, data=data
         )
@@ -295,13 +302,14 @@ class SystemLogger(EventLogger):
     """The framework and the course of the simulation: start, end, phases, checkpoints, configuration."""
 
     def __init__(self, component: str = "system") -> None:
-        super().__init__(f"system.{component}" if component != "system" else "system", Category.SYSTEM)
-        self.component = component
+        self.component = as_text(component)
+        name = f"system.{self.component}" if self.component != "system" else "system"
+        super().__init__(name, Category.SYSTEM)
 
     def log_init(self, component: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a component is ready."""
         name = component if component is not None else self.component
-        return self._course("system.init", str(name), present(component=name, data=data), causes)
+        return self._course("system.init", as_text(name), present(component=name, data=data), causes)
 
     def log_config(
         self,
@@ -314,12 +322,12 @@ class SystemLogger(EventLogger):
     ) -> str:
         """Record a change of configuration."""
         payload = present(name=name, old_value=old_value, new_value=new_value, data=data)
-        return self._course("system.config", str(name), payload, causes)
+        return self._course("system.config", as_text(name), payload, causes)
 
     def log_module(self, module: Any, version: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a module was loaded."""
         payload = present(module=module, version=version, data=data)
-        return self._course("system.module", str(module), payload, causes)
+        return self._course("system.module", as_text(module), payload, causes)
 
     def log_simulation_start(
         self, name: Any = None, configuration: Any = None, *, causes: Causes = None
@@ -342,17 +350,44 @@ class SystemLogger(EventLogger):
 
     def log_checkpoint(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record a checkpoint of the simulation."""
-        return self._course("checkpoint", str(name), present(name=name, data=data), causes)
+        return self._course("checkpoint", as_text(name), present(name=name, data=data), causes)
 
     def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record the transition into a phase."""
-        return self._course("phase", str(name), present(name=name, previous=previous, data=data), causes)
+        payload = present(name=name, previous=previous, data=data)
+        return self._course("phase", as_text(name), payload, causes)
 
     def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record that something worth knowing was reached."""
-        return self._course("milestone", str(name), present(name=name, data=data), causes)
+        return self._course("milestone", as_text(name), present(name=name, data=data), causes)
 
     def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
-        if self._limit.value > INFO:
+        # The course of the simulation is of another category than the framework, with a level of its own.
+        if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""
         return self._emit(kind, INFO, label, payload, causes)
+
+
+def as_bool(value: Any) -> bool:
+    """Whether the value counts as true; one that cannot say so counts as false."""
+    try:
+        return bool(value)
+    except Exception:  # noqa: BLE001 - an array of several, or whatever a stranger's __bool__ does
+        return False
+
+
+def as_list(values: Any) -> list[Any]:
+    """The values as a list; what cannot be iterated is the only one, and a text is one value."""
+    if values is None or isinstance(values, str):
+        return [] if values is None else [values]
+    try:
+        return list(values)
+    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
+        return [values]
+
+
+def _rate(count: Any, duration_s: Any) -> float | None:
+    try:
+        return float(count / duration_s)
+    except Exception:  # noqa: BLE001 - no numbers, or no time that has passed
+        return None

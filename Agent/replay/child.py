@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.record.levels import LIMITS
@@ -70,6 +71,7 @@ class Redrive:
         self._decoder = Decoder(self._find_agent)
         self._peers = Peers(recording, self._player_now, self._refuse)
         self._player: RecordedPlayer | None = None
+        self._driver: Driver | None = None
 
     def run(self) -> None:
         """Do all of it; what goes wrong with the target is a reason of the outcome."""
@@ -103,6 +105,8 @@ class Redrive:
         outcome.scope = "whole" if recording.is_complete else "prefix"
         if recording.lost:
             outcome.reason(f"{recording.lost} events of the session are missing from the record")
+        if recording.dropped:
+            outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
         for damage in recording.damage[:3]:
             outcome.reason(f"the record is damaged at {damage}")
         outcome.environment = {
@@ -127,20 +131,29 @@ class Redrive:
         self._install()  # whatever the target set up
 
     def _spec(self) -> Spec:
+        if self._agent_id is not None:
+            return self._spec_of(self._agent_id)
+        acting = [facts for facts in self._recording.agents.values() if facts.entries]
+        # Where all others acted inside one agent's actions, that one is what the run is driven through.
+        roots = [facts for facts in acting if facts.roots]
+        return self._spec_of(roots[0].agent_id if len(roots) == 1 else None)
+
+    def _spec_of(self, agent_id: str | None) -> Spec:
         recording = self._recording
-        acting = [facts for facts in recording.agents.values() if facts.entries]
-        ids = tuple(facts.agent_id for facts in acting if self._agent_id in (None, facts.agent_id))
-        agent_id = self._agent_id if self._agent_id is not None else ids[0] if len(ids) == 1 else None
         facts = recording.agents.get(agent_id) if agent_id is not None else None
+        if agent_id is not None and facts is None:
+            raise RecordingMiss(f"the run holds no agent {agent_id!r}")
+        acting = [facts for facts in recording.agents.values() if facts.entries]
         first = facts.first_state if facts is not None else None
         return Spec(
             agent_id=agent_id,
             agent_role=facts.role if facts is not None else None,
-            agent_ids=ids,
+            agent_ids=tuple(each.agent_id for each in acting if self._agent_id in {None, each.agent_id}),
             init=self._init(first),
             state={} if first is None else restorable(first, self._decoder)[0],
             nested={} if self._agent_id is not None else {f.agent_id: None for f in acting if not f.roots},
             peer=self._peers,
+            of=self._spec_of,
         )
 
     def _init(self, first: Event | None) -> ConstructorArguments | None:
@@ -224,7 +237,7 @@ class Redrive:
         outcome.unseen = self._unseen()
         outcome.sources = self._watch.reads
         if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:
-            nested = [name for name in outcome.answered if name not in self._peers.made]
+            nested = [name for name in outcome.answered if name not in self._peers.asked_for]
             if nested and self._agent_id is None:
                 outcome.remarks.append(
                     f"calls of {len(nested)} agents were answered from the record; if they are part of what is "
@@ -267,14 +280,16 @@ class Redrive:
             raise ReplayStopped
 
     def _find_agent(self, agent_id: str) -> object:
-        """The object that stands for an agent in restored values: the driven one, else a stand-in."""
+        """The object that stands for an agent in restored values: a real one that is known, else a stand-in."""
         obj = self._objects.get(agent_id)
-        return obj if obj is not None else self._peers(agent_id)
+        if obj is None and self._driver is not None:
+            obj = self._driver.nearby.get(agent_id)
+        return obj if obj is not None else self._peers.stand_in(agent_id)
 
     def _same_id(self, recorded: str, replayed: str) -> bool:
         if self._identifiers.same(recorded, replayed):
             return True
-        driver = getattr(self, "_driver", None)
+        driver = self._driver
         if driver is None or not self._identifiers.knows(recorded):
             return False
         self._identifiers.see(driver.effects_so_far())

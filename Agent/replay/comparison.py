@@ -1,13 +1,13 @@
 """Two recorded values compared exactly, tags included: where they first part, and over what they agreed.
 
-Both sides are JSON with tags as events hold them, so what was redacted or cut on disk is compared as it stands
-there. `effects.py` compares whole events with this.
+Both sides are JSON with tags as events hold them, so what was redacted or cut on disk is compared as it
+stands there. `effects.py` compares whole events with this.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -85,6 +85,13 @@ class Comparison:
         other = fold_tags(replayed.value, replayed.types, replayed.pointer, _node)
         return self._walk(one, other, "")
 
+    def same_ids(self, recorded: Sequence[str], replayed: Sequence[str]) -> bool:
+        """Whether two lists of ids of events name the same events."""
+        return len(recorded) == len(replayed) and all(
+            one == other or (self._same_id is not None and self._same_id(one, other))
+            for one, other in zip(recorded, replayed, strict=True)
+        )
+
     def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
         if self.main_module is not None and ":__main__." in tag:
             tag = tag.replace(":__main__.", f":{self.main_module}.", 1)
@@ -101,10 +108,7 @@ class Comparison:
             return self._dict(one, other, path)
         if type(one) is list:
             return self._list(one, other, path)
-        if type(one) is float:
-            same = repr(one) == repr(other)
-        else:
-            same = one == other
+        same = repr(one) == repr(other) if type(one) is float else one == other
         return None if same else Difference(path, one, other)
 
     def _text(self, one: str, other: str, path: str) -> Difference | None:
@@ -123,7 +127,7 @@ class Comparison:
         if _is_redacted(one) or _is_redacted(other):
             return self._walk(_without_redaction(one), _without_redaction(other), path)
         if type(one) is not _Tagged or type(other) is not _Tagged or one.tag != other.tag:
-            return Difference(path, shown(one), shown(other))
+            return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
         name = one.tag.partition(":")[0]
         if name == "opaque":
             self._opaque(one.node, other.node, path)
@@ -133,8 +137,9 @@ class Comparison:
         if name in _PAIRS and type(one.node) is list and type(other.node) is list:
             return self._pairs(one.node, other.node, path)
         if name == "OrderedDict" and type(one.node) is dict and type(other.node) is dict:
-            if list(one.node) != list(other.node):
-                return Difference(path, shown(list(one.node)), shown(list(other.node)))
+            orders = list(one.node), list(other.node)
+            if orders[0] != orders[1]:
+                return Difference(path, shown(orders[0]), shown(orders[1]))
         return self._walk(one.node, other.node, path)
 
     def _opaque(self, one: Any, other: Any, path: str) -> None:
@@ -230,6 +235,13 @@ def plain(value: Any, *, with_tags: bool = False) -> Any:
     if type(value) is list:
         return [plain(item, with_tags=with_tags) for item in value]
     return value
+
+
+def _shown_with_tag(value: Any) -> Any:
+    """Where the kinds of two values differ, their contents alone would look the same."""
+    if type(value) is _Tagged and not str(shown(value)).startswith("<"):
+        return {"tag": value.tag, "value": shown(value)}
+    return shown(value)
 
 
 def shown(value: Any) -> Any:

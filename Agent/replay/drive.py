@@ -24,6 +24,7 @@ from Agent.replay.player import RecordedPlayer
 from Agent.replay.recording import AgentFacts
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import (
+    agents_in,
     generator_state,
     generators_in,
     put_back,
@@ -76,6 +77,8 @@ class Driver:
         self._loop: AbstractEventLoop | None = None
         self._suspects = _sharing_agents(objects, facts, player.live)
         self._generators: dict[str, tuple[Any, str]] = {}
+        self.nearby: dict[str, object] = {}
+        """Agents that driven ones hold: they stay what the factory made them."""
 
     def run(self) -> None:
         """Drive every action until something differs or nothing more can be proved."""
@@ -91,11 +94,13 @@ class Driver:
             self._close_loop()
 
     def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
-        """A live agent's action begins: put its state back if it is the first, impose what came from outside."""
+        """A live agent's action begins: put back its first state, impose what came from outside."""
         agent_id = str(call.agent_id)
         target = call.target
         if agent_id not in self._objects:
             self._outcome.inside[agent_id] += 1
+        if target is not None:
+            self.nearby[agent_id] = target
         if target is not None and id(target) not in self._entered:
             self._entered.add(id(target))
             if self._objects.get(agent_id) is target:
@@ -115,7 +120,7 @@ class Driver:
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
             self._player.stop(
-                f"{recorded.agent_id} was called back by an answered call, and the factory gave no object for it"
+                f"{recorded.agent_id} was called back by an answered call, and the target gave no object for it"
             )
         method, args, kwargs = self._prepared(recorded, obj)
         if inspect.iscoroutinefunction(inspect.unwrap(method)):
@@ -132,6 +137,8 @@ class Driver:
         method, args, kwargs = self._prepared(action.call, obj)
         if active_pipeline() is not self._pipeline:
             install_pipeline(self._pipeline)
+        if action.event.extra.get("outcome") in {"cancelled", "interrupted"}:
+            outcome.doubts.append(f"step {action.number} was {action.event.extra['outcome']} from outside")
         self._sink.clear()
         self._judge.begin(action)
         self._current = action
@@ -160,9 +167,12 @@ class Driver:
         if not self._player.has_begun:
             what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
             self._player.stop(
-                f"{action.call.name} of {action.agent_id} left no trace{what}: is it decorated, or instrumented "
-                "where the factory is imported?"
+                f"{action.call.name} of {action.agent_id} left no trace{what}: is it decorated, or "
+                "instrumented where the factory is imported?"
             )
+        dropped = self._pipeline.health.dropped
+        if dropped:
+            self._player.stop(f"the re-drive could not be recorded: {', '.join(dropped)}")
         missing = self._player.end()
         self._judge.compare(action, self._events(), missing)
         for event in action.after:
@@ -223,11 +233,12 @@ class Driver:
         if agent_id in self._restored or first is None:
             return
         self._restored.add(agent_id)
-        fields, lacking, is_redacted = restorable(first, self._decoder)
-        put_back(obj, fields)
         known = self._pipeline.agents.find(obj)
         if known is not None:
             known.tracker = None  # what the factory did is no part of its story
+        self.nearby.update(agents_in(obj))
+        fields, lacking, is_redacted = restorable(first, self._decoder)
+        put_back(obj, fields)
         if is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         found = state_difference(first, obj, self._pipeline, self._comparison)
@@ -239,7 +250,7 @@ class Driver:
             )
         if lacking:
             self._outcome.remarks.append(
-                f"fields of {agent_id} that cannot be restored and are as the factory made them: {', '.join(lacking)}"
+                f"fields of {agent_id} that cannot be restored are as the factory made them: {', '.join(lacking)}"
             )
 
     def _impose(self, action: DrivenAction, event: Event, obj: object) -> None:
@@ -297,8 +308,8 @@ class Driver:
         for name, (generator, before) in self._generators.items():
             if generator_state(generator) != before:
                 self._outcome.reason(
-                    f"{action.agent_id} draws from {name}, a generator that other agents share: their draws were "
-                    "not recorded"
+                    f"{action.agent_id} draws from {name}, a generator that other agents share: their "
+                    "draws were not recorded"
                 )
 
     def _close_loop(self) -> None:

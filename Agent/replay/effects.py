@@ -113,9 +113,12 @@ def describe(event: Event) -> str:
 
 
 def _event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    for name in ("level", "logger", "tick"):
+        if getattr(one, name) != getattr(other, name):
+            return Difference(f"/{name}", getattr(one, name), getattr(other, name))
+    if not comparison.same_ids(one.causes, other.causes):
+        return Difference("/causes", list(one.causes), list(other.causes))
     if one.kind == "log":
-        if one.level != other.level:
-            return Difference("/level", one.level, other.level)
         found = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
         if found is not None:
             return Difference("/message", found.recorded, found.replayed)

@@ -1,10 +1,11 @@
-"""One driven action compared with its record: outcome, result, changed state, calls and effects, in that order.
+"""One driven action compared with its record: outcome, result, changed state, calls, effects, in that order.
 
 The first difference ends the re-drive; what agreed is counted, and whether it says anything.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -80,8 +81,8 @@ class ActionJudge:
         )
         for path in self._comparison.agreement.opaque_differences[opaque_before:]:
             self._outcome.reason(
-                f"step {action.number}, {action.call.name} of {action.agent_id}: a value without a codec looks "
-                f"different at {path or 'its top'}"
+                f"step {action.number}, {action.call.name} of {action.agent_id}: a value without a codec "
+                f"looks different at {path or 'its top'}"
             )
         self._driven[action.agent_id] += 1
         self._count(action.agent_id, informative)
@@ -229,7 +230,7 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
 def _is_concurrent(call: RecordedCall) -> bool:
     """Whether calls inside it ran at one time."""
     children = call.children
-    return any(one.overlaps(other) for one, other in zip(children, children[1:], strict=False)) or any(
+    return any(one.overlaps(other) for one, other in itertools.pairwise(children)) or any(
         _is_concurrent(child) for child in children
     )
 

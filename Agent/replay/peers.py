@@ -1,7 +1,7 @@
 """What a factory is told (`Spec`), and the stand-ins that answer for agents which are not driven.
 
-A stand-in answers the calls that the record holds, under the names that they have there; anything else that is
-asked of it ends the replay as unverified, by name.
+A stand-in answers the calls that the record holds, under the names that they have there; anything else that
+is asked of it ends the replay as unverified, by name.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class Spec:
     have their code run, where they are built by those others."""
     peer: Callable[[str], Any]
     """`peer(agent_id)` gives a stand-in that answers traced calls from the record."""
+    of: Callable[[str], Spec]
+    """`of(agent_id)` gives the same for another agent of the run: its role, `init` and `state`."""
     sources: Mapping[str, Any] = field(default_factory=dict)
     """Recorded sources of chance and time: none are recorded yet."""
 
@@ -62,8 +64,15 @@ class Peers:
         self._player = player
         self._refuse = refuse
         self._made: dict[str, Any] = {}
+        self._asked_for: set[str] = set()
 
     def __call__(self, agent_id: str) -> Any:
+        """The stand-in of an agent, asked for by a factory; see `stand_in`."""
+        made = self.stand_in(agent_id)
+        self._asked_for.add(agent_id)
+        return made
+
+    def stand_in(self, agent_id: str) -> Any:
         """The stand-in of an agent.
 
         Raises:
@@ -83,9 +92,9 @@ class Peers:
         return self._made[agent_id]
 
     @property
-    def made(self) -> frozenset[str]:
-        """The agents for which there is a stand-in."""
-        return frozenset(self._made)
+    def asked_for(self) -> frozenset[str]:
+        """The agents for which the factory took a stand-in."""
+        return frozenset(self._asked_for)
 
     def _method(self, agent_id: str, role: str | None, name: str, *, is_async: bool) -> Callable[..., Any]:
         def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:

@@ -35,7 +35,7 @@ class RecordedCall:
 
     def overlaps(self, other: RecordedCall) -> bool:
         """Whether the two ran at one time, so that their order says nothing."""
-        # When a call began is told too late by what capturing its outcome took; only tasks can take turns then.
+        # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
         slack = _ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
             self.began_us < other.event.timestamp_us + slack

@@ -1,4 +1,4 @@
-"""`play_run`: what a run did, step by step, from the record alone; no user code runs and nothing is judged."""
+"""`play_run`: what a run did, step by step, from the record alone; no user code runs, nothing is judged."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ class PlayedStep:
         tick = f" tick {self.tick}" if self.tick is not None else ""
         given = f" {self.args!r}" if self.args else ""
         ending = f" -> {self.result!r}" if self.outcome == "ok" else f" -> {self.outcome}: {self.error or ''}"
-        lines = [
-            f"{self.number:>5}  {self.began_at[11:23]}{tick}  {indent}{self.agent_id or '-'} {self.action}{given}"
-        ]
+        what = f"{indent}{self.agent_id or '-'} {self.action}{given}"
+        lines = [f"{self.number:>5}  {self.began_at[11:23]}{tick}  {what}"]
         lines[0] += ending if self.outcome != "note" else ""
         lines += [f"{'':>7}{indent}  {name} = {value!r}" for name, value in self.changed.items()]
         lines += [f"{'':>7}{indent}  {name} removed" for name in self.removed]

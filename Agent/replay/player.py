@@ -1,4 +1,4 @@
-"""The player of recorded answers: decides for each traced call whether its body runs, and checks that it was made.
+"""The player of recorded answers: decides for each traced call whether its body runs.
 
 One rule: the code of an agent runs if the factory gave it, everything else is answered from the record, in
 recorded order. `drive.py` tells it which action is being driven.

@@ -1,6 +1,6 @@
 """What a session says about a run, read once: its events, who acted in it, and how complete the record is.
 
-For one agent only what happened while that agent acted is kept. `plan.py` makes out of it what is to be driven.
+For one agent only what happened inside its actions is kept. `plan.py` makes out of it what is to be driven.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Recording:
     damage: list[str] = field(default_factory=list)
     lost: int = 0
     """Events that a cleanly closed or crashed writer took a number for and that are not there."""
+    dropped: int = 0
+    """Events that recording itself says it could not write."""
     torn: int = 0
     """Lines that end in the middle, as a crash leaves them."""
     is_complete: bool = True
@@ -193,6 +195,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
             str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
         )
         return
+    if event.kind == "log.dropped":
+        count = event.extra.get("count")
+        recording.dropped += count if isinstance(count, int) else 1
     agent_id = event.agent_id
     if agent_id is None:
         return

@@ -104,7 +104,9 @@ class ReplayReport:
         if self.verdict is Verdict.DIVERGED:
             lines.append(f"  first difference: {outcome.divergence}")
             if outcome.environment.get("state") != "strict":
-                lines.append('  a write to the agent from outside would look the same; state="strict" records those')
+                lines.append(
+                    '  a write to the agent from outside would look the same; state="strict" records those'
+                )
         lines += [f"  because {reason}" for reason in self.reasons]
         if self.verdict is Verdict.EQUIVALENT:
             lines += [f"  equal but for: {name}" for name in outcome.normalisers]

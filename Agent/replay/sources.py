@@ -1,4 +1,4 @@
-"""Sources of chance, time and surroundings, watched while an action is driven: a read that was not recorded shows.
+"""Sources of chance, time and surroundings, watched while an action is driven: what was not recorded shows.
 
 A profile hook sees every call that Python code makes, by whatever name; states compared before and after see
 draws that it cannot. What counts is who asked: the first frame outside the standard library.
@@ -15,9 +15,9 @@ Exempt, whoever asked: this package (the demo counts as user code), asyncio, log
 threading, concurrent.futures, queue, selectors, contextvars, warnings, traceback, linecache, unittest.mock.
 
 Cannot be noticed: draws inside C extensions from generators of their own and from numpy `Generator` objects
-outside the exposed state; clock functions called by C code (`map(time.time, ...)`, `functools.partial(time.time)()`);
-`id()`, `hash()` of an object, the order of a set of objects; files and databases; the name of the host, the
-working directory, the number of processors; memory and garbage collection.
+outside the exposed state; clock functions called by C code (`map(time.time, ...)`,
+`functools.partial(time.time)()`); `id()`, `hash()` of an object, the order of a set of objects; files and
+databases; the name of the host, the working directory, the number of processors; memory and garbage collection.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class SourceWatch:
         self.reads: list[SourceRead] = []
         self._step = 0
         self._is_on = False
+        self._hook = self._profile
         self._places: set[tuple[str, int]] = set()
         self._read_now: set[str] = set()
         self._allowed: dict[int, Any] = {}
@@ -114,14 +115,18 @@ class SourceWatch:
         self._step = step
         before = _global_states()
         self._read_now.clear()
-        threading.setprofile(self._profile)
+        threading.setprofile(self._hook)
         self._is_on = True
-        sys.setprofile(self._profile)
+        sys.setprofile(self._hook)
         try:
             yield
         finally:
-            sys.setprofile(None)
             self._is_on = False
+            if sys.getprofile() is not self._hook:
+                self.reads.append(
+                    SourceRead("a profiler, which ended the watch,", "driven code", "?", 0, step)
+                )
+            sys.setprofile(None)
             threading.setprofile(None)
             self._compare_states(before)
 
@@ -129,7 +134,11 @@ class SourceWatch:
         """A draw by C code leaves no call, but it leaves another state."""
         for source, state in _global_states().items():
             place = (source, 0)
-            if before.get(source, state) != state and source not in self._read_now and place not in self._places:
+            if (
+                before.get(source, state) != state
+                and source not in self._read_now
+                and place not in self._places
+            ):
                 self._places.add(place)
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
 

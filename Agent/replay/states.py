@@ -6,7 +6,8 @@ and at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -96,6 +97,35 @@ def field_of(path: str) -> tuple[str, str]:
     if len(parts) < 3 or parts[1] != "set":
         return "", path
     return unescape(parts[2]), f"/{parts[3]}" if len(parts) > 3 else ""
+
+
+def agents_in(obj: object) -> dict[str, object]:
+    """The agents that an object holds in its fields, also inside containers, by id."""
+    found: dict[str, object] = {}
+    for value in exposed_values(obj):
+        _find_agents(value, _MAX_DEPTH, found)
+    return found
+
+
+def exposed_values(obj: object) -> list[Any]:
+    """The values of an object's exposed fields."""
+    return list(read_state(obj, agent_id_of).fields.values())
+
+
+def _find_agents(value: Any, depth: int, found: dict[str, object]) -> None:
+    if isinstance(value, Mapping):
+        items: Iterable[Any] = (*value.values(), *value.keys())
+    elif isinstance(value, (list, tuple, set, frozenset, deque)):
+        items = value
+    elif sort_of(type(value)) is Sort.UNKNOWN:
+        agent_id = agent_id_of(value)
+        if agent_id is not None:
+            found.setdefault(agent_id, value)
+        return
+    else:
+        return
+    for item in items if depth else ():
+        _find_agents(item, depth - 1, found)
 
 
 def generators_in(obj: object) -> Iterator[tuple[str, Any]]:

@@ -131,7 +131,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         objects = {str(name): obj for name, obj in given.items()}
     else:
         own = agent_id_of(given)
-        objects = {str(own if own is not None else agent_id): given}
+        objects = {str(agent_id if agent_id is not None else own): given}
         if own is None and agent_id is None:
             raise TargetFailed(f"the factory returned a {type(given).__qualname__} that says not who it is")
     if agent_id is not None:
@@ -144,7 +144,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(
-                f"the object for {name} says that it is {own}"
+                f"the object for {name} says that it is {own!r}"
                 if own is not None
                 else f"the object for {name} says not who it is: instrument its class where the factory is imported"
             )

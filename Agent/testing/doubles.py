@@ -98,4 +98,5 @@ def record_in_memory(
         yield sink
     finally:
         current_scope.reset(token)
-        install_pipeline(before)
+        # A session that was ended meanwhile stays ended.
+        install_pipeline(None if before is not None and before.closed else before)

@@ -56,6 +56,11 @@ def test_a_journey_is_in_order_of_time_and_says_how_deep_each_event_lies(builder
     assert journey[-1]["duration_ms"] == 2500
 
 
+def test_the_journey_of_an_agent_of_which_nothing_is_on_record_is_empty(builder: SessionBuilder) -> None:
+    nested_session(builder)
+    assert LogAnalyzer(builder.path).trace_agent_journey("problematic_agent_id") == []
+
+
 def test_a_nested_journey_tells_each_span_before_what_happened_in_it(builder: SessionBuilder) -> None:
     ids = nested_session(builder)
     journey = LogAnalyzer(builder.path).trace_agent_journey("a", nested=True)

@@ -240,7 +240,6 @@ def test_an_unknown_agent_is_refused_with_the_names_that_come_close(builder: Ses
     analyzer = LogAnalyzer(builder.path)
     for question in (
         analyzer.analyze_agent_activity,
-        analyzer.trace_agent_journey,
         analyzer.analyze_learning_progress,
         lambda agent: analyzer.state_at(agent, 1),
     ):

@@ -230,8 +230,19 @@ def test_the_account_from_numbers_alone_is_the_account_of_who_reads_everything(
         read = TreeReader(build.path).losses()
         assert (counted is None) is tears, "where lines are damaged only reading can tell"
         assert tears or (counted is not None and counted.to_dict() == read.to_dict())
-        assert analyzer.losses() == {"total_lost": read.total_lost} | read.to_dict()
+        assert analyzer.losses() == {"total_lost": read.total_lost, "dropped": {}} | read.to_dict()
         analyzer.close()
+
+
+def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder: SessionBuilder) -> None:
+    builder.emit("log.dropped", count=3, reason="disk full")
+    builder.emit("log.dropped", count=4, reason="disk full")
+    assert LogAnalyzer(builder.path).losses()["dropped"] == {"disk full": 7}
+    text = str(analyze_session(builder.path))
+    assert "7 events dropped: disk full" in text
+    assert "complete" not in text
+    report = LogAnalyzer(builder.path).debug_issue("nothing happens")
+    assert any("lacks 7 events" in told for told in report.observations)
 
 
 def test_nothing_is_in_flight_in_a_session_written_by_hand(builder: SessionBuilder) -> None:

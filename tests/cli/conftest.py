@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.processes import run_python
+
+from Agent.cli.main import main
 
 RECORD = """
 import sys
@@ -43,15 +45,31 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return Recorded(root, done.stdout.strip())
 
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs `agent-trace` with the arguments given in a process of its own, output piped."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `agent-trace` with the arguments given, in this process and in a directory of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def run_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return run_python("-m", "Agent", *map(str, arguments), cwd=tmp_path, **environment)
+    def run_command(*arguments: str, **environment: str) -> Done:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            code = main([*map(str, arguments)])
+        return Done(code, *capsys.readouterr())
 
     return run_command
 
@@ -60,7 +78,19 @@ def run(tmp_path: Path) -> Run:
 def ask(run: Run, recorded: Recorded) -> Run:
     """The same, asked about the recorded session."""
 
-    def ask_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def ask_command(*arguments: str, **environment: str) -> Done:
         return run(*arguments, AGENT_TRACE_ROOT=str(recorded.root), **environment)
 
     return ask_command
+
+
+@pytest.fixture
+def start(tmp_path: Path, recorded: Recorded) -> Run:
+    """Runs `agent-trace` as a user does, in a process of its own, asked about the recorded session."""
+
+    def start_command(*arguments: str, **environment: str) -> Done:
+        settings = {"AGENT_TRACE_ROOT": str(recorded.root), **environment}
+        done = run_python("-m", "Agent", *map(str, arguments), cwd=tmp_path, **settings)
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return start_command

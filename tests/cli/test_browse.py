@@ -284,9 +284,9 @@ def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeyp
     assert [event.id for event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
 
 
-def test_completion_offers_sessions_agents_and_kinds(ask, recorded):
+def test_completion_offers_sessions_agents_and_kinds(start, recorded):
     def complete(words: str) -> str:
-        done = ask(
+        done = start(
             _AGENT_TRACE_COMPLETE="bash_complete",
             COMP_WORDS=words,
             COMP_CWORD=str(len(words.split()) - (words[-1] != " ")),

@@ -34,7 +34,9 @@ def main():
 
 def test_a_plain_agent_is_identical(toy):
     report = toy.record(COUNTER).replay()
-    assert (report.verdict, report.exit_code, report.scope) == ("IDENTICAL", 0, "whole"), str(report) + report.stderr
+    assert (report.verdict, report.exit_code, report.scope) == ("IDENTICAL", 0, "whole"), (
+        str(report) + report.stderr
+    )
     assert report.outcome.counts.driven == report.outcome.counts.actions == 4
     assert report.reasons == ()
     assert report.divergence is None
@@ -44,7 +46,11 @@ def test_a_plain_agent_is_identical(toy):
 
 
 def test_a_changed_result_diverges_at_its_step_and_field(toy):
-    report = toy.record(COUNTER).change('return {"total": self.total}', 'return {"total": self.total // 10 * 10}').replay()
+    report = (
+        toy.record(COUNTER)
+        .change('return {"total": self.total}', 'return {"total": self.total // 10 * 10}')
+        .replay()
+    )
     assert (report.verdict, report.exit_code) == ("DIVERGED", 1)
     found = report.divergence
     assert (found.step, found.action, found.agent_id) == (1, "add", "a")
@@ -60,7 +66,9 @@ def test_a_changed_field_diverges_at_its_step_and_field(toy):
 
 
 def test_a_missing_event_diverges(toy):
-    report = toy.record(COUNTER).change('self.logger.log_decision("add", {"amount": amount})', "pass").replay()
+    report = (
+        toy.record(COUNTER).change('self.logger.log_decision("add", {"amount": amount})', "pass").replay()
+    )
     assert report.verdict == "DIVERGED"
     assert (report.divergence.step, report.divergence.field) == (1, "effects")
     assert report.divergence.recorded == "decision of a"
@@ -74,8 +82,12 @@ def test_a_renamed_method_is_unverified_by_name(toy):
 
 
 def test_arguments_that_no_longer_fit_are_unverified(toy):
-    report = toy.record(COUNTER).change("def add(self, amount, *more, scale=1)", "def add(self, quantity, *more, scale=1)")
-    report.change("(amount + sum(more))", "(quantity + sum(more))").change("self.seen.append(amount)", "self.seen.append(quantity)")
+    report = toy.record(COUNTER).change(
+        "def add(self, amount, *more, scale=1)", "def add(self, quantity, *more, scale=1)"
+    )
+    report.change("(amount + sum(more))", "(quantity + sum(more))").change(
+        "self.seen.append(amount)", "self.seen.append(quantity)"
+    )
     report.change('{"amount": amount}', '{"amount": quantity}')
     report = report.replay()
     assert report.verdict == "UNVERIFIED"
@@ -351,7 +363,11 @@ def main():
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change('phase="nudging"', 'phase="shoving"').replay()
-    assert (report.verdict, report.divergence.field, report.divergence.path) == ("DIVERGED", "effects", "/phase")
+    assert (report.verdict, report.divergence.field, report.divergence.path) == (
+        "DIVERGED",
+        "effects",
+        "/phase",
+    )
 
 
 def test_ids_of_events_in_values_stand_for_the_same_events(toy):

@@ -89,11 +89,19 @@ def test_a_real_peer_is_answered_too_and_never_runs(toy):
 def test_other_arguments_of_a_nested_call_diverge(toy):
     report = toy.record(TEAM).change("limit=2", "limit=4").replay(factory="with_stand_in")
     assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", 1, "args")
-    assert (report.divergence.path, report.divergence.recorded, report.divergence.replayed) == ("/limit", 2, 4)
+    assert (report.divergence.path, report.divergence.recorded, report.divergence.replayed) == (
+        "/limit",
+        2,
+        4,
+    )
 
 
 def test_a_nested_call_that_is_not_made_diverges(toy):
-    report = toy.record(TEAM).change("for word in words:", "for word in words[:2]:").replay(factory="with_real_tool")
+    report = (
+        toy.record(TEAM)
+        .change("for word in words:", "for word in words[:2]:")
+        .replay(factory="with_real_tool")
+    )
     assert report.verdict == "DIVERGED"
     assert report.divergence.step == 1
 
@@ -115,13 +123,19 @@ def test_a_swallowed_refusal_still_ends_the_replay(toy):
 
 
 def test_anything_else_asked_of_a_stand_in_is_unverified_by_name(toy):
-    report = toy.record(TEAM).change("return list(self.found)", "return self.tool.calls").replay(factory="with_stand_in")
+    report = (
+        toy.record(TEAM)
+        .change("return list(self.found)", "return self.tool.calls")
+        .replay(factory="with_stand_in")
+    )
     assert report.verdict == "UNVERIFIED"
     assert "'calls' of tool was asked for" in report.reasons[0]
 
 
 def test_a_stand_in_for_a_stranger_is_a_clear_reason(toy):
-    report = toy.record(TEAM).change('spec.peer("tool")', 'spec.peer("nobody")').replay(factory="with_stand_in")
+    report = (
+        toy.record(TEAM).change('spec.peer("tool")', 'spec.peer("nobody")').replay(factory="with_stand_in")
+    )
     assert report.verdict == "UNVERIFIED"
     assert "the run holds no agent 'nobody'" in report.reasons[0]
 

@@ -1,0 +1,103 @@
+"""`demo`: recorded, explained, found, driven again, and with one line changed; and it can be shown to a friend."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from support.session_files import only_session, session_events
+
+SMALL = ["--agents", "30", "--ticks", "72"]
+
+
+def test_it_records_explains_and_drives_again(run, tmp_path):
+    place = tmp_path / "place"
+    done = run("demo", *SMALL, "--place", place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    titles = [
+        "A content platform, simulated and recorded", "What happened", "A fault worth finding",
+        "The same agent, driven again from the record", "And with one line changed",
+        "Where it is, and what to try next",
+    ]  # fmt: skip
+    positions = [done.stdout.index(f"\n{title}") for title in titles]
+    assert positions == sorted(positions)
+    found, same, changed, end = (
+        done.stdout[a:b] for a, b in zip(positions[2:], [*positions[3:], None], strict=True)
+    )
+    assert "cooldown_until" in found
+    assert "TrendQuotaExceeded" in found
+    assert re.search(r"^  IDENTICAL creator_017", same, re.MULTILINE)
+    assert "- return error.retry_after\n" in changed
+    assert re.search(r"^  \+ return error\.retry_after if ", changed, re.MULTILINE)
+    assert re.search(r"^  DIVERGED creator_017", changed, re.MULTILINE)
+    assert re.search(r"step \d+, step of creator_017 .* state\.cooldown_until:", changed)
+    assert str(only_session(place)) in end
+    lines = done.stdout.splitlines()
+    assert "\x1b" not in done.stdout
+    assert [line for line in lines if len(line) > 100 and str(tmp_path) not in line] == []
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_its_answer_as_data_is_one_document(run, tmp_path):
+    done = run("demo", *SMALL, "--seed", "3", "--json", "--place", tmp_path / "place")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    session = Path(answer["recording"]["session"])
+    assert session == only_session(tmp_path / "place")
+    assert answer["recording"]["settings"] == {"agents": 30, "ticks": 72, "seed": 3}
+    assert answer["analysis"]["total_events"] == len(session_events(session))
+    assert answer["analysis"]["actions"]["publish"] == answer["recording"]["outcome"]["posts"]
+    assert (
+        answer["debug"]["causes"][0]["agent_ids"][0] == answer["recording"]["fault_agent_id"] == "creator_017"
+    )
+    assert answer["replay"]["verdict"] == "IDENTICAL"
+    divergence = answer["replay_repaired"]["divergence"]
+    assert (divergence["action"], divergence["field"]) == ("step", "state.cooldown_until")
+    assert divergence["recorded"] - divergence["replayed"] == 3600 - 1
+
+
+def test_the_next_commands_work_as_they_stand(run, tmp_path):
+    place = tmp_path / "place"
+    answer = json.loads(run("demo", *SMALL, "--json", "--place", place).stdout)
+    for command in answer["next_commands"]:
+        program, *arguments = command.split()
+        assert program == "agent-trace"
+        done = run(*arguments)
+        expected = 1 if "changed_creator" in command else 0
+        assert done.returncode == expected, (command, done.stdout, done.stderr)
+        assert done.stdout
+
+
+def test_a_run_too_small_to_show_the_fault_says_so_and_is_exit_code_1(run, tmp_path):
+    done = run("demo", "--agents", "2", "--ticks", "12", "--place", tmp_path / "place")
+    assert done.returncode == 1
+    assert "a longer simulation shows it better" in done.stdout
+    assert "IDENTICAL" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--agents", "1"], ["--ticks", "3"], ["--seed", "x"]])
+def test_a_wrong_size_is_one_line_and_exit_code_2(run, arguments):
+    done = run("demo", *arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_place_that_cannot_be_made_is_one_line_and_exit_code_2(run, tmp_path):
+    (tmp_path / "file").touch()
+    done = run("demo", *SMALL, "--place", tmp_path / "file" / "trace")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "cannot be written" in done.stderr
+
+
+def test_the_defaults_of_the_command_are_those_of_the_simulation():
+    from Agent.cli import demo
+    from Agent.demo import platform
+
+    assert (demo.AGENTS, demo.TICKS, demo.SEED) == (
+        platform.DEFAULT_AGENTS,
+        platform.DEFAULT_TICKS,
+        platform.DEFAULT_SEED,
+    )
+    assert platform.DEFAULT_AGENTS >= 50

@@ -1,0 +1,116 @@
+"""Two values with their tags: equal exactly, over hidden parts, or different at one place."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.event.values import encode_value
+from Agent.replay.comparison import Comparison, Recorded
+
+
+def recorded(value):
+    encoded = encode_value(value)
+    return Recorded(encoded.value, encoded.types, "")
+
+
+def difference(one, other):
+    return Comparison().difference(recorded(one), recorded(other))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers(), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(values)
+def test_a_value_agrees_with_itself(value):
+    assert difference(value, value) is None
+
+
+@given(values, values)
+def test_two_values_agree_exactly_where_their_recorded_forms_do(one, other):
+    from Agent.event.digest import canonical_bytes
+
+    left, right = recorded(one), recorded(other)
+    same = canonical_bytes(left.value, left.types) == canonical_bytes(right.value, right.types)
+    assert (difference(one, other) is None) == same
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "path"),
+    [
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, "/a/b/1"),
+        ({"a": 1}, {"a": 1, "b": 2}, "/b"),
+        ([1, 2], [1], "/1"),
+        ((1, 2), [1, 2], ""),
+        (1, 1.0, ""),
+        (1, True, ""),
+        (0.0, -0.0, ""),
+        ({1, 2}, {1, 3}, ""),
+        ({("x", "y"): 1}, {("x", "y"): 2}, '/["x","y"]'),
+        ({"a/b": 1}, {"a/b": 2}, "/a~1b"),
+        (None, 0, ""),
+    ],
+)
+def test_a_difference_has_its_place(one, other, path):
+    found = difference(one, other)
+    assert found is not None
+    assert found.path == path
+    assert repr(found.recorded) != repr(found.replayed)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({3, 1, 2}, {1, 2, 3}),
+        ({2: "x", 1: "y"}, {1: "y", 2: "x"}),
+        (float("nan"), float("nan")),
+    ],
+)
+def test_what_equality_does_not_see_makes_no_difference(one, other):
+    assert difference(one, other) is None
+
+
+TOKEN, OTHER_TOKEN = "[redacted:0123456789abcdef]", "[redacted:fedcba9876543210]"
+
+
+def test_hidden_values_agree_and_are_counted():
+    comparison = Comparison()
+    one = Recorded({"key": TOKEN, "text": f"Bearer {TOKEN}!"}, {"/key": "redacted", "/text": "redacted"}, "")
+    other = Recorded({"key": OTHER_TOKEN, "text": f"Bearer {OTHER_TOKEN}!"}, {"/key": "redacted"}, "")
+    assert comparison.difference(one, other) is None
+    assert comparison.agreement.redacted == 2
+
+
+@pytest.mark.parametrize("other", ["plain", f"Basic {OTHER_TOKEN}", f"{TOKEN}{TOKEN}", 7, None])
+def test_a_hidden_value_is_no_wildcard_for_what_is_not_hidden(other):
+    one = Recorded(TOKEN, {"": "redacted"}, "")
+    assert Comparison().difference(one, Recorded(other, {}, "")) is not None
+
+
+def test_values_without_a_codec_are_named_not_compared():
+    class Thing:
+        def __init__(self, number):
+            self.number = number
+
+    comparison = Comparison()
+    assert comparison.difference(recorded([Thing(1)]), recorded([Thing(1)])) is None
+    assert comparison.agreement.opaque == {"/0"}
+    assert comparison.difference(recorded([Thing(1)]), recorded([Thing(2)])) is None
+    assert comparison.agreement.opaque_differences == ["/0"]
+
+
+def test_a_class_of_the_main_program_has_another_module_name_now():
+    one = Recorded({"x": 1}, {"": "dataclass:__main__.Point"}, "")
+    other = Recorded({"x": 1}, {"": "dataclass:app.Point"}, "")
+    assert Comparison("app").difference(one, other) is None
+    assert Comparison("other").difference(one, other) is not None
+    assert Comparison().difference(one, other) is not None

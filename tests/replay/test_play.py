@@ -1,0 +1,99 @@
+"""`play_run` tells what the record holds, in the order in which it began, and runs nothing."""
+
+import pytest
+
+from Agent.errors import AgentNotFound
+from Agent.replay import play_run
+from Agent.tree.layout import list_sessions
+
+TALE = """
+class Teller:
+    def __init__(self, name):
+        self.agent_id, self.agent_role = name, "teller"
+        self.logger = AgentLogger(name, "teller")
+        self.told, self.mood = 0, "calm"
+
+    @trace_agent_action
+    def tell(self, text):
+        self.told += 1
+        self.logger.log_action("noted", {"text": text})
+        return self.shout(text) if self.told < 3 else self.fail()
+
+    @trace_agent_action
+    def shout(self, text):
+        self.mood = "loud"
+        return text.upper()
+
+    @trace_agent_action
+    def fail(self):
+        del self.mood
+        raise ValueError("no more")
+
+def main():
+    from Agent import tick
+    first, second = Teller("a"), Teller("b")
+    with tick(4):
+        first.tell("one")
+    second.tell("two")
+    first.tell("three")
+    try:
+        first.tell("four")
+    except ValueError:
+        pass
+"""
+
+
+def test_steps_come_in_order_with_their_depth(toy):
+    playback = play_run("last", root=toy.record(TALE).root)
+    assert [(step.agent_id, step.action, step.depth, step.outcome) for step in playback] == [
+        ("a", "tell", 0, "ok"),
+        ("a", "noted", 1, "note"),
+        ("a", "shout", 1, "ok"),
+        ("b", "tell", 0, "ok"),
+        ("b", "noted", 1, "note"),
+        ("b", "shout", 1, "ok"),
+        ("a", "tell", 0, "ok"),
+        ("a", "noted", 1, "note"),
+        ("a", "shout", 1, "ok"),
+        ("a", "tell", 0, "error"),
+        ("a", "noted", 1, "note"),
+        ("a", "fail", 1, "error"),
+    ]
+    assert playback.sound
+    assert playback.exit_code == 0
+    first = playback.steps[0]
+    assert (first.args, first.result, first.tick) == ({"text": "one"}, "ONE", 4)
+    assert first.changed == {"told": 1, "mood": "loud"}
+    assert playback.steps[-3].removed == ("mood",)
+    assert playback.steps[-3].error == "ValueError: no more"
+
+
+def test_one_agent_is_played_alone(toy):
+    playback = play_run("last/b", root=toy.record(TALE).root)
+    assert [step.action for step in playback] == ["tell", "noted", "shout"]
+    text = str(playback)
+    assert "b tell {'text': 'two'} -> 'TWO'" in text
+    assert "told = 1" in text
+
+
+def test_no_code_is_needed(toy):
+    toy.record(TALE)
+    toy.path.unlink()
+    assert len(play_run("last", root=toy.root)) == 12
+
+
+def test_damage_is_told(toy):
+    toy.record(TALE)
+    path = list_sessions(toy.root)[-1].path / "agents" / "b.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"not an event\n", *lines[2:]]))
+    playback = play_run("last/b", root=toy.root)
+    assert not playback.sound
+    assert playback.exit_code == 1
+    assert any("b.log:2" in place for place in playback.damage)
+
+
+def test_an_agent_that_is_not_there_is_an_error(toy):
+    toy.record(TALE)
+    with pytest.raises(AgentNotFound, match="no agent 'zz'"):
+        play_run("last/zz", root=toy.root)

@@ -1,0 +1,264 @@
+"""The target by name, the process apart, the run that is meant: each mistake is one clear error or reason."""
+
+import json
+import os
+import stat
+
+import pytest
+
+from Agent.errors import AgentNotFound, SessionNotFound, TargetNotGiven, UsageError
+from Agent.replay import replay_run
+from Agent.tree.layout import list_sessions
+from Agent.tree.session import update_session
+
+ADDER = """
+import os, sys, time
+
+class Adder:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "adder"
+        self.total = 0
+
+    @trace_agent_action
+    def add(self, amount):
+        self.total += amount
+        return self.total
+
+def build(spec):
+    return Adder()
+
+def main():
+    agent = Adder()
+    agent.add(1)
+    agent.add(2)
+"""
+
+
+def tree(root):
+    return {path.relative_to(root): path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_without_a_target_there_is_a_hint(toy):
+    toy.record(ADDER)
+    with pytest.raises(TargetNotGiven, match="--target module:factory") as caught:
+        replay_run("last/a", root=toy.root)
+    assert caught.value.exit_code == 4
+
+
+def test_the_session_remembers_its_target(toy):
+    toy.record(ADDER)
+    session = list_sessions(toy.root)[-1].path
+    update_session(session, targets={"a": f"{toy.name}:build"})
+    assert replay_run("last/a", root=toy.root).verdict == "IDENTICAL"
+    assert replay_run("last", root=toy.root).verdict == "IDENTICAL"
+
+
+@pytest.mark.parametrize("target", ["nonsense", "module:", ":factory"])
+def test_a_target_that_is_no_name_is_a_usage_error(toy, target):
+    toy.record(ADDER)
+    with pytest.raises(UsageError, match="not module:factory"):
+        replay_run("last/a", target=target, root=toy.root)
+
+
+def test_a_function_that_cannot_be_imported_is_a_usage_error(toy):
+    toy.record(ADDER)
+    with pytest.raises(UsageError, match="cannot be imported by a name"):
+        replay_run("last/a", target=lambda spec: None, root=toy.root)
+
+
+def test_a_function_is_a_target_by_its_name(toy):
+    import importlib
+
+    toy.record(ADDER)
+    module = importlib.import_module(toy.name)
+    report = replay_run("last/a", target=module.build, root=toy.root)
+    assert (report.verdict, report.target) == ("IDENTICAL", f"{toy.name}:build")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "factory", "reason"),
+    [
+        (
+            "import os, sys, time",
+            "import os, sys, time, no_such_module",
+            "build",
+            "cannot be imported: ModuleNotFoundError",
+        ),
+        ("return Adder()", "raise RuntimeError('not today')", "build", "raised RuntimeError: not today"),
+        ("return Adder()", "return None", "build", "returned nothing"),
+        ("return Adder()", "return object()", "build", "says not who it is"),
+        ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
+        ('= "a", "adder"', '= "z", "adder"', "build", "the object for a says that it is 'z'"),
+        ("return Adder()", "return Adder()", "missing", "has no 'missing'"),
+        ("    @trace_agent_action\n", "", "build", "left no trace"),
+        ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
+        ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),
+    ],
+)
+def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, reason):
+    toy.record(ADDER)
+    if old != new:
+        toy.change(old, new)
+    report = toy.replay(factory=factory)
+    if reason == "proves nothing":
+        assert (report.verdict, report.divergence.field) == ("DIVERGED", "outcome")
+        assert report.divergence.replayed == "interrupted"
+    else:
+        assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4)
+        assert reason in report.reasons[0], report.reasons
+
+
+def test_a_child_that_hangs_is_stopped(toy):
+    toy.record(ADDER).change("self.total += amount", "time.sleep(60)")
+    report = toy.replay(timeout_seconds=1.5)
+    assert report.verdict == "UNVERIFIED"
+    assert "did not end within 1.5 s" in report.reasons[0]
+
+
+def test_what_the_driven_code_prints_is_kept_apart(toy, capfd):
+    toy.record(ADDER).change(
+        "self.total += amount", "self.total += amount; print('out'); print('err', file=sys.stderr)"
+    )
+    report = toy.replay()
+    assert (report.stdout, report.stderr) == ("out\nout\n", "err\nerr\n")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_replay_writes_only_its_own_directory(toy):
+    toy.record(ADDER)
+    before = tree(toy.root)
+    report = toy.replay()
+    after = tree(toy.root)
+    session = list_sessions(toy.root)[-1].path
+    new = set(after) - set(before)
+    assert new == {(report.path / "report.json").relative_to(toy.root)}
+    assert {path: after[path] for path in before} == before
+    assert report.path.parent == session / "runs" / "root" / "replays"
+    assert stat.S_IMODE((report.path / "report.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(report.path.stat().st_mode) == 0o700
+    kept = json.loads((report.path / "report.json").read_text())
+    assert (kept["verdict"], kept["counts"]["driven"]) == ("IDENTICAL", 2)
+
+
+def test_a_target_that_sets_up_recording_records_elsewhere(toy):
+    toy.record(ADDER)
+    toy.change(
+        "def build(spec):",
+        f"def build(spec):\n    import Agent\n    Agent.setup_logging(trace_root={str(toy.root)!r})\n    Agent.utils.AgentLogger('x', 'y').info('hello')",
+    )
+    before = tree(toy.root)
+    report = toy.replay()
+    assert report.verdict == "IDENTICAL", str(report) + report.stderr
+    assert set(tree(toy.root)) - set(before) == {(report.path / "report.json").relative_to(toy.root)}
+
+
+def test_a_session_that_cannot_be_written_is_replayed_all_the_same(toy):
+    toy.record(ADDER)
+    session = list_sessions(toy.root)[-1].path
+    (session / "runs").write_text("in the way")
+    report = toy.replay()
+    assert (report.verdict, report.path) == ("IDENTICAL", None)
+
+
+def test_a_run_is_found_by_every_name_that_it_has(toy):
+    toy.record(ADDER)
+    ref = list_sessions(toy.root)[-1]
+    for run in (f"{ref.session_id}/a", f"{ref.session_id[:10]}/a", f"{ref.path}/a", "last/a"):
+        assert toy.replay(run).run == f"{ref.session_id}/a", run
+    assert toy.replay(ref.path, agent_id="a").verdict == "IDENTICAL"
+
+
+def test_a_run_that_is_not_there_is_an_error(toy):
+    with pytest.raises(SessionNotFound):
+        toy.replay("last")
+    toy.record(ADDER)
+    with pytest.raises(SessionNotFound, match="no session 'nothing'"):
+        toy.replay("nothing")
+    with pytest.raises(AgentNotFound, match="no agent 'zz'"):
+        toy.replay("last/zz")
+
+
+def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    toy.record(ADDER)
+    seeds = {toy.replay().outcome.environment["hash_seed"] for _ in range(2)}
+    assert len(seeds) == 2
+    assert "1" not in seeds
+
+
+def test_a_class_of_the_main_program_is_found_under_its_module_name(toy):
+    from support.processes import run_python
+
+    source = """
+from dataclasses import dataclass
+
+@dataclass
+class Order:
+    amount: int
+
+class Clerk:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "clerk"
+        self.orders = []
+
+    @trace_agent_action
+    def take(self, order):
+        self.orders.append(order)
+        return order
+
+def build(spec):
+    return Clerk()
+
+if __name__ == "__main__":
+    Clerk().take(Order(3))
+    """
+    toy.write(source)
+    done = run_python(str(toy.path), cwd=toy.directory, AGENT_TRACE_ROOT=str(toy.root))
+    assert done.returncode == 0, done.stderr
+    report = toy.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("return order", "return Order(order.amount + 1)").replay()
+    assert (report.verdict, report.divergence.path) == ("DIVERGED", "/amount")
+
+
+def test_a_recording_that_was_killed_is_verified_over_its_complete_steps(toy):
+    from support.processes import run_python
+
+    toy.write(
+        ADDER
+        + """
+class Killer(Adder):
+    @trace_agent_action
+    def die(self):
+        self.total += 1
+        os.kill(os.getpid(), 9)
+"""
+    )
+    script = (
+        f"import sys; sys.path.insert(0, {str(toy.directory)!r})\n"
+        f"import {toy.name} as toy\n"
+        "agent = toy.Killer()\nagent.add(1)\nagent.add(2)\nagent.die()\n"
+    )
+    done = run_python("-c", script, cwd=toy.directory, AGENT_TRACE_ROOT=str(toy.root))
+    assert done.returncode == -9
+    report = toy.replay()
+    assert (report.verdict, report.scope) == ("IDENTICAL", "prefix"), str(report)
+    assert report.outcome.counts.driven == 2
+    assert "complete steps" in report.headline
+
+
+def test_damage_in_the_record_is_no_green(toy):
+    toy.record(ADDER)
+    session = list_sessions(toy.root)[-1].path
+    path = session / "agents" / "a.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"{broken}\n" + b"".join(lines[2:]))
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED"
+    assert report.reasons
+
+
+def test_a_read_only_process_leaves_the_environment_as_it_was(toy):
+    before = dict(os.environ)
+    toy.record(ADDER).replay()
+    assert dict(os.environ) == before
