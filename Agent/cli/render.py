@@ -17,7 +17,6 @@ import click
 
 __all__ = [
     "LEVEL_STYLES",
-    "at",
     "clean",
     "clip",
     "count",
@@ -26,7 +25,6 @@ __all__ = [
     "emit",
     "emit_bytes",
     "emit_json",
-    "emit_json_line",
     "emit_report",
     "heading",
     "note",
@@ -87,14 +85,6 @@ def emit_json(document: Any) -> None:
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
-    _write_bytes(orjson.dumps(document, default=_plain, option=options))
-
-
-def emit_json_line(document: Any) -> None:
-    """One of many JSON documents, a line of its own."""
-    import orjson
-
-    options = orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE
     _write_bytes(orjson.dumps(document, default=_plain, option=options))
 
 
@@ -246,10 +236,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def at(timestamp_us: int) -> str:
-    """Microseconds since 1970 as `2026-11-20 10:30:45` in UTC."""
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(timestamp_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 _MAX_SOURCE_CHARS = 16_384
 
 
+def _importable(module: str) -> str:
+    """The name under which a replay imports the module: a script's own, where it runs as `__main__`."""
+    if module != "__main__":
+        return module
+    script = sys.modules[module]
+    spec = getattr(script, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    return os.path.splitext(os.path.basename(getattr(script, "__file__", None) or module))[0]  # noqa: PTH119, PTH122
+
+
 class CodeIdentity:
     """Module, qualified name, source and digest of one function.
 
@@ -23,7 +36,7 @@ class CodeIdentity:
     __slots__ = ("digest", "module", "qualname", "source", "told_to")
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.module = str(getattr(function, "__module__", ""))
+        self.module = _importable(str(getattr(function, "__module__", "")))
         self.qualname = str(getattr(function, "__qualname__", type(function).__qualname__))
         self.source: str | None
         try:

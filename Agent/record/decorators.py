@@ -213,7 +213,7 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
         return
     try:
         pipeline = installed.active_pipeline() or current_pipeline()
-        target = args[0] if spec.is_method and args else None
+        target = spec.target_of(args)
         known = pipeline.agents.find(target) if target is not None else None
         scope = current_scope.get()
         if known is not None:

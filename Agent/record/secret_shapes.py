@@ -14,6 +14,8 @@ from functools import lru_cache
 
 # "apiKey", "API-Key" and "api key" are all `api_key` before they are judged.
 _SEPARATORS = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
+# What else is used as a key, a sentence or a piece of code, is a text and read as one.
+_NAME = r"[\w\s.\-/:\[\]()*#?@$]{2,100}"
 _KEY_OWNERS = (
     "api|access|private|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|master|deploy|webhook|"
     "subscription|admin|auth|license|client|consumer|account|openai|anthropic|azure|aws|stripe|github|gitlab|"
@@ -50,6 +52,8 @@ def plain_name(name: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether what stands under this name is a secret; `tokens`, `token_count` and `author` are none."""
+    if not _compiled(_NAME).fullmatch(name):
+        return False
     plain = plain_name(name)
     if _compiled(_HARMLESS_END).search(plain):
         return False

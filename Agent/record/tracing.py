@@ -1,7 +1,7 @@
 """One traced call, from its arguments to its event: what the decorators and `instrument` share.
 
-At entry the arguments become bytes, before the body can change them; at exit the result, the duration and, for
-the outermost action of an agent, the code that ran and what it changed of the agent's state.
+At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
+for the outermost action of an agent, the code that ran and what it changed of its state.
 """
 
 from __future__ import annotations
@@ -78,20 +78,42 @@ class TraceSpec:
             parameters = list(inspect.signature(function).parameters.values())
         except (TypeError, ValueError):
             parameters = []
-        if is_method is None:
-            # By its name alone: a function that a staticmethod will hold has a class in its qualname, too.
-            is_method = bool(parameters) and parameters[0].name in _RECEIVERS
-        self.is_method = is_method
-        own = parameters[1:] if self.is_method else parameters
-        self.names = tuple(parameter.name for parameter in own if parameter.kind in _POSITIONAL)
-        self.rest_name = next((p.name for p in own if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+        self._parameters = parameters
+        # A function in a class whose first parameter has another name than `self` may be a method, or what a
+        # staticmethod will hold: the first call tells.
+        in_class = owner != "" and not owner.endswith("<locals>")
+        named_like_one = bool(parameters) and parameters[0].name in _RECEIVERS
+        self.is_undecided = is_method is None and in_class and bool(parameters) and not named_like_one
+        self.treat_as_method(named_like_one if is_method is None else is_method)
         # The head of the payload is the same for every call, but for the mark of a root action.
         shared = {_LABEL_KEY[kind]: label, "call": self.qualname}
         if name != self.qualname and kind == "metric":
             shared["unit"] = "ms"
         self.head = orjson.dumps(shared)[1:-1] + b","
         self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
-        self.max_plain_args = len(self.names) + self.is_method
+
+    def treat_as_method(self, is_method: bool) -> None:
+        """Settle whether the first argument is the target or an argument like the others."""
+        self.is_method = is_method
+        own = self._parameters[1:] if is_method else self._parameters
+        self.names = tuple(parameter.name for parameter in own if parameter.kind in _POSITIONAL)
+        self.rest_name = next((p.name for p in own if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+        self.max_plain_args = len(self.names) + is_method
+
+    def target_of(self, args: tuple[Any, ...]) -> object:
+        """The object whose method is called with these arguments; None for a function."""
+        if self.is_undecided:
+            self._decide(args)
+        return args[0] if self.is_method and args else None
+
+    def _decide(self, args: tuple[Any, ...]) -> None:
+        """Treat it as a method if it is called with an object of the class that it was defined in."""
+        owner = self.function.__qualname__.rpartition(".")[0]
+        classes = type(args[0]).__mro__ if args else ()
+        self.treat_as_method(
+            any(cls.__qualname__ == owner and cls.__module__ == self.function.__module__ for cls in classes)
+        )
+        self.is_undecided = False
 
     def identify(self) -> CodeIdentity:
         """The code of the function, looked up once."""
@@ -115,7 +137,7 @@ class TraceSpec:
             return None
         try:
             pipeline = installed.active_pipeline() or current_pipeline()
-            target = args[0] if self.is_method and args else None
+            target = self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
             player = current_player.get()
@@ -162,8 +184,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "is_entry", "known", "leave", "pipeline", "root", "span_id", "spec",
-        "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "is_entry", "known", "leave", "pipeline", "root", "span_id",
+        "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -199,7 +221,7 @@ class Call:
             arguments = (
                 spec.arguments(args, kwargs)
                 if kwargs or len(args) > spec.max_plain_args
-                else dict(zip(spec.names, args[1:] if spec.is_method else args))
+                else dict(zip(spec.names, args[1:] if spec.is_method else args, strict=False))
             )
             raw = pipeline.capture.plain_value(arguments) if arguments else b"{}"
             if raw is not None:

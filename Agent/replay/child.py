@@ -1,4 +1,4 @@
-"""The child process of a re-drive: sets itself apart, builds what the target gives, drives it, writes what it found.
+"""The child process of a re-drive: sets itself apart, builds what the target gives, drives it, tells.
 
 Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes nothing but its outcome file.
 """
@@ -21,7 +21,7 @@ from Agent.record.player import current_player
 from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.comparison import Comparison, Recorded
-from Agent.replay.drive import Driver
+from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
 from Agent.replay.judge import ActionJudge
 from Agent.replay.memory import MemorySink
@@ -37,7 +37,7 @@ from Agent.replay.values import Decoder
 
 
 def main(request_path: str) -> None:
-    """Carry out one request: a JSON file that names session, agent, target, path and where the outcome goes."""
+    """Carry out one request: a JSON file that names session, agent, target, and where the outcome goes."""
     request = orjson.loads(Path(request_path).read_bytes())
     sys.path[:] = request["sys_path"]
     redrive = Redrive(request)
@@ -150,7 +150,7 @@ class Redrive:
             agent_role=facts.role if facts is not None else None,
             agent_ids=tuple(each.agent_id for each in acting if self._agent_id in {None, each.agent_id}),
             init=self._init(first),
-            state={} if first is None else restorable(first, self._decoder)[0],
+            state={} if first is None else restorable(first, self._decoder).fields,
             nested={} if self._agent_id is not None else {f.agent_id: None for f in acting if not f.roots},
             peer=self._peers,
             of=self._spec_of,
@@ -170,40 +170,36 @@ class Redrive:
         live = frozenset(self._objects)
         plan = make_plan(recording, given, live)
         outcome.agents = sorted(given)
-        self._count(plan, given, live)
+        self._count(plan, live)
         player = self._make_player(live)
+        judge = ActionJudge(
+            self._comparison,
+            self._identifiers,
+            outcome,
+            live,
+            self._errors(),
+            is_whole=recording.is_complete,
+        )
         driver = Driver(
             plan,
             {name: self._objects[name] for name in given},
             recording.agents,
             outcome,
             player,
-            self._pipeline,
-            self._sink,
-            self._decoder,
-            self._comparison,
-            ActionJudge(
-                self._comparison,
-                self._identifiers,
-                outcome,
-                live,
-                self._errors(),
-                is_whole=recording.is_complete,
-            ),
-            self._watch,
+            Equipment(self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch),
         )
         self._driver = driver
         self._watch.wrap_modules()
         for action in plan.actions:
             if action.overlaps:
                 outcome.doubts.append(
-                    f"step {action.number} ran beside another driven action, and their order is not imposed: drive "
-                    "each agent alone"
+                    f"step {action.number} ran beside another driven action, and their order is not imposed: "
+                    "drive each agent alone"
                 )
                 break
         driver.run()
 
-    def _count(self, plan: Plan, given: frozenset[str], live: frozenset[str]) -> None:
+    def _count(self, plan: Plan, live: frozenset[str]) -> None:
         outcome = self.outcome
         outcome.notes = plan.notes
         outcome.counts.actions = len(plan.actions) + plan.functions
@@ -219,8 +215,13 @@ class Redrive:
         if left:
             named = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             outcome.reason(
-                f"the run holds actions of {len(left)} agents that the target did not give ({named}): give them, "
-                "or replay one agent as SESSION/agent_id"
+                f"the run holds actions of {len(left)} agents that the target did not give ({named}): give "
+                "them, or replay one agent as SESSION/agent_id"
+            )
+        inside = sum(count for name, count in plan.undriven.items() if name in live)
+        if inside:
+            outcome.remarks.append(
+                f"{inside} actions of agents inside others happened outside driven actions"
             )
         if plan.undriven.get(""):
             outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not driven")
@@ -240,17 +241,20 @@ class Redrive:
             nested = [name for name in outcome.answered if name not in self._peers.asked_for]
             if nested and self._agent_id is None:
                 outcome.remarks.append(
-                    f"calls of {len(nested)} agents were answered from the record; if they are part of what is "
-                    "driven, return them as well: {...} | spec.nested"
+                    f"calls of {len(nested)} agents were answered from the record; if they are part of what "
+                    "is driven, return them as well: {...} | spec.nested"
                 )
 
     def _unseen(self) -> list[str]:
         names: dict[str, None] = {}
-        several = len(self.outcome.agents) > 1
+        driven, inside = self.outcome.agents, self.outcome.inside
         for event in self._recording.events:
-            if event.kind == "state" and event.agent_id in self.outcome.agents:
-                for field in event.extra.get("unseen") or ():
-                    names[f"{event.agent_id}.{field}" if several else str(field)] = None
+            if event.kind != "state" or (event.agent_id not in driven and event.agent_id not in inside):
+                continue
+            # Of many agents of one role inside others each field is named once.
+            owner = event.agent_id if event.agent_id in driven else f"each {event.agent_role}"
+            for field in event.extra.get("unseen") or ():
+                names[str(field) if driven == [owner] else f"{owner}.{field}"] = None
         return list(names)
 
     def _errors(self) -> dict[str, Event]:
@@ -280,7 +284,7 @@ class Redrive:
             raise ReplayStopped
 
     def _find_agent(self, agent_id: str) -> object:
-        """The object that stands for an agent in restored values: a real one that is known, else a stand-in."""
+        """What stands for an agent in restored values: the real one if it is known, else a stand-in."""
         obj = self._objects.get(agent_id)
         if obj is None and self._driver is not None:
             obj = self._driver.nearby.get(agent_id)
@@ -319,7 +323,7 @@ def _is_recorded_main(module: str, recording: Recording) -> bool:
 
 
 def _turn_recording_away(directory: Path) -> None:
-    """Whatever the target sets up records under a directory that goes when the replay ends, never into a tree."""
+    """Whatever the target sets up records under a directory that goes with the replay, never into a tree."""
     from Agent.tree import session
     from Agent.tree.layout import create_session_dir
 

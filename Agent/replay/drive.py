@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.codec import decode_line
@@ -38,6 +39,18 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a re-drive works with: it records, makes values again, compares and watches."""
+
+    pipeline: Pipeline
+    sink: MemorySink
+    decoder: Decoder
+    comparison: Comparison
+    judge: ActionJudge
+    watch: SourceWatch
+
+
 class Driver:
     """Carries out a plan; what it finds goes into `outcome`.
 
@@ -53,24 +66,19 @@ class Driver:
         facts: Mapping[str, AgentFacts],
         outcome: Outcome,
         player: RecordedPlayer,
-        pipeline: Pipeline,
-        sink: MemorySink,
-        decoder: Decoder,
-        comparison: Comparison,
-        judge: ActionJudge,
-        watch: SourceWatch,
+        equipment: Equipment,
     ) -> None:
         self._plan = plan
         self._objects = objects
         self._facts = facts
         self._outcome = outcome
         self._player = player
-        self._pipeline = pipeline
-        self._sink = sink
-        self._decoder = decoder
-        self._comparison = comparison
-        self._watch = watch
-        self._judge = judge
+        self._pipeline = equipment.pipeline
+        self._sink = equipment.sink
+        self._decoder = equipment.decoder
+        self._comparison = equipment.comparison
+        self._watch = equipment.watch
+        self._judge = equipment.judge
         self._entered: set[int] = set()
         self._restored: set[str] = set()
         self._current: DrivenAction | None = None
@@ -120,7 +128,7 @@ class Driver:
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
             self._player.stop(
-                f"{recorded.agent_id} was called back by an answered call, and the target gave no object for it"
+                f"{recorded.agent_id} was called back by an answered call, and the target gave no object"
             )
         method, args, kwargs = self._prepared(recorded, obj)
         if inspect.iscoroutinefunction(inspect.unwrap(method)):
@@ -237,9 +245,9 @@ class Driver:
         if known is not None:
             known.tracker = None  # what the factory did is no part of its story
         self.nearby.update(agents_in(obj))
-        fields, lacking, is_redacted = restorable(first, self._decoder)
-        put_back(obj, fields)
-        if is_redacted:
+        first_state = restorable(first, self._decoder)
+        self._put_back(agent_id, obj, first_state.fields)
+        if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         found = state_difference(first, obj, self._pipeline, self._comparison)
         if found is not None:
@@ -248,9 +256,18 @@ class Driver:
                 f"the restored state of {agent_id} differs from the record before its first action: field "
                 f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
             )
-        if lacking:
+        if first_state.lacking:
             self._outcome.remarks.append(
-                f"fields of {agent_id} that cannot be restored are as the factory made them: {', '.join(lacking)}"
+                f"fields of {agent_id} that cannot be restored are the factory's: "
+                + ", ".join(first_state.lacking)
+            )
+
+    def _put_back(self, agent_id: str, obj: object, fields: Mapping[str, Any]) -> None:
+        try:
+            put_back(obj, fields)
+        except Exception as error:  # noqa: BLE001 - the user's own code may restore
+            self._player.stop(
+                f"recorded fields could not be put back onto {agent_id}: {type(error).__name__}: {error}"
             )
 
     def _impose(self, action: DrivenAction, event: Event, obj: object) -> None:
@@ -260,7 +277,7 @@ class Driver:
                 self._compare_state(action, event, obj)
             elif first is None or event.id != first.id:
                 self._player.stop(
-                    f"from step {action.number} on {action.agent_id} was another object: only the first is driven"
+                    f"from step {action.number} on {action.agent_id} was another object: the first is driven"
                 )
         elif is_outside_write(event):
             restored = self._decoder.restore(
@@ -270,7 +287,7 @@ class Driver:
                 self._player.stop(
                     f"a write to {action.agent_id} from outside cannot be restored: {restored.unrestored[0]}"
                 )
-            put_back(obj, restored.value)
+            self._put_back(action.agent_id, obj, restored.value)
             remove_fields(obj, list(event.extra.get("unset") or ()))
 
     def _compare_state(self, action: DrivenAction, event: Event, obj: object) -> None:

@@ -74,6 +74,5 @@ def _readings(text: str) -> list[tuple[str, str]]:
     """Every way to read the text as `path/agent_id`, the longest path first; none where it holds no slash."""
     if os.sep not in text:
         return []
-    parts = text.split(os.sep)
-    cuts = range(len(parts), 0, -1)
-    return [(os.sep.join(parts[:cut]) or os.sep, os.sep.join(parts[cut:])) for cut in cuts]
+    cuts = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == os.sep)]
+    return [(text[:cut], text[cut + 1 :]) for cut in cuts]

@@ -112,7 +112,8 @@ class ReplayReport:
             lines += [f"  equal but for: {name}" for name in outcome.normalisers]
         lines.append(
             f"  driven {counts.driven:,} of {counts.actions:,}; compared {counts.results:,} results, "
-            f"{counts.fields:,} changed fields, {counts.effects:,} effects, {counts.full_states:,} full states"
+            f"{counts.fields:,} changed fields, {counts.effects:,} effects, "
+            f"{counts.full_states:,} full states"
         )
         if counts.answers:
             lines.append(
@@ -122,7 +123,8 @@ class ReplayReport:
             lines.append(f"  ran inside the driven agents: {_names(outcome.inside)}")
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
             lines.append(
-                f"  out of scope: the last {counts.driven - counts.covered:,} driven actions left nothing to compare"
+                f"  out of scope: {counts.driven - counts.covered:,} driven actions at the end, which left "
+                "nothing to compare"
             )
         if outcome.notes and counts.driven:
             lines.append(

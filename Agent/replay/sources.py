@@ -17,7 +17,7 @@ threading, concurrent.futures, queue, selectors, contextvars, warnings, tracebac
 Cannot be noticed: draws inside C extensions from generators of their own and from numpy `Generator` objects
 outside the exposed state; clock functions called by C code (`map(time.time, ...)`,
 `functools.partial(time.time)()`); `id()`, `hash()` of an object, the order of a set of objects; files and
-databases; the name of the host, the working directory, the number of processors; memory and garbage collection.
+databases; the name of the host, the working directory, the number of processors; memory and its collection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An agent's state on a re-drive: put back from the record, read as recording reads it, compared field by field.
+"""An agent's state on a re-drive: put back from the record, read as recording does, compared by field.
 
 `drive.py` calls this where the record holds a full state: before the first action, every so often, on errors
 and at the end.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,10 +24,19 @@ _FIELDS = "/extra/fields"
 _MAX_DEPTH = 6
 
 
-def restorable(event: Event, decoder: Decoder) -> tuple[dict[str, Any], list[str], bool]:
-    """The fields of a full state as Python values, the names of those that cannot be restored, and whether
-    tokens stand where secrets were. Fields that hold another agent are left out: they are the factory's.
-    """
+class RestorableState(NamedTuple):
+    """A recorded full state as Python values."""
+
+    fields: dict[str, Any]
+    """Without those that hold another agent: they are the factory's business."""
+    lacking: list[str]
+    """Names of fields that cannot be restored."""
+    is_redacted: bool
+    """Tokens stand in it where secrets were."""
+
+
+def restorable(event: Event, decoder: Decoder) -> RestorableState:
+    """What can be restored of a full state."""
     recorded = event.extra.get("fields")
     types = event.types or {}
     fields: dict[str, Any] = {}
@@ -43,12 +52,13 @@ def restorable(event: Event, decoder: Decoder) -> tuple[dict[str, Any], list[str
             lacking.append(name)
         else:
             fields[name] = restored.value
-    return fields, lacking, is_redacted
+    return RestorableState(fields, lacking, is_redacted)
 
 
 def put_back(obj: object, fields: Mapping[str, Any]) -> None:
-    """Restore fields, so that the object shares nothing with `fields` that a second use would notice."""
-    restore_state(obj, fields)
+    """Restore fields; those that are not given stay as they are, also where a class restores itself whole."""
+    present = read_state(obj, agent_id_of).fields
+    restore_state(obj, {**{name: value for name, value in present.items() if name not in fields}, **fields})
 
 
 def remove_fields(obj: Any, names: list[str]) -> None:

@@ -31,6 +31,11 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
     """
     if target is None:
         found = _remembered(info, agent_id)
+        if found is None and info is not None and info.targets and agent_id is None:
+            raise TargetNotGiven(
+                f"the session remembers targets of {len(info.targets)} agents, none of the whole run",
+                remedy=f"replay one agent, for example {info.session_id}/{min(info.targets)}",
+            )
         if found is None:
             raise TargetNotGiven(
                 "no code was named to drive, and the session remembers none",
@@ -53,8 +58,7 @@ def _remembered(info: SessionInfo | None, agent_id: str | None) -> str | None:
         return str(targets[agent_id])
     if "*" in targets:
         return str(targets["*"])
-    different = set(map(str, targets.values()))
-    return different.pop() if agent_id is None and len(different) == 1 else None
+    return str(*targets.values()) if agent_id is None and len(targets) == 1 else None
 
 
 def _name_of(target: Callable[..., Any]) -> str:
@@ -70,7 +74,7 @@ def _name_of(target: Callable[..., Any]) -> str:
         found = getattr(found, part, None)
     if not module or not qualname or found is not target:
         raise UsageError(
-            f"the target {qualname or target!r} cannot be imported by a name, and it is driven in another process",
+            f"the target {qualname or target!r} cannot be imported by a name, and another process drives it",
             remedy="define the factory at the top of a module that can be imported",
         )
     return f"{module}:{qualname}"
@@ -146,7 +150,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
             raise TargetFailed(
                 f"the object for {name} says that it is {own!r}"
                 if own is not None
-                else f"the object for {name} says not who it is: instrument its class where the factory is imported"
+                else f"the object for {name} says not who it is: instrument its class in the factory's module"
             )
     if all(obj is None for obj in objects.values()):
         raise TargetFailed("the factory gave no object")

@@ -1,7 +1,7 @@
 """From the facts of a re-drive to its verdict: the rules, in one place.
 
-IDENTICAL needs everything compared to be equal and something informative among it; a difference is DIVERGED only
-where nothing but the code can have made it; whatever stands in the way of either is UNVERIFIED, and says why.
+IDENTICAL needs everything compared to be equal and something informative among it; a difference is DIVERGED
+only where nothing but the code can have made it; whatever stands in the way is UNVERIFIED, and says why.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
         return Verdict.DIVERGED, []
     if not reasons and outcome.counts.informative == 0:
         reasons.append(
-            "nothing informative was compared: no result, no changed field, no event, no call, so an empty method "
-            "would have passed"
+            "nothing informative was compared: no result, no changed field, no event, no call; an empty "
+            "method would have passed"
         )
     if reasons:
         return Verdict.UNVERIFIED, reasons
@@ -55,7 +55,7 @@ def _nothing_driven(outcome: Outcome) -> str:
     notes = sum(outcome.notes.values())
     if notes:
         return (
-            f"the record holds {notes} notes (log_action) and no traced action of {', '.join(outcome.agents)}: notes "
-            "cannot be driven"
+            f"the record holds {notes} notes (log_action) and no traced action of "
+            f"{', '.join(outcome.agents)}: notes cannot be driven"
         )
     return "the record holds no traced action that could be driven"

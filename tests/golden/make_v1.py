@@ -48,6 +48,7 @@ def record() -> None:
         PerformanceLogger,
         SystemLogger,
         caused_by,
+        health,
         measure_performance,
         shutdown_logging,
         tick,
@@ -98,6 +99,9 @@ def record() -> None:
     SystemLogger().warning("paper is low")
     with contextlib.suppress(LookupError):
         clerk.lose()
+    account = health()
+    if account["dropped"] or account["notes"]:
+        sys.exit(f"recording had trouble, so this would be no golden tree: {account}")
     shutdown_logging()
 
 

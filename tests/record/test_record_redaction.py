@@ -158,7 +158,7 @@ def enter_everywhere(secret, name):
     agent = AgentLogger("a1", "tester")
     agent.info(f"message {secret}")
     agent.info("extra", extra={"note": secret, name: secret, "deep": [{"list": [secret]}]})
-    agent.bind(note=secret, **{name.replace("-", "_").replace(" ", "_"): secret}).info("bound")
+    agent.bind(**{name: secret, "more": secret}).info("bound")
     agent.bind(note=secret).log_action("bound", {"x": 1})
     agent.log_action(f"act {secret}", {"value": secret, name: secret}, decision_context=[secret])
     agent.log_decision("d", {"t": (secret, 1)}, reasoning=secret)
