@@ -177,7 +177,7 @@ def _levels_in(config: Mapping[str, Any]) -> dict[str, str]:
         unknown = sorted(set(logger) - {"level", "handlers", "propagate"})
         if unknown or logger.get("handlers", default["handlers"]) != default["handlers"]:
             raise ConfigurationError(
-                f"logger {name!r} changes its {unknown[0] if unknown else 'handlers'}, which is not supported",
+                f"logger {name!r} sets its {unknown[0] if unknown else 'handlers'}, which is not supported",
                 remedy="set its level; mirrors=False writes no category files",
             )
         level = logger.get("level", "DEBUG")

@@ -6,7 +6,7 @@ user's own keys); what is named has the type given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from Agent.event.kinds import Category, Home
 
@@ -14,8 +14,7 @@ ANY = "any"
 ID = "string"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One key of a payload: its JSON type (string, number, integer, boolean, object, array, any)."""
 
     name: str
@@ -24,8 +23,7 @@ class Field:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """One row of the table; `message` is the template of the line that people read."""
 
     name: str

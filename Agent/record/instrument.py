@@ -139,7 +139,6 @@ def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
         is_method=is_method and not is_own,
     )
     spec.is_method = is_method
-    spec.qualname = f"{cls.__qualname__}.{name}"
     traced: Any = wrap(called, spec)
     if not is_method:
         return staticmethod(traced) if is_class else traced

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class TracedCall:
+class TracedCall(NamedTuple):
     """A call to a traced function that is about to run."""
 
     kind: str
@@ -29,8 +27,7 @@ class TracedCall:
     """Whether no other traced action is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the record says this call gave: a result, or an exception to raise."""
 
     result: Any = None

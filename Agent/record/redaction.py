@@ -59,8 +59,10 @@ _MARK = "[redacted:"
 _HIDING_TAGS = _BYTES_TAGS | {"str", "tuple"}
 _NAME_ENDS = tuple(
     b"password passwords passwd pass phrase passcode pwd secret token tokens key keys auth authorization "
-    b"authorisation cred creds credential credentials cookie cookies card number string sig key_id pem".split()
+    b"authorisation cred creds credential credentials cookie cookies card number string sig key_id".split()
 )
+# What may stand between a name and its sign: a quote, a blank, a number.
+_BETWEEN = b" \\\"'0123456789_]"
 _LAST_LETTERS = frozenset(name[-3:] for name in _NAME_ENDS)
 
 
@@ -229,8 +231,10 @@ def looks_clean(raw: bytes) -> bool:
         return False
     # JSON itself has no blank behind a colon, so this one stands inside a text. Of two letters the last is
     # found in half the time.
-    if 32 in raw and raw.rfind(b": ") >= 0 and not _names_are_harmless(raw, b": "):
-        return False
+    if 32 in raw:
+        position = raw.rfind(b": ")
+        if position >= 0 and not _names_are_harmless(raw, b": ", position):
+            return False
     if 33 in classes and not _marks_are_harmless(raw):
         return False
     # `w` is rare.
@@ -239,13 +243,15 @@ def looks_clean(raw: bytes) -> bool:
 
 def _marks_are_harmless(raw: bytes) -> bool:
     """Whether no `=`, `@`, backslash or apostrophe belongs to a secret."""
-    if 61 in raw and not _names_are_harmless(raw, b"="):
+    if 61 in raw and not _names_are_harmless(raw, b"=", raw.rfind(b"=")):
         return False
     if 64 in raw and b"://" in raw:
         return False
-    if 92 in raw and (raw.find(b"PRIVATE KEY") >= 0 or not _names_are_harmless(raw, b'\\":')):
+    if 92 in raw and (
+        raw.find(b"PRIVATE KEY") >= 0 or not _names_are_harmless(raw, b'\\":', raw.rfind(b'\\":'))
+    ):
         return False
-    return 39 not in raw or _names_are_harmless(raw, b"':")
+    return 39 not in raw or _names_are_harmless(raw, b"':", raw.rfind(b"':"))
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
@@ -264,14 +270,13 @@ def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
     return True
 
 
-def _names_are_harmless(raw: bytes, sign: bytes) -> bool:
-    """Whether no name of a secret stands before any of these signs."""
-    position = raw.find(sign)
+def _names_are_harmless(raw: bytes, sign: bytes, position: int) -> bool:
+    """Whether no name of a secret stands before any of these signs, of which the last is at that place."""
     while position >= 0:
-        before = raw[max(0, position - 24) : position].lower().rstrip(b" \\\"'0123456789_]")
-        if (before[-3:] in _LAST_LETTERS and before.endswith(_NAME_ENDS)) or b"secret" in before:
+        before = raw[position - 20 if position > 20 else 0 : position].rstrip(_BETWEEN)
+        if before[-3:].lower() in _LAST_LETTERS and before.lower().endswith(_NAME_ENDS):
             return False
-        position = raw.find(sign, position + 1)
+        position = raw.rfind(sign, 0, position)
     return True
 
 

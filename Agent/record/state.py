@@ -96,6 +96,7 @@ class StateTracker:
                     continue
                 changed[name] = last[name] = value
                 heavy.discard(name)
+                ignored.pop(name, None)
             elif name not in heavy and ignored.get(name) is not kind:
                 raw = self._bytes_of(name, value)
                 if raw is None:
@@ -107,6 +108,7 @@ class StateTracker:
                 elif last.get(name, _ABSENT) != raw:
                     last[name] = raw
                     changed[name] = value
+                    ignored.pop(name, None)
         if not (last.keys() <= present.keys() and heavy <= present.keys()):
             gone += [name for name in (*last, *heavy) if name not in present]
         for name in gone:

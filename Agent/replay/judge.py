@@ -109,6 +109,8 @@ class ActionJudge:
                 self._error(action, replayed, events)
             return 1
         if "result" not in action.event.extra or "result" not in replayed.extra:
+            name = f"{action.call.name} of {action.agent_id}"
+            self._outcome.remark(f"results of {name} are not captured, so they are not compared")
             return 0
         self._outcome.counts.results += 1
         result = action.event.extra["result"]
@@ -167,7 +169,11 @@ class ActionJudge:
         if not self._is_whole:
             return  # measurements are buffered, and a killed process loses its last ones
         inside = effects_of(replayed, events, metrics=True)
-        names = Counter(str(event.extra.get("metric_name")) for event in inside)
+        names = Counter(
+            str(event.extra.get("metric_name"))
+            for event in inside
+            if event.agent_id is None or event.agent_id in self._live
+        )
         if names != action.metrics:
             one, other = dict(action.metrics - names), dict(names - action.metrics)
             self._differs(

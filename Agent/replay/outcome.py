@@ -114,6 +114,11 @@ class Outcome:
         if text not in self.reasons:
             self.reasons.append(text)
 
+    def remark(self, text: str) -> None:
+        """Add a remark, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
     def to_object(self) -> dict[str, Any]:
         """As a JSON object."""
         stored = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -157,7 +157,9 @@ def _add_surroundings(
         root = tree.root_of(event, roots, live)
         if root is not None:
             if event.kind == "metric":
-                root.metrics[str(event.extra.get("metric_name"))] += 1
+                # What a peer measures of itself says nothing once it is answered.
+                if event.agent_id is None or event.agent_id in live:
+                    root.metrics[str(event.extra.get("metric_name"))] += 1
             else:
                 root.effects.append(event)
             continue
@@ -214,12 +216,34 @@ class _CallTree:
                     began_us(event),
                     is_async=bool(code is not None and code.is_async),
                 )
+        if not recording.is_complete:
+            self._place_orphans(recording.events)
         for call in self.calls.values():
             call.parent = self.enclosing(call.event.parent_span_id)
             if call.parent is not None:
                 call.parent.children.append(call)
         for call in self.calls.values():
             call.children.sort(key=lambda child: (child.began_us, child.event.seq))
+
+    def _place_orphans(self, events: list[Event]) -> None:
+        """Give spans whose own event was lost in a kill the call around them, by writer, number and time."""
+        last: dict[str, Event] = {}
+        for event in events:
+            parent = event.parent_span_id
+            if parent is not None and parent not in self._parents and parent not in self._open:
+                known = last.get(parent)
+                if known is None or event.seq > known.seq:
+                    last[parent] = event
+        for span_id, event in last.items():
+            around = [
+                call
+                for call in self.calls.values()
+                if call.event.writer == event.writer
+                and call.event.seq > event.seq
+                and call.began_us - _ASYNC_SLACK_US <= event.timestamp_us
+            ]
+            if around:
+                self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id
 
     def enclosing(self, span_id: str | None) -> RecordedCall | None:
         """The innermost traced call that a span is or stands in."""

@@ -129,9 +129,7 @@ class RecordedPlayer:
     def _enter_outside(self, call: TracedCall) -> None:
         """The factory builds; what it calls runs, and is told."""
         if call.agent_id in self.known and call.kind in _ACTION_KINDS:
-            remark = f"the factory called {_named(call)}, which ran for real"
-            if remark not in self._outcome.remarks:
-                self._outcome.remarks.append(remark)
+            self._outcome.remark(f"the factory called {_named(call)}, which ran for real")
 
     def _measured(self, call: TracedCall) -> None:
         """A measured call leaves no answer in the record; around a traced one it may run."""
@@ -205,6 +203,9 @@ class RecordedPlayer:
 
     def _args_difference(self, call: TracedCall, event: Event) -> Any:
         if "args" not in event.extra:
+            self._outcome.remark(
+                f"the arguments of {_named(call)} were not captured, so they are not compared"
+            )
             return None
         args: Mapping[str, Any] = call.args
         if isinstance(args, Positional):

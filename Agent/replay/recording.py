@@ -108,8 +108,12 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
         if agent_id not in recording.agents:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
         # A span's event comes after all that happened inside it, so what is inside is known by now only.
+        # Where a process was killed, measurements that it held back are gone, and with them what they nested.
+        wanted = {True} if all(writer.closed for writer in scan.losses.writers) else {True, None}
         recording.events = [
-            event for event in reader.scan() if event.agent_id == agent_id or nesting.is_inside(event)
+            event
+            for event in reader.scan()
+            if event.agent_id == agent_id or nesting.is_inside(event) in wanted
         ]
     recording.events.sort(key=order_key)
     for damage in reader.damage():
@@ -135,29 +139,33 @@ class _Nesting:
     """Which span stands in which, and which are the wanted ones; numbers, since there may be millions."""
 
     def __init__(self) -> None:
-        self._parents: dict[int, int] = {}
-        self._inside: dict[int, bool] = {}
+        self._parents: dict[int, int | None] = {}
+        self._inside: dict[int, bool | None] = {}
 
     def note(self, event: Event, *, is_wanted: bool) -> None:
         """Keep where a span stands."""
         span = _number(event.span_id)
         if span is None:
             return
-        parent = _number(event.parent_span_id)
-        if parent is not None:
-            self._parents[span] = parent
+        self._parents[span] = _number(event.parent_span_id)
         if is_wanted:
             self._inside[span] = True
 
-    def is_inside(self, event: Event) -> bool:
-        """Whether the event stands in a wanted span."""
+    def is_inside(self, event: Event) -> bool | None:
+        """Whether the event stands in a wanted span; None where a span around it has no event."""
         passed = []
         span = _number(event.parent_span_id)
-        while span is not None and span not in self._inside:
+        found: bool | None = False
+        while span is not None:
+            if span in self._inside:
+                found = self._inside[span]
+                break
             passed.append(span)
             self._inside[span] = False  # for the time being, which also ends a circle
-            span = self._parents.get(span)
-        found = span is not None and self._inside[span]
+            if span not in self._parents:
+                found = None
+                break
+            span = self._parents[span]
         for each in passed:
             self._inside[each] = found
         return found

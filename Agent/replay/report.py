@@ -103,10 +103,6 @@ class ReplayReport:
         outcome, counts = self.outcome, self.outcome.counts
         if self.verdict is Verdict.DIVERGED:
             lines.append(f"  first difference: {outcome.divergence}")
-            if outcome.environment.get("state") != "strict":
-                lines.append(
-                    '  a write to the agent from outside would look the same; state="strict" records those'
-                )
         lines += [f"  because {reason}" for reason in self.reasons]
         if self.verdict is Verdict.EQUIVALENT:
             lines += [f"  equal but for: {name}" for name in outcome.normalisers]
@@ -131,6 +127,10 @@ class ReplayReport:
                 f"  {sum(outcome.notes.values()):,} notes (log_action) outside actions were not driven"
             )
         lines += [f"  note: {remark}" for remark in outcome.remarks]
+        if self.verdict is Verdict.DIVERGED and outcome.environment.get("state") != "strict":
+            lines.append(
+                '  note: writes to the agent from outside would look the same; state="strict" records them'
+            )
         changed = [name for name, code in outcome.code.items() if code["recorded"] != code["replayed"]]
         if changed:
             lines.append(f"  other code than was recorded: {_names(changed)}")

@@ -213,9 +213,7 @@ def test_state_however_exposed_is_restored_and_compared(toy, sort):
     toy.record(STATES[sort] + KEEPING)
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
-    toy.source = toy.source.replace("[key] = value", "[key] = [value]")
-    toy.path.write_text(toy.source)
-    report = toy.replay()
+    report = toy.change("[key] = value", "[key] = [value]").replay()
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.held")
 
 

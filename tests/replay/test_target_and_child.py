@@ -247,6 +247,44 @@ class Killer(Adder):
     assert "complete steps" in report.headline
 
 
+def test_measurements_that_a_kill_cost_leave_no_difference(toy):
+    from support.processes import run_python
+
+    toy.write("""
+import os
+from Agent.utils import measure_performance
+
+class Tool:
+    agent_id = "tool"
+
+    @trace_agent_action
+    def look(self, word):
+        return word.upper()
+
+class Agent:
+    def __init__(self, tool):
+        self.agent_id, self.tool, self.logger = "a", tool, AgentLogger("a", "x")
+
+    @trace_agent_action
+    def go(self, word):
+        with measure_performance("look", self.logger):
+            self.logger.info("looking")
+            return self.tool.look(word)
+
+def build(spec):
+    return Agent(spec.peer("tool"))
+""")
+    script = (
+        f"import sys, os; sys.path.insert(0, {str(toy.directory)!r})\n"
+        f"import {toy.name} as toy\n"
+        "agent = toy.Agent(toy.Tool())\nagent.go('x')\nagent.go('y')\nos.kill(os.getpid(), 9)\n"
+    )
+    assert run_python("-c", script, cwd=toy.directory, AGENT_TRACE_ROOT=str(toy.root)).returncode == -9
+    report = toy.replay()
+    assert (report.verdict, report.scope) == ("IDENTICAL", "prefix"), str(report)
+    assert report.outcome.counts.answers == 2
+
+
 def test_damage_in_the_record_is_no_green(toy):
     toy.record(ADDER)
     session = list_sessions(toy.root)[-1].path

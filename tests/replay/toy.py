@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -33,9 +34,15 @@ class Toy:
         return self.directory / f"{self.name}.py"
 
     def write(self, source: str) -> Toy:
-        self.source = HEAD + textwrap.dedent(source)
-        self.path.write_text(self.source)
+        self._save(HEAD + textwrap.dedent(source))
         return self
+
+    def _save(self, source: str) -> None:
+        self.source = source
+        self.path.write_text(source)
+        # Two versions of one module within a second and of one size would share their bytecode.
+        second = 1_000_000_000 + 2 * next(_numbers)
+        os.utime(self.path, (second, second))
 
     def record(self, source: str, **options: Any) -> Toy:
         """Write the module and run its `main()` as one session."""
@@ -52,8 +59,7 @@ class Toy:
     def change(self, old: str, new: str) -> Toy:
         """Change one line of the module; the change must be one."""
         assert self.source.count(old) == 1, (old, self.source.count(old))
-        self.source = self.source.replace(old, new)
-        self.path.write_text(self.source)
+        self._save(self.source.replace(old, new))
         return self
 
     def replay(self, run: str = "last/a", factory: str = "build", **options: Any) -> ReplayReport:

@@ -1,0 +1,538 @@
+"""Whatever a value does, recording neither raises nor stays silent; and what a disk refuses is counted and told."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+
+import pytest
+from hostile import HOSTILE
+from record_kit import recording
+
+from Agent import caused_by, tick
+from Agent.record.pipeline import RecordOptions
+from Agent.utils import (
+    AgentLogger,
+    InteractionLogger,
+    LearningLogger,
+    PerformanceLogger,
+    SystemLogger,
+    measure_performance,
+    trace_agent_action,
+    trace_context,
+    trace_errors,
+    trace_learning_update,
+    trace_performance,
+)
+
+
+class Exploding:
+    """Raises at every question that is put to it."""
+
+    def _explode(self, *_, **__):
+        raise RuntimeError("boom")
+
+    __repr__ = __str__ = __eq__ = __lt__ = __len__ = __iter__ = __bool__ = __int__ = __float__ = _explode
+    __contains__ = __getitem__ = __call__ = __reduce__ = __getstate__ = __format__ = __index__ = _explode
+    __hash__ = _explode
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"boom {name}")
+
+
+class ExplodingKey(str):
+    """A key whose hash explodes once it is in a dict."""
+
+    armed = False
+
+    def __hash__(self):
+        if ExplodingKey.armed:
+            raise RuntimeError("boom")
+        return 5
+
+    def __eq__(self, other):
+        return self is other
+
+
+class ExplodingMapping(dict):
+    def keys(self):
+        raise RuntimeError("boom")
+
+    items = values = __iter__ = __len__ = keys
+
+
+class ExplodingClass(type):
+    def __instancecheck__(cls, instance):
+        raise RuntimeError("boom")
+
+    def __eq__(cls, other):
+        raise RuntimeError("boom")
+
+    def __hash__(cls):
+        raise RuntimeError("boom")
+
+
+class OfExplodingClass(metaclass=ExplodingClass):
+    pass
+
+
+class ExplodingError(Exception):
+    def __str__(self):
+        raise RuntimeError("boom")
+
+    __repr__ = __str__
+
+
+def cycle():
+    loop = [1]
+    loop.append({"loop": loop})
+    return loop
+
+
+def armed_keys():
+    ExplodingKey.armed = False
+    made = {ExplodingKey("a"): 1, "b": 2}
+    ExplodingKey.armed = True
+    return made
+
+
+def deep(levels):
+    value = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+OWN = {
+    "exploding": Exploding,
+    "exploding key": armed_keys,
+    "exploding mapping": lambda: ExplodingMapping(a=1),
+    "of an exploding class": OfExplodingClass,
+    "exploding error": lambda: ExplodingError("x"),
+    "cycle": cycle,
+    "deep": lambda: deep(500),
+    "very deep": lambda: deep(100_000),
+    "huge text": lambda: "y" * 50_000_000,
+    "huge text in a dict": lambda: {"k": ["y" * 20_000_000] * 2},
+    "surrogate": lambda: "\udcff\ud800",
+    "surrogate key": lambda: {"\udcff": 1},
+    "huge int": lambda: 10**5000,
+    "nan": lambda: float("nan"),
+    "many": lambda: list(range(200_000)),
+    "null byte": lambda: "\0",
+    "generator": lambda: (x for x in [1]),
+    "class": lambda: Exploding,
+    "module": lambda: sys,
+    "ellipsis": lambda: ...,
+    "none": lambda: None,
+    "empty": dict,
+}
+VALUES = {**OWN, **{f"hostile {name}": recipe for name, recipe in HOSTILE.items()}} if isinstance(HOSTILE, dict) else OWN
+
+
+@pytest.fixture(autouse=True)
+def disarmed():
+    yield
+    ExplodingKey.armed = False
+
+
+def call_everything(v):
+    """Hand one value to every argument of every method that there is."""
+    agent = AgentLogger("a", "r")
+    for method in (agent.debug, agent.info, agent.warning, agent.error, agent.critical, agent.exception):
+        method(v)
+        method("m", extra=v)
+        method("m", extra={"k": v})
+        method("m", causes=v)
+    agent.bind(k=v).info("m")
+    agent.bind(k=v).log_action("act", {"x": 1})
+    for arguments in ((v,), ("x", v), ("x", {"k": v}), ("x", [v]), ("x", None, v)):
+        agent.log_action(*arguments)
+        agent.log_action(*arguments)
+    agent.log_action("x", causes=v)
+    agent.log_decision(v, v, v)
+    agent.log_state_change(v, v, v)
+    agent.log_content_generation(v, v, v)
+    agent.log_strategy_update(v, v, v, v)
+    agent.log_learning_update(v, v)
+    agent.receive(agent.send(v, v))
+    learning = LearningLogger("rl", "a")
+    learning.log_training_step(v, v, v)
+    learning.log_reward(v, v, v)
+    learning.log_exploration_exploitation(v, v, v)
+    learning.log_policy_update(v, v, v)
+    learning.log_convergence(v, v, v, v)
+    learning.log_learning_update(v, v)
+    interactions = InteractionLogger("a")
+    interactions.log_interaction(v, v, v, v, v)
+    interactions.log_content_interaction(v, v, v, v)
+    interactions.log_connection(v, v, v, v, v)
+    interactions.log_cascade(v, v, v, v, v, v)
+    interactions.log_collaboration(v, v, v, v)
+    performance = PerformanceLogger("a")
+    performance.log_metric(v, v, v, v)
+    performance.log_latency(v, v, v)
+    performance.log_throughput(v, v, v, v)
+    performance.log_resource(v, v, v, v)
+    performance.flush()
+    system = SystemLogger()
+    system.log_init(v, v)
+    system.log_config(v, v, v, v)
+    system.log_module(v, v, v)
+    system.log_simulation_start(v, v)
+    system.log_simulation_end(v, v, v)
+    system.log_checkpoint(v, v)
+    system.log_phase(v, v, v)
+    system.log_milestone(v, v)
+    for make in (AgentLogger, LearningLogger, InteractionLogger, PerformanceLogger, SystemLogger):
+        make(v).info("m")
+    AgentLogger("a", v).info("m")
+    with trace_context(agent, v, k=v), measure_performance(v, data=v), tick(v), caused_by(v):
+        agent.info("inside")
+        agent.log_action("inside", {"x": 1})
+
+
+def call_every_decorator(v):
+    class Agent:
+        def __init__(self):
+            self.agent_id = "a"
+            self.held = v
+
+        @trace_agent_action
+        def act(self, x, *rest, **more):
+            self.held = x
+            return x
+
+        @trace_learning_update
+        @trace_performance
+        @trace_errors
+        async def act_async(self, x):
+            self.more = [x]
+            return {"x": x}
+
+        @trace_agent_action
+        def fail(self, x):
+            error = ValueError(x)
+            error.attribute = x
+            raise error
+
+    agent = Agent()
+    assert agent.act(v, v, k=v) is v
+    assert asyncio.run(agent.act_async(v))["x"] is v
+    with pytest.raises(ValueError):  # noqa: PT011 - its text may be anything
+        agent.fail(v)
+    if isinstance(v, Exception):
+
+        @trace_agent_action
+        def raise_it():
+            raise v
+
+        with pytest.raises(type(v)):
+            raise_it()
+
+    class Named:
+        def __init__(self, agent_id):
+            self.agent_id = agent_id
+
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    assert Named(v).act() == 1
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_no_value_makes_recording_raise_or_write_a_bad_line(name):
+    with recording() as found:
+        call_everything(VALUES[name]())
+        call_every_decorator(VALUES[name]())
+        ExplodingKey.armed = False
+        assert len(found.events) > 60
+        assert not found.health.dropped, found.health.notes
+        assert max(map(len, found.sink.lines)) < 16_000_000
+
+
+class ExplodingProperties:
+    """An agent each of whose properties raises."""
+
+    @property
+    def agent_id(self):
+        raise RuntimeError("no id")
+
+    @property
+    def agent_role(self):
+        raise RuntimeError("no role")
+
+    @property
+    def logger(self):
+        raise RuntimeError("no logger")
+
+    @trace_agent_action
+    def act(self):
+        return 1
+
+
+class ExplodingDict:
+    def __init__(self):
+        object.__setattr__(self, "agent_id", "a")
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("no dict")
+
+    @trace_agent_action
+    def act(self):
+        return 1
+
+
+@pytest.mark.parametrize("cls", [ExplodingProperties, ExplodingDict])
+def test_an_agent_whose_attributes_explode_still_acts(recorded, cls):
+    assert cls().act() == 1
+    assert len(recorded.of("agent_action")) == 1
+
+
+def test_a_dict_that_changes_while_it_is_read_is_recorded(recorded):
+    shared = {f"k{number}": number for number in range(500)}
+    stop = threading.Event()
+
+    def change():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            shared[f"n{number % 50}"] = [number]
+            shared.pop(f"n{(number * 7) % 50}", None)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            AgentLogger("a").log_action("act", shared)
+    finally:
+        stop.set()
+        thread.join()
+    assert len(recorded.events) == 300
+    assert not recorded.health.dropped
+
+
+def test_a_repr_or_property_that_logs_is_only_another_event(recorded):
+    logger = AgentLogger("inner")
+
+    class Chatty:
+        agent_id = "chatty"
+
+        def __str__(self):
+            logger.info("asked for my text")
+            return "chatty"
+
+        __repr__ = __str__
+
+        @property
+        def agent_role(self):
+            logger.info("asked for my role")
+            return "talker"
+
+        @trace_agent_action
+        def act(self):
+            return self
+
+    AgentLogger("a").info(Chatty())
+    AgentLogger("a").log_action(Chatty(), {"x": Chatty()})
+    Chatty().act()
+    assert len(recorded.of("agent_action")) == 2
+    assert not recorded.health.dropped
+
+
+def test_a_finaliser_that_logs_may_come_at_any_moment(recorded):
+    logger = AgentLogger("dying")
+
+    class Dying:
+        def __init__(self):
+            self.me = self
+
+        def __del__(self):
+            logger.log_action("die", {"x": 1})
+            PerformanceLogger("dying").log_metric("m", 1.0)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(5)
+    try:
+        for number in range(200):
+            Dying()
+            AgentLogger("a").info(f"m {number}", extra={"l": [[1], (2,)]})
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert len([event for event in recorded.events if event["extra"]["agent_id"] == "dying"]) == 400
+    ids = [event["id"] for event in recorded.events]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_signal_handler_may_log_in_the_middle_of_logging(recorded):
+    logger = AgentLogger("handler")
+    count = 0
+
+    def handle(*_):
+        nonlocal count
+        count += 1
+        logger.log_action("signal", {"n": count})
+        logger.info("signal", extra={"pair": (1, 2)})
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        for number in range(3000):
+            AgentLogger("a").log_action("act", {"n": number})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert count > 0
+    assert len(recorded.events) == 3000 + 2 * count
+    ids = [event["id"] for event in recorded.events]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_refused_write_is_counted_told_once_and_reported_when_writing_works_again(recorded, capfd):
+    logger = AgentLogger("a")
+    logger.log_action("before")
+    recorded.sink.is_failing = True
+    assert [logger.log_action("lost") for _ in range(5)] == [""] * 5
+    assert logger.info("lost too") == ""
+    assert recorded.health.dropped == {"the file system refused the write": 6}
+    recorded.sink.is_failing = False
+    assert logger.log_action("after") != ""
+    dropped = recorded.only("log.dropped")
+    assert dropped["extra"]["count"] == 6
+    assert dropped["extra"]["reason"] == "the file system refused the write"
+    assert dropped["level"] == "WARNING"
+    logger.log_action("later")
+    assert len(recorded.of("log.dropped")) == 1
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1 and err.startswith("agent-trace: events are being lost")
+
+
+def test_a_report_of_losses_that_is_lost_itself_comes_later(recorded):
+    logger = AgentLogger("a")
+    stream = recorded.sink.open_stream(None, "agents")
+    answers = iter([False] * 3 + [True, False] + [True] * 10)
+    write = stream.write
+    stream.write = lambda line: next(answers) and write(line)
+    for _ in range(6):
+        logger.log_action("act")
+    # Three lost, one written, its report lost, then all is told.
+    assert sum(event["extra"]["count"] for event in recorded.of("log.dropped")) == 4
+    assert sum(recorded.health.dropped.values()) == 4
+
+
+def test_decorated_calls_go_on_while_nothing_can_be_written(recorded):
+    class Agent:
+        agent_id = "a"
+
+        @trace_agent_action
+        def act(self, x):
+            if x < 0:
+                raise ValueError(x)
+            return x
+
+    recorded.sink.is_failing = True
+    agent = Agent()
+    assert [agent.act(number) for number in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="-1"):
+        agent.act(-1)
+    with trace_context(AgentLogger("a"), "c"), measure_performance("m"):
+        pass
+    recorded.sink.is_failing = False
+    with pytest.raises(ValueError, match="-2"):
+        agent.act(-2)
+    assert recorded.only("error")["extra"]["error_message"] == "-2"
+    assert recorded.of("log.dropped")
+
+
+def test_an_error_that_could_not_be_written_is_written_by_the_next_who_sees_it(recorded):
+    @trace_agent_action
+    def inner():
+        recorded.sink.is_failing = True
+        raise ValueError("x")
+
+    @trace_agent_action
+    def outer():
+        try:
+            inner()
+        except ValueError:
+            recorded.sink.is_failing = False
+            raise
+
+    with pytest.raises(ValueError, match="x"):
+        outer()
+    assert recorded.only("agent_action")["extra"]["error_id"] == recorded.only("error")["id"]
+
+
+def test_a_stream_that_raises_is_counted_not_passed_on(recorded, capfd):
+    stream = recorded.sink.open_stream(None, "agents")
+
+    def explode(line):
+        raise OSError("gone")
+
+    stream.write = explode
+    assert AgentLogger("a").log_action("act") == ""
+    assert AgentLogger("a").info("m") == ""
+    assert sum(recorded.health.dropped.values()) == 2
+    assert "agent-trace: " in capfd.readouterr().err
+
+
+def test_trouble_whose_text_explodes_is_told_all_the_same(recorded, capfd):
+    recorded.health.trouble("here", ExplodingError("x"))
+    recorded.health.trouble("here", ExplodingError("x"))
+    recorded.health.trouble("there", ValueError("two\nlines"))
+    err = capfd.readouterr().err
+    assert err.count("agent-trace: ") == 2 and err.count("\n") == 2
+    assert recorded.health.notes == {"here: ExplodingError": 2, "there: ValueError": 1}
+
+
+def test_a_closed_stderr_is_nobodys_reason_to_fail(recorded, monkeypatch):
+    for stream in (None, open(os.devnull)):  # noqa: SIM115 - one that cannot be written
+        if stream is not None:
+            stream.close()
+        monkeypatch.setattr(sys, "__stderr__", stream)
+        recorded.health.drop(f"reason {stream}")
+    assert len(recorded.health.dropped) == 2
+
+
+def test_infinite_recursion_in_the_program_stays_the_programs(recorded):
+    class Agent:
+        agent_id = "a"
+
+        @trace_agent_action
+        def act(self, n):
+            return self.act(n + 1)
+
+    with pytest.raises(RecursionError):
+        Agent().act(0)
+    AgentLogger("a").info("still here")
+    assert recorded.last["message"] == "still here"
+    assert "parent_span_id" not in recorded.last
+
+
+def test_no_state_is_kept_of_an_agent_that_is_gone():
+    import weakref
+
+    with recording(RecordOptions(state_period=2)) as found:
+
+        class Agent:
+            def __init__(self, number):
+                self.agent_id = f"a{number}"
+
+            @trace_agent_action
+            def act(self):
+                return 1
+
+        refs = []
+        for number in range(20):
+            agent = Agent(number)
+            agent.act()
+            refs.append(weakref.ref(agent))
+        del agent
+        gc.collect()
+        assert [ref() for ref in refs] == [None] * 20
+        assert found.pipeline.agents.living() == []

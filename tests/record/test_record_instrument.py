@@ -1,0 +1,314 @@
+"""Tracing classes and objects that nobody may edit."""
+
+import asyncio
+import inspect
+
+import pytest
+
+from Agent import instrument
+from Agent.errors import ConfigurationError
+from Agent.record.exposure import read_state
+from Agent.utils import trace_agent_action
+
+
+class Walker:
+    """Stands for a third party's class."""
+
+    def __init__(self, unique_id, speed=1):
+        self.unique_id = unique_id
+        self.speed = speed
+        self.place = 0
+
+    def step(self, by=1):
+        self.place += by * self.speed
+        return self.place
+
+    async def rest(self):
+        await asyncio.sleep(0)
+        return "rested"
+
+    @staticmethod
+    def measure(distance):
+        return distance * 2
+
+    @classmethod
+    def make(cls, unique_id):
+        return cls(unique_id)
+
+    def places(self):
+        yield self.place
+
+    @property
+    def far(self):
+        return self.place > 10
+
+
+class Runner(Walker):
+    def __init__(self, unique_id, speed=3, *, shoes="red"):
+        super().__init__(unique_id, speed)
+        self.shoes = shoes
+
+    def step(self, by=1):
+        super().step(by)
+        return super().step(by)
+
+
+@pytest.fixture
+def fresh():
+    """Classes of their own for each test."""
+
+    class FreshWalker(Walker):
+        pass
+
+    return FreshWalker
+
+
+def test_each_step_of_each_object_is_recorded(recorded, fresh):
+    with instrument(fresh, methods=["step"], agent_id="unique_id"):
+        walkers = [fresh(number) for number in range(3)]
+        for walker in walkers:
+            walker.step()
+            walker.step(by=2)
+    events = recorded.of("agent_action")
+    assert [event["extra"]["agent_id"] for event in events] == ["0", "0", "1", "1", "2", "2"]
+    assert [event["extra"]["args"] for event in events[:2]] == [{}, {"by": 2}]
+    assert [event["extra"]["result"] for event in events[:2]] == [1, 3]
+    assert {event["extra"]["agent_role"] for event in events} == {"FreshWalker"}
+    assert {event["extra"]["call"] for event in events} == {"Walker.step"}
+
+
+def test_undoing_leaves_the_class_as_it_was(recorded, fresh):
+    before = dict(vars(fresh))
+    done = instrument(fresh, methods=["step", "rest", "measure", "make"], agent_id="unique_id", state=vars)
+    assert dict(vars(fresh)) != before
+    done.undo()
+    assert dict(vars(fresh)) == before
+    walker = fresh(1)
+    walker.step()
+    assert recorded.events == []
+    assert read_state(walker).fields == {"unique_id": 1, "speed": 1, "place": 1}
+    done.undo()
+
+
+@pytest.mark.parametrize(
+    ("agent_id", "expected"),
+    [("unique_id", "7"), (lambda walker: f"w{walker.unique_id}", "w7"), (None, "7")],
+)
+def test_an_agent_is_named_by_attribute_or_function(recorded, fresh, agent_id, expected):
+    with instrument(fresh, methods=["step"], agent_id=agent_id, agent_role="walker"):
+        fresh(7).step()
+    event = recorded.only("agent_action")
+    assert (event["extra"]["agent_id"], event["extra"]["agent_role"]) == (expected, "walker")
+
+
+def test_without_any_name_the_class_is_the_name(recorded):
+    class Nameless:
+        def act(self):
+            return 1
+
+    with instrument(Nameless, methods=["act"]):
+        Nameless().act()
+    assert recorded.only("agent_action")["extra"]["agent_id"] == "Nameless"
+
+
+@pytest.mark.parametrize("agent_id", ["missing", lambda walker: walker.missing, lambda walker: 1 / 0])
+def test_a_name_that_cannot_be_found_costs_the_agent_not_the_call(recorded, fresh, agent_id):
+    with instrument(fresh, methods=["step"], agent_id=agent_id):
+        assert fresh(7).step() == 1
+    assert "agent_id" not in recorded.only("agent_action")["extra"]
+
+
+def test_one_object_alone_can_be_traced(recorded, fresh):
+    one, other = fresh(1), fresh(2)
+    with instrument(one, methods=["step"], agent_id="unique_id"):
+        one.step()
+        other.step()
+    one.step()
+    assert recorded.only("agent_action")["extra"]["agent_id"] == "1"
+    assert "step" not in vars(one)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_methods_of_every_sort_keep_working(recorded, fresh, whole):
+    walker = fresh(5)
+    with instrument(fresh if whole else walker, methods=["step", "rest", "measure", "make"], agent_id="unique_id"):
+        assert walker.step(2) == 2
+        assert asyncio.run(walker.rest()) == "rested"
+        assert walker.measure(4) == 8
+        assert walker.make(9).unique_id == 9
+        assert inspect.signature(walker.step) == inspect.signature(Walker(1).step)
+    events = {event["extra"]["action_type"]: event["extra"] for event in recorded.of("agent_action")}
+    assert events["step"]["args"] == {"by": 2} and events["step"]["agent_id"] == "5"
+    assert events["rest"]["result"] == "rested"
+    assert events["measure"]["args"] == {"distance": 4}
+    assert events["make"]["args"] == {"unique_id": 9}
+
+
+def test_a_function_that_stands_in_the_object_itself_is_traced(recorded, fresh):
+    walker = fresh(5)
+    walker.act = lambda x: x + 1
+    with instrument(walker, methods=["act"], agent_id="unique_id"):
+        assert walker.act(1) == 2
+    assert walker.act(1) == 2
+    event = recorded.only("agent_action")
+    assert event["extra"]["agent_id"] == "5" and event["extra"]["args"] == {"x": 1}
+
+
+def test_doing_it_twice_records_once(recorded, fresh):
+    walker = fresh(5)
+    with instrument(fresh, methods=["step"], agent_id="unique_id"):
+        with instrument(fresh, methods=["step", "rest"], agent_id="unique_id"):
+            walker.step()
+        with instrument(walker, methods=["step"], agent_id="unique_id"):
+            walker.step()
+        walker.step()
+    assert len(recorded.of("agent_action")) == 3
+    assert {event["extra"]["agent_id"] for event in recorded.of("agent_action")} == {"5"}
+
+
+def test_a_decorated_method_is_not_traced_twice(recorded):
+    class Decorated:
+        agent_id = "d"
+
+        @trace_agent_action
+        def act(self):
+            return 1
+
+    with instrument(Decorated, methods=["act"]):
+        Decorated().act()
+    assert len(recorded.of("agent_action")) == 1
+
+
+def test_a_subclass_that_calls_its_base_nests(recorded):
+    with instrument(Walker, methods=["step"], agent_id="unique_id"), instrument(
+        Runner, methods=["step"], agent_id="unique_id"
+    ):
+        assert Runner("r").step() == 6
+    inner_one, inner_two, outer = recorded.of("agent_action")
+    assert inner_one["parent_span_id"] == inner_two["parent_span_id"] == outer["span_id"]
+    assert (inner_one["extra"]["call"], outer["extra"]["call"]) == ("Walker.step", "Runner.step")
+    assert outer["state"]["set"] == {"place": 6}
+
+
+def test_objects_of_a_subclass_are_agents_too(recorded):
+    with instrument(Walker, methods=["step"], agent_id="unique_id", agent_role="walker", state=lambda w: {"at": w.place}):
+        Runner("r").step()
+    assert [event["extra"]["agent_id"] for event in recorded.of("agent_action")] == ["r", "r"]
+    assert recorded.of("state")[0]["extra"]["fields"] == {"at": 0}
+    assert "init" not in recorded.of("state")[0]["extra"]
+
+
+def test_constructor_arguments_stand_in_the_first_state(recorded, fresh):
+    with instrument(fresh, methods=["step"], agent_id="unique_id"):
+        walker = fresh(7, speed=(2, 3)[0])
+        for _ in range(3):
+            walker.step()
+    state = recorded.only("state")
+    assert state["extra"]["init"] == {"args": [7], "kwargs": {"speed": 2}}
+    assert state["extra"]["reason"] == "first"
+
+
+def test_a_subclass_leaves_its_own_constructor_arguments(recorded):
+    with instrument(Walker, methods=["step"], agent_id="unique_id"), instrument(
+        Runner, methods=["step"], agent_id="unique_id"
+    ):
+        Runner("r", shoes="blue").step()
+    assert recorded.of("state")[0]["extra"]["init"] == {"args": ["r"], "kwargs": {"shoes": "blue"}}
+
+
+def test_constructor_arguments_are_those_at_entry(recorded):
+    class Taker:
+        def __init__(self, given):
+            self.agent_id = "t"
+            given.append("changed")
+
+        def act(self):
+            return 1
+
+    with instrument(Taker, methods=["act"]):
+        Taker(["as given", {1}]).act()
+    init = recorded.only("state")
+    assert init["extra"]["init"]["args"] == [["as given", [1]]]
+    assert init["types"]["/extra/init/args/0/1"] == "set"
+
+
+def test_a_constructor_that_raises_raises(recorded):
+    class Failing:
+        def __init__(self):
+            raise ValueError("no")
+
+        def act(self):
+            return 1
+
+    with instrument(Failing, methods=["act"]), pytest.raises(ValueError, match="no"):
+        Failing()
+
+
+def test_state_is_read_by_the_function_given(recorded, fresh):
+    with instrument(
+        fresh, methods=["step"], agent_id="unique_id", state=lambda walker: {"place": walker.place, 1: "one"}
+    ):
+        walker = fresh(1)
+        walker.step()
+        walker.step()
+    assert recorded.only("state")["extra"]["fields"] == {"place": 0, "1": "one"}
+    assert [event["state"] for event in recorded.of("agent_action")] == [
+        {"set": {"place": 1}, "unset": []},
+        {"set": {"place": 2}, "unset": []},
+    ]
+
+
+@pytest.mark.parametrize("name", ["missing", "far", "places", "speed", "__class__", ""])
+def test_what_is_no_method_is_refused_and_nothing_is_changed(fresh, name):
+    walker = fresh(1)
+    for owner in (fresh, walker):
+        before = dict(vars(owner))
+        with pytest.raises(ConfigurationError) as refused:
+            instrument(owner, methods=["step", name])
+        assert refused.value.remedy
+        assert dict(vars(owner)) == before
+
+
+def test_a_refused_second_time_leaves_the_first_in_force(recorded, fresh):
+    with instrument(fresh, methods=["step"], agent_id=lambda walker: "first"):
+        with pytest.raises(ConfigurationError):
+            instrument(fresh, methods=["missing"], agent_id=lambda walker: "second")
+        fresh(1).step()
+    assert recorded.only("agent_action")["extra"]["agent_id"] == "first"
+
+
+@pytest.mark.parametrize("owner", [dict, object(), 5])
+def test_what_cannot_be_changed_is_refused(owner):
+    name = "keys" if owner is dict else "__repr__"
+    with pytest.raises(ConfigurationError):
+        instrument(owner, methods=[name])
+
+
+def test_an_object_with_slots_is_refused_with_a_remedy():
+    class Slots:
+        __slots__ = ()
+
+        def act(self):
+            return 1
+
+    with pytest.raises(ConfigurationError, match="takes no attribute"):
+        instrument(Slots(), methods=["act"])
+
+
+def test_one_method_may_be_named_by_a_text(recorded, fresh):
+    with instrument(fresh, methods="step", agent_id="unique_id"):
+        fresh(1).step()
+    assert len(recorded.of("agent_action")) == 1
+
+
+def test_an_unknown_level_is_refused(fresh):
+    with pytest.raises(ConfigurationError, match="unknown level"):
+        instrument(fresh, methods=["step"], level="LOUD")
+
+
+def test_nothing_is_captured_where_nothing_is_recorded(recorded, fresh, level):
+    level("agents", 100)
+    with instrument(fresh, methods=["step"], agent_id="unique_id"):
+        assert fresh(1).step() == 1
+    assert recorded.events == []
+    assert recorded.pipeline.agents._known == {}

@@ -1,0 +1,532 @@
+"""What an agent exposes of its state, what of it is recorded when, and how it is put back."""
+
+import dataclasses
+import enum
+import logging
+import random
+import socket
+import threading
+from datetime import datetime, timezone
+from decimal import Decimal
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from record_kit import recording
+from sameness import same
+
+from Agent.event.digest import digest_json
+from Agent.event.values import decode_value
+from Agent.record.exposure import read_state, restore_state
+from Agent.record.pipeline import RecordOptions
+from Agent.record.state_events import emit_last_states
+from Agent.utils import AgentLogger, trace_agent_action
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Acting:
+    """One traced method that does whatever the test hands in."""
+
+    @trace_agent_action(capture_args=False, capture_result=False)
+    def act(self, change=None):
+        if change is not None:
+            change(self)
+
+
+class Plain(Acting):
+    def __init__(self, **fields):
+        self.agent_id = "p"
+        vars(self).update(fields)
+
+
+class Slots(Acting):
+    __slots__ = ("__private", "agent_id", "unset", "x")
+
+    def __init__(self, x=1):
+        self.agent_id = "s"
+        self.x = x
+        self.__private = 2
+
+
+@dataclasses.dataclass
+class Data(Acting):
+    agent_id: str = "d"
+    x: int = 1
+    more: list = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        self.beside = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenData(Acting):
+    agent_id: str = "f"
+    x: int = 1
+
+
+class Model(pydantic.BaseModel):
+    agent_id: str = "m"
+    x: int = 1
+
+    @trace_agent_action(capture_args=False)
+    def act(self, change=None):
+        if change is not None:
+            change(self)
+
+
+class TraceState(Acting):
+    def __init__(self):
+        self.agent_id = "t"
+        self.x = 1
+        self.hidden = object()
+
+    def trace_state(self):
+        return {"x": self.x}
+
+    def trace_restore(self, state):
+        self.x = state["x"]
+
+
+class GetState(Acting):
+    def __init__(self):
+        self.agent_id = "g"
+        self.x = 1
+
+    def __getstate__(self):
+        return {"kept": self.x}
+
+    def __setstate__(self, state):
+        self.x = state["kept"]
+
+
+class TupleState(GetState):
+    def __getstate__(self):
+        return (self.x, "y")
+
+    def __setstate__(self, state):
+        self.x = state[0]
+
+
+class StateNamedState(GetState):
+    def __getstate__(self):
+        return {"state": self.x}
+
+    def __setstate__(self, state):
+        self.x = state["state"]
+
+
+SORTS = {
+    "attributes": (lambda: Plain(x=1), {"agent_id": "p", "x": 1}),
+    "slots": (Slots, {"agent_id": "s", "x": 1, "_Slots__private": 2}),
+    "dataclass": (Data, {"agent_id": "d", "x": 1, "more": [], "beside": 5}),
+    "frozen dataclass": (FrozenData, {"agent_id": "f", "x": 1}),
+    "pydantic": (Model, {"agent_id": "m", "x": 1}),
+    "trace_state": (TraceState, {"x": 1}),
+    "getstate": (GetState, {"kept": 1}),
+    "getstate with a tuple": (TupleState, {"__state__": (1, "y")}),
+    "getstate with a field named state": (StateNamedState, {"state": 1}),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_each_sort_of_class_exposes_its_state(sort):
+    make, expected = SORTS[sort]
+    exposed = read_state(make())
+    assert exposed.fields == expected
+    assert exposed.unseen == ()
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_state_that_was_read_can_be_put_back(sort):
+    make, _ = SORTS[sort]
+    one, other = make(), make()
+    if sort != "pydantic":
+        object.__setattr__(one, "x", 77)
+    else:
+        one.x = 77
+    restore_state(other, read_state(one).fields)
+    assert read_state(other).fields == read_state(one).fields
+    assert other.x == 77
+
+
+@pytest.mark.parametrize("sort", [sort for sort in SORTS if "frozen" not in sort])
+def test_only_what_changed_stands_in_an_action(recorded, sort):
+    make, _ = SORTS[sort]
+    agent = make()
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "x", 5))
+    agent.act()
+    nothing, change, again = (event["state"] for event in recorded.of("agent_action"))
+    assert nothing == again == {"set": {}, "unset": []}
+    assert len(change["set"]) == 1 and change["unset"] == []
+    assert "5" in str(change["set"])
+
+
+def test_a_first_full_state_stands_before_the_first_action(recorded):
+    agent = Plain(x=1, when=datetime(2026, 11, 20, tzinfo=timezone.utc), pair=(1, 2))
+    agent.act(lambda agent: setattr(agent, "x", 2))
+    state, action = recorded.of("state")[0], recorded.only("agent_action")
+    assert recorded.events.index(state) < recorded.events.index(action)
+    assert state["extra"]["reason"] == "first"
+    assert state["extra"]["fields"]["x"] == 1
+    assert state["types"]["/extra/fields/pair"] == "tuple"
+    assert state["extra"]["class"].endswith(".Plain")
+    below = {pointer.removeprefix("/extra/fields"): tag for pointer, tag in state["types"].items()}
+    assert state["extra"]["digest"] == digest_json(state["extra"]["fields"], below)
+
+
+VALUES = {
+    "int": (1, 2),
+    "bool and int": (True, 1),
+    "int and float": (1, 1.0),
+    "text": ("a", "b"),
+    "none": (None, 0),
+    "list": ([1], [1, 2]),
+    "nested": ({"a": {"b": [1]}}, {"a": {"b": [2]}}),
+    "tuple": ((1,), (1, 2)),
+    "list and tuple": ([1], (1,)),
+    "set": ({1}, {2}),
+    "table": ({(1, 2): 0.5}, {(1, 2): 0.6}),
+    "enum": (None, Colour.RED),
+    "datetime": (datetime(2026, 1, 1), datetime(2026, 1, 2)),
+    "bytes": (b"a", b"b"),
+    "decimal": (Decimal("1.0"), Decimal("1.00")),
+    "uuid": (UUID(int=1), UUID(int=2)),
+    "path": (Path("a"), Path("b")),
+    "array": (np.array([1, 2]), np.array([1, 3])),
+    "numpy scalar": (np.float32(1), np.float32(2)),
+    "nan": (1.0, float("nan")),
+    "nan in a list": ([1.0, None], [1.0, float("nan")]),
+    "infinity": (float("inf"), float("-inf")),
+    "dataclass": (dataclasses.make_dataclass("Made", ["a"])(1), None),
+    "surrogate": ("\udcff", "\udcfe"),
+    "big int": (2**80, 2**81),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_change_of_any_value_is_seen_and_no_change_is_not(recorded, name):
+    before, after = VALUES[name]
+    agent = Plain(v=before)
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "v", after))
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "v", before))
+    seen = [event["state"] for event in recorded.of("agent_action")]
+    assert [list(state["set"]) for state in seen] == [[], ["v"], [], ["v"]]
+    assert not recorded.health.notes and not recorded.health.dropped
+
+
+def test_a_change_inside_a_container_is_seen(recorded):
+    agent = Plain(deep={"a": [{"b": 1}], "s": {1}}, queue=[(1, 2)])
+    agent.act()
+    agent.act(lambda agent: agent.deep["a"][0].update(b=2))
+    agent.act(lambda agent: agent.deep["s"].add(5))
+    agent.act(lambda agent: agent.queue.append((3, 4)))
+    assert [list(event["state"]["set"]) for event in recorded.of("agent_action")] == [[], ["deep"], ["deep"], ["queue"]]
+
+
+def test_what_is_recorded_of_a_change_shares_nothing_with_the_agent(recorded):
+    agent = Plain(rows=[1])
+    agent.act(lambda agent: agent.rows.append(2))
+    agent.rows.append(3)
+    assert recorded.only("agent_action")["state"]["set"] == {"rows": [1, 2]}
+
+
+def test_a_nan_that_stays_is_no_change(recorded):
+    agent = Plain(v=float("nan"), rows=[float("nan")])
+    for _ in range(3):
+        agent.act(lambda agent: setattr(agent, "v", float("nan")))
+    assert all(event["state"]["set"] == {} for event in recorded.of("agent_action"))
+
+
+def test_a_field_that_goes_is_unset(recorded):
+    agent = Plain(x=1, rows=[1], large="y" * 10_000, rng=random.Random(1))
+    agent.act()
+    for name in ("x", "rows", "large", "rng"):
+        agent.act(lambda agent, name=name: delattr(agent, name))
+    assert [event["state"]["unset"] for event in recorded.of("agent_action")] == [[], ["x"], ["rows"], ["large"], ["rng"]]
+
+
+def test_a_new_field_is_set(recorded):
+    agent = Plain()
+    agent.act(lambda agent: setattr(agent, "new", [1, (2,)]))
+    action = recorded.only("agent_action")
+    assert action["state"]["set"] == {"new": [1, [2]]}
+    assert action["types"] == {"/state/set/new/1": "tuple"}
+
+
+def test_large_fields_and_generators_stand_only_in_full_states():
+    with recording(RecordOptions(state_period=3)) as found:
+        agent = Plain(large=list(range(3000)), text="y" * 5000, rng=random.Random(1), np_rng=np.random.default_rng(1))
+
+        def change(agent):
+            agent.large.append(1)
+            agent.text += "z"
+            agent.rng.random()
+            agent.np_rng.random()
+
+        for _ in range(4):
+            agent.act(change)
+        assert all(event["state"] == {"set": {}, "unset": []} for event in found.of("agent_action"))
+        first, periodic = found.of("state")
+        assert (first["extra"]["reason"], periodic["extra"]["reason"]) == ("first", "periodic")
+        assert len(periodic["extra"]["fields"]["large"]) == 3003
+        assert periodic["extra"]["fields"]["rng"] != first["extra"]["fields"]["rng"]
+        assert periodic["types"]["/extra/fields/rng"] == "random.Random"
+        assert periodic["extra"]["digest"] != first["extra"]["digest"]
+
+
+def test_a_field_that_shrinks_to_a_scalar_is_seen_and_then_followed(recorded):
+    agent = Plain(v="y" * 10_000)
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "v", 1))
+    agent.act(lambda agent: setattr(agent, "v", [1]))
+    agent.act(lambda agent: agent.v.append(2))
+    assert [event["state"]["set"] for event in recorded.of("agent_action")] == [{}, {"v": 1}, {"v": [1]}, {"v": [1, 2]}]
+
+
+def test_full_states_come_every_so_often_on_error_and_at_the_end():
+    with recording(RecordOptions(state_period=4)) as found:
+        agent = Plain(x=0)
+
+        def fail(agent):
+            agent.x += 1
+            raise ValueError("x")
+
+        for number in range(9):
+            agent.act(lambda agent: setattr(agent, "x", agent.x + 1))
+            if number == 5:
+                with pytest.raises(ValueError, match="x"):
+                    agent.act(fail)
+        emit_last_states(found.pipeline)
+        reasons = [event["extra"]["reason"] for event in found.of("state")]
+        assert reasons == ["first", "periodic", "error", "periodic", "exit"]
+        assert found.of("state")[-1]["extra"]["fields"]["x"] == 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_deltas_fold_to_the_full_states(seed):
+    """What replay and analysis rely on: first state and the changes give every later full state."""
+    chance = random.Random(seed)
+    with recording(RecordOptions(state_period=7)) as found:
+        agent = Plain(a=0, b=[1], c=None)
+
+        def change(agent):
+            kind = chance.randrange(5)
+            if kind == 0:
+                agent.a = chance.choice([None, 1, 2.5, "x", float("nan"), True])
+            elif kind == 1:
+                agent.b.append(chance.randrange(9))
+            elif kind == 2:
+                setattr(agent, chance.choice("defg"), chance.choice([1, [1], {"k": (1,)}, {1}]))
+            elif kind == 3:
+                vars(agent).pop(chance.choice("cdefg"), None)
+            else:
+                agent.c = chance.choice([None, print, threading.Lock(), 3, {"x": 1}])
+
+        for _ in range(200):
+            agent.act(change)
+        emit_last_states(found.pipeline)
+        fields, checked = {}, 0
+        for event in found.events:
+            if event["extra"]["event_type"] == "state":
+                if fields:
+                    assert fields == event["extra"]["fields"]
+                    checked += 1
+                fields = dict(event["extra"]["fields"])
+            elif event["extra"]["event_type"] == "agent_action":
+                fields.update(event["state"]["set"])
+                for name in event["state"]["unset"]:
+                    del fields[name]
+        assert checked > 20
+
+
+def test_strict_mode_notices_writes_from_outside():
+    with recording(RecordOptions(strict_state=True)) as found:
+        agent = Plain(x=1, y=1)
+        agent.act()
+        agent.x = 5
+        del agent.y
+        agent.act()
+        change = found.only("state_change")
+        assert change["extra"]["trigger"] == "outside"
+        assert change["extra"]["changed"] == {"x": 5} and change["extra"]["unset"] == ["y"]
+        assert found.of("agent_action")[1]["state"] == {"set": {}, "unset": []}
+
+
+def test_strict_can_be_asked_for_by_one_decorator(recorded):
+    class Strict(Plain):
+        @trace_agent_action(state="strict")
+        def look(self):
+            return 1
+
+    agent = Strict(x=1)
+    agent.look()
+    agent.x = 2
+    agent.act()
+    agent.x = 3
+    agent.look()
+    assert [event["extra"]["changed"] for event in recorded.of("state_change")] == [{"x": 3}]
+
+
+def test_other_agents_are_named_not_held(recorded):
+    peer = Plain()
+    peer.agent_id = "peer"
+    agent = Plain(friend=peer, friends=[peer, peer], by_name={"p": peer})
+    agent.act(lambda agent: setattr(agent, "best", peer))
+    fields = recorded.of("state")[0]
+    assert fields["extra"]["fields"] == {"agent_id": "p", "friend": "peer", "friends": ["peer", "peer"], "by_name": {"p": "peer"}}
+    assert fields["types"]["/extra/fields/friend"] == "agent"
+    assert recorded.only("agent_action")["state"]["set"] == {"best": "peer"}
+
+
+def test_an_agent_that_knows_itself_is_no_loop(recorded):
+    agent = Plain()
+    agent.me = agent
+    agent.us = [agent]
+    agent.act()
+    assert recorded.of("state")[0]["extra"]["fields"]["us"] == ["p"]
+
+
+@dataclasses.dataclass
+class Like:
+    agent_id: str
+    content_id: str
+
+
+def test_a_value_that_names_an_agent_is_still_a_value(recorded):
+    agent = Plain(last=Like("other", "c1"))
+    agent.act()
+    AgentLogger("p").log_action("take", {"like": Like("other", "c2")})
+    assert recorded.of("state")[0]["extra"]["fields"]["last"] == {"agent_id": "other", "content_id": "c1"}
+    assert recorded.last["extra"]["action_data"]["like"] == {"agent_id": "other", "content_id": "c2"}
+
+
+def test_loggers_functions_and_locks_are_no_state_and_no_gap(recorded):
+    agent = Plain(
+        logger=AgentLogger("p"), other=logging.getLogger("x"), call=print, own=lambda: 1, lock=threading.Lock(),
+        module=random, kind=int, thread=threading.current_thread(), x=1,
+    )  # fmt: skip
+    agent.act()
+    state = recorded.of("state")[0]["extra"]
+    assert state["fields"] == {"agent_id": "p", "x": 1}
+    assert "unseen" not in state
+
+
+def test_what_cannot_be_seen_is_named(recorded):
+    with socket.socket() as connection:
+        agent = Plain(connection=connection, iterator=iter([1]), holder=[object()], x=1)
+        agent.act()
+        agent.act(lambda agent: setattr(agent, "later", connection))
+        state = recorded.of("state")[0]["extra"]
+        assert state["unseen"] == ["connection", "holder", "iterator"]
+        assert "connection" not in state["fields"]
+        assert all(event["state"]["set"] == {} for event in recorded.of("agent_action"))
+
+
+def test_a_field_that_can_no_longer_be_seen_is_unset(recorded):
+    agent = Plain(callback=None, held={"x": 1})
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "callback", print))
+    agent.act(lambda agent: setattr(agent, "held", object()))
+    agent.act()
+    agent.act(lambda agent: setattr(agent, "callback", None))
+    states = [event["state"] for event in recorded.of("agent_action")]
+    assert [state["unset"] for state in states] == [[], ["callback"], ["held"], [], []]
+    assert states[-1]["set"] == {"callback": None}
+
+
+def test_a_class_whose_module_only_begins_like_one_of_ours_is_state(recorded):
+    made = dataclasses.make_dataclass("Inner", ["a"])
+    made.__module__ = "threading_of_the_user"
+    agent = Plain(inner=made(1))
+    agent.act()
+    assert recorded.of("state")[0]["extra"]["fields"]["inner"] == {"a": 1}
+
+
+def test_a_generator_that_two_agents_hold_is_named_at_both():
+    with recording(RecordOptions(state_period=1)) as found:
+        rng = random.Random(1)
+        one, other = Plain(rng=rng, own=random.Random(2)), Plain(rng=rng)
+        other.agent_id = "q"
+        one.act()
+        other.act()
+        one.act()
+        first, second, third = (event["extra"] for event in found.of("state"))
+        assert "shared" not in first
+        assert second["shared"] == ["rng"] and third["shared"] == ["rng"]
+
+
+def test_a_generator_is_put_back_in_place():
+    for make in (lambda: random.Random(3), lambda: np.random.default_rng(3), lambda: np.random.RandomState(3)):
+        one, other = Plain(rng=make()), Plain(rng=make())
+        kept = other.rng
+        one.rng.random()
+        restore_state(other, read_state(one).fields)
+        assert other.rng is kept
+        assert other.rng.random() == one.rng.random()
+
+
+class ManyThings(Acting):
+    def trace_state(self):
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("not now"), None, 5, [1, 2], {1: 2, (3,): 4}, {"a": object()}])
+def test_a_trace_state_of_any_sort_costs_no_action(recorded, answer):
+    class Odd(Acting):
+        agent_id = "odd"
+
+        def trace_state(self):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    agent = Odd()
+    for _ in range(3):
+        agent.act()
+    with pytest.raises(KeyError):
+        agent.act(lambda agent: {}["x"])
+    emit_last_states(recorded.pipeline)
+    assert len(recorded.of("agent_action")) == 4
+    assert not recorded.health.dropped
+    assert bool(recorded.health.notes) == isinstance(answer, Exception)
+
+
+def test_secrets_in_state_are_redacted_everywhere(recorded):
+    agent = Plain(password="hunter2-xyz", config={"api_key": "hunter2-xyz"})
+    agent.act(lambda agent: agent.config.update(token="hunter2-xyz"))
+    agent.act(lambda agent: setattr(agent, "password", "hunter2-xyz-changed"))
+    emit_last_states(recorded.pipeline)
+    assert "hunter2" not in recorded.text
+    assert recorded.of("agent_action")[1]["state"]["set"]["password"].startswith("[redacted:")
+
+
+@given(
+    st.dictionaries(
+        st.text("abcdefgh", min_size=1, max_size=3).map(lambda name: f"f_{name}"),
+        st.recursive(
+            st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=5)),
+            lambda values: st.lists(values, max_size=3) | st.tuples(values, values) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+            max_leaves=6,
+        ),
+        max_size=5,
+    )
+)
+def test_any_state_comes_back_as_it_was(fields):
+    with recording() as found:
+        agent = Plain(**fields)
+        agent.act()
+        state = found.of("state")[0]
+        restored = decode_value(state["extra"]["fields"], state.get("types"), "/extra/fields")
+        other = Plain()
+        restore_state(other, restored)
+        assert same(vars(other), vars(agent))

@@ -1,0 +1,74 @@
+"""The rules of the verdict over facts alone."""
+
+import pytest
+
+from Agent.errors import SessionNotFound
+from Agent.replay.outcome import Counts, Divergence, Outcome, SourceRead
+from Agent.replay.reference import find_run
+from Agent.replay.verdict import EXIT_CODES, Verdict, judge
+from Agent.tree.layout import create_session_dir
+
+DIFFERENCE = Divergence(1, "x-1", "act", "a", "result", 1, 2)
+
+
+def outcome(**changes):
+    facts = {"agents": ["a"], "counts": Counts(actions=2, driven=2, covered=2, informative=3), **changes}
+    return Outcome(**facts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "IDENTICAL"),
+        ({"normalisers": ["2 redacted values"]}, "EQUIVALENT"),
+        ({"divergence": DIFFERENCE}, "DIVERGED"),
+        ({"divergence": DIFFERENCE, "doubts": ["an argument is redacted"]}, "UNVERIFIED"),
+        ({"divergence": DIFFERENCE, "reasons": ["events are missing"]}, "UNVERIFIED"),
+        ({"doubts": ["an argument is redacted"]}, "IDENTICAL"),
+        ({"sources": [SourceRead("time.time", "act", "x.py", 3, 1)]}, "UNVERIFIED"),
+        ({"reasons": ["events are missing"]}, "UNVERIFIED"),
+        ({"counts": Counts(actions=2, driven=2)}, "UNVERIFIED"),
+        ({"counts": Counts()}, "UNVERIFIED"),
+    ],
+)
+def test_each_fact_has_its_verdict(changes, verdict):
+    found, reasons = judge(outcome(**changes))
+    assert found == verdict
+    assert bool(reasons) == (verdict == "UNVERIFIED")
+
+
+def test_only_a_proof_exits_with_zero():
+    assert {verdict for verdict, code in EXIT_CODES.items() if code == 0} == {
+        Verdict.IDENTICAL,
+        Verdict.EQUIVALENT,
+    }
+    assert (EXIT_CODES[Verdict.DIVERGED], EXIT_CODES[Verdict.UNVERIFIED]) == (1, 4)
+
+
+def test_facts_survive_the_way_between_processes():
+    import json
+
+    whole = outcome(
+        divergence=DIFFERENCE,
+        sources=[SourceRead("time.time", "act", "x.py", 3, 1)],
+        reasons=["r"],
+        unseen=["field"],
+        code={"a.act": {"recorded": "1", "replayed": "2"}},
+    )
+    whole.answered["tool"] = 3
+    assert Outcome.from_object(json.loads(json.dumps(whole.to_object()))) == whole
+
+
+def test_agents_with_slashes_in_their_ids_are_found(tmp_path, monkeypatch):
+    session, session_id = create_session_dir(tmp_path / "trace", "20200101_000000")
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(tmp_path / "trace"))
+    assert find_run("last") == (session, None)
+    assert find_run("last/a/b") == (session, "a/b")
+    assert find_run(f"{session_id}/a/b") == (session, "a/b")
+    assert find_run("2020/a/b") == (session, "a/b")
+    assert find_run(f"{session}/a/b") == (session, "a/b")
+    assert find_run(str(session)) == (session, None)
+    monkeypatch.chdir(tmp_path)
+    assert find_run(f"trace/{session.name}/x") == (session.relative_to(tmp_path), "x")
+    with pytest.raises(SessionNotFound):
+        find_run("1999/a")
