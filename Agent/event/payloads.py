@@ -80,7 +80,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string init?:object shared?:array unseen?:array",
+        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object unseen?:array",
     ),
     _kind(
         "code",
@@ -202,7 +202,7 @@ _ROWS = (
         "error",
         _ERRORS,
         "{error_type}: {error_message}",
-        "error_type:string error_message:string error_module?:string error_args?:array traceback?:string fingerprint?:string action_type?:string "
+        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object traceback?:string fingerprint?:string action_type?:string "
         "call?:string args?:object context?:any",
     ),
     # the course of the simulation

@@ -124,6 +124,9 @@ def record_error(
         "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
         **(more or {}),
     }
+    attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
+    if attributes:
+        payload["error_attributes"] = attributes
     slot = binding.slot("error", 40)
     body, types = pipeline.capture.body(payload)
     if fields:

@@ -57,7 +57,7 @@ class StateTracker:
         self.heavy: set[str] = set()
         # Attributes of a class that is no state, such as loggers: not judged again at each action.
         self._ignored: dict[str, type] = {}
-        self.shared: set[str] = set()
+        self.shared: dict[str, str] = {}
         self.unseen: tuple[str, ...] = ()
         self.actions = 0
         self.failure: Exception | None = None
@@ -174,16 +174,16 @@ class GeneratorOwners:
     """Which agents hold which generator; one that two agents draw from cannot be replayed by its state."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, tuple[Any, set[str]]] = {}
+        self._owners: dict[int, tuple[Any, dict[str, None]]] = {}
 
-    def is_shared(self, generator: Any, agent_id: str) -> bool:
-        """Whether another agent was seen with the same generator."""
+    def other_owner(self, generator: Any, agent_id: str) -> str | None:
+        """The first other agent that was seen with the same generator, None if there is none."""
         known = self._owners.get(id(generator))
         if known is None or known[0]() is not generator:
             try:
-                known = (weakref.ref(generator), set())
+                known = (weakref.ref(generator), {})
             except TypeError:
-                known = (lambda: generator, set())
+                known = (lambda: generator, {})
             self._owners[id(generator)] = known
-        known[1].add(agent_id)
-        return len(known[1]) > 1
+        known[1][agent_id] = None
+        return next((owner for owner in known[1] if owner != agent_id), None)

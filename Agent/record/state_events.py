@@ -29,13 +29,11 @@ def emit_state(
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
-    shared = sorted(
-        name
-        for name, value in exposed.fields.items()
-        if sort_of(type(value)) is Sort.GENERATOR
-        and pipeline.agents.owners.is_shared(value, str(binding.agent_id))
-    )
-    tracker.shared.update(shared)
+    for name, value in exposed.fields.items():
+        if sort_of(type(value)) is Sort.GENERATOR:
+            other = pipeline.agents.owners.other_owner(value, str(binding.agent_id))
+            if other is not None:
+                tracker.shared[name] = other
     capture = pipeline.capture
     inner, types = capture.user_body(exposed.fields, "/extra/fields")
     fields = orjson.loads(b"{" + inner + b"}")
@@ -48,6 +46,7 @@ def emit_state(
     unseen = sorted({*exposed.unseen, *opaque})
     if tracker.shared:
         rest["shared"] = sorted(tracker.shared)
+        rest["shared_with"] = tracker.shared
     if unseen:
         rest["unseen"] = unseen
     more, _ = capture.body(rest)
