@@ -48,15 +48,29 @@ def trace_root(tmp_path: Path) -> Path:
     return tmp_path / "trace"
 
 
+def _forget_settings(patch: pytest.MonkeyPatch, root: Path, home: Path) -> None:
+    """Let the environment point into directories of the tests, and at no setting of the user's."""
+    for name in [name for name in os.environ if name.startswith(_ENVIRONMENT_PREFIX)]:
+        patch.delenv(name)
+    patch.setenv("AGENT_TRACE_ROOT", str(root))
+    for name in _USER_DIRECTORIES:
+        patch.setenv(name, str(home / name.lower()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_isolation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same for fixtures of a module or of the session, which are made before those of a test."""
+    directory = tmp_path_factory.mktemp("session")
+    with pytest.MonkeyPatch.context() as patch:
+        _forget_settings(patch, directory / "trace", directory / "home")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trace_root: Path) -> Iterator[None]:
     """Everything that the package reads or writes outside its arguments lies under this test's directory."""
     _shut_down_recording()
-    for name in [name for name in os.environ if name.startswith(_ENVIRONMENT_PREFIX)]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AGENT_TRACE_ROOT", str(trace_root))
-    for name in _USER_DIRECTORIES:
-        monkeypatch.setenv(name, str(tmp_path / "home" / name.lower()))
+    _forget_settings(monkeypatch, trace_root, tmp_path / "home")
     yield
     _shut_down_recording()
     # Variables that recording itself sets for child processes are not monkeypatch's to undo.

@@ -20,6 +20,7 @@ from Agent.config.recording import (
     current_session,
     has_ended,
     health,
+    note_obstacle,
     set_levels,
     shutdown_logging,
     wiring_lock,
@@ -209,6 +210,7 @@ def begin_by_default() -> None:
             setup_logging()
         except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
             what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+            note_obstacle(f"{what}{error}")
             say(f"nothing is recorded: {what}{error}")
         else:
             return

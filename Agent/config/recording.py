@@ -53,6 +53,7 @@ _session: RecordingSession | None = None
 _pipeline: Pipeline | None = None
 _mirrors: Mirrors | None = None
 _ended = False
+_obstacle: str | None = None
 # Re-entrant: a signal handler may log while its own thread is setting up.
 _lock = threading.RLock()
 
@@ -60,6 +61,12 @@ _lock = threading.RLock()
 def wiring_lock() -> threading.RLock:
     """Held by whoever begins or ends recording: threads that log first together begin one session."""
     return _lock
+
+
+def note_obstacle(what: str) -> None:
+    """Keep why nothing is recorded, for `health()`."""
+    global _obstacle  # noqa: PLW0603 - of the one session of this process
+    _obstacle = what
 
 
 def has_ended() -> bool:
@@ -82,7 +89,7 @@ def set_levels(options: Options) -> RecordingSession:
 
 def begin(options: Options) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
-    global _session, _pipeline, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _session, _pipeline, _mirrors, _obstacle  # noqa: PLW0603 - the one session of this process
     from Agent.tree.claim import process_start_ticks
     from Agent.tree.mirror import Mirrors
     from Agent.tree.writer import SessionWriter
@@ -116,6 +123,7 @@ def begin(options: Options) -> RecordingSession:
     )
     _session = RecordingSession(session_id, path, root, options)
     set_levels(options)
+    _obstacle = None
     install_pipeline(_pipeline)
     _pipeline.announce(writer, "kernel")
     if joined is None:
@@ -234,10 +242,13 @@ def current_session() -> RecordingSession | None:
 
 
 def health() -> dict[str, Any]:
-    """How recording does: events written, dropped by reason, notes, redactions, the writer's counters."""
+    """How recording does: events written, dropped by reason, notes, redactions, the writer's counters.
+
+    Where it could not begin, `obstacle` says why.
+    """
     pipeline = _pipeline
     if pipeline is None or _session is None:
-        return {"recording": False}
+        return {"recording": False} if _obstacle is None else {"recording": False, "obstacle": _obstacle}
     counters = getattr(pipeline.sink, "counters", dict)
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {

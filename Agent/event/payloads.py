@@ -67,7 +67,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
-        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string",
+        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number",
         is_span=True,
     ),
     _kind(
@@ -118,7 +118,7 @@ _ROWS = (
         _LEARNING,
         "Learning update: {learning_stage}",
         "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
-        "duration_ms?:number call?:string",
+        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number",
         is_span=True,
     ),
     _kind(
@@ -182,7 +182,7 @@ _ROWS = (
         _PERFORMANCE,
         "Metric {metric_name}",
         "metric_name:string value:number unit?:string duration_ms?:number outcome?:string error_id?:string "
-        "call?:string data?:any",
+        "call?:string data?:any yielded?:integer active_ms?:number",
         is_span=True,
     ),
     _kind(
@@ -296,7 +296,9 @@ def kinds_as_markdown() -> str:
     """The table as it stands in docs/FORMAT.md; a `?` marks a key that may be absent."""
     lines = ["| kind | category | view | keys |", "|---|---|---|---|"]
     for row in KINDS.values():
-        keys = ", ".join(f"`{field.name}`{'' if field.required else '?'} {field.type}" for field in row.fields)
+        keys = ", ".join(
+            f"`{field.name}`{'' if field.required else '?'} {field.type}" for field in row.fields
+        )
         span = " (a span)" if row.is_span else ""
         lines.append(f"| `{row.name}`{span} | {row.category} | {row.home} | {keys or 'those of the user'} |")
     return "\n".join(lines)

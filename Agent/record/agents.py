@@ -11,6 +11,7 @@ from Agent.event.binding import class_reducer
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
 from Agent.record.state import GeneratorOwners, StateTracker
+from Agent.record.texts import as_message
 
 TRACED = "__agent_trace__"
 """The attribute that marks a traced function."""
@@ -84,9 +85,9 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     if identity is not None:
         role = identity.agent_role or role
         if callable(identity.agent_id):
-            return str(identity.agent_id(obj)), _role(role)
+            return as_message(identity.agent_id(obj)), _role(role)
         if identity.agent_id is not None:
-            return str(getattr(obj, identity.agent_id)), _role(role)
+            return as_message(getattr(obj, identity.agent_id)), _role(role)
     agent_id = getattr(obj, "agent_id", None)
     logger = getattr(obj, "logger", None)
     if agent_id is None:
@@ -96,13 +97,13 @@ def describe(obj: object) -> tuple[str, str | None] | None:
     if agent_id is None or isinstance(obj, type):
         if identity is not None and not isinstance(obj, type):
             fallback = getattr(obj, "unique_id", None)
-            return str(fallback if fallback is not None else type(obj).__name__), _role(role)
+            return as_message(fallback if fallback is not None else type(obj).__name__), _role(role)
         return None
-    return str(agent_id), _role(role)
+    return as_message(agent_id), _role(role)
 
 
 def _role(role: object) -> str | None:
-    return role if role is None or type(role) is str else str(role)
+    return None if role is None else as_message(role)
 
 
 def agent_id_of(obj: object) -> str | None:
@@ -138,9 +139,12 @@ def _is_value(cls: type) -> bool:
 
 def _stored_id(obj: object) -> object:
     """The `agent_id` that the object itself holds, so that a change is noticed; None where it is computed."""
-    held = getattr(obj, "__dict__", {}).get("agent_id")
-    if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
-        held = getattr(obj, "agent_id", None)
+    try:
+        held = getattr(obj, "__dict__", {}).get("agent_id")
+        if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
+            held = getattr(obj, "agent_id", None)
+    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+        return None
     return held
 
 

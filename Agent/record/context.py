@@ -96,15 +96,16 @@ def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
     """Those that are ids of events; what a call gave that was not recorded, "", is none."""
     found = []
     for one in ids:
-        if type(one) is str and one.isascii() and one:
-            try:
-                split_event_id(one)
-            except ValueError:
-                note("a cause that is no event's id was left out")
-            else:
-                found.append(one)
-        elif one:
+        if one is None or (type(one) is str and not one):
+            continue
+        try:
+            if type(one) is not str or not one.isascii():
+                raise ValueError  # noqa: TRY301 - the one way out for what is no id
+            split_event_id(one)
+        except ValueError:
             note("a cause that is no event's id was left out")
+        else:
+            found.append(one)
     return tuple(found)
 
 
@@ -117,7 +118,7 @@ def tick(number: int) -> Iterator[None]:
     """Everything recorded in the block happens at this step of the simulation."""
     try:
         step = int(number)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
         step = None
     if step is None or not -(2**63) <= step < 2**63:
         step = None

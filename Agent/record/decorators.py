@@ -1,6 +1,7 @@
 """The decorators: the same function, same signature, same type, that leaves an event when it is called.
 
-Each works with and without parentheses, on functions and methods, sync and async, static and class methods.
+Each works with and without parentheses, on functions, methods, static and class methods, sync and async, and
+on generators of both sorts (`generators.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from Agent.record.agents import TRACED
 from Agent.record.construction import record_construction
 from Agent.record.context import current_scope
 from Agent.record.failures import outcome_of, record_error
+from Agent.record.generators import Unobserved, is_generator, steps_of, wrap_generator
 from Agent.record.levels import LIMITS, level_of
 from Agent.record.pipeline import current_pipeline
 from Agent.record.player import Answer
@@ -26,8 +28,19 @@ from Agent.record.tracing import TraceSpec
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def wrap(function: Callable[..., Any], spec: TraceSpec) -> Callable[..., Any]:
-    """The function with a traced call around each of its calls."""
+def wrap(
+    function: Callable[..., Any], spec: TraceSpec, like: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """The function with a traced call around each of its calls.
+
+    Args:
+        like: what says whether it is a generator, where `function` only hands on what that one gives.
+    """
+    like = like or function
+    if is_generator(like):
+        stepped = wrap_generator(function, steps_of(spec), like)
+        setattr(stepped, TRACED, spec)
+        return stepped
     begin = spec.begin
     if inspect.iscoroutinefunction(function):
 
@@ -83,17 +96,12 @@ def _decorate(function: Any, make: Callable[[Callable[..., Any]], Callable[..., 
 
 
 def refuse_untraceable(function: Any) -> None:
-    """Raise a ConfigurationError for what cannot be traced: no function, or a generator."""
+    """Raise a ConfigurationError for what cannot be traced: what is no function."""
     if isinstance(function, type) or not callable(function) or not hasattr(function, "__qualname__"):
         what = f"the class {function.__qualname__}" if isinstance(function, type) else type(function).__name__
         raise ConfigurationError(
             f"a trace decorator was put on {what}, which is no function",
             remedy="decorate a function or a method; for the methods of a class there is instrument()",
-        )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(
-            f"{function.__qualname__} is a generator, which is not traced yet",
-            remedy="trace the function that consumes it",
         )
 
 
@@ -182,8 +190,22 @@ def trace_errors(function: Any = None) -> Any:
     return _decorate(function, _watch)
 
 
+class _Watched(Unobserved):
+    """Of the steps of a generator, the one that fails."""
+
+    def __init__(self, spec: TraceSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._call = (args, kwargs)
+        self._spec = spec
+
+    def fail(self, error: BaseException) -> None:
+        """Write the error."""
+        _record(self._spec, error, *self._call)
+
+
 def _watch(function: Callable[..., Any]) -> Callable[..., Any]:
     spec = TraceSpec(function, "agent_action", function.__name__)
+    if is_generator(function):
+        return wrap_generator(function, lambda args, kwargs: _Watched(spec, args, kwargs), function)
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)

@@ -74,9 +74,12 @@ def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type, ...]:
 
 def sort_of(cls: type) -> Sort:
     """How values of a class take part in state."""
-    known = _sorts.get(cls)
-    if known is None:
-        known = _sorts[cls] = _judge(cls)
+    try:
+        known = _sorts.get(cls)
+        if known is None:
+            known = _sorts[cls] = _judge(cls)
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__, __eq__ or __subclasscheck__ raises
+        return Sort.UNKNOWN
     return known
 
 
@@ -256,7 +259,10 @@ def is_exposable(value: object, agent_of: Callable[[object], str | None] | None)
     """Whether a value of no known sort is state: another agent, or something that can be restored."""
     if agent_of is not None and agent_of(value) is not None:
         return True
-    return is_dataclass(value) or type(value) in REGISTERED
+    try:
+        return is_dataclass(value) or type(value) in REGISTERED
+    except Exception:  # noqa: BLE001 - as above
+        return False
 
 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.levels import LIMITS
-from Agent.record.texts import clean_head, clean_tail
+from Agent.record.texts import clean_head, clean_tail, has_plain_text, message_of
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
@@ -20,6 +20,8 @@ _NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _MAX_MESSAGE_CHARS = 4000
 _MAX_TRACEBACK_CHARS = 12_000
+_MAX_FRAMES = 40
+_MAX_CHAIN = 20
 _ARGS: Any = BaseException.__dict__["args"]
 
 
@@ -31,14 +33,6 @@ def outcome_of(error: BaseException) -> str:
     if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
         return "cancelled"
     return "interrupted"
-
-
-def message_of(error: BaseException) -> str:
-    """The text of an exception; a broken `__str__` gives a text too."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 - a stranger's __str__ may do anything
-        return "<its text could not be made>"
 
 
 def fingerprint(error_type: str, message: str, place: str) -> str:
@@ -84,6 +78,42 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     return found if type(found) is dict else {}
 
 
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and those that led to it, the first one first."""
+    chain = [error]
+    while len(chain) < _MAX_CHAIN:
+        last = chain[-1]
+        before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if before is None or any(before is known for known in chain):
+            break
+        chain.append(before)
+    return chain[::-1]
+
+
+def _traceback_of(error: BaseException) -> str:
+    """The traceback as Python prints it; by pieces where an argument may be too large to be printed."""
+    import traceback
+
+    frames = _user_frames(error)
+    chain = _chain(error)
+    if all(has_plain_text(one) and not isinstance(one, BaseExceptionGroup) for one in chain):
+        return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
+    parts: list[str] = []
+    for one in chain:
+        steps = traceback.format_tb(frames if one is error else one.__traceback__, limit=-_MAX_FRAMES)
+        parts += [
+            "Traceback (most recent call last):\n",
+            *steps,
+            f"{type(one).__qualname__}: {message_of(one)}\n",
+        ]
+        if isinstance(one, BaseExceptionGroup):
+            parts += [
+                f"  | {type(inner).__qualname__}: {message_of(inner)}\n"
+                for inner in one.exceptions[:_MAX_CHAIN]
+            ]
+    return "".join(parts)
+
+
 def record_error(
     pipeline: Pipeline,
     binding: AgentBinding,
@@ -106,12 +136,10 @@ def record_error(
         return known
     if LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
         return ""
-    import traceback
-
     error_type = type(error).__qualname__
     text = message_of(error)
     try:
-        trace = "".join(traceback.format_exception(type(error), error, _user_frames(error), limit=-40))
+        trace = _traceback_of(error)
     except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
         trace = f"<the traceback could not be made: {type(trouble).__name__}>"
     redact = pipeline.redactor.text

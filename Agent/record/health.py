@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from Agent.record.texts import as_text
+from Agent.record.texts import message_of
 
 
 class Health:
@@ -39,17 +39,21 @@ class Health:
 
     def moved(self, fields: Mapping[str, Any], own_keys: AbstractSet[str]) -> Mapping[str, Any]:
         """The user's fields; one that has the name of one of our keys moves to `user.<key>`, counted."""
-        if own_keys.isdisjoint(fields):
+        try:
+            if own_keys.isdisjoint(fields):
+                return fields
+            moved = {f"user.{key}" if key in own_keys else key: value for key, value in fields.items()}
+        except Exception:  # noqa: BLE001 - a key whose __hash__ or __eq__ raises is none of ours
             return fields
         self.note("a user's key had the name of one of ours and moved to user.<key>")
-        return {f"user.{key}" if key in own_keys else key: value for key, value in fields.items()}
+        return moved
 
     def trouble(self, where: str, error: BaseException) -> None:
         """Count an error of our own in code that serves the user's call."""
         what = f"{where}: {type(error).__name__}"
         self.notes[what] += 1
         if self.notes[what] == 1:
-            say(f"recording had trouble in {what}: {as_text(error)[:300]}")
+            say(f"recording had trouble in {what}: {message_of(error)[:300]}")
 
     def forget(self) -> None:
         """Begin to count anew, in a child process."""

@@ -91,7 +91,7 @@ def instrument(
     A method that is traced already stays as it is.
 
     Raises:
-        ConfigurationError: there is no such method, it is a generator, or the owner cannot be changed.
+        ConfigurationError: there is no such method, or the owner cannot be changed.
     """
     number = level_of(level)
     cls = cls_or_obj if isinstance(cls_or_obj, type) else type(cls_or_obj)
@@ -139,7 +139,7 @@ def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
         is_method=is_method and not is_own,
     )
     spec.is_method = is_method
-    traced: Any = wrap(called, spec)
+    traced: Any = wrap(called, spec, like=function)
     if not is_method:
         return staticmethod(traced) if is_class else traced
     if isinstance(found, classmethod):

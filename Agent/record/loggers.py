@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Self
 
 from Agent.event.kinds import Category
@@ -16,21 +17,28 @@ from Agent.record.binding import AgentBinding, Slot
 from Agent.record.capture import Types
 from Agent.record.context import current_scope, event_ids
 from Agent.record.failures import current_exception, record_error, recorded_id
-from Agent.record.health import say
+from Agent.record.health import note, say
 from Agent.record.levels import LIMITS
 from Agent.record.messages import Message, record_receipt, record_send
 from Agent.record.pipeline import Pipeline, current_pipeline
-from Agent.record.texts import as_text
+from Agent.record.texts import as_message, as_text
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
+_MAX_CAUSES = 1000
 Causes = str | Iterable[str] | None
 
 
 def as_causes(causes: Causes) -> tuple[str, ...]:
     """Ids of events as a tuple, however they were given."""
-    if not causes:
+    if causes is None:
         return ()
-    return event_ids((causes,) if isinstance(causes, str) else causes)
+    if type(causes) is str:
+        return event_ids((causes,))
+    try:
+        return event_ids(list(islice(causes, _MAX_CAUSES)))
+    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
+        note("causes that cannot be iterated were left out")
+        return ()
 
 
 class EventLogger:
@@ -47,8 +55,8 @@ class EventLogger:
         self, name: str, category: Category, agent_id: str | None = None, agent_role: str | None = None
     ) -> None:
         self.name = name
-        self.agent_id = None if agent_id is None else as_text(agent_id)
-        self.agent_role = None if agent_role is None else as_text(agent_role)
+        self.agent_id = None if agent_id is None else as_message(agent_id)
+        self.agent_role = None if agent_role is None else as_message(agent_role)
         self._category = category.value
         self._limit = LIMITS[self._category]
         self._owner: Pipeline | None = None
@@ -129,7 +137,7 @@ class EventLogger:
                 pipeline,
                 binding,
                 error,
-                message=as_text(message),
+                message=as_message(message),
                 fields={**self._fields, **own},
                 causes=as_causes(causes),
             )
@@ -182,7 +190,7 @@ class EventLogger:
                 return pipeline.emit(
                     slot, label, causes=as_causes(causes), body=body, types=types, buffered=buffered
                 )
-            if causes or buffered:
+            if causes is not None or buffered:
                 return pipeline.emit(slot, label, payload, causes=as_causes(causes), buffered=buffered)
             return pipeline.emit_plain(slot, label, payload)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
@@ -199,7 +207,8 @@ class EventLogger:
                 body, types = pipeline.capture.user_body(
                     pipeline.health.moved(merged, slot.own_keys), "/extra"
                 )
-            return pipeline.emit(slot, message, causes=as_causes(causes), body=body, types=types)
+            text = message if type(message) is str else as_message(message)
+            return pipeline.emit(slot, text, causes=as_causes(causes), body=body, types=types)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("log", error)
 
@@ -240,9 +249,9 @@ def as_fields(extra: Any) -> dict[str, Any]:
         return {"value": extra}
 
 
-def present(**values: Any) -> dict[str, Any]:
-    """The values that are there; absent values are absent keys."""
-    return {key: value for key, value in values.items() if value is not None}
+def present(*required: str, **values: Any) -> dict[str, Any]:
+    """The values that are there; absent values are absent keys, those of the required names are null."""
+    return {key: value for key, value in values.items() if value is not None or key in required}
 
 
 class AgentLogger(EventLogger):
@@ -254,7 +263,7 @@ class AgentLogger(EventLogger):
     """
 
     def __init__(self, agent_id: str, agent_role: str = "agent") -> None:
-        super().__init__(f"agent.{as_text(agent_role)}", Category.AGENTS, agent_id, agent_role)
+        super().__init__(f"agent.{as_message(agent_role)}", Category.AGENTS, agent_id, agent_role)
 
     def log_action(
         self,
@@ -273,7 +282,12 @@ class AgentLogger(EventLogger):
         if decision_context is not None:
             payload["decision_context"] = decision_context
         slot = self._slots.get("agent_action")
-        if slot is None or causes or self._fields or self._owner is not installed.active_pipeline():
+        if (
+            slot is None
+            or causes is not None
+            or self._fields
+            or self._owner is not installed.active_pipeline()
+        ):
             return self._emit("agent_action", INFO, action_type, payload, causes)
         # The busiest method of all takes the short way itself.
         return slot.emit_plain(slot, action_type, payload)
@@ -284,7 +298,9 @@ class AgentLogger(EventLogger):
         """Record what the agent decided, and why."""
         if self._limit.value > INFO:
             return ""
-        payload = present(decision_type=decision_type, decision_data=decision_data, reasoning=reasoning)
+        payload = present(
+            "decision_type", decision_type=decision_type, decision_data=decision_data, reasoning=reasoning
+        )
         return self._emit("decision", INFO, decision_type, payload, causes)
 
     def log_state_change(
@@ -302,7 +318,9 @@ class AgentLogger(EventLogger):
         """Record content that the agent made."""
         if self._limit.value > INFO:
             return ""
-        payload = present(content_type=content_type, content_id=content_id, metadata=metadata)
+        payload = present(
+            "content_type", "content_id", content_type=content_type, content_id=content_id, metadata=metadata
+        )
         label = f"Content generated: {as_text(content_type)} {as_text(content_id)}"
         return self._emit("content_generation", INFO, label, payload, causes)
 
@@ -319,7 +337,11 @@ class AgentLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            strategy_type=strategy_type, old_strategy=old_strategy, new_strategy=new_strategy, reason=reason
+            "strategy_type",
+            strategy_type=strategy_type,
+            old_strategy=old_strategy,
+            new_strategy=new_strategy,
+            reason=reason,
         )
         return self._emit("strategy_update", INFO, strategy_type, payload, causes)
 
@@ -329,17 +351,17 @@ class AgentLogger(EventLogger):
         """Record that the agent learned something."""
         if self._limit.value > INFO:
             return ""
-        payload = present(learning_stage=learning_stage, update_data=update_data)
+        payload = present("learning_stage", learning_stage=learning_stage, update_data=update_data)
         return self._emit("learning_update", INFO, learning_stage, payload, causes)
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
         """Record that the agent sends a message, and give the message to deliver."""
-        unrecorded = Message("", str(self.agent_id), as_text(to), body, "")
+        unrecorded = Message("", str(self.agent_id), as_message(to), body, "")
         if self._limit.value > INFO:
             return unrecorded
         try:
             pipeline, binding = self._place()
-            return record_send(pipeline, binding, as_text(to), body, as_causes(causes))
+            return record_send(pipeline, binding, unrecorded.recipient, body, as_causes(causes))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._gave_up("send", error)
             return unrecorded

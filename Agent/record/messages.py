@@ -12,7 +12,7 @@ from Agent.record.binding import AgentBinding
 from Agent.record.context import current_scope
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
-from Agent.record.texts import as_text
+from Agent.record.texts import as_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ def send(to: str, body: Any = None) -> Message:
     Where actions are not recorded, neither is the message, and nobody is told to be missing.
     """
     if _is_off():
-        return Message("", "", as_text(to), body, "")
-    return record_send(*_speaker("send"), as_text(to), body, ())
+        return Message("", "", as_message(to), body, "")
+    return record_send(*_speaker("send"), as_message(to), body, ())
 
 
 def receive(message: Message) -> str:

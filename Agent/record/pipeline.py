@@ -33,6 +33,7 @@ from Agent.record.texts import as_text, printable
 from Agent.tree.sink import Sink
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
+_REPORT_AGAIN_NS = 1_000_000_000
 
 
 class MirrorSink(Protocol):
@@ -99,6 +100,7 @@ class Pipeline:
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.closed = False
+        self._next_report_ns = 0
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
             CURRENT_SCHEMA,
@@ -177,10 +179,13 @@ class Pipeline:
             buffered: may be held back for a while.
         """
         try:
+            if type(label) is not str:
+                # What is no text and serves as label stands as text in the payload, too: an `action_type`.
+                text = as_text(label)
+                payload = {key: text if value is label else value for key, value in payload.items()}
+                label = text
             if body is None:
                 body, types = self.capture.body(payload)
-            if type(label) is not str:
-                label = as_text(label)
             head = slot.heads.get(label) or slot.head(label)
             scope = current_scope.get()
             if scope is None:
@@ -221,6 +226,8 @@ class Pipeline:
             return
         self.closed = True
         self.flush()
+        if self.health.unreported:
+            self._report_drops()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)
         sinks = [self.sink]
         if self.buffer is not None and self.buffer.sink is not None:
@@ -284,7 +291,15 @@ class Pipeline:
         return joined, {**(types or {}), **more_types} if more_types else types
 
     def _report_drops(self) -> None:
-        """Tell the record what it lacks, now that writing works again."""
+        """Tell the record what it lacks, now that writing works again.
+
+        Some files may take lines while that of the report does not: then it is tried again after a while,
+        since each attempt is an event more that is lost.
+        """
+        now_ns = self.monotonic_ns()
+        if now_ns < self._next_report_ns and not self.closed:
+            return
+        self._next_report_ns = now_ns + _REPORT_AGAIN_NS
         unreported = self.health.unreported
         self.health.unreported = type(unreported)()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.dropped", 30)
@@ -292,6 +307,8 @@ class Pipeline:
             payload = {"count": count, "reason": reason}
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
+        if not self.health.unreported:
+            self._next_report_ns = 0
 
 
 _active: Pipeline | None = None

@@ -25,6 +25,8 @@ class TracedCall(NamedTuple):
     """The object whose method it is; None for a function."""
     is_root: bool
     """Whether no other traced action is open."""
+    is_generator: bool = False
+    """Whether it yields items: those are not in the record, so that no answer can stand for its body."""
 
 
 class Answer(NamedTuple):

@@ -73,16 +73,21 @@ class StateTracker:
 
         Both count as recorded now.
         """
+        try:
+            return self._changes(obj)
+        except Exception as error:  # noqa: BLE001 - a `trace_state`, a property, a metaclass of a stranger
+            self.failure = error
+            # Nothing is known of what was looked at so far, so all of it counts as changed the next time.
+            self.last.clear()
+            return {}, []
+
+    def _changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
         changed: dict[str, Any] = {}
         gone: list[str] = []
         last = self.last
         heavy = self.heavy
-        try:
-            present = self._read(obj)
-        except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
-            self.failure = error
-            return changed, gone
         ignored = self._ignored
+        present = self._read(obj)
         for name, value in list(present.items()):
             kind = type(value)
             if kind in SCALARS:

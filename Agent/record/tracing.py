@@ -71,6 +71,7 @@ class TraceSpec:
         self.strict_state = strict_state
         self.is_action = kind in _ACTION_KINDS
         self.limit = LIMITS[_CATEGORY[kind].value]
+        self.call_type: type[Call] = Call
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")
         self.qualname = f"{owner}.{attribute}" if attribute and owner else attribute or function.__qualname__
@@ -142,12 +143,12 @@ class TraceSpec:
             scope = current_scope.get()
             player = current_player.get()
             if player is None:
-                return Call(self, pipeline, target, known, scope, args, kwargs)
+                return self.call_type(self, pipeline, target, known, scope, args, kwargs)
             described = self._traced_call(target, known, scope, args, kwargs)
             answer = player.enter(described)
             if answer is not None:
                 return answer
-            call = Call(self, pipeline, target, known, scope, args, kwargs)
+            call = self.call_type(self, pipeline, target, known, scope, args, kwargs)
             call.leave = lambda result, error: player.leave(described, result, error)
         except Exception as error:
             if current_player.get() is not None:
@@ -177,6 +178,7 @@ class TraceSpec:
             args=self.arguments(args, kwargs),
             target=target,
             is_root=scope is None or not scope.actions,
+            is_generator=self.call_type is not Call,
         )
 
 
@@ -299,6 +301,9 @@ class Call:
     def _close_scope(self) -> None:
         if self.board_slot >= 0 and self.pipeline.board is not None:
             self.pipeline.board.close_span(self.board_slot)
+        self._leave_scope()
+
+    def _leave_scope(self) -> None:
         try:
             current_scope.reset(self.token)
         except ValueError:  # closed in another context than it was opened in, as a loop does at its end

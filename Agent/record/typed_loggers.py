@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from Agent.event.kinds import Category
 from Agent.event.payloads import KINDS
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import DEBUG, INFO, Causes, EventLogger, present
-from Agent.record.texts import as_text
+from Agent.record.texts import as_message, as_text
+
+_MAX_PARTICIPANTS = 10_000
 
 
 class LearningLogger(EventLogger):
@@ -23,7 +26,7 @@ class LearningLogger(EventLogger):
     def __init__(
         self, learning_type: str = "learning", agent_id: str | None = None, agent_role: str | None = None
     ) -> None:
-        self.learning_type = as_text(learning_type)
+        self.learning_type = as_message(learning_type)
         super().__init__(f"learning.{self.learning_type}", Category.LEARNING, agent_id, agent_role)
 
     def log_training_step(
@@ -33,7 +36,7 @@ class LearningLogger(EventLogger):
         if self._limit.value > DEBUG:
             return ""
         payload = present(
-            step=step, metrics=metrics, model_state=model_state, learning_type=self.learning_type
+            "step", step=step, metrics=metrics, model_state=model_state, learning_type=self.learning_type
         )
         return self._emit("training_step", DEBUG, as_text(step), payload, causes)
 
@@ -44,6 +47,7 @@ class LearningLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "reward",
             reward=reward,
             action_id=action_id,
             cumulative_reward=cumulative_reward,
@@ -60,6 +64,7 @@ class LearningLogger(EventLogger):
         explores = as_bool(exploration)
         mode = "exploration" if explores else "exploitation"
         payload = present(
+            "action_selected",
             action_selected=action_selected,
             exploration=explores,
             epsilon=epsilon,
@@ -101,9 +106,10 @@ class LearningLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "metric",
             metric=metric,
             value=value,
-            converged=converged,
+            converged=None if converged is None else as_bool(converged),
             threshold=threshold,
             learning_type=self.learning_type,
         )
@@ -116,7 +122,10 @@ class LearningLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            learning_stage=learning_stage, update_data=update_data, learning_type=self.learning_type
+            "learning_stage",
+            learning_stage=learning_stage,
+            update_data=update_data,
+            learning_type=self.learning_type,
         )
         return self._emit("learning_update", INFO, learning_stage, payload, causes)
 
@@ -141,6 +150,7 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "interaction_type",
             interaction_type=interaction_type,
             source_id=source_id,
             target_id=target_id,
@@ -175,9 +185,11 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "source_id",
+            "target_id",
             source_id=source_id,
             target_id=target_id,
-            connection_type=connection_type,
+            connection_type=as_text(connection_type),
             strength=strength,
             data=data,
         )
@@ -199,6 +211,8 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "content_id",
+            "size",
             content_id=content_id,
             size=size,
             depth=depth,
@@ -222,6 +236,7 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
+            "collaboration_type",
             collaboration_type=collaboration_type,
             participants=as_list(participants),
             content_id=content_id,
@@ -248,7 +263,14 @@ class PerformanceLogger(EventLogger):
         """Record one measurement."""
         if self._limit.value > INFO:
             return ""
-        payload = present(metric_name=metric_name, value=value, unit=unit, data=data)
+        payload = present(
+            "metric_name",
+            "value",
+            metric_name=metric_name,
+            value=value,
+            unit=None if unit is None else as_text(unit),
+            data=data,
+        )
         return self._emit("metric", INFO, metric_name, payload, causes, buffered=True)
 
     def log_latency(
@@ -258,7 +280,13 @@ class PerformanceLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            metric_name=operation, value=duration_ms, unit="ms", duration_ms=duration_ms, data=data
+            "metric_name",
+            "value",
+            metric_name=operation,
+            value=duration_ms,
+            unit="ms",
+            duration_ms=duration_ms,
+            data=data,
         )
         return self._emit("metric", INFO, operation, payload, causes, buffered=True)
 
@@ -270,7 +298,14 @@ class PerformanceLogger(EventLogger):
             return ""
         per_second = _rate(count, duration_s)
         payload = present(
-            operation=operation, count=count, duration_s=duration_s, per_second=per_second, data=data
+            "operation",
+            "count",
+            "duration_s",
+            operation=operation,
+            count=count,
+            duration_s=duration_s,
+            per_second=per_second,
+            data=data,
         )
         return self._emit("throughput", INFO, operation, payload, causes, buffered=True)
 
@@ -302,14 +337,16 @@ class SystemLogger(EventLogger):
     """The framework and the course of the simulation: start, end, phases, checkpoints, configuration."""
 
     def __init__(self, component: str = "system") -> None:
-        self.component = as_text(component)
+        self.component = as_message(component)
         name = f"system.{self.component}" if self.component != "system" else "system"
         super().__init__(name, Category.SYSTEM)
 
     def log_init(self, component: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a component is ready."""
         name = component if component is not None else self.component
-        return self._course("system.init", as_text(name), present(component=name, data=data), causes)
+        return self._course(
+            "system.init", as_text(name), present("component", component=name, data=data), causes
+        )
 
     def log_config(
         self,
@@ -321,12 +358,12 @@ class SystemLogger(EventLogger):
         causes: Causes = None,
     ) -> str:
         """Record a change of configuration."""
-        payload = present(name=name, old_value=old_value, new_value=new_value, data=data)
+        payload = present("name", name=name, old_value=old_value, new_value=new_value, data=data)
         return self._course("system.config", as_text(name), payload, causes)
 
     def log_module(self, module: Any, version: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record that a module was loaded."""
-        payload = present(module=module, version=version, data=data)
+        payload = present("module", module=module, version=version, data=data)
         return self._course("system.module", as_text(module), payload, causes)
 
     def log_simulation_start(
@@ -350,16 +387,16 @@ class SystemLogger(EventLogger):
 
     def log_checkpoint(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record a checkpoint of the simulation."""
-        return self._course("checkpoint", as_text(name), present(name=name, data=data), causes)
+        return self._course("checkpoint", as_text(name), present("name", name=name, data=data), causes)
 
     def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record the transition into a phase."""
-        payload = present(name=name, previous=previous, data=data)
+        payload = present("name", name=name, previous=previous, data=data)
         return self._course("phase", as_text(name), payload, causes)
 
     def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record that something worth knowing was reached."""
-        return self._course("milestone", as_text(name), present(name=name, data=data), causes)
+        return self._course("milestone", as_text(name), present("name", name=name, data=data), causes)
 
     def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
         # The course of the simulation is of another category than the framework, with a level of its own.
@@ -378,10 +415,10 @@ def as_bool(value: Any) -> bool:
 
 def as_list(values: Any) -> list[Any]:
     """The values as a list; what cannot be iterated is the only one, and a text is one value."""
-    if values is None or isinstance(values, str):
-        return [] if values is None else [values]
+    if values is None:
+        return []
     try:
-        return list(values)
+        return [values] if isinstance(values, str) else list(islice(values, _MAX_PARTICIPANTS))
     except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
         return [values]
 

@@ -38,7 +38,15 @@ _BATCH_LINES = 64
 _HELD_LINES = 4096
 _INTERVAL_S = 0.05
 _IDLE_ROUNDS = 20
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = (
+    os.O_WRONLY
+    | os.O_APPEND
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    # nobody waits for a pipe that somebody put in its place
+    | getattr(os, "O_NONBLOCK", 0)
+)
 
 
 class _Mirror:
@@ -242,6 +250,9 @@ class Mirrors:
                         _backup(mirror.path, number).replace(_backup(mirror.path, number + 1))
                 mirror.path.replace(_backup(mirror.path, 1))
                 return True
+        except BlockingIOError:
+            # Another process is rotating. Nobody waits for it: it may have been stopped just there.
+            return False
         except OSError as error:
             self.counts.fail("mirror_rotation", error)
             return False
@@ -249,8 +260,10 @@ class Mirrors:
     def _close_file(self, mirror: _Mirror) -> None:
         fd, mirror.fd = mirror.fd, -1
         if fd >= 0:
-            with contextlib.suppress(OSError):
+            try:
                 os.close(fd)
+            except OSError as error:
+                self.counts.fail("mirror_close", error)
 
     def close(self) -> None:
         """Write what waits, end the thread, close the files; lines that still come are written at once."""
@@ -291,7 +304,11 @@ def _backup(path: Path, number: int) -> Path:
 
 @contextlib.contextmanager
 def _rotation_lock(path: Path) -> Iterator[None]:
-    """A lock between processes; opened anew each time, since an inherited one excludes no parent."""
+    """A lock between processes; opened anew each time, since an inherited one excludes no parent.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
     try:
         import fcntl
     except ImportError:
@@ -301,7 +318,7 @@ def _rotation_lock(path: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     fd = os.open(path.with_name(f".{path.name}.lock"), flags, FILE_MODE)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(fd)

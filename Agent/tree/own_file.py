@@ -24,6 +24,8 @@ __all__ = ["OwnFile", "WriterState"]
 
 # a file that may grow no further, and a descriptor that somebody closed
 _REPLACEABLE = frozenset({errno.EFBIG, errno.EBADF})
+# what stands in the place of a file: a link, a directory, a pipe that nobody reads, something not ours to write
+_REPLACED = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES})
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 # a refused roll is tried again when this part of a segment has been written on top
 _GRACE_PARTS = 16
@@ -264,7 +266,10 @@ class OwnFile:
             files = self._shared.files
             evicted = [files.evict_one() for _ in range(max(1, len(files) // 2))]
             files.sweep()
-            return any(evicted)
+            if any(evicted):
+                self._shared.counts.fail("made_room", error)
+                return True
+            return False
         if error.errno == errno.ENOENT:
             # the directory was removed under us; what is written from here on is worth having
             with contextlib.suppress(OSError):
@@ -277,7 +282,9 @@ class OwnFile:
         if self._path is not None:
             try:
                 return reopen_segment(self._path, limit_bytes, self._inode, torn=self._torn)
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
                 self._shared.counts.add("file_vanished")
                 self._path = None
         path = self._directory / f"{self._stem}.log"
@@ -299,7 +306,7 @@ class OwnFile:
             return claim_segment(path, limit_bytes)
         except FileExistsError:
             # only this writer makes that name, so it is its own from before
-            status = path.stat()
+            status = path.lstat()
             return reopen_segment(path, limit_bytes, (status.st_dev, status.st_ino), torn=True)
 
     def _sync_directory(self) -> None:

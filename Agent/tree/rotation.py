@@ -25,6 +25,8 @@ class Rolled(NamedTuple):
     segment: Segment
     path: Path
     number: int
+    untidy: OSError | None
+    """Why the temporary name still stands, which no reader looks at; the next roll takes it away."""
 
 
 def numbered(path: Path, number: int) -> Path:
@@ -63,13 +65,13 @@ def roll_segment(
         # claimed the name since.
         if _stands_at(path, inode):
             path.rename(numbered(path, number))
-        live = _put_in_place(temporary, path, further)
+        live, untidy = _put_in_place(temporary, path, further)
     except BaseException:
         segment.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    return Rolled(segment, live, number)
+    return Rolled(segment, live, number, untidy)
 
 
 def _stands_at(path: Path, inode: tuple[int, int]) -> bool:
@@ -80,8 +82,8 @@ def _stands_at(path: Path, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-def _put_in_place(temporary: Path, path: Path, further: Path) -> Path:
-    """Name the new file, exclusively; the name that it got."""
+def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSError | None]:
+    """Name the new file, exclusively; the name that it got, and why it has two."""
     for name in (path, further):
         try:
             os.link(temporary, name, follow_symlinks=False)
@@ -92,10 +94,12 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> Path:
                 raise
             # a file system that knows no links has no exclusive renaming either
             temporary.rename(name)
-            return name
+            return name, None
         # under its temporary name no reader looks at it, so being killed here leaves nothing that counts
         # twice
-        with contextlib.suppress(OSError):
+        try:
             temporary.unlink()
-        return name
+        except OSError as error:
+            return name, error
+        return name, None
     raise FileExistsError(errno.EEXIST, "the further name is taken", str(further))

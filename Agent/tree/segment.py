@@ -20,6 +20,8 @@ _APPEND: Final = (
     | os.O_APPEND
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_NOFOLLOW", 0)
+    # says nothing to a plain file; a pipe that somebody put in its place would be waited for
+    | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
 

@@ -18,7 +18,15 @@ class Recorded:
 
     def __init__(self, sink: Any, pipeline: Any) -> None:
         self.sink = sink
+        self.takes_odd_values = False
         self.pipeline = pipeline
+
+    def _problems(self, event: dict[str, Any]) -> list[str]:
+        problems = validate_event(event)
+        if self.takes_odd_values:
+            # What a program gives as a number and is none is recorded as it is.
+            problems = [problem for problem in problems if not problem.endswith(("not number", "not integer"))]
+        return problems
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -27,7 +35,7 @@ class Recorded:
         for line in self.sink.lines:
             assert line.endswith(b"\n") and line.count(b"\n") == 1
             event = json.loads(line)
-            assert validate_event(event) == [], line
+            assert self._problems(event) == [], (self._problems(event), line[:2000])
             decode_line(line)
             found.append(event)
         return found

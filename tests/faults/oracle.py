@@ -1,0 +1,261 @@
+"""What must be left after a kill or a fault, judged from what the program had been told and from the files.
+
+The files are read three times: by a few plain lines of this module, which share nothing with the package, by
+the public reader, and by the follower. All three have to find the same.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import Outcome
+from programs import payload
+from support.session_files import kind_of, record_files, session_directories
+
+from Agent.tree.follower import Follower
+from Agent.tree.reader import TreeReader
+
+
+TOLERATED = frozenset({"EINTR", "EPERM"})
+"""Errors that are no fault: a call is made again, and where a file system has no links files are renamed."""
+
+
+@dataclass
+class Verdict:
+    """`problems` is empty where everything is as it must be."""
+
+    problems: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    read: int = 0
+    torn: int = 0
+    unacknowledged: int = 0
+    lost: int = 0
+    unknown: int = 0
+
+    def expect(self, holds: bool, what: str) -> None:
+        """Note a problem unless something holds."""
+        if not holds:
+            self.problems.append(what)
+
+
+@dataclass
+class Found:
+    """What plain reading finds: each id with its objects, and what is no line."""
+
+    events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    torn: list[str] = field(default_factory=list)
+
+    def of_kind(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind."""
+        return [event for events in self.events.values() for event in events if kind_of(event) == kind]
+
+
+def read_plainly(session: Path) -> Found:
+    """Split at newlines, parse JSON; nothing else."""
+    found = Found()
+    for path in record_files(session):
+        for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+            if not line:
+                continue
+            try:
+                event = json.loads(line)
+                found.events.setdefault(event["id"], []).append(event)
+            except (ValueError, KeyError, TypeError):
+                found.torn.append(f"{path.name}:{number}")
+    return found
+
+
+def judge(outcome: Outcome, *, buffer_entries: int = 0, torn_lines: int | None = None) -> Verdict:
+    """Whether everything acknowledged is there once, and nothing is there that nobody wrote.
+
+    Args:
+        outcome: what the program said.
+        buffer_entries: how many buffered events a kill may cost.
+        torn_lines: how many torn lines there may be; by default one for each process that was killed.
+    """
+    verdict = Verdict()
+    acknowledged = {call.identity: call for call in outcome.calls if call.identity}
+    verdict.acknowledged = len(acknowledged)
+    told = [call.identity for call in outcome.calls if call.identity]
+    verdict.expect(len(told) == len(acknowledged), "an id was given out twice")
+    verdict.expect("Traceback" not in outcome.stderr, f"an exception came out: {outcome.stderr[-600:]}")
+    sessions = session_directories(outcome.root)
+    if not sessions:
+        verdict.expect(not acknowledged, "there is no session")
+        return verdict
+    verdict.expect(len(sessions) == 1, f"{len(sessions)} sessions")
+    session = sessions[0]
+    found = read_plainly(session)
+    verdict.read, verdict.torn = len(found.events), len(found.torn)
+    if torn_lines is None:
+        torn_lines = len(outcome.pids) if _somebody_died(outcome) else 0
+    verdict.expect(len(found.torn) <= torn_lines, f"{len(found.torn)} torn lines: {found.torn[:5]}")
+    _judge_plain(verdict, outcome, found, buffer_entries)
+    _judge_readers(verdict, session, found)
+    _judge_losses(verdict, outcome, session, found, set(acknowledged))
+    return verdict
+
+
+def _somebody_died(outcome: Outcome) -> bool:
+    return outcome.exit_code != 0 or len(outcome.done) < len(outcome.pids)
+
+
+def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entries: int) -> None:
+    doubled = [identity for identity, events in found.events.items() if len(events) > 1]
+    verdict.expect(not doubled, f"{len(doubled)} events stand twice: {doubled[:5]}")
+    missing = [call for call in outcome.calls if call.identity and call.identity not in found.events]
+    firm = [call.identity for call in missing if not call.buffered]
+    verdict.expect(not firm, f"{len(firm)} acknowledged events are missing: {firm[:5]}")
+    held = [call.identity for call in missing if call.buffered]
+    # what the disk refused of a buffer is counted, and told
+    dropped = sum(count for health in outcome.healths.values() for count in health.get("dropped", {}).values())
+    most = buffer_entries + dropped
+    verdict.expect(len(held) <= most, f"{len(held)} buffered events are missing: {held[:5]}")
+    buffered = [call.identity for call in outcome.calls if call.identity and call.buffered]
+    # handed over in order: only the last ones can be missing
+    in_order = not (outcome.injected or outcome.injected_later)
+    verdict.expect(not in_order or held == buffered[len(buffered) - len(held) :], "buffered events are missing in between")
+
+    for call in outcome.calls:
+        if call.identity in found.events and not call.buffered:
+            data = found.events[call.identity][0]["extra"]["action_data"]
+            expected = payload(call.process, call.thread, call.number)
+            verdict.expect(data == expected, f"{call.identity} holds {data}")
+    written = Counter(
+        (data["process"], data["thread"], data["number"])
+        for data in (event["extra"]["action_data"] for event in found.of_kind("agent_action"))
+    )
+    verdict.expect(max(written.values(), default=1) == 1, "a call stands under two ids")
+    returned = Counter((c.process, c.thread, c.number) for c in outcome.calls if not c.buffered)
+    surplus = written - returned
+    # what each thread was writing when it died
+    most = len(outcome.pids) * outcome.threads if _somebody_died(outcome) else 0
+    verdict.expect(surplus.total() <= most, f"{surplus.total()} events that no call returned from")
+
+
+def _judge_readers(verdict: Verdict, session: Path, found: Found) -> None:
+    plain = {identity: 1 for identity in found.events}
+    reader = TreeReader(session)
+    read = Counter(event.id for event in reader.events())
+    verdict.expect(read == plain, f"the reader finds other events: {_difference(read, plain)}")
+    verdict.expect(
+        reader.damaged_lines <= verdict.torn, f"{reader.damaged_lines} damaged lines: {reader.damage()[:3]}"
+    )
+    follower = Follower(session)
+    followed: Counter[str] = Counter()
+    while events := follower.poll():
+        followed.update(event.id for event in events)
+    follower.close()
+    # a line without its newline is no line yet for a follower
+    unfinished = _unfinished(session)
+    complete = {identity: 1 for identity in plain if identity not in unfinished}
+    verdict.expect(followed == complete, f"the follower finds others: {_difference(followed, complete)}")
+
+
+def _unfinished(session: Path) -> set[str]:
+    ids = set()
+    for path in record_files(session):
+        tail = path.read_bytes().rpartition(b"\n")[2]
+        if tail.endswith(b"}"):
+            ids.add(json.loads(tail)["id"])
+    return ids
+
+
+def _difference(one: Any, other: Any) -> str:
+    missing, surplus = sorted(set(other) - set(one)), sorted(set(one) - set(other))
+    return f"{len(missing)} missing {missing[:3]}, {len(surplus)} more {surplus[:3]}"
+
+
+def _judge_losses(
+    verdict: Verdict, outcome: Outcome, session: Path, found: Found, acknowledged: set[str]
+) -> None:
+    losses = TreeReader(session).losses()
+    verdict.lost, verdict.unknown = losses.total_lost, losses.total_unknown
+    verdict.unacknowledged = losses.total_unacknowledged
+    present = set(found.events)
+    known: dict[str, set[int]] = {}
+    for identity in present | acknowledged:
+        writer, _, seq = identity.rpartition("-")
+        known.setdefault(writer, set()).add(int(seq))
+    # where calls were made to fail, losses are to be told, whatever call they came to
+    refused = len(outcome.refused) + len(outcome.injected) + len(outcome.injected_later)
+    for account in losses.writers:
+        name = account.writer
+        own = {int(i.rpartition("-")[2]) for i in present if i.startswith(f"{name}-")}
+        verdict.expect(account.read == len(own), f"{name}: losses() counts {account.read} read, not {len(own)}")
+        gaps = {seq for gap in account.gaps for seq in range(gap.first_seq, gap.last_seq + 1)}
+        verdict.expect(
+            gaps == set(range(1, account.last_seq + 1)) - own, f"{name}: the gaps are not what is missing"
+        )
+        held = {seq for seq in known.get(name, ()) if f"{name}-{seq}" not in present}
+        if account.durability != "buffered":
+            verdict.expect(not gaps & held, f"{name}: acknowledged numbers are missing: {sorted(gaps & held)}")
+        if not refused:
+            verdict.expect(
+                (account.lost, account.unknown) == (0, 0),
+                f"{name}: lost {account.lost}, unknown {account.unknown}: {account.gaps}",
+            )
+        verdict.expect(
+            account.unacknowledged <= outcome.threads + refused,
+            f"{name}: {account.unacknowledged} unacknowledged of {outcome.threads} threads",
+        )
+    verdict.expect(losses.total_read == len(present), f"losses() reads {losses.total_read} of {len(present)}")
+
+
+def _is_harmless(line: str) -> bool:
+    """Whether a failing call has an answer that costs nothing.
+
+    A start time that `/proc` does not tell is not in the claim, and a key that cannot be read serves one
+    process.
+    """
+    return "/proc/" in line or "/agent-trace/" in line
+
+
+def judge_fault(
+    outcome: Outcome,
+    calls: int,
+    *,
+    error: str,
+    buffer_entries: int = 0,
+    torn_lines: int = 0,
+    lasting: bool = False,
+) -> Verdict:
+    """Whether a program whose system calls failed went on to its end, and said what it lacks.
+
+    Args:
+        outcome: what the program said.
+        calls: how many calls of the package it makes in all.
+        error: the symbolic name of the error, such as ENOSPC.
+        buffer_entries, torn_lines: as in `judge`.
+        lasting: the fault never ends, so that nothing need be in the tree.
+    """
+    verdict = judge(outcome, buffer_entries=buffer_entries, torn_lines=torn_lines)
+    verdict.expect(outcome.exit_code == 0, f"exit code {outcome.exit_code}: {outcome.stderr[-300:]}")
+    verdict.expect(len(outcome.calls) == calls, f"{len(outcome.calls)} of {calls} calls were made")
+    if not outcome.healths:
+        return verdict
+    health = outcome.healths[0]
+    if error in TOLERATED:
+        verdict.expect(not outcome.refused, f"{len(outcome.refused)} calls gave up at {error}")
+    elif any(not _is_harmless(line) for line in outcome.injected):
+        named = error in json.dumps(outcome.healths) or os.strerror(getattr(errno, error)) in health.get("obstacle", "")
+        verdict.expect(named, f"health() does not name {error}: {health}; {outcome.injected[:2]}")
+    first = [call for call in outcome.refused if call.process == 0]
+    if not health["recording"]:
+        verdict.expect(len(outcome.refused) == len(outcome.calls), "ids were given out and nothing is recorded")
+        return verdict
+    dropped = sum(count for health in outcome.healths.values() for count in health["dropped"].values())
+    verdict.expect(dropped >= len(first), f"health() counts {dropped} dropped of {len(first)}")
+    sessions = session_directories(outcome.root)
+    last = [call for call in outcome.calls if call.process == 0 or call.process == 2][-1:]
+    if sessions and last and last[0].identity and not lasting:
+        found = read_plainly(sessions[0])
+        told = sum(event["extra"]["count"] for event in found.of_kind("log.dropped"))
+        verdict.expect(told == dropped, f"the tree tells of {told} dropped events, health() of {dropped}")
+    return verdict
