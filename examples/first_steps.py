@@ -25,7 +25,8 @@ class Forager:
     def choose(self, daylight: float) -> str:
         """The bush for today: the better one, or any where the light is poor."""
         explores = self.rng.random() > daylight
-        bush = self.rng.choice(["left", "right"]) if explores else max(self.values, key=lambda b: self.values[b])
+        best = max(self.values, key=lambda bush: self.values[bush])
+        bush = self.rng.choice(["left", "right"]) if explores else best
         self.logger.log_decision("bush", {"bush": bush}, reasoning="explores" if explores else "best so far")
         return bush
 

@@ -22,6 +22,8 @@ ENVIRONMENT = {
     "CONSOLE": "console",
     "STATE": "state",
     "BOARD": "board",
+    "DURABILITY": "durability",
+    "SYNC_ERRORS": "sync_errors",
 }
 """What stands behind AGENT_TRACE_ in a variable's name, and the option that it sets."""
 

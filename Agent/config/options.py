@@ -12,6 +12,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 
 DEFAULT_ROOT = Path("trace")
+DURABILITIES = ("kernel", "disk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class Options:
     """`strict` looks at an agent's state when an action begins, too."""
     board: bool = True
     """Whether open spans are kept where a kill leaves them readable."""
+    durability: str = "kernel"
+    """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well."""
+    sync_errors: bool = True
+    """Whether errors are brought to the disk under `kernel`, too; a burst of them shares one sync."""
 
 
 def level_number(name: str) -> int:
@@ -69,12 +74,16 @@ def checked(options: Options) -> Options:
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
-    for name in ("mirrors", "redact", "console", "board"):
+    for name in ("mirrors", "redact", "console", "board", "sync_errors"):
         if not isinstance(getattr(options, name), bool):
             raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use True or False")
     _check_rotation(options.rotation)
     if options.state not in {"exit", "strict"}:
         raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
+    if options.durability not in DURABILITIES:
+        raise ConfigurationError(
+            f"durability is {options.durability!r}", remedy=f"use {' or '.join(DURABILITIES)}"
+        )
     return options
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from Agent.record.health import say
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
 from Agent.record.redaction import Redactor
+from Agent.record.resources import stop_samplers
 from Agent.record.state_events import emit_last_states
 from Agent.version import __version__
 
@@ -104,6 +106,7 @@ def begin(options: Options) -> RecordingSession:
     try:
         writer = SessionWriter(
             path,
+            durability="disk" if options.durability == "disk" else "kernel",
             segment_size_bytes=options.segment_size_bytes,
             max_open_files=options.max_open_files,
             board=options.board,
@@ -116,7 +119,11 @@ def begin(options: Options) -> RecordingSession:
         writer,
         session_id=session_id,
         redactor=redactor,
-        options=RecordOptions(buffer_entries=options.buffer_entries, strict_state=options.state == "strict"),
+        options=RecordOptions(
+            buffer_entries=options.buffer_entries,
+            strict_state=options.state == "strict",
+            sync_errors=options.sync_errors and options.durability == "kernel",
+        ),
         mirrors=MirrorsForPeople(_mirrors, console=options.console) if _mirrors or options.console else None,
         board=writer.board,
         open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
@@ -125,7 +132,7 @@ def begin(options: Options) -> RecordingSession:
     set_levels(options)
     _obstacle = None
     install_pipeline(_pipeline)
-    _pipeline.announce(writer, "kernel")
+    _pipeline.announce(writer, writer.durability)
     if joined is None:
         os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
     process = sys.modules.get("multiprocessing.process")
@@ -216,6 +223,7 @@ def _shut_down() -> None:
     session, pipeline = _session, _pipeline
     if session is None or pipeline is None:
         return
+    stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
     _session = _pipeline = _mirrors = None
@@ -273,8 +281,16 @@ def _end_with_process() -> None:
 
 
 def _before_fork() -> None:
+    # A child made while another thread begins to record would wait for that thread, which it does not have.
+    # Not for ever: whoever holds the lock may be waiting for this very thread.
+    _lock.acquire(timeout=5.0)
     if _pipeline is not None:
         _pipeline.flush()
+
+
+def _after_fork_in_parent() -> None:
+    with suppress(RuntimeError):  # it was not had
+        _lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -290,7 +306,7 @@ def _after_fork_in_child() -> None:
         if _mirrors is not None:
             _mirrors.after_fork_in_child()
         pipeline.after_fork_in_child(pipeline.sink.board)
-        pipeline.announce(pipeline.sink, "kernel")
+        pipeline.announce(pipeline.sink, pipeline.sink.durability)
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # Such children end without atexit; their own list of last things is cleared after this hook ran.
@@ -311,4 +327,8 @@ def _end_with_multiprocessing(util: ModuleType) -> None:
 # At import, not at the first event: what the program itself does at its end comes before, and is recorded.
 atexit.register(_end_with_process)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

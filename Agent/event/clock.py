@@ -29,7 +29,7 @@ class SystemClock:
 def format_timestamp(unix_us: int) -> str:
     """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z."""
     moment = EPOCH + timedelta(microseconds=unix_us)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_us % 1_000_000:06d}Z"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def parse_timestamp(text: str) -> int:

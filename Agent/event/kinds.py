@@ -1,4 +1,4 @@
-"""The closed vocabularies of the record: levels, categories, statuses of runs, types and codes of failures."""
+"""The closed vocabularies of the record: levels, categories, statuses of runs, sorts of failures."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ _ROWS = (
         _ERRORS,
         "{error_type}: {error_message}",
         "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object traceback?:string fingerprint?:string action_type?:string "
-        "call?:string args?:object context?:any",
+        "learning_stage?:string metric_name?:string call?:string args?:object context?:any",
     ),
     # the course of the simulation
     _kind("simulation_start", _EVENTS, "Simulation starts", "name?:any configuration?:any"),

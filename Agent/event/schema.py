@@ -92,7 +92,7 @@ def _envelope_problems(obj: Mapping[str, Any]) -> list[str]:
             check(obj[key])
         except KeyError:
             problems.append(f"no {key}")
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             problems.append(f"{key} is malformed")
     version = obj.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool):

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from Agent.event.classes import class_name
+from Agent.event.common import common_bytes
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
 from Agent.event.values import encode_value
@@ -62,6 +63,10 @@ def to_json(
             plain = _scalar_bytes(value, limits)
         if plain is not None:
             return Dumped((plain, None, ()))
+        if agent_of is None or kind is dict or kind is list or kind is tuple:
+            common = common_bytes(value, pointer, limits)
+            if common is not None:
+                return Dumped((common[0], common[1] or None, ()))
     except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that changed: the walk knows
         pass
     return _walked(value, pointer, limits, agent_of)

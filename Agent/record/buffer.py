@@ -7,6 +7,7 @@ events that had been promised.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -25,7 +26,7 @@ class EventBuffer:
         open_sink: makes the durability stream of buffered events, at the first of them.
         stamps: stamps their lines.
         entries: how many lines are held at most.
-        seconds: how old the oldest may be when another comes.
+        seconds: how old the oldest may become.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class EventBuffer:
         self._health = health
         self._monotonic_ns = clock.monotonic_ns
         self._entries = entries
+        self._age_s = seconds
         self._age_ns = int(seconds * 1e9)
+        self._waker: threading.Thread | None = None
         self._sink: Sink | None = None
         self._streams: dict[AgentBinding, Stream] = {}
         self._lines: deque[tuple[Stream, Slot, bytes]] = deque()
@@ -71,9 +74,27 @@ class EventBuffer:
         if not self._lines:
             self._oldest_ns = now_ns
         self._lines.append((stream, slot, line))
+        if self._waker is None:
+            self._wake_later()
         if len(self._lines) >= self._entries or now_ns - self._oldest_ns > self._age_ns:
             self.flush()
         return identity
+
+    def _wake_later(self) -> None:
+        """See to it that what is held does not wait for others to come."""
+        try:
+            self._waker = threading.Thread(target=self._flush_late, name="agent-trace-buffer", daemon=True)
+            self._waker.start()
+        except RuntimeError:  # at the end of the interpreter no thread begins any more; the end flushes
+            return
+
+    def _flush_late(self) -> None:
+        while self._lines:
+            time.sleep(self._age_s)
+            self.flush()
+        self._waker = None
+        if self._lines:  # one came between the last look and the end of this thread
+            self._wake_later()
 
     def flush(self) -> None:
         """Write what is held."""
@@ -95,6 +116,7 @@ class EventBuffer:
         self._lock = threading.RLock()
         self._sink = None
         self._streams = {}
+        self._waker = None
 
     def __len__(self) -> int:
         """How many events are held back now."""

@@ -40,7 +40,7 @@ class Detours(NamedTuple):
 def make_fast_lane(
     sink: Sink, clock: Clock, stamps: Stamps, capture: Capture, health: Health, detours: Detours
 ) -> tuple[Put, EmitPlain]:
-    """The functions `put(slot, head, links, extra, rest) -> id` and `emit_plain(slot, label, payload) -> id`."""
+    """`put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`; both give the id."""
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
     known_keys, checks = capture.known_keys, capture.redactor.enabled
     keys_known, unread_bytes = known_keys.issuperset, capture.limits.unread_bytes

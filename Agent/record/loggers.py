@@ -249,9 +249,10 @@ def as_fields(extra: Any) -> dict[str, Any]:
         return {"value": extra}
 
 
-def present(*required: str, **values: Any) -> dict[str, Any]:
+def present(required: str = "", /, **values: Any) -> dict[str, Any]:
     """The values that are there; absent values are absent keys, those of the required names are null."""
-    return {key: value for key, value in values.items() if value is not None or key in required}
+    names = required.split()
+    return {key: value for key, value in values.items() if value is not None or key in names}
 
 
 class AgentLogger(EventLogger):
@@ -319,7 +320,7 @@ class AgentLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            "content_type", "content_id", content_type=content_type, content_id=content_id, metadata=metadata
+            "content_type content_id", content_type=content_type, content_id=content_id, metadata=metadata
         )
         label = f"Content generated: {as_text(content_type)} {as_text(content_id)}"
         return self._emit("content_generation", INFO, label, payload, causes)

@@ -38,7 +38,7 @@ class TraceHandler(logging.Handler):
         self._fields_of = _default_formatter()
 
     def handle(self, record: logging.LogRecord) -> Any:
-        """Filter and write, without the handler's lock: the path to the tree needs none, and none is forked."""
+        """Filter and write without the handler's lock: the way to the tree needs none."""
         kept: Any = self.filter(record)
         if kept:
             self.emit(kept if isinstance(kept, logging.LogRecord) else record)

@@ -25,6 +25,7 @@ from Agent.record.binding import AgentBinding, Slot
 from Agent.record.buffer import EventBuffer
 from Agent.record.capture import Capture, Types
 from Agent.record.context import current_scope
+from Agent.record.durable_errors import DurableErrors
 from Agent.record.fast_lane import Detours, make_fast_lane
 from Agent.record.health import Health, attend
 from Agent.record.redaction import Redactor, redacted
@@ -60,6 +61,8 @@ class RecordOptions:
     """Root actions of an agent between two full states."""
     strict_state: bool = False
     """Look at the state when an action begins, too, and record writes from outside."""
+    sync_errors: bool = True
+    """Bring errors to the disk itself, where the sink does not do so with every line."""
 
 
 class Pipeline:
@@ -99,6 +102,7 @@ class Pipeline:
         self.agents = Agents(self.binding)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
+        self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
         self._next_report_ns = 0
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
@@ -208,11 +212,13 @@ class Pipeline:
             return ""
 
     def _after_error(self, slot: Slot, line: bytes) -> None:
-        """Show an error in the mirror of errors, too, and bring what is held back to the files."""
+        """Show an error in the mirror of errors, too, bring held lines to the files, and ask for the disk."""
         if slot.category != "errors" and self._error_mirror is not None:
             self._error_mirror(line)
         if self.buffer is not None:
             self.buffer.flush()
+        if self.durable_errors is not None:
+            self.durable_errors.ask(slot.binding.stream)
 
     def announce(self, sink: Sink, durability: str) -> None:
         """Write that a durability stream begins here."""
@@ -255,6 +261,8 @@ class Pipeline:
         """Bring everything that is held back to the files."""
         if self.buffer is not None:
             self.buffer.flush()
+        if self.durable_errors is not None:
+            self.durable_errors.finish()
         self.sink.flush()
         if self.mirrors is not None:
             self.mirrors.flush()
@@ -269,6 +277,8 @@ class Pipeline:
         self.agents.forget_states()
         if self.buffer is not None:
             self.buffer.forget()
+        if self.durable_errors is not None:
+            self.durable_errors.forget()
 
     def _new_span_prefix(self) -> None:
         self._span_prefix = os.urandom(4).hex()

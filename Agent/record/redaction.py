@@ -154,11 +154,9 @@ class Redactor:
         """A value that stands under a key."""
         if not self.is_denied(key):
             return self.value(value, pointer, types)
-        if (
-            value is None
-            or isinstance(value, bool)
-            or (isinstance(value, (int, float)) and may_be_number(key))
-        ):
+        if value in ("", None, [], {}) or isinstance(value, bool):
+            return value
+        if isinstance(value, (int, float)) and may_be_number(key):
             return value
         if isinstance(value, str) and value.startswith(_MARK):
             return value

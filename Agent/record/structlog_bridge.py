@@ -74,7 +74,7 @@ def _read(logger: Any, level: int, event_dict: Mapping[str, Any]) -> Foreign:
 
 
 def _exception(info: Any) -> BaseException | None:
-    """The exception that structlog's `exc_info` means: itself, a tuple of three, or True for the current one."""
+    """The exception that `exc_info` means: itself, a tuple of three, or True for the current one."""
     if isinstance(info, BaseException):
         return info
     if isinstance(info, tuple) and len(info) == 3:

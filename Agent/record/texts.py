@@ -59,7 +59,7 @@ def message_of(error: BaseException) -> str:
 
 
 def has_plain_text(error: BaseException) -> bool:
-    """Whether the text of an exception is made by its own class, or of arguments that are texts and numbers."""
+    """Whether the text of an exception is made by its own class, or of arguments that are short to write."""
     if isinstance(type(error).__str__, FunctionType):
         return True
     return all(type(one) in _SHOWN or isinstance(one, Enum) for one in _ARGS.__get__(error))

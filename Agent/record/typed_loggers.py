@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 from Agent.event.kinds import Category
 from Agent.event.payloads import KINDS
+from Agent.record.coercion import as_bool, as_list, rate_of
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import DEBUG, INFO, Causes, EventLogger, present
+from Agent.record.pipeline import flush_active
 from Agent.record.texts import as_message, as_text
-
-_MAX_PARTICIPANTS = 10_000
 
 
 class LearningLogger(EventLogger):
@@ -185,8 +184,7 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            "source_id",
-            "target_id",
+            "source_id target_id",
             source_id=source_id,
             target_id=target_id,
             connection_type=as_text(connection_type),
@@ -211,8 +209,7 @@ class InteractionLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            "content_id",
-            "size",
+            "content_id size",
             content_id=content_id,
             size=size,
             depth=depth,
@@ -264,8 +261,7 @@ class PerformanceLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            "metric_name",
-            "value",
+            "metric_name value",
             metric_name=metric_name,
             value=value,
             unit=None if unit is None else as_text(unit),
@@ -280,8 +276,7 @@ class PerformanceLogger(EventLogger):
         if self._limit.value > INFO:
             return ""
         payload = present(
-            "metric_name",
-            "value",
+            "metric_name value",
             metric_name=operation,
             value=duration_ms,
             unit="ms",
@@ -296,11 +291,9 @@ class PerformanceLogger(EventLogger):
         """Record how many of something were done in how long."""
         if self._limit.value > INFO:
             return ""
-        per_second = _rate(count, duration_s)
+        per_second = rate_of(count, duration_s)
         payload = present(
-            "operation",
-            "count",
-            "duration_s",
+            "operation count duration_s",
             operation=operation,
             count=count,
             duration_s=duration_s,
@@ -328,8 +321,6 @@ class PerformanceLogger(EventLogger):
 
     def flush(self) -> None:
         """Write out what is held back now."""
-        from Agent.record.pipeline import flush_active
-
         flush_active()
 
 
@@ -403,28 +394,3 @@ class SystemLogger(EventLogger):
         if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""
         return self._emit(kind, INFO, label, payload, causes)
-
-
-def as_bool(value: Any) -> bool:
-    """Whether the value counts as true; one that cannot say so counts as false."""
-    try:
-        return bool(value)
-    except Exception:  # noqa: BLE001 - an array of several, or whatever a stranger's __bool__ does
-        return False
-
-
-def as_list(values: Any) -> list[Any]:
-    """The values as a list; what cannot be iterated is the only one, and a text is one value."""
-    if values is None:
-        return []
-    try:
-        return [values] if isinstance(values, str) else list(islice(values, _MAX_PARTICIPANTS))
-    except Exception:  # noqa: BLE001 - a stranger's __iter__ may do anything
-        return [values]
-
-
-def _rate(count: Any, duration_s: Any) -> float | None:
-    try:
-        return float(count / duration_s)
-    except Exception:  # noqa: BLE001 - no numbers, or no time that has passed
-        return None

@@ -70,7 +70,7 @@ class MemorySink:
     def flush(self) -> None:
         """Nothing is held back."""
 
-    def close(self, *, clean: bool = True) -> None:  # noqa: ARG002 - nothing is open
+    def close(self, *, clean: bool = True) -> None:
         """Nothing is open."""
 
     @property

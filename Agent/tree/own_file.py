@@ -86,14 +86,33 @@ class OwnFile:
             return True
 
         written = self._in_turn(line, write_and_pin, sync=True)
-        if not pinned:
-            return written
+        return self._sync(pinned[0]) if pinned else written
+
+    def sync(self) -> bool:
+        """Wait until what the open segment holds is on the disk; False if that cannot be said, counted."""
+        pinned: list[Segment] = []
+
+        def pin() -> bool:
+            if self.segment is CLOSED:
+                return False
+            pinned.append(self.segment)
+            self.segment.pins.append(None)
+            return True
+
+        self._in_turn(b"", pin)
+        if pinned:
+            return self._sync(pinned[0])
+        self._shared.counts.add("sync_missed")  # evicted since, or this thread is inside already
+        return False
+
+    def _sync(self, pinned: Segment) -> bool:
+        """Bring a pinned segment to the disk and unpin it; what follows a refusal goes to another segment."""
         try:
-            if self._shared.commit.sync(pinned[0]):
+            if self._shared.commit.sync(pinned):
                 return True
         finally:
-            pinned[0].pins.pop()
-        self._in_turn(b"", lambda: pinned[0] is self.segment and self._roll(pinned[0]))
+            pinned.pins.pop()
+        self._in_turn(b"", lambda: pinned is self.segment and self._roll(pinned))
         return False
 
     def resend(self, line: bytes) -> bool:
@@ -231,6 +250,8 @@ class OwnFile:
             shared.counts.fail("roll", error)
             segment.room_bytes = max(shared.segment_size_bytes // _GRACE_PARTS, 1)
             return False
+        if rolled.untidy is not None:
+            shared.counts.fail("roll_leftover", rolled.untidy)
         # numbers of another name are other numbers
         self._next_number = rolled.number + 1 if rolled.path == self._path else 1
         self._path, self._inode = rolled.path, rolled.segment.inode

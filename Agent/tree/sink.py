@@ -27,6 +27,10 @@ class DurableStream(Stream, Protocol):
         """Take one line and bring it to the disk itself; calls at one time share one `fdatasync`."""
         ...
 
+    def sync(self) -> bool:
+        """Bring what was taken to the disk itself; False if it may not be there, which is counted."""
+        ...
+
 
 class Sink(Protocol):
     """One durability stream of one process: a writer with its own id and its own count of events."""

@@ -79,6 +79,10 @@ class SessionStream:
         """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
         return self._file.write_synced(line)
 
+    def sync(self) -> bool:
+        """Bring what was written to the disk itself; False if it may not be there, which is counted."""
+        return self._file.sync()
+
 
 class SyncedStream(SessionStream):
     """The same where every line is to survive a power cut."""
@@ -112,6 +116,10 @@ class MirroredStream:
             self._mirror(line)
             return True
         return False
+
+    def sync(self) -> bool:
+        """Bring what was written to the disk itself; False if it may not be there, which is counted."""
+        return self._stream.sync()
 
 
 class SessionWriter:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.record.decorators import trace_agent_action, trace_errors, trace_learning_update, trace_performance
 from Agent.record.loggers import AgentLogger
+from Agent.record.resources import ResourceSampler
 from Agent.record.spans import measure_performance, trace_context
 from Agent.record.typed_loggers import InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger
 
@@ -20,6 +21,7 @@ __all__ = [
     "LogAnalyzer",
     "measure_performance",
     "PerformanceLogger",
+    "ResourceSampler",
     "SystemLogger",
     "trace_agent_action",
     "trace_context",

@@ -161,10 +161,10 @@ def test_when_the_walk_fails_too_a_minimal_object_says_so(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(serialise, "encode_value", failing)
-    dumped = to_json((1,), "/x")
+    dumped = to_json({1}, "/x")
     assert orjson.loads(dumped.json) == {
         "repr": "<not recorded>",
-        "class": "builtins.tuple",
+        "class": "builtins.set",
         "failure": "MemoryError",
     }
     assert dumped.types == {"/x": "opaque"}

@@ -246,6 +246,8 @@ def test_a_clock_that_jumps_back_neither_reorders_a_thread_nor_loses_anything(tr
 
 UNPRIVILEGED = """
 import os, sys
+# what is imported later would be looked for where nobody may look
+import Agent.tree.writer, Agent.tree.mirror, Agent.tree.summary, Agent.tree.session
 os.setgid(65534); os.setuid(65534)
 from Agent import AgentLogger, health, setup_logging
 from Agent.errors import ConfigurationError

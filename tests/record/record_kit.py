@@ -25,7 +25,9 @@ class Recorded:
         problems = validate_event(event)
         if self.takes_odd_values:
             # What a program gives as a number and is none is recorded as it is.
-            problems = [problem for problem in problems if not problem.endswith(("not number", "not integer"))]
+            problems = [
+                problem for problem in problems if not problem.endswith(("not number", "not integer"))
+            ]
         return problems
 
     @property

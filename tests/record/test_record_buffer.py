@@ -1,6 +1,7 @@
 """Performance metrics wait in memory for a while, in a durability stream of their own."""
 
 import itertools
+import time
 
 import pytest
 
@@ -77,6 +78,21 @@ def test_old_ones_go_with_the_next(buffered):
     buffered.clock.advance(11)
     logger.log_metric("m", 2.0)
     assert len(buffered.metrics) == 2
+
+
+def test_old_ones_go_without_another():
+    made = Recording(seconds=0.05)
+    before = install_pipeline(made.pipeline)
+    try:
+        for _ in range(2):
+            PerformanceLogger().log_metric("m", 1.0)
+            end = time.monotonic() + 5
+            while len(made.pipeline.buffer) and time.monotonic() < end:
+                time.sleep(0.01)
+            assert len(made.pipeline.buffer) == 0
+    finally:
+        install_pipeline(before)
+    assert len(made.metrics) == 2
 
 
 def test_an_error_brings_them_to_the_files(buffered):

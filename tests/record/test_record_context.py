@@ -5,6 +5,7 @@ import contextvars
 import threading
 
 import pytest
+from record_kit import recording
 
 from Agent import caused_by, receive, send, tick
 from Agent.errors import UsageError
@@ -12,7 +13,6 @@ from Agent.record.context import current_scope
 from Agent.record.messages import Message
 from Agent.testing import FakeClock
 from Agent.utils import AgentLogger, LearningLogger, measure_performance, trace_agent_action, trace_context
-from record_kit import recording
 
 
 def test_a_tick_stands_in_everything_within(recorded):
@@ -225,7 +225,9 @@ def test_a_measured_block_is_a_metric_of_the_agent_around_it():
         with measure_performance("given", LearningLogger("rl", "x")):
             pass
         oven, alone, given = found.of("metric")
-        assert oven["extra"] | {"agent_id": "b", "value": 250.0, "unit": "ms", "data": {"n": 1}} == oven["extra"]
+        assert (
+            oven["extra"] | {"agent_id": "b", "value": 250.0, "unit": "ms", "data": {"n": 1}} == oven["extra"]
+        )
         assert oven["parent_span_id"] == found.only("agent_action")["span_id"]
         assert "agent_id" not in alone["extra"]
         assert alone["extra"]["duration_ms"] == pytest.approx(100)

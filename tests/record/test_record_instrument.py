@@ -131,7 +131,9 @@ def test_one_object_alone_can_be_traced(recorded, fresh):
 @pytest.mark.parametrize("whole", [True, False])
 def test_methods_of_every_sort_keep_working(recorded, fresh, whole):
     walker = fresh(5)
-    with instrument(fresh if whole else walker, methods=["step", "rest", "measure", "make"], agent_id="unique_id"):
+    with instrument(
+        fresh if whole else walker, methods=["step", "rest", "measure", "make"], agent_id="unique_id"
+    ):
         assert walker.step(2) == 2
         assert asyncio.run(walker.rest()) == "rested"
         assert walker.measure(4) == 8
@@ -180,8 +182,9 @@ def test_a_decorated_method_is_not_traced_twice(recorded):
 
 
 def test_a_subclass_that_calls_its_base_nests(recorded):
-    with instrument(Walker, methods=["step"], agent_id="unique_id"), instrument(
-        Runner, methods=["step"], agent_id="unique_id"
+    with (
+        instrument(Walker, methods=["step"], agent_id="unique_id"),
+        instrument(Runner, methods=["step"], agent_id="unique_id"),
     ):
         assert Runner("r").step() == 6
     inner_one, inner_two, outer = recorded.of("agent_action")
@@ -191,7 +194,9 @@ def test_a_subclass_that_calls_its_base_nests(recorded):
 
 
 def test_objects_of_a_subclass_are_agents_too(recorded):
-    with instrument(Walker, methods=["step"], agent_id="unique_id", agent_role="walker", state=lambda w: {"at": w.place}):
+    with instrument(
+        Walker, methods=["step"], agent_id="unique_id", agent_role="walker", state=lambda w: {"at": w.place}
+    ):
         Runner("r").step()
     assert [event["extra"]["agent_id"] for event in recorded.of("agent_action")] == ["r", "r"]
     assert recorded.of("state")[0]["extra"]["fields"] == {"at": 0}
@@ -209,8 +214,9 @@ def test_constructor_arguments_stand_in_the_first_state(recorded, fresh):
 
 
 def test_a_subclass_leaves_its_own_constructor_arguments(recorded):
-    with instrument(Walker, methods=["step"], agent_id="unique_id"), instrument(
-        Runner, methods=["step"], agent_id="unique_id"
+    with (
+        instrument(Walker, methods=["step"], agent_id="unique_id"),
+        instrument(Runner, methods=["step"], agent_id="unique_id"),
     ):
         Runner("r", shoes="blue").step()
     assert recorded.of("state")[0]["extra"]["init"] == {"args": ["r"], "kwargs": {"shoes": "blue"}}

@@ -18,7 +18,10 @@ from Agent.utils import AgentLogger, trace_agent_action
 TEXTS = st.text(max_size=12)
 PAYLOADS = st.fixed_dictionaries(
     {"action_type": TEXTS},
-    optional={"action_data": json_values, "decision_context": st.dictionaries(TEXTS, json_values, max_size=4)},
+    optional={
+        "action_data": json_values,
+        "decision_context": st.dictionaries(TEXTS, json_values, max_size=4),
+    },
 )
 ODD_PAYLOADS = st.fixed_dictionaries({"action_type": TEXTS}, optional={"action_data": restorable_values})
 
@@ -86,7 +89,10 @@ def test_fields_of_messages_and_contexts_come_back(fields):
                 assert same(decode_value(event["extra"][own + key], event.get("types"), pointer), value)
 
 
-@given(st.lists(restorable_values, max_size=3), st.dictionaries(TEXTS.filter(str.isidentifier), restorable_values, max_size=2))
+@given(
+    st.lists(restorable_values, max_size=3),
+    st.dictionaries(TEXTS.filter(str.isidentifier), restorable_values, max_size=2),
+)
 def test_arguments_and_results_of_calls_come_back(args, kwargs):
     @trace_agent_action
     def act(*rest, **more):
@@ -102,7 +108,9 @@ def test_arguments_and_results_of_calls_come_back(args, kwargs):
         assert not found.health.dropped
 
 
-@pytest.mark.parametrize("label", ["", "x", "ü" * 3000, "quote \" and \\ and \n newline", "\udcff", "{action_type}", "%s %d"])
+@pytest.mark.parametrize(
+    "label", ["", "x", "ü" * 3000, 'quote " and \\ and \n newline', "\udcff", "{action_type}", "%s %d"]
+)
 def test_any_label_is_one_message(label):
     with recording() as found:
         slot = found.pipeline.binding("a", None, "agent").slot("agent_action", 20)
@@ -123,4 +131,8 @@ def test_a_scope_gives_its_links_on_both_ways(recorded):
     finally:
         current_scope.reset(token)
     for event in recorded.events:
-        assert (event["parent_span_id"], event["tick"], event["causes"]) == ("00000000000000ff", 4, ["aaaaaaaa-1"])
+        assert (event["parent_span_id"], event["tick"], event["causes"]) == (
+            "00000000000000ff",
+            4,
+            ["aaaaaaaa-1"],
+        )

@@ -70,7 +70,11 @@ def test_a_method_leaves_its_event_and_gives_the_id(recorded, call):
 def test_the_fields_of_an_event_are_those_of_its_kind(recorded, call):
     CALLS[call]()
     event = recorded.last["extra"]
-    known = {field.name for field in KINDS[event["event_type"]].fields} | {"agent_id", "agent_role", "event_type"}
+    known = {field.name for field in KINDS[event["event_type"]].fields} | {
+        "agent_id",
+        "agent_role",
+        "event_type",
+    }
     # The kind of learning stands in every event of its logger.
     assert set(event) - known - {"learning_type"} == set()
 
@@ -82,9 +86,7 @@ def test_free_messages_have_the_level_of_their_method(recorded):
     assert [event["level"] for event in recorded.events] == ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
-@pytest.mark.parametrize(
-    ("limit", "seen"), [(0, 5), (10, 5), (20, 4), (30, 3), (40, 2), (50, 1), (100, 0)]
-)
+@pytest.mark.parametrize(("limit", "seen"), [(0, 5), (10, 5), (20, 4), (30, 3), (40, 2), (50, 1), (100, 0)])
 def test_a_level_lets_through_what_is_at_least_as_high(recorded, level, limit, seen):
     level("agents", limit)
     logger = AgentLogger("a")
@@ -168,7 +170,9 @@ def test_a_bound_field_with_the_name_of_a_payload_key_moves(recorded, key):
 
 
 def test_no_line_holds_a_key_twice(recorded):
-    logger = AgentLogger("a").bind(**{"agent_id": 1, "action_type": 2, "learning_type": 3, "user.agent_id": 4})
+    logger = AgentLogger("a").bind(
+        **{"agent_id": 1, "action_type": 2, "learning_type": 3, "user.agent_id": 4}
+    )
     logger.log_action("act")
     LearningLogger("rl", "a").bind(learning_type="mine").log_learning_update("s")
     for line in recorded.sink.lines:
@@ -259,7 +263,12 @@ def test_a_logger_without_an_agent_speaks_for_nobody(recorded):
 
 
 def test_a_loggers_name_says_what_it_is(recorded):
-    for logger in (AgentLogger("a", "creator"), InteractionLogger(), PerformanceLogger(), SystemLogger("engine")):
+    for logger in (
+        AgentLogger("a", "creator"),
+        InteractionLogger(),
+        PerformanceLogger(),
+        SystemLogger("engine"),
+    ):
         logger.info("m")
     assert [event["logger"] for event in recorded.events] == [
         "agent.creator", "interaction", "performance", "system.engine",
@@ -326,7 +335,8 @@ def test_an_event_logger_of_any_category_validates(recorded):
 def test_the_number_of_prepared_heads_is_bounded(recorded):
     logger = AgentLogger("a")
     for number in range(2000):
-        logger.info(f"message {number}")
+        message = f"message {number}"
+        logger.info(message)
     logger.info("y" * 100_000)
     slot = recorded.pipeline.binding("a", "agent", "agent.agent").slot("log", 20)
     assert len(slot.heads) <= 512

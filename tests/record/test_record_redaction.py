@@ -7,7 +7,8 @@ import logging
 import random
 import string
 import types
-from collections import Counter, OrderedDict, defaultdict, namedtuple
+from collections import Counter, OrderedDict, defaultdict
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -134,7 +135,9 @@ class Account:
     password: str
 
 
-Login = namedtuple("Login", "user password")
+class Login(NamedTuple):
+    user: str
+    password: str
 
 
 class Opaque:
@@ -146,11 +149,17 @@ def pieces(secret):
     """What must not be found of a secret: itself, and each longer part of it."""
     lines = [line for line in secret.replace("\\n", "\n").splitlines() if "-----" not in line]
     found = {secret, *(line.strip() for line in lines)}
-    return {piece[start : start + 12] for piece in found for start in range(0, max(1, len(piece) - 11), 6)} - {""}
+    return {
+        piece[start : start + 12] for piece in found for start in range(0, max(1, len(piece) - 11), 6)
+    } - {""}
 
 
 def leaks(text, secret):
-    return [piece for piece in pieces(secret) if len(piece) > 6 and piece in text and not piece.startswith("-----")]
+    return [
+        piece
+        for piece in pieces(secret)
+        if len(piece) > 6 and piece in text and not piece.startswith("-----")
+    ]
 
 
 def enter_everywhere(secret, name):
@@ -206,7 +215,7 @@ def enter_everywhere(secret, name):
             raise RuntimeError(given)
 
     keeper = Keeper()
-    keeper.act(secret, secret, more=secret, **{"password": secret})
+    keeper.act(secret, secret, more=secret, password=secret)
     keeper.learn(secret)
     for call in (keeper.fail, keeper.break_down):
         with pytest.raises((ValueError, RuntimeError)):
@@ -256,7 +265,13 @@ def decoded_bytes(found):
 def test_what_stands_under_a_secret_name_gets_through_no_entrance(name):
     with recording() as found:
         agent = AgentLogger("a1")
-        for value in (PLAIN_SECRET, [PLAIN_SECRET], {"inner": PLAIN_SECRET}, (PLAIN_SECRET,), PLAIN_SECRET.encode()):
+        for value in (
+            PLAIN_SECRET,
+            [PLAIN_SECRET],
+            {"inner": PLAIN_SECRET},
+            (PLAIN_SECRET,),
+            PLAIN_SECRET.encode(),
+        ):
             agent.info("x", extra={name: value})
             agent.log_action("x", {name: value})
             agent.log_action("x", {"deep": [{name: value}]})
@@ -270,7 +285,9 @@ def test_what_stands_under_a_secret_name_gets_through_no_entrance(name):
         assert not found.health.dropped
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"api key", "Cookie", "Set-Cookie", "pass"}])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in {"api key", "Cookie", "Set-Cookie", "pass"}]
+)
 def test_a_named_secret_inside_a_text_gets_through_no_entrance(name):
     if name in {"csrf", "jwt", "ssn", "cvv"}:
         pytest.skip("in a text these are known by the shape of what stands behind them, if at all")
@@ -432,13 +449,23 @@ def test_what_is_no_secret_stays_as_it_is(text):
         agent.log_action("x", {"text": text, "list": [text, (text,)], text or "k": text})
         assert found.events[0]["message"] == (text or "x")
         assert found.events[0]["extra"]["text"] == text
-        assert found.events[1]["extra"]["action_data"] == {"text": text, "list": [text, [text]], text or "k": text}
+        assert found.events[1]["extra"]["action_data"] == {
+            "text": text,
+            "list": [text, [text]],
+            text or "k": text,
+        }
         assert "redacted" not in found.text
 
 
 @pytest.mark.parametrize("sort", SHAPED)
 def test_the_quick_look_never_passes_what_the_close_look_would_take(sort):
-    for text in (SHAPED[sort], f"see {SHAPED[sort]}", f"line\n{SHAPED[sort]}", f"x/{SHAPED[sort]}", f"k={SHAPED[sort]}"):
+    for text in (
+        SHAPED[sort],
+        f"see {SHAPED[sort]}",
+        f"line\n{SHAPED[sort]}",
+        f"x/{SHAPED[sort]}",
+        f"k={SHAPED[sort]}",
+    ):
         assert secrets_in(text), text
         assert not looks_clean(json.dumps({"m": text}, ensure_ascii=False).encode()), text
 
@@ -492,7 +519,18 @@ def test_redaction_can_be_switched_off():
 def test_a_command_line_keeps_its_shape_and_loses_its_secrets():
     redactor = Redactor(b"key")
     key = SHAPED["aws"]
-    argv = ["run.py", "--token", "abc", "--api-key=xyz", "-v", "--name", "Ann", key, "PASSWORD=hunter2", "--author=me"]
+    argv = [
+        "run.py",
+        "--token",
+        "abc",
+        "--api-key=xyz",
+        "-v",
+        "--name",
+        "Ann",
+        key,
+        "PASSWORD=hunter2",
+        "--author=me",
+    ]
     clean = redactor.arguments(argv)
     assert clean == [
         "run.py", "--token", redactor.token("abc"), f"--api-key={redactor.token('xyz')}", "-v", "--name", "Ann",

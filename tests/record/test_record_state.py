@@ -6,7 +6,7 @@ import logging
 import random
 import socket
 import threading
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -170,7 +170,7 @@ def test_only_what_changed_stands_in_an_action(recorded, sort):
 
 
 def test_a_first_full_state_stands_before_the_first_action(recorded):
-    agent = Plain(x=1, when=datetime(2026, 11, 20, tzinfo=timezone.utc), pair=(1, 2))
+    agent = Plain(x=1, when=datetime(2026, 11, 20, tzinfo=UTC), pair=(1, 2))
     agent.act(lambda agent: setattr(agent, "x", 2))
     state, action = recorded.of("state")[0], recorded.only("agent_action")
     assert recorded.events.index(state) < recorded.events.index(action)
@@ -230,7 +230,12 @@ def test_a_change_inside_a_container_is_seen(recorded):
     agent.act(lambda agent: agent.deep["a"][0].update(b=2))
     agent.act(lambda agent: agent.deep["s"].add(5))
     agent.act(lambda agent: agent.queue.append((3, 4)))
-    assert [list(event["state"]["set"]) for event in recorded.of("agent_action")] == [[], ["deep"], ["deep"], ["queue"]]
+    assert [list(event["state"]["set"]) for event in recorded.of("agent_action")] == [
+        [],
+        ["deep"],
+        ["deep"],
+        ["queue"],
+    ]
 
 
 def test_what_is_recorded_of_a_change_shares_nothing_with_the_agent(recorded):
@@ -252,7 +257,13 @@ def test_a_field_that_goes_is_unset(recorded):
     agent.act()
     for name in ("x", "rows", "large", "rng"):
         agent.act(lambda agent, name=name: delattr(agent, name))
-    assert [event["state"]["unset"] for event in recorded.of("agent_action")] == [[], ["x"], ["rows"], ["large"], ["rng"]]
+    assert [event["state"]["unset"] for event in recorded.of("agent_action")] == [
+        [],
+        ["x"],
+        ["rows"],
+        ["large"],
+        ["rng"],
+    ]
 
 
 def test_a_new_field_is_set(recorded):
@@ -265,7 +276,9 @@ def test_a_new_field_is_set(recorded):
 
 def test_large_fields_and_generators_stand_only_in_full_states():
     with recording(RecordOptions(state_period=3)) as found:
-        agent = Plain(large=list(range(3000)), text="y" * 5000, rng=random.Random(1), np_rng=np.random.default_rng(1))
+        agent = Plain(
+            large=list(range(3000)), text="y" * 5000, rng=random.Random(1), np_rng=np.random.default_rng(1)
+        )
 
         def change(agent):
             agent.large.append(1)
@@ -290,7 +303,12 @@ def test_a_field_that_shrinks_to_a_scalar_is_seen_and_then_followed(recorded):
     agent.act(lambda agent: setattr(agent, "v", 1))
     agent.act(lambda agent: setattr(agent, "v", [1]))
     agent.act(lambda agent: agent.v.append(2))
-    assert [event["state"]["set"] for event in recorded.of("agent_action")] == [{}, {"v": 1}, {"v": [1]}, {"v": [1, 2]}]
+    assert [event["state"]["set"] for event in recorded.of("agent_action")] == [
+        {},
+        {"v": 1},
+        {"v": [1]},
+        {"v": [1, 2]},
+    ]
 
 
 def test_full_states_come_every_so_often_on_error_and_at_the_end():
@@ -383,7 +401,12 @@ def test_other_agents_are_named_not_held(recorded):
     agent = Plain(friend=peer, friends=[peer, peer], by_name={"p": peer})
     agent.act(lambda agent: setattr(agent, "best", peer))
     fields = recorded.of("state")[0]
-    assert fields["extra"]["fields"] == {"agent_id": "p", "friend": "peer", "friends": ["peer", "peer"], "by_name": {"p": "peer"}}
+    assert fields["extra"]["fields"] == {
+        "agent_id": "p",
+        "friend": "peer",
+        "friends": ["peer", "peer"],
+        "by_name": {"p": "peer"},
+    }
     assert fields["types"]["/extra/fields/friend"] == "agent"
     assert recorded.only("agent_action")["state"]["set"] == {"best": "peer"}
 
@@ -466,7 +489,11 @@ def test_a_generator_that_two_agents_hold_is_named_at_both():
 
 
 def test_a_generator_is_put_back_in_place():
-    for make in (lambda: random.Random(3), lambda: np.random.default_rng(3), lambda: np.random.RandomState(3)):
+    for make in (
+        lambda: random.Random(3),
+        lambda: np.random.default_rng(3),
+        lambda: np.random.RandomState(3),
+    ):
         one, other = Plain(rng=make()), Plain(rng=make())
         kept = other.rng
         one.rng.random()
@@ -480,7 +507,9 @@ class ManyThings(Acting):
         raise RuntimeError("not now")
 
 
-@pytest.mark.parametrize("answer", [RuntimeError("not now"), None, 5, [1, 2], {1: 2, (3,): 4}, {"a": object()}])
+@pytest.mark.parametrize(
+    "answer", [RuntimeError("not now"), None, 5, [1, 2], {1: 2, (3,): 4}, {"a": object()}]
+)
 def test_a_trace_state_of_any_sort_costs_no_action(recorded, answer):
     class Odd(Acting):
         agent_id = "odd"
@@ -514,15 +543,26 @@ def test_secrets_in_state_are_redacted_everywhere(recorded):
     st.dictionaries(
         st.text("abcdefgh", min_size=1, max_size=3).map(lambda name: f"f_{name}"),
         st.recursive(
-            st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=5)),
-            lambda values: st.lists(values, max_size=3) | st.tuples(values, values) | st.dictionaries(st.text(max_size=3), values, max_size=3),
+            st.one_of(
+                st.none(),
+                st.booleans(),
+                st.integers(),
+                st.floats(),
+                st.text(max_size=20),
+                st.binary(max_size=5),
+            ),
+            lambda values: (
+                st.lists(values, max_size=3)
+                | st.tuples(values, values)
+                | st.dictionaries(st.text(max_size=3), values, max_size=3)
+            ),
             max_leaves=6,
         ),
         max_size=5,
     )
 )
 def test_any_state_comes_back_as_it_was(fields):
-    with recording() as found:
+    with recording(redact=False) as found:
         agent = Plain(**fields)
         agent.act()
         state = found.of("state")[0]

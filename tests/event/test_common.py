@@ -1,0 +1,82 @@
+"""The short walk gives what the whole walk gives, or nothing."""
+
+import datetime as dt
+import uuid
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.event.common import common_bytes
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.values import encode_value
+
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.uuids(),
+    st.dates(),
+    st.datetimes(timezones=st.sampled_from([None, dt.UTC])).map(lambda moment: moment.replace(fold=0)),
+)
+keys = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(keys, inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+@given(values)
+def test_a_common_value_gives_the_same_json_and_tags_on_either_walk(value):
+    short = common_bytes(value, "/extra/x~1y", DEFAULT_LIMITS)
+    whole = encode_value(value, "/extra/x~1y")
+    assert short is not None
+    assert orjson.loads(short[0]) == whole.value
+    assert short[1] == whole.types
+    assert whole.opaque == ()
+
+
+class Text(str):
+    pass
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"set": {1}},
+        {1: "a key that is no text"},
+        [float("nan")],
+        [float("inf")],
+        Text("a subclass"),
+        [dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1)))],
+        [dt.datetime(2026, 1, 1, fold=1)],
+        object(),
+        b"bytes",
+    ],
+)
+def test_what_is_not_common_is_left_to_the_whole_walk(value):
+    assert common_bytes(value, "", DEFAULT_LIMITS) is None
+
+
+def test_a_cycle_and_a_deep_value_are_left_to_the_whole_walk():
+    cycle: list = []
+    cycle.append(cycle)
+    assert common_bytes(cycle, "", DEFAULT_LIMITS) is None
+    deep: dict = {}
+    for _ in range(40):
+        deep = {"a": deep, "b": uuid.uuid4()}
+    assert common_bytes(deep, "", DEFAULT_LIMITS) is None
+
+
+def test_what_could_break_a_bound_is_left_to_the_whole_walk():
+    limits = Limits(max_string_chars=64, max_items=64)
+    assert common_bytes({"a": "x" * 100, "b": (1,)}, "", limits) is None
+    assert common_bytes([(1,)] * 40, "", limits) is None

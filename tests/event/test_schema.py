@@ -1,0 +1,149 @@
+"""What a valid event is, and how older ones become current."""
+
+import pytest
+
+from Agent.event.kinds import Category, Home
+from Agent.event.payloads import KINDS, category_of, span_kinds
+from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event, validate_event
+
+SAMPLES = {
+    "string": "x",
+    "number": 1.5,
+    "integer": 1,
+    "boolean": True,
+    "object": {},
+    "array": [],
+    "any": None,
+}
+WRONG = {"string": 5, "number": [], "integer": 1.5, "boolean": "yes", "object": [], "array": {}}
+
+
+def sample(kind, *, optional=True):
+    """A valid event of a kind, in its home view."""
+    row = KINDS[kind]
+    payload = {field.name: SAMPLES[field.type] for field in row.fields if field.required or optional}
+    event = {
+        "timestamp": "2026-11-20T10:30:45.123456Z",
+        "id": "abcdefgh-1",
+        "schema_version": CURRENT_SCHEMA,
+    }
+    if row.home is Home.RUN:
+        return {**event, "type": kind, **payload}
+    return {**event, "level": "INFO", "logger": "x", "message": "m", "extra": {"event_type": kind, **payload}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("optional", [True, False])
+def test_an_event_of_every_kind_can_be_valid(kind, optional):
+    assert validate_event(sample(kind, optional=optional)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(kind, field) for kind, row in KINDS.items() for field in row.fields]
+)
+def test_each_field_is_looked_at(kind, field):
+    event = sample(kind)
+    payload = event if "type" in event else event["extra"]
+    if field.type in WRONG:
+        payload[field.name] = WRONG[field.type]
+        assert any(field.name in problem for problem in validate_event(event))
+    payload.pop(field.name)
+    assert bool(validate_event(event)) == field.required
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"timestamp": "yesterday"}, "timestamp"),
+        ({"timestamp": 5}, "timestamp"),
+        ({"id": "1"}, "id"),
+        ({"id": None}, "id"),
+        ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": True}, "schema_version"),
+        ({"level": "LOUD"}, "level"),
+        ({"level": None}, "level"),
+        ({"extra": []}, "extra"),
+        ({"extra": {}}, "type"),
+        ({"extra": {"event_type": 5}}, "type"),
+    ],
+)
+def test_a_broken_envelope_is_told_in_words(change, word):
+    problems = validate_event({**sample("log"), **change})
+    assert any(word in problem for problem in problems)
+
+
+@pytest.mark.parametrize("key", ["timestamp", "id", "schema_version", "level", "extra"])
+def test_a_missing_key_is_a_problem(key):
+    event = sample("log")
+    del event[key]
+    assert validate_event(event)
+
+
+def test_validation_is_total():
+    for odd in (
+        {},
+        {"type": "x"},
+        {"extra": None},
+        {"type": None},
+        {"extra": {"event_type": "state", "fields": 1}},
+    ):
+        assert validate_event(odd)
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "123456789012345678901234567890", 5, {"head": "x"}, {"digest": "x"}]
+)
+def test_values_that_plain_json_lacks_stand_in_for_numbers(value):
+    event = sample("reward")
+    event["extra"]["reward"] = value
+    assert validate_event(event) == []
+
+
+def test_a_kind_of_a_later_version_is_kept_not_judged():
+    event = sample("log")
+    event["extra"] = {"event_type": "from.the.future", "anything": 1}
+    assert validate_event(event) == []
+    assert category_of("from.the.future") is Category.SYSTEM
+
+
+def test_the_current_version_is_left_as_it_is():
+    event = sample("agent_action")
+    migrated = migrate_event(event)
+    assert migrated == event and migrated is not event
+
+
+@pytest.mark.parametrize("version", [0, -1, CURRENT_SCHEMA + 1, None, "1", 1.0, True])
+def test_an_unknown_version_is_refused(version):
+    with pytest.raises(SchemaError, match="schema version"):
+        migrate_event({**sample("log"), "schema_version": version})
+
+
+def test_an_older_version_is_brought_up_step_by_step(monkeypatch):
+    from Agent.event import schema
+
+    monkeypatch.setattr(schema, "CURRENT_SCHEMA", 3)
+    monkeypatch.setitem(schema._UPCASTERS, 1, lambda event: {**event, "steps": ["1 to 2"]})
+    monkeypatch.setitem(schema._UPCASTERS, 2, lambda event: {**event, "steps": [*event["steps"], "2 to 3"]})
+    event = {**sample("log"), "schema_version": 1}
+    assert schema.migrate_event(event)["steps"] == ["1 to 2", "2 to 3"]
+    assert schema.migrate_event(event)["schema_version"] == 3
+    assert event["schema_version"] == 1
+
+
+def test_the_payload_table_is_in_order():
+    for name, row in KINDS.items():
+        assert row.name == name
+        assert len({field.name for field in row.fields}) == len(row.fields)
+        assert {field.type for field in row.fields} <= SAMPLES.keys()
+        assert not {"agent_id", "agent_role", "event_type"} & {field.name for field in row.fields}
+        assert category_of(name) is row.category
+    assert span_kinds() == {"agent_action", "learning_update", "metric", "context_exit"}
+
+
+def test_the_fields_in_a_message_are_fields_of_the_kind():
+    import re
+
+    for row in KINDS.values():
+        for name in re.findall(r"\{(\w+)\}", row.message):
+            known = {field.name for field in row.fields} | {"agent_id", "message"}
+            assert name in known or row.home is Home.RUN, (row.name, name)
