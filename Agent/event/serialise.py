@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 
 from Agent.event.classes import class_name
-from Agent.event.common import common_bytes
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
+from Agent.event.short_walk import common_bytes
 from Agent.event.values import encode_value
 from Agent.event.walk import AgentOf
 

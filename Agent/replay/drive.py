@@ -211,6 +211,9 @@ class Driver:
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            name = getattr(method, "__qualname__", type(method).__qualname__)
+            self._player.stop(f"{name} is a generator, of whose items the record holds only the number")
         if inspect.isawaitable(result):
             import asyncio
 

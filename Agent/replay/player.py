@@ -78,6 +78,8 @@ class RecordedPlayer:
         if action is None:
             self._enter_outside(call)
             return None
+        if call.is_generator and call.kind in _ACTION_KINDS:
+            self.stop(f"{_named(call)} is a generator, of whose items the record holds only the number")
         if call.kind not in _ACTION_KINDS:
             self._measured(call)
             return None

@@ -24,7 +24,7 @@ __all__ = ["OwnFile", "WriterState"]
 
 # a file that may grow no further, and a descriptor that somebody closed
 _REPLACEABLE = frozenset({errno.EFBIG, errno.EBADF})
-# what stands in the place of a file: a link, a directory, a pipe that nobody reads, something not ours to write
+# what may stand in the place of a file: a link, a directory, a pipe that nobody reads, something not ours
 _REPLACED = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES})
 _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 # a refused roll is tried again when this part of a segment has been written on top

@@ -53,5 +53,5 @@ class Sink(Protocol):
         ...
 
     def close(self, *, clean: bool = True) -> None:
-        """Write out what is held and give back every descriptor; `clean` says that `log.closed` was written."""
+        """Write out what is held, give back descriptors; `clean` says that `log.closed` was written."""
         ...

@@ -295,7 +295,15 @@ class _Run:
         if not isinstance(self._fault, Tampering):
             return
         # what the program says goes into the trace too, so that one sees which calls failed before
-        command = ["strace", "-f", "-y", "-o", str(self._trace), "-e", f"trace={CALLS[self._fault.call]},sendto"]
+        command = [
+            "strace",
+            "-f",
+            "-y",
+            "-o",
+            str(self._trace),
+            "-e",
+            f"trace={CALLS[self._fault.call]},sendto",
+        ]
         command += ["-e", self._fault.expression(), "-p", str(self._pid)]
         self._tracer = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         assert self._tracer.stderr is not None

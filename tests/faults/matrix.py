@@ -211,7 +211,7 @@ def fill_all(cells: Iterable[Cell], directory: Path, workers: int = 2) -> Iterat
     waiting: queue.SimpleQueue[tuple[int, Cell]] = queue.SimpleQueue()
     ready: queue.SimpleQueue[Row | BaseException] = queue.SimpleQueue()
     count = 0
-    for count, cell in enumerate(cells, 1):  # noqa: B007 - the number is wanted
+    for count, cell in enumerate(cells, 1):
         waiting.put((count, cell))
 
     def work() -> None:
@@ -244,7 +244,13 @@ _SHAPE = "{:<12} {:<9} {:<13} {:>6} {:>7} {:>13} {:>8} {:>5} {:>7} {:>5}  {}"
 def line_of(row: Row) -> str:
     """A row as text."""
     numbers = (row.runs, row.struck, row.acknowledged, row.refused, row.torn, row.unacknowledged, row.lost)
-    return _SHAPE.format(row.scenario, row.call, row.action, *numbers, f"{len(row.problems)} problems" if row.problems else "ok")
+    return _SHAPE.format(
+        row.scenario,
+        row.call,
+        row.action,
+        *numbers,
+        f"{len(row.problems)} problems" if row.problems else "ok",
+    )
 
 
 def main() -> int:

@@ -21,7 +21,6 @@ from support.session_files import kind_of, record_files, session_directories
 from Agent.tree.follower import Follower
 from Agent.tree.reader import TreeReader
 
-
 TOLERATED = frozenset({"EINTR", "EPERM"})
 """Errors that are no fault: a call is made again, and where a file system has no links files are renamed."""
 
@@ -114,13 +113,18 @@ def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entrie
     verdict.expect(not firm, f"{len(firm)} acknowledged events are missing: {firm[:5]}")
     held = [call.identity for call in missing if call.buffered]
     # what the disk refused of a buffer is counted, and told
-    dropped = sum(count for health in outcome.healths.values() for count in health.get("dropped", {}).values())
+    dropped = sum(
+        count for health in outcome.healths.values() for count in health.get("dropped", {}).values()
+    )
     most = buffer_entries + dropped
     verdict.expect(len(held) <= most, f"{len(held)} buffered events are missing: {held[:5]}")
     buffered = [call.identity for call in outcome.calls if call.identity and call.buffered]
     # handed over in order: only the last ones can be missing
     in_order = not (outcome.injected or outcome.injected_later)
-    verdict.expect(not in_order or held == buffered[len(buffered) - len(held) :], "buffered events are missing in between")
+    verdict.expect(
+        not in_order or held == buffered[len(buffered) - len(held) :],
+        "buffered events are missing in between",
+    )
 
     for call in outcome.calls:
         if call.identity in found.events and not call.buffered:
@@ -140,7 +144,7 @@ def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entrie
 
 
 def _judge_readers(verdict: Verdict, session: Path, found: Found) -> None:
-    plain = {identity: 1 for identity in found.events}
+    plain = dict.fromkeys(found.events, 1)
     reader = TreeReader(session)
     read = Counter(event.id for event in reader.events())
     verdict.expect(read == plain, f"the reader finds other events: {_difference(read, plain)}")
@@ -188,14 +192,18 @@ def _judge_losses(
     for account in losses.writers:
         name = account.writer
         own = {int(i.rpartition("-")[2]) for i in present if i.startswith(f"{name}-")}
-        verdict.expect(account.read == len(own), f"{name}: losses() counts {account.read} read, not {len(own)}")
+        verdict.expect(
+            account.read == len(own), f"{name}: losses() counts {account.read} read, not {len(own)}"
+        )
         gaps = {seq for gap in account.gaps for seq in range(gap.first_seq, gap.last_seq + 1)}
         verdict.expect(
             gaps == set(range(1, account.last_seq + 1)) - own, f"{name}: the gaps are not what is missing"
         )
         held = {seq for seq in known.get(name, ()) if f"{name}-{seq}" not in present}
         if account.durability != "buffered":
-            verdict.expect(not gaps & held, f"{name}: acknowledged numbers are missing: {sorted(gaps & held)}")
+            verdict.expect(
+                not gaps & held, f"{name}: acknowledged numbers are missing: {sorted(gaps & held)}"
+            )
         if not refused:
             verdict.expect(
                 (account.lost, account.unknown) == (0, 0),
@@ -244,11 +252,15 @@ def judge_fault(
     if error in TOLERATED:
         verdict.expect(not outcome.refused, f"{len(outcome.refused)} calls gave up at {error}")
     elif any(not _is_harmless(line) for line in outcome.injected):
-        named = error in json.dumps(outcome.healths) or os.strerror(getattr(errno, error)) in health.get("obstacle", "")
+        named = error in json.dumps(outcome.healths) or os.strerror(getattr(errno, error)) in health.get(
+            "obstacle", ""
+        )
         verdict.expect(named, f"health() does not name {error}: {health}; {outcome.injected[:2]}")
     first = [call for call in outcome.refused if call.process == 0]
     if not health["recording"]:
-        verdict.expect(len(outcome.refused) == len(outcome.calls), "ids were given out and nothing is recorded")
+        verdict.expect(
+            len(outcome.refused) == len(outcome.calls), "ids were given out and nothing is recorded"
+        )
         return verdict
     dropped = sum(count for health in outcome.healths.values() for count in health["dropped"].values())
     verdict.expect(dropped >= len(first), f"health() counts {dropped} dropped of {len(first)}")

@@ -92,7 +92,7 @@ def full_disk(trace_root):
     logger = AgentLogger("creator_001", "creator")
     assert logger.log_action("write", {"number": 0})
     name = str(only_session(trace_root) / "agents" / "creator_001.log")
-    own = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _link_of(fd) == name]
+    own = [fd for fd in _descriptors() if _link_of(fd) == name]
     assert len(own) == 1
     kept = os.dup(own[0])
     full = os.open("/dev/full", os.O_WRONLY)
@@ -101,9 +101,13 @@ def full_disk(trace_root):
     os.close(kept)
 
 
+def _descriptors():
+    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+
+
 def _link_of(fd):
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
         return None
 
@@ -141,7 +145,7 @@ def test_a_report_that_cannot_be_written_is_not_tried_at_every_event(full_disk, 
     logger, fill = full_disk
     # system.log, where reports go, cannot be opened: a directory stands there under both names
     session = only_session(trace_root)
-    system = next(fd for fd in map(int, os.listdir("/proc/self/fd")) if str(_link_of(fd)).endswith("system.log"))
+    system = next(fd for fd in _descriptors() if str(_link_of(fd)).endswith("system.log"))
     full = os.open("/dev/full", os.O_WRONLY)
     kept = os.dup(system)
     os.dup2(full, system, inheritable=False)
@@ -246,10 +250,14 @@ def test_a_clock_that_jumps_back_neither_reorders_a_thread_nor_loses_anything(tr
 
 UNPRIVILEGED = """
 import os, sys
+from Agent import AgentLogger, health, setup_logging, shutdown_logging
 # what is imported later would be looked for where nobody may look
-import Agent.tree.writer, Agent.tree.mirror, Agent.tree.summary, Agent.tree.session
+import tempfile
+with tempfile.TemporaryDirectory() as warm:
+    setup_logging(trace_root=warm)
+    AgentLogger("warm", "up").log_action("w", {})
+    shutdown_logging()
 os.setgid(65534); os.setuid(65534)
-from Agent import AgentLogger, health, setup_logging
 from Agent.errors import ConfigurationError
 try:
     setup_logging(trace_root=sys.argv[1])

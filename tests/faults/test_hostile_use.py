@@ -251,8 +251,10 @@ def test_logging_from_repr_finalisers_and_log_handlers_re_enters_safely(trace_ro
     assert_all_there(told, trace_root)
 
 
-def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_word_to_the_program(trace_root):
-    told, errors = run(
+def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_word_to_the_program(
+    trace_root,
+):
+    told, _ = run(
         """
         logger = AgentLogger("agent", "x")
         tell(logger.log_action("first", {}))
@@ -283,7 +285,9 @@ def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_w
 @pytest.mark.parametrize("end", ["sys.exit(3)", "os._exit(3)", "raise SystemExit(3)", "os.abort()"])
 def test_however_a_program_ends_what_it_was_told_is_there(end, trace_root):
     expect = -6 if "abort" in end else 3
-    told, _ = run(f"tell(*[AgentLogger('a', 'x').log_action('w', {{}}) for _ in range(50)])\n{end}", trace_root, expect)
+    told, _ = run(
+        f"tell(*[AgentLogger('a', 'x').log_action('w', {{}}) for _ in range(50)])\n{end}", trace_root, expect
+    )
     assert_all_there(told, trace_root)
 
 
@@ -408,7 +412,11 @@ def test_permissions_that_come_and_go_cost_only_what_is_told():
         told, _ = run(
             """
             # what is imported later would be looked for where nobody may look
-            import Agent.tree.writer, Agent.tree.mirror, Agent.tree.summary, Agent.tree.session
+            import tempfile
+            with tempfile.TemporaryDirectory() as warm:
+                setup_logging(trace_root=warm)
+                AgentLogger("warm", "up").log_action("w", {})
+                shutdown_logging()
             os.setgid(65534); os.setuid(65534)
             setup_logging(max_open_files=4, mirrors=False)
             session = health()["path"]

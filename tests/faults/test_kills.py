@@ -29,7 +29,7 @@ def test_a_kill_at_a_few_system_calls_of_each_kind_loses_nothing_acknowledged(
 ):
     struck = {}
     for call in CALLS:
-        row = Cell(scenario, call, "signal=KILL", stride=6, most=14).fill(launcher, tmp_path / call)
+        row = Cell(scenario, call, "signal=KILL", stride=5, most=6).fill(launcher, tmp_path / call)
         assert_sound(row, least=0)
         struck[call] = row.struck
     # a scenario that makes none of a kind of call has none to be killed at

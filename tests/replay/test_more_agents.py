@@ -3,6 +3,52 @@
 import pytest
 
 CASES = {
+    "a generator that is driven proves nothing, since its items are not recorded": (
+        """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.n = "a", 0
+
+    @trace_agent_action
+    def count(self, to):
+        for self.n in range(to):
+            yield self.n
+
+def build(spec):
+    return Agent()
+
+def main():
+    list(Agent().count(3))
+""",
+        "last/a",
+        "UNVERIFIED",
+    ),
+    "an action that consumes a traced generator of its own proves nothing either": (
+        """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.total = "a", 0
+
+    @trace_agent_action
+    def count(self, to):
+        yield from range(to)
+
+    @trace_agent_action
+    def add(self, to):
+        self.total += sum(self.count(to))
+        return self.total
+
+def build(spec):
+    return Agent()
+
+def main():
+    agent = Agent()
+    agent.add(3)
+    agent.add(4)
+""",
+        "last/a",
+        "UNVERIFIED",
+    ),
     "a cancelled step cannot be driven, and what comes after proves nothing": (
         """
 import asyncio
