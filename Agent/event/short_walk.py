@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from Agent.event.limits import Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
 from Agent.event.pointers import escape
 
 __all__ = ["common_bytes"]
@@ -53,7 +53,7 @@ def _copy(value: Any, pointer: str, types: dict[str, str], depth: int) -> Any:
             raise _Special
         if kind is tuple:
             types[pointer] = "tuple"
-        if _NEVER_SPECIAL.issuperset(map(type, value)):
+        if SCALARS.issuperset(map(type, value)) and not any_nonfinite(value):
             return list(value)
         return [_copy(item, f"{pointer}/{index}", types, depth + 1) for index, item in enumerate(value)]
     if kind in SCALARS:
@@ -81,7 +81,8 @@ def _copy_dict(value: dict[Any, Any], pointer: str, types: dict[str, str], depth
     for key, item in value.items():
         if type(key) is not str:
             raise _Special
-        if type(item) in _NEVER_SPECIAL:
+        kind = type(item)
+        if kind in _NEVER_SPECIAL or (kind is float and item - item == 0.0):
             copy[key] = item
         else:
             copy[key] = _copy(item, f"{pointer}/{escape(key)}", types, depth + 1)

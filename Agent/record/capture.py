@@ -175,10 +175,11 @@ class Capture:
         if not self._check:
             return body, types
         value = orjson.loads(b"{" + body + b"}")
-        keys_known = all(self._keys_known(item) for item in value.values())
+        known_keys = self.known_keys
+        keys_known = all(key in known_keys or key in own_keys for key in value)
         if (
             keys_known
-            and (self.known_keys | own_keys).issuperset(value)
+            and all(map(self._keys_known, value.values()))
             and looks_clean(body)
             and not (types and hides_text(types))
         ):
@@ -187,8 +188,14 @@ class Capture:
         return self.redactor.payload(body, types, pointer)
 
     def _keys_known(self, value: Any) -> bool:
+        """Whether every key in a JSON value is known to be harmless."""
         if type(value) is dict:
-            return self.known_keys.issuperset(value) and all(map(self._keys_known, value.values()))
-        if type(value) is list:
-            return all(map(self._keys_known, value))
+            if not self.known_keys.issuperset(value):
+                return False
+            value = value.values()
+        elif type(value) is not list:
+            return True
+        for item in value:
+            if (type(item) is dict or type(item) is list) and not self._keys_known(item):
+                return False
         return True
