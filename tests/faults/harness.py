@@ -227,7 +227,12 @@ def _sort_injected(trace: Path, outcome: Outcome) -> None:
     if not trace.exists():
         return
     lines = trace.read_text(errors="replace").splitlines()
-    told = max((number for number, line in enumerate(lines) if '"H 0 ' in line), default=len(lines))
+    # each process tells its health once it has made its calls; the first to end counts
+    last: dict[str, int] = {}
+    for number, line in enumerate(lines):
+        if '"H ' in line:
+            last[line.partition('"H ')[2].partition(" ")[0]] = number
+    told = min(last.values(), default=len(lines))
     for number, line in enumerate(lines):
         if "(INJECTED)" in line:
             (outcome.injected if number < told else outcome.injected_later).append(line)

@@ -1,5 +1,6 @@
 """What the process uses, sampled."""
 
+import mmap
 import os
 import threading
 import time
@@ -45,7 +46,9 @@ def test_samples_are_taken_at_the_beginning_between_and_at_the_end(recorded):
 
 def test_a_sample_tells_memory_processor_and_open_files(recorded, tmp_path):
     with ResourceSampler(interval_s=60):
-        held = b"x" * 50_000_000
+        # Fresh pages: memory that was freed before would be used again and not show.
+        held = mmap.mmap(-1, 50_000_000)
+        held[::4096] = b"x" * len(range(0, 50_000_000, 4096))
         files = [open(tmp_path / str(number), "w") for number in range(7)]  # noqa: SIM115 - they stay open
         until = time.monotonic() + 0.1
         while time.monotonic() < until:
@@ -53,6 +56,7 @@ def test_a_sample_tells_memory_processor_and_open_files(recorded, tmp_path):
     for file in files:
         file.close()
     assert len(held) == 50_000_000
+    held.close()
     first, last = (event["extra"] for event in recorded.of("resource"))
     assert "cpu_percent" not in first and 0 < last["cpu_percent"] < 1000
     assert last["memory_bytes"] - first["memory_bytes"] > 20_000_000
