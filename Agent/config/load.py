@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.config.options import Options, with_changes
 from Agent.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PREFIX = "AGENT_TRACE_"
 ENVIRONMENT = {
@@ -67,6 +69,8 @@ def redaction_key(environment: Mapping[str, str] | None = None) -> bytes:
     """
     environment = os.environ if environment is None else environment
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
+    from pathlib import Path
+
     if not Path(home).is_absolute():
         return os.urandom(32)
     path = Path(home) / "agent-trace" / "redaction.key"

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 
-DEFAULT_ROOT = Path("trace")
+# Imported where it is used: it is a twentieth of what importing the package costs.
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DURABILITIES = ("kernel", "disk")
+
+
+def _path(text: str | PathLike[str]) -> Path:
+    from pathlib import Path
+
+    return Path(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Everything that recording obeys."""
 
-    trace_root: Path = DEFAULT_ROOT
+    trace_root: Path = field(default_factory=lambda: _path("trace"))
     """Where the tree is; `./trace` of the directory in which recording began."""
     level: str = "DEBUG"
     """The lowest level that is recorded: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
@@ -121,5 +129,5 @@ def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
         root = changes["trace_root"]
         if not isinstance(root, str | PathLike) or not str(root):
             raise ConfigurationError(f"trace_root is {root!r}", remedy="give the path of a directory")
-        changes["trace_root"] = Path(root)
+        changes["trace_root"] = _path(root)
     return checked(replace(options, **changes))

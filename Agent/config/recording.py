@@ -13,7 +13,6 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,8 @@ from Agent.version import __version__
 
 # The tree is imported where the first event needs it: importing the package should cost next to nothing.
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from Agent.tree.mirror import Mirrors
     from Agent.tree.writer import SessionWriter
 
@@ -207,6 +208,8 @@ def _joinable(options: Options) -> Path | None:
         return None
     if str(process_start_ticks(int(pid))) != start:
         return None
+    from pathlib import Path
+
     path = Path(path_text)
     same_root = path.parent == options.trace_root.absolute()
     return path if path.is_dir() and (same_root or options.trace_root == Options().trace_root) else None
