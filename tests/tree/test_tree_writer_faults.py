@@ -345,7 +345,7 @@ def test_too_many_open_files_makes_the_writer_do_with_fewer(session):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     # Above what is open by now: a number beyond the limit would not come back when its file is closed.
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    highest = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, hard))
     try:
         with contextlib.suppress(OSError):
