@@ -8,7 +8,7 @@ from typing import Any
 
 from Agent.event.kinds import LEVELS, Category
 from Agent.record import pipeline as installed
-from Agent.record.capture import Types
+from Agent.record.judge import Types
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import current_pipeline
 

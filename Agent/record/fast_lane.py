@@ -10,18 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import orjson
-
 from Agent.event.clock import Clock
 from Agent.event.model import RedactedBytes
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.record.binding import EmitPlain, Slot
-from Agent.record.capture import Capture, holds_nonfinite, is_deeply_plain
+from Agent.record.capture import Capture
 from Agent.record.context import current_scope
 from Agent.record.health import Health
-from Agent.record.redaction import looks_clean
 from Agent.record.stamps import THREE_DIGITS, Stamps
-from Agent.tree.sink import Sink
+from Agent.tree.sink import NoRoom, Sink
 
 Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
 
@@ -35,6 +31,8 @@ class Detours(NamedTuple):
     """What else an error sets off once its line is written."""
     report_drops: Callable[[], None]
     """Writes `log.dropped` when writing works again."""
+    no_room: Callable[[NoRoom, Slot, bytes, bytes, bytes, bytes], str]
+    """What becomes of an event that a full queue gives no number."""
 
 
 def make_fast_lane(
@@ -42,10 +40,8 @@ def make_fast_lane(
 ) -> tuple[Put, EmitPlain]:
     """`put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`; both give the id."""
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
-    known_keys, checks = capture.known_keys, capture.redactor.enabled
-    keys_known, unread_bytes = known_keys.issuperset, capture.limits.unread_bytes
-    dumps, get_scope, all_scalars = orjson.dumps, current_scope.get, SCALARS.issuperset
-    emit, after_error, report_drops = detours
+    judge_plain, get_scope = capture.judge.plain, current_scope.get
+    emit, after_error, report_drops, no_room = detours
     # Its parts are a head, links and a payload, each of which went through redaction.
     join: Callable[[Iterable[bytes]], RedactedBytes] = b"".join  # type: ignore[assignment]
 
@@ -62,7 +58,10 @@ def make_fast_lane(
             prefix = begin_second(now_us - fraction)
         if thread.generation != stamps.generation:
             stamps.join_board(thread)
-        seq = sink.next_seq()
+        try:
+            seq = sink.next_seq()
+        except NoRoom as full:
+            return no_room(full, slot, head, links, extra, rest)
         thread.store(seq)
         identity = f"{sink.writer}-{seq}"
         stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
@@ -82,21 +81,8 @@ def make_fast_lane(
 
     def emit_plain(slot: Slot, label: str, payload: dict[str, Any]) -> str:
         try:
-            for value in payload.values():
-                kind = type(value)
-                if kind is dict:
-                    if not keys_known(value) or (
-                        not all_scalars(map(type, value.values())) and not is_deeply_plain(value, known_keys)
-                    ):
-                        return emit(slot, label, payload)
-                elif kind not in SCALARS and not (kind is list and is_deeply_plain(value, known_keys)):
-                    return emit(slot, label, payload)
-            raw = dumps(payload, None, DUMP_OPTIONS)
-            if (
-                len(raw) > unread_bytes
-                or (raw.find(b"null") >= 0 and holds_nonfinite(payload))
-                or (checks and not looks_clean(raw))
-            ):
+            raw = judge_plain(payload)
+            if raw is None:
                 return emit(slot, label, payload)
             head = slot.heads.get(label)
             scope = get_scope()

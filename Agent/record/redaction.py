@@ -27,14 +27,23 @@ _MAX_KNOWN_KEYS = 8192
 
 # Searched in bytes that were made small before: a search that folds case itself takes three times as long.
 # A key begins at the beginning of its run, behind an escaped character, or behind a separator.
+KEY_BEGINNINGS = (
+    *b"sk- sk_ rk_l rk_t pk_l pk_t whsec_ ghp_ gho_ ghu_ ghs_ ghr_ github_pat glpat- gldt- glrt-".split(),
+    *b"glsoat- glcbt- glptt- glsa_ xox xapp- akia asia agpa aroa aida aiza gocspx npm_ pypi- hf_".split(),
+    *b"gsk_ xai- pplx- r8_ doo_v dop_v dor_v dapi shp lin_api sq0 dckr pcsk_ atatt nrak- age-s eyj".split(),
+)
+"""What a vendor's key begins with, in small letters, within a run of letters, digits and -_+/."""
+NAMES_NEARBY = (
+    *b"secret key token pass pwd".split(),
+    b"asic ",
+    b"earer ",
+    *b"sg. ya29. hvs. hvb. hvr. cookie auth sig=".split(),
+)
+"""What makes a long run behind it suspicious."""
 _SECRET_PREFIX = re.compile(
-    rb"(?:^(?:[nrtbf]|u[0-9a-f]{4})?|[-_+/])(?:sk[-_]|[rp]k_[lt]|whsec_|gh[pousr]_|github_pat|gl[a-z]{2,4}[-_]"
-    rb"|xox|xapp-|a(?:ki|si|gp|ro|id)a|aiza|gocspx|npm_|pypi-|hf_|gsk_|xai-|pplx-|r8_|do[opr]_v|dapi|shp"
-    rb"|lin_api|sq0|dckr|pcsk_|atatt|nrak-|age-s|eyj)"
+    rb"(?:^(?:[nrtbf]|u[0-9a-f]{4})?|[-_+/])(?:" + b"|".join(map(re.escape, KEY_BEGINNINGS)) + rb")"
 ).search
-_SECRET_NAME = re.compile(
-    rb"secret|key|token|pass|pwd|asic |earer |sg\.|ya29\.|hv[sbr]\.|cookie|auth|sig=|\d{8}:"
-).search
+_SECRET_NAME = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{8}:").search
 _HEX = b"0123456789abcdefABCDEF-"
 
 
@@ -57,13 +66,14 @@ _PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
 _CREDENTIAL = re.compile(r"(?i)((?:bearer|basic|token)[ ]+)(\S.*)", re.DOTALL)
 _MARK = "[redacted:"
 _HIDING_TAGS = _BYTES_TAGS | {"str", "tuple"}
-_NAME_ENDS = tuple(
+NAME_ENDS = tuple(
     b"password passwords passwd pass phrase passcode pwd secret token tokens key keys auth authorization "
     b"authorisation cred creds credential credentials cookie cookies card number string sig key_id".split()
 )
+"""How the name of a secret ends, in small letters."""
 # What may stand between a name and its sign: a quote, a blank, a number.
 _BETWEEN = b" \\\"'0123456789_]"
-_LAST_LETTERS = frozenset(name[-3:] for name in _NAME_ENDS)
+_LAST_LETTERS = frozenset(name[-3:] for name in NAME_ENDS)
 
 
 class Redactor:
@@ -272,7 +282,7 @@ def _names_are_harmless(raw: bytes, sign: bytes, position: int) -> bool:
     """Whether no name of a secret stands before any of these signs, of which the last is at that place."""
     while position >= 0:
         before = raw[position - 20 if position > 20 else 0 : position].rstrip(_BETWEEN)
-        if before[-3:].lower() in _LAST_LETTERS and before.lower().endswith(_NAME_ENDS):
+        if before[-3:].lower() in _LAST_LETTERS and before.lower().endswith(NAME_ENDS):
             return False
         position = raw.rfind(sign, 0, position)
     return True

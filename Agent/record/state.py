@@ -14,8 +14,8 @@ import orjson
 
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.event.serialise import to_json
-from Agent.record.capture import Types, holds_nonfinite, is_plain
 from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
+from Agent.record.judge import Types, holds_nonfinite, is_plain
 
 _HEAVY_BYTES = 4096
 _ABSENT = object()

@@ -9,8 +9,8 @@ import orjson
 from Agent.event.digest import digest_json
 from Agent.event.pointers import escape
 from Agent.record.binding import AgentBinding
-from Agent.record.capture import Types
 from Agent.record.exposure import Sort, sort_of
+from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
 from Agent.record.texts import clean_head
@@ -71,7 +71,7 @@ def changes_tail(
     if not changed and not gone:
         return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
     raw = pipeline.capture.plain_value(changed)
-    if raw is not None and pipeline.capture.is_clean(raw):
+    if raw is not None and pipeline.capture.judge.clean(raw):
         unset = _names(pipeline, gone)
         return b',"code":"%s","state":{"set":%s,"unset":%s}' % (code.encode(), raw, unset), None
     body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)

@@ -17,10 +17,10 @@ from Agent.event.kinds import Category
 from Agent.record import pipeline as installed
 from Agent.record.agents import Known
 from Agent.record.binding import AgentBinding
-from Agent.record.capture import Types
 from Agent.record.code_identity import CodeIdentity
 from Agent.record.context import Scope, current_scope, span_scope
 from Agent.record.failures import outcome_of, record_error
+from Agent.record.judge import Types
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.player import Answer, TracedCall, current_player
@@ -312,7 +312,7 @@ class Call:
     def _emit(self, body: bytes, duration_ns: int) -> None:
         """Write the event; `body` is the arguments and the result, each with a comma behind it."""
         spec, pipeline, types = self.spec, self.pipeline, self.types
-        if body and not pipeline.capture.is_clean(body):
+        if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
             body = looked_at + b","
         tail = b""

@@ -1,0 +1,441 @@
+/* The sweeps of the hot path in C: whether a payload is plain, known and clean, and if so its JSON bytes.
+
+   An accelerator of `capture.py` and `redaction.py`, which do the same without it; a test holds both equal.
+   It knows no secret and no name itself: what to look for is handed to the constructor. Whatever it is not
+   sure of it leaves to Python, so that it may be wrong in one direction only, the slow one. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <datetime.h>
+#include <math.h>
+#include <stdint.h>
+
+#ifdef Py_GIL_DISABLED
+#error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
+#endif
+
+enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 20, NEAR_REACH = 24 };
+
+typedef struct {
+    const char *bytes;
+    Py_ssize_t size;
+} Literal;
+
+typedef struct {
+    PyObject *owner; /* the tuple that keeps the literals alive */
+    Literal *items;
+    Py_ssize_t count;
+} Literals;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
+    PyObject *uuid_type;
+    Literals prefixes, near_names, name_ends;
+    unsigned char begins_prefix[256], ends_name[256];
+    Py_ssize_t unread_bytes;
+} Judge;
+
+static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], LOWER[256];
+static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE;
+static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
+
+static void fill_tables(void) {
+    for (int c = 0; c < 256; c++) {
+        int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+        LOWER[c] = (unsigned char)(upper ? c + 32 : c);
+        IS_HEX[c] = digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
+        IS_BETWEEN[c] = digit || c == ' ' || c == '\\' || c == '"' || c == '\'' || c == '_' || c == ']';
+        IN_TOKEN[c] = digit || upper || lower || c == '-' || c == '_' || c == '+' || c == '/';
+    }
+}
+
+/* ---- the bytes ---- */
+
+static int same_folded(const char *text, const Literal *literal) {
+    for (Py_ssize_t i = 0; i < literal->size; i++)
+        if (LOWER[(unsigned char)text[i]] != (unsigned char)literal->bytes[i]) return 0;
+    return 1;
+}
+
+static int prefix_at(const Judge *judge, const char *at, const char *end) {
+    if (at >= end || !judge->begins_prefix[LOWER[(unsigned char)*at]]) return 0;
+    for (Py_ssize_t i = 0; i < judge->prefixes.count; i++) {
+        const Literal *prefix = &judge->prefixes.items[i];
+        if (end - at >= prefix->size && same_folded(at, prefix)) return 1;
+    }
+    return 0;
+}
+
+/* Whether a long run of token characters may hold a vendor's key, or stands behind the name of a secret. */
+static int run_is_harmless(const Judge *judge, const char *begin, const char *run, const char *end) {
+    int only_hex = 1;
+    for (const char *at = run; at < end && only_hex; at++) only_hex = IS_HEX[(unsigned char)*at];
+    if (!only_hex) {
+        if (prefix_at(judge, run, end)) return 0;
+        /* the first letter, or the first five, may belong to an escape */
+        if (prefix_at(judge, run + 1, end) || prefix_at(judge, run + 5, end)) return 0;
+        for (const char *at = run; at < end; at++)
+            if ((*at == '-' || *at == '_' || *at == '+' || *at == '/') && prefix_at(judge, at + 1, end)) return 0;
+    }
+    if (run > begin && run[-1] == '"') return 1;
+    const char *near = run - begin > NEAR_REACH ? run - NEAR_REACH : begin;
+    int digits = 0;
+    for (const char *at = near; at < run; at++) {
+        if (*at == ':' && digits >= 8) return 0;
+        digits = *at >= '0' && *at <= '9' ? digits + 1 : 0;
+        for (Py_ssize_t i = 0; i < judge->near_names.count; i++) {
+            const Literal *name = &judge->near_names.items[i];
+            if (run - at >= name->size && same_folded(at, name)) return 0;
+        }
+    }
+    return 1;
+}
+
+/* Whether what stands before a sign is not the name of a secret. */
+static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
+    const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
+    while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
+    if (end == first || !judge->ends_name[LOWER[(unsigned char)end[-1]]]) return 1;
+    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
+        const Literal *name = &judge->name_ends.items[i];
+        if (end - first >= name->size && same_folded(end - name->size, name)) return 0;
+    }
+    return 1;
+}
+
+/* Whether each sign in the text, `tail` bytes of which follow it, has no name of a secret before it. */
+static int signs_are_harmless(const Judge *judge, const char *raw, const char *end, char sign, const char *tail) {
+    size_t length = strlen(tail);
+    for (const char *at = raw; (at = memchr(at, sign, (size_t)(end - at))) != NULL; at++)
+        if ((size_t)(end - at) > length && memcmp(at + 1, tail, length) == 0 && !name_is_harmless(judge, raw, at))
+            return 0;
+    return 1;
+}
+
+static int runs_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    /* a run of that length covers one of these places */
+    for (const char *at = raw + LONG_RUN - 1; at < end; at += LONG_RUN) {
+        if (!IN_TOKEN[(unsigned char)*at]) continue;
+        const char *run = at;
+        while (run > raw && IN_TOKEN[(unsigned char)run[-1]]) run--;
+        while (at < end && IN_TOKEN[(unsigned char)*at]) at++;
+        if (at - run >= LONG_RUN && !run_is_harmless(judge, raw, run, at)) return 0;
+    }
+    return 1;
+}
+
+static int holds(const char *raw, const char *end, char first, const char *text) {
+    size_t size = strlen(text);
+    for (const char *at = raw; (at = memchr(at, first, (size_t)(end - at))) != NULL; at++)
+        if ((size_t)(end - at) >= size && memcmp(at, text, size) == 0) return 1;
+    return 0;
+}
+
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. */
+static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
+    const char *end = raw + size;
+    if (!runs_are_harmless(judge, raw, end)) return 0;
+    /* JSON has no blank behind a colon, so this one stands inside a text; `w` is rare */
+    for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++)
+        if (at > raw && at[-1] == ':' && !name_is_harmless(judge, raw, at - 1)) return 0;
+    for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
+        if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
+    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '\'', ":")) return 0;
+    if (memchr(raw, '@', (size_t)size) != NULL && holds(raw, end, ':', "://")) return 0;
+    if (memchr(raw, '\\', (size_t)size) == NULL) return 1;
+    return signs_are_harmless(judge, raw, end, '\\', "\":") && !holds(raw, end, 'P', "PRIVATE KEY");
+}
+
+/* 1 clean, 0 not, -1 with an exception. */
+static int is_clean(Judge *judge, PyObject *raw) {
+    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))) return 1;
+    PyObject *answer = PyObject_CallOneArg(judge->looks_clean, raw);
+    if (answer == NULL) return -1;
+    int clean = PyObject_IsTrue(answer);
+    Py_DECREF(answer);
+    return clean;
+}
+
+/* ---- the values ---- */
+
+typedef struct Place {
+    const struct Place *above;
+    PyObject *key; /* NULL in an array */
+    Py_ssize_t index;
+} Place;
+
+typedef struct {
+    Judge *judge;
+    PyObject *pointer; /* NULL where no tags are wanted */
+    PyObject *types;   /* NULL until the first tag */
+} Walk;
+
+/* The JSON Pointer of a place, a new reference. */
+static PyObject *pointer_to(PyObject *root, const Place *place) {
+    if (place == NULL) return Py_NewRef(root);
+    PyObject *above = pointer_to(root, place->above), *pointer = NULL;
+    if (above != NULL && place->key == NULL) {
+        pointer = PyUnicode_FromFormat("%U/%zd", above, place->index);
+    } else if (above != NULL) {
+        /* of a text without marks these give the text itself */
+        PyObject *half = PyUnicode_Replace(place->key, MARKS[0], MARKS[1], -1);
+        PyObject *whole = half == NULL ? NULL : PyUnicode_Replace(half, MARKS[2], MARKS[3], -1);
+        if (whole != NULL) pointer = PyUnicode_FromFormat("%U/%U", above, whole);
+        Py_XDECREF(half);
+        Py_XDECREF(whole);
+    }
+    Py_XDECREF(above);
+    return pointer;
+}
+
+/* Note what a value really is; 1, or 0 where there are too many, or -1. */
+static int tag(Walk *walk, const Place *place, PyObject *name) {
+    if (walk->pointer == NULL) return 0;
+    if (walk->types == NULL && (walk->types = PyDict_New()) == NULL) return -1;
+    if (PyDict_GET_SIZE(walk->types) >= MAX_TAGS) return 0;
+    PyObject *pointer = pointer_to(walk->pointer, place);
+    if (pointer == NULL) return -1;
+    int failed = PyDict_SetItem(walk->types, pointer, name);
+    Py_DECREF(pointer);
+    return failed < 0 ? -1 : 1;
+}
+
+static int tag_object(Walk *walk, const Place *place, PyObject *value);
+
+/* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
+static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
+    PyTypeObject *kind = Py_TYPE(value);
+    if (kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
+    if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
+    if (depth > MAX_DEPTH) return 0;
+    Place inner = {place, NULL, 0};
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(value, &at, &key, &item)) {
+            if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+            int answer = PySet_Contains(walk->judge->known_keys, key);
+            if (answer != 1) return answer;
+            inner.key = key;
+            if ((answer = walk_value(walk, item, &inner, depth + 1)) != 1) return answer;
+        }
+        return 1;
+    }
+    if (kind == &PyList_Type) {
+        for (; inner.index < PyList_GET_SIZE(value); inner.index++) {
+            int answer = walk_value(walk, PyList_GET_ITEM(value, inner.index), &inner, depth + 1);
+            if (answer != 1) return answer;
+        }
+        return 1;
+    }
+    if (kind == &PyTuple_Type) {
+        Py_ssize_t size = PyTuple_GET_SIZE(value);
+        /* a pair may be a name and its secret */
+        if (size == 2 && PyUnicode_Check(PyTuple_GET_ITEM(value, 0))) return 0;
+        int answer = tag(walk, place, TAG_TUPLE);
+        for (; answer == 1 && inner.index < size; inner.index++)
+            answer = walk_value(walk, PyTuple_GET_ITEM(value, inner.index), &inner, depth + 1);
+        return answer;
+    }
+    return walk->pointer == NULL ? 0 : tag_object(walk, place, value);
+}
+
+/* What the codec writes as text by itself, and as this project would. */
+static int tag_object(Walk *walk, const Place *place, PyObject *value) {
+    if (PyDateTime_CheckExact(value)) {
+        PyObject *zone = PyDateTime_DATE_GET_TZINFO(value);
+        if ((zone != Py_None && zone != PyDateTime_TimeZone_UTC) || PyDateTime_DATE_GET_FOLD(value)) return 0;
+        return tag(walk, place, TAG_DATETIME);
+    }
+    if (PyDate_CheckExact(value)) return tag(walk, place, TAG_DATE);
+    Judge *judge = walk->judge;
+    if (judge->uuid_type == NULL) {
+        PyObject *modules = PyImport_GetModuleDict(), *module = PyDict_GetItemString(modules, "uuid");
+        if (module == NULL) return 0;
+        if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
+    }
+    return (PyObject *)Py_TYPE(value) == judge->uuid_type ? tag(walk, place, TAG_UUID) : 0;
+}
+
+static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options) {
+    PyObject *arguments[] = {value, Py_None, options};
+    PyObject *raw = PyObject_Vectorcall(judge->dumps, arguments, 3, NULL);
+    if (raw != NULL && !PyBytes_CheckExact(raw)) {
+        PyErr_SetString(PyExc_TypeError, "the codec gave no bytes");
+        Py_CLEAR(raw);
+    }
+    return raw;
+}
+
+static int walk_payload(Walk *walk, PyObject *payload) {
+    PyObject *key, *item;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(payload, &at, &key, &item)) {
+        if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+        Place place = {NULL, key, 0};
+        int answer = walk_value(walk, item, &place, 0);
+        if (answer != 1) return answer;
+    }
+    return 1;
+}
+
+/* ---- the methods ---- */
+
+static PyObject *judge_plain(Judge *judge, PyObject *payload) {
+    if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
+    Walk walk = {judge, NULL, NULL};
+    int answer = walk_payload(&walk, payload);
+    if (answer < 0) return NULL;
+    if (answer == 0) Py_RETURN_NONE;
+    PyObject *raw = dumped(judge, payload, judge->options);
+    if (raw == NULL) return NULL;
+    answer = PyBytes_GET_SIZE(raw) > judge->unread_bytes ? 0 : judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    if (answer == 1) return raw;
+    Py_DECREF(raw);
+    if (answer < 0) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *judge_value(Judge *judge, PyObject *value) {
+    Walk walk = {judge, NULL, NULL};
+    int answer = walk_value(&walk, value, NULL, 0);
+    if (answer < 0) return NULL;
+    if (answer == 0) Py_RETURN_NONE;
+    PyObject *raw = dumped(judge, value, judge->options);
+    if (raw == NULL || PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
+    Py_DECREF(raw);
+    Py_RETURN_NONE;
+}
+
+static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyUnicode_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer)");
+        return NULL;
+    }
+    if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
+    Walk walk = {judge, arguments[1], NULL};
+    PyObject *raw = NULL, *result = NULL;
+    int answer = walk_payload(&walk, arguments[0]);
+    if (answer == 1) {
+        raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);
+        answer = raw == NULL                                      ? -1
+                 : PyBytes_GET_SIZE(raw) > judge->unread_bytes    ? 0
+                 : judge->looks_clean == Py_None                  ? 1
+                                                                  : is_clean(judge, raw);
+    }
+    if (answer == 1)
+        result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
+    else if (answer == 0)
+        result = Py_NewRef(Py_None);
+    Py_XDECREF(raw);
+    Py_XDECREF(walk.types);
+    return result;
+}
+
+static PyObject *judge_clean(Judge *judge, PyObject *raw) {
+    if (!PyBytes_CheckExact(raw)) {
+        PyErr_SetString(PyExc_TypeError, "clean(bytes)");
+        return NULL;
+    }
+    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    return clean < 0 ? NULL : PyBool_FromLong(clean);
+}
+
+static int take_literals(Literals *literals, PyObject *given, unsigned char *marks, int by_last) {
+    literals->owner = PySequence_Tuple(given);
+    if (literals->owner == NULL) return -1;
+    literals->count = PyTuple_GET_SIZE(literals->owner);
+    literals->items = PyMem_Calloc((size_t)literals->count + 1, sizeof(Literal));
+    if (literals->items == NULL) return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < literals->count; i++) {
+        PyObject *one = PyTuple_GET_ITEM(literals->owner, i);
+        if (!PyBytes_CheckExact(one) || PyBytes_GET_SIZE(one) < 1) {
+            PyErr_SetString(PyExc_TypeError, "literals are bytes, none of them empty");
+            return -1;
+        }
+        literals->items[i] = (Literal){PyBytes_AS_STRING(one), PyBytes_GET_SIZE(one)};
+        if (marks != NULL)
+            marks[(unsigned char)literals->items[i].bytes[by_last ? literals->items[i].size - 1 : 0]] = 1;
+    }
+    return 0;
+}
+
+static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"known_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
+                            "prefixes", "near_names", "name_ends", NULL};
+    PyObject *keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *near_names, *name_ends;
+    Py_ssize_t unread_bytes;
+    if (judge->dumps != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a judge is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOO", names, &PySet_Type, &keys, &dumps, &looks_clean,
+                                     &options, &tag_options, &unread_bytes, &prefixes, &near_names, &name_ends))
+        return -1;
+    judge->known_keys = Py_NewRef(keys);
+    judge->dumps = Py_NewRef(dumps);
+    judge->looks_clean = Py_NewRef(looks_clean);
+    judge->options = Py_NewRef(options);
+    judge->tag_options = Py_NewRef(tag_options);
+    judge->unread_bytes = unread_bytes;
+    return take_literals(&judge->prefixes, prefixes, judge->begins_prefix, 0) < 0 ||
+                   take_literals(&judge->near_names, near_names, NULL, 0) < 0 ||
+                   take_literals(&judge->name_ends, name_ends, judge->ends_name, 1) < 0
+               ? -1
+               : 0;
+}
+
+static void judge_dealloc(Judge *judge) {
+    Py_CLEAR(judge->known_keys);
+    Py_CLEAR(judge->dumps);
+    Py_CLEAR(judge->looks_clean);
+    Py_CLEAR(judge->options);
+    Py_CLEAR(judge->tag_options);
+    Py_CLEAR(judge->uuid_type);
+    Literals *all[] = {&judge->prefixes, &judge->near_names, &judge->name_ends};
+    for (int i = 0; i < 3; i++) {
+        PyMem_Free(all[i]->items);
+        Py_CLEAR(all[i]->owner);
+    }
+    Py_TYPE(judge)->tp_free((PyObject *)judge);
+}
+
+static PyMethodDef judge_methods[] = {
+    {"plain", (PyCFunction)judge_plain, METH_O, "The JSON of a payload of plain, known, clean values, else None."},
+    {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
+    {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
+     "(JSON, tags or None) of a payload with times, UUIDs and tuples among plain values, else None."},
+    {"clean", (PyCFunction)judge_clean, METH_O, "Whether no byte can belong to the shape of a secret."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject judge_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record._judge.Judge",
+    .tp_doc = "Judges payloads for one pipeline.",
+    .tp_basicsize = sizeof(Judge),
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)judge_init,
+    .tp_dealloc = (destructor)judge_dealloc,
+    .tp_methods = judge_methods,
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_judge", .m_size = -1};
+
+PyMODINIT_FUNC PyInit__judge(void) {
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0) return NULL;
+    fill_tables();
+    TAG_TUPLE = PyUnicode_InternFromString("tuple");
+    TAG_UUID = PyUnicode_InternFromString("uuid");
+    TAG_DATETIME = PyUnicode_InternFromString("datetime");
+    TAG_DATE = PyUnicode_InternFromString("date");
+    static const char *const marks[4] = {"~", "~0", "/", "~1"};
+    for (int i = 0; i < 4; i++)
+        if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
+    PyObject *self = PyModule_Create(&module);
+    if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE) return NULL;
+    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0) Py_CLEAR(self);
+    return self;
+}

@@ -1,0 +1,21 @@
+from collections.abc import Callable, Iterable
+from typing import Any
+
+class Judge:
+    def __init__(
+        self,
+        *,
+        known_keys: set[str],
+        dumps: Callable[..., bytes],
+        looks_clean: Callable[[bytes], bool] | None,
+        options: int,
+        tag_options: int,
+        unread_bytes: int,
+        prefixes: Iterable[bytes],
+        near_names: Iterable[bytes],
+        name_ends: Iterable[bytes],
+    ) -> None: ...
+    def plain(self, payload: dict[str, Any], /) -> bytes | None: ...
+    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, dict[str, str] | None] | None: ...
+    def value(self, value: Any, /) -> bytes | None: ...
+    def clean(self, raw: bytes, /) -> bool: ...

@@ -1,0 +1,170 @@
+"""The sweeps of the hot path: whether values are plain, known by their keys and clean, and if so their JSON.
+
+`fast_lane.py` and `capture.py` ask here first, and take the careful way at the answer None. The answers come
+from C (`_judge.c`) where the package was built with a compiler, else from the same sweeps in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from Agent.event.limits import Limits
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
+from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
+
+try:
+    from Agent.record import _judge as native
+except ImportError:  # built without a compiler, or run from a source tree in which nothing was built
+    native = None  # type: ignore[assignment]
+
+Types = dict[str, str]
+
+_MAX_PLAIN_DEPTH = 8
+# With these the codec writes times as text by itself, which the native judge then tags.
+_TAG_OPTIONS = DUMP_OPTIONS & ~orjson.OPT_PASSTHROUGH_DATETIME
+# What the native judge has as constants must lie within the limits.
+_NATIVE_DEPTH, _NATIVE_ITEMS = 16, 4096
+
+_all_scalars = SCALARS.issuperset
+_no_floats = (SCALARS - {float}).issuperset
+
+
+class Judge(Protocol):
+    """Judges the payloads of one pipeline. Each answer may raise what the codec raises."""
+
+    def plain(self, payload: dict[str, Any], /) -> bytes | None:
+        """The JSON of a payload all values of which are plain, known by their keys, and clean."""
+
+    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
+        """The same with its tags where times, UUIDs and tuples stand among the plain values."""
+
+    def value(self, value: Any, /) -> bytes | None:
+        """The JSON of one plain value with known keys; its texts are not looked through for secrets."""
+
+    def clean(self, raw: bytes, /) -> bool:
+        """Whether nothing in the JSON bytes has the shape of a secret."""
+
+
+def make_judge(redactor: Redactor, limits: Limits) -> Judge:
+    """The fastest judge there is for these limits."""
+    if native is None or limits.max_depth < _NATIVE_DEPTH or limits.max_items < _NATIVE_ITEMS:
+        return SweepingJudge(redactor, limits)
+    judge: Judge = native.Judge(
+        known_keys=redactor.known_keys,
+        dumps=orjson.dumps,
+        looks_clean=looks_clean if redactor.enabled else None,
+        options=DUMP_OPTIONS,
+        tag_options=_TAG_OPTIONS,
+        unread_bytes=limits.unread_bytes,
+        prefixes=KEY_BEGINNINGS,
+        near_names=NAMES_NEARBY,
+        name_ends=NAME_ENDS,
+    )
+    return judge
+
+
+class SweepingJudge:
+    """The judge in Python: each sweep is one call of something that loops in C."""
+
+    def __init__(self, redactor: Redactor, limits: Limits) -> None:
+        self._known_keys = redactor.known_keys
+        self._check = redactor.enabled
+        self._unread_bytes = limits.unread_bytes
+
+    def plain(self, payload: dict[str, Any], /) -> bytes | None:
+        """See `Judge`."""
+        if not is_plain(payload, self._known_keys):
+            return None
+        raw = orjson.dumps(payload, None, DUMP_OPTIONS)
+        if (
+            len(raw) > self._unread_bytes
+            or (raw.find(b"null") >= 0 and holds_nonfinite(payload))
+            or (self._check and not looks_clean(raw))
+        ):
+            return None
+        return raw
+
+    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:  # noqa: ARG002
+        """See `Judge`; here no value has a tag."""
+        raw = self.plain(payload) if type(payload) is dict else None
+        return None if raw is None else (raw, None)
+
+    def value(self, value: Any, /) -> bytes | None:
+        """See `Judge`."""
+        kind = type(value)
+        if kind is dict:
+            if not self._known_keys.issuperset(value):
+                return None
+            if _no_floats(map(type, value.values())):
+                raw = orjson.dumps(value, None, DUMP_OPTIONS)
+                return raw if len(raw) <= self._unread_bytes else None
+        elif value is None:
+            return b"null"
+        elif kind is not list and (kind not in SCALARS or value != value):
+            return None
+        if (kind is dict or kind is list) and not _is_deeply_plain(value, self._known_keys):
+            return None
+        raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
+            return None
+        return raw
+
+    def clean(self, raw: bytes, /) -> bool:
+        """See `Judge`."""
+        return not self._check or looks_clean(raw)
+
+
+def is_plain(payload: Mapping[str, Any], known_keys: set[str]) -> bool:
+    """Whether plain JSON holds these values exactly and every key below is known to be harmless."""
+    for value in payload.values():
+        kind = type(value)
+        if kind is dict:
+            if not known_keys.issuperset(value):
+                return False
+            if not _all_scalars(map(type, value.values())) and not _is_deeply_plain(value, known_keys):
+                return False
+        elif kind is list:
+            if not _all_scalars(map(type, value)) and not _is_deeply_plain(value, known_keys):
+                return False
+        elif kind not in SCALARS:
+            return False
+    return True
+
+
+def _is_deeply_plain(value: Any, known_keys: set[str], depth: int = 0) -> bool:
+    """The same for the items of one container."""
+    if depth > _MAX_PLAIN_DEPTH:
+        return False
+    for item in value.values() if type(value) is dict else value:
+        kind = type(item)
+        if kind is dict:
+            if not known_keys.issuperset(item):
+                return False
+            if not _all_scalars(map(type, item.values())) and not _is_deeply_plain(
+                item, known_keys, depth + 1
+            ):
+                return False
+        elif kind is list:
+            if not _all_scalars(map(type, item)) and not _is_deeply_plain(item, known_keys, depth + 1):
+                return False
+        elif kind not in SCALARS:
+            return False
+    return True
+
+
+def holds_nonfinite(value: Any) -> bool:
+    """Whether a NaN or an infinity stands somewhere in a plain container; the codec would write null."""
+    children = list(value.values() if type(value) is dict else value)
+    return any_nonfinite(children) or any(
+        holds_nonfinite(child) for child in children if type(child) is dict or type(child) is list
+    )
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether orjson wrote no null for a number of the value."""
+    if type(value) is dict or type(value) is list:
+        return not holds_nonfinite(value)
+    return not any_nonfinite((value,))

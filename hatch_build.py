@@ -1,0 +1,65 @@
+"""Builds the native judge beside its source: hatch does for a wheel, `python hatch_build.py` in a checkout.
+
+The package works without it, so a machine without a compiler gets a wheel of Python alone and is told so.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path("Agent/record/_judge.c")
+OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
+           "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
+
+
+def build(root: Path) -> Path:
+    """Compile the source; the extension module's path. OSError or CalledProcessError where that fails."""
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    target = root / SOURCE.with_name(f"_judge{suffix}")
+    aside = target.with_name(f"{target.name}.{os.getpid()}")
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+    include = f"-I{sysconfig.get_paths()['include']}"
+    command = [*compiler, *OPTIONS, *shared, include, str(root / SOURCE), "-o", str(aside), "-lm"]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
+        # In one step, since a process may have the old one open.
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run by hand
+    pass
+else:
+
+    class NativeBuildHook(BuildHookInterface[Any]):
+        """Adds the extension module to a wheel where one can be built."""
+
+        def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+            """Called by hatch before it collects files."""
+            if self.target_name != "wheel" or os.environ.get("AGENT_TRACE_NATIVE") == "0":
+                return
+            root = Path(self.root)
+            try:
+                built = build(root)
+            except (OSError, subprocess.CalledProcessError) as error:
+                reason = getattr(error, "stderr", None) or error
+                self.app.display_warning(f"the native judge was not built, Python does its work: {reason}")
+                return
+            build_data["artifacts"].append(str(built.relative_to(root)))
+            build_data["pure_python"] = False
+            build_data["infer_tag"] = True
+
+
+if __name__ == "__main__":
+    print(build(Path(__file__).resolve().parent))  # noqa: T201 - its answer

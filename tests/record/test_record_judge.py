@@ -1,0 +1,211 @@
+"""The judge in C and the judge in Python: what one passes the other would write the same way."""
+
+import copy
+import datetime as dt
+import json
+import sys
+import uuid
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from record_kit import recording
+from sameness import same
+from strategies import hostile_values, json_values, restorable_values
+
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.serialise import to_json
+from Agent.event.values import decode_value
+from Agent.record import judge as judging
+from Agent.record.judge import SweepingJudge, make_judge
+from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
+from Agent.utils import AgentLogger
+
+needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
+
+# Texts in which what the sweeps look for is likely to stand, in all its neighbourhoods.
+_PIECES = st.sampled_from(
+    [piece.decode() for piece in (*KEY_BEGINNINGS, *NAMES_NEARBY, *NAME_ENDS)]
+    + ["a" * 19, "b" * 20, "Z9" * 15, str(uuid.UUID(int=7)), "some/long/path/of/a/file", "deadbeef" * 3]
+    + [
+        "=",
+        ":",
+        ": ",
+        "@",
+        "://",
+        "\\",
+        "'",
+        '"',
+        "\n",
+        "\t",
+        " ",
+        "_",
+        "-",
+        "+",
+        "/",
+        "w",
+        "12345678:",
+        "é",
+        "\x01",
+    ]
+    + ["PRIVATE KEY", "passw", "PassW", "nsk-", "u0041sk-"]
+)
+_LOADED_TEXTS = st.lists(_PIECES, max_size=8).map("".join)
+
+
+def judges(known=(), *, enabled=True):
+    redactor = Redactor(b"key", enabled=enabled)
+    redactor.known_keys.update(known)
+    return make_judge(redactor, DEFAULT_LIMITS), SweepingJudge(redactor, DEFAULT_LIMITS)
+
+
+def answer(call, *args):
+    """What it gives, None also where it raises: then the careful way is taken."""
+    try:
+        return call(*args)
+    except Exception:
+        return None
+
+
+@needs_native
+@given(st.lists(_LOADED_TEXTS, max_size=4))
+def test_bytes_are_clean_to_both_or_to_neither(texts):
+    quick, sweeping = judges()
+    for raw in (orjson.dumps(texts), "".join(texts).encode(), orjson.dumps({text: text for text in texts})):
+        assert quick.clean(raw) == sweeping.clean(raw) == looks_clean(raw)
+
+
+@needs_native
+@pytest.mark.parametrize("beginning", [one.decode() for one in KEY_BEGINNINGS])
+@pytest.mark.parametrize("before", ["", " ", "x/", "n", "\n", "see-", "\\u0041"])
+def test_no_beginning_of_a_key_passes_in_a_long_run(beginning, before):
+    quick, _ = judges()
+    raw = orjson.dumps({"m": before + beginning.upper() + "Q7" * 20})
+    assert quick.clean(raw) == looks_clean(raw)
+    assert before == "n" or not quick.clean(raw)
+
+
+@needs_native
+@given(st.dictionaries(st.text(max_size=6), json_values, max_size=4))
+def test_plain_payloads_get_the_same_bytes(payload):
+    quick, sweeping = judges(_keys_in(payload))
+    assert answer(quick.plain, payload) == answer(sweeping.plain, payload)
+    assert answer(quick.value, payload) == answer(sweeping.value, payload)
+
+
+def _keys_in(value):
+    if isinstance(value, dict):
+        return set(value).union(*map(_keys_in, value.values()))
+    return set().union(*map(_keys_in, value)) if isinstance(value, list | tuple) else set()
+
+
+@needs_native
+@given(st.dictionaries(st.text(max_size=6), restorable_values, max_size=3))
+def test_tagged_payloads_are_what_the_whole_walk_gives_and_come_back(payload):
+    quick, _ = judges(_keys_in(payload), enabled=False)
+    judged = answer(quick.tagged, payload, "/extra")
+    if judged is None:
+        return
+    raw, types = judged
+    for key, value in payload.items():
+        place = "/extra/" + key.replace("~", "~0").replace("/", "~1")
+        slow = to_json(value, place)
+        assert json.loads(raw)[key] == json.loads(slow.json)
+        mine = {at: tag for at, tag in (types or {}).items() if at == place or at.startswith(place + "/")}
+        assert mine == (slow.types or {})
+        assert same(decode_value(json.loads(raw)[key], types or {}, place), value)
+
+
+@needs_native
+def test_times_uuids_and_tuples_take_the_short_way():
+    quick, _ = judges({"when", "day", "id", "at", "a/b"})
+    payload = {
+        "x": {"when": dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC), "day": dt.date(1, 2, 3)},
+        "y": {"id": uuid.UUID(int=1), "at": (1, 2.5), "a/b": [(1,)]},
+    }
+    raw, types = quick.tagged(payload, "/extra")
+    assert json.loads(raw)["x"] == {"when": "2026-01-02T03:04:05.000006+00:00", "day": "0001-02-03"}
+    assert types == {
+        "/extra/x/when": "datetime",
+        "/extra/x/day": "date",
+        "/extra/y/id": "uuid",
+        "/extra/y/at": "tuple",
+        "/extra/y/a~1b/0": "tuple",
+    }
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "value",
+    [
+        ("password", "hunter2"),
+        {"unknown": 1},
+        {1: 2},
+        float("nan"),
+        [float("inf")],
+        {1, 2},
+        dt.datetime(2026, 1, 1, fold=1),
+        dt.datetime(2026, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))),
+        dt.time(1),
+        type("Text", (str,), {})("x"),
+        type("Rows", (list,), {})(),
+        [[[[[[[[[[[[1]]]]]]]]]]]],
+        "\ud800",
+        2**64,
+        [(1,)] * 100,
+        "x" * 200_000,
+    ],
+    ids=lambda value: type(value).__name__ + repr(value)[:20].encode("ascii", "backslashreplace").decode(),
+)
+def test_what_is_special_is_left_to_the_careful_way(value):
+    quick, _ = judges()
+    for call in (quick.tagged, quick.plain):
+        assert answer(call, {"x": value}, *(("/extra",) if call == quick.tagged else ())) is None
+
+
+@needs_native
+@given(hostile_values)
+def test_values_that_fight_back_are_left_alone_and_none_leaks(recipe):
+    quick, _ = judges()
+    value = recipe()
+    before = sys.getrefcount(value)
+    for _ in range(3):
+        answer(quick.tagged, {"x": value, "y": [value]}, "/extra")
+        answer(quick.value, value)
+    assert sys.getrefcount(value) == before
+
+
+@needs_native
+def test_no_reference_is_kept_or_lost():
+    quick, _ = judges({"a", "b"})
+    value = {"a": [1.5, "x", (1, 2)], "b": uuid.UUID(int=3)}
+    spare = copy.deepcopy(value)
+    counts = [sys.getrefcount(one) for one in (value, value["a"], value["a"][2], value["b"], quick)]
+    for _ in range(2000):
+        quick.tagged({"x": value}, "/extra")
+        quick.plain({"x": value["a"][:2]})
+        quick.clean(b'{"m":"password: x"}')
+    assert counts == [sys.getrefcount(one) for one in (value, value["a"], value["a"][2], value["b"], quick)]
+    assert value == spare
+
+
+def test_narrow_limits_are_kept_by_the_judge_in_python():
+    assert isinstance(make_judge(Redactor(b"key"), Limits(max_depth=4)), SweepingJudge)
+
+
+def test_without_the_native_judge_the_same_lines_are_written(monkeypatch):
+    def lines():
+        with recording() as found:
+            agent = AgentLogger("a1", "creator")
+            agent.log_action("post", {"id": uuid.UUID(int=5), "n": [1, 2, (3, 4)], "password": "hunter2"})
+            agent.log_action("post", {"text": 'a "quoted" text', "deep": {"x": {"y": None}}})
+            agent.info("see sk-proj-" + "a1B2" * 8, {"k": float("nan")})
+            return [
+                {key: value for key, value in event.items() if key not in {"id", "timestamp"}}
+                for event in found.events
+            ]
+
+    quick = lines()
+    monkeypatch.setattr(judging, "native", None)
+    assert lines() == quick
