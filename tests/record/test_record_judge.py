@@ -95,9 +95,9 @@ def test_plain_payloads_get_the_same_bytes(payload):
 
 
 def _keys_in(value):
-    if isinstance(value, dict):
-        return set(value).union(*map(_keys_in, value.values()))
-    return set().union(*map(_keys_in, value)) if isinstance(value, list | tuple) else set()
+    if type(value) is dict:
+        return {key for key in value if type(key) is str}.union(*map(_keys_in, value.values()))
+    return set().union(*map(_keys_in, value)) if type(value) in {list, tuple} else set()
 
 
 @needs_native
