@@ -132,19 +132,48 @@ static int holds(const char *raw, const char *end, char first, const char *text)
     return 0;
 }
 
+/* Whether `Bearer` or `Basic` stands before a blank. */
+static int ends_scheme(const char *raw, const char *blank) {
+    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4};
+    return (blank - raw >= 5 && same_folded(blank - 5, &BEARER)) || (blank - raw >= 4 && same_folded(blank - 4, &BASIC));
+}
+
+/* Whether a colon stands elsewhere than behind a quote; without a way out, so that it is done many bytes at a time. */
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("O3")))
+#endif
+static int has_own_colon(const char *raw, Py_ssize_t size) {
+    unsigned char found = 0;
+    for (Py_ssize_t i = 1; i < size; i++) found |= (unsigned char)((raw[i] == ':') & (raw[i - 1] != '"'));
+    return found;
+}
+
+/* Whether a text follows as the value of a header that is an object: `value":"`, `value\":`, `value':`. */
+static int begins_value(const char *at) {
+    return (at[0] == '"' && at[1] == ':' && at[2] == '"') || (at[0] == '\\' && at[1] == '"' && at[2] == ':')
+        || (at[0] == '\'' && at[1] == ':');
+}
+
 /* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. */
 static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
     const char *end = raw + size;
     if (!runs_are_harmless(judge, raw, end)) return 0;
-    /* JSON has no blank behind a colon, so this one stands inside a text; `w` is rare */
+    /* of JSON's own colons each stands behind a quote; `w` and `v` are rare */
     for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++)
-        if (at > raw && at[-1] == ':' && !name_is_harmless(judge, raw, at - 1)) return 0;
+        if (ends_scheme(raw, at) || (!name_is_harmless(judge, raw, at) && holds(raw, end, '-', "--"))) return 0;
+    if (has_own_colon(raw, size))
+        for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
+            if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
     for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
         if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
     if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '\'', ":")) return 0;
+    if (!signs_are_harmless(judge, raw, end, '\'', ",")) return 0;
+    for (const char *at = raw; (at = memchr(at, 'v', (size_t)(end - at))) != NULL; at++)
+        if (end - at > 8 && memcmp(at, "value", 5) == 0 && begins_value(at + 5)) return 0;
     if (memchr(raw, '@', (size_t)size) != NULL && holds(raw, end, ':', "://")) return 0;
     if (memchr(raw, '\\', (size_t)size) == NULL) return 1;
-    return signs_are_harmless(judge, raw, end, '\\', "\":") && !holds(raw, end, 'P', "PRIVATE KEY");
+    return signs_are_harmless(judge, raw, end, '\\', "\":") && signs_are_harmless(judge, raw, end, '\\', "\",")
+        && !holds(raw, end, 'P', "PRIVATE KEY");
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
@@ -282,30 +311,46 @@ static int walk_payload(Walk *walk, PyObject *payload) {
 
 /* ---- the methods ---- */
 
-static PyObject *judge_plain(Judge *judge, PyObject *payload) {
+/* None in the place of an exception that says no more than: take the careful way. */
+static PyObject *left_to_python(void) {
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+        PyErr_Clear();
+    }
+    Py_RETURN_NONE;
+}
+
+/* 1 where the JSON is short and clean enough, 0 where not, -1 with an exception. */
+static int may_stand(Judge *judge, PyObject *raw) {
+    if (raw == NULL) return -1;
+    if (PyBytes_GET_SIZE(raw) > judge->unread_bytes) return 0;
+    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+}
+
+static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
     Walk walk = {judge, NULL, NULL};
-    int answer = walk_payload(&walk, payload);
-    if (answer < 0) return NULL;
-    if (answer == 0) Py_RETURN_NONE;
-    PyObject *raw = dumped(judge, payload, judge->options);
-    if (raw == NULL) return NULL;
-    answer = PyBytes_GET_SIZE(raw) > judge->unread_bytes ? 0 : judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
-    if (answer == 1) return raw;
-    Py_DECREF(raw);
-    if (answer < 0) return NULL;
-    Py_RETURN_NONE;
+    if (walk_payload(&walk, payload) != 1) return left_to_python();
+    PyObject *raw = dumped(judge, payload, judge->options), *end = NULL;
+    if (may_stand(judge, raw) == 1) {
+        Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
+        end = PyBytes_FromStringAndSize(NULL, size + 2);
+        if (end != NULL) {
+            memcpy(PyBytes_AS_STRING(end), PyBytes_AS_STRING(raw) + 1, (size_t)size);
+            memcpy(PyBytes_AS_STRING(end) + size, "}\n", 2);
+        }
+    }
+    Py_XDECREF(raw);
+    return end != NULL ? end : left_to_python();
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
     Walk walk = {judge, NULL, NULL};
-    int answer = walk_value(&walk, value, NULL, 0);
-    if (answer < 0) return NULL;
-    if (answer == 0) Py_RETURN_NONE;
+    if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
     PyObject *raw = dumped(judge, value, judge->options);
-    if (raw == NULL || PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
-    Py_DECREF(raw);
-    Py_RETURN_NONE;
+    if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
+    Py_XDECREF(raw);
+    return left_to_python();
 }
 
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
@@ -316,21 +361,13 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
     Walk walk = {judge, arguments[1], NULL};
     PyObject *raw = NULL, *result = NULL;
-    int answer = walk_payload(&walk, arguments[0]);
-    if (answer == 1) {
+    if (walk_payload(&walk, arguments[0]) == 1) {
         raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);
-        answer = raw == NULL                                      ? -1
-                 : PyBytes_GET_SIZE(raw) > judge->unread_bytes    ? 0
-                 : judge->looks_clean == Py_None                  ? 1
-                                                                  : is_clean(judge, raw);
+        if (may_stand(judge, raw) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
     }
-    if (answer == 1)
-        result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
-    else if (answer == 0)
-        result = Py_NewRef(Py_None);
     Py_XDECREF(raw);
     Py_XDECREF(walk.types);
-    return result;
+    return result != NULL ? result : left_to_python();
 }
 
 static PyObject *judge_clean(Judge *judge, PyObject *raw) {
@@ -402,7 +439,7 @@ static void judge_dealloc(Judge *judge) {
 }
 
 static PyMethodDef judge_methods[] = {
-    {"plain", (PyCFunction)judge_plain, METH_O, "The JSON of a payload of plain, known, clean values, else None."},
+    {"line_end", (PyCFunction)judge_line_end, METH_O, "The end of the line of a plain, known, clean payload, else None."},
     {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
     {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
      "(JSON, tags or None) of a payload with times, UUIDs and tuples among plain values, else None."},
@@ -421,7 +458,46 @@ static PyTypeObject judge_type = {
     .tp_methods = judge_methods,
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_judge", .m_size = -1};
+/* ---- the state of an agent ---- */
+
+static int is_scalar(PyTypeObject *kind) {
+    return kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyFloat_Type || kind == &PyBool_Type;
+}
+
+/* differing(present, last, ignored): the items of `present` that are not the scalars of `last`, nor ignored. */
+static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 3 || !PyDict_Check(arguments[0]) || !PyDict_Check(arguments[1]) || !PyDict_Check(arguments[2])) {
+        PyErr_SetString(PyExc_TypeError, "differing(present, last, ignored) takes three dicts");
+        return NULL;
+    }
+    PyObject *key, *value, *found = PyList_New(0);
+    Py_ssize_t at = 0;
+    while (found != NULL && PyDict_Next(arguments[0], &at, &key, &value)) {
+        if (PyUnicode_CheckExact(key)) {
+            PyObject *before = PyDict_GetItemWithError(arguments[1], key);
+            if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) continue;
+            if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
+                /* of these four types the comparison runs no code of others */
+                int same = PyObject_RichCompareBool(before, value, Py_EQ);
+                if (same < 0) return Py_DECREF(found), NULL;
+                if (same) continue;
+            }
+            if (PyDict_GetItemWithError(arguments[2], key) == (PyObject *)Py_TYPE(value)) continue;
+        }
+        PyObject *item = PyTuple_Pack(2, key, value);
+        if (item == NULL || PyList_Append(found, item) < 0) Py_CLEAR(found);
+        Py_XDECREF(item);
+    }
+    return found;
+}
+
+static PyMethodDef functions[] = {
+    {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
+     "The items of a state that are not the scalars recorded last, and not ignored."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_judge", .m_size = -1, .m_methods = functions};
 
 PyMODINIT_FUNC PyInit__judge(void) {
     PyDateTime_IMPORT;

@@ -39,23 +39,10 @@ class Capture:
 
         The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
         """
-        try:
-            judged = self.judge.tagged(payload, pointer)
-            if judged is not None:
-                return judged[0][1:-1], judged[1]
-        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes: the careful way knows
-            self.careful_count += 1
+        judged = self.judge.tagged(payload, pointer)
+        if judged is not None:
+            return judged[0][1:-1], judged[1]
         return self.careful_body(payload, pointer)
-
-    def plain_value(self, value: Any) -> bytes | None:
-        """The JSON bytes of one plain value; None where it has to go through `body`.
-
-        Texts are not yet looked through for secrets: `judge.clean` does that for several at once.
-        """
-        try:
-            return self.judge.value(value)
-        except Exception:  # noqa: BLE001 - a strange key, a dict that changes meanwhile: `body` knows
-            return None
 
     def careful_body(self, payload: Mapping[str, Any], pointer: str) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""

@@ -33,7 +33,7 @@ class CodeIdentity:
     Where there is no source (an interactive prompt, a frozen program) the compiled code stands for it.
     """
 
-    __slots__ = ("digest", "module", "qualname", "source", "told_to")
+    __slots__ = ("digest", "module", "qualname", "source", "tail", "tail_unchanged")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.module = _importable(str(getattr(function, "__module__", "")))
@@ -48,14 +48,13 @@ class CodeIdentity:
             code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
         )
         self.digest = code_digest(self.module, self.qualname, told)
-        self.told_to: object = None
+        # What the line of an action ends with, for an agent without state and for one that changed nothing.
+        self.tail = b',"code":"%s"' % self.digest.encode()
+        self.tail_unchanged = self.tail + b',"state":{"set":{},"unset":[]}'
 
     def tell(self, pipeline: Pipeline) -> None:
-        """Write the `code` event, once a pipeline and process."""
-        told_to = (pipeline, pipeline.stamps.generation)
-        if self.told_to == told_to:
-            return
-        self.told_to = told_to
+        """Write the `code` event; callers look into `pipeline.codes_told` first, since once is enough."""
+        pipeline.codes_told.add(self)
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
             payload["source"] = self.source[:_MAX_SOURCE_CHARS]

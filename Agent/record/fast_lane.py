@@ -40,7 +40,7 @@ def make_fast_lane(
 ) -> tuple[Put, EmitPlain]:
     """`put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`; both give the id."""
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
-    judge_plain, get_scope = capture.judge.plain, current_scope.get
+    line_end, get_scope = capture.judge.line_end, current_scope.get
     emit, after_error, report_drops, no_room = detours
     # Its parts are a head, links and a payload, each of which went through redaction.
     join: Callable[[Iterable[bytes]], RedactedBytes] = b"".join  # type: ignore[assignment]
@@ -81,19 +81,18 @@ def make_fast_lane(
 
     def emit_plain(slot: Slot, label: str, payload: dict[str, Any]) -> str:
         try:
-            raw = judge_plain(payload)
-            if raw is None:
+            rest = line_end(payload)
+            if rest is None:
                 return emit(slot, label, payload)
             head = slot.heads.get(label)
             scope = get_scope()
             links = b"" if scope is None else scope.links
-            if head is None or links is None or (scope is not None and scope.fields):
+            if head is None or links is None or not payload or (scope is not None and scope.fields):
                 return emit(slot, label, payload)
         except Exception:  # noqa: BLE001 - whatever is special about it, the other way knows
             return emit(slot, label, payload)
         try:
-            # The payload's own closing brace closes `extra`.
-            return put(slot, head, links, slot.extra, raw[1:] + b"}\n")
+            return put(slot, head, links, slot.extra, rest)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             health.trouble("emit", error)
             health.drop("the event could not be written")

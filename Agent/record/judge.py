@@ -6,7 +6,7 @@ from C (`_judge.c`) where the package was built with a compiler, else from the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -28,15 +28,19 @@ _TAG_OPTIONS = DUMP_OPTIONS & ~orjson.OPT_PASSTHROUGH_DATETIME
 # What the native judge has as constants must lie within the limits.
 _NATIVE_DEPTH, _NATIVE_ITEMS = 16, 4096
 
+_ABSENT = object()
 _all_scalars = SCALARS.issuperset
 _no_floats = (SCALARS - {float}).issuperset
 
 
 class Judge(Protocol):
-    """Judges the payloads of one pipeline. Each answer may raise what the codec raises."""
+    """Judges the payloads of one pipeline; None, in the place of any error too, means: the careful way."""
 
-    def plain(self, payload: dict[str, Any], /) -> bytes | None:
-        """The JSON of a payload all values of which are plain, known by their keys, and clean."""
+    def line_end(self, payload: dict[str, Any], /) -> bytes | None:
+        """The end of a line whose payload is plain, known by its keys and clean.
+
+        It is the payload's JSON behind its first brace, and what closes the event.
+        """
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
         """The same with its tags where times, UUIDs and tuples stand among the plain values."""
@@ -74,47 +78,76 @@ class SweepingJudge:
         self._check = redactor.enabled
         self._unread_bytes = limits.unread_bytes
 
-    def plain(self, payload: dict[str, Any], /) -> bytes | None:
+    def line_end(self, payload: dict[str, Any], /) -> bytes | None:
         """See `Judge`."""
-        if not is_plain(payload, self._known_keys):
-            return None
-        raw = orjson.dumps(payload, None, DUMP_OPTIONS)
-        if (
-            len(raw) > self._unread_bytes
-            or (raw.find(b"null") >= 0 and holds_nonfinite(payload))
-            or (self._check and not looks_clean(raw))
-        ):
-            return None
-        return raw
+        raw = self._plain(payload)
+        return None if raw is None else raw[1:] + b"}\n"
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:  # noqa: ARG002
         """See `Judge`; here no value has a tag."""
-        raw = self.plain(payload) if type(payload) is dict else None
+        raw = self._plain(payload) if type(payload) is dict else None
         return None if raw is None else (raw, None)
+
+    def _plain(self, payload: dict[str, Any]) -> bytes | None:
+        try:
+            if not is_plain(payload, self._known_keys):
+                return None
+            raw = orjson.dumps(payload, None, DUMP_OPTIONS)
+            if (
+                len(raw) > self._unread_bytes
+                or (raw.find(b"null") >= 0 and holds_nonfinite(payload))
+                or (self._check and not looks_clean(raw))
+            ):
+                return None
+        except Exception:  # noqa: BLE001 - a key that cannot be hashed, a dict that changes meanwhile
+            return None
+        return raw
 
     def value(self, value: Any, /) -> bytes | None:
         """See `Judge`."""
         kind = type(value)
-        if kind is dict:
-            if not self._known_keys.issuperset(value):
+        try:
+            if kind is dict:
+                if not self._known_keys.issuperset(value):
+                    return None
+                if _no_floats(map(type, value.values())):
+                    raw = orjson.dumps(value, None, DUMP_OPTIONS)
+                    return raw if len(raw) <= self._unread_bytes else None
+            elif value is None:
+                return b"null"
+            elif kind is not list and (kind not in SCALARS or value != value):
                 return None
-            if _no_floats(map(type, value.values())):
-                raw = orjson.dumps(value, None, DUMP_OPTIONS)
-                return raw if len(raw) <= self._unread_bytes else None
-        elif value is None:
-            return b"null"
-        elif kind is not list and (kind not in SCALARS or value != value):
-            return None
-        if (kind is dict or kind is list) and not _is_deeply_plain(value, self._known_keys):
-            return None
-        raw = orjson.dumps(value, None, DUMP_OPTIONS)
-        if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
+            if (kind is dict or kind is list) and not _is_deeply_plain(value, self._known_keys):
+                return None
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+            if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
+                return None
+        except Exception:  # noqa: BLE001 - as above
             return None
         return raw
 
     def clean(self, raw: bytes, /) -> bool:
         """See `Judge`."""
         return not self._check or looks_clean(raw)
+
+
+def _differing(
+    present: Mapping[str, Any], last: Mapping[str, Any], ignored: Mapping[str, type]
+) -> list[tuple[str, Any]]:
+    found = []
+    for name, value in list(present.items()):
+        before, kind = last.get(name, _ABSENT), type(value)
+        if kind in SCALARS and (before is value or (type(before) is kind and before == value)):
+            continue
+        if ignored.get(name) is not kind:
+            found.append((name, value))
+    return found
+
+
+differing: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, type]], list[tuple[str, Any]]] = (
+    _differing if native is None else native.differing  # type: ignore[assignment]
+)
+"""The items of a state, a dict, that are not the scalars recorded last, and whose type is not ignored."""
 
 
 def is_plain(payload: Mapping[str, Any], known_keys: set[str]) -> bool:

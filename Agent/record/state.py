@@ -15,7 +15,7 @@ import orjson
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.event.serialise import to_json
 from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
-from Agent.record.judge import Types, holds_nonfinite, is_plain
+from Agent.record.judge import Types, differing, holds_nonfinite, is_plain
 
 _HEAVY_BYTES = 4096
 _ABSENT = object()
@@ -88,13 +88,12 @@ class StateTracker:
         heavy = self.heavy
         ignored = self._ignored
         present = self._read(obj)
-        for name, value in list(present.items()):
+        items = differing(present, last, ignored) if type(present) is dict else list(present.items())
+        for name, value in items:
             kind = type(value)
             if kind in SCALARS:
                 before = last.get(name, _ABSENT)
-                if before is value or (
-                    type(before) is kind and (before == value or (before != before and value != value))
-                ):
+                if type(before) is kind and (before == value or (before != before and value != value)):
                     continue
                 if kind is str and len(value) > _HEAVY_BYTES:
                     heavy.add(name)

@@ -9,6 +9,7 @@ import orjson
 from Agent.event.digest import digest_json
 from Agent.event.pointers import escape
 from Agent.record.binding import AgentBinding
+from Agent.record.code_identity import CodeIdentity
 from Agent.record.exposure import Sort, sort_of
 from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
@@ -60,23 +61,23 @@ def emit_state(
 
 
 def changes_tail(
-    pipeline: Pipeline, tracker: StateTracker, obj: object, code: str
+    pipeline: Pipeline, tracker: StateTracker, obj: object, code: CodeIdentity
 ) -> tuple[bytes, Types | None]:
     """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
     changed, gone = tracker.changes(obj)
     if tracker.failure is not None:
         pipeline.health.trouble("reading the state of an agent", tracker.failure)
         tracker.failure = None
-        return b',"code":"%s"' % code.encode(), None
+        return code.tail, None
     if not changed and not gone:
-        return b',"code":"%s","state":{"set":{},"unset":[]}' % code.encode(), None
-    raw = pipeline.capture.plain_value(changed)
+        return code.tail_unchanged, None
+    raw = pipeline.capture.judge.value(changed)
     if raw is not None and pipeline.capture.judge.clean(raw):
-        unset = _names(pipeline, gone)
-        return b',"code":"%s","state":{"set":%s,"unset":%s}' % (code.encode(), raw, unset), None
+        unset = _names(pipeline, gone) if gone else b"[]"
+        return b'%s,"state":{"set":%s,"unset":%s}' % (code.tail, raw, unset), None
     body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
     unset = _names(pipeline, gone)
-    return b',"code":"%s","state":{"set":{%s},"unset":%s}' % (code.encode(), body, unset), types
+    return b'%s,"state":{"set":{%s},"unset":%s}' % (code.tail, body, unset), types
 
 
 def _names(pipeline: Pipeline, names: list[str]) -> bytes:

@@ -90,6 +90,7 @@ class TraceSpec:
         shared = {_LABEL_KEY[kind]: label, "call": self.qualname}
         if name != self.qualname and kind == "metric":
             shared["unit"] = "ms"
+        self.slot_key = kind, level
         self.head = orjson.dumps(shared)[1:-1] + b","
         self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
 
@@ -138,7 +139,7 @@ class TraceSpec:
             return None
         try:
             pipeline = installed.active_pipeline() or current_pipeline()
-            target = self.target_of(args)
+            target = args[0] if self.is_method and args and not self.is_undecided else self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
             player = current_player.get()
@@ -225,7 +226,7 @@ class Call:
                 if kwargs or len(args) > spec.max_plain_args
                 else dict(zip(spec.names, args[1:] if spec.is_method else args, strict=False))
             )
-            raw = pipeline.capture.plain_value(arguments) if arguments else b"{}"
+            raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":' + raw + b","
             else:
@@ -262,10 +263,12 @@ class Call:
         pipeline = self.pipeline
         duration_ns = pipeline.monotonic_ns() - self.started_ns
         try:
-            self._close_scope()
+            if self.board_slot >= 0:
+                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
+            self._leave_scope()
             body = self.args_body
             if self.spec.capture_result:
-                raw = pipeline.capture.plain_value(result)
+                raw = pipeline.capture.judge.value(result)
                 if raw is not None:
                     body += b'"result":' + raw + b","
                 else:
@@ -318,15 +321,16 @@ class Call:
         tail = b""
         if self.is_entry:
             code = spec.code or spec.identify()
-            code.tell(pipeline)
+            if code not in pipeline.codes_told:
+                code.tell(pipeline)
             if self.tracker is not None:
-                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code.digest)
+                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
                 if state_types:
                     types = {**types, **state_types} if types else state_types
             else:
-                tail = b',"code":"%s"' % code.digest.encode()
+                tail = code.tail
         duration_ms = duration_ns / 1e6
-        slot = self.binding.slot(spec.kind, spec.level)
+        slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
         if spec.kind == "metric":
             measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
             pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
@@ -339,8 +343,8 @@ class Call:
             pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
             return
         outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
-        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
-        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
+        links = b"".join((b',"span_id":"', self.span_id.encode(), b'"', outer))
+        rest = b"".join((head, body, b'"duration_ms":%.6g}' % duration_ms, tail, b"}\n"))
         pipeline.put(slot, line_head, links, slot.extra, rest)
 
     def _trouble(self, error: BaseException) -> None:

@@ -90,7 +90,7 @@ def test_no_beginning_of_a_key_passes_in_a_long_run(beginning, before):
 @given(st.dictionaries(st.text(max_size=6), json_values, max_size=4))
 def test_plain_payloads_get_the_same_bytes(payload):
     quick, sweeping = judges(_keys_in(payload))
-    assert answer(quick.plain, payload) == answer(sweeping.plain, payload)
+    assert answer(quick.line_end, payload) == answer(sweeping.line_end, payload)
     assert answer(quick.value, payload) == answer(sweeping.value, payload)
 
 
@@ -160,7 +160,7 @@ def test_times_uuids_and_tuples_take_the_short_way():
 )
 def test_what_is_special_is_left_to_the_careful_way(value):
     quick, _ = judges()
-    for call in (quick.tagged, quick.plain):
+    for call in (quick.tagged, quick.line_end):
         assert answer(call, {"x": value}, *(("/extra",) if call == quick.tagged else ())) is None
 
 
@@ -184,7 +184,7 @@ def test_no_reference_is_kept_or_lost():
     counts = [sys.getrefcount(one) for one in (value, value["a"], value["a"][2], value["b"], quick)]
     for _ in range(2000):
         quick.tagged({"x": value}, "/extra")
-        quick.plain({"x": value["a"][:2]})
+        quick.line_end({"x": value["a"][:2]})
         quick.clean(b'{"m":"password: x"}')
     assert counts == [sys.getrefcount(one) for one in (value, value["a"], value["a"][2], value["b"], quick)]
     assert value == spare
