@@ -11,22 +11,19 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, SessionNotFound
 from Agent.event.model import Event
 from Agent.tree import layout
+from Agent.tree.default_root import default_root
 from Agent.tree.reader import TreeReader
-
-ROOT_VARIABLE = "AGENT_TRACE_ROOT"
-DEFAULT_ROOT = "trace"
 
 SessionRef = str | os.PathLike[str] | None
 
 
 def trace_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The trace root: the one given, else AGENT_TRACE_ROOT, else ./trace."""
-    if root is not None:
-        return Path(root)
-    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    """The trace root: the one given, else the one configured, else ./trace."""
+    return Path(root) if root is not None else default_root()
 
 
 def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Path:
@@ -44,7 +41,7 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
     path = current if session is None and root is None and current is not None else None
     if path is None:
         path = layout.find_session(trace_root(root), session)
-    if not layout.tree_files(path):
+    if not open_reader(path).has_files():
         raise SessionNotFound(
             "the session holds no events yet",
             path=path,
@@ -72,7 +69,7 @@ def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
         AgentNotFound: the session holds no readable event of that agent; close names are the remedy.
     """
     found = False
-    if layout.agent_files(reader.session, agent_id):
+    if reader.holds_agent(agent_id):
         for event in reader.agent_events(agent_id):
             found = True
             yield event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
@@ -43,7 +42,8 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
     "root",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    default=parameters.DEFAULT_ROOT,
+    default=parameters.configured_root,
+    show_default="as configured, else trace",
     envvar="AGENT_TRACE_ROOT",
     show_envvar=True,
     help="The trace root to record in.",
@@ -128,8 +128,7 @@ def _run(recording: Recording) -> str:
 
 def _place(root: Path) -> str:
     """What a command needs to find the root again."""
-    found = os.environ.get("AGENT_TRACE_ROOT") or parameters.DEFAULT_ROOT
-    return "" if Path(found) == root else f" --root {shlex.quote(str(root))}"
+    return "" if parameters.configured_root() == root else f" --root {shlex.quote(str(root))}"
 
 
 def _command(line: str) -> None:

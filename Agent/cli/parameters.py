@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from Agent.tree.default_root import default_root as configured_root
+
 if TYPE_CHECKING:
     from Agent.event.model import Event
 
@@ -20,6 +22,7 @@ __all__ = [
     "complete_agents",
     "complete_runs",
     "complete_sessions",
+    "configured_root",
     "examples",
     "json_option",
     "root_option",
@@ -30,7 +33,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_ROOT = "trace"
 
 
 def examples(*lines: str) -> str:
@@ -42,9 +44,7 @@ def examples(*lines: str) -> str:
 
 def _root_of(ctx: click.Context) -> Path:
     """The trace root while a shell asks for completions; defaults may not be filled in yet."""
-    import os
-
-    return Path(ctx.params.get("root") or os.environ.get("AGENT_TRACE_ROOT") or DEFAULT_ROOT)
+    return Path(ctx.params.get("root") or configured_root())
 
 
 def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -59,10 +59,10 @@ def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str
     """The agents of the session that was named, or of the newest."""
     from Agent.errors import InputError
     from Agent.tree.layout import find_session
-    from Agent.tree.reader import TreeReader
+    from Agent.archive.reader import open_reader
 
     try:
-        agents = TreeReader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
+        agents = open_reader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
     except InputError:
         return []
     return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
@@ -74,7 +74,8 @@ def root_option(function: F) -> F:
         "--root",
         metavar="DIR",
         type=click.Path(file_okay=False, path_type=Path),
-        default=DEFAULT_ROOT,
+        default=configured_root,
+        show_default="as configured, else trace",
         envvar="AGENT_TRACE_ROOT",
         show_envvar=True,
         help="The trace root.",

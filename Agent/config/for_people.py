@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 if TYPE_CHECKING:
-    from Agent.tree.mirror import Mirrors
+    from Agent.record.pipeline import MirrorSink
 
 _TWINNED = frozenset({"system", "errors"})
 _ENVELOPE = frozenset({"agent_id", "agent_role", "event_type", "traceback"})
@@ -26,16 +26,16 @@ class MirrorsForPeople:
         console: whether each event is shown on stderr.
     """
 
-    def __init__(self, mirrors: Mirrors | None, *, console: bool) -> None:
-        self._mirrors = mirrors
+    def __init__(self, mirrors: MirrorSink | None, *, console: bool) -> None:
+        self.takers = mirrors
         self._console = console
         self._shown = b""
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
         """The function that takes a category's lines; None where nobody reads them."""
-        take = self._mirrors.adder(category) if self._mirrors is not None else None
-        twinned = self._mirrors is not None and category in _TWINNED
-        twin = self._mirrors.adder(f"{category}.text") if self._mirrors is not None and twinned else None
+        take = self.takers.adder(category) if self.takers is not None else None
+        twinned = self.takers is not None and category in _TWINNED
+        twin = self.takers.adder(f"{category}.text") if self.takers is not None and twinned else None
         if twin is None and not self._console:
             return take
 
@@ -54,13 +54,13 @@ class MirrorsForPeople:
 
     def flush(self) -> None:
         """Write out what the mirrors hold."""
-        if self._mirrors is not None:
-            self._mirrors.flush()
+        if self.takers is not None:
+            self.takers.flush()
 
     def close(self) -> None:
         """Write out and stop."""
-        if self._mirrors is not None:
-            self._mirrors.close()
+        if self.takers is not None:
+            self.takers.close()
 
 
 def _one_line(text: Any) -> str:

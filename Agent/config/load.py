@@ -1,64 +1,168 @@
-"""Where options come from: arguments over the environment over defaults; the only place that reads either."""
+"""Where options come from; the only place that puts the sources in order.
+
+The nearest comes first: arguments, environment, project file, user file, preset, `LOGGING_CONFIG`, defaults.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.config.options import Options, with_changes
+from Agent.config.options import SETTABLE, Options, with_changes
+from Agent.config.settings import (
+    DEFAULT,
+    TABLES,
+    Setting,
+    Settings,
+    check_each,
+    differing,
+    put_together,
+    taken_apart,
+)
 from Agent.errors import ConfigurationError
+from Agent.tree import default_root
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PREFIX = "AGENT_TRACE_"
-ENVIRONMENT = {
-    "ROOT": "trace_root",
-    "LEVEL": "level",
-    "SEGMENT_SIZE_BYTES": "segment_size_bytes",
-    "MAX_OPEN_FILES": "max_open_files",
-    "MIRRORS": "mirrors",
-    "BUFFER_ENTRIES": "buffer_entries",
-    "REDACT": "redact",
-    "CONSOLE": "console",
-    "STATE": "state",
-    "BOARD": "board",
-    "DURABILITY": "durability",
-    "SYNC_ERRORS": "sync_errors",
-}
+ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name in SETTABLE}
 """What stands behind AGENT_TRACE_ in a variable's name, and the option that it sets."""
+PRESET_VARIABLE = "AGENT_TRACE_PRESET"
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+class Found(NamedTuple):
+    """What all sources together say."""
+
+    settings: Settings
+    """Every option, with the source whose word holds."""
+    preset: Setting | None
+    """The preset that was chosen."""
 
 
 def options_from(
     arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
 ) -> Options:
-    """The options that hold: arguments, then the environment, then `base`, then defaults."""
+    """The options that hold: arguments, environment, files, preset, then `base`, then defaults.
+
+    Args:
+        arguments: options by name, and `preset`; None says nothing.
+        environment: the variables, those of the process by default.
+        base: what `LOGGING_CONFIG` says.
+
+    Raises:
+        ConfigurationError: the first setting that cannot be, with its place.
+    """
+    found = found_settings(arguments, environment, base)
+    outputs = base.outputs if base is not None else None
+    options = with_changes(Options(), put_together(found.settings))
+    return options if outputs is None else replace(options, outputs=outputs)
+
+
+def found_settings(
+    arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
+) -> Found:
+    """Every option with its source; see `options_from`."""
+    from Agent.config.files import project_file, user_file
+
     environment = os.environ if environment is None else environment
-    found = {}
+    given = taken_apart({name: value for name, value in arguments.items() if value is not None}, "argument")
+    variables = _variables(environment)
+    project, user = project_file(), user_file(environment)
+    choices = (
+        given.pop("preset", None),
+        _chosen_by_variable(environment),
+        project.preset if project else None,
+        user.preset if user else None,
+    )
+    preset = next((choice for choice in choices if choice is not None), None)
+    plain = Options()
+    settings = {name: Setting(getattr(plain, name), DEFAULT) for name in SETTABLE if name not in TABLES}
+    settings.update(taken_apart(differing(base or plain), "LOGGING_CONFIG"))
+    if preset is not None:
+        settings.update(_settings_of(preset))
+    for file in (user, project):
+        if file is not None:
+            settings.update(file.settings)
+    settings.update(variables)
+    settings.update(given)
+    return Found(settings, preset)
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """The options that a preset sets; ConfigurationError where there is none of that name."""
+    return put_together(_settings_of(Setting(name, "argument")))
+
+
+def _settings_of(preset: Setting) -> Settings:
+    from Agent.config.preset import read_preset
+
+    return read_preset(preset).settings
+
+
+def _chosen_by_variable(environment: Mapping[str, str]) -> Setting | None:
+    name = environment.get(PRESET_VARIABLE)
+    return Setting(name, PRESET_VARIABLE) if name else None
+
+
+def configured_root() -> Path:
+    """The trace root that the environment, a file or the default names; commands and analysis begin there.
+
+    A variable that names it is obeyed before any file is opened.
+    """
+    from pathlib import Path
+
+    named = os.environ.get(PREFIX + "ROOT")
+    return Path(named) if named else options_from({}).trace_root
+
+
+default_root.find = configured_root
+
+
+def _variables(environment: Mapping[str, str]) -> Settings:
+    found: Settings = {}
     for suffix, name in ENVIRONMENT.items():
-        text = environment.get(PREFIX + suffix)
+        variable = PREFIX + suffix
+        text = environment.get(variable)
         if text:
-            found[name] = _parse(PREFIX + suffix, name, text)
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return with_changes(base or Options(), {**found, **given})
+            found.update(taken_apart({name: _parse(variable, name, text)}, variable))
+    check_each(found)
+    return found
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
+    if name in TABLES:
+        return dict(_entry(variable, name, part) for part in text.split(",") if part.strip())
     kind = type(getattr(Options(), name))
     if kind is bool:
         lower = text.strip().lower()
         if lower in _TRUE | _FALSE:
             return lower in _TRUE
         raise ConfigurationError(f"{variable} is {text!r}", remedy="use 1 or 0")
-    if kind is int:
-        try:
-            return int(text)
-        except ValueError:
-            raise ConfigurationError(f"{variable} is {text!r}", remedy="use a whole number") from None
-    return text
+    return _whole(variable, text, text) if kind is int else text
+
+
+def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
+    """`learning=INFO` of a table of levels, `agents=200000000:10` of one of rotations."""
+    category, equals, value = (piece.strip() for piece in part.partition("="))
+    if name == "levels" and equals and value:
+        return category, value
+    size, colon, backups = value.partition(":")
+    if name == "rotation" and colon:
+        return category, (_whole(variable, part, size), _whole(variable, part, backups))
+    example = "learning=INFO,agents=WARNING" if name == "levels" else "agents=200000000:10,errors=50000000:5"
+    raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=f"write it as {example}")
+
+
+def _whole(variable: str, whole: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"{variable} is {whole!r}", remedy="use a whole number") from None
 
 
 def redaction_key(environment: Mapping[str, str] | None = None) -> bytes:

@@ -1,19 +1,20 @@
 """`setup_logging()` and the one place to customise what it does.
 
-Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. Handlers are the
-category files across sessions, loggers the sources of events; a logger's level decides what is recorded at
-all. How the parts then meet is in `recording.py`.
+Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. It has the shape
+of the standard library's `dictConfig`: seven handlers are the category files across sessions, others may be
+added; loggers are the sources of events, and a logger's level decides what is recorded at all. `sections.py`
+reads it; how the parts then meet is in `recording.py`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from Agent.config.load import options_from
-from Agent.config.options import Options, level_number, with_changes
+from Agent.config.copies import open_outlets
+from Agent.config.load import options_from, preset_values
+from Agent.config.options import Options, with_changes
 from Agent.config.recording import (
     RecordingSession,
     begin,
@@ -25,10 +26,14 @@ from Agent.config.recording import (
     shutdown_logging,
     wiring_lock,
 )
+from Agent.config.sources import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES, TEXT_FORMATTER
 from Agent.errors import ConfigurationError
-from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
+from Agent.event.kinds import LEVEL_OFF
 from Agent.record.health import say
 from Agent.record.levels import LIMITS
+
+if TYPE_CHECKING:
+    from Agent.config.outlets import Outlets
 
 __all__ = [
     "HANDLER_CATEGORIES",
@@ -45,6 +50,10 @@ _MEGABYTE = 1024 * 1024
 
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
+    # `json` is a line of the record, `text` what people read; add your own: format, datefmt, style, class.
+    "formatters": {"json": dict(JSON_FORMATTER), "text": dict(TEXT_FORMATTER)},
+    "filters": {},
+    # Category files; a handler of any other name needs a class, and a logger that names it.
     "handlers": {
         "agent_file": {"filename": "agents/agents.log", "maxBytes": 200 * _MEGABYTE, "backupCount": 10},
         "learning_file": {
@@ -75,24 +84,9 @@ LOGGING_CONFIG: dict[str, Any] = {
         "error": {"handlers": ["error_file"], "level": "DEBUG"},
         "event": {"handlers": ["event_file"], "level": "DEBUG"},
     },
+    # Its handlers get the events of every logger.
+    "root": {"handlers": []},
 }
-
-# As it came: what a user changes in place is compared with this.
-_DEFAULTS = copy.deepcopy(LOGGING_CONFIG)
-_SECTIONS = {"version", "disable_existing_loggers", "handlers", "loggers"}
-
-HANDLER_CATEGORIES = {
-    "agent_file": Category.AGENTS,
-    "learning_file": Category.LEARNING,
-    "interaction_file": Category.INTERACTIONS,
-    "performance_file": Category.PERFORMANCE,
-    "system_file": Category.SYSTEM,
-    "error_file": Category.ERRORS,
-    "event_file": Category.EVENTS,
-}
-LOGGER_CATEGORIES = {name.removesuffix("_file"): category for name, category in HANDLER_CATEGORIES.items()}
-_HANDLER_KEYS = {"filename", "maxBytes", "backupCount", "class", "formatter", "encoding"}
-_FIXED_KEYS = {"class", "formatter", "encoding", "filename"}
 
 
 def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> RecordingSession:
@@ -102,8 +96,9 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
     Args:
         config: a value shaped like `LOGGING_CONFIG`, which holds without it.
-        options: fields of `Options` by name, such as `trace_root`, `level`, `console`; they go over the
-            environment (AGENT_TRACE_ROOT, AGENT_TRACE_LEVEL, ...), which goes over the configuration.
+        options: fields of `Options` by name, such as `trace_root`, `level`, `console`, and `preset`; they go
+            over the environment (AGENT_TRACE_ROOT, AGENT_TRACE_LEVEL, ...), which goes over the configuration
+            files, which go over the preset, which goes over `config`.
 
     Raises:
         ConfigurationError: a setting that cannot be, or a trace root that cannot be written.
@@ -112,89 +107,41 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         session = current_session()
         if session is None:
             wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
-            return begin(wanted)
+            return _begin(wanted)
         # What is not named stays as it is.
+        base = session.options
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None:
             told = options_in(config)
             given = {"levels": told.levels, "rotation": told.rotation, **given}
-        wanted = with_changes(session.options, given)
+            base = replace(base, outputs=told.outputs)
+        if "preset" in given:
+            given = {**preset_values(given.pop("preset")), **given}
+        wanted = with_changes(base, given)
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
+        # Built first: what cannot be is no reason to end what runs.
+        outlets = open_outlets(wanted.outputs)
         shutdown_logging()
-        return begin(wanted)
+        return _begin(wanted, outlets)
+
+
+def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
+    if outlets is None:
+        outlets = open_outlets(options.outputs)
+    try:
+        return begin(options, outlets)
+    except BaseException:
+        if outlets is not None:
+            outlets.close()
+        raise
 
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
-    start = "start from a copy of Agent.config.logging_config.LOGGING_CONFIG"
-    if not isinstance(config, Mapping) or config.get("version", 1) != 1:
-        raise ConfigurationError("the logging configuration is not a mapping with version 1", remedy=start)
-    unknown = sorted(set(map(str, config)) - _SECTIONS)
-    if unknown:
-        raise ConfigurationError(
-            f"the logging configuration has {unknown[0]!r}, which is not supported yet", remedy=start
-        )
-    rotation: dict[str, tuple[int, int]] = {}
-    for name, handler in _section(config, "handlers").items():
-        if name not in HANDLER_CATEGORIES:
-            raise ConfigurationError(
-                f"handler {name!r} is none of the category files; additional handlers are not supported yet",
-                remedy=f"use {', '.join(HANDLER_CATEGORIES)}",
-            )
-        unknown = sorted(set(handler) - _HANDLER_KEYS)
-        if unknown:
-            raise ConfigurationError(
-                f"handler {name!r} has the setting {unknown[0]!r}, which is not supported",
-                remedy="set maxBytes and backupCount; levels belong to loggers",
-            )
-        default = _DEFAULTS["handlers"][name]
-        if any(handler.get(key, default.get(key)) != default.get(key) for key in _FIXED_KEYS):
-            raise ConfigurationError(
-                f"handler {name!r} changes its file or format, which is not supported yet",
-                remedy="leave filename, class and formatter as they are",
-            )
-        size = handler.get("maxBytes", default["maxBytes"])
-        backups = handler.get("backupCount", default["backupCount"])
-        if not (isinstance(size, int) and size > 0 and isinstance(backups, int) and backups >= 0):
-            raise ConfigurationError(
-                f"handler {name!r} has maxBytes {size!r} and backupCount {backups!r}",
-                remedy="use whole numbers, at least 1 byte and 0 backups",
-            )
-        if (size, backups) != (default["maxBytes"], default["backupCount"]):
-            rotation[HANDLER_CATEGORIES[name].value] = (size, backups)
-    return Options(levels=_levels_in(config), rotation=rotation)
+    from Agent.config.sections import read_sections
 
-
-def _levels_in(config: Mapping[str, Any]) -> dict[str, str]:
-    levels: dict[str, str] = {}
-    for name, logger in _section(config, "loggers").items():
-        category = LOGGER_CATEGORIES.get(name)
-        if category is None:
-            raise ConfigurationError(
-                f"logger {name!r} is unknown", remedy=f"use one of {', '.join(LOGGER_CATEGORIES)}"
-            )
-        default = _DEFAULTS["loggers"][name]
-        unknown = sorted(set(logger) - {"level", "handlers", "propagate"})
-        if unknown or logger.get("handlers", default["handlers"]) != default["handlers"]:
-            raise ConfigurationError(
-                f"logger {name!r} sets its {unknown[0] if unknown else 'handlers'}, which is not supported",
-                remedy="set its level; mirrors=False writes no category files",
-            )
-        level = logger.get("level", "DEBUG")
-        if level_number(level) > LEVELS["DEBUG"]:
-            levels[category.value] = level
-    return levels
-
-
-def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any]]:
-    section = config.get(name, {})
-    if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
-        raise ConfigurationError(
-            f"{name!r} of the logging configuration is no mapping of mappings",
-            remedy="start from a copy of Agent.config.logging_config.LOGGING_CONFIG",
-        )
-    return dict(section)
+    return read_sections(config)
 
 
 def begin_by_default() -> None:

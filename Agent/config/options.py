@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,10 @@ from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
 if TYPE_CHECKING:
     from pathlib import Path
 
-DURABILITIES = ("kernel", "disk")
+    from Agent.config.outputs import Outputs
+
+DURABILITIES = ("kernel", "disk", "queued")
+QUEUE_FULL = ("block", "drop_new")
 
 
 def _path(text: str | PathLike[str]) -> Path:
@@ -52,9 +55,39 @@ class Options:
     board: bool = True
     """Whether open spans are kept where a kill leaves them readable."""
     durability: str = "kernel"
-    """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well."""
+    """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well.
+
+    `queued` hands events to a thread that writes them: the call waits for no disk, a kill may lose the queue.
+    """
     sync_errors: bool = True
     """Whether errors are brought to the disk under `kernel`, too; a burst of them shares one sync."""
+    queue_size: int = 10_000
+    """How many events wait at most under `queued`."""
+    queue_full: str = "block"
+    """What a call does when they are that many: `block` waits, `drop_new` drops its event and counts it."""
+    max_session_bytes: int = 0
+    """What a session's files may come to before its oldest segments are retired; 0 keeps all."""
+    keep_sessions: int = 0
+    """How many sessions stay under the root; 0 keeps all."""
+    seal_at_end: bool = False
+    """Whether the session is sealed into Parquet when it ends; its JSON lines stay."""
+    outputs: Outputs | None = None
+    """Formatters, filters and handlers of `LOGGING_CONFIG`, where they are not as they come.
+
+    They name code, so they are set in code alone: by no argument, variable or file.
+    """
+
+
+SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outputs")
+"""The options that can be set by name."""
+
+
+def near_miss(name: object, names: Iterable[str]) -> str:
+    """` (did you mean ...?)` where one of the names is near, else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def level_number(name: str) -> int:
@@ -67,42 +100,55 @@ def level_number(name: str) -> int:
     return LEVELS[upper]
 
 
+_LEAST = {
+    "segment_size_bytes": 4096,
+    "max_open_files": 4,
+    "buffer_entries": 0,
+    "queue_size": 1,
+    "max_session_bytes": 0,
+    "keep_sessions": 0,
+}
+
+
 def checked(options: Options) -> Options:
     """The same options; ConfigurationError names the first that cannot be."""
     level_number(options.level)
     if not isinstance(options.levels, Mapping):
         raise ConfigurationError("levels is no mapping", remedy='use {"learning": "INFO"}')
     for category, level in options.levels.items():
-        if category not in set(Category):
-            raise ConfigurationError(
-                f"unknown category {category!r}", remedy=f"use one of {', '.join(sorted(Category))}"
-            )
+        _check_category(category)
         level_number(level)
-    for name, least in (("segment_size_bytes", 4096), ("max_open_files", 4), ("buffer_entries", 0)):
+    for name, least in _LEAST.items():
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
-    for name in ("mirrors", "redact", "console", "board", "sync_errors"):
+    for name in ("mirrors", "redact", "console", "board", "sync_errors", "seal_at_end"):
         if not isinstance(getattr(options, name), bool):
-            raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use True or False")
+            raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use true or false")
     _check_rotation(options.rotation)
     if options.state not in {"exit", "strict"}:
         raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
-    if options.durability not in DURABILITIES:
-        raise ConfigurationError(
-            f"durability is {options.durability!r}", remedy=f"use {' or '.join(DURABILITIES)}"
-        )
+    for name, words in (("durability", DURABILITIES), ("queue_full", QUEUE_FULL)):
+        if getattr(options, name) not in words:
+            raise ConfigurationError(
+                f"{name} is {getattr(options, name)!r}", remedy=f"use {' or '.join(words)}"
+            )
     return options
+
+
+def _check_category(category: Any) -> None:
+    if category not in set(Category):
+        raise ConfigurationError(
+            f"unknown category {category!r}{near_miss(category, Category)}",
+            remedy=f"use one of {', '.join(sorted(Category))}",
+        )
 
 
 def _check_rotation(rotation: Any) -> None:
     if not isinstance(rotation, Mapping):
         raise ConfigurationError("rotation is no mapping", remedy='use {"agents": (200_000_000, 10)}')
     for category, sizes in rotation.items():
-        if category not in set(Category):
-            raise ConfigurationError(
-                f"unknown category {category!r}", remedy=f"use one of {', '.join(sorted(Category))}"
-            )
+        _check_category(category)
         if not _is_rotation(sizes):
             raise ConfigurationError(
                 f"the rotation of {category} is {sizes!r}",
@@ -119,10 +165,11 @@ def _is_rotation(sizes: Any) -> bool:
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
     """The options with some of them set; ConfigurationError for a name that is none."""
-    unknown = sorted(set(changes) - set(Options.__dataclass_fields__))
+    unknown = sorted(map(str, set(changes) - set(SETTABLE)))
     if unknown:
         raise ConfigurationError(
-            f"unknown option {unknown[0]!r}", remedy=f"options are {', '.join(Options.__dataclass_fields__)}"
+            f"unknown option {unknown[0]!r}{near_miss(unknown[0], SETTABLE)}",
+            remedy=f"options are {', '.join(SETTABLE)}",
         )
     changes = dict(changes)
     if "trace_root" in changes:

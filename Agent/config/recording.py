@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from Agent.config.for_people import MirrorsForPeople
+from Agent.config.copies import handler_counts, open_copies
+from Agent.config.keeping import Keeper, keeper_for
 from Agent.config.load import redaction_key
-from Agent.config.options import Options, level_number
+from Agent.config.options import SETTABLE, Options, level_number
 from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
@@ -35,8 +36,10 @@ from Agent.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from Agent.config.outlets import Outlets
     from Agent.tree.mirror import Mirrors
-    from Agent.tree.writer import SessionWriter
+    from Agent.tree.queued import QueuedSink, WhenFull
+    from Agent.tree.writer import Durability, SessionWriter
 
 SESSION_VARIABLE = "AGENT_TRACE_SESSION"
 """Tells child processes which session to join: `pid:start:path` of the process that began it."""
@@ -54,7 +57,10 @@ class RecordingSession:
 
 _session: RecordingSession | None = None
 _pipeline: Pipeline | None = None
+_writer: SessionWriter | None = None
+_queue: QueuedSink | None = None
 _mirrors: Mirrors | None = None
+_keeper: Keeper | None = None
 _ended = False
 _obstacle: str | None = None
 # Re-entrant: a signal handler may log while its own thread is setting up.
@@ -90,11 +96,10 @@ def set_levels(options: Options) -> RecordingSession:
     return _session
 
 
-def begin(options: Options) -> RecordingSession:
+def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
-    global _session, _pipeline, _mirrors, _obstacle  # noqa: PLW0603 - the one session of this process
+    global _keeper, _session, _pipeline, _writer, _queue, _mirrors, _obstacle  # noqa: PLW0603 - the one session of this process
     from Agent.tree.claim import process_start_ticks
-    from Agent.tree.mirror import Mirrors
     from Agent.tree.writer import SessionWriter
 
     redactor = Redactor(redaction_key() if options.redact else b"", enabled=options.redact)
@@ -105,9 +110,9 @@ def begin(options: Options) -> RecordingSession:
     else:
         path, session_id = _create(options, redactor)
     try:
-        writer = SessionWriter(
+        _writer = writer = SessionWriter(
             path,
-            durability="disk" if options.durability == "disk" else "kernel",
+            durability=cast("Durability", options.durability),
             segment_size_bytes=options.segment_size_bytes,
             max_open_files=options.max_open_files,
             board=options.board,
@@ -115,17 +120,18 @@ def begin(options: Options) -> RecordingSession:
     except OSError as error:
         raise _unwritable(options.trace_root, error) from error
     root = path.parent
-    _mirrors = Mirrors(root, rotation=options.rotation or None) if options.mirrors else None
+    _mirrors, copies = open_copies(root, options, outlets)
+    _queue = _queued(writer, options) if options.durability == "queued" else None
     _pipeline = Pipeline(
-        writer,
+        writer if _queue is None else _queue,
         session_id=session_id,
         redactor=redactor,
         options=RecordOptions(
             buffer_entries=options.buffer_entries,
             strict_state=options.state == "strict",
-            sync_errors=options.sync_errors and options.durability == "kernel",
+            sync_errors=options.sync_errors and options.durability != "disk",
         ),
-        mirrors=MirrorsForPeople(_mirrors, console=options.console) if _mirrors or options.console else None,
+        mirrors=copies,
         board=writer.board,
         open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
     )
@@ -133,9 +139,12 @@ def begin(options: Options) -> RecordingSession:
     set_levels(options)
     _obstacle = None
     install_pipeline(_pipeline)
-    _pipeline.announce(writer, writer.durability)
+    if _queue is not None:
+        _queue.tell_refusals_to(_pipeline.health.take_back)
+    _pipeline.announce(_pipeline.sink, writer.durability)
     if joined is None:
         os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
+    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=joined is None)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
         # Such a child may end without atexit.
@@ -143,6 +152,17 @@ def begin(options: Options) -> RecordingSession:
 
         _end_with_multiprocessing(multiprocessing.util)
     return _session
+
+
+def _rolled_segments(writer: SessionWriter) -> int:
+    buffer = _pipeline.buffer if _pipeline is not None else None
+    return writer.rolled_segments + getattr(buffer and buffer.sink, "rolled_segments", 0)
+
+
+def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
+    from Agent.tree.queued import QueuedSink
+
+    return QueuedSink(writer, size=options.queue_size, when_full=cast("WhenFull", options.queue_full))
 
 
 def _buffered_writer(path: Path, options: Options) -> SessionWriter:
@@ -184,9 +204,9 @@ def _create(options: Options, redactor: Redactor) -> tuple[Path, str]:
 
 
 def _configuration(options: Options) -> dict[str, Any]:
-    shown = asdict(options)
+    shown = {name: getattr(options, name) for name in SETTABLE}
     shown["trace_root"] = str(options.trace_root)
-    return shown
+    return shown if options.outputs is None else {**shown, "outputs": options.outputs.described()}
 
 
 def _unwritable(root: Path, error: OSError) -> ConfigurationError:
@@ -222,19 +242,27 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _session, _pipeline, _mirrors  # noqa: PLW0603 - the one session of this process
-    session, pipeline = _session, _pipeline
+    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
-    _session = _pipeline = _mirrors = None
+    if pipeline.mirrors is not None:
+        # Likewise: a formatter of the user's may log, which would begin another session below.
+        pipeline.mirrors.flush()
+    keeper, _keeper = _keeper, None
+    if keeper is not None:
+        keeper.stop()
+    _session = _pipeline = _writer = _queue = _mirrors = None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
     for limit in LIMITS.values():
         limit.value = 0
     try:
+        if queue is not None:
+            queue.write_through()
         pipeline.close()
         if os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
             del os.environ[SESSION_VARIABLE]
@@ -243,6 +271,10 @@ def _shut_down() -> None:
 
             update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
             write_summary(session.path)
+            if session.options.seal_at_end:
+                from Agent.archive.sealing import seal
+
+                seal(session.path)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end well: {type(error).__name__}: {error}")
 
@@ -260,7 +292,6 @@ def health() -> dict[str, Any]:
     pipeline = _pipeline
     if pipeline is None or _session is None:
         return {"recording": False} if _obstacle is None else {"recording": False, "obstacle": _obstacle}
-    counters = getattr(pipeline.sink, "counters", dict)
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
@@ -271,9 +302,11 @@ def health() -> dict[str, Any]:
         "notes": dict(pipeline.health.notes),
         "redacted": pipeline.redactor.count,
         "buffered": len(pipeline.buffer) if pipeline.buffer is not None else 0,
-        "writer": dict(counters()),
+        "queued": len(_queue) if _queue is not None else 0,
+        "writer": _writer.counters() if _writer is not None else {},
         "buffered_writer": dict(getattr(held_back, "counters", dict)()),
         "mirrors": _mirrors.counts.snapshot() if _mirrors is not None else {},
+        "handlers": handler_counts(pipeline.mirrors),
     }
 
 
@@ -302,14 +335,14 @@ def _after_fork_in_child() -> None:
     pipeline = _pipeline
     if pipeline is None:
         return
-    from Agent.tree.writer import SessionWriter
-
-    if isinstance(pipeline.sink, SessionWriter):
-        pipeline.sink.after_fork_in_child()
+    if _writer is not None:
+        (_writer if _queue is None else _queue).after_fork_in_child()
         if _mirrors is not None:
             _mirrors.after_fork_in_child()
-        pipeline.after_fork_in_child(pipeline.sink.board)
-        pipeline.announce(pipeline.sink, pipeline.sink.durability)
+        pipeline.after_fork_in_child(_writer.board)
+        pipeline.announce(pipeline.sink, _writer.durability)
+        if _keeper is not None:
+            _keeper.after_fork_in_child()
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # Such children end without atexit; their own list of last things is cleared after this hook ran.

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from Agent.errors import SessionNotFound
+from Agent.tree.default_root import default_root
 from Agent.tree.layout import agents_dir, find_session, session_file
-
-ROOT_VARIABLE = "AGENT_TRACE_ROOT"
-DEFAULT_ROOT = "trace"
 
 RunRef = str | os.PathLike[str] | None
 
@@ -39,13 +37,13 @@ def find_run(
     Args:
         run: "last" or None for the newest session, a session's id, a unique prefix of it or its path; each
             may be followed by `/agent_id`, and an agent's id may hold slashes itself.
-        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        root: the trace root; the one configured, then ./trace without it.
         agent_id: one agent of the session, where `run` names none.
 
     Raises:
         SessionNotFound: nothing, or more than one session, answers to that name.
     """
-    place = Path(root if root is not None else os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    place = Path(root) if root is not None else default_root()
     if run is None or run == "last":
         return RunReference(find_session(place, None), agent_id)
     if isinstance(run, os.PathLike):

@@ -1,6 +1,6 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: at 64 lines, after 50 ms, or at once when urgent. Each batch is
+Lines gather in memory and go out in batches: at 32 lines, after 50 ms, or at once when urgent. Each batch is
 one append that begins and ends with a newline, so that processes share a file without a lock; only rotation
 takes one.
 """
@@ -20,7 +20,10 @@ from Agent.tree.counts import Counts
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 from Agent.tree.segment import error_name
 
-__all__ = ["DEFAULT_ROTATION", "Mirrors"]
+__all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
+
+Form = Callable[[list[bytes]], list[bytes]]
+"""Makes the lines of a file of a batch of those of the record."""
 
 _MEGABYTE = 1024 * 1024
 DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
@@ -34,9 +37,14 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-_BATCH_LINES = 64
-_HELD_LINES = 4096
+_BATCH_LINES = 32
+# Making lines of another form costs more than writing them: it is left to the thread of the mirrors, unless
+# that does not keep up.
+_FORMED_BATCH_LINES = 1024
+_HELD_LINES = 16_384
 _INTERVAL_S = 0.05
+_LOOK_AGAIN_NS = 20_000_000
+_LOOKS = 64
 _IDLE_ROUNDS = 20
 _FLAGS = (
     os.O_WRONLY
@@ -52,10 +60,13 @@ _FLAGS = (
 class _Mirror:
     """One mirror file: what waits to be written, and the descriptor."""
 
-    __slots__ = ("backups", "fd", "limit_bytes", "path", "turn", "waiting")
+    __slots__ = (
+        "backups", "fd", "form", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn", "waiting",
+    )  # fmt: skip
 
-    def __init__(self, path: Path, limit_bytes: int, backups: int) -> None:
+    def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
         self.path = path
+        self.form = form
         self.limit_bytes = limit_bytes
         self.backups = backups
         self.waiting: list[bytes] = []
@@ -63,6 +74,8 @@ class _Mirror:
         # holder.
         self.turn = threading.Lock()
         self.fd = -1
+        # Until this time, and for so many bytes, the descriptor counts as the file of that name.
+        self.look_at_ns = self.room_bytes = 0
 
 
 class Mirrors:
@@ -72,6 +85,8 @@ class Mirrors:
         root: the trace root.
         rotation: category to (size in bytes, number of backups), over `DEFAULT_ROTATION`.
         categories: the ones to mirror; all by default.
+        files: category to another place of its mirror, relative to the root unless absolute.
+        forms: category to what makes the lines of its mirror; those of the record without it.
         counts: where failures are counted.
     """
 
@@ -81,12 +96,17 @@ class Mirrors:
         *,
         rotation: Mapping[str, tuple[int, int]] | None = None,
         categories: tuple[str, ...] = tuple(MIRROR_FILES),
+        files: Mapping[str, str] | None = None,
+        forms: Mapping[str, Form] | None = None,
         counts: Counts | None = None,
     ) -> None:
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
         self.counts = counts or Counts()
+        places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
-            category: _Mirror(root / MIRROR_FILES[category], *sizes[category.removesuffix(".text")])
+            category: _Mirror(
+                root / places[category], *sizes[category.removesuffix(".text")], forms.get(category)
+            )
             for category in categories
         }
         self._reset_thread()
@@ -123,13 +143,16 @@ class Mirrors:
     def _add(self, mirror: _Mirror, line: bytes, urgent: bool) -> None:
         mirror.waiting.append(line)
         if urgent:
+            # what may be the last line of a process goes where the name points now
+            mirror.look_at_ns = 0
             self._flush(mirror)
         elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
             self._attend(mirror)
 
     def _attend(self, mirror: _Mirror) -> None:
         """Write a full batch, or see to it that somebody will."""
-        if len(mirror.waiting) >= _BATCH_LINES or self._closed:
+        full = _BATCH_LINES if mirror.form is None else _FORMED_BATCH_LINES
+        if len(mirror.waiting) >= full or self._closed:
             self._flush(mirror)
             if len(mirror.waiting) > _HELD_LINES:
                 # whoever is writing does not keep up; a cache may slow its writers a little, and no more
@@ -140,7 +163,8 @@ class Mirrors:
             self._start()
 
     def _drop(self, mirror: _Mirror) -> None:
-        count = len(mirror.waiting)
+        # The older half: whoever comes next must not meet a full list again at once.
+        count = len(mirror.waiting) - _HELD_LINES // 2
         del mirror.waiting[:count]
         self.counts.add("mirror:held_too_many", count)
 
@@ -193,15 +217,24 @@ class Mirrors:
         try:
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
-            if lines:
+            if lines and mirror.form is not None:
+                self._write_formed(mirror, mirror.form(lines))
+            elif lines:
                 self._write(mirror, lines)
         finally:
             mirror.turn.release()
 
+    def _write_formed(self, mirror: _Mirror, lines: list[bytes]) -> None:
+        """As many at a time as others have, so that files are rotated near their size."""
+        for begin in range(0, len(lines), _BATCH_LINES):
+            self._write(mirror, lines[begin : begin + _BATCH_LINES])
+
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
         batch = b"\n" + b"".join(lines)
         try:
-            self._open_for(mirror, len(batch))
+            mirror.room_bytes -= len(batch)
+            if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
+                self._open_for(mirror, len(batch))
             written = os.write(mirror.fd, batch)
         except OSError as error:
             self.counts.add(f"mirror:{error_name(error)}", len(lines))
@@ -209,10 +242,16 @@ class Mirrors:
             return
         if written != len(batch):
             # the next batch begins with a newline, so only the torn line is lost from this cache
-            self.counts.add("mirror:short_write", len(lines) - batch[:written].count(b"\n") + 1)
+            # a text may hold newlines of its own
+            self.counts.add("mirror:short_write", max(1, len(lines) - batch[:written].count(b"\n") + 1))
 
     def _open_for(self, mirror: _Mirror, size_bytes: int) -> None:
-        """See that the descriptor is the file of that name, rotated if the batch does not fit."""
+        """See that the descriptor is the file of that name, rotated if the batch does not fit.
+
+        That costs as much as the write, so it holds for a while and for a part of the size: what another
+        process rotates meanwhile gets a few more lines under its new name.
+        """
+        mirror.look_at_ns = mirror.room_bytes = 0
         for _ in range(3):
             if mirror.fd < 0:
                 mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -227,7 +266,11 @@ class Mirrors:
                 # another process rotated
                 self._close_file(mirror)
                 continue
-            if ours.st_size == 0 or ours.st_size + size_bytes <= mirror.limit_bytes:
+            room_bytes = mirror.limit_bytes - ours.st_size - size_bytes
+            if ours.st_size == 0 or room_bytes >= 0:
+                if mirror.backups > 0:
+                    mirror.look_at_ns = time.monotonic_ns() + _LOOK_AGAIN_NS
+                    mirror.room_bytes = min(room_bytes, mirror.limit_bytes // _LOOKS)
                 return
             if not self._rotate(mirror, named.st_ino):
                 return
@@ -245,9 +288,7 @@ class Mirrors:
                 if mirror.backups < 1:
                     mirror.path.unlink()
                     return True
-                for number in range(mirror.backups - 1, 0, -1):
-                    with contextlib.suppress(FileNotFoundError):
-                        _backup(mirror.path, number).replace(_backup(mirror.path, number + 1))
+                _shift_backups(mirror.path, mirror.backups)
                 mirror.path.replace(_backup(mirror.path, 1))
                 return True
         except BlockingIOError:
@@ -259,6 +300,7 @@ class Mirrors:
 
     def _close_file(self, mirror: _Mirror) -> None:
         fd, mirror.fd = mirror.fd, -1
+        mirror.look_at_ns = mirror.room_bytes = 0
         if fd >= 0:
             try:
                 os.close(fd)
@@ -300,6 +342,18 @@ def _inode(path: Path) -> int | None:
 
 def _backup(path: Path, number: int) -> Path:
     return path.with_name(f"{path.name}.{number}")
+
+
+def _shift_backups(path: Path, most: int) -> None:
+    """Make room for a first backup: each up to the first number that is free is moved on by one."""
+    # Not all that there may be: where many are allowed and few are there, that would be what it costs.
+    # By plain names: meanwhile other processes write on into the full file.
+    stem, free = f"{path}.", 1
+    while free < most and os.path.lexists(f"{stem}{free}"):
+        free += 1
+    for number in range(free - 1, 0, -1):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{stem}{number}", f"{stem}{number + 1}")  # noqa: PTH105
 
 
 @contextlib.contextmanager

@@ -220,7 +220,7 @@ def test_a_file_that_was_closed_meanwhile_is_counted_not_opened_again(trace_root
     assert synced == []
 
 
-@pytest.mark.parametrize("durability", ["disc", "", None, 1, "queued", True])
+@pytest.mark.parametrize("durability", ["disc", "", None, 1, "queue", True])
 def test_an_unknown_durability_is_refused(trace_root, durability):
     from Agent.config.options import Options, with_changes
 

@@ -9,7 +9,7 @@ import pytest
 import Agent
 from Agent.config.load import ENVIRONMENT, options_from, redaction_key
 from Agent.config.logging_config import LOGGING_CONFIG, options_in, setup_logging
-from Agent.config.options import Options, checked, with_changes
+from Agent.config.options import SETTABLE, Options, checked, with_changes
 from Agent.errors import ConfigurationError
 from Agent.tree.mirror import DEFAULT_ROTATION
 
@@ -37,7 +37,16 @@ def test_switches_are_read_from_the_environment(text, value):
 
 
 def test_every_variable_sets_its_option():
-    given = {"trace_root": "/x/y", "level": "INFO", "state": "strict", "durability": "disk"}
+    given = {
+        "trace_root": "/x/y",
+        "level": "INFO",
+        "levels": "learning=INFO,agents=WARNING",
+        "rotation": "agents=5000:2",
+        "state": "strict",
+        "durability": "queued",
+        "queue_full": "drop_new",
+    }
+    assert set(ENVIRONMENT.values()) == set(SETTABLE)
     for suffix, name in ENVIRONMENT.items():
         default = getattr(Options(), name)
         text = given.get(name) or ("0" if default is True else "1" if default is False else "9999")
@@ -56,12 +65,19 @@ def test_every_variable_sets_its_option():
         {"AGENT_TRACE_SEGMENT_SIZE_BYTES": "-5"},
         {"AGENT_TRACE_STATE": "sometimes"},
         {"AGENT_TRACE_DURABILITY": "perhaps"},
+        {"AGENT_TRACE_QUEUE_FULL": "drop_old"},
+        {"AGENT_TRACE_LEVELS": "learning"},
+        {"AGENT_TRACE_LEVELS": "learnign=INFO"},
+        {"AGENT_TRACE_ROTATION": "agents=5000"},
+        {"AGENT_TRACE_ROTATION": "agents=5000:few"},
+        {"AGENT_TRACE_PRESET": "nothing"},
     ],
 )
 def test_a_wrong_variable_is_refused_with_a_remedy(environment):
     with pytest.raises(ConfigurationError) as refused:
         options_from({}, environment)
     assert refused.value.remedy and "\n" not in str(refused.value)
+    assert next(iter(environment)) in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +105,13 @@ def test_a_wrong_variable_is_refused_with_a_remedy(environment):
         {"rotation": {"nothing": (1, 1)}},
         {"rotation": [1]},
         {"state": "never"},
+        {"queue_size": 0},
+        {"queue_full": "drop_old"},
+        {"max_session_bytes": -1},
+        {"keep_sessions": True},
+        {"outputs": {}},
+        {"preset": "nothing"},
+        {"preset": 5},
     ],
     ids=str,
 )
@@ -153,21 +176,41 @@ def test_a_configuration_may_leave_out_what_it_does_not_change():
     [
         [],
         {"version": 2},
-        {"formatters": {"plain": {}}},
+        {"formatters": ["plain"]},
+        {"formaters": {}},
+        {"incremental": True},
+        {"root": []},
+        {"root": {"filters": ["quiet"]}},
+        {"root": {"handlers": "agent_file"}},
         {"handlers": []},
         {"handlers": {"agent_file": 5}},
-        {"handlers": {"console": {"class": "logging.StreamHandler"}}},
+        {"handlers": {"agent_fiel": {"maxBytes": 5000}}},
+        {"handlers": {"agent_file": {"formatter": "nothing"}}},
+        {"handlers": {"agent_file": {"filters": ["nothing"]}}},
+        {"handlers": {"agent_file": {"mode": "w"}}},
+        {"handlers": {"agent_file": {"encoding": "latin-1"}}},
+        {"handlers": {"agent_file": {"when": "midnight"}}},
         {"loggers": {"unknown": {"level": "INFO"}}},
         {"loggers": {"agent": "INFO"}},
-        changed_config(("handlers", "agent_file", "filename"), "elsewhere.log"),
+        changed_config(("handlers", "agent_file", "filename"), "../elsewhere.log"),
+        changed_config(("handlers", "agent_file", "filename"), "agents/../../elsewhere.log"),
+        changed_config(("handlers", "agent_file", "filename"), "session_20261120_103045/agents/a.log"),
+        changed_config(("handlers", "agent_file", "filename"), ".hidden/agents.log"),
+        changed_config(("handlers", "agent_file", "filename"), "agents/\nagents.log"),
+        changed_config(("handlers", "agent_file", "filename"), "learning/learning.log"),
+        changed_config(("handlers", "agent_file", "filename"), ""),
+        changed_config(("handlers", "agent_file", "filename"), 5),
         changed_config(("handlers", "agent_file", "class"), "other.Handler"),
-        changed_config(("handlers", "agent_file", "level"), "INFO"),
+        changed_config(("handlers", "agent_file", "level"), "LOUD"),
         changed_config(("handlers", "agent_file", "maxBytes"), 0),
         changed_config(("handlers", "agent_file", "maxBytes"), "200MB"),
         changed_config(("handlers", "agent_file", "backupCount"), -1),
         changed_config(("loggers", "agent", "level"), "LOUD"),
-        changed_config(("loggers", "agent", "handlers"), []),
-        changed_config(("loggers", "agent", "filters"), []),
+        changed_config(("loggers", "agent", "handlers"), "agent_file"),
+        changed_config(("loggers", "agent", "handlers"), ["agent_fiel"]),
+        changed_config(("loggers", "agent", "filters"), ["nothing"]),
+        changed_config(("loggers", "agent", "hanlders"), []),
+        changed_config(("loggers", "agent.creator"), {"level": "INFO"}),
     ],
     ids=str,
 )
@@ -183,9 +226,9 @@ def test_what_is_changed_in_place_is_seen(monkeypatch):
     monkeypatch.setitem(LOGGING_CONFIG["loggers"]["system"], "level", "ERROR")
     options = options_in(LOGGING_CONFIG)
     assert options.rotation == {"agents": (7000, 10)} and options.levels == {"system": "ERROR"}
-    monkeypatch.setitem(LOGGING_CONFIG["handlers"]["agent_file"], "filename", "elsewhere.log")
-    with pytest.raises(ConfigurationError):
-        options_in(LOGGING_CONFIG)
+    assert options.outputs is None
+    monkeypatch.setitem(LOGGING_CONFIG["handlers"]["agent_file"], "filename", "agents/all.log")
+    assert options_in(LOGGING_CONFIG).outputs.forms["agents"].filename == "agents/all.log"
 
 
 def test_the_redaction_key_is_made_once_for_the_user_alone(tmp_path):

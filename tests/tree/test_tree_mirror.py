@@ -50,10 +50,10 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
 def test_a_full_batch_is_written_at_once_and_begins_and_ends_with_a_newline(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
-    for number in range(64):
+    for number in range(32):
         mirrors.add("agents", b"%d\n" % number)
     data = (tmp_path / "agents" / "agents.log").read_bytes()
-    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(64))
+    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(32))
 
 
 def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
@@ -219,3 +219,28 @@ def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_pat
     mirrors.close()
     dropped = mirrors.counts.snapshot()["mirror:held_too_many"]
     assert dropped + len(mirror_lines(tmp_path)) == 300
+
+
+def test_a_rotation_moves_the_backups_up_to_a_gap_and_leaves_those_behind_it(tmp_path):
+    path = tmp_path / "agents" / "agents.log"
+    path.parent.mkdir()
+    for number in (1, 2, 4):
+        path.with_name(f"agents.log.{number}").write_text(f"old {number}\n")
+    mirrors = Mirrors(tmp_path, rotation={"agents": (40, 5)})
+    for text in (b"a" * 30, b"b" * 30):
+        mirrors.add("agents", text + b"\n", True)
+    mirrors.close()
+    kept = {name: path.with_name(f"agents.log.{name}").read_text().strip()[:5] for name in range(1, 5)}
+    assert kept == {1: "aaaaa", 2: "old 1", 3: "old 2", 4: "old 4"}
+    assert mirrors.counts.snapshot() == {}
+
+
+def test_a_rotation_costs_what_is_there_and_not_what_may_be(tmp_path, monkeypatch):
+    renamed = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda path, other: renamed.append(other) or replace(path, other))
+    mirrors = Mirrors(tmp_path, rotation={"agents": (40, 2000)})
+    for _ in range(4):
+        mirrors.add("agents", b"a" * 30 + b"\n", True)
+    mirrors.close()
+    assert len(renamed) == 1 + 2 + 3

@@ -1,0 +1,147 @@
+"""The command `config`: which settings hold, where each comes from, and which files and presets there are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from Agent.cli import parameters, render
+from Agent.errors import AgentTraceError
+
+STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": "green"}}
+
+
+@click.group(
+    no_args_is_help=True,
+    epilog=parameters.examples("agent-trace config show --origin", "agent-trace config presets production"),
+)
+def config() -> None:
+    """Show which settings hold, and where they come from."""
+
+
+@config.command(
+    epilog=parameters.examples(
+        "agent-trace config show --origin", "agent-trace config show > agent-trace.toml"
+    )
+)
+@click.option("--origin", is_flag=True, help="Say behind each setting where it comes from.")
+@parameters.json_option
+def show(origin: bool, as_json: bool) -> int:
+    """Print every setting as it holds here and now, as TOML.
+
+    The nearest source wins: an argument of setup_logging in the program itself (which is not known here), a
+    variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the nearest one
+    above, the user's file, the preset, LOGGING_CONFIG, the default.
+    """
+    from Agent.config.effective import effective_settings
+
+    found = effective_settings()
+    if as_json:
+        entries = {
+            name: {"value": setting.value, "origin": setting.origin, "line": setting.line}
+            for name, setting in found.settings.items()
+        }
+        preset = found.preset
+        chosen = (
+            None if preset is None else {"value": preset.value, "origin": preset.origin, "line": preset.line}
+        )
+        render.emit_json({"preset": chosen, "settings": entries, "outputs": found.outputs})
+        return 0
+    lines = [] if found.preset is None else [("preset", found.preset)]
+    lines += [(name, setting) for name, setting in found.settings.items() if "." not in name]
+    width = max(len(f"{name} = {_toml(setting.value)}") for name, setting in lines) + 2
+    for name, setting in lines:
+        _line(name, setting, width if origin else 0)
+    for table in ("levels", "rotation"):
+        render.emit(f"\n[{table}]")
+        for name, setting in found.settings.items():
+            if name.startswith(f"{table}."):
+                _line(name.partition(".")[2], setting, width if origin else 0)
+    if found.outputs is not None:
+        render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
+        render.emit(f"# {orjson.dumps(found.outputs).decode()}")
+    return 0
+
+
+def _line(name: str, setting: Any, width: int) -> None:
+    """One setting; with a width, its source as a comment in that column."""
+    text = f"{name} = {_toml(setting.value)}"
+    where = render.paint(f"# {render.clean(setting)}", dim=True)
+    render.emit(f"{text.ljust(width)}{where}" if width else text)
+
+
+def _toml(value: Any) -> str:
+    """A value of an option as TOML, of which these are a part that JSON has, too."""
+    return orjson.dumps(str(value) if isinstance(value, Path) else value).decode().replace(",", ", ")
+
+
+@config.command(epilog=parameters.examples("agent-trace config path"))
+@parameters.json_option
+def path(as_json: bool) -> int:
+    """List the files that are looked for, the nearest first, and what became of each."""
+    from Agent.config.files import project_paths, state_of, user_path
+
+    rows: list[tuple[str, str]] = []
+    found = False
+    for place in project_paths():
+        state = "not read: a nearer one was" if found and os.path.exists(place) else _state(state_of, place)  # noqa: PTH110
+        found = found or state == "read" or state.startswith("wrong")
+        rows.append((place, state))
+    own = user_path(os.environ)
+    if own is not None:
+        rows.append((own, _state(state_of, own)))
+    if as_json:
+        render.emit_json([{"path": place, "state": state} for place, state in rows])
+        return 0
+    width = max(len(place) for place, _ in rows) + 2
+    for place, state in rows:
+        style = STYLES.get(state, {"fg": "yellow"})
+        render.emit(f"{render.clean(place).ljust(width)}{render.paint(render.clean(state), **style)}")
+    return 0
+
+
+def _state(state_of: Any, place: str) -> str:
+    try:
+        return str(state_of(place))
+    except AgentTraceError as error:
+        return f"wrong: {error.message}"
+
+
+@config.command(
+    epilog=parameters.examples("agent-trace config presets", "agent-trace config presets production")
+)
+@click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
+@parameters.json_option
+def presets(name: str | None, as_json: bool) -> int:
+    """List the presets, or show what one sets.
+
+    A preset is chosen by preset = "production" in a file, by AGENT_TRACE_PRESET=production, or by
+    setup_logging(preset="production").
+    """
+    from Agent.config.load import preset_values
+    from Agent.config.preset import preset_names, preset_path
+
+    if name is not None:
+        if as_json:
+            render.emit_json(preset_values(name))
+        else:
+            render.emit(preset_path(name).read_text(encoding="utf-8").rstrip())
+        return 0
+    if as_json:
+        render.emit_json({each: preset_values(each) for each in preset_names()})
+        return 0
+    width = max(map(len, preset_names())) + 2
+    for each in preset_names():
+        about = preset_path(each).read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        render.emit(f"{each.ljust(width)}{about}")
+    return 0
+
+
+def _complete(incomplete: str) -> list[str]:
+    from Agent.config.preset import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
