@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.levels import LIMITS
-from Agent.record.texts import clean_head, clean_tail, has_plain_text, message_of
+from Agent.record.texts import as_text, clean_head, clean_tail, has_plain_text, message_of
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
@@ -22,6 +22,7 @@ _MAX_MESSAGE_CHARS = 4000
 _MAX_TRACEBACK_CHARS = 12_000
 _MAX_FRAMES = 40
 _MAX_CHAIN = 20
+_MAX_MEMBERS = 100
 _ARGS: Any = BaseException.__dict__["args"]
 
 
@@ -90,13 +91,28 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain[::-1]
 
 
+def _everything(error: BaseException) -> list[BaseException]:
+    """The exception, those that led to it, and those in groups among them; a few more than are shown."""
+    found: dict[int, BaseException] = {}
+    waiting = [error]
+    while waiting and len(found) <= _MAX_MEMBERS:
+        one = waiting.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += _chain(one)
+            if isinstance(one, BaseExceptionGroup):
+                waiting += one.exceptions
+    return list(found.values())
+
+
 def _traceback_of(error: BaseException) -> str:
     """The traceback as Python prints it; by pieces where an argument may be too large to be printed."""
     import traceback
 
     frames = _user_frames(error)
     chain = _chain(error)
-    if all(has_plain_text(one) and not isinstance(one, BaseExceptionGroup) for one in chain):
+    everything = _everything(error)
+    if len(everything) <= _MAX_MEMBERS and all(map(has_plain_text, everything)):
         return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
     parts: list[str] = []
     for one in chain:
@@ -105,6 +121,7 @@ def _traceback_of(error: BaseException) -> str:
             "Traceback (most recent call last):\n",
             *steps,
             f"{type(one).__qualname__}: {message_of(one)}\n",
+            *_notes_of(one),
         ]
         if isinstance(one, BaseExceptionGroup):
             parts += [
@@ -112,6 +129,11 @@ def _traceback_of(error: BaseException) -> str:
                 for inner in one.exceptions[:_MAX_CHAIN]
             ]
     return "".join(parts)
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    notes = _attributes(error).get("__notes__")
+    return [f"{as_text(note)}\n" for note in notes[:_MAX_CHAIN]] if type(notes) is list else []
 
 
 def record_error(

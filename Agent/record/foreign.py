@@ -17,9 +17,10 @@ from Agent.record.context import current_scope
 from Agent.record.failures import record_error, recorded_id
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, current_pipeline
-from Agent.record.texts import as_text
+from Agent.record.texts import MAX_SHOWN_CHARS, as_text
 
 _LIMIT = LIMITS[Category.SYSTEM.value]
+_INFO = 20
 _ERROR = 40
 # A value whose text logs itself comes back here; a few rounds may be meant, more never end.
 _MAX_DEPTH = 4
@@ -43,8 +44,11 @@ class _Depth(threading.local):
 _depth = _Depth()
 
 
-def level_below(number: int) -> int:
-    """The nearest of our levels that is not above a number; DEBUG for what is below all."""
+def level_below(number: object) -> int:
+    """The nearest of our levels not above a number; DEBUG for what is below all, INFO for no number."""
+    if not isinstance(number, int):
+        # `logging.makeLogRecord` gives None; what came over a wire may be anything.
+        return _INFO
     return min(max(number // 10 * 10, 10), 50)
 
 
@@ -66,7 +70,10 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
     try:
         foreign = read()
         pipeline = installed.active_pipeline() or current_pipeline()
-        fields = dict(foreign.fields)
+        fields = _named(foreign.fields)
+        if len(foreign.message) > MAX_SHOWN_CHARS:
+            # The message is its beginning; here, as any value, it may be long.
+            fields.setdefault("full_message", foreign.message)
         binding = _binding(pipeline, foreign.logger, fields)
         if foreign.error is not None:
             known = recorded_id(foreign.error, pipeline)
@@ -93,6 +100,22 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         return ""
     finally:
         _depth.value -= 1
+
+
+def _named(given: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The fields under texts, so that one odd key hides no other; two that become one both stay."""
+    for key in given:
+        if type(key) is not str:
+            break
+    else:
+        return dict(given)
+    fields: dict[Any, Any] = {}
+    for key, value in given.items():
+        name = as_text(key)
+        while name in fields:
+            name = f"user.{name}"
+        fields[name] = value
+    return fields
 
 
 def _binding(pipeline: Pipeline, logger: str, fields: dict[Any, Any]) -> AgentBinding:

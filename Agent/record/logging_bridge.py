@@ -46,6 +46,10 @@ class TraceHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; never raises, whatever `logging.raiseExceptions` says."""
+        event = getattr(record, "event", None)
+        if type(event) is dict and "schema_version" in event:
+            # Made of an event, for a handler that hands it on to `logging`: it stands in the tree already.
+            return
         if is_recorded(level_below(record.levelno)):
             record_foreign(lambda: self._read(record))
 
@@ -53,48 +57,75 @@ class TraceHandler(logging.Handler):
         """Bring everything that is held back to the files."""
         installed.flush_active()
 
+    def close(self) -> None:
+        """The same, and leave `logging`'s list of handlers; a record that still comes is written."""
+        self.flush()
+        super().close()
+
     def _read(self, record: logging.LogRecord) -> Foreign:
         fields: dict[Any, Any] = {}
         message = self._message(record, fields)
-        if record.levelno not in _STANDARD:
+        if record.levelno not in _STANDARD and record.levelname is not None:
             fields["level_name"] = record.levelname
         error = _exception(record.exc_info)
+        if fields.get("exc_info") is record.exc_info:
+            # Named by the formatter's format: the event has the text of it as its traceback.
+            fields.pop("exc_info", None)
         if error is None and record.exc_text:
             # What came through a queue or a socket has lost its exception and kept its text.
             fields["exc_text"] = record.exc_text
-        if record.stack_info:
-            fields["stack_info"] = record.stack_info
         return Foreign(named(record.name, "root"), level_below(record.levelno), message, fields, error)
 
     def _message(self, record: logging.LogRecord, fields: dict[Any, Any]) -> str:
         """The text of a record; what else it holds is put into `fields`."""
         from pythonjsonlogger.core import BaseJsonFormatter
 
+        # Other handlers, and formatters that take every attribute for the user's, see the record as it came.
+        seen: logging.LogRecord = object.__new__(type(record))
+        seen.__dict__.update(record.__dict__)
         given: dict[str, Any] = {}
         if isinstance(record.msg, dict):
             given = dict(record.msg)
-            record.message = ""
+            seen.message = ""
         else:
             try:
-                record.message = record.getMessage()
+                seen.message = record.getMessage()
             except Exception:  # noqa: BLE001 - a template that does not fit, or a value whose text raises
                 note("the arguments of a log record did not fit its message")
-                record.message = as_text(record.msg)
+                seen.message = as_text(record.msg)
                 fields["args"] = record.args
         own = self.formatter
         formatter = own if isinstance(own, BaseJsonFormatter) else self._fields_of
+        formatted: str | None = None
         try:
-            if own is not None:
-                record.asctime = own.formatTime(record, own.datefmt)
-            found: dict[str, Any] = {}
-            formatter.add_fields(found, record, given)
-            fields.update(formatter.process_log_record(found))
+            if formatter is own:
+                _add_texts(own, seen, given)
+            elif own is not None and "args" not in fields:
+                formatted = own.format(record)
         except Exception:  # noqa: BLE001 - a formatter of the user's may do anything; the message is kept
             note("the formatter of the logging bridge failed")
+        if formatter is not own and record.stack_info:
+            given.setdefault("stack_info", record.stack_info)
+        try:
+            found: dict[str, Any] = {}
+            formatter.add_fields(found, seen, given)
+            fields.update(formatter.process_log_record(found))
+        except Exception:  # noqa: BLE001 - the same; then the user's keys are not to be had
+            note("the formatter of the logging bridge failed")
         text = fields.pop("message", None)
-        if own is not None and formatter is not own and "args" not in fields:
-            return own.format(record)
-        return record.message if text is None else as_text(text)
+        if formatted is not None:
+            return as_text(formatted)
+        return seen.message if text is None else as_text(text)
+
+
+def _add_texts(own: BaseJsonFormatter, seen: logging.LogRecord, given: dict[str, Any]) -> None:
+    """What python-json-logger makes of time, exception and stack before it names and renames fields."""
+    seen.asctime = own.formatTime(seen, own.datefmt)
+    wanted = own.exc_info_as_array or "exc_info" in own.rename_fields
+    if wanted and seen.exc_info and seen.exc_info[0] is not None:
+        given.setdefault("exc_info", own.formatException(seen.exc_info))
+    if seen.stack_info:
+        given.setdefault("stack_info", own.formatStack(seen.stack_info))
 
 
 def _default_formatter() -> BaseJsonFormatter:

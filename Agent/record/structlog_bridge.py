@@ -35,7 +35,13 @@ def structlog_processor(
     """Write the event into the tree and hand it on as it is; stands before the renderer, as any processor.
 
     The message is `event`, the level that of the method, the logger's name what `add_logger_name` found.
+    Behind a renderer there is only its text, which is the message then.
     """
+    if not _is_event(event_dict):
+        level = _level(method_name, {})
+        if is_recorded(level):
+            record_foreign(lambda: _rendered(logger, level, event_dict))
+        return event_dict
     level = _level(method_name, event_dict)
     if is_recorded(level):
         record_foreign(lambda: _read(logger, level, event_dict))
@@ -50,6 +56,11 @@ def structlog_renderer(logger: Any, method_name: str, event_dict: MutableMapping
     """
     structlog_processor(logger, method_name, event_dict)
     raise DropEvent
+
+
+def _is_event(given: object) -> bool:
+    """Whether this is what processors hand on, and not what a renderer made of it."""
+    return isinstance(given, Mapping)
 
 
 def _level(method_name: str, event_dict: Mapping[str, Any]) -> int:
@@ -71,6 +82,13 @@ def _read(logger: Any, level: int, event_dict: Mapping[str, Any]) -> Foreign:
     if name is None:
         name = getattr(logger, "name", None)
     return Foreign(named(name, "structlog"), level, message, fields, error)
+
+
+def _rendered(logger: Any, level: int, rendered: Any) -> Foreign:
+    text = (
+        rendered.decode("utf-8", "replace") if isinstance(rendered, bytes | bytearray) else as_text(rendered)
+    )
+    return Foreign(named(getattr(logger, "name", None), "structlog"), level, text, {})
 
 
 def _exception(info: Any) -> BaseException | None:

@@ -15,7 +15,9 @@ from Agent.event.serialise import to_json
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytes, bytearray, BaseException)
 _SHOWN = frozenset({str, int, float, bool, type(None)})
 _ARGS: Any = BaseException.__dict__["args"]
-_MAX_SHOWN_CHARS = 2000
+MAX_SHOWN_CHARS = 2000
+"""How much of a text is a message."""
+
 # What may be cut off inside a secret; nothing shaped like one is longer, private keys aside.
 _MARGIN_CHARS = 600
 
@@ -62,6 +64,9 @@ def has_plain_text(error: BaseException) -> bool:
     """Whether the text of an exception is made by its own class, or of arguments that are short to write."""
     if isinstance(type(error).__str__, FunctionType):
         return True
+    if type(error).__str__ is BaseExceptionGroup.__str__:
+        # Its message, and how many it holds.
+        return True
     return all(type(one) in _SHOWN or isinstance(one, Enum) for one in _ARGS.__get__(error))
 
 
@@ -84,7 +89,7 @@ def printable(text: str) -> str:
     return text
 
 
-def clean_head(text: str, redact: Callable[[str], str], max_chars: int = _MAX_SHOWN_CHARS) -> str:
+def clean_head(text: str, redact: Callable[[str], str], max_chars: int = MAX_SHOWN_CHARS) -> str:
     """The beginning of a text without its secrets; it is cut where no half of a secret is left."""
     if len(text) <= max_chars:
         return printable(redact(text))

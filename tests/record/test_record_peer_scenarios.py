@@ -1,7 +1,8 @@
 """What the suites of the peers hold their handlers and formatters to, asked of the bridges, in our words.
 
 Sources: CPython's tests of rotating handlers and of handlers at large, python-json-logger's of its formatters,
-structlog's of its output and contexts. Where the bridges differ, docs/RELIABILITY.md lists it with the reason.
+structlog's of its output and contexts. The suites themselves are run by `tests/peers/run.py`; where the bridges
+differ, `tests/peers/deviations.toml` says why, and docs/RELIABILITY.md in short.
 """
 
 import copy
@@ -12,6 +13,7 @@ import io
 import json
 import logging
 import logging.handlers
+import multiprocessing
 import threading
 import uuid
 from collections import OrderedDict
@@ -24,7 +26,7 @@ from pythonjsonlogger.orjson import OrjsonFormatter
 from support.session_files import only_session
 
 from Agent import setup_logging, shutdown_logging
-from Agent.bridges import TraceHandler, structlog_renderer
+from Agent.bridges import TraceHandler, structlog_processor, structlog_renderer
 from Agent.event.codec import decode_line
 from Agent.event.values import decode_value
 from Agent.tree.reader import TreeReader
@@ -234,3 +236,199 @@ def test_every_event_is_one_line_of_json(recorded, configured):
     structlog.get_logger().info("first\nsecond\r\n\u2028third", more="a\nb")
     (line,) = recorded.sink.lines
     assert line.count(b"\n") == 1 and json.loads(line)["extra"]["more"] == "a\nb"
+
+
+# What the suites themselves showed, run by tests/peers.
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"levelno": "WARNING"}, {"levelno": None, "levelname": "?"}, {"levelno": 2.5}]
+)
+def test_a_record_without_a_number_for_its_level_is_told_and_raises_nothing(recorded, log, odd):
+    record = logging.makeLogRecord({"msg": "m", **odd})
+    log.handlers[0].handle(record)
+    event = recorded.only("log")
+    assert event["level"] == "INFO" and event["message"] == "m"
+    assert event["extra"]["level_name"] == record.levelname
+
+
+@pytest.mark.parametrize(
+    "formatter", [None, logging.Formatter("%(asctime)s %(message)s"), JsonFormatter("%(asctime)s")]
+)
+def test_a_record_leaves_the_handler_as_it_came(recorded, log, formatter):
+    seen = []
+    log.handlers[0].setFormatter(formatter)
+    log.addFilter(lambda record: not seen.append((record, dict(vars(record)))))
+    log.info("took %d", 3, extra={"own": 1})
+    ((record, before),) = seen
+    after = vars(record)
+    # The standard library's own formatter leaves its traces in a record, ours adds none.
+    traces = {"message", "asctime"} if type(formatter) is logging.Formatter else set()
+    assert {key: after[key] for key in after if key not in traces} == before
+
+
+def test_structlogs_formatter_finds_no_keys_that_nobody_set(recorded, log):
+    rendered = []
+
+    def keep(_logger, _name, event_dict):
+        rendered.append(set(event_dict) - {"_record", "_from_structlog"})
+        return "text"
+
+    extra = structlog.stdlib.ExtraAdder()
+    log.handlers[0].setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[keep], foreign_pre_chain=[extra])
+    )
+    log.info("x", extra={"own": 1})
+    assert rendered == [{"event", "own"}]
+    assert recorded.only("log")["message"] == "text"
+
+
+def test_call_sites_are_the_programs_where_our_package_is_among_the_ignored(recorded, log):
+    site = structlog.processors.CallsiteParameterAdder(
+        {structlog.processors.CallsiteParameter.FUNC_NAME}, additional_ignores=["Agent"]
+    )
+
+    def render(_logger, _name, event_dict):
+        return event_dict["func_name"]
+
+    log.handlers[0].setFormatter(structlog.stdlib.ProcessorFormatter(processors=[site, render]))
+    wrapped = structlog.wrap_logger(
+        log,
+        processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    wrapped.info("x")
+    assert recorded.only("log")["message"].startswith("test_call_sites_are_the_programs")
+
+
+def test_a_formatter_that_raises_costs_no_record(recorded, log):
+    class Broken(logging.Formatter):
+        def format(self, record):
+            raise LookupError("no")
+
+    log.handlers[0].setFormatter(Broken())
+    log.info("kept %d", 1, extra={"own": 1})
+    event = recorded.only("log")
+    assert event["message"] == "kept 1" and event["extra"]["own"] == 1
+    assert recorded.health.dropped == {} and recorded.health.notes
+
+
+def test_one_odd_key_hides_no_other(recorded, log):
+    log.info("x", extra={"text": "t", 5: "five", "5": "text of it", None: 0})
+    extra = recorded.only("log")["extra"]
+    assert extra == {"event_type": "log", "text": "t", "5": "five", "user.5": "text of it", "None": 0}
+
+
+def test_a_message_too_long_to_be_one_stands_whole_beside_its_beginning(recorded, log):
+    text = "".join(f"{number} " for number in range(2000))
+    log.info(text)
+    log.error(text, exc_info=ValueError("v"))
+    for event in (recorded.only("log"), recorded.only("error")):
+        assert event["extra"]["full_message"] == text
+        assert len(event["message"]) == 2000 and text.startswith(event["message"])
+
+
+def test_an_exception_stands_under_the_name_and_in_the_form_that_a_formatter_gives_it(recorded, log):
+    try:
+        raise LookupError("gone")
+    except LookupError:
+        log.handlers[0].setFormatter(JsonFormatter("%(exc_info)s", rename_fields={"exc_info": "stack_trace"}))
+        log.exception("renamed")
+    try:
+        raise LookupError("gone")
+    except LookupError:
+        log.handlers[0].setFormatter(JsonFormatter(exc_info_as_array=True, stack_info_as_array=True))
+        log.exception("in lines", stack_info=True)
+    try:
+        raise LookupError("gone")
+    except LookupError:
+        log.handlers[0].setFormatter(JsonFormatter("%(exc_info)s %(message)s"))
+        log.exception("named")
+    renamed, lines, named = (event["extra"] for event in recorded.of("error"))
+    assert renamed["stack_trace"] == renamed["traceback"].rstrip("\n") and "exc_info" not in renamed
+    assert lines["exc_info"] == lines["traceback"].splitlines() and isinstance(lines["stack_info"], list)
+    assert "exc_info" not in named and named["traceback"].endswith("LookupError: gone\n")
+
+
+def test_a_group_of_exceptions_is_told_with_what_it_holds_and_with_its_notes(recorded, log):
+    try:
+        inner = ValueError("err 1")
+        inner.add_note("note of the inner")
+        group = ExceptionGroup("my group", [inner, ExceptionGroup("deeper", [TypeError("err 2")])])
+        group.add_note("note of the group")
+        raise group
+    except ExceptionGroup:
+        log.exception("oops")
+    error = recorded.only("error")["extra"]
+    assert error["error_message"] == "my group (2 sub-exceptions)"
+    for text in (
+        "ExceptionGroup: my group",
+        "note of the group",
+        "ValueError: err 1",
+        "note of the inner",
+        "err 2",
+    ):
+        assert text in error["traceback"]
+
+
+def test_a_group_with_an_argument_nobody_can_print_keeps_its_notes(recorded, log):
+    class Huge:
+        def __repr__(self):
+            raise RuntimeError("not this one")
+
+    group = ExceptionGroup("my group", [ValueError(Huge(), "x")])
+    group.add_note("note of the group")
+    log.error("oops", exc_info=group)
+    traceback = recorded.only("error")["extra"]["traceback"]
+    assert (
+        "my group (1 sub-exception)" in traceback and "note of the group" in traceback and "Huge" in traceback
+    )
+
+
+@pytest.mark.parametrize(
+    ("rendered", "message"), [("text", "text"), (b"caf\xc3\xa9", "café"), ((("x",), {}), "<builtins.tuple>"), (7, "7")]
+)  # fmt: skip
+def test_behind_a_renderer_its_text_is_the_message_and_is_handed_on(recorded, rendered, message):
+    assert structlog_processor(None, "warning", rendered) is rendered
+    event = recorded.only("log")
+    assert (event["level"], event["message"]) == ("WARNING", message)
+
+
+def test_a_handler_that_is_closed_has_its_lines_in_the_mirror(trace_root, log):
+    setup_logging(trace_root=trace_root)
+    for number in range(10):
+        log.info("n", extra={"number": number})
+    log.handlers[0].close()
+    lines = [
+        json.loads(line) for line in (trace_root / "system/system.jsonl").read_bytes().split(b"\n") if line
+    ]
+    told = [line["extra"]["number"] for line in lines if line["message"] == "n"]
+    assert told == list(range(10))
+
+
+def _log_many(root, child, count):
+    setup_logging(trace_root=root, rotation={"system": (20_000, 2000)})
+    handler = TraceHandler()
+    logger = logging.Logger(f"worker {child}", 1)  # noqa: LOG001 - not one of the process's
+    logger.addHandler(handler)
+    for number in range(count):
+        logger.debug("n", extra={"child": child, "number": number, "padding": "é\u2028\n" * 10})
+    handler.close()
+
+
+def test_a_mirror_that_many_processes_rotate_has_every_line_whole_and_once(trace_root):
+    processes, count = 6, 300
+    forking = multiprocessing.get_context("fork")
+    children = [
+        forking.Process(target=_log_many, args=(trace_root, number, count)) for number in range(processes)
+    ]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0] * processes
+    files = list((trace_root / "system").glob("system.jsonl*"))
+    assert len(files) > 5
+    lines = [json.loads(line) for path in files for line in path.read_bytes().split(b"\n") if line]
+    told = [(line["extra"]["child"], line["extra"]["number"]) for line in lines if line["message"] == "n"]
+    assert sorted(told) == [(process, number) for process in range(processes) for number in range(count)]
