@@ -1,1 +1,1 @@
-"""Measurements beside peers and beside the floor, always in one run: `python -m benchmarks.recording`."""
+"""Measurements beside peers and beside the floor, always in one run: `python -m benchmarks`."""

@@ -24,7 +24,7 @@ def main() -> None:
         "read a line": {"orjson": lambda: orjson.loads(text), "msgspec": lambda: msgspec.json.decode(text)},
     }
     for what, pair in contenders.items():
-        took = {name: [] for name in pair}
+        took: dict[str, list[float]] = {name: [] for name in pair}
         for _ in range(ROUNDS):
             for name, call in pair.items():
                 took[name].append(timeit.timeit(call, number=CALLS) / CALLS * 1e9)

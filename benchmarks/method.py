@@ -40,20 +40,25 @@ class Measured:
 
     calls: int
     rounds: dict[str, list[float]] = field(default_factory=dict)
+    left_out: int = 0
+    """Rounds in which the machine was not itself."""
 
     def median_ns(self, name: str) -> float:
         return statistics.median(self.rounds[name])
 
     def ratio(self, name: str, other: str) -> float:
         """The median of the ratios within each round."""
-        pairs = zip(self.rounds[name], self.rounds[other], strict=True)
-        return statistics.median(mine / theirs for mine, theirs in pairs)
+        return quartiles_of_ratios(self.rounds[name], self.rounds[other])[1]
 
     def spread(self, name: str, other: str) -> tuple[float, float]:
         """The quartiles of those ratios."""
-        ratios = [mine / theirs for mine, theirs in zip(self.rounds[name], self.rounds[other], strict=True)]
-        low, _, high = statistics.quantiles(ratios, n=4)
+        low, _, high = quartiles_of_ratios(self.rounds[name], self.rounds[other])
         return low, high
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Leave out all other rounds."""
+        self.left_out = len(next(iter(self.rounds.values()))) - len(numbers)
+        self.rounds = {name: [values[n] for n in numbers] for name, values in self.rounds.items()}
 
 
 def empty(paths: Sequence[Path]) -> None:
@@ -63,13 +68,20 @@ def empty(paths: Sequence[Path]) -> None:
             file.truncate(0)
 
 
-def run_rounds(contenders: Sequence[Contender], *, calls: int, rounds: int) -> Measured:
-    """Time every contender in turn; the first rounds warm up and are thrown away."""
+def run_rounds(
+    contenders: Sequence[Contender], *, calls: int, rounds: int, floor: str | None = None
+) -> Measured:
+    """Time every contender in turn; the first rounds warm up and are thrown away.
+
+    Where one contender is the floor, rounds in which it took twice its median are left out and made up for.
+    """
     loop = timeit.Timer("pass", "import gc; gc.enable()")
     timers = [timeit.Timer(c.statement, "import gc; gc.enable()", globals=c.names) for c in contenders]
     measured = Measured(calls, {contender.name: [] for contender in contenders})
     warm_up = 2
-    for number in range(rounds + warm_up):
+    sound: list[int] = []
+    number = 0
+    while len(sound) < rounds and number < 2 * rounds + warm_up:
         overhead = min(loop.repeat(3, calls))
         for offset in range(len(contenders)):
             position = (number + offset) % len(contenders)
@@ -80,7 +92,26 @@ def run_rounds(contenders: Sequence[Contender], *, calls: int, rounds: int) -> M
             seconds = timers[position].timeit(calls)
             if number >= warm_up:
                 measured.rounds[contender.name].append((seconds - overhead) / calls * 1e9)
+        number += 1
+        if number > warm_up:
+            sound = sound_rounds(measured.rounds[floor]) if floor else [*range(number - warm_up)]
+    measured.keep(sound)
     return measured
+
+
+def sound_rounds(floor_ns: Sequence[float]) -> list[int]:
+    """The rounds in which the machine was itself: the floor took less than twice its median."""
+    most = 2 * statistics.median(floor_ns)
+    return [number for number, value in enumerate(floor_ns) if value < most]
+
+
+def quartiles_of_ratios(mine: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile of the ratios within each round."""
+    ratios = [one / other for one, other in zip(mine, theirs, strict=True)]
+    if len(ratios) < 2:
+        return ratios[0], ratios[0], ratios[0]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return low, middle, high
 
 
 def percentiles(sorted_ns: Sequence[int]) -> dict[str, float]:

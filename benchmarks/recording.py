@@ -7,49 +7,26 @@ peer is set up.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
-import os
-import platform
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import eliot
+
 import Agent
-from benchmarks import peers, subjects
+from benchmarks import command, peers, subjects
 from benchmarks.method import Contender, Measured, empty, percentiles, run_rounds
 from benchmarks.starts import measure_starts
+from benchmarks.table import Report, Row
 
 OWN, STRUCTLOG, ELIOT, FLOOR = "Agent Trace", "structlog", "eliot", "floor"
-
-
-@dataclass
-class Row:
-    """One line of the table: a figure, what it is compared with, and the budget."""
-
-    what: str
-    figure: str
-    compared: str = ""
-    budget: str = ""
-    met: bool | None = None
-
-
-@dataclass
-class Report:
-    """All rows, the peers' configurations and what could not be measured."""
-
-    rows: list[Row] = field(default_factory=list)
-    configurations: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,13 +89,14 @@ def loggers_row(
                 ELIOT,
                 "log_message('agent_action', agent_id='creator_001', agent_role='creator', action=action,"
                 " action_data=action_data, decision_context=decision_context)",
-                {**names, "log_message": peers.eliot.log_message},
+                {**names, "log_message": eliot.log_message},
                 lambda: empty([eliot_path]),
             ),
             Contender(FLOOR, peers.FLOOR_STATEMENT, floor_names, lambda: empty([floor_path])),
         ]
-        measured = run_rounds(contenders, calls=size.calls, rounds=size.rounds)
+        measured = run_rounds(contenders, calls=size.calls, rounds=size.rounds, floor=FLOOR)
         check_nothing_lost(report, f"log_action, {label}")
+        note_left_out(report, f"log_action, {label}", measured)
     report.configurations |= {STRUCTLOG: structlog_how, ELIOT: eliot_how, FLOOR: floor_how}
     report.figures[f"log_action, {label}"] = {c.name: measured.median_ns(c.name) for c in contenders}
     own = measured.ratio(OWN, STRUCTLOG)
@@ -147,6 +125,15 @@ def loggers_row(
         )
 
 
+def note_left_out(report: Report, what: str, measured: Measured) -> None:
+    if measured.left_out:
+        report.notes.append(f"{what}: {measured.left_out} rounds left out, in which the floor doubled")
+
+
+def empty_record(root: Path) -> None:
+    empty(peers.record_files(root))
+
+
 def check_nothing_lost(report: Report, what: str) -> None:
     """A recorder that drops events would look fast, so its own account is asked."""
     health = Agent.health()
@@ -157,7 +144,7 @@ def check_nothing_lost(report: Report, what: str) -> None:
 
 def decorator_rows(report: Report, directory: Path, size: Size) -> None:
     """`@trace_agent_action` on the same body as `eliot.log_call`: without state, with ten fields, strict."""
-    rows = (
+    rows: tuple[tuple[str, type[Any], dict[str, Any], float], ...] = (
         ("without exposed state", subjects.Stateless, {}, 0.40),
         ("ten fields, one changed", subjects.TenFields, {}, 0.55),
         ("the same, state strict", subjects.TenFields, {"state": "strict"}, 0.70),
@@ -170,17 +157,18 @@ def decorator_rows(report: Report, directory: Path, size: Size) -> None:
                 report.notes.append(f"decorator, {label}: not measured: {error}")
                 continue
             eliot_path, _ = peers.eliot_file(place)
+            act = subject().act
+            act("ai", 30)
+            floor_names, floor_path, _ = peers.floor_writer(place, peers.own_line(root))
             statement = "act('ai', 30)"
             contenders = [
-                Contender(
-                    OWN, statement, {"act": subject().act}, lambda root=root: empty(peers.record_files(root))
-                ),
-                Contender(
-                    "log_call", statement, {"act": subjects.Eliot().act}, lambda p=eliot_path: empty([p])
-                ),
+                Contender(OWN, statement, {"act": act}, partial(empty_record, root)),
+                Contender("log_call", statement, {"act": subjects.Eliot().act}, partial(empty, [eliot_path])),
                 Contender("undecorated", statement, {"act": subjects.Undecorated().act}),
+                Contender(FLOOR, peers.FLOOR_STATEMENT, floor_names, partial(empty, [floor_path])),
             ]
-            measured = run_rounds(contenders, calls=size.calls, rounds=size.rounds)
+            measured = run_rounds(contenders, calls=size.calls, rounds=size.rounds, floor=FLOOR)
+            note_left_out(report, f"decorator, {label}", measured)
             check_nothing_lost(report, f"decorator, {label}")
         ratio = measured.ratio(OWN, "log_call")
         report.figures[f"decorator, {label}"] = {c.name: measured.median_ns(c.name) for c in contenders}
@@ -304,68 +292,39 @@ def tail_row(report: Report, directory: Path, size: Size) -> None:
         )
 
 
-def print_table(report: Report) -> None:
-    headings = Row("what", "figure", "beside", "budget")
-    lines = [(row.what, row.figure, row.compared, row.budget, row.met) for row in [headings, *report.rows]]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    for what, figure, compared, budget, met in lines:
-        mark = {True: "met", False: "MISSED", None: ""}[met]
-        cells = (what, figure, compared, budget)
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            + f"  {mark}".rstrip()
-        )
-    print("\nRatios are medians of the ratios within each round, quartiles in brackets.")
-    for name, text in report.configurations.items():
-        print(f"{name}: {text}")
-    for note in report.notes:
-        print(f"note: {note}")
-
-
-def machine() -> dict[str, str]:
-    names = ("agent-trace", "orjson", "structlog", "eliot")
-    versions = ", ".join(f"{name} {version_of(name)}" for name in names)
-    return {"python": platform.python_version(), "system": platform.platform(), "packages": versions}
-
-
-def version_of(name: str) -> str:
-    return Agent.version.__version__ if name == "agent-trace" else version(name)
+def measure(directory: Path, size: Size) -> Report:
+    """Every row of the budget."""
+    report = Report()
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+        ("starts of processes", lambda: start_rows(report, size)),
+        (
+            "log_action beside structlog, eliot and the floor",
+            lambda: loggers_row(report, directory, size, peers.SMALL, "everything on", 0.75),
+        ),
+        (
+            "the same with values that need a closer look",
+            lambda: loggers_row(report, directory, size, peers.RICH, "UUIDs, nested and quoted values", 1.0),
+        ),
+        ("decorators beside eliot.log_call", lambda: decorator_rows(report, directory, size)),
+        ("a disabled level", lambda: disabled_row(report, directory, size)),
+        (f"the tail of {size.events:,} calls", lambda: tail_row(report, directory, size)),
+    )
+    for number, (what, step) in enumerate(steps, 1):
+        command.progress(f"budgets, {number} of {len(steps)}: {what}")
+        step()
+    return report
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.recording", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--quick", action="store_true", help="about twenty seconds, with wider spreads")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
-    parser.add_argument(
-        "--directory", type=Path, help="where the files go (default: the temporary directory)"
+    parser = command.options(
+        "benchmarks.recording", "The recording rows of the budget, each beside its peer."
     )
     parser.add_argument("--events", type=int, help="length of the tail measurement")
     given = parser.parse_args(arguments)
     size = QUICK if given.quick else FULL
     if given.events:
-        size = Size(size.calls, size.rounds, size.starts, given.events)
-    report = Report()
-    directory = Path(tempfile.mkdtemp(prefix="agent-trace-benchmark-", dir=given.directory))
-    os.environ["XDG_CONFIG_HOME"] = str(directory / "configuration")
-    try:
-        start_rows(report, size)
-        loggers_row(report, directory, size, peers.SMALL, "everything on", 0.75)
-        loggers_row(report, directory, size, peers.RICH, "UUIDs, nested and quoted values", 1.0)
-        decorator_rows(report, directory, size)
-        disabled_row(report, directory, size)
-        tail_row(report, directory, size)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-    if given.json:
-        rows = [asdict(row) for row in report.rows]
-        everything = {**machine(), "rows": rows, "figures": report.figures, "notes": report.notes}
-        print(json.dumps({**everything, "configurations": report.configurations}, indent=2))
-    else:
-        print("; ".join(machine().values()) + "\n")
-        print_table(report)
-    return 0
+        size = replace(size, events=given.events)
+    return command.run(given, lambda directory: measure(directory, size))
 
 
 if __name__ == "__main__":
