@@ -464,17 +464,19 @@ static int is_scalar(PyTypeObject *kind) {
     return kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyFloat_Type || kind == &PyBool_Type;
 }
 
-/* differing(present, last, ignored): the items of `present` that are not the scalars of `last`, nor ignored. */
+/* differing(present, last, ignored): the items of `present` that are neither the scalars of `last` nor ignored;
+   None where there are none and no name of `last` is gone. */
 static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
     if (count != 3 || !PyDict_Check(arguments[0]) || !PyDict_Check(arguments[1]) || !PyDict_Check(arguments[2])) {
         PyErr_SetString(PyExc_TypeError, "differing(present, last, ignored) takes three dicts");
         return NULL;
     }
     PyObject *key, *value, *found = PyList_New(0);
-    Py_ssize_t at = 0;
+    Py_ssize_t at = 0, met = 0;
     while (found != NULL && PyDict_Next(arguments[0], &at, &key, &value)) {
         if (PyUnicode_CheckExact(key)) {
             PyObject *before = PyDict_GetItemWithError(arguments[1], key);
+            met += before != NULL;
             if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) continue;
             if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
                 /* of these four types the comparison runs no code of others */
@@ -488,12 +490,14 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
         if (item == NULL || PyList_Append(found, item) < 0) Py_CLEAR(found);
         Py_XDECREF(item);
     }
-    return found;
+    if (found == NULL || PyList_GET_SIZE(found) > 0 || met < PyDict_GET_SIZE(arguments[1])) return found;
+    Py_DECREF(found);
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
-     "The items of a state that are not the scalars recorded last, and not ignored."},
+     "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -133,7 +133,7 @@ class SweepingJudge:
 
 def _differing(
     present: Mapping[str, Any], last: Mapping[str, Any], ignored: Mapping[str, type]
-) -> list[tuple[str, Any]]:
+) -> list[tuple[str, Any]] | None:
     found = []
     for name, value in list(present.items()):
         before, kind = last.get(name, _ABSENT), type(value)
@@ -141,13 +141,15 @@ def _differing(
             continue
         if ignored.get(name) is not kind:
             found.append((name, value))
-    return found
+    return found if found or not last.keys() <= present.keys() else None
 
 
-differing: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, type]], list[tuple[str, Any]]] = (
-    _differing if native is None else native.differing  # type: ignore[assignment]
-)
-"""The items of a state, a dict, that are not the scalars recorded last, and whose type is not ignored."""
+Differing = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, type]], list[tuple[str, Any]] | None]
+differing: Differing = _differing if native is None else native.differing  # type: ignore[assignment]
+"""The items of a state, a dict, that are neither the scalars recorded last nor of the type that is ignored.
+
+None where there are none and no name of the last state is gone.
+"""
 
 
 def is_plain(payload: Mapping[str, Any], known_keys: set[str]) -> bool:

@@ -89,6 +89,10 @@ class StateTracker:
         ignored = self._ignored
         present = self._read(obj)
         items = differing(present, last, ignored) if type(present) is dict else list(present.items())
+        if items is None:
+            if heavy <= present.keys():
+                return changed, gone
+            items = []
         for name, value in items:
             kind = type(value)
             if kind in SCALARS:

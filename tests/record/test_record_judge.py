@@ -209,3 +209,15 @@ def test_without_the_native_judge_the_same_lines_are_written(monkeypatch):
     quick = lines()
     monkeypatch.setattr(judging, "native", None)
     assert lines() == quick
+
+
+@needs_native
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), json_values, max_size=5),
+    st.dictionaries(st.sampled_from("abcdef"), json_values, max_size=5),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([int, str, dict, list]), max_size=2),
+)
+def test_what_changed_of_a_state_is_the_same_to_both(present, last, ignored):
+    last.update({name: copy.deepcopy(value) for name, value in present.items() if name in "abc"})
+    sweeping = judging._differing(present, last, ignored)
+    assert repr(judging.native.differing(present, last, ignored)) == repr(sweeping)
