@@ -37,16 +37,30 @@ class Check:
     remedy: str = ""
 
 
-@click.command(epilog=parameters.examples("agent-trace doctor", "agent-trace doctor --json"))
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace doctor", "agent-trace doctor --json", "agent-trace doctor --canary"
+    )
+)
+@click.option(
+    "--canary",
+    is_flag=True,
+    help="Plant made-up secrets through every entrance of a temporary recording; search its files for them.",
+)
 @parameters.json_option
 @parameters.root_option
-def doctor(as_json: bool, root: Path) -> int:
+def doctor(as_json: bool, root: Path, canary: bool) -> int:
     """Check that recording and replay work here.
 
     Looks at versions, the trace root, disk space, open files, inotify and the board; records, reads and
-    replays a small simulation in a temporary directory; and counts what the newest session lost. Exit code 1
+    replays a small simulation in a temporary directory; and counts what the newest session lost. With
+    --canary it looks instead whether redaction, as it is configured here, lets a secret through. Exit code 1
     says that something is wrong.
     """
+    if canary:
+        from Agent.cli.canary import canary as search_for_secrets
+
+        return search_for_secrets(as_json=as_json)
     checks = []
     for check in _all_checks(root):
         checks.append(check)

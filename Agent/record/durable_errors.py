@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from Agent.tree.sink import Stream
+from Agent.tree.waits import wait_for
 
 _REST_PER_WAIT = 9
 
@@ -34,7 +35,7 @@ class DurableErrors:
         """An error was written to this stream."""
         self._waiting.append(stream)
         if self._monotonic_ns() >= self._resting_until_ns:
-            self.finish()
+            wait_for(self.finish)
 
     def finish(self) -> None:
         """Bring to the disk what still waits for it."""

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from errno import errorcode
 from typing import Any
+
+import orjson
 
 from Agent.record.texts import message_of
 
@@ -33,6 +36,15 @@ class Health:
         if self.dropped[reason] == count:
             say(f"events are being lost: {reason}; `Agent.health()` counts them")
 
+    def take_back(self, lines: Sequence[bytes]) -> None:
+        """Count events that were refused after they had been taken; a report among them is due again."""
+        self.events -= len(lines)
+        self.drop("the file system refused the write", len(lines))
+        for line in lines:
+            if b'"event_type":"log.dropped"' in line:
+                report = orjson.loads(line)["extra"]
+                self.unreported[report["reason"]] += report["count"]
+
     def note(self, what: str) -> None:
         """Count something odd that cost nothing."""
         self.notes[what] += 1
@@ -51,6 +63,8 @@ class Health:
     def trouble(self, where: str, error: BaseException) -> None:
         """Count an error of our own in code that serves the user's call."""
         what = f"{where}: {type(error).__name__}"
+        if isinstance(error, OSError) and error.errno in errorcode:
+            what += f" {errorcode[error.errno]}"
         self.notes[what] += 1
         if self.notes[what] == 1:
             say(f"recording had trouble in {what}: {message_of(error)[:300]}")

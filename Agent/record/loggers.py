@@ -13,15 +13,16 @@ from typing import Any, Self
 
 from Agent.event.kinds import Category
 from Agent.record import pipeline as installed
+from Agent.record.awaitable import awaitable
 from Agent.record.binding import AgentBinding, Slot
-from Agent.record.capture import Types
 from Agent.record.context import current_scope, event_ids
 from Agent.record.failures import current_exception, record_error, recorded_id
 from Agent.record.health import note, say
+from Agent.record.judge import Types
 from Agent.record.levels import LIMITS
 from Agent.record.messages import Message, record_receipt, record_send
 from Agent.record.pipeline import Pipeline, current_pipeline
-from Agent.record.texts import as_message, as_text
+from Agent.record.texts import MAX_SHOWN_CHARS, as_message, as_text
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 _MAX_CAUSES = 1000
@@ -144,6 +145,14 @@ class EventLogger:
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("exception", trouble)
 
+    # The same, awaited.
+    adebug = awaitable(debug)
+    ainfo = awaitable(info)
+    awarning = awaitable(warning)
+    aerror = awaitable(error)
+    acritical = awaitable(critical)
+    aexception = awaitable(exception)
+
     def _place(self) -> tuple[Pipeline, AgentBinding]:
         """The pipeline and the prepared bytes that this logger's events go through now."""
         pipeline = installed.active_pipeline() or current_pipeline()
@@ -200,6 +209,10 @@ class EventLogger:
         try:
             pipeline, binding = self._place()
             slot = binding.slot("log", level)
+            text = message if type(message) is str else as_message(message)
+            if len(text) > MAX_SHOWN_CHARS:
+                # The message itself is cut; nothing of it is lost.
+                extra = {"full_message": text, **as_fields(extra)}
             body, types = b"", None
             if extra is not None or self._fields:
                 own = extra if type(extra) is dict else as_fields(extra)
@@ -207,7 +220,6 @@ class EventLogger:
                 body, types = pipeline.capture.user_body(
                     pipeline.health.moved(merged, slot.own_keys), "/extra"
                 )
-            text = message if type(message) is str else as_message(message)
             return pipeline.emit(slot, text, causes=as_causes(causes), body=body, types=types)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("log", error)
@@ -376,3 +388,13 @@ class AgentLogger(EventLogger):
             return record_receipt(pipeline, binding, message, as_causes(causes))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("receive", error)
+
+    # The same, awaited.
+    alog_action = awaitable(log_action)
+    alog_decision = awaitable(log_decision)
+    alog_state_change = awaitable(log_state_change)
+    alog_content_generation = awaitable(log_content_generation)
+    alog_strategy_update = awaitable(log_strategy_update)
+    alog_learning_update = awaitable(log_learning_update)
+    asend = awaitable(send)
+    areceive = awaitable(receive)

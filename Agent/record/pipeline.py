@@ -23,15 +23,17 @@ from Agent.event.schema import CURRENT_SCHEMA
 from Agent.record.agents import Agents, agent_id_of
 from Agent.record.binding import AgentBinding, Slot
 from Agent.record.buffer import EventBuffer
-from Agent.record.capture import Capture, Types
+from Agent.record.capture import Capture
 from Agent.record.context import current_scope
 from Agent.record.durable_errors import DurableErrors
 from Agent.record.fast_lane import Detours, make_fast_lane
 from Agent.record.health import Health, attend
+from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.stamps import SpanBoard, Stamps
 from Agent.record.texts import as_text, printable
-from Agent.tree.sink import Sink
+from Agent.tree.queued import QueuedSink
+from Agent.tree.sink import NoRoom, Sink
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
 _REPORT_AGAIN_NS = 1_000_000_000
@@ -102,6 +104,8 @@ class Pipeline:
         self.agents = Agents(self.binding)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
+        self.codes_told: set[object] = set()
+        """The code whose `code` event this process has written."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
         self._next_report_ns = 0
@@ -112,7 +116,7 @@ class Pipeline:
         )
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
         self._new_span_prefix()
-        detours = Detours(self.emit, self._after_error, self._report_drops)
+        detours = Detours(self.emit, self._after_error, self._report_drops, self._no_room)
         self.put, self.emit_plain = make_fast_lane(
             sink, self.clock, self.stamps, self.capture, self.health, detours
         )
@@ -217,8 +221,25 @@ class Pipeline:
             self._error_mirror(line)
         if self.buffer is not None:
             self.buffer.flush()
+        self.sink.flush()
         if self.durable_errors is not None:
             self.durable_errors.ask(slot.binding.stream)
+
+    def _no_room(self, full: NoRoom, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+        """Drop an event for which the sink has no room; an error is taken all the same."""
+        if slot.urgent:
+            # An error goes beyond the bound: its call waits until the queue is written anyway.
+            whole = b"".join((head, links, extra, rest))
+            line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
+            slot.binding.stream.write(redacted(line))
+            self.health.events += 1
+            if slot.mirror is not None:
+                slot.mirror(line)
+            self._after_error(slot, line)
+            return identity
+        if slot.kind != "log.dropped":  # the next one reports what this one would have
+            self.health.drop(full.reason)
+        return ""
 
     def announce(self, sink: Sink, durability: str) -> None:
         """Write that a durability stream begins here."""
@@ -275,6 +296,7 @@ class Pipeline:
         # What the parent lost it tells itself, and its agents' states stand in its own files.
         self.health.forget()
         self.agents.forget_states()
+        self.codes_told.clear()
         if self.buffer is not None:
             self.buffer.forget()
         if self.durable_errors is not None:
@@ -317,7 +339,8 @@ class Pipeline:
             payload = {"count": count, "reason": reason}
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
-        if not self.health.unreported:
+        # What was put into a queue may be refused yet: there the next report waits for its time.
+        if not self.health.unreported and not isinstance(self.sink, QueuedSink):
             self._next_report_ns = 0
 
 

@@ -73,6 +73,12 @@ NAME_ENDS = tuple(
 """How the name of a secret ends, in small letters."""
 # What may stand between a name and its sign: a quote, a blank, a number.
 _BETWEEN = b" \\\"'0123456789_]"
+# A header that is an object, in JSON, in JSON inside a text, and as Python shows it.
+_HEADER_VALUE = re.compile(rb"""value(?:":"|\\":|':)""").search
+_HEADER_NAME = re.compile(
+    rb"""(?:name|key|header)\\?["'][ ]?:[ ]?\\?["'][\w\-. ]{0,40}?(?i:auth|key|token|secret|cookie|pass)"""
+).search
+_HEADER_NAMES = ("name", "key", "header")
 _LAST_LETTERS = frozenset(name[-3:] for name in NAME_ENDS)
 
 
@@ -127,8 +133,11 @@ class Redactor:
         if isinstance(value, str):
             return self._string(value, pointer, types)
         if isinstance(value, dict):
+            hidden = "value" if "value" in value and _names_secret(value) else None
             return {
-                clean: self._under(key, item, self._place(pointer, key, clean, types), types)
+                clean: self._under(
+                    "password" if key == hidden else key, item, self._place(pointer, key, clean, types), types
+                )
                 for key, item in value.items()
                 for clean in (self.text(key),)
             }
@@ -237,16 +246,27 @@ def looks_clean(raw: bytes) -> bool:
     position = classes.find(_LONG_RUN)
     if position >= 0 and not _runs_are_harmless(raw, classes, position):
         return False
-    # JSON itself has no blank behind a colon, so this one stands inside a text. Of two letters the last is
-    # found in half the time.
-    if 32 in raw:
-        position = raw.rfind(b": ")
-        if position >= 0 and not _names_are_harmless(raw, b": ", position):
-            return False
     if 33 in classes and not _marks_are_harmless(raw):
         return False
     # `w` is rare.
-    return 119 not in raw or raw.find(b"assw") < 0
+    if 119 in raw and raw.find(b"assw") >= 0:
+        return False
+    return _texts_are_harmless(raw)
+
+
+def _texts_are_harmless(raw: bytes) -> bool:
+    """Whether no credential is introduced by its scheme, by an option, by `name:` or by a header's name."""
+    if 32 in raw:
+        if raw.find(b"earer ") >= 0 or raw.find(b"asic ") >= 0:
+            return False
+        if raw.find(b"--") >= 0 and not _names_are_harmless(raw, b" ", raw.rfind(b" ")):
+            return False
+    # Of JSON's own colons each stands behind a quote.
+    others = raw.replace(b'":', b'";')
+    if 58 in others and not _names_are_harmless(others, b":", others.rfind(b":")):
+        return False
+    position = raw.find(b"value")
+    return position < 0 or not (_HEADER_VALUE(raw, position) and _HEADER_NAME(raw))
 
 
 def _marks_are_harmless(raw: bytes) -> bool:
@@ -256,10 +276,15 @@ def _marks_are_harmless(raw: bytes) -> bool:
     if 64 in raw and b"://" in raw:
         return False
     if 92 in raw and (
-        raw.find(b"PRIVATE KEY") >= 0 or not _names_are_harmless(raw, b'\\":', raw.rfind(b'\\":'))
+        raw.find(b"PRIVATE KEY") >= 0
+        or not _names_are_harmless(raw, b'\\":', raw.rfind(b'\\":'))
+        or not _names_are_harmless(raw, b'\\",', raw.rfind(b'\\",'))
     ):
         return False
-    return 39 not in raw or _names_are_harmless(raw, b"':", raw.rfind(b"':"))
+    return 39 not in raw or (
+        _names_are_harmless(raw, b"':", raw.rfind(b"':"))
+        and _names_are_harmless(raw, b"',", raw.rfind(b"',"))
+    )
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
@@ -286,6 +311,12 @@ def _names_are_harmless(raw: bytes, sign: bytes, position: int) -> bool:
             return False
         position = raw.rfind(sign, 0, position)
     return True
+
+
+def _names_secret(header: Mapping[str, Any]) -> bool:
+    """Whether an object such as `{"name": "Authorization", "value": ...}` names a secret."""
+    names = [header.get(key) for key in _HEADER_NAMES]
+    return any(isinstance(name, str) and is_secret_name(name) for name in names)
 
 
 def hides_text(types: Mapping[str, str]) -> bool:

@@ -122,6 +122,14 @@ _ASSIGNED = (
     r"""(?:(?P<quote>\\{0,3}["'])(?P<quoted>[^\r\n]{1,500}?)(?P=quote)"""
     r"""|(?:\\{0,3}["'])?(?P<bare>[^\s"'&,;\\]{3,500}))"""
 )
+# `--api-key X`, and the name of a header in quotes with its value behind it: `("X-Api-Key", "X")`,
+# `{"name": "Authorization", "value": "X"}`.
+_FOLLOWING = (
+    r"""(?P<end>[\w\-]{0,40}?)(?:(?P<option>[ ]{1,3})(?:(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{2,500})"""
+    r"""|(?P<quote>\\{0,3}["'])(?P<given>[^\r\n]{1,500}?)(?P=quote))"""
+    r"""|\\{0,3}["'][ ]?,[ ]?\\{0,3}["'](?P<header>value\\{0,3}["'][ ]?:[ ]?\\{0,3}["'])?"""
+    r"""(?:(?i:bearer|basic|token)[ ]+)?(?P<quoted>[^\r\n"'\\]{3,500})\\{0,3}["'])"""
+)
 _NAME_ANCHORS = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "card", "connection")
 _ANCHORS: dict[str, str] = {
     **{
@@ -166,10 +174,12 @@ def secrets_in(text: str) -> list[tuple[int, int]]:
                 begin, end = match.span("secret") if named else match.span()
                 if _is_credential(anchor, text[begin:end]):
                     spans.append((begin - 3 if anchor == "_v1_" else begin, end))
-    if "=" in text or ":" in text:
+    if "=" in text or ":" in text or "," in text or "--" in text:
         for anchor in _NAME_ANCHORS:
             for at in _places(lower, anchor):
                 spans.extend(_assigned(text, at, len(anchor)))
+        for at in _places(lower, "cookie"):
+            spans.extend(_following(text, at, len("cookie")))
     return _joined(spans)
 
 
@@ -184,6 +194,7 @@ def _assigned(text: str, at: int, length: int) -> Iterator[tuple[int, int]]:
     """The value that is assigned to the name around this place, if the name is a secret's."""
     match = _compiled(_ASSIGNED).match(text, at + length)
     if match is None:
+        yield from _following(text, at, length)
         return
     before = _compiled(_BEFORE).search(text, max(0, at - 40), at)
     name = (before.group() if before else "") + text[at : at + length] + match["end"]
@@ -199,6 +210,24 @@ def _assigned(text: str, at: int, length: int) -> Iterator[tuple[int, int]]:
     if may_be_number(name) and not _looks_random(value):
         return
     yield match.span(group)
+
+
+def _following(text: str, at: int, length: int) -> Iterator[tuple[int, int]]:
+    """The value behind an option of a command line, or behind the name of a header in quotes."""
+    match = _compiled(_FOLLOWING).match(text, at + length)
+    if match is None:
+        return
+    before = _compiled(_BEFORE).search(text, max(0, at - 40), at)
+    name = (before.group() if before else "") + text[at : at + length] + match["end"]
+    group = "quoted" if not match["option"] else "bare" if match["bare"] else "given"
+    if match["option"] and not name.startswith("--"):
+        return
+    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
+    is_listed = not match["option"] and not match["header"]
+    if not is_secret_name(name.lstrip("-")) or (is_listed and not _looks_random(match[group])):
+        return
+    if not _compiled(_BENIGN).fullmatch(match[group]) and not _compiled(_CODE).fullmatch(match[group]):
+        yield match.span(group)
 
 
 def _looks_random(value: str) -> bool:

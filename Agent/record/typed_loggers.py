@@ -1,4 +1,4 @@
-"""The loggers of learning, of what happens between agents, of performance and of the framework itself."""
+"""The loggers of learning and of what happens between agents; `program_loggers.py` has the others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from Agent.event.kinds import Category
-from Agent.event.payloads import KINDS
-from Agent.record.coercion import as_bool, as_list, rate_of
-from Agent.record.levels import LIMITS
+from Agent.record.awaitable import awaitable
+from Agent.record.coercion import as_bool, as_list
 from Agent.record.loggers import DEBUG, INFO, Causes, EventLogger, present
-from Agent.record.pipeline import flush_active
 from Agent.record.texts import as_message, as_text
 
 
@@ -128,6 +126,14 @@ class LearningLogger(EventLogger):
         )
         return self._emit("learning_update", INFO, learning_stage, payload, causes)
 
+    # The same, awaited.
+    alog_training_step = awaitable(log_training_step)
+    alog_reward = awaitable(log_reward)
+    alog_exploration_exploitation = awaitable(log_exploration_exploitation)
+    alog_policy_update = awaitable(log_policy_update)
+    alog_convergence = awaitable(log_convergence)
+    alog_learning_update = awaitable(log_learning_update)
+
 
 class InteractionLogger(EventLogger):
     """What happens between agents, and between agents and content."""
@@ -241,156 +247,9 @@ class InteractionLogger(EventLogger):
         )
         return self._emit("collaboration", INFO, collaboration_type, payload, causes)
 
-
-class PerformanceLogger(EventLogger):
-    """Durations, rates and resources; its events are buffered: a kill may cost one buffer of them."""
-
-    def __init__(self, agent_id: str | None = None, agent_role: str | None = None) -> None:
-        super().__init__("performance", Category.PERFORMANCE, agent_id, agent_role)
-
-    def log_metric(
-        self,
-        metric_name: str,
-        value: float,
-        unit: str | None = None,
-        data: Any = None,
-        *,
-        causes: Causes = None,
-    ) -> str:
-        """Record one measurement."""
-        if self._limit.value > INFO:
-            return ""
-        payload = present(
-            "metric_name value",
-            metric_name=metric_name,
-            value=value,
-            unit=None if unit is None else as_text(unit),
-            data=data,
-        )
-        return self._emit("metric", INFO, metric_name, payload, causes, buffered=True)
-
-    def log_latency(
-        self, operation: str, duration_ms: float, data: Any = None, *, causes: Causes = None
-    ) -> str:
-        """Record how long an operation took."""
-        if self._limit.value > INFO:
-            return ""
-        payload = present(
-            "metric_name value",
-            metric_name=operation,
-            value=duration_ms,
-            unit="ms",
-            duration_ms=duration_ms,
-            data=data,
-        )
-        return self._emit("metric", INFO, operation, payload, causes, buffered=True)
-
-    def log_throughput(
-        self, operation: str, count: float, duration_s: float, data: Any = None, *, causes: Causes = None
-    ) -> str:
-        """Record how many of something were done in how long."""
-        if self._limit.value > INFO:
-            return ""
-        per_second = rate_of(count, duration_s)
-        payload = present(
-            "operation count duration_s",
-            operation=operation,
-            count=count,
-            duration_s=duration_s,
-            per_second=per_second,
-            data=data,
-        )
-        return self._emit("throughput", INFO, operation, payload, causes, buffered=True)
-
-    def log_resource(
-        self,
-        memory_bytes: int | None = None,
-        cpu_percent: float | None = None,
-        open_files: int | None = None,
-        data: Any = None,
-        *,
-        causes: Causes = None,
-    ) -> str:
-        """Record what the process uses."""
-        if self._limit.value > INFO:
-            return ""
-        payload = present(
-            memory_bytes=memory_bytes, cpu_percent=cpu_percent, open_files=open_files, data=data
-        )
-        return self._emit("resource", INFO, "Resources", payload, causes, buffered=True)
-
-    def flush(self) -> None:
-        """Write out what is held back now."""
-        flush_active()
-
-
-class SystemLogger(EventLogger):
-    """The framework and the course of the simulation: start, end, phases, checkpoints, configuration."""
-
-    def __init__(self, component: str = "system") -> None:
-        self.component = as_message(component)
-        name = f"system.{self.component}" if self.component != "system" else "system"
-        super().__init__(name, Category.SYSTEM)
-
-    def log_init(self, component: Any = None, data: Any = None, *, causes: Causes = None) -> str:
-        """Record that a component is ready."""
-        name = component if component is not None else self.component
-        return self._course(
-            "system.init", as_text(name), present("component", component=name, data=data), causes
-        )
-
-    def log_config(
-        self,
-        name: Any,
-        old_value: Any = None,
-        new_value: Any = None,
-        data: Any = None,
-        *,
-        causes: Causes = None,
-    ) -> str:
-        """Record a change of configuration."""
-        payload = present("name", name=name, old_value=old_value, new_value=new_value, data=data)
-        return self._course("system.config", as_text(name), payload, causes)
-
-    def log_module(self, module: Any, version: Any = None, data: Any = None, *, causes: Causes = None) -> str:
-        """Record that a module was loaded."""
-        payload = present("module", module=module, version=version, data=data)
-        return self._course("system.module", as_text(module), payload, causes)
-
-    def log_simulation_start(
-        self, name: Any = None, configuration: Any = None, *, causes: Causes = None
-    ) -> str:
-        """Record the start of a simulation and what it was configured with."""
-        payload = present(name=name, configuration=configuration)
-        return self._course("simulation_start", "Simulation starts", payload, causes)
-
-    def log_simulation_end(
-        self,
-        name: Any = None,
-        outcome: Any = None,
-        duration_ms: float | None = None,
-        *,
-        causes: Causes = None,
-    ) -> str:
-        """Record its end and what came out."""
-        payload = present(name=name, outcome=outcome, duration_ms=duration_ms)
-        return self._course("simulation_end", "Simulation ends", payload, causes)
-
-    def log_checkpoint(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
-        """Record a checkpoint of the simulation."""
-        return self._course("checkpoint", as_text(name), present("name", name=name, data=data), causes)
-
-    def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
-        """Record the transition into a phase."""
-        payload = present("name", name=name, previous=previous, data=data)
-        return self._course("phase", as_text(name), payload, causes)
-
-    def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
-        """Record that something worth knowing was reached."""
-        return self._course("milestone", as_text(name), present("name", name=name, data=data), causes)
-
-    def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
-        # The course of the simulation is of another category than the framework, with a level of its own.
-        if LIMITS[KINDS[kind].category.value].value > INFO:
-            return ""
-        return self._emit(kind, INFO, label, payload, causes)
+    # The same, awaited.
+    alog_interaction = awaitable(log_interaction)
+    alog_content_interaction = awaitable(log_content_interaction)
+    alog_connection = awaitable(log_connection)
+    alog_cascade = awaitable(log_cascade)
+    alog_collaboration = awaitable(log_collaboration)

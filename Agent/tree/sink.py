@@ -5,11 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from Agent.event.model import RedactedBytes
 
-__all__ = ["DurableStream", "Sink", "Stream"]
+__all__ = ["DurableStream", "NoRoom", "Sink", "Stream"]
+
+
+class NoRoom(Exception):
+    """A sink takes no further event now.
+
+    `reason` is what it counts as dropped under; `next_seq` gives a number for one that has to be taken.
+    """
+
+    def __init__(self, reason: str, next_seq: Callable[[], int]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.next_seq = next_seq
 
 
 class Stream(Protocol):
@@ -45,7 +58,11 @@ class Sink(Protocol):
         ...
 
     def next_seq(self) -> int:
-        """The number of the next event: 1, 2, 3 ..."""
+        """The number of the next event: 1, 2, 3 ...
+
+        Raises:
+            NoRoom: there is none to be had; only a sink that was told to refuse does so.
+        """
         ...
 
     def flush(self) -> None:

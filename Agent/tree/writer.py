@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
+from Agent.tree.batch import write_lines
 from Agent.tree.board import Board, NoBoard
 from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.commit import GroupCommit
@@ -25,6 +26,7 @@ from Agent.tree.mirror import Mirrors
 from Agent.tree.open_files import OpenFiles
 from Agent.tree.own_file import OwnFile, WriterState
 from Agent.tree.sink import DurableStream
+from Agent.tree.waits import collecting, wait_for
 
 __all__ = [
     "DEFAULT_MAX_OPEN_FILES",
@@ -75,6 +77,10 @@ class SessionStream:
             return file.refused(line, segment, failure)
         return file.write_slowly(line) if written < 0 else file.resend(line)
 
+    def write_lines(self, lines: Sequence[RedactedBytes]) -> list[RedactedBytes]:
+        """Hand whole lines to the kernel in few writes; those that were not written, which are counted."""
+        return write_lines(self._file, lines, self.write)
+
     def write_synced(self, line: RedactedBytes) -> bool:
         """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
         return self._file.write_synced(line)
@@ -91,7 +97,13 @@ class SyncedStream(SessionStream):
 
     def write(self, line: RedactedBytes) -> bool:
         """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
-        return self._file.write_synced(line)
+        if not collecting():
+            return self._file.write_synced(line)
+        # An awaited call hands the line to the kernel and waits for the disk beside the event loop.
+        written = super().write(line)
+        if written:
+            wait_for(self.sync)
+        return written
 
 
 class MirroredStream:
@@ -230,6 +242,11 @@ class SessionWriter:
     def counters(self) -> dict[str, int]:
         """What went wrong so far, by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
         return self._counts.snapshot()
+
+    @property
+    def rolled_segments(self) -> int:
+        """How many segments this writer has rolled."""
+        return self._state.rolled
 
     def flush(self) -> None:
         """Hand the mirrors' lines to the kernel; the record itself is there whenever a write returns."""

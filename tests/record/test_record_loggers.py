@@ -342,3 +342,12 @@ def test_the_number_of_prepared_heads_is_bounded(recorded):
     assert len(slot.heads) <= 512
     assert max(map(len, slot.heads)) < 1000
     assert recorded.events[1999]["message"] == "message 1999"
+
+
+def test_a_long_message_is_cut_and_stands_whole_beside():
+    with recording() as found:
+        AgentLogger("a1").info("word " * 1000, extra={"n": 1})
+        event = found.last
+        assert len(event["message"]) < 2100
+        assert event["extra"]["full_message"] == "word " * 1000
+        assert event["extra"]["n"] == 1
