@@ -5,6 +5,7 @@ AgentTraceError                     exit code 70
 │   └── ConfigurationError          2   a wrong setting in code, file or environment
 ├── InputError                      3   something named cannot be read
 │   ├── SessionNotFound             3
+│   ├── SessionInUse                3   a process writes to it
 │   ├── RunNotFound                 3
 │   ├── AgentNotFound               3
 │   ├── EventNotFound               3
@@ -30,6 +31,7 @@ __all__ = [
     "RecordingMiss",
     "ReplayError",
     "RunNotFound",
+    "SessionInUse",
     "SessionNotFound",
     "TargetNotGiven",
     "UsageError",
@@ -88,6 +90,10 @@ class InputError(AgentTraceError):
 
 class SessionNotFound(InputError):
     """No session of that name under the trace root."""
+
+
+class SessionInUse(InputError):
+    """A process still writes to the session, so nobody else may change it."""
 
 
 class RunNotFound(InputError):

@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "debug", "Agent.cli.explain:debug", "Find what explains an issue told in plain words."
             ),
             CommandEntry(
-                "tail", "Agent.cli.browse:tail", "Print the newest events, and follow them with -f."
+                "tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."
             ),
             CommandEntry(
                 "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
@@ -47,8 +47,24 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ),
     ),
     (
+        "Keeping",
+        (
+            CommandEntry("seal", "Agent.cli.seal:seal", "Turn finished segments into Parquet, a tenth of the size."),
+            CommandEntry("recover", "Agent.cli.keep:recover", "Finish a session whose program was killed."),
+            CommandEntry(
+                "verify", "Agent.cli.keep:verify", "Prove that a record is whole, or say what it lacks."
+            ),
+            CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
+        ),
+    ),
+    (
         "Self",
-        (CommandEntry("doctor", "Agent.cli.doctor:doctor", "Check that recording and replay work here."),),
+        (
+            CommandEntry("doctor", "Agent.cli.doctor:doctor", "Check that recording and replay work here."),
+            CommandEntry(
+                "config", "Agent.cli.configuration:config", "Show which settings hold, and why they do."
+            ),
+        ),
     ),
 )
 """The sections of the help with their commands."""
@@ -78,8 +94,11 @@ class SectionedGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Click's own, which is told about a closed pipe under another name."""
+        from Agent.cli.progress import shown
+
         try:
-            return super().invoke(ctx)
+            with shown():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise PipeClosed from None
 

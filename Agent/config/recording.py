@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from Agent.config.copies import handler_counts, open_copies
 from Agent.config.keeping import Keeper, keeper_for
+from Agent.config.last_words import LastWords
 from Agent.config.load import redaction_key
 from Agent.config.options import SETTABLE, Options, level_number
 from Agent.errors import ConfigurationError
@@ -246,6 +248,7 @@ def _shut_down() -> None:
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
+    last_words = LastWords(*_failure_counters(pipeline))
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
@@ -277,6 +280,16 @@ def _shut_down() -> None:
                 seal(session.path)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end well: {type(error).__name__}: {error}")
+    last_words.tell()
+
+
+def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
+    """What counts the failures of this process's files."""
+    held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
+    counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
+    if _mirrors is not None:
+        counters.append(_mirrors.counts.snapshot)
+    return [count for count in counters if count is not None]
 
 
 def current_session() -> RecordingSession | None:

@@ -233,7 +233,7 @@ _ROWS = (
         "log.retired",
         _SYSTEM,
         "Events {first_seq} to {last_seq} of {writer} were retired",
-        "writer:string first_seq:integer last_seq:integer policy?:string",
+        "writer:string first_seq:integer last_seq:integer policy?:string count?:integer files?:integer size_bytes?:integer",
     ),
     _kind("source.read", _SYSTEM, "Read {source}", "source:string value?:any call?:string"),
     # recorded runs (flat form)

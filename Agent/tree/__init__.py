@@ -4,7 +4,10 @@ Everybody meets in `layout`.
 
 - Writing, in the order of a line's way: `sink` (what the room above speaks to), `writer` (the fast path),
   `own_file` (the slow one) with `segment`, `open_files`, `rotation`, `commit`, `counts`; beside it `mirror`.
-- What must be known after a crash: `claim` (who writes), `board` (what was under way); `session` is the rest.
+- What must be known after a crash: `claim` (who writes), `board` (what was under way), `recovered` (what was
+  found out afterwards); `session` is the rest.
+- What goes: `retention` by `retired`, which says it first, `in_use`, `cursors`, `kept`, `flocks`; sessions by
+  `removal`.
 - Reading: `lines` and `seqset`; `merge` for order, `tailing` and `scan` for speed; `losses` for the account;
   on them stand `reader`, `summary`, and `follower` with `notices`.
 """

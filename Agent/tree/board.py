@@ -29,6 +29,7 @@ __all__ = [
     "BoardView",
     "NoBoard",
     "read_board",
+    "remove_board",
 ]
 
 SIZE_BYTES: Final = 128 * 1024
@@ -273,6 +274,12 @@ def _reserve(fd: int) -> None:
         os.posix_fallocate(fd, 0, SIZE_BYTES)
     elif os.write(fd, bytes(SIZE_BYTES)) != SIZE_BYTES:
         raise OSError(28, "no room for the board")
+
+
+def remove_board(path: Path) -> None:
+    """Take away the files of a board whose writer has ended, and was accounted for."""
+    _names_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _names_path(path: Path) -> Path:

@@ -1,14 +1,16 @@
 """Follows a session while it is written: what is new since the last look, every line exactly once.
 
-A look at the files decides what is new; notices of the operating system only say when to look.
+A look at the files decides what is new; notices of the operating system only say when to look and where first.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,16 +18,28 @@ from typing import Any, Final, Self
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.event.model import Event
 from Agent.tree.claim import read_claims
-from Agent.tree.layout import agents_dir, tree_files
-from Agent.tree.lines import Damage, DamageLog, LineDecoder, event_key, first_id, open_file
+from Agent.tree.layout import agents_dir, is_tree_file, tree_files
+from Agent.tree.lines import (
+    Damage,
+    DamageLog,
+    Inode,
+    LineDecoder,
+    RawLine,
+    event_key,
+    first_id,
+    open_file,
+    own_line,
+)
 from Agent.tree.tailing import Place, Tail
 
 __all__ = ["CURSOR_VERSION", "Follower"]
 
 CURSOR_VERSION: Final = 1
-_POLL_BYTES: Final = 32 * 1024 * 1024
+_POLL_BYTES: Final = 8 * 1024 * 1024
 _POLL_INTERVAL_S: Final = 0.05
 _BUSY_INTERVAL_S: Final = 0.01
+# notices can be lost, so all files are looked at that often
+_ALL_INTERVAL_S: Final = 0.25
 # looking at the files may take this part of the time
 _LOOKING_SHARE: Final = 0.25
 
@@ -58,6 +72,10 @@ class Follower:
         self._tail = Tail(self.session, self._damage.note_unreadable)
         self._wake = threading.Event()
         self._observer: Any = None
+        self._written: deque[Path] = deque()
+        self._look_at_all_s = 0.0
+        self._ahead: list[tuple[RawLine, Event]] = []
+        self._given = 0
         if cursor is not None:
             self._resume(cursor)
         elif not from_start:
@@ -71,16 +89,20 @@ class Follower:
     def poll(self) -> list[Event]:
         """What is new since the last poll, in order of (timestamp, writer, seq) within the poll.
 
-        At most about 32 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
+        At most about 8 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
         more is there.
         """
-        found = []
-        for raw in self._tail.new_lines(_POLL_BYTES):
+        return [event for _, event in self._take()]
+
+    def _take(self, only: Collection[Path] | None = None) -> list[tuple[RawLine, Event]]:
+        """What is new, and what a `follow` that was left half way had still to yield."""
+        found, self._ahead = self._ahead[self._given :], []
+        for raw in self._tail.new_lines(_POLL_BYTES, only):
             event = self._decoder.decode(raw)
             if event is not None:
-                found.append((event_key(event), event))
-        found.sort(key=lambda pair: pair[0])
-        return [event for _, event in found]
+                found.append((raw, event))
+        found.sort(key=lambda pair: event_key(pair[1]))
+        return found
 
     @property
     def behind(self) -> bool:
@@ -91,6 +113,11 @@ class Follower:
     def truncated_files(self) -> int:
         """How many files became shorter, and were read again from their beginning."""
         return self._tail.truncated
+
+    @property
+    def vanished_files(self) -> int:
+        """How many files went away before they were read to their end; `losses()` tells what was retired."""
+        return self._tail.vanished
 
     def damage(self) -> list[Damage]:
         """What was met so far that is no event; lines are counted from where following began."""
@@ -103,6 +130,29 @@ class Follower:
         exhausted, a network file system) the files are looked at every 50 ms, and every 10 ms while lines
         come.
         """
+        for batch in self._batches(stop, 0.0):
+            for _, event in batch:
+                # counted one by one, so that a cursor taken in between skips nothing that is still to be
+                # yielded
+                self._given += 1
+                yield event
+
+    def follow_lines(
+        self, stop: Callable[[], bool], settle_s: float = 0.0
+    ) -> Iterator[list[tuple[bytes, Event]]]:
+        """The same in batches, each event behind its line as it stands in the record, without the newline.
+
+        A cursor that is taken while a batch is worked on stands behind it.
+
+        Args:
+            stop: as of `follow`.
+            settle_s: how old an event must be to be yielded, so that those of several writers come in order.
+        """
+        for batch in self._batches(stop, settle_s):
+            self._given = len(batch)
+            yield [(own_line(raw.line, event), event) for raw, event in batch]
+
+    def _batches(self, stop: Callable[[], bool], settle_s: float) -> Iterator[list[tuple[RawLine, Event]]]:
         self._start_notices()
         last_event = 0.0
         while True:
@@ -111,8 +161,12 @@ class Follower:
             stopping = stop()
             self._wake.clear()
             began = time.monotonic()
-            events = self.poll()
-            yield from events
+            events = self._take(None if stopping else self._noticed())
+            settled = events if stopping or self.behind else _settled(events, settle_s)
+            self._ahead, self._given = events, 0
+            if settled:
+                yield events[: len(settled)]
+            self._ahead, self._given = events[len(settled) :], 0
             if self.behind:
                 continue
             if stopping:
@@ -120,23 +174,51 @@ class Follower:
             now = time.monotonic()
             if events:
                 last_event = now
+            if self._ahead:
+                time.sleep(settle_s)
+                continue
             interval = _BUSY_INTERVAL_S if now - last_event < 1.0 else _POLL_INTERVAL_S
             pause = (now - began) * (1 / _LOOKING_SHARE - 1) if not events else 0.0
             # a wake-up waits a moment too, so that a busy session is read in batches
             time.sleep(min(pause, _POLL_INTERVAL_S))
             self._wake.wait(interval)
 
+    def _noticed(self) -> list[Path] | None:
+        """The files that there was notice of since the last look; None if it is time to look at all."""
+        written = {self._written.popleft() for _ in range(len(self._written))}
+        now = time.monotonic()
+        if self.behind or now >= self._look_at_all_s:
+            self._look_at_all_s = now + _ALL_INTERVAL_S if self._observer else now
+            return None
+        return [path for path in written if is_tree_file(self.session, path)]
+
+    def _wake_for(self, path: Path | None) -> None:
+        if path is None:
+            self._look_at_all_s = 0.0
+        else:
+            self._written.append(path)
+        self._wake.set()
+
     def cursor(self) -> dict[str, Any]:
-        """Where this follower is, as JSON; what it has yielded or returned is behind that point."""
+        """Where this follower is, as JSON; what it has yielded or returned is behind that point.
+
+        What `follow` has yet to yield is before it. Only where threads of one program wrote into one file out
+        of the order of their times can an event behind the point come again.
+        """
+        ahead: dict[Inode, tuple[int, int]] = {}
+        for raw, _ in self._ahead[self._given :]:
+            place_before = (raw.offset, raw.number - 1)
+            ahead[raw.inode] = min(ahead.get(raw.inode, place_before), place_before)
         files = []
         for inode, place in self._tail.places.items():
+            offset, number = ahead.get(inode, (place.offset, place.number))
             files.append(
                 {
                     "dev": inode[0],
                     "inode": inode[1],
                     "name": place.path.relative_to(self.session).as_posix(),
-                    "offset": place.offset,
-                    "line_number": place.number,
+                    "offset": offset,
+                    "line_number": number,
                     "first_id": place.first_id,
                 }
             )
@@ -152,20 +234,30 @@ class Follower:
             raise DamagedInput(f"the cursor is damaged: {error!r}", remedy="follow from the start") from None
         if version != CURSOR_VERSION:
             raise DamagedInput(f"the cursor is of version {version!r}", remedy="follow from the start")
-        for path in tree_files(self.session):
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue
-            inode = (status.st_dev, status.st_ino)
+        for path, inode in self._files_twice():
             begins_with = first_id(path)
             place = by_inode.get(inode) if begins_with is None else by_id.get(begins_with)
             if place is not None and place[2] == begins_with:
                 self._tail.places[inode] = Place(path, *place)
 
+    def _files_twice(self) -> Iterator[tuple[Path, Inode]]:
+        """Every file that has no place yet, looked for twice.
+
+        One that is rolled between its listing and its opening is missed; it is rolled once, so the next time
+        it is met under the name that it keeps.
+        """
+        for _ in range(2):
+            for path in tree_files(self.session):
+                try:
+                    status = path.lstat()
+                except FileNotFoundError:
+                    continue
+                if (status.st_dev, status.st_ino) not in self._tail.places:
+                    yield path, (status.st_dev, status.st_ino)
+
     def _skip(self) -> None:
         """Put every place behind the last whole line that is there now."""
-        for path in tree_files(self.session):
+        for path, _ in self._files_twice():
             try:
                 fd, status = open_file(path)
             except OSError:
@@ -185,7 +277,7 @@ class Follower:
         except ImportError:
             self._observer = False
             return
-        self._observer = start_notices((self.session, agents_dir(self.session)), self._wake.set)
+        self._observer = start_notices((self.session, agents_dir(self.session)), self._wake_for)
 
     def close(self) -> None:
         """End the notices."""
@@ -200,6 +292,17 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> list[tuple[RawLine, Event]]:
+    """Those at the beginning of a sorted list that are old enough; all, where a clock was set back."""
+    if not events or not settle_s:
+        return events
+    now_us = time.time() * 1e6
+    if events[-1][1].timestamp_us > now_us:
+        return events
+    limit_us = now_us - settle_s * 1e6
+    return events[: bisect.bisect_right(events, limit_us, key=lambda pair: pair[1].timestamp_us)]
 
 
 def _place_of(entry: Mapping[str, Any]) -> tuple[int, int, str | None]:

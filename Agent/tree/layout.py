@@ -28,11 +28,17 @@ __all__ = [
     "category_file",
     "category_files",
     "claims_dir",
+    "cursors_dir",
     "create_session_dir",
     "find_session",
     "list_sessions",
     "make_root",
     "parse_file_name",
+    "reading_lock_file",
+    "recovered_file",
+    "retired_file",
+    "retention_lock_file",
+    "retention_pass_file",
     "safe_name",
     "segment_order",
     "session_file",
@@ -171,6 +177,36 @@ def boards_dir(session: Path) -> Path:
     return session / ".state" / "board"
 
 
+def cursors_dir(session: Path) -> Path:
+    """Where those who send a session elsewhere leave how far they are."""
+    return session / ".state" / "cursors"
+
+
+def recovered_file(session: Path) -> Path:
+    """What was found out about a crashed session when it was recovered."""
+    return session / ".state" / "recovered.json"
+
+
+def retired_file(session: Path) -> Path:
+    """The account of what retention removed."""
+    return session / ".state" / "retired.json"
+
+
+def retention_lock_file(session: Path) -> Path:
+    """What the one process that removes segments of a session has locked while it does."""
+    return session / ".state" / "retention.lock"
+
+
+def retention_pass_file(session: Path) -> Path:
+    """What the one process that finds out which segments of a session have to go has locked."""
+    return session / ".state" / "retention.pass"
+
+
+def reading_lock_file(session: Path) -> Path:
+    """What those have locked, together, who read a session's segments by name."""
+    return session / ".state" / "reading.lock"
+
+
 def session_file(session: Path) -> Path:
     """The description of a session."""
     return session / "session.json"
@@ -206,6 +242,16 @@ def tree_files(session: Path) -> list[Path]:
     own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
     agents = agents_dir(session)
     return own + [agents / name for name, _ in _log_files(agents)]
+
+
+def is_tree_file(session: Path, path: Path) -> bool:
+    """Whether a path is, by its place and name, one of those that `tree_files` lists."""
+    parsed = parse_file_name(path.name)
+    if parsed is None:
+        return False
+    if path.parent == session:
+        return parsed.stem in CATEGORY_FILES.values()
+    return path.parent == agents_dir(session)
 
 
 def _log_files(directory: Path, prefix: str = "") -> list[tuple[str, FileName]]:

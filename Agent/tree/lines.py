@@ -30,6 +30,7 @@ __all__ = [
     "event_key",
     "line_key",
     "open_file",
+    "own_line",
     "read_lines",
 ]
 
@@ -223,9 +224,19 @@ class DamageLog:
         """Keep that a file could not be read to its end."""
         self.note(RawLine(b"", path, inode, 0, -1, False), f"unreadable: {error_name(error)}")
 
+    def note_file(self, path: Path, reason: str) -> None:
+        """Keep that a file of the package's own is not what it should be."""
+        self.note(RawLine(b"", path, (-1, hash(path)), 0, -1, False), reason)
+
     def kept(self) -> list[Damage]:
         """What was met so far, the first thousand; `count` counts all."""
         return list(self._kept)
+
+
+def own_line(line: bytes, event: Event) -> bytes:
+    """The bytes of a line that are the event's own: all of it, or what stands behind a torn one."""
+    own = b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
+    return line[max(line.rfind(own), 0) :]
 
 
 class LineDecoder:

@@ -1,10 +1,11 @@
 """What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
 
-Pure: `reader` hands in what it read, the claims and the boards.
+Pure: `reader` hands in what it read, the claims, the boards and the account of `retired`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,10 +14,12 @@ from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.tree.board import BoardView
 from Agent.tree.claim import Claim
+from Agent.tree.recovered import RecoveredWriter
 from Agent.tree.seqset import SeqSet
 
 __all__ = ["Accounting", "Gap", "Losses", "WriterLosses"]
 
+_KEPT_RETIRED_RANGES: Final = 1000
 _HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
 
 
@@ -40,7 +43,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class WriterLosses:
-    """The account of one writer: `read` plus the counts of its gaps is `last_seq`."""
+    """The account of one writer: `read`, `retired` and the counts of the other gaps are `last_seq`.
+
+    Of ranges that were retired `gaps` holds the first thousand, since they may be as many as the events.
+    """
 
     writer: str
     pid: int | None
@@ -51,6 +57,8 @@ class WriterLosses:
     last_seq: int
     read: int
     gaps: tuple[Gap, ...]
+    retired: int = 0
+    """Events that a policy removed."""
 
     def _count(self, verdict: str) -> int:
         return sum(gap.count for gap in self.gaps if gap.verdict == verdict)
@@ -69,11 +77,6 @@ class WriterLosses:
     def unknown(self) -> int:
         """Events that are missing without an explanation."""
         return self._count("unknown")
-
-    @property
-    def retired(self) -> int:
-        """Events that a policy removed."""
-        return self._count("retired")
 
     @property
     def in_flight(self) -> int:
@@ -155,11 +158,17 @@ def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Accounting:
-    """Collects from the events what the accounts need; `seen` is the decoder's own record of ids."""
+    """Collects from the events what the accounts need; `seen` is the decoder's own record of ids.
+
+    `retired` are the ranges that events tell of, `removed` the numbers in the account of retention: what is
+    read all the same, since its file was not removed yet, counts as read.
+    """
 
     seen: Mapping[str, SeqSet]
     closed: dict[str, int] = field(default_factory=dict)
     retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    removed: Mapping[str, SeqSet] = field(default_factory=dict)
+    recovered: Mapping[str, RecoveredWriter] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
         """Take note of an event that says something about numbers."""
@@ -167,10 +176,21 @@ class Accounting:
             writer, seq = split_event_id(event.id)
             last_seq = event.extra.get("last_seq")
             self.closed[writer] = max(seq, last_seq if isinstance(last_seq, int) else 0)
-        elif event.kind == "log.retired":
+        elif event.kind == "log.retired" and "count" not in event.extra:
+            # one with a count is for people: its numbers stand in the account, and not all between the two
             named, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
             if isinstance(named, str) and isinstance(first, int) and isinstance(last, int):
                 self.retired.setdefault(named, []).append((first, last))
+
+    def add_account(self, removed: Mapping[str, SeqSet], closed: Mapping[str, int]) -> None:
+        """Take what the account of retention says; to be read after the files."""
+        self.removed = removed
+        for writer, last in closed.items():
+            self.closed[writer] = max(last, self.closed.get(writer, 0))
+
+    def add_recovery(self, recovered: Mapping[str, RecoveredWriter]) -> None:
+        """Take what was found out about killed writers when their session was recovered."""
+        self.recovered = recovered
 
     def losses(
         self,
@@ -180,7 +200,7 @@ class Accounting:
         damaged_lines: int,
     ) -> Losses:
         """The accounts of all writers that have a claim or an event."""
-        writers = sorted(set(claims) | set(self.seen))
+        writers = sorted(set(claims) | set(self.seen) | set(self.removed))
         accounts = [
             self._account(writer, claims.get(writer), boards.get(writer), writer in alive)
             for writer in writers
@@ -191,14 +211,23 @@ class Accounting:
         self, writer: str, claim: Claim | None, board: BoardView | None, alive: bool
     ) -> WriterLosses:
         seen = self.seen.get(writer) or SeqSet()
+        removed = (self.removed.get(writer) or SeqSet()).without(seen)
+        # what was read or removed needs no explanation
+        known = _union(seen, removed) if removed else seen
         durability = "unknown" if claim is None else claim.durability
         closed = writer in self.closed
-        last_seq = max(seen.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
-        retired, missing = _split(seen.missing(last_seq), self.retired.get(writer, []))
+        found = self.recovered.get(writer)
+        last_seq = max(known.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
+        last_seq = last_seq if found is None else max(known.highest, found.last_seq)
+        retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
         if closed:
             gaps = [Gap(first, last, "lost") for first, last in missing]
+        elif found is not None:
+            gaps = _as_found(missing, found)
         else:
-            gaps = _explain(missing, seen, board, durability, alive)
+            gaps = _explain(missing, known, board, durability, alive)
+        by_event = sum(last - first + 1 for first, last in retired)
+        retired += itertools.islice(removed.ranges(), _KEPT_RETIRED_RANGES)
         gaps += [Gap(first, last, "retired") for first, last in retired]
         return WriterLosses(
             writer=writer,
@@ -210,7 +239,25 @@ class Accounting:
             last_seq=last_seq,
             read=len(seen),
             gaps=tuple(sorted(gaps, key=lambda gap: gap.first_seq)),
+            retired=by_event + len(removed),
         )
+
+
+def _as_found(missing: list[tuple[int, int]], found: RecoveredWriter) -> list[Gap]:
+    """The verdicts of then; what was there then, or came since, and is not there now is lost."""
+    gaps: list[Gap] = []
+    rest = missing
+    for verdict in sorted({verdict for _, _, verdict in found.gaps}):
+        inside, rest = _split(rest, [(low, high) for low, high, known in found.gaps if known == verdict])
+        gaps += [Gap(first, last, verdict) for first, last in inside]
+    return gaps + [Gap(first, last, "lost") for first, last in rest]
+
+
+def _union(one: SeqSet, other: SeqSet) -> SeqSet:
+    both = SeqSet()
+    both.update(one)
+    both.update(other)
+    return both
 
 
 def _split(
@@ -260,6 +307,10 @@ def _explain(
             at = slot + 1
         if at <= last:
             unexplained.append((at, last))
+    in_queue = 0 if board is None or durability != "queued" else board.threads
+    if sum(last - first + 1 for first, last in unexplained) <= in_queue:
+        # each thread may have put one line into the queue behind others that took their numbers later
+        return gaps + [Gap(first, last, held) for first, last in unexplained]
     return gaps + _explain_unstored(unexplained, seen, board, held)
 
 

@@ -13,8 +13,18 @@ from pathlib import Path
 from typing import Final, Self
 
 from Agent.event.model import Event
-from Agent.tree.layout import parse_file_name
-from Agent.tree.lines import Inode, LineDecoder, OrderKey, RawLine, event_key, line_key, read_lines
+from Agent.tree.cold import ColdLines
+from Agent.tree.layout import parse_file_name, stem_files
+from Agent.tree.lines import (
+    Inode,
+    LineDecoder,
+    OrderKey,
+    RawLine,
+    event_key,
+    first_id,
+    line_key,
+    read_lines,
+)
 from Agent.tree.rotation import numbered
 
 __all__ = ["Chain", "chains_of", "first_event", "merged_lines"]
@@ -83,7 +93,11 @@ def first_event(chain: Chain, decoder: LineDecoder) -> Event | None:
 
 
 def merged_lines(
-    chains: list[Chain], decoder: LineDecoder, is_unfinished: Callable[[RawLine], bool]
+    chains: list[Chain],
+    decoder: LineDecoder,
+    is_unfinished: Callable[[RawLine], bool],
+    cold: ColdLines | None = None,
+    sequence: Iterator[RawLine] | None = None,
 ) -> Iterator[Ordered]:
     """The lines of all chains in order; an event that stood behind a torn line comes decoded.
 
@@ -94,12 +108,17 @@ def merged_lines(
         chains: what to read.
         decoder: the one that decodes the lines afterwards.
         is_unfinished: whether a line without its newline may still get it, and so is left out.
+        cold: where the lines of a chain's file are that is not there.
+        sequence: further lines, in order.
     """
-    room = _Room.of(len(chains))
+    room = _Room.of(len(chains) + (sequence is not None))
+    gone = frozenset() if cold is None else frozenset(cold.files())
     ordered = [
-        _in_order(_chain_lines(chain, room.chunk_bytes, decoder), room, decoder, is_unfinished)
+        _in_order(_chain_lines(chain, room.chunk_bytes, decoder, cold, gone), room, decoder, is_unfinished)
         for chain in chains
     ]
+    if sequence is not None:
+        ordered.append(_in_order(sequence, room, decoder, is_unfinished))
     return ordered[0] if len(ordered) == 1 else heapq.merge(*ordered)
 
 
@@ -137,38 +156,75 @@ def _in_order(
     yield from held
 
 
-def _chain_lines(chain: Chain, chunk_bytes: int, decoder: LineDecoder) -> Iterator[RawLine]:
+def _chain_lines(
+    chain: Chain,
+    chunk_bytes: int,
+    decoder: LineDecoder,
+    cold: ColdLines | None = None,
+    gone: frozenset[Path] = frozenset(),
+) -> Iterator[RawLine]:
     """The lines of a chain, those of segments that are rolled meanwhile included."""
     last = 0
-    done: set[Inode] = set()
+    done: dict[Inode, str | None] = {}
+    began = _inode(chain.live)
     for number in chain.numbers:
+        if cold is not None and numbered(chain.live, number) in gone:
+            yield from cold.lines(numbered(chain.live, number))
         yield from _file_lines(numbered(chain.live, number), chain, number, chunk_bytes, decoder, done)
         last = number
     while True:
-        live, following = _inode(chain.live), _inode(numbered(chain.live, last + 1))
-        if following is None or following == live:
+        following = _next_number(chain, last, began)
+        if following is None:
             break
-        # rolled since the files were listed
-        last += 1
+        # rolled since the files were listed; retention may have removed some of those since
+        last = following
         yield from _file_lines(numbered(chain.live, last), chain, last, chunk_bytes, decoder, done)
+    if cold is not None and chain.live in gone:
+        yield from cold.lines(chain.live)
     yield from _file_lines(chain.live, chain, last, chunk_bytes, decoder, done)
 
 
 def _file_lines(
-    path: Path, chain: Chain, last: int, chunk_bytes: int, decoder: LineDecoder, done: set[Inode]
+    path: Path, chain: Chain, last: int, chunk_bytes: int, decoder: LineDecoder, done: dict[Inode, str | None]
 ) -> Iterator[RawLine]:
     inode = _inode(path)
-    if inode is None or inode in done:
+    if inode is None:
         return
-    done.add(inode)
+    begins_with = first_id(path)
+    # the inode of a segment that was removed is given to a new file
+    if inode in done and done[inode] == begins_with:
+        return
+    done[inode] = begins_with
     try:
         for raw in read_lines(
             path, inode, chunk_bytes=chunk_bytes, find_again=lambda inode: _find_again(chain, last, inode)
         ):
             if raw.line:
                 yield raw
+    except FileNotFoundError:
+        # removed by retention, which has said so before
+        return
     except OSError as error:
         decoder.damage.note_unreadable(path, inode, error)
+
+
+def _next_number(chain: Chain, last: int, began: Inode | None) -> int | None:
+    """The number of the segment that was rolled after the last one read, None if there is none."""
+    live, following = _inode(chain.live), _inode(numbered(chain.live, last + 1))
+    if following is not None:
+        return last + 1 if following != live else None
+    if live == began:
+        return None
+    # the one in between may have been removed by retention
+    stem = chain.live.name.removesuffix(".log").partition("@")[0]
+    later = [
+        number
+        for same in chains_of(stem_files(chain.live.parent, stem))
+        if same.live == chain.live
+        for number in same.numbers
+        if number > last
+    ]
+    return min(later, default=None)
 
 
 def _find_again(chain: Chain, last: int, inode: Inode) -> Path | None:

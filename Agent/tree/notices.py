@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,13 +15,14 @@ __all__ = ["Notices", "start_notices"]
 
 
 class _Waker(FileSystemEventHandler):
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[Path | None], None]) -> None:
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         # reading gives notice too, which would wake the reader for ever
         if event.event_type in {"modified", "created", "moved"}:
-            self._wake()
+            is_write = event.event_type == "modified" and not event.is_directory
+            self._wake(Path(os.fsdecode(event.src_path)) if is_write else None)
 
 
 class Notices:
@@ -34,11 +37,15 @@ class Notices:
         self._observer.join(timeout=5.0)
 
 
-def start_notices(directories: Iterable[Path], wake: Callable[[], None]) -> Notices | None:
-    """Have `wake` called when something is written; None where the system gives no notice.
+def start_notices(directories: Iterable[Path], wake: Callable[[Path | None], None]) -> Notices | None:
+    """Have `wake` called with each file that is written to, and with None where names change.
+
+    None where the system gives no notice.
 
     That is so when inotify's watches or instances are used up; whoever waits has to look by himself then.
     """
+    # a queue that overflowed costs nothing here, since a look at the files decides: it is not worth a warning
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())
     observer = Observer()
     try:
         for directory in directories:

@@ -44,6 +44,8 @@ class WriterState:
     closed: bool = False
     directories_to_sync: bool = field(default=False)
     """Whether new names are brought to the disk as well."""
+    rolled: int = 0
+    """How many segments were rolled; retention looks at it now and then."""
 
 
 class OwnFile:
@@ -256,6 +258,7 @@ class OwnFile:
         self._next_number = rolled.number + 1 if rolled.path == self._path else 1
         self._path, self._inode = rolled.path, rolled.segment.inode
         shared.files.swap(self, rolled.segment)
+        shared.rolled += 1
         self._sync_directory()
         return True
 

@@ -6,17 +6,29 @@ grows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from Agent.errors import AgentNotFound, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.tree.layout import agent_files, agents_dir, category_files, tree_files
-from Agent.tree.lines import Damage, DamageLog, LineDecoder
+from Agent.tree.cold import ColdLines
+from Agent.tree.layout import (
+    agent_files,
+    agents_dir,
+    category_file,
+    category_files,
+    parse_file_name,
+    safe_name,
+    segment_order,
+    tree_files,
+)
+from Agent.tree.lines import Damage, DamageLog, LineDecoder, own_line
 from Agent.tree.losses import Losses
 from Agent.tree.merge import chains_of, first_event, merged_lines
+from Agent.tree.recovered import read_recovery
 from Agent.tree.scan import Scan, Writers
 
 __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
@@ -48,12 +60,14 @@ class TreeReader:
 
     Args:
         session: the session's directory.
+        cold: what holds the lines of segments that are no longer there as files.
 
     Raises:
         SessionNotFound: there is no such directory.
     """
 
-    def __init__(self, session: Path) -> None:
+    def __init__(self, session: Path, cold: ColdLines | None = None) -> None:
+        self._cold = cold
         self.session = Path(session)
         if not self.session.is_dir():
             raise SessionNotFound(
@@ -65,16 +79,37 @@ class TreeReader:
         """Every log file of the session, segments in order."""
         return tree_files(self.session)
 
+    def has_files(self) -> bool:
+        """Whether the session holds anything, as files or elsewhere."""
+        return bool(self.files() or self._cold_files())
+
+    def holds_agent(self, agent_id: str) -> bool:
+        """Whether there is a file of that agent, or was one whose lines are kept elsewhere."""
+        return bool(agent_files(self.session, agent_id) or self._cold_stem(safe_name(agent_id)))
+
+    def _cold_files(self) -> dict[Path, str | None]:
+        return {} if self._cold is None else self._cold.files()
+
+    def _cold_stem(self, stem: str, *, in_agents: bool = True) -> list[Path]:
+        """The files of one stem that are no longer there."""
+        directory = agents_dir(self.session) if in_agents else self.session
+        there = [path for path in self._cold_files() if path.parent == directory]
+        named = [(path, parse_file_name(path.name)) for path in there]
+        return [path for path, name in named if name is not None and name.stem == stem]
+
     def agents(self) -> list[AgentFiles]:
         """The agents by id, each with its files; the id is taken from the events, not from the names."""
         decoder = LineDecoder(self._damage, Writers(self.session).knows)
         in_agents = agents_dir(self.session)
         found: dict[str, list[Path]] = {}
+        for path, agent_id in self._cold_files().items():
+            if agent_id is not None and path.parent == in_agents:
+                found.setdefault(agent_id, []).append(path)
         for chain in chains_of(path for path in self.files() if path.parent == in_agents):
             event = first_event(chain, decoder)
             if event is not None and event.agent_id is not None:
                 found.setdefault(event.agent_id, []).extend(chain.paths)
-        return [AgentFiles(agent_id, tuple(paths)) for agent_id, paths in sorted(found.items())]
+        return [AgentFiles(agent_id, _in_order(paths)) for agent_id, paths in sorted(found.items())]
 
     def events(
         self,
@@ -94,8 +129,16 @@ class TreeReader:
         Raises:
             AgentNotFound: the session has no file of that agent.
         """
+        if agent_id is not None:
+            return self._merged(self._agent_files(agent_id), kinds, since_us, until_us)
+        return self._merged(self.files(), kinds, since_us, until_us, with_cold=True)
+
+    def event_lines(
+        self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Iterator[tuple[bytes, Event]]:
+        """The same events, each behind its line as it stands in the record, without the newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
-        return self._merged(paths, kinds, since_us, until_us)
+        return self._merged_lines(paths, None, since_us, until_us, with_cold=agent_id is None)
 
     def agent_events(self, agent_id: str) -> Iterator[Event]:
         """One agent's events in order, reading only its files; AgentNotFound if it has none."""
@@ -103,10 +146,13 @@ class TreeReader:
 
     def category_events(self, category: str) -> Iterator[Event]:
         """The events of a category's own file, those of no single agent, in order."""
-        return self._merged(category_files(self.session, category))
+        gone = self._cold_stem(category_file(category), in_agents=False)
+        return self._merged(list(dict.fromkeys([*gone, *category_files(self.session, category)])))
 
     def _agent_files(self, agent_id: str) -> list[Path]:
-        paths = agent_files(self.session, agent_id)
+        # a name can be both, where a later process took one that was free again
+        gone = self._cold_stem(safe_name(agent_id))
+        paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id)]))
         if not paths:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",
@@ -121,22 +167,39 @@ class TreeReader:
         kinds: Collection[str] | None = None,
         since_us: int | None = None,
         until_us: int | None = None,
+        *,
+        with_cold: bool = False,
     ) -> Iterator[Event]:
+        lines = self._merged_lines(paths, kinds, since_us, until_us, with_cold=with_cold)
+        return (event for _, event in lines)
+
+    def _merged_lines(
+        self,
+        paths: list[Path],
+        kinds: Collection[str] | None,
+        since_us: int | None,
+        until_us: int | None,
+        *,
+        with_cold: bool,
+    ) -> Iterator[tuple[bytes, Event]]:
         writers = Writers(self.session)
         decoder = LineDecoder(self._damage, writers.knows)
         since = b"" if since_us is None else format_timestamp(since_us).encode()
         until = b"~" if until_us is None else format_timestamp(until_us).encode()
         wanted = None if kinds is None else frozenset(kinds)
-        for key, _, raw, decoded in merged_lines(chains_of(paths), decoder, writers.may_finish):
+        # all that is cold comes as one sequence in order: it may be thousands of segments
+        sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
+        lines = merged_lines(chains_of(paths), decoder, writers.may_finish, self._cold, sequence)
+        for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
                 continue
             event = decoder.decode(raw) if decoded is None else decoded
             if event is not None and (wanted is None or event.kind in wanted):
-                yield event
+                yield own_line(raw.line, event), event
 
     def scan(self) -> Scan:
         """Every event once, in no order across files; `.losses` when all were taken."""
-        return Scan(self.session, self._damage)
+        return Scan(self.session, self._damage, self._cold)
 
     def losses(self) -> Losses:
         """What became of every number that a writer took, by reading everything."""
@@ -157,6 +220,7 @@ class TreeReader:
     def in_flight(self) -> list[OpenSpan]:
         """What stands open on the boards: now, or since the process died; oldest first."""
         writers = Writers(self.session)
+        found = self._found_open(writers)
         spans = [
             OpenSpan(
                 agent_id=span.agent_id,
@@ -168,6 +232,36 @@ class TreeReader:
                 alive=writer in writers.alive,
             )
             for writer, board in writers.boards.items()
+            if writer not in found
             for span in board.open_spans
         ]
+        spans += itertools.chain.from_iterable(found.values())
         return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))
+
+    def _found_open(self, writers: Writers) -> dict[str, list[OpenSpan]]:
+        """What recovering found on the boards of killed writers, which it removed afterwards."""
+        try:
+            found = read_recovery(self.session).writers
+        except DamagedInput as error:
+            self._damage.note_file(Path(error.path or self.session), str(error))
+            return {}
+        return {
+            writer: [
+                OpenSpan(
+                    agent_id=span.agent_id,
+                    name=span.name,
+                    span_id=span.span_id,
+                    started_us=span.started_us,
+                    writer=writer,
+                    pid=writers.claims[writer].pid if writer in writers.claims else -1,
+                    alive=False,
+                )
+                for span in account.open_spans
+            ]
+            for writer, account in found.items()
+        }
+
+
+def _in_order(paths: list[Path]) -> tuple[Path, ...]:
+    named = [(name, path) for path in paths if (name := parse_file_name(path.name)) is not None]
+    return tuple(path for _, path in sorted(named, key=lambda pair: segment_order(pair[0])))

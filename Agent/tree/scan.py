@@ -9,15 +9,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.board import BoardView, read_board
 from Agent.tree.claim import read_claims
+from Agent.tree.cold import ColdLines
 from Agent.tree.layout import boards_dir
 from Agent.tree.lines import DamageLog, LineDecoder, RawLine, tail_writer
-from Agent.tree.losses import Accounting, Losses
+from Agent.tree.losses import Accounting, Losses, WriterLosses
+from Agent.tree.recovered import read_recovery
+from Agent.tree.retired import read_account
 from Agent.tree.tailing import Tail
 
-__all__ = ["Scan", "Writers"]
+__all__ = ["Scan", "Writers", "add_said"]
 
 # how often, and how far apart, a number that a running thread is just writing is looked for again
 _LOOKS = 5
@@ -53,8 +57,9 @@ class Writers:
 class Scan:
     """The events of a session, once each; `losses` is the account when all were taken."""
 
-    def __init__(self, session: Path, damage: DamageLog) -> None:
+    def __init__(self, session: Path, damage: DamageLog, cold: ColdLines | None = None) -> None:
         self._session = session
+        self._cold = cold
         self._damage = damage
         self.losses: Losses = Losses(())
 
@@ -63,6 +68,12 @@ class Scan:
         decoder = LineDecoder(self._damage, writers.knows)
         account = Accounting(decoder.seen)
         tail = Tail(self._session, self._damage.note_unreadable)
+        if self._cold is not None:
+            for raw in self._cold.all_lines():
+                event = decoder.decode(raw)
+                if event is not None:
+                    account.see(event)
+                    yield event
         for look in range(_LOOKS):
             if look:
                 time.sleep(_LOOK_AGAIN_S)
@@ -71,8 +82,8 @@ class Scan:
                 if event is not None:
                     account.see(event)
                     yield event
-            self.losses = account.losses(writers.claims, writers.boards, writers.alive, self._damage.count)
-            if not any(writer.alive and writer.unknown for writer in self.losses.writers):
+            self._close(account, writers)
+            if not any(_may_still_come(writer, writers) for writer in self.losses.writers):
                 break
         for place in tail.places.values():
             if place.rest is not None and not writers.may_finish(place.rest):
@@ -80,7 +91,28 @@ class Scan:
                 if event is not None:
                     account.see(event)
                     yield event
+        self._close(account, writers)
+
+    def _close(self, account: Accounting, writers: Writers) -> None:
+        # after the files: what retention removed meanwhile it had entered before
+        try:
+            add_said(account, self._session)
+        except DamagedInput as error:
+            self._damage.note_file(Path(error.path or self._session), str(error))
         self.losses = account.losses(writers.claims, writers.boards, writers.alive, self._damage.count)
+
+
+def add_said(account: Accounting, session: Path) -> None:
+    """Take what retention and recovering left of a session; DamagedInput where that cannot be read."""
+    account.add_recovery(read_recovery(session).writers)
+    retired = read_account(session)
+    account.add_account(retired.numbers, retired.closed)
+
+
+def _may_still_come(account: WriterLosses, writers: Writers) -> bool:
+    """Whether what seems to be missing may have been written, or its writer closed, behind the pass."""
+    was_running = account.writer in writers.alive or account.writer not in writers.claims
+    return was_running and account.unknown + account.lost > 0
 
 
 def _settled_lines(tail: Tail) -> Iterator[RawLine]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, Self
 
-__all__ = ["SeqSet"]
+__all__ = ["SeqSet", "runs_of_bits"]
 
 _BITS: Final = 1 << 16
 _COMPLETE: Final = bytearray(b"\xff" * (_BITS // 8))
+_ALL: Final = (1 << _BITS) - 1
 
 
 class SeqSet:
@@ -44,6 +45,76 @@ class SeqSet:
             self._chunks[index] = _COMPLETE
         self.highest = max(self.highest, seq)
         return True
+
+    @classmethod
+    def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> Self:
+        """The numbers in some ranges (first, last)."""
+        found = cls()
+        for first, last in ranges:
+            found.add_range(first, last)
+        return found
+
+    def add_range(self, first: int, last: int) -> None:
+        """Put in every number from `first` to `last`."""
+        for index in range(first >> 16, (last >> 16) + 1):
+            start = index << 16
+            low, high = max(first - start, 0), min(last - start, _BITS - 1)
+            self.add_bits(index, ((1 << (high - low + 1)) - 1) << low)
+
+    def add_bits(self, index: int, bits: int) -> None:
+        """Put in the numbers from `index * 65536` on whose bits are set, the lowest bit first."""
+        if not bits:
+            return
+        before = self._filled.get(index, 0)
+        bits |= self._bits(index)
+        filled = bits.bit_count()
+        full = filled == _BITS
+        self._chunks[index] = _COMPLETE if full else bytearray(bits.to_bytes(_BITS // 8, "little"))
+        self._filled[index] = filled
+        self._count += filled - before
+        self.highest = max(self.highest, (index << 16) + bits.bit_length() - 1)
+
+    def update(self, other: SeqSet) -> None:
+        """Put in every number of another set."""
+        for index, bits in other.bits():
+            self.add_bits(index, bits)
+
+    def without(self, other: SeqSet) -> SeqSet:
+        """The numbers that another set does not hold."""
+        rest = SeqSet()
+        for index, bits in self.bits():
+            rest.add_bits(index, bits & ~other._bits(index))
+        return rest
+
+    def bits(self) -> Iterator[tuple[int, int]]:
+        """The numbers as pieces of 65536 in ascending order, as `add_bits` takes them."""
+        for index in sorted(self._chunks):
+            yield index, self._bits(index)
+
+    def _bits(self, index: int) -> int:
+        chunk = self._chunks.get(index)
+        if chunk is None:
+            return 0
+        return _ALL if chunk is _COMPLETE else int.from_bytes(chunk, "little")
+
+    @property
+    def lowest(self) -> int:
+        """The lowest number, 0 if there is none."""
+        index, bits = next(self.bits(), (0, 1))
+        return (index << 16) + (bits & -bits).bit_length() - 1
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The ranges (first, last) of the numbers that are in, ascending and apart."""
+        first = end = 0
+        for index, bits in self.bits():
+            for low, high in runs_of_bits(index << 16, bits):
+                if low != end + 1 or not first:
+                    if first:
+                        yield first, end
+                    first = low
+                end = high
+        if first:
+            yield first, end
 
     def missing(self, last: int) -> Iterator[tuple[int, int]]:
         """The ranges (first, last) of the numbers from 1 to `last` that are not in."""
@@ -85,3 +156,15 @@ def _clear_bits(chunk: bytearray, start: int, low: int, high: int) -> Iterator[t
             seq = start + (at << 3) + bit
             if low <= seq <= high and not byte & 1 << bit:
                 yield seq, seq
+
+
+def runs_of_bits(start: int, bits: int) -> Iterator[tuple[int, int]]:
+    """The runs (first, last) of set bits, the lowest of which stands for `start`."""
+    at = start
+    while bits:
+        zeros = (bits & -bits).bit_length() - 1
+        bits >>= zeros
+        ones = (~bits & (bits + 1)).bit_length() - 1
+        bits >>= ones
+        yield at + zeros, at + zeros + ones - 1
+        at += zeros + ones

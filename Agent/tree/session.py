@@ -17,7 +17,14 @@ import orjson
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.tree.layout import FILE_MODE, create_session_dir, session_file
 
-__all__ = ["SessionInfo", "create_session", "open_session", "replace_file", "update_session"]
+__all__ = [
+    "SessionInfo",
+    "create_session",
+    "open_session",
+    "replace_durably",
+    "replace_file",
+    "update_session",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class SessionInfo:
     argv: tuple[str, ...] = ()
     started_at: str = ""
     ended_at: str | None = None
+    recovered_at: str | None = None
+    """When somebody finished what its processes, having been killed, could not."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
     """Agent id to the `module:factory` that replays it."""
@@ -125,6 +134,16 @@ def replace_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def replace_durably(path: Path, data: bytes) -> None:
+    """The same, and the new name is on the disk itself before anything that follows from it is done."""
+    replace_file(path, data)
+    fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _encode(info: SessionInfo) -> bytes:

@@ -18,6 +18,7 @@ __all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
 SUMMARY_VERSION = 1
 _SHOWN_ERRORS = 100
 _SHOWN_DAMAGES = 100
+_SHOWN_SPANS = 1000
 
 
 def summarise(session: Path) -> dict[str, Any]:
@@ -60,6 +61,11 @@ def summarise(session: Path) -> dict[str, Any]:
             "by_type": _ranked(error_types),
             "first": _earliest(errors),
         },
+        "open_spans": [
+            {"agent_id": span.agent_id, "name": span.name, "span_id": span.span_id, "writer": span.writer}
+            for span in reader.in_flight()[:_SHOWN_SPANS]
+            if not span.alive
+        ],
         "files": _files(reader, session),
         "losses": scan.losses.to_dict(),
         "damage": [

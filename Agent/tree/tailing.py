@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from Agent.tree.layout import parse_file_name, tree_files
-from Agent.tree.lines import Inode, RawLine, id_of, read_lines
+from Agent.tree.layout import parse_file_name, retired_file, stem_files, tree_files
+from Agent.tree.lines import Inode, RawLine, first_id, id_of, read_lines
 
 __all__ = ["Place", "Tail"]
 
@@ -29,6 +30,7 @@ class Place:
     number: int = 0
     first_id: str | None = None
     size_bytes: int = 0
+    mtime_ns: int = 0
     read_in_pass: int = 0
     quiet_since: float | None = None
     absent_since: float | None = None
@@ -51,21 +53,28 @@ class Tail:
         on_unreadable: Callable[[Path, Inode, OSError], None],
         files: Callable[[], list[Path]] | None = None,
     ) -> None:
+        self._session = session
+        self._retires = False
         self._on_unreadable = on_unreadable
         self._files = files or (lambda: tree_files(session))
         self.places: dict[Inode, Place] = {}
         self.truncated = 0
+        self.vanished = 0
+        """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
         self._pass = 0
 
-    def new_lines(self, limit_bytes: int | None = None) -> Iterator[RawLine]:
+    def new_lines(
+        self, limit_bytes: int | None = None, only: Collection[Path] | None = None
+    ) -> Iterator[RawLine]:
         """One pass: the complete lines that were not given out before.
 
         Args:
             limit_bytes: about how much is read in this pass; `behind` says afterwards whether more waits.
+            only: look at these files alone; what was renamed or removed is left to a pass over all.
         """
         self.behind = False
-        grown = self._grown_files()
+        grown = self._grown_files(only)
         if limit_bytes is None:
             for inode, place in grown:
                 yield from self._lines_of(inode, place, None)
@@ -84,8 +93,9 @@ class Tail:
             place.read_in_pass = self._pass
             left_bytes -= place.offset - begin
 
-    def _grown_files(self) -> list[tuple[Inode, Place]]:
+    def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, Place]]:
         now = time.monotonic()
+        self._retires = self._retires or os.path.lexists(retired_file(self._session))
         grown: list[tuple[Inode, Place]] = []
         met: set[Inode] = set()
         settled = {
@@ -93,7 +103,7 @@ class Tail:
             for inode, place in self.places.items()
             if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S
         }
-        for path in self._files():
+        for path in self._files() if only is None else only:
             if path in settled:
                 met.add(settled[path])
                 continue
@@ -105,22 +115,32 @@ class Tail:
             # a file that is just being rolled has both names
             if inode not in met:
                 met.add(inode)
-                place = self._place(inode, path, status.st_size)
+                place = self._place(inode, path, status)
                 if status.st_size > place.offset:
                     place.quiet_since = None
                     grown.append((inode, place))
                 elif place.quiet_since is None and _is_rolled(path):
                     place.quiet_since = now
-        self._forget_absent(met, now)
+        if only is None:
+            self._forget_absent(met, now)
         return grown
 
-    def _place(self, inode: Inode, path: Path, size_bytes: int) -> Place:
+    def _place(self, inode: Inode, path: Path, status: os.stat_result) -> Place:
         place = self.places.setdefault(inode, Place(path))
-        if size_bytes < place.offset:
-            self.truncated += 1
+        if status.st_size < place.offset:
+            self.truncated += not self._retires
             place = self.places[inode] = Place(path)
-        place.path, place.size_bytes, place.absent_since = path, size_bytes, None
+        elif self._is_reused(place, path, status):
+            place = self.places[inode] = Place(path)
+        place.path, place.size_bytes, place.absent_since = path, status.st_size, None
+        place.mtime_ns = status.st_mtime_ns
         return place
+
+    def _is_reused(self, place: Place, path: Path, status: os.stat_result) -> bool:
+        """Whether the inode was one of a segment that retention removed, and is a new file's now."""
+        if not self._retires or not place.offset or status.st_mtime_ns == place.mtime_ns:
+            return False
+        return first_id(path) != place.first_id
 
     def _forget_absent(self, met: set[Inode], now: float) -> None:
         """Drop the places of files that are gone, whose inodes another file may get.
@@ -132,6 +152,7 @@ class Tail:
             if place.absent_since is None:
                 place.absent_since = now
             elif now - place.absent_since > _SETTLED_S:
+                self.vanished += place.offset < place.size_bytes
                 del self.places[inode]
 
     def _lines_of(self, inode: Inode, place: Place, share: int | None) -> Iterator[RawLine]:
@@ -165,7 +186,11 @@ class Tail:
             self.behind = True
 
     def _find_again(self, place: Place, inode: Inode) -> Path | None:
-        for path in self._files():
+        name = parse_file_name(place.path.name)
+        if name is None or name.segment is not None:
+            # one that has its number keeps its name, so it was removed
+            return None
+        for path in stem_files(place.path.parent, name.stem):
             try:
                 status = path.lstat()
             except FileNotFoundError:

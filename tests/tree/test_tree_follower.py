@@ -94,6 +94,30 @@ def test_a_follower_goes_on_where_another_was(session, recorder):
     assert seen == list(range(1, 46))
 
 
+@pytest.mark.parametrize("at", ["the cursor", "the end"])
+def test_a_file_that_is_rolled_while_one_goes_on_comes_no_second_time(at, session, recorder, monkeypatch):
+    recorder.write("agent_a")
+    recorder.write("agent_b")
+    first = Follower(session)
+    assert seqs(first.poll()) == [1, 2]
+    list_files, rolled = follower_module.tree_files, []
+
+    def list_and_roll(session):
+        files = list_files(session)
+        if not rolled:
+            while not (session / "agents" / "agent_a.1.log").exists():
+                rolled.append(recorder.write("agent_a"))
+        return files
+
+    monkeypatch.setattr(follower_module, "tree_files", list_and_roll)
+    if at == "the cursor":
+        again = Follower(session, cursor=first.cursor())
+        assert seqs(again.poll()) == rolled
+    else:
+        again = Follower(session, from_start=False)
+        assert set(seqs(again.poll())) <= set(rolled)
+
+
 def test_a_cursor_holds_after_the_session_was_copied(session, recorder, tmp_path):
     for _ in range(10):
         recorder.write()
@@ -102,6 +126,24 @@ def test_a_cursor_holds_after_the_session_was_copied(session, recorder, tmp_path
     copy = tmp_path / "copy"
     shutil.copytree(session, copy)
     assert Follower(copy, cursor=follower.cursor()).poll() == []
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 20])
+def test_a_cursor_taken_while_following_skips_nothing_and_doubles_nothing(stop_after, session, recorder):
+    for number in range(20):
+        recorder.write(f"agent_{number % 3}")
+    follower = Follower(session)
+    seen, cursor = [], None
+    for event in follower.follow(lambda: True):
+        seen.append(event.seq)
+        cursor = json.loads(json.dumps(follower.cursor()))
+        if len(seen) == stop_after:
+            break
+    resumed = Follower(session, cursor=cursor)
+    assert seen + seqs(resumed.poll()) == list(range(1, 21))
+    # and this very follower goes on with what it had not yielded
+    recorder.write("agent_0")
+    assert seen + seqs(follower.poll()) == list(range(1, 22))
 
 
 def test_a_cursor_in_the_middle_of_a_file_stays_there(session):

@@ -410,3 +410,21 @@ def test_any_bytes_are_read_without_an_error_and_no_id_comes_twice(tmp_path_fact
         if line.startswith(b'{"timestamp') and line.endswith(b"}}") and line.count(b"timestamp") == 1
     }
     assert whole <= set(found)
+
+
+@pytest.mark.parametrize("began", ["before", "meanwhile"])
+def test_a_writer_that_ends_while_it_is_counted_has_lost_nothing(began, session):
+    first = Recorder(SessionWriter(session))
+    for agent_id in ("agent_a", "agent_b"):
+        first.write(agent_id)
+    scan = TreeReader(session).scan()
+    met = False
+    for event in scan:
+        if event.agent_id == "agent_b" and not met:
+            met = True
+            # behind the pass, which has come to the second file; the end stands in the third
+            ending = first if began == "before" else Recorder(SessionWriter(session))
+            ending.write("agent_a")
+            ending.close()
+    assert met
+    assert (scan.losses.total_lost, scan.losses.total_unknown) == (0, 0)

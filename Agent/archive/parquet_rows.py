@@ -1,0 +1,199 @@
+"""The sealed form in SQL: from the lines of segments to sorted rows, and from a row back to its line.
+
+A line that is put together of its columns byte for byte is stored as columns alone; any other, damaged ones
+included, is kept as it stands in `raw`. Whether it is, is decided line by line, by putting it together.
+`seal` writes with it, `sealed_lines` and the views of `Agent.analysis` read.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from typing import Final
+
+from Agent.archive.parquet_columns import (
+    ENVELOPE,
+    NO_KIND,
+    PROMOTED,
+    is_event,
+    order_columns,
+    payload_columns,
+    quoted_name,
+    structure,
+)
+from Agent.event.schema import CURRENT_SCHEMA
+
+__all__ = [
+    "HEX_MARK",
+    "LINE_BYTES",
+    "ROW_GROUP_ROWS",
+    "TEXT_BYTES",
+    "TIME_TEXT",
+    "copy_statement",
+    "literal",
+    "promoted_columns",
+    "rows_of",
+]
+
+ROW_GROUP_ROWS: Final = 32_768
+"""Small enough that one agent's rows are found without reading its neighbours, large enough to compress."""
+
+HEX_MARK: Final = "\x02"
+"""Begins the stand-in of a line that is no text: its bytes in hexadecimal follow."""
+
+TIME_TEXT: Final = "strftime(make_timestamp(ts_us), '%Y-%m-%dT%H:%M:%S.%fZ')"
+
+
+def _optional(key: str, text: str) -> str:
+    return f"""CASE WHEN {key} IS NULL THEN '' ELSE concat(',"{key}":', {text}) END"""
+
+
+_HEAD: Final = ", ".join(
+    [
+        f"""concat('{{"timestamp":"', {TIME_TEXT}, '","id":"', writer, '-', seq, '","schema_version":'""",
+        "schema_version",
+        """',"session_id":'""",
+        "to_json(session_id)",
+        """',"level":'""",
+        "to_json(level)",
+        """',"logger":'""",
+        "to_json(logger)",
+        """',"message":'""",
+        "to_json(message)",
+        _optional("run_id", "to_json(run_id)"),
+        _optional("span_id", "to_json(span_id)"),
+        _optional("parent_span_id", "to_json(parent_span_id)"),
+        _optional("causes", "to_json(causes)"),
+        _optional("tick", "tick"),
+        """',"extra":')""",
+    ]
+)
+"""A canonical line from its beginning to where the payload begins."""
+
+_TAIL: Final = ", ".join(
+    [
+        f"concat({_optional('code', 'to_json(code)')}",
+        _optional("state", "state"),
+        _optional("types", "types"),
+        "'}')",
+    ]
+)
+
+LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
+"""The bytes of a row's line, without its newline."""
+
+TEXT_BYTES: Final = (
+    f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"
+)
+"""The bytes of a line that is to become a row."""
+
+_STORED: Final = (
+    "schema_version",
+    "session_id",
+    "level",
+    "logger",
+    "message",
+    "run_id",
+    "span_id",
+    "parent_span_id",
+    "causes",
+    "tick",
+    "code",
+    "state",
+    "types",
+)
+
+
+def promoted_columns() -> dict[str, str]:
+    """The payload keys that are columns of the sealed form, with their types."""
+    known = payload_columns()
+    return {name: known[name] for name in PROMOTED if name in known}
+
+
+def literal(text: str) -> str:
+    """Text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def rows_of(lines: str) -> str:
+    """A query for the sealed rows of some lines.
+
+    Args:
+        lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
+    """
+    envelope = {name: ("BIGINT" if name == "schema_version" else kind) for name, kind in ENVELOPE.items()}
+    del envelope["type"]
+    payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
+    place = order_columns("j.")
+    apart = (
+        f"SELECT file, line, text, {_named(place)}, {_members('j', _STORED)} FROM (SELECT *, "
+        f"TRY(json_transform(text, {literal(structure(envelope))})) AS j FROM {lines})"
+    )
+    # What stands between head and tail is the payload's text if it is one JSON object: a second parse says
+    # so, and gives the promoted columns.
+    cut = (
+        f"SELECT *, CASE WHEN length(writer) = 8 AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
+        "AND starts_with(text, head) AND ends_with(text, tail) "
+        "THEN substr(text, length(head) + 1, length(text) - length(head) - length(tail)) END AS extra "
+        f"FROM (SELECT *, {_HEAD} AS head, {_TAIL} AS tail FROM ({apart}))"
+    )
+    opened = (
+        "SELECT *, CASE WHEN starts_with(extra, '{') THEN "
+        f"TRY(json_transform(extra, {literal(structure(payload))})) END AS p FROM ({cut})"
+    )
+    whole = (
+        f"SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
+        f"{literal(structure(_WHOLE))})) END AS w FROM ({opened})"
+    )
+    return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({whole})"
+
+
+_WHOLE: Final = ENVELOPE | {
+    "agent_id": "VARCHAR",
+    "extra": structure({"agent_id": "VARCHAR", "event_type": "VARCHAR"}),
+}
+"""What is asked of a line that does not fit: where it belongs, by the rules of the live form."""
+
+
+def _columns_of(payload: dict[str, str]) -> dict[str, str]:
+    """Each stored column and what it is: of a line that fits, of another event, of a damaged line (NULL)."""
+    place = order_columns("w.")
+    kept = {
+        "ts_us": place["ts_us"],
+        "writer": place["writer"],
+        "seq": place["seq"],
+        "agent_id": "coalesce(w.extra.agent_id, w.agent_id)",
+        "event_type": f"coalesce(w.type, w.extra.event_type, '{NO_KIND}')",
+    }
+    fitting = {
+        "agent_id": "p.agent_id",
+        "event_type": f"coalesce(p.event_type, '{NO_KIND}')",
+    }
+    columns = {
+        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_event('w.')} THEN {expression} END"
+        for name, expression in kept.items()
+    }
+    columns |= {name: f"CASE WHEN fits THEN {name} END" for name in (*_STORED, "extra")}
+    columns |= {quoted_name(name): f"p.{quoted_name(name)}" for name in payload if name not in kept}
+    columns["raw"] = f"CASE WHEN NOT fits THEN {TEXT_BYTES} END"
+    return columns
+
+
+def _named(columns: dict[str, str]) -> str:
+    return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+
+
+def _members(struct: str, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{struct}.{name} AS {name}" for name in names)
+
+
+def copy_statement(rows: str, target: str) -> str:
+    """The statement that writes sealed rows into a Parquet file, in the order in which they come.
+
+    Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
+    stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
+    delta-encoded columns better than the default level, and faster.
+    """
+    return (
+        f"COPY ({rows}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, PARQUET_VERSION V2, USE_TMP_FILE false)"
+    )

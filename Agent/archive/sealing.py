@@ -1,0 +1,236 @@
+"""`seal`: the finished segments of a session become Parquet, checked by reading them back.
+
+A part is written aside, read back, brought to the disk and then made known by one rename: killed anywhere, a
+session is sealed up to some part, and `seal` goes on from there. Next: `sealed_lines` reads the parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.sealed_files import Finished, finished_segments
+from Agent.archive.sealed_parts import (
+    Part,
+    SealedSegment,
+    archive_dir,
+    drop_part,
+    mark_removed,
+    read_parts,
+    sync_directory,
+    usable_segments,
+    write_part,
+)
+from Agent.archive.sealed_write import open_connection, write_rows
+from Agent.errors import DamagedInput, UsageError
+from Agent.event.clock import format_timestamp
+from Agent.tree.kept import nothing_retired
+from Agent.tree.layout import DIRECTORY_MODE
+
+__all__ = ["PART_BYTES", "Sealed", "seal"]
+
+PART_BYTES: Final = 96 * 1024 * 1024
+"""About how much of JSON lines one part holds; it is in memory while it is written."""
+
+
+@dataclass(slots=True)
+class Sealed:
+    """What `seal` did."""
+
+    session: Path
+    parts: list[str] = field(default_factory=list)
+    """The parts that were made."""
+    segments: int = 0
+    lines: int = 0
+    events: int = 0
+    damaged: int = 0
+    json_bytes: int = 0
+    parquet_bytes: int = 0
+    duration_s: float = 0.0
+    already: int = 0
+    """Segments that were sealed before."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Segments that cannot be sealed yet, and why."""
+    removed: int = 0
+    """JSON files that were removed."""
+    removed_bytes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        shown = {name: getattr(self, name) for name in self.__slots__}
+        return {**shown, "session": str(self.session)}
+
+
+def seal(
+    session: str | os.PathLike[str],
+    remove: bool = False,
+    *,
+    part_bytes: int = PART_BYTES,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Sealed:
+    """Turn the finished segments of a session into Parquet under its `archive/`.
+
+    Segments of a writer that still runs are left alone, and named in `waiting`. What was sealed before is not
+    sealed again unless its file has changed since.
+
+    Args:
+        session: the session's directory.
+        remove: remove the JSON lines of every sealed segment afterwards, once it has been read back byte by
+            byte; from then on the archive is the record.
+        part_bytes: about how many bytes of JSON lines one Parquet file holds.
+        progress: told (bytes sealed, bytes to seal).
+
+    Raises:
+        SessionNotFound: there is no such directory.
+        UsageError: another process is sealing this session.
+        DamagedInput: what was written does not read back as it was; nothing was removed.
+        MissingExtra: duckdb is not installed.
+        OSError: the archive cannot be written.
+    """
+    path = Path(session)
+    began = time.monotonic()
+    finished = finished_segments(path)
+    done = Sealed(path, waiting=finished.waiting)
+    if not finished.segments and not archive_dir(path).is_dir():
+        return done
+    with _sealing(path) as directory, nothing_retired(path):
+        known = _tidy(path, directory)
+        sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
+        open_ones = [each for each in finished.segments if each.file not in sealed]
+        done.already = len(finished.segments) - len(open_ones)
+        total = sum(each.size_bytes for each in open_ones)
+        with open_connection(path) as connection:
+            for group in _groups(open_ones, part_bytes):
+                part = _make_part(connection, path, directory, group)
+                _count(done, part)
+                progress(done.json_bytes, total)
+            if remove:
+                _remove(connection, path, done)
+    done.duration_s = round(time.monotonic() - began, 3)
+    return done
+
+
+@contextlib.contextmanager
+def _sealing(session: Path) -> Iterator[Path]:
+    """The archive's directory, for one process at a time."""
+    directory = archive_dir(session)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # without advisory locks one process works alone
+        yield directory
+        return
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another process is sealing this session", path=session, remedy="wait for it and ask again"
+            ) from None
+        yield directory
+    finally:
+        os.close(fd)
+
+
+def _tidy(session: Path, directory: Path) -> list[Part]:
+    """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
+    parts = []
+    for part in read_parts(session):
+        if len(usable_segments(session, part)) == len(part.segments):
+            parts.append(part)
+        else:
+            drop_part(part)
+    known = {part.parquet.name for part in parts}
+    for entry in list(directory.iterdir()):
+        unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
+        if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
+            entry.unlink()
+    return parts
+
+
+def _groups(segments: list[Finished], part_bytes: int) -> Iterator[list[Finished]]:
+    """Segments in the order of their names, an agent's together, in parts of about that size."""
+    group: list[Finished] = []
+    size = 0
+    for segment in segments:
+        if group and size + segment.size_bytes > part_bytes:
+            yield group
+            group, size = [], 0
+        group.append(segment)
+        size += segment.size_bytes
+    if group:
+        yield group
+
+
+def _make_part(connection: Any, session: Path, directory: Path, group: list[Finished]) -> Part:
+    numbers = [int(part.name.removeprefix("part-")) for part in read_parts(session)]
+    name = f"part-{max(numbers, default=0) + 1:06d}"
+    aside = directory / f".{name}.parquet.new"
+    try:
+        written = write_rows(connection, group, aside)
+        part = Part(
+            name=name,
+            rows=sum(each.lines for each in written.segments),
+            events=sum(each.events for each in written.segments),
+            damaged=sum(each.damaged for each in written.segments),
+            verbatim=written.verbatim,
+            size_bytes=aside.stat().st_size,
+            digest=written.digest,
+            sealed_at=format_timestamp(time.time_ns() // 1000),
+            segments=written.segments,
+            promoted=written.promoted,
+            directory=directory,
+        )
+        aside.rename(part.parquet)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_directory(directory)
+    write_part(part)
+    return part
+
+
+def _count(done: Sealed, part: Part) -> None:
+    done.parts.append(part.name)
+    done.segments += len(part.segments)
+    done.lines += part.rows
+    done.events += part.events
+    done.damaged += part.damaged
+    done.json_bytes += part.json_bytes
+    done.parquet_bytes += part.size_bytes
+
+
+def _remove(connection: Any, session: Path, done: Sealed) -> None:
+    """Remove the JSON lines of what is sealed, part by part, each read back to the last byte before."""
+    from Agent.archive.sealed_lines import digests_of
+
+    for part in read_parts(session):
+        there = [each for each in part.segments if each.is_file(session / each.file)]
+        if not there:
+            continue
+        if not part.json_removed:
+            found = digests_of(connection, part)
+            wrong = [each for each in part.segments if found.get(each.file) != each.digest]
+            if wrong:
+                raise DamagedInput(
+                    f"{wrong[0].file} does not read back as it was sealed",
+                    path=part.parquet,
+                    remedy="nothing was removed; delete this part and its .json, and seal again",
+                )
+            part = mark_removed(part)  # noqa: PLW2901 - the same part, now the record
+        done.removed += _unlink(session, there)
+        done.removed_bytes += sum(each.size_bytes for each in there)
+
+
+def _unlink(session: Path, segments: list[SealedSegment]) -> int:
+    for segment in segments:
+        (session / segment.file).unlink(missing_ok=True)
+    for directory in {(session / segment.file).parent for segment in segments}:
+        sync_directory(directory)
+    return len(segments)

@@ -1,0 +1,163 @@
+"""Proves, writer by writer, that a session's record is whole, or says what it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.reader import open_reader
+from Agent.tree.layout import parse_file_name
+from Agent.tree.lines import Damage, first_id
+from Agent.tree.losses import WriterLosses
+from Agent.tree.recovered import Recovery, read_recovery
+
+__all__ = ["Verification", "VerifiedWriter", "verify"]
+
+_ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
+_UNKNOWN: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedWriter:
+    """One writer's account: `taken` is the sum of the six numbers of events that follow it."""
+
+    writer: str
+    pid: int | None
+    kind: str
+    state: str
+    """`closed`, `running`, `killed`, or `recovered` where somebody finished what it could not."""
+    taken: int
+    read: int
+    lost: int
+    unacknowledged: int
+    unknown: int
+    retired: int
+    in_flight: int
+    damaged_lines: int
+    torn_tails: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The accounts of all writers of a session, and whether it is sound."""
+
+    session: Path
+    writers: tuple[VerifiedWriter, ...]
+    damaged_lines: int
+    """Lines that are no event, torn tails left out."""
+    torn_tails: int
+
+    @property
+    def lost(self) -> int:
+        """Events that are missing though their call had returned."""
+        return sum(writer.lost for writer in self.writers)
+
+    @property
+    def unknown(self) -> int:
+        """Events that are missing without an explanation."""
+        return sum(writer.unknown for writer in self.writers)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is lost, unexplained or damaged.
+
+        What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
+        """
+        return not (self.lost or self.unknown or self.damaged_lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the verdict, totals, and a row for each writer."""
+        names = ("taken", "read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
+        return {
+            "session_id": self.session.name.removeprefix("session_"),
+            "path": str(self.session),
+            "sound": self.sound,
+            **{name: sum(getattr(writer, name) for writer in self.writers) for name in names},
+            "damaged_lines": self.damaged_lines,
+            "torn_tails": self.torn_tails,
+            "writers": [asdict(writer) for writer in self.writers],
+        }
+
+
+def verify(session: Path) -> Verification:
+    """Read everything once and account for every number that was taken.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        DamagedInput: what recovering left cannot be read.
+    """
+    reader = open_reader(session)
+    recovery = read_recovery(session)
+    losses = reader.losses()
+    damaged: Counter[str] = Counter()
+    torn: Counter[str] = Counter()
+    for entry in reader.damage():
+        (torn if _is_torn_tail(session, entry, recovery) else damaged)[_writer_of(entry)] += 1
+    # beyond the first thousand only the number is known
+    damaged[_UNKNOWN] += losses.damaged_lines - damaged.total() - torn.total()
+    rows = [
+        _row(account, recovery, damaged.pop(account.writer, 0), torn.pop(account.writer, 0))
+        for account in losses.writers
+    ]
+    if damaged.total() or torn.total():
+        rows.append(_nobodys(damaged.total(), torn.total()))
+    return Verification(
+        session,
+        tuple(rows),
+        sum(row.damaged_lines for row in rows),
+        sum(row.torn_tails for row in rows),
+    )
+
+
+def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
+    if entry.reason.startswith("torn:"):
+        return True
+    try:
+        name = entry.path.relative_to(session).as_posix()
+    except ValueError:
+        return False
+    return recovery.tells_of(name, entry.line_number)
+
+
+def _writer_of(entry: Damage) -> str:
+    """Who wrote a damaged line: its own id if that much is there, else whose file it stands in."""
+    found = _ID.search(entry.text)
+    if found is not None:
+        return found[1]
+    name = parse_file_name(entry.path.name)
+    if name is not None and name.writer is not None:
+        return name.writer
+    begins_with = first_id(entry.path)
+    return _UNKNOWN if begins_with is None else begins_with.partition("-")[0]
+
+
+def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> VerifiedWriter:
+    if account.closed:
+        state = "closed"
+    elif account.alive:
+        state = "running"
+    else:
+        state = "recovered" if account.writer in recovery.writers else "killed"
+    return VerifiedWriter(
+        writer=account.writer,
+        pid=account.pid,
+        kind=account.kind,
+        state=state,
+        taken=account.last_seq,
+        read=account.read,
+        lost=account.lost,
+        unacknowledged=account.unacknowledged,
+        unknown=account.unknown,
+        retired=account.retired,
+        in_flight=account.in_flight,
+        damaged_lines=damaged,
+        torn_tails=torn,
+    )
+
+
+def _nobodys(damaged: int, torn: int) -> VerifiedWriter:
+    """The row of lines that do not say whose they are."""
+    return VerifiedWriter(_UNKNOWN, None, "unknown", _UNKNOWN, 0, 0, 0, 0, 0, 0, 0, damaged, torn)

@@ -1,0 +1,266 @@
+"""Commands that look after what is recorded: `recover`, `verify`, `prune`; `Agent.archive` does the work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.errors import SessionInUse
+
+if TYPE_CHECKING:
+    from Agent.archive.prune import PrunedSession, Pruning
+    from Agent.archive.recover import Recovered
+    from Agent.archive.verify import Verification
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_UNITS_BYTES = {"": 1, "b": 1} | {
+    name: base**power
+    for power, letter in enumerate("kmgt", 1)
+    for name, base in ((letter, 1000), (f"{letter}b", 1000), (f"{letter}ib", 1024))
+}
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
+_VERDICT_STYLES: dict[str, dict[str, Any]] = {
+    "running": {"fg": "green"},
+    "killed": {"fg": "red"},
+    "recovered": {"fg": "yellow"},
+}
+
+
+@click.command(epilog=parameters.examples("agent-trace recover", "agent-trace recover --all --mirrors"))
+@click.argument("session", metavar="[SESSION]", default="last", shell_complete=parameters.complete_sessions)
+@click.option("--all", "every", is_flag=True, help="Every session under the root that nobody writes to.")
+@click.option("--mirrors", is_flag=True, help="Make the category files of all sessions anew, too.")
+@parameters.json_option
+@parameters.root_option
+def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path) -> None:
+    """Finish a session whose program was killed.
+
+    Writes down what was lost and what had begun and not ended, ends torn files, makes the summary. No event
+    is changed or dropped; a session that ended well stays as it is. Without SESSION: the newest.
+    """
+    from Agent.archive.recover import recover_session
+    from Agent.tree.layout import find_session, list_sessions
+
+    done: list[Recovered] = []
+    passed_over: list[tuple[str, str]] = []
+    if every:
+        for ref in list_sessions(root):
+            try:
+                done.append(recover_session(ref.path))
+            except SessionInUse as error:
+                passed_over.append((ref.session_id, error.message))
+                render.note(f"{ref.session_id} was left alone: {error.message}")
+    else:
+        done.append(recover_session(find_session(root, session)))
+    rebuilt = _rebuild(root) if mirrors else None
+    if as_json:
+        render.emit_json(
+            {
+                "sessions": [each.to_dict() for each in done],
+                "passed_over": [{"session_id": name, "reason": reason} for name, reason in passed_over],
+                "mirrors": rebuilt,
+            }
+        )
+        return
+    for each in done:
+        _show_recovered(each)
+    if rebuilt is not None:
+        lines = render.plural(sum(rebuilt.values()), "line")
+        render.emit(f"the category files were made anew, {lines} in all")
+
+
+def _rebuild(root: Path) -> dict[str, int]:
+    import orjson
+
+    from Agent.archive.mirrors import rebuild_mirrors
+    from Agent.config.for_people import as_text
+
+    def text(line: bytes) -> str:
+        return as_text({"level": "INFO", "logger": "", "message": "", "extra": {}, **orjson.loads(line)})
+
+    return rebuild_mirrors(root, as_text=text)
+
+
+def _show_recovered(done: Recovered) -> None:
+    name = done.session.name.removeprefix("session_")
+    for line in done.notes:
+        render.note(line)
+    if not done.changed:
+        render.emit(f"{name}: nothing to do, {_account(done)}")
+        return
+    render.heading(f"Recovered {name}", _account(done))
+    render.pairs(
+        [
+            (
+                "killed writers",
+                ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
+            ),
+            ("events read", render.count(done.losses.total_read)),
+            ("lost", render.count(done.losses.total_lost)),
+            ("unacknowledged", f"{done.losses.total_unacknowledged:,} (calls that had not returned)"),
+            ("unknown", render.count(done.losses.total_unknown)),
+            ("retired", render.count(done.losses.total_retired)),
+            ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
+        ]
+    )
+    if done.open_spans:
+        render.emit()
+        render.table(
+            ("AGENT", "HAD BEGUN AND NOT ENDED"),
+            [(span.agent_id or "-", span.name) for span in done.open_spans],
+        )
+
+
+def _account(done: Recovered) -> str:
+    return "nothing lost" if done.losses.clean else "something is lost, see agent-trace verify"
+
+
+@click.command(epilog=parameters.examples("agent-trace verify", "agent-trace verify last --json"))
+@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
+@parameters.json_option
+@parameters.root_option
+def verify(run: str, as_json: bool, root: Path) -> int:
+    """Prove that a record is whole, or say what it lacks.
+
+    Reads everything and accounts for every event, writer by writer. Exit code 1 if any is lost, missing
+    without an explanation, or damaged. What a kill cut off before its call returned, and what a policy
+    retired, is shown and is no fault of the record. Without RUN: the newest session.
+    """
+    from Agent.archive.verify import verify as verify_session
+    from Agent.tree.layout import find_session
+
+    found = verify_session(find_session(root, run.partition("/")[0]))
+    if as_json:
+        render.emit_json(found.to_dict())
+    else:
+        _show_verification(found)
+    return 0 if found.sound else 1
+
+
+def _show_verification(found: Verification) -> None:
+    numbers = ("TAKEN", "READ", "LOST", "UNACK", "UNKNOWN", "RETIRED", "DAMAGED", "TORN")
+    render.table(
+        ("WRITER", "PROCESS", "STATE", *numbers),
+        [
+            (
+                row.writer,
+                "-" if row.pid is None else row.pid,
+                row.state,
+                *(
+                    render.count(number)
+                    for number in (
+                        row.taken,
+                        row.read,
+                        row.lost,
+                        row.unacknowledged,
+                        row.unknown,
+                        row.retired,
+                        row.damaged_lines,
+                        row.torn_tails,
+                    )
+                ),
+            )
+            for row in found.writers
+        ],
+        right=numbers,
+        styles={"STATE": _VERDICT_STYLES},
+    )
+    render.emit()
+    read = sum(row.read for row in found.writers)
+    name = found.session.name.removeprefix("session_")
+    if found.sound:
+        render.emit(f"{name} is sound: {render.plural(read, 'event')} read, none lost")
+        if any(row.state == "killed" for row in found.writers):
+            render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
+        return
+    faults = [
+        f"{number:,} {what}"
+        for number, what in (
+            (found.lost, "lost"),
+            (found.unknown, "missing without an explanation"),
+            (found.damaged_lines, "damaged " + ("line" if found.damaged_lines == 1 else "lines")),
+        )
+        if number
+    ]
+    render.emit(render.paint(f"{name} is not sound: {', '.join(faults)}", fg="red"))
+
+
+def _parse(value: str, units: dict[str, int], what: str) -> float:
+    found = _NUMBER.fullmatch(value.strip())
+    unit = None if found is None else units.get(found[2].lower())
+    if found is None or unit is None:
+        raise click.BadParameter(f"{value!r} is no {what}")
+    return float(found[1]) * unit
+
+
+def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    return None if value is None else _parse(value, _UNITS_S, "age, write 12h, 30d or 4w")
+
+
+def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else int(_parse(value, _UNITS_BYTES, "size, write 500MB or 2GB"))
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace prune --keep-sessions 20 --dry-run", "agent-trace prune --older-than 30d --max-bytes 2GB"
+    )
+)
+@click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
+@click.option("--older-than", callback=_age, metavar="AGE", help="Remove what ended longer ago, such as 30d.")
+@click.option(
+    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until all fit, such as 2GB."
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Say what would go and remove nothing.")
+@parameters.json_option
+@parameters.root_option
+def prune(
+    keep_sessions: int | None,
+    older_than: float | None,
+    max_bytes: int | None,
+    dry_run: bool,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Remove whole sessions by policy, oldest first.
+
+    A session goes if any of the rules asks for it; one that a process writes to never does. Killed in the
+    middle, the next prune goes on. What one running session may grow to is the option max_session_bytes.
+    """
+    from Agent.archive.prune import Policy
+    from Agent.archive.prune import prune as prune_sessions
+
+    def tell(session: PrunedSession) -> None:
+        if not as_json:
+            render.emit(f"removed {session.session_id}, {render.size(session.size_bytes)}: {session.reason}")
+
+    done = prune_sessions(
+        root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
+    )
+    if as_json:
+        render.emit_json({"root": str(root), **done.to_dict()})
+    else:
+        _show_pruning(done)
+
+
+def _show_pruning(done: Pruning) -> None:
+    for session in done.sessions:
+        if session.in_use is not None:
+            render.note(f"{session.session_id} stays though it is {session.reason}: {session.in_use}")
+        elif done.dry_run:
+            render.emit(
+                f"would remove {session.session_id}, {render.size(session.size_bytes)}: {session.reason}"
+            )
+    if done.finished:
+        what = render.plural(done.finished, "removal")
+        render.note(f"{what} that had been cut short {'waits' if done.dry_run else 'was finished'}")
+    verb = "would free" if done.dry_run else "freed"
+    render.emit(
+        f"{verb} {render.size(done.freed_bytes)}; "
+        f"{render.plural(done.kept, 'session')} of {render.size(done.kept_bytes)} "
+        f"{'stays' if done.kept == 1 else 'stay'}"
+    )

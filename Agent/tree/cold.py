@@ -1,0 +1,33 @@
+"""The seam for segments whose lines no longer stand in their files, such as those of an archive.
+
+`reader` asks it beside the files; `Agent.archive` provides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from Agent.tree.lines import RawLine
+
+__all__ = ["ColdLines"]
+
+
+class ColdLines(Protocol):
+    """Lines of segments that are not there as files, under the names that they had."""
+
+    def files(self) -> dict[Path, str | None]:
+        """The names of the segments, in order, and the agent of the first event of each."""
+
+    def lines(self, path: Path) -> Iterator[RawLine]:
+        """The lines of one segment in the order in which they stood, without blank ones."""
+
+    def all_lines(self) -> Iterator[RawLine]:
+        """The lines of all segments, each segment's in their order."""
+
+    def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
+        """The lines of all segments in order of (timestamp, writer, seq).
+
+        A line that is no event stands behind those before it in its segment.
+        """

@@ -1,0 +1,49 @@
+"""Advisory locks that a forked child does not keep: they belong to whoever opened them, and end with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from Agent.tree.layout import FILE_MODE
+
+__all__ = ["close_lock", "open_lock"]
+
+_FLAGS: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+_open: set[int] = set()
+
+
+def open_lock(path: Path, *, create: bool) -> int:
+    """A descriptor to lock; to be given back by `close_lock`.
+
+    Raises:
+        OSError: it cannot be opened, or is not there and not to be made.
+    """
+    fd = os.open(path, (os.O_RDWR | os.O_CREAT if create else os.O_RDONLY) | _FLAGS, FILE_MODE)
+    _open.add(fd)
+    return fd
+
+
+def close_lock(fd: int) -> None:
+    """Unlock and close: closing alone would leave the lock to a child that was forked meanwhile."""
+    import fcntl
+
+    _open.discard(fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
+
+
+def _forget_in_child() -> None:
+    """The thread that holds a lock is the parent's; a copy of its descriptor would hold on when that dies."""
+    for fd in _open:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

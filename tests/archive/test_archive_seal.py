@@ -1,0 +1,303 @@
+"""Sealing: every byte comes back, nothing is removed too early, and a kill in the middle costs nothing."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.processes import child_environment
+
+from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.archive import open_reader, seal, unseal
+from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts
+from Agent.errors import DamagedInput, SessionNotFound, UsageError
+from Agent.testing import FAULTS, make_session
+from Agent.tree.layout import agents_dir, tree_files
+from Agent.tree.reader import TreeReader
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """A session with every fault planted; tests work on copies."""
+    return make_session(
+        tmp_path_factory.mktemp("seal") / "trace", events=12_000, agents=20, faults=list(FAULTS)
+    )
+
+
+@pytest.fixture
+def session(generated, tmp_path):
+    return Path(shutil.copytree(generated.session, tmp_path / generated.session.name))
+
+
+def contents(session):
+    """The bytes of every file of the record."""
+    return {path.relative_to(session).as_posix(): path.read_bytes() for path in tree_files(session)}
+
+
+def account(session):
+    """What the reader says of a session: its events in order, its damage, its losses, its agents."""
+    reader = open_reader(session)
+    return {
+        "events": list(reader.events()),
+        "losses": reader.losses().to_dict(),
+        "damage": sorted(
+            (str(each.path), each.line_number, each.reason, each.text) for each in reader.damage()
+        ),
+        "agents": reader.agents(),
+        "one": list(reader.agent_events("agent_00003")),
+        "interactions": list(reader.category_events("interactions")),
+        "early": list(reader.events(until_us=1_795_170_650_000_000)),
+    }
+
+
+def test_every_byte_of_every_file_comes_back(session, tmp_path):
+    before = contents(session)
+    done = seal(session)
+    assert (done.segments, done.damaged) == (len(before), 1)
+    unseal(session, tmp_path / "back")
+    assert {name: (tmp_path / "back" / name).read_bytes() for name in before} == before
+    assert contents(session) == before
+
+
+def test_the_archive_is_smaller_than_an_eighth_and_private(session):
+    done = seal(session)
+    assert done.parquet_bytes * 8 < done.json_bytes
+    for path in archive_dir(session).iterdir():
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert archive_dir(session).stat().st_mode & 0o777 == 0o700
+
+
+def test_removed_lines_are_read_as_if_they_still_stood_there(session):
+    before = account(session)
+    seal(session, remove=True)
+    assert tree_files(session) == []
+    assert account(session) == before
+
+
+def test_some_files_sealed_and_removed_and_others_live_are_one_session(session):
+    before, lines = account(session), contents(session)
+    seal(session, remove=True)
+    unseal(session)
+    for part in read_parts(session):
+        drop_part(part)
+    for path in tree_files(session)[::2]:
+        path.rename(path.with_name(f"{path.name}.aside"))
+    seal(session, remove=True)
+    for path in session.rglob("*.aside"):
+        path.rename(path.with_name(path.name.removesuffix(".aside")))
+    assert 0 < len(contents(session)) < len(lines)
+    assert account(session) == before
+
+
+def test_sealing_again_does_nothing_and_a_changed_file_is_sealed_anew(session):
+    seal(session)
+    again = seal(session)
+    assert (again.segments, again.already) == (0, len(tree_files(session)))
+    changed = tree_files(session)[-1]
+    with changed.open("ab") as file:
+        file.write(b'{"torn')
+    after = contents(session)
+    assert seal(session).damaged >= 1
+    unseal(session, session.parent / "back")
+    assert (session.parent / "back" / changed.relative_to(session)).read_bytes() == after[
+        changed.relative_to(session).as_posix()
+    ]
+
+
+def test_small_parts_hold_the_same_as_a_large_one(session):
+    before = account(session)
+    done = seal(session, remove=True, part_bytes=200_000)
+    assert len(done.parts) > 5
+    assert account(session) == before
+
+
+def test_what_a_running_process_writes_is_left_alone_until_it_has_ended(trace_root):
+    place = setup_logging(trace_root=trace_root, mirrors=False).path
+    logger = AgentLogger("alice", "writer")
+    logger.log_action("write", {"n": 1})
+    done = seal(place, remove=True)
+    assert done.segments == 0
+    assert done.waiting.keys() == {"agents/alice.log", "system.log"}
+    logger.log_action("write", {"n": 2})
+    shutdown_logging()
+    done = seal(place, remove=True)
+    assert not done.waiting
+    assert tree_files(place) == []
+    written = [event for event in open_reader(place).agent_events("alice") if event.kind == "agent_action"]
+    assert [event.extra["action_data"] for event in written] == [{"n": 1}, {"n": 2}]
+    assert open_reader(place).losses().clean
+
+
+def test_a_session_is_sealed_at_its_end_if_that_is_asked_for(trace_root):
+    place = setup_logging(trace_root=trace_root, mirrors=False, seal_at_end=True).path
+    AgentLogger("alice", "writer").log_action("write", {"n": 1})
+    shutdown_logging()
+    assert [part.events for part in read_parts(place)] == [TreeReader(place).losses().total_read]
+
+
+def test_a_part_that_was_spoiled_is_noticed_before_anything_is_removed(session):
+    seal(session)
+    part = read_parts(session)[0]
+    description = part.directory / f"{part.name}.json"
+    stored = orjson.loads(description.read_bytes())
+    stored["segments"][0]["digest"] = "0" * 64
+    description.write_bytes(orjson.dumps(stored))
+    before = contents(session)
+    with pytest.raises(DamagedInput, match="does not read back"):
+        seal(session, remove=True)
+    assert contents(session) == before
+
+
+def test_a_missing_or_foreign_part_is_one_clear_error(session):
+    seal(session, remove=True)
+    part = read_parts(session)[0]
+    part.parquet.rename(part.parquet.with_suffix(".gone"))
+    with pytest.raises(DamagedInput, match="away"):
+        read_parts(session)
+    (part.directory / f"{part.name}.json").write_bytes(b"[]")
+    with pytest.raises(DamagedInput, match="cannot be read"):
+        open_reader(session).losses()
+
+
+def test_a_description_that_names_another_file_is_refused(session):
+    seal(session)
+    part = read_parts(session)[0]
+    description = part.directory / f"{part.name}.json"
+    description.write_bytes(description.read_bytes().replace(b'"part-000001"', b'"../../other"'))
+    with pytest.raises(DamagedInput, match="describes"):
+        read_parts(session)
+
+
+def test_no_two_seal_one_session_at_a_time(session):
+    import fcntl
+
+    archive_dir(session).mkdir(mode=0o700)
+    fd = os.open(archive_dir(session), os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another process"):
+            seal(session)
+    finally:
+        os.close(fd)
+
+
+def test_there_is_nothing_to_seal_where_no_session_lies(tmp_path):
+    with pytest.raises(SessionNotFound):
+        seal(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert seal(tmp_path / "empty").segments == 0
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_link_among_the_files_is_not_sealed(session, tmp_path):
+    (tmp_path / "elsewhere.log").write_bytes(b"secret\n")
+    (agents_dir(session) / "link.log").symlink_to(tmp_path / "elsewhere.log")
+    seal(session, remove=True)
+    assert (agents_dir(session) / "link.log").is_symlink()
+    assert all(segment.file != "agents/link.log" for part in read_parts(session) for segment in part.segments)
+
+
+KILLED = """
+import sys
+from Agent.archive import seal
+seal(sys.argv[1], remove=True, part_bytes=100_000)
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_anywhere_a_session_reads_the_same_and_is_sealed_by_the_next(session, seed):
+    before, lines = account(session), contents(session)
+    program = subprocess.Popen([sys.executable, "-c", KILLED, str(session)], env=child_environment())
+    try:
+        program.wait(random.Random(seed).uniform(0.3, 1.8))
+    except subprocess.TimeoutExpired:
+        program.send_signal(signal.SIGKILL)
+        program.wait()
+    assert account(session) == before
+    seal(session, remove=True)
+    assert tree_files(session) == []
+    assert account(session) == before
+    unseal(session)
+    assert contents(session) == lines
+    assert not [path.name for path in archive_dir(session).iterdir() if path.name.startswith(".")]
+
+
+WHOLE = (
+    b'{"timestamp":"2026-11-20T10:30:45.12345%dZ","id":"aaaabbbb-%d","schema_version":1,"session_id":"s",'
+    b'"level":"INFO","logger":"l","message":"m","extra":{"agent_id":"a","event_type":"log"}}'
+)
+ODD_LINES = st.one_of(
+    st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")),
+    st.integers(0, 9).map(lambda n: WHOLE % (n, n)),
+    st.integers(0, 9).map(
+        lambda n: (WHOLE % (n, n)).replace(b'"message":"m"', '"message":"é\\u0001"'.encode())
+    ),
+    st.sampled_from(
+        [
+            b"",
+            b"   ",
+            b"\r",
+            b"\x00",
+            b"\x01",
+            b"\x02ff",
+            b"null",
+            b"[1]",
+            b'"text"',
+            b"{}",
+            b'{"a":1} x',
+            WHOLE[:60],
+            (WHOLE % (3, 3)) + (WHOLE % (4, 4)),
+            (WHOLE % (5, 5)).replace(b'"tick"', b'"tick":1.5'),
+            (WHOLE % (6, 6)).replace(b',"extra"', b', "extra"'),
+            (WHOLE % (7, 7)).replace(b'-7"', b'-007"'),
+            (WHOLE % (8, 8)).replace(b'"extra":{', b'"tick":1.5,"extra":{'),
+            (WHOLE % (8, 8)).replace(b'"level":"INFO",', b'"unknown":[1],'),
+            (WHOLE % (9, 9))[:-1] + b',"x":1}',
+            b'{"timestamp":"2026-11-20T10:30:45.000000Z","id":"aaaabbbb-11","schema_version":1,"type":"run.started",'
+            b'"run_id":"r","agent":"a"}',
+        ]
+    ),
+)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=st.lists(
+        st.tuples(st.lists(ODD_LINES, min_size=1, max_size=8), st.booleans()), min_size=1, max_size=3
+    )
+)
+def test_any_bytes_come_back_and_mean_the_same(files, tmp_path_factory):
+    session = tmp_path_factory.mktemp("odd") / "session_20261120_103045"
+    agents_dir(session).mkdir(parents=True)
+    for number, (lines, ended) in enumerate(files):
+        path = agents_dir(session) / f"a{number}.log"
+        path.write_bytes(b"\n".join(lines) + (b"\n" if ended else b""))
+    # which of two lines with one id is the event, and which the repetition, is a matter of order
+    before, events = contents(session), sorted(event.id for event in open_reader(session).scan())
+    live = damaged(session)
+    seal(session)
+    assert damaged(session) == live
+    seal(session, remove=True)
+    assert all(not data for data in contents(session).values())
+    assert sorted(event.id for event in open_reader(session).scan()) == events
+    unseal(session)
+    assert contents(session) == before
+
+
+def damaged(session):
+    """What the engine counts: damaged lines by file, and every event."""
+    from Agent.analysis.engine import open_engine
+
+    engine = open_engine(session)
+    try:
+        rows = engine.user_rows("SELECT * FROM events")
+        return engine.damaged_lines(), sorted(map(repr, rows))
+    finally:
+        engine.close()

@@ -1,0 +1,115 @@
+"""The commands `recover`, `verify` and `prune`, as they are typed."""
+
+import json
+import shutil
+
+import pytest
+
+from Agent.tree.layout import list_sessions
+
+
+@pytest.fixture
+def root(recorded, tmp_path):
+    """A copy of the recorded session that may be changed."""
+    shutil.copytree(recorded.root, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+def test_a_whole_record_is_proven_sound(ask, recorded):
+    done = ask("verify")
+    assert done.returncode == 0
+    assert "is sound" in done.stdout and "closed" in done.stdout
+    answer = json.loads(ask("verify", recorded.session_id, "--json").stdout)
+    assert answer["sound"] and answer["taken"] == answer["read"] > 1000
+    assert answer["lost"] == answer["unknown"] == answer["damaged_lines"] == 0
+
+
+def test_a_lost_file_makes_the_answer_negative(run, root):
+    session = list_sessions(root)[-1].path
+    gone = max((session / "agents").iterdir(), key=lambda path: path.stat().st_size)
+    events = gone.read_bytes().count(b"\n")
+    gone.unlink()
+    done = run("verify", "--root", root)
+    assert done.returncode == 1
+    assert f"not sound: {events:,} lost" in done.stdout
+    answer = json.loads(run("verify", "--root", root, "--json").stdout)
+    assert (answer["sound"], answer["lost"]) == (False, events)
+
+
+def test_a_damaged_line_makes_the_answer_negative_and_is_its_writers(run, root):
+    session = list_sessions(root)[-1].path
+    path = max((session / "agents").iterdir(), key=lambda path: path.stat().st_size)
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = lines[2][:-5]
+    path.write_bytes(b"\n".join(lines))
+    done = run("verify", "--root", root, "--json")
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    writer = lines[1].partition(b'"id":"')[2][:8].decode()
+    (row,) = [row for row in answer["writers"] if row["writer"] == writer]
+    assert (row["damaged_lines"], row["lost"]) == (1, 1)
+
+
+def test_recover_has_nothing_to_do_where_a_session_ended_well(run, root):
+    done = run("recover", "--root", root)
+    assert done.returncode == 0
+    assert "nothing to do, nothing lost" in done.stdout
+
+
+def test_recover_ends_a_torn_file_and_says_so(run, root):
+    session = list_sessions(root)[-1].path
+    path = session / "system.log"
+    path.write_bytes(path.read_bytes()[:-30])
+    done = run("recover", "--root", root, "--json")
+    assert done.returncode == 0
+    (answer,) = json.loads(done.stdout)["sessions"]
+    assert answer["changed"] and answer["torn_tails"][0]["file"] == "system.log"
+    shown = run("recover", "--all", "--root", root)
+    assert "nothing to do" in shown.stdout
+    assert run("verify", "--root", root, "--json").stdout.count('"torn_tails": 1') == 2
+
+
+def test_recover_makes_the_category_files_anew(run, root):
+    before = (root / "errors" / "errors.log").read_bytes()
+    shutil.rmtree(root / "errors")
+    done = run("recover", "--mirrors", "--root", root)
+    assert done.returncode == 0 and "made anew" in done.stdout
+    assert sorted(before.split()) == sorted((root / "errors" / "errors.log").read_bytes().split())
+
+
+def test_prune_says_what_goes_and_then_removes_it(run, root):
+    (name,) = [ref.session_id for ref in list_sessions(root)]
+    told = run("prune", "--keep-sessions", "0", "--dry-run", "--root", root)
+    assert f"would remove {name}" in told.stdout and list_sessions(root)
+    done = run("prune", "--keep-sessions", "0", "--root", root)
+    assert (done.returncode, f"removed {name}" in done.stdout) == (0, True)
+    assert list_sessions(root) == []
+
+
+def test_prune_as_data(run, root):
+    answer = json.loads(
+        run("prune", "--older-than", "4w", "--max-bytes", "1.5GiB", "-n", "--json", "--root", root).stdout
+    )
+    assert (answer["sessions"], answer["kept"], answer["dry_run"]) == ([], 1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "prune needs a policy"),
+        (("--older-than", "soon"), "'soon' is no age, write 12h, 30d or 4w"),
+        (("--max-bytes", "2XB"), "'2XB' is no size, write 500MB or 2GB"),
+        (("--keep-sessions", "-1"), "-1"),
+    ],
+)
+def test_a_mistaken_policy_is_one_line(run, root, arguments, said):
+    done = run("prune", *arguments, "--root", root)
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_no_session_of_that_name_is_one_line(ask):
+    for command in ("verify", "recover"):
+        done = ask(command, "20000101")
+        assert done.returncode == 3
+        assert "no session '20000101'" in done.stderr and done.stderr.count("\n") == 1
