@@ -101,7 +101,7 @@ def _show_recovered(done: Recovered) -> None:
             ),
             ("events read", render.count(done.losses.total_read)),
             ("lost", render.count(done.losses.total_lost)),
-            ("unacknowledged", f"{done.losses.total_unacknowledged:,} (calls that had not returned)"),
+            ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
             ("unknown", render.count(done.losses.total_unknown)),
             ("retired", render.count(done.losses.total_retired)),
             ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
@@ -113,6 +113,17 @@ def _show_recovered(done: Recovered) -> None:
             ("AGENT", "HAD BEGUN AND NOT ENDED"),
             [(span.agent_id or "-", span.name) for span in done.open_spans],
         )
+
+
+def _why_unacknowledged(done: Recovered) -> str:
+    """What unacknowledged events were, which depends on the durability of their writers."""
+    kinds = {each.durability for each in done.losses.writers if each.unacknowledged}
+    if not kinds:
+        return ""
+    held = kinds & {"queued", "buffered"}
+    return (
+        f" (held in memory, durability {' and '.join(sorted(held))})" if held else " (calls had not returned)"
+    )
 
 
 def _account(done: Recovered) -> str:

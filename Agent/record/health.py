@@ -63,8 +63,8 @@ class Health:
     def trouble(self, where: str, error: BaseException) -> None:
         """Count an error of our own in code that serves the user's call."""
         what = f"{where}: {type(error).__name__}"
-        if isinstance(error, OSError) and error.errno in errorcode:
-            what += f" {errorcode[error.errno]}"
+        if isinstance(error, OSError) and (name := errorcode.get(error.errno or 0)):
+            what += f" {name}"
         self.notes[what] += 1
         if self.notes[what] == 1:
             say(f"recording had trouble in {what}: {message_of(error)[:300]}")

@@ -70,7 +70,7 @@ class WriterLosses:
 
     @property
     def unacknowledged(self) -> int:
-        """Events whose call had not returned when the process died."""
+        """Events whose call had not returned when the process died, or that a queue or buffer held."""
         return self._count("unacknowledged")
 
     @property
@@ -103,7 +103,7 @@ class Losses:
 
     @property
     def total_unacknowledged(self) -> int:
-        """Events whose call had not returned."""
+        """Events whose call had not returned, or that a queue or buffer held."""
         return sum(writer.unacknowledged for writer in self.writers)
 
     @property
