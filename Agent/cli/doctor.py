@@ -94,6 +94,7 @@ def _all_checks(root: Path) -> Iterator[Check]:
     looks: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("python", _python),
         ("libraries", _libraries),
+        ("native judge", _native_judge),
         ("trace root", lambda: _root(root)),
         ("disk space", lambda: _disk_space(root)),
         ("open files", _open_files),
@@ -114,6 +115,15 @@ def _python() -> Check:
     if not sys.platform.startswith("linux"):
         return Check("python", WARN, found, "Linux is what is guaranteed; elsewhere record from one process")
     return Check("python", OK, found)
+
+
+def _native_judge() -> Check:
+    from Agent.record.judge import native
+
+    if native is None:
+        remedy = "an event costs about a third more; install with a C compiler at hand to have it"
+        return Check("native judge", WARN, "not built, Python does its work", remedy)
+    return Check("native judge", OK, "built")
 
 
 def _libraries() -> Check:
