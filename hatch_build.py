@@ -13,7 +13,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path("Agent/record/_judge.c")
+SOURCE = Path("Agent/record/_native.c")
 OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
            "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
 
@@ -21,7 +21,7 @@ OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"
 def build(root: Path) -> Path:
     """Compile the source; the extension module's path. OSError or CalledProcessError where that fails."""
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    target = root / SOURCE.with_name(f"_judge{suffix}")
+    target = root / SOURCE.with_name(f"_native{suffix}")
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]

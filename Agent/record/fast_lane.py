@@ -7,16 +7,15 @@ holds the lines of both ways equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from Agent.event.clock import Clock
-from Agent.event.model import RedactedBytes
 from Agent.record.binding import EmitPlain, Slot
 from Agent.record.capture import Capture
 from Agent.record.context import current_scope
 from Agent.record.health import Health
-from Agent.record.stamps import THREE_DIGITS, Stamps
+from Agent.record.stamps import Stamps, stamped
 from Agent.tree.sink import NoRoom, Sink
 
 Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
@@ -42,8 +41,6 @@ def make_fast_lane(
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
     line_end, get_scope = capture.judge.line_end, current_scope.get
     emit, after_error, report_drops, no_room = detours
-    # Its parts are a head, links and a payload, each of which went through redaction.
-    join: Callable[[Iterable[bytes]], RedactedBytes] = b"".join  # type: ignore[assignment]
 
     def put(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
         """Number, stamp and write one line; `rest` follows what all events of the slot have in `extra`."""
@@ -63,9 +60,7 @@ def make_fast_lane(
         except NoRoom as full:
             return no_room(full, slot, head, links, extra, rest)
         thread.store(seq)
-        identity = f"{sink.writer}-{seq}"
-        stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
-        line = join((stamp.encode(), head, links, extra, rest))
+        line, identity = stamped(prefix, fraction, sink.writer, seq, head, links, extra, rest)
         if not slot.binding.stream.write(line):
             health.drop("the file system refused the write")
             return ""

@@ -1,7 +1,7 @@
 """The sweeps of the hot path: whether values are plain, known by their keys and clean, and if so their JSON.
 
 `fast_lane.py` and `capture.py` ask here first, and take the careful way at the answer None. The answers come
-from C (`_judge.c`) where the package was built with a compiler, else from the same sweeps in Python.
+from C (`_native.c`) where the package was built with a compiler, else from the same sweeps in Python.
 """
 
 from __future__ import annotations
@@ -13,12 +13,8 @@ import orjson
 
 from Agent.event.limits import Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
+from Agent.record.native import native
 from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
-
-try:
-    from Agent.record import _judge as native
-except ImportError:  # built without a compiler, or run from a source tree in which nothing was built
-    native = None  # type: ignore[assignment]
 
 Types = dict[str, str]
 
@@ -145,7 +141,7 @@ def _differing(
 
 
 Differing = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, type]], list[tuple[str, Any]] | None]
-differing: Differing = _differing if native is None else native.differing  # type: ignore[assignment]
+differing: Differing = _differing if native is None else native.differing
 """The items of a state, a dict, that are neither the scalars recorded last nor of the type that is ignored.
 
 None where there are none and no name of the last state is gone.

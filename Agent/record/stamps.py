@@ -7,10 +7,27 @@ from collections.abc import Callable
 from typing import Protocol
 
 from Agent.event.clock import Clock, format_timestamp
+from Agent.event.model import RedactedBytes
+from Agent.record.native import native
 from Agent.tree.sink import Sink
 
 # Two look-ups are cheaper than one formatting: the six digits of the microseconds are two of these.
-THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
+_THREE_DIGITS = tuple(f"{number:03d}" for number in range(1000))
+
+
+def _stamped(
+    prefix: str, microsecond: int, writer: str, seq: int, /, *parts: bytes
+) -> tuple[RedactedBytes, str]:
+    identity = f"{writer}-{seq}"
+    digits = _THREE_DIGITS[microsecond // 1000] + _THREE_DIGITS[microsecond % 1000]
+    begin = f'{prefix}{digits}Z","id":"{identity}'.encode()
+    # Its parts are a head, links and a payload, each of which went through redaction.
+    return RedactedBytes(b"".join((begin, *parts))), identity
+
+
+Stamped = Callable[..., tuple[RedactedBytes, str]]
+stamped: Stamped = _stamped if native is None else native.stamped
+"""`stamped(prefix, microsecond, writer, seq, *parts)`: a whole line, and the id that stands in it."""
 
 
 class SpanBoard(Protocol):
@@ -105,6 +122,4 @@ class Stamps:
             if thread.generation != self.generation:
                 self.join_board(thread)
             thread.store(seq)
-        identity = f"{sink.writer}-{seq}"
-        stamp = f'{prefix}{THREE_DIGITS[fraction // 1000]}{THREE_DIGITS[fraction % 1000]}Z","id":"{identity}'
-        return b"".join((stamp.encode(), rest, b"}\n")), identity
+        return stamped(prefix, fraction, sink.writer, seq, rest, b"}\n")

@@ -18,6 +18,7 @@ from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.serialise import to_json
 from Agent.event.values import decode_value
 from Agent.record import judge as judging
+from Agent.record import stamps
 from Agent.record.judge import SweepingJudge, make_judge
 from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
 from Agent.utils import AgentLogger
@@ -221,3 +222,17 @@ def test_what_changed_of_a_state_is_the_same_to_both(present, last, ignored):
     last.update({name: copy.deepcopy(value) for name, value in present.items() if name in "abc"})
     sweeping = judging._differing(present, last, ignored)
     assert repr(judging.native.differing(present, last, ignored)) == repr(sweeping)
+
+
+@needs_native
+@given(st.integers(0, 999_999), st.integers(1, 2**63), st.lists(st.binary(max_size=20), max_size=5))
+def test_a_line_is_stamped_the_same_way_by_both(microsecond, seq, parts):
+    given_ = ('{"timestamp":"2026-11-20T10:30:45.', microsecond, "k3v9q2ma", seq, *parts)
+    assert judging.native.stamped(*given_) == stamps._stamped(*given_)
+
+
+@needs_native
+def test_a_line_is_made_of_ascii_and_bytes_only():
+    for wrong in (("é", 1, "w", 1), ("p", 1, "ü", 1), ("p", 1, "w", 1, "text"), ("p", 1, "w", -1), ("p", 1)):
+        with pytest.raises((TypeError, OverflowError)):
+            judging.native.stamped(*wrong)

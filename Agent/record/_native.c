@@ -1,8 +1,9 @@
-/* The sweeps of the hot path in C: whether a payload is plain, known and clean, and if so its JSON bytes.
+/* The inner loops of the hot path in C: whether a payload is plain, known and clean, and if so its JSON bytes;
+   which fields of a state differ; the beginning of a line.
 
-   An accelerator of `capture.py` and `redaction.py`, which do the same without it; a test holds both equal.
-   It knows no secret and no name itself: what to look for is handed to the constructor. Whatever it is not
-   sure of it leaves to Python, so that it may be wrong in one direction only, the slow one. */
+   An accelerator of `judge.py`, `redaction.py` and `stamps.py`, which do the same without it; a test holds both
+   equal. It knows no secret and no name itself: what to look for is handed to the constructor. Whatever it is
+   not sure of it leaves to Python, so that it may be wrong in one direction only, the slow one. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -448,7 +449,7 @@ static PyMethodDef judge_methods[] = {
 };
 
 static PyTypeObject judge_type = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record._judge.Judge",
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record._native.Judge",
     .tp_doc = "Judges payloads for one pipeline.",
     .tp_basicsize = sizeof(Judge),
     .tp_flags = Py_TPFLAGS_DEFAULT,
@@ -495,15 +496,72 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
     Py_RETURN_NONE;
 }
 
+/* ---- the line ---- */
+
+static char *put_digits(char *at, unsigned long long number, int width) {
+    for (int i = width - 1; i >= 0; i--, number /= 10) at[i] = (char)('0' + number % 10);
+    return at + width;
+}
+
+static char *put_bytes(char *at, const char *bytes, Py_ssize_t size) {
+    memcpy(at, bytes, (size_t)size);
+    return at + size;
+}
+
+/* stamped(prefix, microsecond, writer, seq, *parts): the line that begins with the time and the id, and the id. */
+static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    static const char between[] = "Z\",\"id\":\"";
+    if (count < 4 || !PyUnicode_Check(arguments[0]) || !PyUnicode_IS_COMPACT_ASCII(arguments[0]) ||
+        !PyUnicode_Check(arguments[2]) || !PyUnicode_IS_COMPACT_ASCII(arguments[2])) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+        return NULL;
+    }
+    unsigned long microsecond = PyLong_AsUnsignedLong(arguments[1]);
+    unsigned long long seq = PyLong_AsUnsignedLongLong(arguments[3]);
+    if (PyErr_Occurred()) return NULL;
+    int seq_width = 1;
+    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
+    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(arguments[2]), id_size = writer_size + 1 + seq_width;
+    Py_ssize_t size = PyUnicode_GET_LENGTH(arguments[0]) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
+    for (Py_ssize_t i = 4; i < count; i++) {
+        if (!PyBytes_Check(arguments[i])) {
+            PyErr_SetString(PyExc_TypeError, "the parts of a line are bytes");
+            return NULL;
+        }
+        size += PyBytes_GET_SIZE(arguments[i]);
+    }
+    PyObject *identity = PyUnicode_New(id_size, 127), *line = PyBytes_FromStringAndSize(NULL, size);
+    PyObject *both = identity == NULL || line == NULL ? NULL : PyTuple_New(2);
+    if (both == NULL) {
+        Py_XDECREF(identity);
+        Py_XDECREF(line);
+        return NULL;
+    }
+    char *id = (char *)PyUnicode_1BYTE_DATA(identity);
+    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(arguments[2]), writer_size);
+    *end++ = '-';
+    put_digits(end, seq, seq_width);
+    char *at = PyBytes_AS_STRING(line);
+    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(arguments[0]), PyUnicode_GET_LENGTH(arguments[0]));
+    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
+    at = put_bytes(at, id, id_size);
+    for (Py_ssize_t i = 4; i < count; i++)
+        at = put_bytes(at, PyBytes_AS_STRING(arguments[i]), PyBytes_GET_SIZE(arguments[i]));
+    PyTuple_SET_ITEM(both, 0, line);
+    PyTuple_SET_ITEM(both, 1, identity);
+    return both;
+}
+
 static PyMethodDef functions[] = {
+    {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_judge", .m_size = -1, .m_methods = functions};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
 
-PyMODINIT_FUNC PyInit__judge(void) {
+PyMODINIT_FUNC PyInit__native(void) {
     PyDateTime_IMPORT;
     if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0) return NULL;
     fill_tables();
