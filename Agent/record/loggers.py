@@ -155,7 +155,7 @@ class EventLogger:
 
     def _place(self) -> tuple[Pipeline, AgentBinding]:
         """The pipeline and the prepared bytes that this logger's events go through now."""
-        pipeline = installed.active_pipeline() or current_pipeline()
+        pipeline = installed.active or current_pipeline()
         if self._owner is not pipeline:
             self._own_binding = pipeline.binding(self.agent_id, self.agent_role, self.name, self._category)
             self._owner = pipeline
@@ -183,11 +183,7 @@ class EventLogger:
         try:
             pipeline = self._owner
             # The slot is kept as long as the pipeline stays and the agent does not depend on the caller.
-            slot = (
-                self._slots.get(kind)
-                if pipeline is not None and pipeline is installed.active_pipeline()
-                else None
-            )
+            slot = self._slots.get(kind) if pipeline is not None and pipeline is installed.active else None
             if pipeline is None or slot is None or slot.level != level:
                 pipeline, binding = self._place()
                 slot = binding.slot(kind, level)
@@ -240,7 +236,7 @@ class EventLogger:
         return joined, {**(types or {}), **more_types} if more_types else types
 
     def _gave_up(self, what: str, error: BaseException) -> str:
-        active = installed.active_pipeline()
+        active = installed.active
         if active is None:
             # Where recording was given up, that was said once.
             if self._limit.value <= CRITICAL:
@@ -295,12 +291,7 @@ class AgentLogger(EventLogger):
         if decision_context is not None:
             payload["decision_context"] = decision_context
         slot = self._slots.get("agent_action")
-        if (
-            slot is None
-            or causes is not None
-            or self._fields
-            or self._owner is not installed.active_pipeline()
-        ):
+        if slot is None or causes is not None or self._fields or self._owner is not installed.active:
             return self._emit("agent_action", INFO, action_type, payload, causes)
         # The busiest method of all takes the short way itself.
         return slot.emit_plain(slot, action_type, payload)

@@ -344,34 +344,35 @@ class Pipeline:
             self._next_report_ns = 0
 
 
-_active: Pipeline | None = None
+active: Pipeline | None = None
+"""The pipeline that events go to; the hot path reads it here, others call `active_pipeline()`."""
 bootstrap: Callable[[], None] | None = None
 """What the first event calls when nobody set up recording; `Agent/__init__` names it."""
 
 
 def active_pipeline() -> Pipeline | None:
     """The pipeline that events go to now, None if none is installed."""
-    return _active
+    return active
 
 
 def current_pipeline() -> Pipeline:
     """The pipeline that events go to, set up now if nobody did."""
-    if _active is None and bootstrap is not None:
+    if active is None and bootstrap is not None:
         bootstrap()
-    if _active is None:
+    if active is None:
         raise RuntimeError("recording is not set up: call Agent.setup_logging()")
-    return _active
+    return active
 
 
 def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
     """Make this pipeline the one that events go to; what was installed before."""
-    global _active
-    before, _active = _active, pipeline
+    global active
+    before, active = active, pipeline
     attend(pipeline.health if pipeline is not None else None)
     return before
 
 
 def flush_active() -> None:
     """Bring what this process holds back to the files, so that reading sees it."""
-    if _active is not None:
-        _active.flush()
+    if active is not None:
+        active.flush()

@@ -138,7 +138,7 @@ class TraceSpec:
         if self.limit.value > self.level:
             return None
         try:
-            pipeline = installed.active_pipeline() or current_pipeline()
+            pipeline = installed.active or current_pipeline()
             target = args[0] if self.is_method and args and not self.is_undecided else self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
@@ -154,7 +154,7 @@ class TraceSpec:
         except Exception as error:
             if current_player.get() is not None:
                 raise  # a replay's refusal is its answer
-            active = installed.active_pipeline()
+            active = installed.active
             if active is not None:
                 active.health.trouble(f"the call of {self.qualname}", error)
                 active.health.drop("a call could not be recorded")
@@ -246,7 +246,7 @@ class Call:
 
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
-        tracker = self.tracker = pipeline.agents.tracker(known, target)
+        tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         period = pipeline.options.state_period
         if tracker.actions % period == 0:
             reason = "first" if tracker.actions == 0 else "periodic"
@@ -265,7 +265,10 @@ class Call:
         try:
             if self.board_slot >= 0:
                 pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
-            self._leave_scope()
+            try:
+                current_scope.reset(self.token)
+            except ValueError:
+                self._note_other_context()
             body = self.args_body
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
@@ -309,8 +312,12 @@ class Call:
     def _leave_scope(self) -> None:
         try:
             current_scope.reset(self.token)
-        except ValueError:  # closed in another context than it was opened in, as a loop does at its end
-            self.pipeline.health.note("a span was closed in another context")
+        except ValueError:
+            self._note_other_context()
+
+    def _note_other_context(self) -> None:
+        """Count a span that was closed in another context than opened in, as a loop does at its end."""
+        self.pipeline.health.note("a span was closed in another context")
 
     def _emit(self, body: bytes, duration_ns: int) -> None:
         """Write the event; `body` is the arguments and the result, each with a comma behind it."""
