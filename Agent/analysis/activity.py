@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -29,7 +30,7 @@ class ActivityCount:
         self.actions: Counter[str] = Counter()
         self.outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.decisions: Counter[str] = Counter()
-        self.durations: defaultdict[str, list[float]] = defaultdict(list)
+        self.durations: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
         self.error_count = 0
         self.recent_errors: list[dict[str, Any]] = []
 

@@ -1,19 +1,21 @@
 """What led to an event: edges that the record holds, and edges inferred by named rules; chains cross agents.
 
-`debug` asks for the same chains behind the departures that it finds.
+`links` brings in the events, `causal_graph` shows chains; `debug` asks for them behind what it finds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 from Agent.analysis.engine import Engine
-from Agent.analysis.window import Row, Window, load_event, load_window, started_us, time_us
+from Agent.analysis.links import Links, find_event
+from Agent.analysis.window import Row, Window, order, started_us, time_us
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.model import Event
+from Agent.tree.reader import TreeReader
 
 RECORDED = "recorded"
 INFERRED = "inferred"
@@ -22,11 +24,16 @@ MAX_HOPS = 8
 MAX_INFERRED_HOPS = 3
 """A guess on a guess on a guess is the most that a chain holds."""
 MAX_CAUSES = 100
+_LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
 """How many of the agent's earlier events the rules look at."""
 
 _LEARNING = frozenset({"learning_update", "policy_update"})
 _ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
+
+
+Forward = Callable[[list[Row]], list[Row]]
+"""Gives what the record says that others did because of some events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,7 @@ def chain(
     at = time_us(row)
     for hops in range(1, MAX_HOPS + 1):
         reached: list[tuple[Row, int]] = []
+        window.prepare([effect for effect, _ in front], fails=_has_inside)
         for effect, guesses in front:
             for cause, edge in direct_causes(effect, window):
                 inferred = guesses + (edge.basis == INFERRED)
@@ -219,13 +227,96 @@ def _nearest_first(row: Row, found: dict[str, dict[str, Any]]) -> list[dict[str,
     )
 
 
+def _has_inside(row: Row) -> bool:
+    return is_failure(row) or changes_state(row)
+
+
+def effects(
+    row: Row, window: Window, *, until_us: int, forward: Forward | None = None
+) -> list[dict[str, Any]]:
+    """What an event led to, nearest first: the later events among whose direct causes it stands, and so on.
+
+    Args:
+        row: the event.
+        window: what may have followed.
+        until_us: nothing after this time is an effect.
+        forward: brings in what others did because of some events; None where the window holds everything.
+
+    Returns:
+        Event dicts with `edge`, `hops` and `inferred_hops`, as `chain` gives.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    front = [(row, 0)]
+    for hops in range(1, MAX_HOPS + 1):
+        causes = [cause for cause, _ in front]
+        window.prepare(causes, fails=_has_inside)
+        others = forward(causes) if forward is not None else list(window.by_id.values())
+        window.prepare(others, fails=_has_inside)
+        reached: list[tuple[Row, int]] = []
+        for cause, guesses in front:
+            for effect in [*islice(window.after(cause), _LOOK_AHEAD), *others]:
+                if effect["id"] == row["id"] or effect["id"] in found or time_us(effect) > until_us:
+                    continue
+                edge = _edge_between(cause, effect, window)
+                inferred = guesses + (edge is not None and edge.basis == INFERRED)
+                if edge is None or inferred > 1 or order(effect) < order(cause):
+                    continue
+                found[effect["id"]] = effect | {
+                    "edge": edge.to_dict(),
+                    "hops": hops,
+                    "inferred_hops": inferred,
+                }
+                reached.append((effect, inferred))
+                if len(found) == MAX_CAUSES:
+                    return _nearest_first(row, found)
+        front = reached
+        if not front:
+            break
+    return _nearest_first(row, found)
+
+
+def _edge_between(cause: Row, effect: Row, window: Window) -> Edge | None:
+    for known, edge in direct_causes(effect, window):
+        if known["id"] == cause["id"]:
+            return edge
+    return None
+
+
+def event_id_of(event: str | Row | Event) -> str:
+    """The id of what was handed in as an event; UsageError if it is none."""
+    event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
+    if not isinstance(event_id, str):
+        raise UsageError("no event is named", remedy="give an event id, or an event dict that has one")
+    return event_id
+
+
+def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
+    """The seconds as microseconds, at most to the beginning of time; UsageError if they are negative."""
+    if not lookback_seconds >= 0:
+        raise UsageError(
+            f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
+        )
+    return int(min(lookback_seconds * 1_000_000, at_us))
+
+
+def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
+    """The event of an id; EventNotFound if the session does not hold it."""
+    row = find_event(reader, engine, event_id)
+    if row is None:
+        raise EventNotFound(
+            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+        )
+    return row
+
+
 def causality_chain(
-    engine: Engine, event: str | Row | Event, lookback_seconds: float = 60
+    reader: TreeReader, engine: Engine, event: str | Row | Event, lookback_seconds: float = 60
 ) -> list[dict[str, Any]]:
     """What led to an event within the seconds before it, nearest cause first.
 
     Args:
-        engine: over the session.
+        reader: of the session.
+        engine: over the session; asked only for what the agents' own files lack.
         event: an event id, an event dict (of `get_errors`, a journey ...) or an Event.
         lookback_seconds: how far back causes are looked for, recorded ones too.
 
@@ -236,18 +327,9 @@ def causality_chain(
         EventNotFound: the session holds no such event.
         UsageError: `event` is none, or the seconds are negative.
     """
-    event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
-    if not isinstance(event_id, str):
-        raise UsageError("no event is named", remedy="give an event id, or an event dict that has one")
-    if not lookback_seconds >= 0:
-        raise UsageError(
-            f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
-        )
-    row = load_event(engine, event_id)
-    if row is None:
-        raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
-        )
+    event_id = event_id_of(event)
+    checked_lookback_us(lookback_seconds, 0)
+    row = event_of(reader, engine, event_id)
     at = time_us(row)
-    since = at - int(min(lookback_seconds * 1_000_000, at))
-    return chain(row, load_window(engine, since, at), since_us=since)
+    since = at - checked_lookback_us(lookback_seconds, at)
+    return chain(row, Links(reader, engine, since, at), since_us=since)

@@ -17,6 +17,7 @@ from typing import Any
 
 from Agent.analysis.causality import INFERRED, RECORDED, Edge
 from Agent.analysis.departures import MIN_PEERS, NEVER, STOPPED, Departure
+from Agent.analysis.history import ErrorPattern
 from Agent.analysis.loops import Loop
 from Agent.analysis.question import Question
 from Agent.analysis.series import Axis
@@ -94,17 +95,19 @@ def topics_of(departure: Departure) -> frozenset[str]:
 
 
 def departure_cause(
+    trigger: Trigger | None,
     departures: list[Departure],
     place: Place,
-    trigger: Trigger | None,
     question: Question,
     axis: Axis,
     *,
     silent: bool = False,
+    first_id: str | None = None,
 ) -> Cause:
     """The cause told by departures of one agent at one place, the most telling first.
 
-    `silent` says that nothing at all is on record of the agent from there on.
+    `silent` says that nothing at all is on record of the agent from there on; `first_id` is the first event
+    of what it does differently.
     """
     main = departures[0]
     alone = _NO_PEERS if main.sort == STOPPED or main.measure != "count" else _NO_PEERS_RATE
@@ -119,30 +122,123 @@ def departure_cause(
     )
     where = _where(main, place, axis)
     effect = f"{main.agent_id}:{main.series}:{main.sort}"
-    edges: list[Edge] = []
-    ids: list[str] = []
-    agents = [main.agent_id]
     told = [_numbers(main, where), *_company(departures[1:])]
     title = f"{main.agent_id} {'fell silent' if silent else _verb(main)}{where}"
-    if trigger is not None:
-        title += f", when {trigger.told.partition(' (its peers')[0]}"
-        told.append(
-            f"What fits the change best: at {_moment(trigger.row)} {trigger.told} (event "
-            f"{trigger.row['id']})."
-        )
-        edges.append(trigger_edge(trigger, effect, f"{trigger.told} where the change begins"))
-        ids.append(trigger.row["id"])
-        for row, edge in trigger.path:
-            told.append(_step(row, edge))
-            edges.append(edge)
-            ids.append(row["id"])
-            agents.append(row["agent_id"])
-    else:
-        told.append("Nothing recorded at that place explains the change.")
+    title += _since(trigger)
+    more, edges, ids, agents = _trigger_told(trigger, effect, "where the change begins")
+    told += more or ["Nothing recorded at that place explains the change."]
     if place.last is not None:
         ids.append(place.last.id)
+    elif first_id is not None and main.sort != NEVER:
+        ids.append(first_id)
+    return _cause(title, told, ids, [main.agent_id, *agents], edges, confidence)
+
+
+def _since(trigger: Trigger | None) -> str:
+    return "" if trigger is None else f", when {trigger.told.partition(' (its peers')[0]}"
+
+
+def _trigger_told(
+    trigger: Trigger | None, effect: str, where: str
+) -> tuple[list[str], list[Edge], list[str], list[str]]:
+    """A trigger and the way behind it: sentences, edges, event ids and agents."""
+    if trigger is None:
+        return [], [], [], []
+    row = trigger.row
+    who = f" {row['agent_id']}:" if row["agent_id"] else ""
+    told = [f"What fits the change best: at {_moment(row)}{who} {trigger.told} (event {row['id']})."]
+    edges = [trigger_edge(trigger, effect, f"{trigger.told} {where}")]
+    ids, agents = [row["id"]], [row["agent_id"]]
+    for cause, edge in trigger.path:
+        told.append(_step(cause, edge))
+        edges.append(edge)
+        ids.append(cause["id"])
+        agents.append(cause["agent_id"])
+    return told, edges, ids, agents
+
+
+def _cause(
+    title: str,
+    told: list[str],
+    ids: list[str],
+    agents: list[Any],
+    edges: list[Edge],
+    confidence: float,
+    sort: str = "departure",
+) -> Cause:
     known = tuple(dict.fromkeys(agent for agent in agents if agent))
-    return Cause(title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence))
+    return Cause(
+        title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence), sort
+    )
+
+
+def shared_cause(
+    trigger: Trigger | None,
+    departure: Departure,
+    place: Place,
+    question: Question,
+    axis: Axis,
+    *,
+    first_id: str | None = None,
+) -> Cause:
+    """The cause told by what changes for many agents at one time."""
+    fits = departure.series in question.series or bool(topics_of(departure) & question.topics)
+    # of what all do alike, one agent's name says little
+    near = (0.9 if question.agents else 1.0) if fits else 0.7
+    # a change of all is their common course as a rule, unless something of weight stands at its beginning
+    least = 0.45 if departure.measure == "count" else 0.6
+    support = least if trigger is None else least + (1.0 - least) * min(1.0, trigger.score / 0.7) ** 2
+    confidence = (
+        strength(departure.chance) * near * support * _at_named_moment(question, place, trigger, axis)
+    )
+    where = _where(departure, place, axis)
+    title = f"{departure.alike} of {departure.peers} agents: {_common(departure)}{where}{_since(trigger)}"
+    unit = " ms" if departure.measure == "duration" else ""
+    numbers = (
+        f"The mean of {thing(departure.series)} of all agents that have it went from "
+        f"{short_number(departure.before)}{unit} to {short_number(departure.after)}{unit}{where}."
+        if departure.measure != "count"
+        else f"All agents together have {departure.seen} of {thing(departure.series)}{where}; their past would "
+        f"make it about {short_number(round(departure.expected))}."
+    )
+    more, edges, ids, agents = _trigger_told(
+        trigger, f"all:{departure.series}:{departure.sort}", "where the change begins"
+    )
+    told = [numbers, *(more or ["Nothing recorded at that place explains the change."])]
+    if first_id is not None:
+        ids.append(first_id)
+    return _cause(title, told, ids, agents, edges, confidence, "shared")
+
+
+def _common(departure: Departure) -> str:
+    name = thing(departure.series)
+    if departure.measure == "count":
+        return f"{name} {'stops' if departure.sort == STOPPED else departure.sort.replace('fell', 'falls').replace('rose', 'rises')}"
+    noun = {"reward": "rewards", "share": "share of exploration", "duration": f"duration of {name}"}[
+        departure.measure
+    ]
+    return f"{noun} {'falls' if departure.sort == 'fell' else 'rises'}"
+
+
+def shared_errors_cause(
+    trigger: Trigger | None, pattern: dict[str, Any], first: dict[str, Any], chance: float, question: Question
+) -> Cause:
+    """The cause told by a sort of error that begins in the course of the session."""
+    words = {word.lower() for word in str(pattern["message"]).replace(":", " ").split()}
+    fits = bool({"error", "loop", "slow"} & question.topics) or bool(set(question.words) & words)
+    among = any(agent in pattern["agent_ids"] for agent in question.agents)
+    near = 1.0 if fits and (among or not question.agents) else 0.8 if among or not question.agents else 0.4
+    confidence = strength(chance) * near * (0.8 if trigger is None else 0.95)
+    struck = f"{plural(pattern['agents'], 'agent')} {'fails' if pattern['agents'] == 1 else 'fail'}"
+    title = f"{struck} with {pattern['message']!r} from {_moment(first)} on{_since(trigger)}"
+    told = [
+        f"{plural(pattern['count'], 'error')} of this sort, the first at {pattern['first_seen']} (event "
+        f"{first['id']}), the last at {pattern['last_seen']}; before that there was none."
+    ]
+    more, edges, ids, agents = _trigger_told(trigger, first["id"], "before the first of these errors")
+    return _cause(
+        title, told + more, [*ids, first["id"]], [first["agent_id"], *agents], edges, confidence, "errors"
+    )
 
 
 def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
@@ -256,7 +352,7 @@ def _step(row: dict[str, Any], edge: Edge) -> str:
     return f"Behind that, {basis}: {row['message']} ({where})."
 
 
-def loop_cause(loop: Loop, question: Question, alike: int, peers: int) -> Cause:
+def loop_cause(trigger: Trigger | None, loop: Loop, question: Question, alike: int, peers: int) -> Cause:
     """The cause told by a loop; `alike` of `peers` peers have one of that name too."""
     fits = bool({"loop", "error", "absence"} & question.topics) or any(
         loop.name == series.partition(":")[2] for series in question.series
@@ -300,9 +396,12 @@ def loop_cause(loop: Loop, question: Question, alike: int, peers: int) -> Cause:
         title = f"{loop.agent_id} repeats the same {loop.name} within one step"
     if peers >= MIN_PEERS:
         told += f" {alike or 'None'} of its {peers} peers does so."
-    return Cause(
-        title, told, tuple(dict.fromkeys(ids)), tuple(dict.fromkeys(agents)), tuple(edges),
-        _rounded(base * near * uniqueness), "loop",
+    more, trigger_edges, trigger_ids, trigger_agents = _trigger_told(
+        trigger, first["id"], "before the first of these calls"
+    )
+    return _cause(
+        title + _since(trigger), [told, *more], [*trigger_ids, *ids], [*agents, *trigger_agents],
+        [*trigger_edges, *edges], base * near * uniqueness, "loop",
     )  # fmt: skip
 
 
@@ -324,23 +423,43 @@ def in_flight_cause(span: dict[str, Any], question: Question) -> Cause:
 
 
 def errors_cause(
-    agent_id: str, count: int, usual: float, peers: int, pattern: dict[str, Any], question: Question
+    trigger: Trigger | None,
+    agent_id: str,
+    count: int,
+    usual: float,
+    peers: int,
+    pattern: ErrorPattern,
+    question: Question,
+    *,
+    onset_chance: float = 1.0,
+    others: int = 0,
 ) -> Cause:
-    """The cause told by an agent's errors, `usual` being how many a peer has on average."""
-    fits = "error" in question.topics or bool(set(question.words) & set(pattern["words"]))
+    """The cause told by an agent's errors of one sort.
+
+    `usual` is how many errors a peer has on average, `onset_chance` how often chance leaves the time before
+    the first one free of them, `others` how many other agents have errors of this sort.
+    """
+    message = pattern.first["message"]
+    words = {word.lower() for word in str(message).replace(":", " ").split()}
+    fits = "error" in question.topics or bool(set(question.words) & words)
     chance = poisson_tail(count, max(usual, 0.5)) if peers >= MIN_PEERS else 0.01
-    base = max(strength(chance), 0.45 if fits else 0.0)
+    alone = 1.0 if others <= max(1, peers // 5) else 0.7
+    base = max(strength(chance), strength(onset_chance) * alone, 0.45 if fits else 0.0)
     near = 0.35 if question.agents and agent_id not in question.agents else 1.0 if fits else 0.75
     told = (
-        f"{plural(count, 'error')} of {agent_id}, most often {pattern['message']!r} ({pattern['count']} "
-        "times, "
-        f"first at {pattern['first_seen']}, last at {pattern['last_seen']})."
+        f"{plural(count, 'error')} of {agent_id}, most often {message!r} ({pattern.count} times, "
+        f"first at {pattern.first['timestamp']}, last at {pattern.last['timestamp']})."
+        if pattern.count * 2 > count
+        else f"{pattern.count} of {plural(count, 'error')} of {agent_id} are {message!r} (first at "
+        f"{pattern.first['timestamp']}, last at {pattern.last['timestamp']})."
     )
     if peers >= MIN_PEERS:
         told += f" Its {peers} peers have {short_number(round(usual, 1))} on average."
-    return Cause(
-        f"{agent_id} fails with {pattern['message']!r}",
-        told, (pattern["example_id"],), (agent_id,), (), _rounded(base * near * 0.8), "errors",
+    more, edges, ids, agents = _trigger_told(trigger, pattern.first["id"], "before the first of these errors")
+    return _cause(
+        f"{agent_id} fails with {message!r}{_since(trigger)}",
+        [told, *more], [*ids, pattern.first["id"], pattern.last["id"]], [agent_id, *agents], edges,
+        base * near * (0.8 if trigger is None else 0.95), "errors",
     )  # fmt: skip
 
 

@@ -12,19 +12,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis import findings
-from Agent.analysis.causality import chain, is_failure
+from Agent.analysis import cause_tester as testing
+from Agent.analysis import fields, findings
+from Agent.analysis.causality import Edge, chain, is_failure
 from Agent.analysis.causes import Cause
 from Agent.analysis.debug_report import DebugReport, commands_for
-from Agent.analysis.engine import Engine
+from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.evidence import matching_messages
-from Agent.analysis.findings import Inquiry
+from Agent.analysis.inquiry import Inquiry, Lead
 from Agent.analysis.integrity import losses
 from Agent.analysis.question import Question, read_question
 from Agent.analysis.series import overview, profile, scope
 from Agent.analysis.session import SessionRef, find
 from Agent.analysis.text import plural
-from Agent.analysis.window import load_event, load_window, time_us
+from Agent.analysis.links import Links, find_event
+from Agent.analysis.window import time_us
+from Agent.archive.reader import open_reader
 from Agent.tree.reader import TreeReader
 
 __all__ = ["Cause", "DebugReport", "debug_issue", "explain"]
@@ -35,45 +38,61 @@ _LOOK_BACK_US = 60_000_000
 
 
 def debug_issue(
-    text: str, session: SessionRef = None, root: str | os.PathLike[str] | None = None
+    text: str,
+    session: SessionRef = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    test: bool = False,
 ) -> DebugReport:
     """What explains an issue that is told in words, such as "Agent creator_001 not generating content".
 
     Args:
         text: the issue; agents, actions, errors and ticks that it names are looked at first.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
-        root: the trace root; default: AGENT_TRACE_ROOT, else ./trace.
+        root: the trace root; default: the one configured, else ./trace.
+        test: have each cause tested by a fork of the run without it.
 
     Raises:
         SessionNotFound: there is no such session, or it is empty.
+        UsageError: causes are to be tested, and nothing that can is installed.
     """
     path = find(session, root)
-    reader = TreeReader(path)
-    engine = Engine(path, reader.files)
+    reader = open_reader(path)
+    engine = open_engine(path)
     try:
-        return explain(text, path, reader, engine)
+        return explain(text, path, reader, engine, test=test)
     finally:
         engine.close()
 
 
-def explain(text: str, path: Path, reader: TreeReader, engine: Engine) -> DebugReport:
+def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: bool = False) -> DebugReport:
     """The report on an issue in one session."""
+    tester = testing.cause_tester() if test else None
     seen = overview(engine)
     question = read_question(text, seen.roles, seen.names)
     agents = scope(seen, question.agents, question.roles)
     inquiry = Inquiry(reader, engine, question, seen, profile(engine, seen, agents))
+    leads: list[Lead] = [
+        *findings.departure_leads(inquiry),
+        *findings.loop_leads(inquiry),
+        *findings.error_leads(inquiry),
+        *findings.shared_leads(inquiry),
+        *findings.shared_error_leads(inquiry),
+    ]
+    account = losses(path, reader, engine)
     causes = [
-        *findings.departure_causes(inquiry),
-        *findings.loop_causes(inquiry),
-        *findings.error_causes(inquiry),
+        *inquiry.causes_of(leads),
+        *fields.field_causes(inquiry),
         *findings.open_span_causes(inquiry),
-        *_event_causes(engine, question),
+        *_event_causes(reader, engine, question),
+        *_record_causes(account, question),
     ]
     kept = sorted(
         (cause for cause in _merged(causes) if cause.confidence >= MIN_CONFIDENCE),
         key=lambda cause: (-cause.confidence, cause.title),
     )[:MAX_CAUSES]
-    account = losses(path, reader, engine)
+    if tester is not None:
+        kept = [tester.test_cause(cause, path) for cause in kept]
     observations = [*_named(question), *findings.observations(inquiry)]
     missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
     if missing:
@@ -111,21 +130,20 @@ def _named(question: Question) -> list[str]:
     return told
 
 
-def _event_causes(engine: Engine, question: Question) -> list[Cause]:
+def _event_causes(reader: TreeReader, engine: Engine, question: Question) -> list[Cause]:
     """What led to the events that the text names by id."""
     causes = []
     for event_id in question.event_ids[:3]:
-        row = load_event(engine, event_id)
+        row = find_event(reader, engine, event_id)
         if row is None:
             continue
         at = time_us(row)
-        found = chain(row, load_window(engine, at - _LOOK_BACK_US, at), since_us=at - _LOOK_BACK_US)
+        links = Links(reader, engine, at - _LOOK_BACK_US, at)
+        found = chain(row, links, since_us=at - _LOOK_BACK_US)
         failures = [cause for cause in found if is_failure(cause)]
         origin = failures[-1] if failures else found[-1] if found else None
         if origin is None:
             continue
-        from Agent.analysis.causality import Edge
-
         edges = tuple(Edge(**cause["edge"]) for cause in found[:10])
         agents = tuple(dict.fromkeys(c["agent_id"] for c in [row, *found[:10]] if c["agent_id"]))
         causes.append(
@@ -144,12 +162,34 @@ def _event_causes(engine: Engine, question: Question) -> list[Cause]:
     return causes
 
 
+def _record_causes(account: dict[str, Any], question: Question) -> list[Cause]:
+    """That events are missing, where the text says so."""
+    missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
+    damaged = account["damaged_lines"]
+    if not (missing or damaged) or not ("absence" in question.topics or "drop" in question.topics):
+        return []
+    if not _RECORD_WORDS & set(question.words):
+        return []
+    dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
+    told = (
+        f"By writers' numbers {account['lost']} events are lost and {account['unknown']} unknown{dropped}; "
+        f"{plural(damaged, 'line')} could not be read."
+    )
+    return [Cause(f"The record lacks {plural(missing, 'event')}", told, (), (), (), 0.8, "record")]
+
+
+_RECORD_WORDS = frozenset({"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"})
+
+
 def _merged(causes: list[Cause]) -> list[Cause]:
     """The causes without those that only tell a better one again."""
     kept: list[Cause] = []
-    for cause in sorted(causes, key=lambda cause: -cause.confidence):
-        same = [known for known in kept if known.title == cause.title]
-        told = cause.sort == "errors" and any(set(cause.event_ids) & set(known.event_ids) for known in kept)
+    for cause in sorted(causes, key=lambda cause: (-cause.confidence, cause.title)):
+        same = any(known.title == cause.title for known in kept)
+        told = cause.sort in {"errors", "loop", "shared", "field"} and any(
+            set(cause.event_ids) & set(known.event_ids) and set(cause.agent_ids) <= set(known.agent_ids)
+            for known in kept
+        )
         if not same and not told:
             kept.append(cause)
     return kept

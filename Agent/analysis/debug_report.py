@@ -16,6 +16,8 @@ from Agent.analysis.text import WIDTH, section, table
 from Agent.errors import InputError
 from Agent.tree.session import open_session
 
+CLEAR = 0.5
+"""From this confidence on a cause is a finding; below it is a hint."""
 NOTHING_FOUND = "Nothing found that explains this."
 
 
@@ -55,11 +57,24 @@ class DebugReport:
         yield section("Looked at", _wrapped(self.looked_at))
         yield section("To look further", self.commands)
 
+    def to_screen(self, causes: int = 3) -> str:
+        """The report on one screen: the first causes, the messages and the commands to go on with."""
+        parts = [f"Issue: {self.issue}\nSession {self.session_id}"]
+        parts += [self._cause(n, cause) for n, cause in enumerate(self.causes[:causes], 1)] or [NOTHING_FOUND]
+        if len(self.causes) > causes:
+            parts[-1] += f"\n\n   and {len(self.causes) - causes} less likely, with --all"
+        if not self.causes:
+            parts.append(section("What the record says", _wrapped(self.observations)))
+            parts.append(section("Looked at", _wrapped(self.looked_at)))
+        parts.append(section("To look further", self.commands))
+        return "\n\n".join(part for part in parts if part)
+
     @staticmethod
     def _cause(number: int, cause: Cause) -> str:
         head = textwrap.fill(f"{number}. {cause.title}", WIDTH, subsequent_indent="   ")
         body = textwrap.fill(cause.explanation, WIDTH, initial_indent="   ", subsequent_indent="   ")
-        return f"{head}\n   confidence {cause.confidence:.2f}\n{body}"
+        weak = "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
+        return f"{head}\n   confidence {cause.confidence:.2f}{weak}\n{body}"
 
     def to_markdown(self) -> str:
         """The report for an issue tracker."""
@@ -99,6 +114,7 @@ class DebugReport:
         return {
             "issue": self.issue,
             "session_id": self.session_id,
+            "threshold": CLEAR,
             "causes": [cause.to_dict() for cause in self.causes],
             "observations": list(self.observations),
             "evidence": [dict(item) for item in self.evidence],
@@ -124,6 +140,9 @@ def commands_for(path: Path, causes: Sequence[Cause], question: Question) -> lis
     made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
     if any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
         made.append(f"agent-trace errors{where}")
+    event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
+    if event is not None:
+        made.append(f"agent-trace causes {event}{where}")
     if agents:
         run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
         made.append(f"agent-trace play {run}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from Agent.analysis.series import Profile, Series
 
@@ -18,6 +18,9 @@ MIN_PEERS = 3
 _MIN_COUNT = 4
 _MIN_EFFECT = 0.8
 _SLOWER = 2.0
+_SPEAKING_SHARE = 0.2
+"""Peers that do a thing less often than this share of one's own say nothing of when it is done."""
+_SHARED = 0.5
 
 STOPPED, FELL, ROSE, NEVER = "stopped", "fell", "rose", "never"
 
@@ -74,6 +77,43 @@ def find_departures(found: Profile, agent_id: str, tests: int) -> list[Departure
     return sorted((d for d in departures if d.chance <= MAX_CHANCE), key=lambda d: (d.chance, d.series))
 
 
+def shared_departures(found: Profile) -> list[Departure]:
+    """What changes for half of all agents or more, or of a role, at one time; `agent_id` is empty.
+
+    `peers` says how many agents do the thing, `alike` how many of them show the change.
+    """
+    departures = []
+    for role in (None, *sorted({found.roles.get(agent) or "" for agent in found.series})):
+        sums = found.everybody(role)
+        names = {departure.series for departure in departures}
+        pooled = Profile(found.axis, {"": None}, {"": {n: s for n, s in sums.items() if n not in names}})
+        pooled.first_bucket[""] = 0
+        for departure in find_departures(pooled, "", 1):
+            members = [
+                found.get(agent, departure.series)
+                for agent in found.series
+                if departure.series in found.series[agent]
+                and (role is None or found.roles.get(agent) == role)
+            ]
+            alike = sum(_is_alike(departure, series) for series in members)
+            if _is_warm_up(departure.bucket, found.axis.buckets):
+                continue
+            if len(members) >= MIN_PEERS and alike >= _SHARED * len(members):
+                departures.append(replace(departure, peers=len(members), alike=alike))
+    return sorted(departures, key=lambda d: (d.chance, d.series))
+
+
+def _is_warm_up(bucket: int, buckets: int) -> bool:
+    """Whether a change stands so near the beginning that it is how things begin."""
+    return bucket <= max(1, buckets // 10)
+
+
+def _is_alike(departure: Departure, series: Series) -> bool:
+    if departure.measure == "count":
+        return _does_alike(series.counts, departure.bucket, departure.sort)
+    return _shifts_alike(series, departure.bucket, departure.after - departure.before)
+
+
 def _count_departures(found: Profile, series: Series, peers: Sequence[str], looks: int) -> list[Departure]:
     """At most one change of how often something is done."""
     start = found.first_bucket.get(series.agent_id, 0)
@@ -102,10 +142,12 @@ def _count_departures(found: Profile, series: Series, peers: Sequence[str], look
 
 
 def _shape(found: Profile, series: Series, start: int) -> list[float] | None:
-    """How the peers' doing is spread over time; None if they do not do it at all."""
-    everybody = found.role_counts(found.roles.get(series.agent_id))[series.name]
+    """How the peers' doing is spread over time; None if they do it too seldom to tell."""
+    role = found.roles.get(series.agent_id)
+    everybody = found.role_counts(role)[series.name]
     sums = [float(all_of - own) for all_of, own in zip(everybody, series.counts, strict=True)][start:]
-    return sums if sum(sums) > 0 else None
+    each = sum(sums) / max(1, len(found.members(role)) - 1)
+    return sums if each >= _SPEAKING_SHARE * sum(series.counts[start:]) else None
 
 
 def _exposures(counts: Sequence[int], split: int, shape: Sequence[float] | None) -> tuple[float, float]:

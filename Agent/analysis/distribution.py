@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+EXACT_ROWS = 1_000_000
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -28,11 +29,21 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
     return made
 
 
-def describe_columns(column: str) -> str:
+def quantile_columns(column: str, rows: int) -> tuple[str, str]:
+    """`describe_columns` for that many rows, and what its quantiles are: `exact` or `approximate`.
+
+    Exact ones hold every number in memory; beyond a million of them a sketch takes their place.
+    """
+    if rows <= EXACT_ROWS:
+        return describe_columns(column), "exact"
+    return describe_columns(column, "approx_quantile"), "approximate (t-digest)"
+
+
+def describe_columns(column: str, function: str = "quantile_cont") -> str:
     """The same numbers as SQL columns over one numeric column, `count` named `measured`."""
     finite = f"FILTER (WHERE isfinite({column}))"
     quantiles = ", ".join(
-        f"quantile_cont({column}, {share}) {finite} AS {name}" for name, share in QUANTILES.items()
+        f"{function}({column}, {share}) {finite} AS {name}" for name, share in QUANTILES.items()
     )
     return (
         f"count({column}) {finite} AS measured, fsum({column}) {finite} / measured AS mean, {quantiles}, "

@@ -1,4 +1,4 @@
-"""DuckDB over the session's own files: loaded at the first aggregate, closed to all other files.
+"""DuckDB over the session's own files and archive: loaded at the first aggregate, closed to all other files.
 
 Every aggregate module asks `Engine.rows`; mirrors are never among the files, damaged lines never in a group.
 """
@@ -6,17 +6,26 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from Agent.analysis import views
+from Agent.analysis.legs import LIVE, resolve
+from Agent.analysis.progress import interruptible
+from Agent.analysis.sources import FORMS, Sources, escape, find_sources
+from Agent.analysis.sql_statement import check_reads_only, columns_of, told
+from Agent.archive.sealed_parts import archive_dir
 from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.tree.kept import nothing_retired
+from Agent.tree.layout import agent_files, agents_dir, tree_files
 
 MEMORY_LIMIT = "1GB"
 _TRIES = 5
+_PATIENCE_S = 3.0
 Answer = TypeVar("Answer")
-_READING_STATEMENTS = frozenset({"SELECT", "EXPLAIN", "RELATION"})
 
 
 class FilesMoved(InputError):
@@ -30,21 +39,32 @@ class Engine:
         session: the session's directory.
         list_files: the files to read, asked again with every query: a session that is being recorded rolls
             its segments, and what moved while it was read is read once more.
+        archive: whether what is sealed is read from the session's archive, too.
+        agent_id: whose rows of the archive are wanted, where not all.
     """
 
-    def __init__(self, session: Path, list_files: Callable[[], Sequence[Path]]) -> None:
+    def __init__(
+        self,
+        session: Path,
+        list_files: Callable[[], Sequence[Path]],
+        *,
+        archive: bool = False,
+        agent_id: str | None = None,
+    ) -> None:
         self._given = session
         self._session = session.resolve()
-        self._list_files = list_files
-        self._files: list[str] = []
+        self._find: Callable[[], Sources] = lambda: find_sources(
+            session, list_files, agent_id, archive=archive
+        )
+        self._sources = Sources()
         self._connection: Any = None
         self._has_views = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The answer to one of this room's own queries, a dict a row."""
+        """The answer to one of this room's own queries, a dict a row; over both forms of lines."""
 
         def fetch() -> list[dict[str, Any]]:
-            cursor = self._execute(sql, parameters)
+            cursor = self._execute(self._resolved(sql), parameters)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -52,30 +72,61 @@ class Engine:
 
     def _settled(self, fetch: Callable[[], Answer]) -> Answer:
         """The answer over a list of files that is the same after the query as before it, if it can be had."""
+        try:
+            with nothing_retired(self._given):
+                return self._tried(fetch)
+        except FilesMoved:
+            # retention began meanwhile, or files were removed by hand
+            with nothing_retired(self._given):
+                return self._tried(fetch)
+
+    def _tried(self, fetch: Callable[[], Answer]) -> Answer:
+        patience_s = time.monotonic() + _PATIENCE_S
         for _ in range(_TRIES):
             self._use_files()
+            began = self._names_changed_ns()
             try:
-                answer = fetch()
+                answer = interruptible(self._open(), fetch)
             except FilesMoved:
                 if not self._use_files():
                     raise
                 continue
-            if not self._use_files():
+            if self._names_changed_ns() == began:
                 return answer
-        return fetch()
+            # where a query takes long and segments roll all the time, none would ever be the same
+            if not self._use_files() or time.monotonic() > patience_s:
+                return answer
+        return interruptible(self._open(), fetch)
+
+    def _names_changed_ns(self) -> tuple[int, ...]:
+        """When a file was last made, renamed or removed in the directories that are read."""
+        found = []
+        for directory in (self._session, agents_dir(self._session), archive_dir(self._session)):
+            try:
+                found.append(directory.stat().st_mtime_ns)
+            except OSError:
+                found.append(-1)
+        return tuple(found)
 
     def _use_files(self) -> bool:
         """Look at the files that are there now; whether they are others than before."""
-        files = [self._literal(path) for path in self._list_files() if not path.is_symlink()]
-        if files == self._files:
+        sources = self._find()
+        if sources == self._sources:
             return False
-        self._files = files
+        before, self._sources = self._sources, sources
+        if (before.forms, before.only) != (sources.forms, sources.only):
+            self._has_views = False
         if self._connection is not None:
-            self._connection.execute("SET VARIABLE files = ?", [files])
+            self._name_sources(self._connection)
         return True
 
-    def _literal(self, path: Path) -> str:
-        return escape(str(self._session / path.relative_to(self._given)))
+    def _name_sources(self, connection: Any) -> None:
+        for form in FORMS:
+            name = "files" if form == LIVE else form
+            connection.execute(f"SET VARIABLE {name} = ?", [list(getattr(self._sources, form))])
+
+    def _resolved(self, sql: str) -> str:
+        return resolve(sql, self._sources.forms, self._sources.only)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """The answer to a query that has exactly one row."""
@@ -86,21 +137,67 @@ class Engine:
         self._check(query)
         return self.rows(query)
 
+    def user_columns(self, query: str) -> dict[str, str]:
+        """The columns of the answer and their types in SQL; one that comes twice is numbered."""
+        self._check(query)
+        asked = columns_of(query)
+
+        def fetch() -> list[tuple[Any, ...]]:
+            cursor = self._execute(asked, ())
+            return list(cursor.description if asked == query else cursor.fetchall())
+
+        found: dict[str, str] = {}
+        for name, sql_type, *_ in self._settled(fetch):
+            number = sum(known == name or known.startswith(f"{name}:") for known in found)
+            found[f"{name}:{number}" if name in found else name] = str(sql_type)
+        return found
+
+    def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a person's query in the order of its columns."""
+        self._check(query)
+        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
+
+    def user_batches(self, query: str, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+        """The same, so many at a time, in flat memory; FilesMoved if the session was pruned meanwhile.
+
+        Nothing else can be asked until the last batch was taken.
+        """
+        self._check(query)
+        with nothing_retired(self._given):
+            cursor = interruptible(self._connection, lambda: self._execute(query, ()))
+            while batch := interruptible(self._connection, lambda: self._next(cursor, query, rows)):
+                yield batch
+
     def user_frame(self, query: str) -> Any:
         """The same as a pandas DataFrame; MissingExtra without pandas."""
-        import importlib.util
-
-        if importlib.util.find_spec("pandas") is None:
-            raise MissingExtra(
-                "a data frame needs pandas", remedy="pip install pandas, or use sql() for plain rows"
-            )
+        _need("pandas", "a data frame", "dataframe")
         self._check(query)
-        return self._settled(lambda: self._execute(query, ()).df())
+        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
+
+    def user_arrow(self, query: str) -> Any:
+        """The same as a `pyarrow.Table`; MissingExtra without pyarrow."""
+        _need("pyarrow", "an Arrow table", "dataframe")
+        self._check(query)
+        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.to_arrow_table()))
+
+    def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+        cursor = self._execute(query, ())
+        with self._translated(query):
+            return fetch(cursor)
+
+    def _next(self, cursor: Any, query: str, rows: int) -> list[tuple[Any, ...]]:
+        with self._translated(query):
+            found: list[tuple[Any, ...]] = cursor.fetchmany(rows)
+            return found
 
     def damaged_lines(self) -> dict[str, int]:
         """How many lines of each file are no event; files without any are left out."""
-        found = self.rows(views.damaged_lines())
-        return {row["filename"]: row["lines"] for row in found}
+        self._use_files()
+        found = dict(self._sources.damaged)
+        if self._sources.live:
+            rows = self.rows(views.damaged_lines())
+            found |= {row["filename"]: row["lines"] + found.get(row["filename"], 0) for row in rows}
+        return dict(sorted(found.items()))
 
     def close(self) -> None:
         """Let go of the connection; the next question opens it again."""
@@ -115,20 +212,22 @@ class Engine:
         import duckdb
 
         try:
-            parsed = connection.extract_statements(query)
+            check_reads_only(connection, query)
         except duckdb.Error as error:
-            raise _bad_query(error) from None
-        if len(parsed) != 1 or parsed[0].type.name not in _READING_STATEMENTS:
-            raise UsageError(
-                "sql() takes one statement that reads", remedy=f"select from {', '.join(views.names())}"
-            )
+            raise _bad_query(error, query) from None
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
         connection = self._open()
+        with self._translated(sql):
+            return connection.execute(sql, list(parameters))
+
+    @contextmanager
+    def _translated(self, sql: str) -> Iterator[None]:
+        """Errors of DuckDB as those of this package."""
         import duckdb  # opening has said clearly if it is missing
 
         try:
-            return connection.execute(sql, list(parameters))
+            yield
         except duckdb.IOException as error:
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
@@ -142,7 +241,7 @@ class Engine:
                 remedy="ask for fewer columns or rows, or aggregate",
             ) from error
         except duckdb.Error as error:
-            raise _bad_query(error) from error
+            raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
         if self._connection is not None:
@@ -159,7 +258,11 @@ class Engine:
             }
         )
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute("SET VARIABLE files = ?", [self._files])
+        self._name_sources(connection)
+        connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
+        # known to whoever listens, not written to the terminal by the engine itself
+        connection.execute("SET enable_progress_bar = true")
+        connection.execute("SET enable_progress_bar_print = false")
         # From here on nothing but this session's files can be opened, whatever a query says.
         # The escaped form is what a pattern is checked against, the plain one what it matches.
         allowed = [str(self._session), escape(str(self._session))]
@@ -174,7 +277,7 @@ class Engine:
         connection = self._open()
         if not self._has_views:
             for statement in views.statements():
-                connection.execute(statement)
+                connection.execute(self._resolved(statement))
             self._has_views = True
         return connection
 
@@ -184,17 +287,29 @@ class Engine:
         return str(state / f"spill-{os.getpid()}") if os.access(state, os.W_OK) else ""
 
 
-def escape(path: str) -> str:
-    """A path in which nothing is a wildcard: unescaped, `a?b.log` would read `aXb.log` too."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+def open_engine(session: Path, agent_id: str | None = None) -> Engine:
+    """An engine over everything a session holds, live and sealed, or over one agent's files alone."""
+    if agent_id is None:
+        return Engine(session, lambda: tree_files(session), archive=True)
+    return Engine(session, lambda: agent_files(session, agent_id), archive=True, agent_id=agent_id)
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _bad_query(error: Exception) -> UsageError:
+def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
-        f"the query cannot be answered: {_first_line(error)}",
-        remedy=f"the views are {', '.join(views.names())}; DESCRIBE is answered by SELECT * ... LIMIT 1",
+        f"the query cannot be answered: {told(error, query)}",
+        remedy=f"the views are {', '.join(views.names())}",
     )
+
+
+def _need(module: str, what: str, extra: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(
+            f"{what} needs {module}",
+            remedy=f"pip install 'agent-trace[{extra}]', or use sql() for plain rows",
+        )

@@ -1,10 +1,9 @@
 """The searches that `debug` makes in a session: each gives causes, and notes in words what it looked at."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
 from Agent.analysis.causes import (
     Cause,
@@ -12,85 +11,28 @@ from Agent.analysis.causes import (
     errors_cause,
     in_flight_cause,
     loop_cause,
+    shared_cause,
+    shared_errors_cause,
     times,
     topics_of,
 )
-from Agent.analysis.departures import NEVER, Departure, find_departures
-from Agent.analysis.engine import Engine
-from Agent.analysis.failures import FINGERPRINT
-from Agent.analysis.history import History, read_history
+from Agent.analysis.departures import NEVER, Departure
+from Agent.analysis.history import ErrorPattern
+from Agent.analysis.inquiry import MAX_EXAMINED, MAX_PEER_STATES, Inquiry, Lead
 from Agent.analysis.integrity import in_flight
 from Agent.analysis.question import Question
-from Agent.analysis.series import Overview, Profile
+from Agent.analysis.series import Profile
 from Agent.analysis.text import plural
-from Agent.analysis.triggers import find_trigger, place_of
-from Agent.analysis.views import IS_ERROR, scan
+from Agent.analysis.triggers import onset, place_of
 from Agent.event.clock import format_timestamp
-from Agent.tree.reader import TreeReader
 
-MAX_EXAMINED = 5
-MAX_PEER_STATES = 100
 _SAME_PLACE_BUCKETS = 2
+_MAX_SHARED = 3
+_MAX_PATTERNS = 6
 
 
-@dataclass(slots=True)
-class Inquiry:
-    """What the searches share: the question, the counts, and what was read already."""
-
-    reader: TreeReader
-    engine: Engine
-    question: Question
-    seen: Overview
-    profile: Profile
-    looked_at: list[str] = field(default_factory=list)
-    _histories: dict[str, History] = field(default_factory=dict)
-    _departures: dict[str, list[Departure]] | None = None
-
-    def history(self, agent_id: str) -> History:
-        """The history of an agent, read once."""
-        if agent_id not in self._histories:
-            self._histories[agent_id] = read_history(
-                self.reader, self.engine, agent_id, by_tick=self.profile.axis.by_tick
-            )
-        return self._histories[agent_id]
-
-    def suspects(self) -> list[str]:
-        """The agents that the text names, else everybody in scope."""
-        return list(self.question.agents) or list(self.profile.series)
-
-    def departures(self) -> dict[str, list[Departure]]:
-        """The departures that a question can be about, by agent, agents with the least likely first."""
-        if self._departures is None:
-            suspects = self.suspects()
-            found = {}
-            for agent_id in suspects:
-                own = find_departures(self.profile, agent_id, len(suspects))
-                own = [departure for departure in own if self._is_asked(departure)]
-                if own:
-                    found[agent_id] = own
-            self._departures = dict(sorted(found.items(), key=lambda pair: (pair[1][0].chance, pair[0])))
-        return self._departures
-
-    def _is_asked(self, departure: Departure) -> bool:
-        named = departure.series in self.question.series or bool(topics_of(departure) & self.question.topics)
-        if departure.measure in {"duration", "share"} or departure.sort == NEVER:
-            return named and (departure.is_worse or departure.series in self.question.series)
-        return departure.is_worse or named
-
-    def examined(self) -> list[str]:
-        """The few agents whose every event is read."""
-        if self.question.agents:
-            return list(self.question.agents)[:MAX_EXAMINED]
-        failing = sorted(self.profile.series, key=lambda agent: (-self._failures(agent), agent))
-        failing = [agent for agent in failing[:3] if self._failures(agent) >= MAX_EXAMINED]
-        return list(dict.fromkeys([*list(self.departures())[:MAX_EXAMINED], *failing]))
-
-    def _failures(self, agent_id: str) -> int:
-        return sum(sum(series.failed) for series in self.profile.series[agent_id].values())
-
-
-def departure_causes(inquiry: Inquiry) -> list[Cause]:
-    """A cause for every place at which an agent's behaviour changes."""
+def departure_leads(inquiry: Inquiry) -> list[Lead]:
+    """A lead for every place at which an agent's behaviour changes."""
     suspects = inquiry.suspects()
     axis = inquiry.profile.axis
     unit = "ticks" if axis.by_tick else "time"
@@ -100,18 +42,34 @@ def departure_causes(inquiry: Inquiry) -> list[Cause]:
         f"{axis.buckets} spans of {unit}, against {'its' if len(suspects) == 1 else 'their'} own past and "
         f"the other agents of the same role ({plural(len(inquiry.profile.series), 'agent')} counted)"
     )
-    causes = []
+    leads = []
     for agent_id, departures in list(inquiry.departures().items())[:MAX_EXAMINED]:
         history = inquiry.history(agent_id)
-        peers = inquiry.profile.peers(agent_id)[:MAX_PEER_STATES]
         for group in _by_place(departures, inquiry.question):
             place = place_of(group[0], history, axis)
-            trigger = None
-            if group[0].sort != NEVER:
-                trigger = find_trigger(group[0], history, axis, inquiry.engine, peers)
             silent = place.last is not None and max(history.steps) <= place.until < axis.last
-            causes.append(departure_cause(group, place, trigger, inquiry.question, axis, silent=silent))
-    return causes
+            search = None
+            if group[0].sort != NEVER:
+                search = inquiry.search(place, group[0].series)
+                search.look_at(history)
+                search.look_around(inquiry.around(agent_id), 0.6 * max(0.2, _share_alike(group[0])))
+
+            cause = partial(
+                departure_cause,
+                departures=group,
+                place=place,
+                question=inquiry.question,
+                axis=axis,
+                silent=silent,
+                first_id=inquiry.first_after(group[0]),
+            )
+            leads.append(Lead(cause, search, history, agent_id))
+    return leads
+
+
+def _share_alike(departure: Departure) -> float:
+    """The share of peers that change, too: what was set for all explains no change of one alone."""
+    return departure.alike / departure.peers if departure.peers else 1.0
 
 
 def _by_place(departures: list[Departure], question: Question) -> list[list[Departure]]:
@@ -136,57 +94,145 @@ def _by_place(departures: list[Departure], question: Question) -> list[list[Depa
     return groups
 
 
-def loop_causes(inquiry: Inquiry) -> list[Cause]:
-    """A cause for every call that is made again and again."""
+def loop_leads(inquiry: Inquiry) -> list[Lead]:
+    """A lead for every call that is made again and again."""
     examined = inquiry.examined()
-    causes = []
+    leads = []
     for agent_id in examined:
         peers = inquiry.profile.peers(agent_id)
-        for loop in inquiry.history(agent_id).loops[:3]:
+        history = inquiry.history(agent_id)
+        for loop in history.loops[:3]:
             names = (f"action:{loop.name}", f"tool:{loop.name}")
             alike = sum(1 for peer in peers if _failed(inquiry.profile, peer, names) * 2 >= loop.count)
-            causes.append(loop_cause(loop, inquiry.question, alike if loop.failing else 0, len(peers)))
+            alike = alike if loop.failing else 0
+
+            cause = partial(loop_cause, loop=loop, question=inquiry.question, alike=alike, peers=len(peers))
+
+            # what every peer does too, from the start, nothing set off
+            search = None if alike * 2 > len(peers) else inquiry.before(loop.first, "error", history)
+            leads.append(Lead(cause, search, history, agent_id))
     if examined:
         inquiry.looked_at.append(
             f"calls repeated alike by {_list(examined)}, and those that others answered for them"
         )
-    return causes
+    return leads
 
 
 def _failed(profile: Profile, agent_id: str, names: tuple[str, ...]) -> int:
     return sum(sum(profile.get(agent_id, name).failed) for name in names)
 
 
-def error_causes(inquiry: Inquiry) -> list[Cause]:
-    """A cause for each examined agent with more errors than its peers, or where the text asks for errors."""
+def error_leads(inquiry: Inquiry) -> list[Lead]:
+    """A lead for each sort of error of an examined agent that is new, or more than its peers have, or asked for."""
     examined = inquiry.examined()
-    causes = []
+    question = inquiry.question
+    leads = []
     for agent_id in examined:
+        history = inquiry.history(agent_id)
         count = sum(inquiry.profile.get(agent_id, "error").counts)
         if not count:
             continue
         peers = inquiry.profile.peers(agent_id)
         usual = sum(sum(inquiry.profile.get(peer, "error").counts) for peer in peers) / max(1, len(peers))
-        if count > usual + 2 or "error" in inquiry.question.topics:
-            pattern = _commonest_error(inquiry.engine, agent_id)
-            causes.append(errors_cause(agent_id, count, usual, len(peers), pattern, inquiry.question))
+        for pattern in _telling(history.errors.values(), question):
+            onset_chance = inquiry.onset_chance(pattern)
+            if count <= usual + 2 and "error" not in question.topics and onset_chance > 0.01:
+                continue
+            cause = partial(
+                errors_cause,
+                agent_id=agent_id,
+                count=count,
+                usual=usual,
+                peers=len(peers),
+                pattern=pattern,
+                question=question,
+                onset_chance=onset_chance,
+                others=inquiry.touched(pattern.fingerprint) - 1,
+            )
+            search = inquiry.before(pattern.first, "error", history) if onset_chance <= 0.05 else None
+            leads.append(Lead(cause, search, history, agent_id))
     if examined:
         inquiry.looked_at.append(f"the errors of {_list(examined)} beside those of their peers")
-    return causes
+    return leads
 
 
-def _commonest_error(engine: Engine, agent_id: str) -> dict[str, Any]:
-    first = "(ts_us, writer, seq)"
-    keys = ("error_type", "error_message", "fingerprint", "error_id")
-    row = engine.row(
-        f"SELECT {FINGERPRINT} AS pattern, arg_min(message, {first}) AS message, count(*) AS count, "
-        f"min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, {first}) AS example_id "
-        f"FROM {scan(*keys)} WHERE {IS_ERROR} AND agent_id = ? GROUP BY pattern ORDER BY count DESC, "
-        "first_seen LIMIT 1",
-        [agent_id],
-    )
-    words = [word.lower() for word in str(row["message"]).replace(":", " ").split()]
-    return row | {"words": words}
+def _telling(patterns: Iterable[ErrorPattern], question: Question) -> list[ErrorPattern]:
+    """The few sorts of errors that speak: those that share words with the text first, then the commonest."""
+
+    def words(pattern: ErrorPattern) -> set[str]:
+        return {word.lower() for word in str(pattern.first["message"]).replace(":", " ").split()}
+
+    asked = set(question.words)
+    return sorted(patterns, key=lambda p: (-len(words(p) & asked), -p.count, p.first["id"]))[:2]
+
+
+def shared_leads(inquiry: Inquiry) -> list[Lead]:
+    """A lead for what changes for half of all agents, or of a role, at one time."""
+    axis, question = inquiry.profile.axis, inquiry.question
+    leads = []
+    found = [d for d in inquiry.shared() if inquiry.is_asked(d) or not (question.series or question.topics)]
+    for departure in _steepest(found)[:_MAX_SHARED]:
+        place = place_of(departure, None, axis)
+        search = inquiry.search(place, departure.series)
+        search.look_around(inquiry.surroundings(), 1.0)
+        for service in inquiry.services():
+            search.look_at(inquiry.history(service), 0.9)
+
+        cause = partial(
+            shared_cause,
+            departure=departure,
+            place=place,
+            question=question,
+            axis=axis,
+            first_id=inquiry.first_after(departure),
+        )
+
+        leads.append(Lead(cause, search, None, None))
+    inquiry.looked_at.append("what changes for half of the agents or more at one time")
+    return leads
+
+
+def _steepest(departures: list[Departure]) -> list[Departure]:
+    """Of changes at one place the steepest, which the others contain or follow."""
+
+    def slope(departure: Departure) -> float:
+        low, high = sorted((abs(departure.before), abs(departure.after)))
+        return high / low if low else float("inf")
+
+    kept: list[Departure] = []
+    for departure in sorted(departures, key=lambda d: (-min(slope(d), 1e6), d.chance, d.series)):
+        near = [k for k in kept if abs(k.bucket - departure.bucket) <= _SAME_PLACE_BUCKETS]
+        if not any(known.measure == departure.measure for known in near):
+            kept.append(departure)
+    return kept
+
+
+def shared_error_leads(inquiry: Inquiry) -> list[Lead]:
+    """A lead for each sort of error that begins in the course of the session and strikes several agents."""
+    leads = []
+    for pattern in inquiry.patterns()[:_MAX_PATTERNS]:
+        chance = inquiry.pattern_chance(pattern)
+        if chance > 0.01 or (pattern["agents"] < 2 and inquiry.question.agents):
+            continue
+        first = inquiry.event(pattern["example_id"], pattern["example_agent"])
+        if first is None:
+            continue
+        history = None
+        search = inquiry.search(onset(first, inquiry.profile.axis), "error", first)
+        if pattern["example_agent"] is not None:
+            history = inquiry.history(pattern["example_agent"])
+            search.look_at(history, 0.9)
+        search.look_around(inquiry.surroundings(), 1.0)
+        for service in inquiry.services():
+            search.look_at(inquiry.history(service), 0.9)
+
+        cause = partial(
+            shared_errors_cause, pattern=pattern, first=first, chance=chance, question=inquiry.question
+        )
+
+        leads.append(Lead(cause, search, history, pattern["example_agent"]))
+    inquiry.looked_at.append(f"{plural(len(inquiry.patterns()), 'sort')} of errors and when each began")
+    return leads
 
 
 def open_span_causes(inquiry: Inquiry) -> list[Cause]:
@@ -204,25 +250,26 @@ def observations(inquiry: Inquiry) -> list[str]:
     profile = inquiry.profile
     for agent_id in list(inquiry.question.agents)[:MAX_EXAMINED]:
         peers = profile.peers(agent_id)
+        history = inquiry.history(agent_id)
         for name in inquiry.question.series[:4]:
             count = sum(profile.get(agent_id, name).counts)
             others = sorted(sum(profile.get(peer, name).counts) for peer in peers)
             if not count and not any(others):
                 continue
             line = f"{agent_id} {times(name, count)}"
-            last = inquiry.history(agent_id).last.get(name)
+            last = history.last.get(name)
             if last is not None:
                 at = f"tick {last.tick}" if last.tick is not None else format_timestamp(last.us)
                 line += f", last at {at} (event {last.id})"
             if others:
                 line += f"; its {plural(len(others), 'peer')} {others[0]} to {others[-1]}"
             told.append(line + ".")
-        count = sum(profile.get(agent_id, "error").counts)
-        if count:
-            pattern = _commonest_error(inquiry.engine, agent_id)
+        pattern = max(history.errors.values(), key=lambda known: known.count, default=None)
+        if pattern is not None:
+            count = sum(known.count for known in history.errors.values())
             told.append(
-                f"{agent_id} has {plural(count, 'error')}, most often {pattern['message']!r} "
-                f"({pattern['count']} times, last at {pattern['last_seen']}, event {pattern['example_id']})."
+                f"{agent_id} has {plural(count, 'error')}, most often {pattern.first['message']!r} "
+                f"({pattern.count} times, last at {pattern.last['timestamp']}, event {pattern.last['id']})."
             )
     return told
 

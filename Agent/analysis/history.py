@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from Agent.analysis.causality import changed_fields, is_failure
 from Agent.analysis.engine import Engine
+from Agent.analysis.fingerprints import fingerprint_of
 from Agent.analysis.loops import Loop, LoopFinder
 from Agent.analysis.rows import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.session import agent_events
 from Agent.analysis.states import StateFold
 from Agent.analysis.views import scan, whole_lines
-from Agent.analysis.window import Row, order, time_us
+from Agent.analysis.window import Row, is_sent, order, time_us
 from Agent.tree.reader import TreeReader
 
 MAX_CALLED = 50_000
@@ -24,6 +25,7 @@ MAX_TEXT = 200
 MAX_CHANGES = 5_000
 """Of a field, and of marks: the older half goes when there are more, so that memory does not grow."""
 MAX_MARKS = 20_000
+MAX_PATTERNS = 1_000
 
 _MARKS = frozenset({"strategy_update", "policy_update", "learning_update", "agent_message"})
 
@@ -60,6 +62,16 @@ class FieldChange:
 
 
 @dataclass(slots=True)
+class ErrorPattern:
+    """Errors of one agent that are alike."""
+
+    fingerprint: str
+    count: int
+    first: Row
+    last: Row
+
+
+@dataclass(slots=True)
 class History:
     """One agent's way through the session; places are ticks or microseconds, as the axis has it."""
 
@@ -79,6 +91,8 @@ class History:
     forgotten: Counter[str] = field(default_factory=Counter)
     """{kind: how many} of the marks that were too many to keep."""
     loops: list[Loop] = field(default_factory=list)
+    errors: dict[str, ErrorPattern] = field(default_factory=dict)
+    """{fingerprint: how often, first and last}."""
 
     def note(self, row: Row) -> Moment:
         """Take note of when an event happened."""
@@ -90,6 +104,16 @@ class History:
             self.steps.append(at)
             self.clock.append(moment.us)
         return moment
+
+    def note_error(self, row: Row) -> None:
+        """Count an error under its pattern, with its first and last event."""
+        pattern = fingerprint_of(row)
+        known = self.errors.get(pattern)
+        if known is not None:
+            known.count += 1
+            known.last = row
+        elif len(self.errors) < MAX_PATTERNS:
+            self.errors[pattern] = ErrorPattern(pattern, 1, row, row)
 
     def mark(self, row: Row) -> None:
         """Keep an event that may have made a change."""
@@ -122,10 +146,17 @@ _NAMED = {
 }
 
 
-def read_history(reader: TreeReader, engine: Engine, agent_id: str, *, by_tick: bool) -> History:
-    """The history of one agent, with the loops in what others did inside its spans."""
+def read_history(reader: TreeReader, agent_id: str, called: Sequence[Row], *, by_tick: bool) -> History:
+    """The history of one agent from its own files, with the loops in what others did inside its spans.
+
+    Args:
+        reader: of the session.
+        agent_id: whose.
+        called: what others answered inside its spans, of `calls_answered`.
+        by_tick: whether places are ticks.
+    """
     history, fold, finder = History(agent_id, by_tick), StateFold(), LoopFinder(agent_id)
-    called = sorted(_called(engine, agent_id), key=order)
+    called = sorted(called, key=order)
     waiting = 0
     for event in agent_events(reader, agent_id):
         row = event_row(event)
@@ -135,8 +166,10 @@ def read_history(reader: TreeReader, engine: Engine, agent_id: str, *, by_tick: 
         reported = changed_fields(row) if event.kind == "state_change" else {}
         for name, value in {**reported, **changed}.items():
             _note_change(history.fields[name], row, moment, _short(value), name, has_state)
-        if is_failure(row) or event.kind in _MARKS:
+        if is_failure(row) or _marks(row):
             history.mark(row)
+        if series_name(row) == "error":
+            history.note_error(row)
         while waiting < len(called) and order(called[waiting]) < order(row):
             finder.add(called[waiting])
             waiting += 1
@@ -145,6 +178,12 @@ def read_history(reader: TreeReader, engine: Engine, agent_id: str, *, by_tick: 
         finder.add(call)
     history.loops = finder.loops()
     return history
+
+
+def _marks(row: Row) -> bool:
+    if row["event_type"] == "agent_message":
+        return not is_sent(row)
+    return row["event_type"] in _MARKS
 
 
 _Short = tuple[Any, int | None]
@@ -172,15 +211,22 @@ def _note_change(
         del known[: MAX_CHANGES // 2]
 
 
-def _called(engine: Engine, agent_id: str) -> list[Row]:
-    """The calls that other agents answered inside this agent's spans."""
+def calls_answered(engine: Engine, agents: Sequence[str]) -> dict[str, list[Row]]:
+    """The calls that other agents answered inside the spans of some agents: {agent whose span it was: calls}."""
+    if not agents:
+        return {}
     found = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE event_type IN ('agent_action', 'tool.call') "
-        "AND agent_id IS DISTINCT FROM $1 AND parent_span_id IN "
-        f"(SELECT span_id FROM {scan()} WHERE agent_id = $1 AND span_id IS NOT NULL) LIMIT {MAX_CALLED}",
-        [agent_id],
+        f"SELECT outer_span.owner AS owner, inner_call.* FROM (SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE "
+        "event_type IN ('agent_action', 'tool.call') AND parent_span_id IS NOT NULL) inner_call JOIN "
+        f"(SELECT span_id AS outer_id, agent_id AS owner FROM {scan()} WHERE span_id IS NOT NULL AND "
+        "list_contains($1, agent_id)) outer_span ON inner_call.parent_span_id = outer_span.outer_id "
+        f"WHERE inner_call.agent_id IS DISTINCT FROM outer_span.owner LIMIT {MAX_CALLED}",
+        [list(agents)],
     )
-    return [engine_row(row) for row in found]
+    calls: dict[str, list[Row]] = {agent: [] for agent in agents}
+    for row in found:
+        calls[row["owner"]].append(engine_row(row))
+    return calls
 
 
 def last_values(engine: Engine, agents: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:

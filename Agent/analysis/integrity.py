@@ -6,18 +6,24 @@ The numbers are gathered by the engine; what their gaps mean is decided by the t
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterator
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.views import scan, whole_lines
+from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
+from Agent.tree.claim import read_claims
 from Agent.tree.losses import Accounting, Losses
 from Agent.tree.reader import TreeReader
-from Agent.tree.scan import Writers
+from Agent.tree.retired import read_account
+from Agent.tree.scan import Writers, add_said
 from Agent.tree.seqset import SeqSet
+
+_LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
 
 
 def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
@@ -44,15 +50,18 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
         never written and never had a number, as recording itself tells.
     """
     found = counted_losses(path, engine) or reader.losses()
-    return {"total_lost": found.total_lost, "dropped": _dropped(engine)} | found.to_dict()
+    return {"total_lost": found.total_lost, "dropped": _dropped(path, engine)} | found.to_dict()
 
 
-def _dropped(engine: Engine) -> dict[str, int]:
+def _dropped(path: Path, engine: Engine) -> dict[str, int]:
     rows = engine.rows(
         f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
-        "WHERE event_type = 'log.dropped' GROUP BY 1 ORDER BY n DESC, 1"
+        "WHERE event_type = 'log.dropped' GROUP BY 1"
     )
-    return {row["reason"]: row["n"] or 0 for row in rows}
+    counts = Counter({row["reason"]: row["n"] or 0 for row in rows})
+    with suppress(DamagedInput):  # which `losses` tells of
+        counts.update(read_account(path).dropped_before(path))
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def counted_losses(path: Path, engine: Engine) -> Losses | None:
@@ -64,9 +73,17 @@ def counted_losses(path: Path, engine: Engine) -> Losses | None:
     writers = Writers(path)
     if engine.damaged_lines():
         return None
-    account = Accounting(_seen(engine), *_said(engine))
+    # before the numbers: a writer that ends in between has all of its own in the files by then
+    said = _said(engine)
+    account = Accounting(_seen(engine), *said)
+    try:
+        # after the files: what retention removed meanwhile it had entered before
+        add_said(account, path)
+    except DamagedInput:
+        return None
     found = account.losses(writers.claims, writers.boards, writers.alive, 0)
-    if any(writer.alive and writer.unknown for writer in found.writers):
+    running = writers.alive | set(read_claims(path)) - set(writers.claims)
+    if any(writer.unknown + writer.lost and writer.writer in running for writer in found.writers):
         return None
     return found
 
@@ -74,26 +91,27 @@ def counted_losses(path: Path, engine: Engine) -> Losses | None:
 def _seen(engine: Engine) -> dict[str, SeqSet]:
     """The numbers read, by writer, as runs; a writer with all from 1 on needs no sorting."""
     whole: dict[str, SeqSet] = {}
-    partial: dict[str, list[tuple[int, int]]] = {}
+    partial: dict[str, SeqSet] = {}
     for row in engine.rows(
         "SELECT writer, count(*) AS read, max(seq) AS highest, sum(seq) AS numbers, "
         "sum(seq * seq) AS squares "
         f"FROM {scan()} GROUP BY writer"
     ):
         if _has_each_once(row):
-            whole[row["writer"]] = Runs([(1, row["highest"])])
+            whole[row["writer"]] = SeqSet.of_ranges([(1, row["highest"])])
         else:
-            partial[row["writer"]] = []
+            partial[row["writer"]] = SeqSet()
     if partial:
+        # a bit for each number: after retention they may be as scattered as they are many
         for row in engine.rows(
-            "SELECT writer, min(seq) AS low, max(seq) AS high FROM (SELECT writer, seq, "
-            "seq - row_number() OVER (PARTITION BY writer ORDER BY seq) AS run "
-            f"FROM (SELECT DISTINCT writer, seq FROM {scan()} WHERE list_contains($1, writer))) "
-            "GROUP BY writer, run ORDER BY writer, low",
+            "SELECT writer, seq >> 16 AS piece, "
+            "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB AS bits "
+            f"FROM {scan()} WHERE list_contains($1, writer) GROUP BY writer, piece",
             [list(partial)],
         ):
-            partial[row["writer"]].append((row["low"], row["high"]))
-    return whole | {writer: Runs(runs) for writer, runs in partial.items()}
+            bits = int.from_bytes(bytes(row["bits"]).translate(_LOWEST_FIRST), "little")
+            partial[row["writer"]].add_bits(row["piece"], bits)
+    return whole | partial
 
 
 def _has_each_once(row: dict[str, Any]) -> bool:
@@ -114,37 +132,11 @@ def _said(engine: Engine) -> tuple[dict[str, int], dict[str, list[tuple[int, int
         "SELECT event_type, writer, seq, extra->>'$.writer' AS named, "
         "try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
         "try_cast(extra->>'$.last_seq' AS BIGINT) AS last_seq "
-        f"FROM {whole_lines()} WHERE event_type IN ('log.closed', 'log.retired')"
+        f"FROM {whole_lines()} "
+        "WHERE event_type = 'log.closed' OR (event_type = 'log.retired' AND (extra->'$.count') IS NULL)"
     ):
         if row["event_type"] == "log.closed":
             closed[row["writer"]] = max(row["seq"], row["last_seq"] or 0)
         elif row["named"] and row["first_seq"] is not None and row["last_seq"] is not None:
             retired.setdefault(row["named"], []).append((row["first_seq"], row["last_seq"]))
     return closed, retired
-
-
-class Runs(SeqSet):
-    """The numbers in some runs (first, last), in ascending order and apart; nothing is ever added."""
-
-    def __init__(self, runs: list[tuple[int, int]]) -> None:
-        super().__init__()
-        self._runs = runs
-        self._starts = [low for low, _ in runs]
-        self.highest = runs[-1][1] if runs else 0
-
-    def __len__(self) -> int:
-        return sum(high - low + 1 for low, high in self._runs)
-
-    def __contains__(self, seq: int) -> bool:
-        place = bisect.bisect_right(self._starts, seq) - 1
-        return place >= 0 and seq <= self._runs[place][1]
-
-    def missing(self, last: int) -> Iterator[tuple[int, int]]:
-        """The ranges (first, last) of the numbers from 1 to `last` that are in no run."""
-        at = 1
-        for low, high in self._runs:
-            if at < low and at <= last:
-                yield at, min(low - 1, last)
-            at = max(at, high + 1)
-        if at <= last:
-            yield at, last

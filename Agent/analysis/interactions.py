@@ -5,10 +5,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from Agent.analysis.cascades import top_cascades
 from Agent.analysis.engine import Engine
+from Agent.analysis.messages import message_flow
+from Agent.analysis.social_graph import social_graph
 from Agent.analysis.views import scan
 
 TOP = 10
+
+
+def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]:
+    """The summary with the graph, the trees of what spread, and the messages in full.
+
+    Returns:
+        What `interaction_summary` gives, with `messages` as `messages.message_flow` has them, `graph`
+        (`social_graph.social_graph`, with every edge if `edges`), and `top_cascades`
+        (`cascades.top_cascades`).
+    """
+    found = interaction_summary(engine)
+    return found | {
+        "messages": found["messages"] | message_flow(engine),
+        "graph": social_graph(engine, with_edges=edges),
+        "top_cascades": top_cascades(engine, TOP),
+    }
+
 
 _KINDS = ("interaction", "connection", "cascade", "collaboration", "agent_message")
 _KEYS = (

@@ -3,9 +3,12 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from Agent.analysis.engine import Engine
+from Agent.analysis.kept import Source, kept
 from Agent.analysis.rows import BY_ORDER
 from Agent.analysis.views import scan
 
@@ -58,8 +61,12 @@ def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, 
         `reward_curve` and `metric_curves` (at most 50 points each), `convergence` (the last 20) and, for
         every agent, `by_agent` with the sums again.
     """
-    lines = _learning_lines(agent_id)
-    parameters = [] if agent_id is None else [agent_id]
+    with learning_lines(engine, agent_id) as (lines, parameters):
+        return progress_of(engine, agent_id, lines, parameters)
+
+
+def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: list[Any]) -> dict[str, Any]:
+    """`learning_progress` over lines that are kept (`learning_lines`)."""
     progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
     progress["learning_stages"] = _stages(engine, lines, parameters)
     progress["reward_curve"] = _reward_curve(engine, lines, parameters)
@@ -74,10 +81,15 @@ def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, 
     return progress
 
 
-def _learning_lines(agent_id: str | None) -> str:
+@contextmanager
+def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
+    """The events of learning, of one agent or of all, read once where they are not too many."""
     kinds = ", ".join(f"'{kind}'" for kind in LEARNING_KINDS)
     whose = "" if agent_id is None else " AND agent_id = $1"
-    return f"(SELECT * FROM {scan(*_KEYS)} WHERE event_type IN ({kinds}){whose})"
+    columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type"
+    query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds}){whose})"
+    with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
+        yield source
 
 
 def _shared(sums: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ _TOPICS: Mapping[str, tuple[str, ...]] = {
         "without",
         "nothing",
     ),
+    "growth": ("memory", "leak", "grow", "swell", "bloat", "ram", "oom", "descriptor", "handle", "bigger"),
     "drop": ("collapse", "drop", "fall", "fell", "decline", "decrease", "worse", "low", "lose", "lost"),
 }
 _EMPTY_WORDS = frozenset(

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from Agent.analysis import failures, integrity, interactions, learning, performance, states, text, timeline
-from Agent.analysis.engine import Engine
+from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.session import SessionRef, find
 from Agent.analysis.views import IS_ERROR, scan
+from Agent.archive.reader import open_reader
 from Agent.event.clock import format_timestamp
 from Agent.tree.reader import TreeReader
 
@@ -51,8 +52,8 @@ def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | N
         SessionNotFound: there is no such session, or it is empty.
     """
     path = find(session, root)
-    reader = TreeReader(path)
-    engine = Engine(path, reader.files)
+    reader = open_reader(path)
+    engine = open_engine(path)
     try:
         return Analysis(session_summary(path, reader, engine))
     finally:

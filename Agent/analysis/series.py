@@ -38,9 +38,13 @@ _SERIES = f"""CASE
     WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
     WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
     WHEN event_type IN ('content_generation', 'strategy_update', 'learning_update', 'training_step', 'reward',
-        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN
-        event_type
+        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN event_type
     END"""
+_KINDS = (
+    "'error', 'agent_action', 'decision', 'interaction', 'agent_message', 'tool.call', 'content_generation', "
+    "'strategy_update', 'learning_update', 'training_step', 'reward', 'exploration', 'policy_update', "
+    "'connection', 'cascade', 'collaboration', 'model.call'"
+)
 _VALUE = """CASE event_type WHEN 'reward' THEN reward WHEN 'exploration' THEN exploration::INTEGER::DOUBLE
     ELSE duration_ms END"""
 
@@ -56,6 +60,8 @@ class Series:
     measured: list[int]
     sums: list[float]
     squares: list[float]
+    first_ids: dict[int, str] = field(default_factory=dict)
+    """{bucket: the id of its first event}."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,22 @@ class Profile:
             }
         return self._totals[role]
 
+    def everybody(self, role: str | None = None) -> dict[str, Series]:
+        """The series of all agents in scope, or of one role, added up."""
+        sums: dict[str, Series] = {}
+        for agent, own in self.series.items():
+            if role is not None and self.roles.get(agent) != role:
+                continue
+            for name, series in own.items():
+                total = sums.setdefault(name, _empty("", name, self.axis.buckets))
+                for n in range(self.axis.buckets):
+                    total.counts[n] += series.counts[n]
+                    total.failed[n] += series.failed[n]
+                    total.measured[n] += series.measured[n]
+                    total.sums[n] += series.sums[n]
+                    total.squares[n] += series.squares[n]
+        return sums
+
     def get(self, agent_id: str, name: str) -> Series:
         """A series of an agent; all zeros if it never did that."""
         found = self.series.get(agent_id, {}).get(name)
@@ -147,6 +169,9 @@ class Overview:
     axis: Axis | None
     unusual: tuple[str, ...]
     """Agents by how much the last third of the session differs from the rest, most first."""
+    bucket_us: dict[int, int] = field(default_factory=dict)
+    """{bucket: the time of its first event}."""
+    ends_us: tuple[int, int] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -155,21 +180,32 @@ class Overview:
 
 
 def overview(engine: Engine) -> Overview:
-    """The agents and what they do, from two passes."""
+    """The agents and what they do: one pass for the ends of time, one that leaves the counts in a table."""
     edges = engine.row(
         "SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS "
-        "last_tick, "
-        f"count(tick) * 2 >= count(*) AS ticked FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL AND "
-        f"{_SERIES} IS NOT NULL"
+        f"last_tick, count(tick) * 2 >= count(*) AS ticked FROM {scan()} WHERE agent_id IS NOT NULL AND "
+        f"event_type IN ({_KINDS})"
     )
     axis = _axis(edges)
-    third = "0"
-    if axis is not None:
-        border = axis.first * 3 + (axis.last - axis.first) * 2
-        third = f"CASE WHEN {_position(axis)} * 3 >= {border} THEN 1 ELSE 0 END"
+    bucket = "0" if axis is None else f"({_position(axis)} - {axis.first}) // {axis.width}"
+    engine.rows(
+        f"CREATE OR REPLACE TEMP TABLE debug_counts AS SELECT agent_id, max(agent_role) AS role, "
+        f"{_SERIES} AS series, {bucket} AS bucket, count(*) AS n, min(ts_us) AS first_us, "
+        "arg_min(concat(writer, '-', seq), ts_us) AS first_id, "
+        "count(*) FILTER (WHERE outcome = 'error' OR error_id IS NOT NULL) AS failed, "
+        f"count({_VALUE}) FILTER (WHERE isfinite({_VALUE})) AS measured, "
+        f"coalesce(sum({_VALUE}) FILTER (WHERE isfinite({_VALUE})), 0.0) AS total, "
+        f"coalesce(sum(({_VALUE}) * ({_VALUE})) FILTER (WHERE isfinite({_VALUE})), 0.0) AS squares "
+        f"FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL GROUP BY agent_id, series, bucket"
+    )
+    late_from = 0 if axis is None else axis.buckets - axis.buckets // 3
     rows = engine.rows(
-        f"SELECT agent_id, max(agent_role) AS role, {_SERIES} AS series, {third} AS late, count(*) AS n "
-        f"FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL GROUP BY agent_id, series, late"
+        "SELECT agent_id, max(role) AS role, series, sum(n)::BIGINT AS n, "
+        f"coalesce(sum(n) FILTER (WHERE bucket >= {late_from}), 0)::BIGINT AS late "
+        "FROM debug_counts GROUP BY agent_id, series ORDER BY agent_id, series"
+    )
+    starts = engine.rows(
+        "SELECT bucket, min(first_us) AS us FROM debug_counts WHERE bucket IS NOT NULL GROUP BY 1"
     )
     roles: dict[str, str | None] = {}
     totals: dict[str, dict[str, int]] = {}
@@ -179,9 +215,16 @@ def overview(engine: Engine) -> Overview:
         roles[agent] = row["role"] or roles.get(agent)
         counts = totals.setdefault(agent, {})
         if name is not None:
-            counts[name] = counts.get(name, 0) + row["n"]
-            late[agent, name] = late.get((agent, name), 0) + row["late"] * row["n"]
-    return Overview(roles, totals, axis, _unusual(totals, late))
+            counts[name] = row["n"]
+            late[agent, name] = row["late"]
+    return Overview(
+        roles,
+        totals,
+        axis,
+        _unusual(totals, late),
+        {row["bucket"]: row["us"] for row in starts},
+        None if edges["first_us"] is None else (edges["first_us"], edges["last_us"]),
+    )
 
 
 def _unusual(totals: dict[str, dict[str, int]], late: dict[tuple[str, str], int]) -> tuple[str, ...]:
@@ -221,16 +264,9 @@ def profile(engine: Engine, seen: Overview, agents: list[str]) -> Profile:
     if seen.axis is None:
         return Profile(Axis(False, 0, 0, 1), seen.roles)
     axis = seen.axis
-    position = _position(axis)
     rows = engine.rows(
-        f"SELECT agent_id, {_SERIES} AS series, ({position} - {axis.first}) // {axis.width} AS bucket, "
-        "count(*) AS n, "
-        "count(*) FILTER (WHERE outcome = 'error' OR error_id IS NOT NULL) AS failed, "
-        f"count({_VALUE}) FILTER (WHERE isfinite({_VALUE})) AS measured, "
-        f"coalesce(sum({_VALUE}) FILTER (WHERE isfinite({_VALUE})), 0.0) AS total, "
-        f"coalesce(sum(({_VALUE}) * ({_VALUE})) FILTER (WHERE isfinite({_VALUE})), 0.0) AS squares "
-        f"FROM {scan(*_KEYS)} WHERE {position} IS NOT NULL AND list_contains($1, agent_id) "
-        "GROUP BY agent_id, series, bucket",
+        "SELECT * FROM debug_counts WHERE bucket IS NOT NULL AND list_contains($1, agent_id) "
+        "ORDER BY agent_id, series, bucket",
         [agents],
     )
     made = Profile(axis, seen.roles)
@@ -244,6 +280,7 @@ def profile(engine: Engine, seen: Overview, agents: list[str]) -> Profile:
         series = own.setdefault(name, _empty(agent, name, axis.buckets))
         series.counts[bucket] += row["n"]
         series.failed[bucket] += row["failed"]
+        series.first_ids[bucket] = row["first_id"]
         series.measured[bucket] += row["measured"]
         series.sums[bucket] += row["total"]
         series.squares[bucket] += row["squares"]

@@ -1,161 +1,226 @@
-"""What an agent was at any moment: the fold of its full states and of what each action left changed."""
+"""What an agent was at any moment, and which events made it so; read from that agent's files alone."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.rows import BY_ORDER
 from Agent.analysis.session import agent_events
+from Agent.analysis.state_fold import StateFold, change_of
 from Agent.analysis.views import scan
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import EPOCH, parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
+from Agent.event.values import decode_value
 from Agent.tree.reader import TreeReader
 
+__all__ = ["MAX_CHANGES", "StateFold", "checkpoints", "field_changes", "state_at"]
 
-@dataclass(slots=True)
-class StateFold:
-    """The state known so far; `add` takes the next event of the agent."""
-
-    fields: dict[str, Any] = field(default_factory=dict)
-    reported: dict[str, Any] = field(default_factory=dict)
-    base: Event | None = None
-    last: Event | None = None
-    changes: int = 0
-    unseen: list[str] = field(default_factory=list)
-
-    def add(self, event: Event) -> dict[str, Any]:
-        """Fold one event in; what it changed, `{field: new value}`."""
-        changed: dict[str, Any] = {}
-        if event.kind == "state":
-            full = event.extra.get("fields")
-            if isinstance(full, dict):
-                changed = {
-                    key: value for key, value in full.items() if self.fields.get(key, _ABSENT) != value
-                }
-                self.fields = dict(full)
-                self.base, self.changes = event, 0
-                self.unseen = [str(name) for name in event.extra.get("unseen") or ()]
-        elif event.state is not None:
-            changed = self._apply(event)
-        if event.kind == "state_change":
-            new = event.extra.get("new_state")
-            if isinstance(new, dict):
-                self.reported.update(new)
-        self.last = event
-        return changed
-
-    def _apply(self, event: Event) -> dict[str, Any]:
-        state = event.state or {}
-        new, gone = state.get("set"), state.get("unset")
-        changed = dict(new) if isinstance(new, dict) else {}
-        self.fields.update(changed)
-        for name in gone if isinstance(gone, list) else ():
-            self.fields.pop(name, None)
-        self.changes += 1
-        return changed
+MAX_CHANGES: Final = 20
+Moment = str | int | datetime
 
 
-_ABSENT: Any = object()
-
-
-def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
+def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> dict[str, Any]:
     """What the record shows of an agent's state at a moment, after everything that had happened by then.
+
+    The fields are those of the nearest full state before, and what actions changed since.
 
     Args:
         reader: of the session.
         engine: over the session; asked only where `when` is the event of another agent.
         agent_id: whose state.
-        when: an event id, a time (RFC 3339 text or a datetime), or a tick (a number): its end.
+        when: an event id, a time (RFC 3339 text or a datetime), or a tick (a number, or text as tick:17): its
+            end, which is before the first event of a later tick.
 
     Returns:
-        `fields` (exposed state, JSON values), `reported` (what `log_state_change` said), `as_of` (the last
-        event folded in), `base` (the full state it started from, None if there was none yet), `changes`
-        since it, `unseen` (names that could not be exposed).
+        `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
+        fields restored as Python values; an `Unrestored` where that cannot be), `made_by` ({field: id,
+        timestamp, tick, event_type, action of the event after which it is known to be what it is}),
+        `reported` (what `log_state_change` said), `as_of` (the last event folded in), `base` (the full state
+        it started from, None if there was none), `changes` since it, `sampled` (fields over 4 KiB and
+        generators: recorded in full states only), `unseen` (names that could not be exposed).
 
     Raises:
-        AgentNotFound, EventNotFound, UsageError: no such agent or event, or `when` is none of these.
+        AgentNotFound: the session knows no such agent.
+        EventNotFound: no event has that id, or the agent had no state yet by then.
+        UsageError: `when` is no moment.
     """
-    limit = _limit(when)
-    fold = StateFold()
-    if isinstance(limit, str):
-        return _at_event(reader, engine, agent_id, limit)
-    for event in agent_events(reader, agent_id):
-        if isinstance(limit, _Tick):
-            if event.tick is not None and event.tick > limit.number:
-                break
-        elif event.timestamp_us > limit:
-            break
-        fold.add(event)
-    return _told(agent_id, fold)
-
-
-def _at_event(reader: TreeReader, engine: Engine, agent_id: str, event_id: str) -> dict[str, Any]:
-    fold, found = StateFold(), False
-    for event in agent_events(reader, agent_id):
-        fold.add(event)
-        if event.id == event_id:
-            found = True
-            break
-    if found:
-        return _told(agent_id, fold)
-    rows = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ?", [event_id])
-    if not rows:
-        raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
-        )
-    fold = StateFold()
-    for event in agent_events(reader, agent_id):
-        if event.timestamp_us > rows[0]["ts_us"]:
-            break
-        fold.add(event)
-    return _told(agent_id, fold)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    number: int
-
-
-def _limit(when: str | int | datetime) -> str | int | _Tick:
-    """An event id as it is, a time in microseconds, or a tick."""
-    if isinstance(when, datetime):
-        aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-        return (aware - EPOCH) // timedelta(microseconds=1)
-    if isinstance(when, int):
-        return _Tick(when)
-    if when.isascii() and when.isdigit():
-        return _Tick(int(when))
-    try:
-        split_event_id(when)
-    except ValueError:
-        pass
-    else:
-        return when
-    try:
-        return parse_timestamp(when)
-    except ValueError:
-        raise UsageError(
-            f"{when!r} is no moment",
-            remedy="give an event id, a time such as 2026-11-20T10:30:45Z, or a tick",
-        ) from None
-
-
-def _told(agent_id: str, fold: StateFold) -> dict[str, Any]:
+    fold = _folded(reader, engine, agent_id, _Limit.of(when))
+    if not fold.made_by and not fold.reported and fold.base is None:
+        raise _before_the_first(reader, agent_id, when)
+    types = fold.types()
     return {
         "agent_id": agent_id,
         "fields": fold.fields,
+        "types": types,
+        "values": decode_value(fold.fields, types) if types else dict(fold.fields),
+        "made_by": {name: _maker(event) for name, event in fold.made_by.items()},
         "reported": fold.reported,
         "as_of": _point(fold.last),
         "base": _point(fold.base),
         "changes": fold.changes,
+        "sampled": fold.sampled,
         "unseen": fold.unseen,
     }
+
+
+def field_changes(
+    reader: TreeReader,
+    engine: Engine,
+    agent_id: str,
+    name: str,
+    when: Moment | None = None,
+    limit: int = MAX_CHANGES,
+) -> dict[str, Any]:
+    """How one field of an agent's state came to be what it is.
+
+    Returns:
+        `count` of the changes by then, and the last `limit` of them as `changes`, oldest first: id,
+        timestamp, tick, event_type, action, `before` and `after` (absent where the field was not there),
+        `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event.
+
+    Raises:
+        AgentNotFound, UsageError: as `state_at`.
+        EventNotFound: as `state_at`, or the agent had no field of that name by then.
+    """
+    told: deque[dict[str, Any]] = deque(maxlen=limit)
+    count = 0
+    fold = StateFold()
+    for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when)):
+        before = fold.fields.get(name, _ABSENT)
+        if name not in fold.add(event) and (before is _ABSENT or name in fold.fields):
+            continue
+        count += 1
+        told.append(_change(event, before, fold.fields.get(name, _ABSENT)))
+    if not count:
+        raise EventNotFound(
+            f"{agent_id} had no field {name!r} by then",
+            remedy=f"agent-trace state {agent_id} lists its fields",
+        )
+    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
+
+
+_ABSENT: Any = object()
+
+
+def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
+    values = {"before": before, "after": after}
+    told = {key: value for key, value in values.items() if value is not _ABSENT}
+    links = {
+        "arguments": event.extra.get("args"),
+        "result": event.extra.get("result"),
+        "causes": list(event.causes),
+        "span_id": event.span_id,
+        "parent_span_id": event.parent_span_id,
+    }
+    return _maker(event) | told | links
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The moment asked about: one of these."""
+
+    event_id: str | None = None
+    us: int | None = None
+    tick: int | None = None
+
+    @classmethod
+    def of(cls, when: Moment) -> _Limit:
+        if isinstance(when, datetime):
+            aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+            return cls(us=(aware - EPOCH) // timedelta(microseconds=1))
+        if isinstance(when, int):
+            return cls(tick=when)
+        text = when.removeprefix("tick:")
+        if text.isascii() and text.isdigit():
+            return cls(tick=int(text))
+        try:
+            split_event_id(when)
+        except ValueError:
+            return cls(us=_time(when))
+        return cls(event_id=when)
+
+    def is_passed_by(self, event: Event) -> bool:
+        """Whether the event happened after the moment."""
+        if self.tick is not None:
+            return event.tick is not None and event.tick > self.tick
+        return self.us is not None and event.timestamp_us > self.us
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no moment",
+            remedy="give an event id, a time such as 2026-11-20T10:30:45Z (UTC), or tick:17",
+        ) from None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)
+
+
+def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
+    fold = StateFold()
+    for event in _until(reader, engine, agent_id, limit):
+        fold.add(event)
+    return fold
+
+
+def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> Iterator[Event]:
+    """The events of an agent up to a moment."""
+    if limit is None:
+        yield from agent_events(reader, agent_id)
+        return
+    if limit.event_id is not None and not _is_own(reader, agent_id, limit.event_id):
+        limit = _Limit(us=_time_of(engine, limit.event_id))
+    for event in agent_events(reader, agent_id):
+        if limit.is_passed_by(event):
+            return
+        yield event
+        if event.id == limit.event_id:
+            return
+
+
+def _is_own(reader: TreeReader, agent_id: str, event_id: str) -> bool:
+    return any(event.id == event_id for event in agent_events(reader, agent_id))
+
+
+def _time_of(engine: Engine, event_id: str) -> int:
+    writer, seq = split_event_id(event_id)
+    rows = engine.rows(f"SELECT ts_us FROM {scan()} WHERE writer = ? AND seq = ?", [writer, seq])
+    if not rows:
+        raise EventNotFound(
+            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+        )
+    return int(rows[0]["ts_us"])
+
+
+def _before_the_first(reader: TreeReader, agent_id: str, when: Moment) -> EventNotFound:
+    """The error for a moment at which nothing was known of the agent's state yet."""
+    fold = StateFold()
+    for event in agent_events(reader, agent_id):
+        fold.add(event)
+        if fold.base is not None or fold.made_by or fold.reported:
+            tick = "" if event.tick is None else f", tick {event.tick}"
+            return EventNotFound(
+                f"nothing is known of the state of {agent_id} at {when} yet",
+                remedy=f"the first that is known is of {event.timestamp} ({event.id}{tick})",
+            )
+    return EventNotFound(
+        f"nothing was recorded of the state of {agent_id}",
+        remedy="state is recorded by trace_agent_action and instrument, see docs/FORMAT.md",
+    )
 
 
 def _point(event: Event | None) -> dict[str, Any] | None:
@@ -164,17 +229,40 @@ def _point(event: Event | None) -> dict[str, Any] | None:
     return {"id": event.id, "timestamp": event.timestamp, "tick": event.tick}
 
 
-def checkpoints(engine: Engine, agent_id: str | None = None) -> list[dict[str, Any]]:
+def _maker(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "timestamp": event.timestamp,
+        "tick": event.tick,
+        "event_type": event.kind,
+        "action": change_of(event),
+    }
+
+
+def checkpoints(
+    engine: Engine, agent_id: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
     """The moments recorded in full: agents' full states, and checkpoints that the program named.
+
+    Args:
+        engine: over the session.
+        agent_id: only of this agent.
+        limit: only the newest so many.
 
     Returns:
         Oldest first, dicts with `event_type` (state or checkpoint), `id`, `timestamp`, `tick`, `agent_id`,
         `name` (of a checkpoint; of a full state the reason for it), `digest` and `data` (of a checkpoint).
         What the fields of a full state were is `state_at(agent_id, id)`.
     """
-    return engine.rows(
-        "SELECT event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data "
-        f"FROM {scan('name', 'reason', 'digest', 'data')} WHERE event_type IN ('state', 'checkpoint') "
-        f"AND (agent_id = $1 OR $1 IS NULL) ORDER BY {BY_ORDER}",
-        [agent_id],
+    columns = "event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data"
+    wanted = (
+        f"SELECT {columns}, {BY_ORDER} FROM {scan('name', 'reason', 'digest', 'data')} "
+        "WHERE event_type IN ('state', 'checkpoint') AND (agent_id = $1 OR $1 IS NULL)"
     )
+    if limit is not None:
+        wanted += f" ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {int(limit)}"
+    rows = engine.rows(f"SELECT * FROM ({wanted}) ORDER BY {BY_ORDER}", [agent_id])
+    return [{key: row[key] for key in _CHECKPOINT} for row in rows]
+
+
+_CHECKPOINT = ("event_type", "id", "timestamp", "tick", "agent_id", "name", "digest", "data")

@@ -1,28 +1,46 @@
-"""What happened to an agent where its behaviour changed: the field, update or failure that fits best.
+"""What happened where behaviour changed: the field, update, message, setting or failure that fits best.
 
-A trigger's score is what it is worth x how new it was for the agent x whether it lasted x how near it stood.
+A trigger's score is what it is worth x how new it was for its agent x whether it lasted x how near it stood.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from Agent.analysis.causality import INFERRED, Edge, chain, is_failure
 from Agent.analysis.departures import STOPPED, Departure
 from Agent.analysis.engine import Engine
-from Agent.analysis.history import FieldChange, History, Moment, last_values, position
+from Agent.analysis.history import FieldChange, History, Moment
+from Agent.analysis.links import Links
 from Agent.analysis.series import Axis
-from Agent.analysis.window import Row, load_event, load_window, time_us
+from Agent.analysis.window import Row, time_us
+from Agent.tree.reader import TreeReader
 
 MIN_SCORE = 0.15
 _MAX_FIELDS = 6
-_WORTH = {"strategy_update": 0.8, "policy_update": 0.5, "learning_update": 0.45, "agent_message": 0.3}
+_WORTH = {
+    "strategy_update": 0.8,
+    "policy_update": 0.5,
+    "learning_update": 0.45,
+    "agent_message": 0.3,
+    "system.config": 0.9,
+    "system.module": 0.6,
+    "system.init": 0.5,
+    "phase": 0.4,
+    "milestone": 0.3,
+    "log": 0.45,
+}
 _FAILURE_WORTH = 0.5
+_NEW_SHAPE_WORTH = 0.75
+"""A message, update or setting of a form that none before it had."""
 _GAPS_BACK = 3
+_MANY_SHAPES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +54,25 @@ class Place:
     margin: float
     last: Moment | None
     """The last thing done before it stopped."""
+    slack: float | None = None
+    """How far behind `until` it may stand; None for the margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """The event that fits a departure best, in words, and what led to it."""
+    """The event that fits a change best, in words, and what led to it."""
 
     row: Row
     rule: str
     told: str
     score: float
     path: tuple[tuple[Row, Edge], ...] = ()
-    """The way back to the failure behind it: each cause with the edge to what it caused."""
+    """The way back to the failure or message behind it: each cause with the edge to what it caused."""
 
 
-def place_of(departure: Departure, history: History, axis: Axis) -> Place:
+def place_of(departure: Departure, history: History | None, axis: Axis) -> Place:
     """Where the change stands, as exactly as the events tell."""
-    if departure.measure == "count" and departure.sort == STOPPED:
+    if history is not None and departure.measure == "count" and departure.sort == STOPPED:
         places = history.places[departure.series]
         if places:
             gaps = [later - earlier for earlier, later in pairwise(places)]
@@ -64,25 +84,74 @@ def place_of(departure: Departure, history: History, axis: Axis) -> Place:
     return Place(float(start), start + width, width, _GAPS_BACK * width, None)
 
 
-def find_trigger(
-    departure: Departure, history: History, axis: Axis, engine: Engine, peers: Sequence[str]
-) -> Trigger | None:
-    """The best trigger of a departure, with the failure behind it if there is one; None if nothing fits."""
-    place = place_of(departure, history, axis)
-    marks = _mark_triggers(history, place, axis, departure)
-    fields = [found for found in _field_triggers(history, place) if found.score >= MIN_SCORE]
-    fields = sorted(fields, key=lambda found: -found.score)[:_MAX_FIELDS]
-    values = last_values(engine, peers, sorted({found.field for found in fields}))
-    candidates = [*marks, *(_beside_peers(found, values) for found in fields)]
-    candidates = [found for found in candidates if found.score >= MIN_SCORE]
-    if not candidates:
+def onset(row: Row, axis: Axis) -> Place | None:
+    """The place of a thing that began with an event: what made it stands before it."""
+    at = row["tick"] if axis.by_tick else time_us(row)
+    if at is None:
         return None
-    best = max(candidates, key=lambda found: (found.score, found.event_id))
-    row = load_event(engine, best.event_id)
-    if row is None:  # retired since its agent's events were read
-        return None
-    path = _way_to_failure(row, place, history, axis, engine)
-    return Trigger(row, best.rule, best.told, best.score, path)
+    gap = max(1.0, axis.width / 2) if axis.by_tick else max(1.0, float(axis.width))
+    return Place(float(at) - gap, float(at), gap, _GAPS_BACK * gap, None, slack=0.0)
+
+
+@dataclass(slots=True)
+class Search:
+    """Candidates for what made one change; `best` weighs them beside the peers' last values."""
+
+    place: Place
+    axis: Axis
+    series: str
+    """The series that changed: its own events explain nothing."""
+    before_us: int | None = None
+    """Nothing that ends later than this made it, where that is known exactly."""
+    not_after_id: str | None = None
+    marks: list[_Candidate] = field(default_factory=list)
+    fields: list[_FieldTrigger] = field(default_factory=list)
+
+    def look_at(self, history: History, weight: float = 1.0) -> None:
+        """Take what an agent's history holds near the place."""
+        self._mark(history.marks, history.forgotten, weight)
+        found = [
+            each
+            for each in _field_triggers(history, self.place, weight)
+            if each.score >= MIN_SCORE and self._is_early(each.change.moment.us, each.change.moment.id)
+        ]
+        self.fields = sorted([*self.fields, *found], key=lambda each: -each.score)[:_MAX_FIELDS]
+
+    def look_around(self, rows: Sequence[Row], weight: float) -> None:
+        """Take what was said of no single agent near the place."""
+        self._mark(rows, Counter(), weight)
+
+    def _is_early(self, us: int, event_id: str) -> bool:
+        return event_id != self.not_after_id and (self.before_us is None or us <= self.before_us)
+
+    def _mark(self, rows: Iterable[Row], forgotten: Counter[str], weight: float) -> None:
+        usual = forgotten.copy()
+        known: dict[str, Counter[str]] = {}
+        begin = self.place.at - self.place.margin
+        for row in rows:
+            at = row["tick"] if self.axis.by_tick else time_us(row)
+            kind = row["event_type"]
+            shapes = known.setdefault(kind, Counter())
+            near = _nearness(at, self.place)
+            if near > 0.0 and not self._is_own(row) and self._is_early(time_us(row), row["id"]):
+                score = near * _worth(row, usual[kind], shapes) * weight
+                if score >= MIN_SCORE:
+                    rule = "failure_before_change" if is_failure(row) else f"{kind}_before_change"
+                    self.marks.append(_Candidate(row["id"], rule, _told_mark(row), score, row))
+            shapes[_shape(row)] += 1
+            if at is not None and at < begin:
+                usual[kind] += 1
+
+    def _is_own(self, row: Row) -> bool:
+        direction = f"message:{row['extra'].get('direction')}"
+        return self.series in {row["event_type"], direction} or (self.series == "error" and is_failure(row))
+
+    def best(self, values: Mapping[str, Mapping[str, Any]]) -> _Candidate | None:
+        """The candidate that fits best; `values` are the last ones of the peers' fields."""
+        candidates = [*self.marks, *(_beside_peers(found, values) for found in self.fields)]
+        candidates = [found for found in candidates if found.score >= MIN_SCORE]
+        # among equals the earlier one made the later one
+        return max(candidates, key=lambda found: (round(found.score, 6), found.event_id), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,47 +160,117 @@ class _Candidate:
     rule: str
     told: str
     score: float
+    row: Row | None = None
+    agent_id: str | None = None
+    us: int = 0
+
+
+def fetched(found: _Candidate, reader: TreeReader) -> Row | None:
+    """The event of a candidate; None if it was retired since its agent's events were read."""
+    from Agent.analysis.rows import event_row
+
+    if found.row is not None or found.agent_id is None:
+        return found.row
+    for event in reader.events(found.agent_id, since_us=found.us, until_us=found.us + 1):
+        if event.id == found.event_id:
+            return event_row(event)
+    return None
+
+
+def _worth(row: Row, usual: int, shapes: Counter[str]) -> float:
+    """What happened all the time before explains no change; what begins here, or is unlike it, may."""
+    kind = row["event_type"]
+    worth = _FAILURE_WORTH if is_failure(row) else _WORTH.get(kind, 0.0)
+    rarity = 1.0 / (1.0 + 0.25 * usual)
+    many = sum(shapes.values())
+    if (
+        many >= _MANY_SHAPES
+        and not is_failure(row)
+        and shapes[_shape(row)] == 0
+        and 4 * len(shapes) <= many + 4
+    ):
+        return max(worth * rarity, _NEW_SHAPE_WORTH * (1.0 if many > _MANY_SHAPES else 0.85))
+    return worth * rarity
+
+
+_SHAPED = ("body", "policy_data", "update_data", "new_strategy", "new_value", "data", "strategy_type", "name")
+
+
+def _shape(row: Row) -> str:
+    """The form of what an event says: its keys, flags and words; of numbers their sign and magnitude."""
+    extra = row["extra"]
+    return repr([_form(extra[key]) for key in _SHAPED if key in extra])
+
+
+def _form(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, dict) and depth < 3:
+        return sorted((str(key), repr(_form(inner, depth + 1))) for key, inner in value.items())
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int | float):
+        if value == 0 or value != value or abs(value) == float("inf"):
+            return repr(value)
+        return (value > 0) - (value < 0), max(0, math.floor(math.log10(abs(value)) + 1))
+    return type(value).__name__
+
+
+def _told_mark(row: Row) -> str:
+    extra, kind = row["extra"], row["event_type"]
+    if kind == "system.config":
+        return f"{extra.get('name')} was set from {extra.get('old_value')!r} to {extra.get('new_value')!r}"
+    if kind == "agent_message":
+        return f"there was {row['message']!r} from {extra.get('sender')}"
+    return f"there was {row['message']!r}"
 
 
 def _nearness(at: int | None, place: Place) -> float:
     """1 where the change must have been made, a half two gaps away, 0 beyond the margin."""
-    if at is None or not place.at - place.margin <= at <= place.until + place.margin:
+    slack = place.margin if place.slack is None else place.slack
+    if at is None or not place.at - place.margin <= at <= place.until + slack:
         return 0.0
     return 1.0 / (1.0 + max(place.at - at, at - place.until, 0.0) / (2 * place.gap))
 
 
 @dataclass(frozen=True, slots=True)
 class _FieldTrigger:
+    agent_id: str
     field: str
     change: FieldChange
     told: str
     score: float
 
 
-def _field_triggers(history: History, place: Place) -> Iterator[_FieldTrigger]:
+def _field_triggers(history: History, place: Place, weight: float = 1.0) -> Iterator[_FieldTrigger]:
     for name, changes in history.fields.items():
         for n, change in enumerate(changes):
             near = _nearness(change.moment.position(history.by_tick), place)
             if n == 0 or near == 0.0:
                 continue
-            score = near * _novelty(changes, n) * _lasting(changes, n)
-            told = f"it set {name} from {_told(changes[n - 1])} to {_told(change)}"
-            told += ", where it stayed" if n == len(changes) - 1 else ""
-            yield _FieldTrigger(name, change, told, score)
+            score = near * novelty(changes, n) * lasting(changes, n) * weight
+            yield _FieldTrigger(history.agent_id, name, change, told_change(name, changes, n), score)
+
+
+def told_change(name: str, changes: Sequence[FieldChange], n: int) -> str:
+    """A change of a field in words."""
+    told = f"it set {name} from {_told(changes[n - 1])} to {_told(changes[n])}"
+    return told + (", where it stayed" if n == len(changes) - 1 else "")
 
 
 def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]]) -> _Candidate:
     """The candidate, worth less the more peers end with the same value."""
+    moment = found.change.moment
     score = found.score * (1.0 - _share_alike(found.field, found.change, values))
     told = found.told + _peer_values(found.field, values)
-    return _Candidate(found.change.moment.id, "state_before_change", told, score)
+    return _Candidate(moment.id, "state_before_change", told, score, None, found.agent_id, moment.us)
 
 
-def _novelty(changes: list[FieldChange], n: int) -> float:
+def novelty(changes: list[FieldChange], n: int) -> float:
     """How unlike everything before it a change of a field is, 0 to 1."""
     change, before = changes[n], changes[:n]
     number, numbers = change.number, [known.number for known in before]
     known_numbers = [value for value in numbers if value is not None]
+    if _breaks(change, before, known_numbers):
+        return 0.95
     if number is None or len(known_numbers) < len(before):
         seen = any(known.value == change.value for known in before)
         return 0.2 if seen else 1.0 / (1.0 + 0.1 * (len(before) - 1))
@@ -148,13 +287,31 @@ def _novelty(changes: list[FieldChange], n: int) -> float:
     return max(0.0, min(1.0, (step / largest - 1.5) / 1.5))
 
 
+def _breaks(change: FieldChange, before: Sequence[FieldChange], numbers: Sequence[float]) -> bool:
+    """Whether a value is of another sort than all before it: no number, no sign, a count that goes back."""
+    if len(before) < 2:
+        return False
+    types = {type(known.value) for known in before}
+    if change.value is None or type(change.value) not in types | {int, float}:
+        return type(change.value) not in types
+    number = change.number
+    if number is None or len(numbers) < len(before):
+        return False
+    if number != number or abs(number) == float("inf"):
+        return True
+    if number < 0 <= min(numbers):
+        return True
+    steps = [later - earlier for earlier, later in pairwise(numbers)]
+    return len(steps) >= 4 and min(steps) >= 0 and number < numbers[-1]
+
+
 def _steps(changes: list[FieldChange]) -> list[float]:
     """How far a field moved at each of its changes."""
     numbers = [known.number for known in changes]
     return [abs(b - a) for a, b in pairwise(numbers) if a is not None and b is not None]
 
 
-def _lasting(changes: list[FieldChange], n: int) -> float:
+def lasting(changes: list[FieldChange], n: int) -> float:
     """Whether a field stayed where the change took it, 0.2 to 1; 0.6 if it never came back, but moved on."""
     change, later = changes[n], changes[n + 1 :]
     if not later:
@@ -203,50 +360,36 @@ def _peer_values(name: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
     return f" (its peers end between {numbers[0]:g} and {numbers[-1]:g})"
 
 
-def _mark_triggers(history: History, place: Place, axis: Axis, departure: Departure) -> Iterator[_Candidate]:
-    # What happened all the time before explains no change; what begins here may.
-    usual = history.forgotten.copy()
-    for row in history.marks:
-        at = position(row, axis.by_tick)
-        if at is not None and at < place.at - place.margin:
-            usual[row["event_type"]] += 1
-    for row in history.marks:
-        near = _nearness(position(row, axis.by_tick), place)
-        kind = row["event_type"]
-        if near == 0.0 or departure.series in {kind, f"message:{row['extra'].get('direction')}"}:
-            continue
-        if departure.series == "error" and is_failure(row):
-            continue
-        rarity = 1.0 / (1.0 + 0.25 * usual[kind])
-        worth = _FAILURE_WORTH if is_failure(row) else _WORTH.get(kind, 0.0)
-        told = f"there was {row['message']!r}"
-        rule = "failure_before_change" if is_failure(row) else f"{kind}_before_change"
-        yield _Candidate(row["id"], rule, told, near * worth * rarity)
-
-
-def _way_to_failure(
-    row: Row, place: Place, history: History, axis: Axis, engine: Engine
+def way_back(
+    row: Row, place: Place, history: History | None, axis: Axis, reader: TreeReader, engine: Engine
 ) -> tuple[tuple[Row, Edge], ...]:
-    """The edges from an event back to the failure that takes the fewest guesses; empty if none is near."""
-    if is_failure(row) and row["event_type"] == "error":
-        return ()
+    """The edges from an event back to the failure that takes the fewest guesses, else along what is recorded."""
     until = time_us(row)
-    since = _since(row, place, history, axis, until)
-    found = {cause["id"]: cause for cause in _chain(row, engine, since, until)}
+    links = Links(reader, engine, _since(row, place, history, axis, until), until)
+    found = {
+        cause["id"]: cause
+        for cause in chain(row, links, since_us=links.since_us, rules=_TO_A_FAILURE, max_inferred=1)
+    }
     failures = [cause for cause in found.values() if is_failure(cause)]
-    if not failures:
-        return ()
-    best = min(
-        failures,
-        key=lambda cause: (
-            cause["inferred_hops"],
-            cause["event_type"] != "error",
-            cause["hops"],
-            cause["id"],
-        ),
-    )
+    if is_failure(row) and row["event_type"] == "error":
+        failures = []
+    if failures:
+        origin = min(
+            failures,
+            key=lambda cause: (
+                cause["inferred_hops"],
+                cause["event_type"] != "error",
+                cause["hops"],
+                cause["id"],
+            ),
+        )
+    else:
+        named = [cause for cause in found.values() if _is_named(cause, found, row["id"])]
+        if not named:
+            return ()
+        origin = max(named, key=lambda cause: (cause["hops"], cause["id"]))
     path: list[tuple[Row, Edge]] = []
-    walk = best["id"]
+    walk = origin["id"]
     while walk != row["id"]:
         edge = Edge(**found[walk]["edge"])
         path.append((found[walk], edge))
@@ -254,19 +397,25 @@ def _way_to_failure(
     return tuple(reversed(path))
 
 
+def _is_named(cause: Row, found: Mapping[str, Row], end: str) -> bool:
+    """Whether every step from an event to the end is one that the program recorded as a cause or a message."""
+    while True:
+        edge = cause["edge"]
+        if edge["rule"] not in {"cause", "message", "error"}:
+            return False
+        if edge["effect_id"] == end:
+            return True
+        cause = found[edge["effect_id"]]
+
+
 # Of the guesses only these lead to a failure that means something; "the last change" is nearly always there.
 _TO_A_FAILURE = frozenset({"error_before", "message_before_decision"})
 
 
-def _chain(row: Row, engine: Engine, since: int, until: int) -> list[dict[str, Any]]:
-    window = load_window(engine, since, until)
-    return chain(row, window, since_us=since, rules=_TO_A_FAILURE, max_inferred=1)
-
-
-def _since(row: Row, place: Place, history: History, axis: Axis, until: int) -> int:
+def _since(row: Row, place: Place, history: History | None, axis: Axis, until: int) -> int:
     """A few gaps before an event, as a time."""
-    at = position(row, axis.by_tick)
-    if at is None:
+    at = row["tick"] if axis.by_tick else time_us(row)
+    if at is None or history is None:
         return until - 60_000_000
     if not axis.by_tick:
         return until - round(_GAPS_BACK * place.gap)

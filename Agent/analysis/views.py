@@ -1,6 +1,7 @@
 """The SQL over a session's lines, made from the payload table: a typed scan, and the named views for `sql()`.
 
-A view is one more entry of `_VIEWS`; a new kind of event brings its columns along by itself.
+A view is one more entry of `_VIEWS`; a new kind of event brings its columns along by itself. A scan is made
+of legs, one for each form in which lines lie (`legs`); `engine` keeps those that a session has.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
@@ -8,43 +9,30 @@ from __future__ import annotations
 
 from typing import Final
 
-from Agent.event.kinds import Home
+from Agent.analysis.legs import (
+    LIVE,
+    OLDER,
+    SEALED,
+    SEALED_FILENAME,
+    VERBATIM,
+    either,
+    live_lines,
+    read_files,
+    sealed_rows,
+    select,
+    verbatim_lines,
+)
+from Agent.archive.parquet_columns import (
+    ENVELOPE,
+    NO_KIND,
+    flat_keys,
+    is_event,
+    order_columns,
+    payload_columns,
+    quoted_name,
+)
+from Agent.archive.parquet_rows import TIME_TEXT, promoted_columns
 from Agent.event.payloads import KINDS
-from Agent.event.schema import CURRENT_SCHEMA
-
-ENVELOPE: Final = {
-    "timestamp": "VARCHAR",
-    "id": "VARCHAR",
-    "schema_version": "VARCHAR",
-    "type": "VARCHAR",
-    "session_id": "VARCHAR",
-    "level": "VARCHAR",
-    "logger": "VARCHAR",
-    "message": "VARCHAR",
-    "run_id": "VARCHAR",
-    "span_id": "VARCHAR",
-    "parent_span_id": "VARCHAR",
-    "causes": "VARCHAR[]",
-    "tick": "BIGINT",
-    "code": "VARCHAR",
-    "state": "JSON",
-    "types": "JSON",
-}
-"""The keys around the payload, and the type in which they are read."""
-
-_SQL_TYPES: Final = {
-    "string": "VARCHAR",
-    "number": "DOUBLE",
-    "integer": "BIGINT",
-    "boolean": "BOOLEAN",
-    "object": "JSON",
-    "array": "JSON",
-    "any": "VARCHAR",
-}
-_WIDER: Final = ("BOOLEAN", "BIGINT", "DOUBLE", "JSON", "VARCHAR")
-"""Where kinds differ about a key, the later of these two holds both."""
-
-MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 
 _VIEWS: Final = {
     "actions": ("agent_action",),
@@ -63,58 +51,30 @@ _VIEWS: Final = {
 IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND error_id IS NULL))"
 """An error, once: an error event, or a line of that level that does not merely point at one."""
 
-NO_KIND: Final = "log"
-
-
-def payload_columns() -> dict[str, str]:
-    """Every key of every payload with its SQL type; where kinds differ, the type that holds both."""
-    columns = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR"}
-    for kind in KINDS.values():
-        for field in kind.fields:
-            columns[field.name] = _wider(columns.get(field.name), _SQL_TYPES[field.type])
-    for name in ENVELOPE:
-        columns.pop(name, None)
-    return columns
-
-
-def _wider(known: str | None, other: str) -> str:
-    if known is None:
-        return other
-    return max(known, other, key=_WIDER.index)
-
-
-def _columns_literal(columns: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{_name(name)}: '{sql_type}'" for name, sql_type in columns.items()) + "}"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _read(columns: dict[str, str]) -> str:
-    """The scan itself; `files` is a variable of the connection, so that no path stands in a statement."""
-    return (
-        "read_json(getvariable('files'), format='newline_delimited', records=true, ignore_errors=true, "
-        f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={_columns_literal(columns)})"
-    )
-
-
-_ORDER: Final = (
-    "epoch_us(try_cast(timestamp AS TIMESTAMP)) AS ts_us, split_part(id, '-', 1) AS writer, "
-    "try_cast(split_part(id, '-', 2) AS BIGINT) AS seq"
-)
+_AGENT: Final = ("agent_id", "agent_role")
 _ENVELOPE_COLUMNS: Final = (
-    "timestamp, id, session_id, coalesce(level, 'INFO') AS level, logger, message, run_id, span_id, "
-    "parent_span_id, causes, tick, code, state"
+    "session_id",
+    "level",
+    "logger",
+    "message",
+    "run_id",
+    "span_id",
+    "parent_span_id",
+    "causes",
+    "tick",
+    "code",
+    "state",
 )
 
-# Damaged lines arrive as rows of NULLs: the codec's own conditions for a line to be an event.
-_VALID = (
-    "id IS NOT NULL AND regexp_full_match(id, '.{8}-[0-9]+') AND try_cast(timestamp AS TIMESTAMP) IS NOT "
-    "NULL "
-    f"AND try_cast(schema_version AS INTEGER) BETWEEN 1 AND {CURRENT_SCHEMA} "
-    "AND (type IS NOT NULL OR extra IS NOT NULL)"
-)
+
+_ARCHIVED: Final = {
+    "ts_us": "ts_us",
+    "writer": "writer",
+    "seq": "seq",
+    "timestamp": TIME_TEXT,
+    "id": "concat(writer, '-', seq)",
+}
+"""The place of a row of the archive in the order of all."""
 
 
 def scan(*keys: str) -> str:
@@ -122,56 +82,98 @@ def scan(*keys: str) -> str:
 
     Besides them it has `ts_us`, `writer`, `seq`, the envelope, `agent_id`, `agent_role`, `event_type` and
     `filename`. A payload key that no query reads still costs its parsing, so each asks for what it needs.
+    The text is for `Engine`, which knows the forms in which the session's lines lie.
     """
     known = payload_columns()
-    payload = {name: known[name] for name in ("agent_id", "agent_role", "event_type", *keys)}
-    struct = "STRUCT(" + ", ".join(f"{_name(name)} {sql_type}" for name, sql_type in payload.items()) + ")"
+    payload = {name: known[name] for name in (*_AGENT, "event_type", *keys)}
     # A run's lines are flat: their payload stands beside the envelope.
-    beside = {name: sql_type for name, sql_type in payload.items() if name in _flat_keys()}
-    columns = [f"coalesce(extra.{_name(n)}, {_name(n)}) AS {_name(n)}" for n in beside]
-    columns += [f"extra.{_name(n)} AS {_name(n)}" for n in payload if n not in beside and n != "event_type"]
-    return (
-        f"(SELECT {_ORDER}, {_ENVELOPE_COLUMNS}, coalesce(type, extra.event_type, '{NO_KIND}') AS "
-        "event_type, "
-        f"{', '.join(columns)}, filename FROM {_read(ENVELOPE | beside | {'extra': struct})} WHERE {_VALID})"
+    beside = {name: sql_type for name, sql_type in payload.items() if name in flat_keys()}
+    return either(
+        {
+            LIVE: select(_of_line(payload), live_lines(ENVELOPE | beside, payload)),
+            SEALED: _of_rows(SEALED, payload, promoted_columns()),
+            OLDER: _of_rows(OLDER, payload, {}),
+            VERBATIM: select(_of_line(payload, "j."), verbatim_lines(ENVELOPE | beside, payload)),
+        }
     )
+
+
+def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
+    """The columns of a scan, as expressions over what was read of a line."""
+    columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
+    columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
+    columns["level"] = f"coalesce({of}level, 'INFO')"
+    columns["event_type"] = f"coalesce({of}type, {of}extra.event_type, '{NO_KIND}')"
+    for name in payload:
+        quoted = quoted_name(name)
+        if name != "event_type":
+            inner = f"{of}extra.{quoted}"
+            columns[name] = f"coalesce({inner}, {of}{quoted})" if name in flat_keys() else inner
+    return columns | {"filename": SEALED_FILENAME if of else "filename"}
+
+
+def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> str:
+    """The same columns of rows of the archive: stored ones, and those that the payload's text gives."""
+    stored = {*_AGENT, "event_type", *promoted}
+    from_text = {name: sql_type for name, sql_type in payload.items() if name not in stored}
+    columns = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
+    columns |= {"state": "state::JSON", "event_type": "event_type"}
+    columns |= {
+        name: f"p.{quoted_name(name)}" if name in from_text else quoted_name(name)
+        for name in payload
+        if name != "event_type"
+    }
+    return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text))
 
 
 def whole_lines() -> str:
     """A sub-query like `scan`, with the payload as it stands in one JSON column `extra`."""
-    beside = {"agent_id": "VARCHAR", "agent_role": "VARCHAR"}
-    flat = sorted(_flat_keys() - beside.keys())
-    members = ", ".join(f"'{name}', {_name(name)}" for name in ["agent_id", "agent_role", *flat])
-    # The payload of a run's flat line is put together of the keys that its kinds name.
-    extra = f"coalesce(extra, json_object({members})) AS extra, extra IS NULL AS is_flat"
-    return (
-        f"(SELECT {_ORDER}, {_ENVELOPE_COLUMNS}, coalesce(extra->>'$.agent_id', agent_id) AS agent_id, "
-        "coalesce(extra->>'$.agent_role', agent_role) AS agent_role, "
-        f"coalesce(type, extra->>'$.event_type', '{NO_KIND}') AS event_type, {extra}, types, filename "
-        f"FROM {_read(ENVELOPE | beside | dict.fromkeys(flat, 'JSON') | {'extra': 'JSON'})} WHERE {_VALID})"
+    beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
+    rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
+    rows |= {"state": "state::JSON"} | {name: name for name in (*_AGENT, "event_type")}
+    rows |= {"extra": "extra::JSON", "is_flat": "false", "types": "types::JSON", "filename": SEALED_FILENAME}
+    return either(
+        {
+            LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None)),
+            SEALED: select(rows, sealed_rows(SEALED, {})),
+            OLDER: select(rows, sealed_rows(OLDER, {})),
+            VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None)),
+        }
     )
+
+
+def _whole_of_line(of: str = "") -> dict[str, str]:
+    # The payload of a run's flat line is put together of the keys that its kinds name.
+    names = [*_AGENT, *sorted(flat_keys() - {*_AGENT})]
+    members = ", ".join(f"'{name}', {of}{quoted_name(name)}" for name in names)
+    columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
+    columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
+    columns["level"] = f"coalesce({of}level, 'INFO')"
+    columns |= {name: f"coalesce({of}extra->>'$.{name}', {of}{name})" for name in _AGENT}
+    return columns | {
+        "event_type": f"coalesce({of}type, {of}extra->>'$.event_type', '{NO_KIND}')",
+        "extra": f"coalesce({of}extra, json_object({members}))",
+        "is_flat": f"{of}extra IS NULL",
+        "types": f"{of}types",
+        "filename": SEALED_FILENAME if of else "filename",
+    }
 
 
 def damaged_lines() -> str:
-    """A query for the files that hold lines which are no event, and how many."""
+    """A query for the files that hold lines which are no event, and how many; of files as they stand."""
     return (
-        f"SELECT filename, count(*) AS lines FROM {_read(ENVELOPE | {'extra': 'JSON'})} "
-        f"WHERE NOT coalesce({_VALID}, false) GROUP BY filename ORDER BY filename"
+        f"SELECT filename, count(*) AS lines FROM {read_files(ENVELOPE, None)} "
+        f"WHERE NOT coalesce({is_event()}, false) GROUP BY filename ORDER BY filename"
     )
-
-
-def _flat_keys() -> set[str]:
-    keys = {field.name for kind in KINDS.values() if kind.home is Home.RUN for field in kind.fields}
-    return (keys | {"agent_id", "agent_role"}) - ENVELOPE.keys()
 
 
 def statements() -> list[str]:
     """What makes the views that a person's query names."""
     spans = scan("duration_ms", "outcome", "action_type", "metric_name", "context", "call", "error_id")
     made = [
-        f"CREATE VIEW events AS SELECT * FROM {whole_lines()}",
-        f"CREATE VIEW spans AS SELECT *, ts_us - coalesce(duration_ms, 0) * 1000 AS started_us FROM {spans} "
-        "WHERE span_id IS NOT NULL",
+        f"CREATE OR REPLACE VIEW events AS SELECT * FROM {whole_lines()}",
+        "CREATE OR REPLACE VIEW spans AS SELECT *, ts_us - coalesce(duration_ms, 0) * 1000 AS started_us "
+        f"FROM {spans} WHERE span_id IS NOT NULL",
     ]
     return made + [_view(name, kinds) for name, kinds in _VIEWS.items()]
 
@@ -182,11 +184,11 @@ def _view(name: str, kinds: tuple[str, ...]) -> str:
     if name == "errors":
         own.append("error_id")
     columns = ["ts_us", "timestamp", "id", "tick", "level", "message", "event_type", "agent_id", "agent_role"]
-    columns += ["run_id", "span_id", "parent_span_id", *(_name(field) for field in own)]
+    columns += ["run_id", "span_id", "parent_span_id", *(quoted_name(field) for field in own)]
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     # Lines of level ERROR that no exception made are errors too; their error columns are empty.
     where = IS_ERROR if name == "errors" else f"event_type IN ({listed})"
-    return f"CREATE VIEW {name} AS SELECT {', '.join(columns)} FROM {scan(*own)} WHERE {where}"
+    return f"CREATE OR REPLACE VIEW {name} AS SELECT {', '.join(columns)} FROM {scan(*own)} WHERE {where}"
 
 
 def names() -> list[str]:

@@ -1,11 +1,11 @@
-"""A stretch of a session held in memory with its links: who is inside what, who answers whom."""
+"""Events held in memory with their links: who is inside what, who answers whom; `links` brings them in."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from Agent.analysis.distribution import number
@@ -13,10 +13,7 @@ from Agent.analysis.engine import Engine
 from Agent.analysis.rows import EVENT_COLUMNS, engine_row
 from Agent.analysis.views import whole_lines
 from Agent.event.clock import parse_timestamp
-
-MAX_EVENTS = 50_000
-_SLACK_US = 2_000
-"""A span's beginning is its end less a rounded duration."""
+from Agent.event.ids import split_event_id
 
 Row = dict[str, Any]
 
@@ -43,37 +40,56 @@ def started_us(row: Row) -> int:
 
 
 class Window:
-    """Events in display order, found by id, span, message and agent."""
+    """Events found by id, span, message and agent; more can be added at any time."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self.rows = sorted(rows, key=order)
-        self.by_id = {row["id"]: row for row in self.rows}
-        self.by_span = {row["span_id"]: row for row in self.rows if row["span_id"]}
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.by_id: dict[str, Row] = {}
+        self.by_span: dict[str, Row] = {}
         self.inside: defaultdict[str, list[Row]] = defaultdict(list)
         self.sent: dict[str, Row] = {}
-        self._by_agent: defaultdict[str, list[Row]] = defaultdict(list)
-        self._orders: dict[str, list[tuple[int, str, int]]] = {}
-        for row in self.rows:
+        self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
+        self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take in events; those that are known already change nothing."""
+        agents, spans = set(), set()
+        for row in rows:
+            if row["id"] in self.by_id:
+                continue
+            self.by_id[row["id"]] = row
+            if row["span_id"]:
+                self.by_span[row["span_id"]] = row
             if row["parent_span_id"]:
                 self.inside[row["parent_span_id"]].append(row)
+                spans.add(row["parent_span_id"])
             if row["agent_id"] is not None:
-                self._by_agent[row["agent_id"]].append(row)
+                self._by_agent[row["agent_id"]].append((order(row), row))
+                agents.add(row["agent_id"])
             if row["event_type"] == "agent_message" and is_sent(row):
                 self.sent[str(row["extra"].get("message_id"))] = row
+        for agent in agents:
+            self._by_agent[agent].sort(key=lambda pair: pair[0])
+        for span in spans:
+            self.inside[span].sort(key=order)
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; here everything stands already."""
 
     def before(self, row: Row) -> list[Row]:
         """What the same agent did before an event, nearest first."""
-        agent = row["agent_id"]
-        if agent is None:
-            return []
-        if agent not in self._orders:
-            self._orders[agent] = [order(known) for known in self._by_agent[agent]]
-        place = bisect.bisect_left(self._orders[agent], order(row))
-        return self._by_agent[agent][:place][::-1]
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in reversed(known[:place])]
+
+    def after(self, row: Row) -> list[Row]:
+        """What the same agent did after an event, nearest first."""
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in known[place:]]
 
     def of_agent(self, agent_id: str) -> list[Row]:
         """The agent's events, oldest first."""
-        return self._by_agent[agent_id]
+        return [row for _, row in self._by_agent.get(agent_id, [])]
 
 
 def is_sent(row: Row) -> bool:
@@ -81,19 +97,13 @@ def is_sent(row: Row) -> bool:
     return str(row["extra"].get("direction", "")).startswith("sen")
 
 
-def load_window(engine: Engine, since_us: int, until_us: int) -> Window:
-    """The events of a stretch of time and the spans open at its end; the newest if they are too many."""
-    found = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE (ts_us BETWEEN $1 AND $2) OR (span_id IS NOT "
-        "NULL AND "
-        "ts_us > $2 AND ts_us - coalesce(try_cast(extra->>'$.duration_ms' AS DOUBLE), 0) * 1000 <= $2 + $3) "
-        "ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT $4",
-        [since_us, until_us, _SLACK_US, MAX_EVENTS],
-    )
-    return Window(engine_row(row) for row in found)
-
-
 def load_event(engine: Engine, event_id: str) -> Row | None:
     """One event by its id, None if the session does not hold it."""
-    found = engine.rows(f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE id = ? LIMIT 1", [event_id])
+    try:
+        place = list(split_event_id(event_id))
+    except ValueError:
+        return None
+    found = engine.rows(
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
+    )
     return engine_row(found[0]) if found else None

@@ -27,7 +27,7 @@ __all__ = [
 ENVELOPE: Final = {
     "timestamp": "VARCHAR",
     "id": "VARCHAR",
-    "schema_version": "VARCHAR",
+    "schema_version": "BIGINT",
     "type": "VARCHAR",
     "session_id": "VARCHAR",
     "level": "VARCHAR",
@@ -80,7 +80,7 @@ def is_event(of: str = "") -> str:
     return (
         f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-[0-9]+') "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
-        f"AND try_cast({of}schema_version AS INTEGER) BETWEEN 1 AND {CURRENT_SCHEMA} "
+        f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
         f"AND ({of}type IS NOT NULL OR {of}extra IS NOT NULL))"
     )
 

@@ -120,8 +120,7 @@ def rows_of(lines: str) -> str:
     Args:
         lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
     """
-    envelope = {name: ("BIGINT" if name == "schema_version" else kind) for name, kind in ENVELOPE.items()}
-    del envelope["type"]
+    envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
     payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
     place = order_columns("j.")
     apart = (

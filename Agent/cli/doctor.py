@@ -118,7 +118,7 @@ def _python() -> Check:
 
 
 def _native_judge() -> Check:
-    from Agent.record.judge import native
+    from Agent.record.native import native
 
     if native is None:
         remedy = "an event costs about a third more; install with a C compiler at hand to have it"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from Agent.cli.render import LEVEL_STYLES, clean, clip, paint
+from Agent.cli.render import LEVEL_STYLES, clean, clip, display_width, paint
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 
@@ -37,6 +38,8 @@ LEFT_TO_JSON = frozenset(
 )
 """Keys of `extra` that a line shows elsewhere, or leaves to `--json`."""
 
+AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
+
 OPENED = ("_data", "_state", "metadata", "args", "data")
 """How keys end whose value is what the user logged: its own keys are shown instead."""
 
@@ -44,18 +47,27 @@ OPENED = ("_data", "_state", "metadata", "args", "data")
 def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> str:
     """One event as `time tick level agent message details`, in at most `width` columns if that is given."""
     tick = "" if event.tick is None else f"t{event.tick}"
-    columns = [event.timestamp[11:23], tick.rjust(5), event.level[:8].ljust(8)]
+    head = "  ".join([event.timestamp[11:23], tick.rjust(5), clean(event.level)[:8].ljust(8)])
+    who = ""
     if with_agent:
-        columns.append(clip(clean(event.agent_id or event.logger or "-"), 16).ljust(16))
-    head = "  ".join(columns)
+        name = clip(clean(event.agent_id or event.logger or "-"), 16)
+        who = "  " + name + " " * (16 - display_width(name))
     message = clean(event.message or event.kind)
     details = describe(event)
     if width is not None:
-        message = clip(message, max(width - len(head) - 2, 12))
-        details = clip(details, max(width - len(head) - len(message) - 4, 0))
+        message = clip(message, max(width - len(head) - 16 * with_agent - 4, 12))
+        taken = len(head) + 18 * with_agent + display_width(message)
+        details = clip(details, max(width - taken - 4, 0))
     look = LEVEL_STYLES.get(event.level, {})
-    line = f"{paint(head, **(look or {'dim': True}))}  {paint(message, **look)}"
+    own = {"fg": _colour_of(event.agent_id)} if event.agent_id else look or {"dim": True}
+    line = f"{paint(head, **(look or {'dim': True}))}{paint(who, **own)}  {paint(message, **look)}"
     return f"{line}  {paint(details, dim=True)}" if details.strip("…") else line
+
+
+@lru_cache(maxsize=4096)
+def _colour_of(agent_id: str) -> int:
+    """The agent's own colour out of those of 256 that can be read on dark and on light, always the same."""
+    return AGENT_COLOURS[zlib.crc32(agent_id.encode("utf-8", "surrogatepass")) % len(AGENT_COLOURS)]
 
 
 def describe(event: Event) -> str:

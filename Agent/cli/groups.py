@@ -30,10 +30,14 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry("demo", "Agent.cli.demo:demo", "Record a simulation, explain it and run it again."),
             CommandEntry("sessions", "Agent.cli.browse:sessions", "List the recorded sessions, newest last."),
             CommandEntry("analyze", "Agent.cli.explain:analyze", "Report what happened in a session."),
-            CommandEntry("journey", "Agent.cli.browse:journey", "Show what one agent did, in order."),
-            CommandEntry("errors", "Agent.cli.explain:errors", "Group the errors of a session by pattern."),
+            CommandEntry("journey", "Agent.cli.journey:journey", "Show what one agent did, in order."),
+            CommandEntry("errors", "Agent.cli.errors:errors", "Group the errors of a session by pattern."),
             CommandEntry(
                 "debug", "Agent.cli.explain:debug", "Find what explains an issue told in plain words."
+            ),
+            CommandEntry("causes", "Agent.cli.causes:causes", "Show what led to an event, across agents."),
+            CommandEntry(
+                "diff", "Agent.cli.diff:diff", "Compare two sessions, or two versions in one, in numbers."
             ),
             CommandEntry(
                 "tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."
@@ -47,9 +51,24 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ),
     ),
     (
+        "Deeper",
+        (
+            CommandEntry("learning", "Agent.cli.learning:learning", "Show how agents learned."),
+            CommandEntry(
+                "interactions",
+                "Agent.cli.interactions:interactions",
+                "Show who dealt with whom, and what spread.",
+            ),
+            CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
+            CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
+            CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
+            CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
+        ),
+    ),
+    (
         "Keeping",
         (
-            CommandEntry("seal", "Agent.cli.seal:seal", "Turn finished segments into Parquet, a tenth of the size."),
+            CommandEntry("seal", "Agent.cli.seal:seal", "Turn finished segments into Parquet."),
             CommandEntry("recover", "Agent.cli.keep:recover", "Finish a session whose program was killed."),
             CommandEntry(
                 "verify", "Agent.cli.keep:verify", "Prove that a record is whole, or say what it lacks."

@@ -1,61 +1,139 @@
-"""The last few events of a session, read from the ends of its files; `tail` begins with them."""
+"""The last few events of a session, read from the ends of its files; `tail` begins with them.
+
+What was sealed and removed is asked of the archive, in stretches of time from its end backwards.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 
-__all__ = ["newest_events"]
+__all__ = ["Line", "newest_lines"]
+
+Line = tuple[bytes, Event]
+"""An event behind its line as it stands in the record, without the newline."""
 
 BLOCK_BYTES = 64 * 1024
 SLACK_US = 1_000_000
 """How far a file may be out of order: threads interleave, buffers are late, a file's time is coarse."""
 
+_FIRST_STRETCH_US = 1_000_000
+_LONGER = 8
 
-def newest_events(files: list[Path], count: int, wanted: Callable[[Event], bool]) -> list[Event]:
-    """The newest `count` events of the files that are wanted, oldest first; damaged lines are passed over.
 
-    Files are taken newest first, and left out once all of a file is older than what was found.
+def newest_lines(
+    session: Path,
+    files: Iterable[Path],
+    count: int,
+    wanted: Callable[[Event], bool],
+    since_us: int | None = None,
+) -> list[Line]:
+    """The newest `count` events that are wanted, oldest first; damaged lines are passed over.
+
+    Args:
+        session: the session's directory, whose archive is asked for what is no longer there as files.
+        files: which of its files are read, newest first, until all of a file is older than what was found.
+        count: how many.
+        wanted: which.
+        since_us: where reading back may end.
     """
     if count <= 0:
         return []
-    found: list[tuple[tuple[int, str, int], int, Event]] = []
+    newest = _Newest(count, since_us)
     for modified_us, path in sorted(((_modified_us(path), path) for path in files), reverse=True):
-        if len(found) == count and modified_us + SLACK_US < found[0][0][0]:
+        if newest.has_none_before(modified_us + SLACK_US):
             break
-        for event in _backwards(path):
-            if len(found) == count and event.timestamp_us + SLACK_US < found[0][0][0]:
+        for line, event in _backwards(path):
+            if newest.has_none_before(event.timestamp_us + SLACK_US):
                 break
-            if not wanted(event):
+            if wanted(event):
+                newest.add(line, event)
+    for line, event in _sealed(session, newest):
+        if wanted(event):
+            newest.add(line, event)
+    return newest.in_order()
+
+
+class _Newest:
+    """At most `count` events, the newest of those added."""
+
+    def __init__(self, count: int, since_us: int | None) -> None:
+        self._count = count
+        self._since_us = since_us
+        self._found: list[tuple[tuple[int, str, int], int, Line]] = []
+
+    def has_none_before(self, time_us: int) -> bool:
+        """Whether nothing that is older than that can be among them."""
+        if self._since_us is not None and time_us < self._since_us:
+            return True
+        return len(self._found) == self._count and time_us < self._found[0][0][0]
+
+    def add(self, line: bytes, event: Event) -> None:
+        # ids settle a tie, events have no order of their own
+        entry = (event.order, id(event), (line, event))
+        if len(self._found) < self._count:
+            heapq.heappush(self._found, entry)
+        elif entry > self._found[0]:
+            heapq.heapreplace(self._found, entry)
+
+    def in_order(self) -> list[Line]:
+        return [line for _, _, line in sorted(self._found)]
+
+
+def _sealed(session: Path, newest: _Newest) -> Iterator[Line]:
+    """The events of segments that were removed, stretch by stretch from the newest on."""
+    from Agent.archive.reader import ArchiveLines
+    from Agent.archive.sealed_parts import read_parts
+
+    times_us = [
+        time_us
+        for part in read_parts(session)
+        if part.json_removed
+        for segment in part.segments
+        for time_us in (segment.first_us, segment.last_us)
+        if time_us is not None
+    ]
+    if not times_us:
+        return
+    archive = ArchiveLines(session)
+    until_us, stretch_us = max(times_us) + 1, _FIRST_STRETCH_US
+    while until_us > min(times_us) and not newest.has_none_before(until_us):
+        for raw in archive.ordered_lines(until_us - stretch_us, until_us):
+            try:
+                yield raw.line, decode_line(raw.line)
+            except DamagedLine:
                 continue
-            entry = (event.order, id(event), event)  # ids settle a tie, events have no order of their own
-            if len(found) < count:
-                heapq.heappush(found, entry)
-            elif entry > found[0]:
-                heapq.heapreplace(found, entry)
-    return [event for _, _, event in sorted(found)]
+        until_us, stretch_us = until_us - stretch_us, stretch_us * _LONGER
 
 
 def _modified_us(path: Path) -> int:
-    return path.stat().st_mtime_ns // 1000
+    try:
+        return path.stat().st_mtime_ns // 1000
+    except FileNotFoundError:
+        # just rolled: its lines stand under the name that it has now
+        return 0
 
 
-def _backwards(path: Path) -> Iterator[Event]:
+def _backwards(path: Path) -> Iterator[Line]:
     """The events of one file, last first."""
     for line in _lines_backwards(path):
         try:
-            yield decode_line(line)
+            yield line, decode_line(line)
         except DamagedLine:
             continue
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, last first; what stands behind the last newline is still being written."""
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
         position = file.seek(0, 2)
         rest = b""
         at_end = True

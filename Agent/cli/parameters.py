@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +29,17 @@ __all__ = [
     "json_option",
     "root_option",
     "run_argument",
+    "session_of",
     "session_option",
     "since_option",
     "type_option",
+    "until_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
 
 def examples(*lines: str) -> str:
@@ -57,9 +64,9 @@ def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The agents of the session that was named, or of the newest."""
+    from Agent.archive.reader import open_reader
     from Agent.errors import InputError
     from Agent.tree.layout import find_session
-    from Agent.archive.reader import open_reader
 
     try:
         agents = open_reader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
@@ -114,6 +121,13 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(f"{session}/{item.value}") for item in found]
 
 
+def session_of(run: str | None) -> str | None:
+    """The session of a RUN: what stands before the slash, where it is no path."""
+    if run is None or Path(run).exists():
+        return run
+    return run.partition("/")[0] or run
+
+
 def run_argument(function: F) -> F:
     """`RUN`: a session, or one agent of it."""
     return click.argument("run", metavar="RUN", shell_complete=complete_runs)(function)
@@ -139,21 +153,31 @@ class Since:
             return event.tick is not None and event.tick >= self.tick
         return self.timestamp_us is None or event.timestamp_us >= self.timestamp_us
 
+    def passed_by(self, event: Event) -> bool:
+        """Whether the event is known to have happened then or later; one without a tick is in no tick."""
+        if self.tick is not None:
+            return event.tick is None or event.tick >= self.tick
+        return self.reached_by(event)
+
 
 def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Since | None:
-    """`tick:40`, `2026-11-20T10:30:45Z`, `2026-11-20 10:30` (UTC where no offset is given)."""
+    """`-3h`, `tick:40`, `2026-11-20T10:30:45Z`, `2026-11-20 10:30` (UTC where no offset is given)."""
     if value is None:
         return None
     if value.startswith("tick:"):
-        if value[5:].isdigit():
+        if value[5:].isdecimal():
             return Since(tick=int(value[5:]))
         raise click.BadParameter(f"{value!r} names no tick, write tick:40", ctx, param)
     from datetime import UTC, datetime
 
+    ago = _AGO.fullmatch(value)
+    if ago is not None:
+        return Since(timestamp_us=time.time_ns() // 1000 - round(float(ago[1]) * _UNITS_S[ago[2]] * 1e6))
+
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        hint = "write 2026-11-20T10:30:45 (UTC) or tick:40"
+        hint = "write -3h, 2026-11-20T10:30:45 (UTC) or tick:40"
         raise click.BadParameter(f"{value!r} is no time, {hint}", ctx, param) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -184,7 +208,14 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
 def since_option(function: F) -> F:
     """`--since WHEN`: from a time or a tick on."""
     return click.option(
-        "--since", callback=_since, metavar="WHEN", help="Only from then on: an ISO time, or tick:N."
+        "--since", callback=_since, metavar="WHEN", help="Only from then on: -3h, an ISO time, or tick:N."
+    )(function)
+
+
+def until_option(function: F) -> F:
+    """`--until WHEN`: before a time or a tick."""
+    return click.option(
+        "--until", callback=_since, metavar="WHEN", help="Only before then: -3h, an ISO time, or tick:N."
     )(function)
 
 

@@ -20,17 +20,18 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
     Returns:
         session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts), and state:
-        `running`, `closed` or `crashed`.
+        `running`, `closed`, `crashed`, or `recovered` where somebody finished it after that.
     """
     found = list_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
 
 
 def _row(ref: SessionRef) -> dict[str, Any]:
-    started_at = ended_at = None
+    started_at = ended_at = recovered_at = None
     try:
         info = open_session(ref.path)
         started_at, ended_at = info.started_at or None, info.ended_at
+        recovered_at = info.recovered_at
     except InputError:
         pass  # its events are there all the same, and say when it was
     running = any(claim.is_alive() for claim in read_claims(ref.path).values())
@@ -50,8 +51,14 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         "events": summary["events"],
         "errors": summary["errors"]["count"],
         "lost": summary["losses"]["lost"],
-        "state": "running" if running else "closed" if closed else "crashed",
+        "state": _state(running, closed, recovered_at is not None),
     }
+
+
+def _state(running: bool, closed: bool, recovered: bool) -> str:
+    if running:
+        return "running"
+    return "recovered" if recovered else "closed" if closed else "crashed"
 
 
 def _stored_summary(session: Path) -> dict[str, Any] | None:

@@ -70,6 +70,16 @@ def _one_line(text: Any) -> str:
     )
 
 
+def _json_line(details: dict[str, Any]) -> str:
+    """JSON that a terminal only shows: what it would obey, such as C1 controls, stands as escapes of JSON."""
+    text = orjson.dumps(details).decode()
+    if text.isprintable():
+        return text
+    import json
+
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
 def as_text(event: dict[str, Any]) -> str:
     """An event as the text twins hold it: one line, its payload and traceback indented below."""
     extra = event["extra"]
@@ -79,7 +89,7 @@ def as_text(event: dict[str, Any]) -> str:
     lines = [f"{time} {event['level']} {logger}{who} {_one_line(event['message'])} ({event['id']})"]
     details = {key: value for key, value in extra.items() if key not in _ENVELOPE}
     if details:
-        lines.append(f"    {orjson.dumps(details).decode()}")
+        lines.append(f"    {_json_line(details)}")
     if "traceback" in extra:
         lines.extend(f"    {_one_line(line)}" for line in str(extra["traceback"]).splitlines())
     return "\n".join(lines) + "\n"

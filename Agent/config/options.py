@@ -126,7 +126,7 @@ def checked(options: Options) -> Options:
         if not isinstance(getattr(options, name), bool):
             raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use true or false")
     _check_rotation(options.rotation)
-    if options.state not in {"exit", "strict"}:
+    if options.state not in ("exit", "strict"):
         raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
     for name, words in (("durability", DURABILITIES), ("queue_full", QUEUE_FULL)):
         if getattr(options, name) not in words:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
@@ -15,8 +16,6 @@ from Agent.event.order import order_key
 from Agent.record.pipeline import flush_active
 from Agent.replay.recording import ACTION_KINDS, began_us
 from Agent.replay.reference import RunRef, find_run
-from Agent.tree.layout import agent_files
-from Agent.tree.reader import TreeReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def play_run(
 
     Args:
         run: as in `replay_run`.
-        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        root: the trace root; the one configured, then ./trace without it.
         agent_id: one agent, where `run` names none.
 
     Raises:
@@ -110,9 +109,9 @@ def play_run(
     """
     flush_active()
     reference = find_run(run, root, agent_id)
-    if reference.agent_id is not None and not agent_files(reference.session, reference.agent_id):
+    reader = open_reader(reference.session)
+    if reference.agent_id is not None and not reader.holds_agent(reference.agent_id):
         raise AgentNotFound(f"no agent {reference.agent_id!r} in this session", path=reference.session)
-    reader = TreeReader(reference.session)
     events = list(reader.events(reference.agent_id))
     losses = reader.losses()
     damage = [

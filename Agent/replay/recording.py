@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.model import Event
 from Agent.event.order import order_key
-from Agent.tree.reader import TreeReader
 from Agent.tree.session import SessionInfo, open_session
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
@@ -94,7 +94,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     Raises:
         AgentNotFound: the session holds no event of that agent.
     """
-    reader = TreeReader(session)
+    reader = open_reader(session)
     recording = Recording(session, agent_id, _info(session))
     nesting = _Nesting()
     scan = reader.scan()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.ids import session_id_for
 from Agent.record.pipeline import flush_active
@@ -22,8 +23,7 @@ from Agent.replay.outcome import Outcome
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
 from Agent.replay.target import Target, target_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, agent_files
-from Agent.tree.reader import TreeReader
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 from Agent.tree.session import SessionInfo, open_session
 
 ROOT_RUN = "root"
@@ -43,7 +43,7 @@ def replay_run(
     Args:
         run: "last", a session's id, a prefix of it or its path, each optionally with `/agent_id` behind it.
         target: `module:factory`, or such a function; without it the one that the session remembers.
-        root: the trace root; AGENT_TRACE_ROOT, then ./trace without it.
+        root: the trace root; the one configured, then ./trace without it.
         agent_id: the one agent that is driven, where `run` names none.
         timeout_seconds: after this the child process is killed and the verdict is UNVERIFIED.
 
@@ -54,8 +54,8 @@ def replay_run(
     """
     flush_active()
     reference = find_run(run, root, agent_id)
-    if reference.agent_id is not None and not agent_files(reference.session, reference.agent_id):
-        known = [agent.agent_id for agent in TreeReader(reference.session).agents()]
+    if reference.agent_id is not None and not open_reader(reference.session).holds_agent(reference.agent_id):
+        known = [agent.agent_id for agent in open_reader(reference.session).agents()]
         raise AgentNotFound(
             f"no agent {reference.agent_id!r} in this session",
             path=reference.session,

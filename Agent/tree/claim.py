@@ -17,6 +17,10 @@ from Agent.tree.layout import FILE_MODE, claims_dir
 __all__ = ["Claim", "boot_id", "hostname", "process_start_ticks", "read_claims", "write_claim"]
 
 
+# the number that Linux gives to the namespace of the machine itself
+_FIRST_PID_NAMESPACE = "4026531836"
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a writer says of itself when it begins."""
@@ -57,8 +61,17 @@ def boot_id() -> str | None:
 
 @lru_cache(maxsize=1)
 def hostname() -> str:
-    """The name of this machine."""
-    return os.uname().nodename
+    """The name of the place in which a pid of ours means us.
+
+    That is the machine's, and in a container, whose pids are its own, `machine#number of that pid namespace`:
+    containers can have one name between them.
+    """
+    machine = os.uname().nodename
+    try:
+        namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    except OSError:
+        return machine
+    return machine if namespace == _FIRST_PID_NAMESPACE else f"{machine}#{namespace}"
 
 
 def process_start_ticks(pid: int) -> int | None:

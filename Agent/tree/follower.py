@@ -1,6 +1,6 @@
 """Follows a session while it is written: what is new since the last look, every line exactly once.
 
-A look at the files decides what is new; notices of the operating system only say when to look and where first.
+A look at the files decides what is new; notices of the operating system only say when and where first.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _POLL_INTERVAL_S: Final = 0.05
 _BUSY_INTERVAL_S: Final = 0.01
 # notices can be lost, so all files are looked at that often
 _ALL_INTERVAL_S: Final = 0.25
+_ALL_SHARE: Final = 0.04
 # looking at the files may take this part of the time
 _LOOKING_SHARE: Final = 0.25
 
@@ -74,6 +75,7 @@ class Follower:
         self._observer: Any = None
         self._written: deque[Path] = deque()
         self._look_at_all_s = 0.0
+        self._look_took_s = 0.0
         self._ahead: list[tuple[RawLine, Event]] = []
         self._given = 0
         if cursor is not None:
@@ -161,7 +163,8 @@ class Follower:
             stopping = stop()
             self._wake.clear()
             began = time.monotonic()
-            events = self._take(None if stopping else self._noticed())
+            only = None if stopping else self._noticed()
+            events = self._take(only)
             settled = events if stopping or self.behind else _settled(events, settle_s)
             self._ahead, self._given = events, 0
             if settled:
@@ -172,23 +175,26 @@ class Follower:
             if stopping:
                 return
             now = time.monotonic()
+            if only is None:
+                self._look_took_s = now - began
             if events:
                 last_event = now
             if self._ahead:
                 time.sleep(settle_s)
                 continue
             interval = _BUSY_INTERVAL_S if now - last_event < 1.0 else _POLL_INTERVAL_S
-            pause = (now - began) * (1 / _LOOKING_SHARE - 1) if not events else 0.0
-            # a wake-up waits a moment too, so that a busy session is read in batches
-            time.sleep(min(pause, _POLL_INTERVAL_S))
+            if not events and not self._observer:
+                # every look is one at all files
+                time.sleep(min((now - began) * (1 / _LOOKING_SHARE - 1), _POLL_INTERVAL_S))
             self._wake.wait(interval)
 
     def _noticed(self) -> list[Path] | None:
         """The files that there was notice of since the last look; None if it is time to look at all."""
         written = {self._written.popleft() for _ in range(len(self._written))}
         now = time.monotonic()
-        if self.behind or now >= self._look_at_all_s:
-            self._look_at_all_s = now + _ALL_INTERVAL_S if self._observer else now
+        if self.behind or not self._observer or now >= self._look_at_all_s:
+            # set before the look, so that a notice that comes meanwhile is not forgotten
+            self._look_at_all_s = now + max(_ALL_INTERVAL_S, self._look_took_s / _ALL_SHARE)
             return None
         return [path for path in written if is_tree_file(self.session, path)]
 

@@ -31,6 +31,7 @@ __all__ = [
     "cursors_dir",
     "create_session_dir",
     "find_session",
+    "is_tree_file",
     "list_sessions",
     "make_root",
     "parse_file_name",

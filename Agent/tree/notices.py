@@ -20,9 +20,12 @@ class _Waker(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         # reading gives notice too, which would wake the reader for ever
-        if event.event_type in {"modified", "created", "moved"}:
-            is_write = event.event_type == "modified" and not event.is_directory
-            self._wake(Path(os.fsdecode(event.src_path)) if is_write else None)
+        if event.event_type == "modified":
+            # a directory is said to be modified whenever a file in it is closed
+            if not event.is_directory:
+                self._wake(Path(os.fsdecode(event.src_path)))
+        elif event.event_type in {"created", "moved"}:
+            self._wake(None)
 
 
 class Notices:

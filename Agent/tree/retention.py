@@ -27,7 +27,7 @@ __all__ = ["POLICY", "Retention", "Retired", "WriterRetired", "finish_removal"]
 POLICY: Final = "max_session_bytes"
 # a pass frees this part of the limit beyond what it must, so that not every roll makes another
 _SLACK_PARTS: Final = 16
-# what a cursor holds may come to so many times the limit
+# what a cursor or a reader holds may come to so many times the limit
 _HELD_TIMES: Final = 2
 # what one step of a pass removes, so that its account is written before long
 _STEP_BYTES: Final = 256 * 1024 * 1024
@@ -93,6 +93,9 @@ class Retention:
     def run(self) -> Retired | None:
         """One pass; None if another process is at it, or somebody reads the segments by name.
 
+        Who reads is waited for until the files come to twice the limit: a query that takes for ever shall not
+        fill the disk. What he reads by name is then gone, and he has to ask again.
+
         Raises:
             OSError: a file or the account cannot be read, written or removed.
             DamagedInput: the account cannot be read, so nothing may be removed.
@@ -102,10 +105,11 @@ class Retention:
 
     def _pass(self) -> Retired | None:
         with _nobody_reading(self.session) as alone:
-            if not alone:
-                return None
+            pass
+        if not alone and self._oldest_first()[1] <= _HELD_TIMES * self.max_session_bytes:
+            return None
         account = read_account(self.session)
-        _remove(self.session, account)
+        _remove(self.session, account, at_once=not alone)
         oldest, total_bytes = self._oldest_first()
         done = Retired(left_bytes=total_bytes)
         if total_bytes <= self.max_session_bytes:
@@ -119,7 +123,7 @@ class Retention:
                 break
             # said on the disk, then done: whoever is killed in between leaves both, and the next one goes on
             write_account(self.session, account)
-            _remove(self.session, account)
+            _remove(self.session, account, at_once=not alone)
         done.writers = tuple(by_writer[name] for name in sorted(by_writer))
         return done
 
@@ -230,15 +234,15 @@ def _count(by_writer: dict[str, WriterRetired], found: Found) -> None:
         )
 
 
-def _remove(session: Path, account: RetiredAccount) -> None:
+def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) -> None:
     """Remove the files that the account says are going, and book those that are gone.
 
-    Where somebody reads by name and goes on reading they stay, to be removed by the next pass.
+    Where somebody reads by name and goes on reading they stay, to be removed by the next pass, but `at_once`.
     """
     waiting = [removal for removal in account.removing if removal.still_there(session)]
     if waiting:
         with _nobody_reading(session) as alone:
-            for removal in waiting if alone else ():
+            for removal in waiting if alone or at_once else ():
                 with suppress(FileNotFoundError):
                     (session / removal.file).unlink()
     account.settle(session)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.record.decorators import trace_agent_action, trace_errors, trace_learning_update, trace_performance
 from Agent.record.loggers import AgentLogger
+from Agent.record.program_loggers import PerformanceLogger, SystemLogger
 from Agent.record.resources import ResourceSampler
 from Agent.record.spans import measure_performance, trace_context
-from Agent.record.typed_loggers import InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger
+from Agent.record.typed_loggers import InteractionLogger, LearningLogger
 
 if TYPE_CHECKING:
     from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue

@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import START_US, SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.errors import EventNotFound, UsageError
+from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.clock import EPOCH, format_timestamp
 
 
@@ -163,10 +163,14 @@ def test_the_state_at_any_moment_is_the_fold_of_full_states_and_changes(builder:
     assert analyzer.state_at("a", moment)["fields"] == {"x": 2, "y": [1]}
 
 
-def test_before_its_first_state_an_agent_has_none(builder: SessionBuilder) -> None:
-    state_session(builder)
-    before = LogAnalyzer(builder.path).state_at("a", 0)
-    assert (before["fields"], before["base"], before["as_of"]) == ({}, None, None)
+def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(builder: SessionBuilder) -> None:
+    ids = state_session(builder)
+    with pytest.raises(EventNotFound, match=ids["first"]):
+        LogAnalyzer(builder.path).state_at("a", 0)
+    with pytest.raises(EventNotFound, match="nothing was recorded of the state of b"):
+        LogAnalyzer(builder.path).state_at("b", 9)
+    with pytest.raises(AgentNotFound):
+        LogAnalyzer(builder.path).state_at("nobody", 9)
 
 
 def test_a_moment_that_is_none_is_refused(builder: SessionBuilder) -> None:

@@ -94,7 +94,7 @@ def test_journey_is_every_event_of_the_agent_in_order(ask, recorded):
     assert [event["id"] for event in lines_of(done.stdout)] == [
         event["id"] for event in of_agent(session_events(recorded.session), AGENT)
     ]
-    pretty = ask("journey", AGENT)
+    pretty = ask("journey", AGENT, "--all")
     assert len(pretty.stdout.splitlines()) == len(lines_of(done.stdout))
     assert re.search(r"t\d+ +INFO +Agent action: step", pretty.stdout)
 

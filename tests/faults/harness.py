@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -58,16 +59,23 @@ class Tampering:
 
 
 @dataclass(frozen=True)
+class Counting:
+    """Nothing is done to any call; how many there are of each kind stands in `Outcome.counted`."""
+
+
+@dataclass(frozen=True)
 class KillAtRandom:
     """SIGKILL after so many acknowledgements and a moment more."""
 
     acknowledgements: int
     delay_s: float
+    processes: int = 1
+    """How many there must be by then, so that none is left out."""
 
     @classmethod
-    def drawn(cls, chance: random.Random, most: int = 300) -> KillAtRandom:
+    def drawn(cls, chance: random.Random, most: int = 300, processes: int = 1) -> KillAtRandom:
         """A kill that the seed of `chance` decides."""
-        return cls(chance.randrange(most), chance.uniform(0.0, 0.003))
+        return cls(chance.randrange(most), chance.uniform(0.0, 0.003), processes)
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,12 @@ class Call:
     process: int
     thread: int
     number: int
-    buffered: bool
+    mark: str = "A"
+
+    @property
+    def held(self) -> bool:
+        """Whether a kill may have met it in memory still."""
+        return self.mark != "A"
 
 
 @dataclass
@@ -98,11 +111,17 @@ class Outcome:
     """The calls that strace made to fail before the program last told its health."""
     injected_later: list[str] = field(default_factory=list)
     """Those that it made to fail afterwards."""
+    counted: dict[str, int] = field(default_factory=dict)
+    """The most calls of a kind that one of the processes made."""
 
     @property
     def killed(self) -> bool:
         """Whether the first process was killed."""
         return self.exit_code == -signal.SIGKILL
+
+    def own_words(self) -> str:
+        """What the program itself said on stderr of a failure that was raised to it."""
+        return " ".join(line for line in self.stderr.splitlines() if line.startswith("program: "))
 
     @property
     def refused(self) -> list[Call]:
@@ -112,10 +131,10 @@ class Outcome:
     def hear(self, line: str) -> None:
         """Take one line of the program."""
         kind, _, rest = line.partition(" ")
-        if kind in {"A", "B"}:
+        if kind in {"A", "B", "Q"}:
             identity, process, thread, number = rest.split(" ")
             identity = "" if identity == "-" else identity
-            self.calls.append(Call(identity, int(process), int(thread), int(number), kind == "B"))
+            self.calls.append(Call(identity, int(process), int(thread), int(number), kind))
         elif kind == "P":
             self.pids.append(int(rest))
         elif kind == "H":
@@ -178,7 +197,7 @@ class Launcher:
         *,
         events: int,
         threads: int = 1,
-        fault: Tampering | KillAtRandom | None = None,
+        fault: Tampering | Counting | KillAtRandom | None = None,
         mutation: str | None = None,
         seed: int = 0,
         environment: dict[str, str] | None = None,
@@ -217,10 +236,24 @@ class Launcher:
         finally:
             ours.close()
         outcome.exit_code = int(self._control.recv(64))
-        _sort_injected(directory / TRACE_NAME, outcome)
+        if isinstance(fault, Counting):
+            outcome.counted = _count_calls(directory / TRACE_NAME)
+        else:
+            _sort_injected(directory / TRACE_NAME, outcome)
         errors = directory / "stderr.txt"
         outcome.stderr = errors.read_text(errors="replace") if errors.exists() else ""
         return outcome
+
+
+def _count_calls(trace: Path) -> dict[str, int]:
+    kinds = {name.lstrip("?"): kind for kind, names in CALLS.items() for name in names.split(",")}
+    counts: Counter[tuple[str, str]] = Counter()
+    for line in trace.read_text(errors="replace").splitlines():
+        pid, _, rest = line.partition(" ")
+        kind = kinds.get(rest.strip().partition("(")[0])
+        if kind is not None:
+            counts[kind, pid] += 1
+    return {kind: max(n for (other, _), n in counts.items() if other == kind) for kind, _ in counts}
 
 
 def _sort_injected(trace: Path, outcome: Outcome) -> None:
@@ -245,7 +278,7 @@ class _Run:
         self,
         channel: socket.socket,
         pid: int,
-        fault: Tampering | KillAtRandom | None,
+        fault: Tampering | Counting | KillAtRandom | None,
         outcome: Outcome,
         trace: Path,
     ) -> None:
@@ -272,13 +305,17 @@ class _Run:
                         ready = True
                     else:
                         self._outcome.hear(line.decode())
-                if killer and ready and len(self._outcome.calls) >= killer.acknowledgements:
+                if killer and ready and self._is_time_for(killer):
                     threading.Thread(target=self._kill_all, args=(killer.delay_s,)).start()
                     killer = None
         finally:
             self._detach()
         # every acknowledgement ends in a newline: one that a kill cut short was never whole
         assert len(rest) < 100, rest
+
+    def _is_time_for(self, killer: KillAtRandom) -> bool:
+        outcome = self._outcome
+        return len(outcome.calls) >= killer.acknowledgements and len(outcome.pids) >= killer.processes
 
     def _receive(self) -> bytes:
         try:
@@ -297,19 +334,14 @@ class _Run:
             time.sleep(delay_s)
 
     def _attach(self) -> None:
-        if not isinstance(self._fault, Tampering):
+        if self._fault is None or isinstance(self._fault, KillAtRandom):
             return
-        # what the program says goes into the trace too, so that one sees which calls failed before
-        command = [
-            "strace",
-            "-f",
-            "-y",
-            "-o",
-            str(self._trace),
-            "-e",
-            f"trace={CALLS[self._fault.call]},sendto",
-        ]
-        command += ["-e", self._fault.expression(), "-p", str(self._pid)]
+        command = ["strace", "-f", "-y", "-o", str(self._trace), "-p", str(self._pid), "-e"]
+        if isinstance(self._fault, Counting):
+            command += [f"trace={','.join(CALLS.values())}"]
+        else:
+            # what the program says goes into the trace too, so that one sees which calls failed before
+            command += [f"trace={CALLS[self._fault.call]},sendto", "-e", self._fault.expression()]
         self._tracer = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         assert self._tracer.stderr is not None
         told = self._tracer.stderr.readline()

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import Outcome
-from programs import payload
 from support.session_files import kind_of, record_files, session_directories
+from told import payload
 
 from Agent.tree.follower import Follower
 from Agent.tree.reader import TreeReader
+from Agent.tree.retired import read_account
 
 TOLERATED = frozenset({"EINTR", "EPERM"})
 """Errors that are no fault: a call is made again, and where a file system has no links files are renamed."""
@@ -45,10 +46,11 @@ class Verdict:
 
 @dataclass
 class Found:
-    """What plain reading finds: each id with its objects, and what is no line."""
+    """What plain reading finds: each id with its objects, what is no line, and ids whose files went by policy."""
 
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     torn: list[str] = field(default_factory=list)
+    retired: set[str] = field(default_factory=set)
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         """The events of one kind."""
@@ -67,7 +69,19 @@ def read_plainly(session: Path) -> Found:
                 found.events.setdefault(event["id"], []).append(event)
             except (ValueError, KeyError, TypeError):
                 found.torn.append(f"{path.name}:{number}")
+    found.retired = _retired(session) - found.events.keys()
     return found
+
+
+def _retired(session: Path) -> set[str]:
+    """The ids in the account of retention; what is read all the same was not removed yet."""
+    numbers = read_account(session).numbers
+    return {
+        f"{writer}-{seq}"
+        for writer, gone in numbers.items()
+        for first, last in gone.ranges()
+        for seq in range(first, last + 1)
+    }
 
 
 def judge(outcome: Outcome, *, buffer_entries: int = 0, torn_lines: int | None = None) -> Verdict:
@@ -97,7 +111,7 @@ def judge(outcome: Outcome, *, buffer_entries: int = 0, torn_lines: int | None =
     verdict.expect(len(found.torn) <= torn_lines, f"{len(found.torn)} torn lines: {found.torn[:5]}")
     _judge_plain(verdict, outcome, found, buffer_entries)
     _judge_readers(verdict, session, found)
-    _judge_losses(verdict, outcome, session, found, set(acknowledged))
+    _judge_losses(verdict, outcome, session, found, set(acknowledged), buffer_entries)
     return verdict
 
 
@@ -108,26 +122,27 @@ def _somebody_died(outcome: Outcome) -> bool:
 def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entries: int) -> None:
     doubled = [identity for identity, events in found.events.items() if len(events) > 1]
     verdict.expect(not doubled, f"{len(doubled)} events stand twice: {doubled[:5]}")
-    missing = [call for call in outcome.calls if call.identity and call.identity not in found.events]
-    firm = [call.identity for call in missing if not call.buffered]
+    known = found.events.keys() | found.retired
+    missing = [call for call in outcome.calls if call.identity and call.identity not in known]
+    firm = [call.identity for call in missing if not call.held]
     verdict.expect(not firm, f"{len(firm)} acknowledged events are missing: {firm[:5]}")
-    held = [call.identity for call in missing if call.buffered]
+    held = [call.identity for call in missing if call.held]
     # what the disk refused of a buffer is counted, and told
     dropped = sum(
         count for health in outcome.healths.values() for count in health.get("dropped", {}).values()
     )
     most = buffer_entries + dropped
     verdict.expect(len(held) <= most, f"{len(held)} buffered events are missing: {held[:5]}")
-    buffered = [call.identity for call in outcome.calls if call.identity and call.buffered]
-    # handed over in order: only the last ones can be missing
-    in_order = not (outcome.injected or outcome.injected_later)
+    buffered = [call.identity for call in outcome.calls if call.identity and call.held]
+    # handed over in order: only the last ones can be missing; threads tell of their calls in any order
+    in_order = outcome.threads == 1 and not (outcome.injected or outcome.injected_later)
     verdict.expect(
         not in_order or held == buffered[len(buffered) - len(held) :],
         "buffered events are missing in between",
     )
 
     for call in outcome.calls:
-        if call.identity in found.events and not call.buffered:
+        if call.identity in found.events and call.mark != "B":
             data = found.events[call.identity][0]["extra"]["action_data"]
             expected = payload(call.process, call.thread, call.number)
             verdict.expect(data == expected, f"{call.identity} holds {data}")
@@ -136,7 +151,7 @@ def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entrie
         for data in (event["extra"]["action_data"] for event in found.of_kind("agent_action"))
     )
     verdict.expect(max(written.values(), default=1) == 1, "a call stands under two ids")
-    returned = Counter((c.process, c.thread, c.number) for c in outcome.calls if not c.buffered)
+    returned = Counter((c.process, c.thread, c.number) for c in outcome.calls if c.mark != "B")
     surplus = written - returned
     # what each thread was writing when it died
     most = len(outcome.pids) * outcome.threads if _somebody_died(outcome) else 0
@@ -147,7 +162,7 @@ def _judge_readers(verdict: Verdict, session: Path, found: Found) -> None:
     plain = dict.fromkeys(found.events, 1)
     reader = TreeReader(session)
     read = Counter(event.id for event in reader.events())
-    verdict.expect(read == plain, f"the reader finds other events: {_difference(read, plain)}")
+    verdict.expect(read == plain, f"the reader finds other events: {difference(read, plain)}")
     verdict.expect(
         reader.damaged_lines <= verdict.torn, f"{reader.damaged_lines} damaged lines: {reader.damage()[:3]}"
     )
@@ -157,12 +172,13 @@ def _judge_readers(verdict: Verdict, session: Path, found: Found) -> None:
         followed.update(event.id for event in events)
     follower.close()
     # a line without its newline is no line yet for a follower
-    unfinished = _unfinished(session)
-    complete = {identity: 1 for identity in plain if identity not in unfinished}
-    verdict.expect(followed == complete, f"the follower finds others: {_difference(followed, complete)}")
+    no_lines = unfinished(session)
+    complete = {identity: 1 for identity in plain if identity not in no_lines}
+    verdict.expect(followed == complete, f"the follower finds others: {difference(followed, complete)}")
 
 
-def _unfinished(session: Path) -> set[str]:
+def unfinished(session: Path) -> set[str]:
+    """The ids of whole events that lack their newline."""
     ids = set()
     for path in record_files(session):
         tail = path.read_bytes().rpartition(b"\n")[2]
@@ -171,13 +187,19 @@ def _unfinished(session: Path) -> set[str]:
     return ids
 
 
-def _difference(one: Any, other: Any) -> str:
+def difference(one: Any, other: Any) -> str:
+    """How two collections of ids differ."""
     missing, surplus = sorted(set(other) - set(one)), sorted(set(one) - set(other))
     return f"{len(missing)} missing {missing[:3]}, {len(surplus)} more {surplus[:3]}"
 
 
 def _judge_losses(
-    verdict: Verdict, outcome: Outcome, session: Path, found: Found, acknowledged: set[str]
+    verdict: Verdict,
+    outcome: Outcome,
+    session: Path,
+    found: Found,
+    acknowledged: set[str],
+    buffer_entries: int,
 ) -> None:
     losses = TreeReader(session).losses()
     verdict.lost, verdict.unknown = losses.total_lost, losses.total_unknown
@@ -199,18 +221,26 @@ def _judge_losses(
         verdict.expect(
             gaps == set(range(1, account.last_seq + 1)) - own, f"{name}: the gaps are not what is missing"
         )
-        held = {seq for seq in known.get(name, ()) if f"{name}-{seq}" not in present}
-        if account.durability != "buffered":
+        # what was acknowledged and is not there: held in memory or retired, nothing else, and told as that
+        held = {seq for seq in known.get(name, ()) if f"{name}-{seq}" not in present | found.retired}
+        if account.durability not in {"buffered", "queued"}:
             verdict.expect(
                 not gaps & held, f"{name}: acknowledged numbers are missing: {sorted(gaps & held)}"
             )
+        if account.durability == "queued":
+            verdict.expect(held <= gaps, f"{name}: {sorted(held - gaps)} are missing and not told")
+        gone = sum(identity.startswith(f"{name}-") for identity in found.retired)
+        verdict.expect(
+            account.retired == gone, f"{name}: losses() counts {account.retired} retired of {gone}"
+        )
         if not refused:
             verdict.expect(
                 (account.lost, account.unknown) == (0, 0),
                 f"{name}: lost {account.lost}, unknown {account.unknown}: {account.gaps}",
             )
+        most = outcome.threads + refused + (buffer_entries if account.durability == "queued" else 0)
         verdict.expect(
-            account.unacknowledged <= outcome.threads + refused,
+            account.unacknowledged <= most,
             f"{name}: {account.unacknowledged} unacknowledged of {outcome.threads} threads",
         )
     verdict.expect(losses.total_read == len(present), f"losses() reads {losses.total_read} of {len(present)}")
@@ -219,10 +249,46 @@ def _judge_losses(
 def _is_harmless(line: str) -> bool:
     """Whether a failing call has an answer that costs nothing.
 
-    A start time that `/proc` does not tell is not in the claim, and a key that cannot be read serves one
-    process.
+    A start time that `/proc` does not tell is not in the claim, a key that cannot be read serves one process,
+    sockets are the program's own, and where a lease cannot be had a file's age tells whether it is in use.
     """
-    return "/proc/" in line or "/agent-trace/" in line
+    harmless = "/proc/" in line or "/agent-trace/" in line or "<socket:" in line or "/.lease." in line
+    if " mkdir" in line:
+        # a directory that stands there all the same
+        return harmless or Path(line.partition('"')[2].partition('"')[0]).is_dir()
+    return harmless
+
+
+def _drops_at_the_end(found: Found) -> Counter[str]:
+    """How many events were dropped for which reason, as the last words of the writers say."""
+    reasons = {event["extra"]["reason"] for event in found.of_kind("log.dropped")}
+    ends: Counter[str] = Counter()
+    for event in found.of_kind("log.closed"):
+        ends.update({key: n for key, n in event["extra"]["counters"].items() if key in reasons})
+    return ends
+
+
+def _judge_end(verdict: Verdict, outcome: Outcome, sessions: list[Path], error: str) -> None:
+    """A fault that came after a process had told its health is named by its last words, on disk or on stderr."""
+    late = [line for line in outcome.injected_later if not _is_harmless(line) and not _is_for_a_cache(line)]
+    if not late or any("/stderr.txt" in line for line in late):
+        # where stderr fails as well there is nobody left to tell
+        return
+    said = outcome.stderr + json.dumps(outcome.healths)
+    for session in sessions:
+        found = read_plainly(session)
+        said += json.dumps(found.of_kind("log.closed") + found.of_kind("log.dropped"))
+        summary = session / "trace_summary.json"
+        # what could not be read for it stands in it
+        said += summary.read_text() if summary.exists() else ""
+    named = error in said or os.strerror(getattr(errno, error)) in said
+    verdict.expect(named, f"nobody names {error} at the end: {late[:2]}")
+
+
+def _is_for_a_cache(line: str) -> bool:
+    """Whether a claim, a board or a directory could not be read for the summary, which is made again."""
+    state_read = "/.state/" in line and "O_RDONLY" in line
+    return state_read or (" close(" in line and line.partition(">")[0].endswith("/agents"))
 
 
 def judge_fault(
@@ -252,9 +318,8 @@ def judge_fault(
     if error in TOLERATED:
         verdict.expect(not outcome.refused, f"{len(outcome.refused)} calls gave up at {error}")
     elif any(not _is_harmless(line) for line in outcome.injected):
-        named = error in json.dumps(outcome.healths) or os.strerror(getattr(errno, error)) in health.get(
-            "obstacle", ""
-        )
+        said = json.dumps(outcome.healths) + outcome.own_words()
+        named = error in said or os.strerror(getattr(errno, error)) in health.get("obstacle", "")
         verdict.expect(named, f"health() does not name {error}: {health}; {outcome.injected[:2]}")
     first = [call for call in outcome.refused if call.process == 0]
     if not health["recording"]:
@@ -265,6 +330,8 @@ def judge_fault(
     dropped = sum(count for health in outcome.healths.values() for count in health["dropped"].values())
     verdict.expect(dropped >= len(first), f"health() counts {dropped} dropped of {len(first)}")
     sessions = session_directories(outcome.root)
+    if error not in TOLERATED:
+        _judge_end(verdict, outcome, sessions, error)
     last = [call for call in outcome.calls if call.process == 0 or call.process == 2][-1:]
     if sessions and last and last[0].identity and not lasting:
         found = read_plainly(sessions[0])
@@ -272,4 +339,9 @@ def judge_fault(
         # what was refused while the program ended is told by the tree alone
         agree = told >= dropped if outcome.injected_later else told == dropped
         verdict.expect(agree, f"the tree tells of {told} dropped events, health() of {dropped}")
+        counted = sum(_drops_at_the_end(found).values())
+        verdict.expect(
+            counted >= told or not found.of_kind("log.closed"),
+            f"the tree tells of {told} dropped events, its end of {counted}",
+        )
     return verdict

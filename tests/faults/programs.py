@@ -3,13 +3,6 @@
 A launcher imports everything once and forks one process for each command, so that a run costs milliseconds and
 the system calls of the interpreter's start are not among those that are counted. Acknowledgements go out by
 `sendto`, so that a tampered `write` or `close` is always one of the package's.
-
-What is said, one line each:
-    R                                    ready: tracing may begin; the program waits for one byte
-    P pid                                a further process writes along
-    A|B id process thread number         a call returned that id (B: a buffered metric); "-" for none
-    H process json                         `health()` at the end of the writing
-    D process                            that process has made all its calls
 """
 
 import json
@@ -24,68 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from keeping_programs import claiming, following, pruning, queueing, recovering, retaining
+from told import Told, end, in_threads, write_many
 
 import Agent.config.for_people
 import Agent.tree.mirror
+import Agent.tree.retention
 import Agent.tree.summary
 import Agent.tree.writer
 from Agent import AgentLogger, PerformanceLogger, health, setup_logging, shutdown_logging
+from Agent.tree.follower import Follower
 from Agent.tree.session import update_session
 from Agent.tree.summary import write_summary
-
-TEXTS = ["short", 'with "quotes" and\na new line', "ünïcödé " * 20, "x" * 700]
-
-
-class Told:
-    """The socket to whoever watches."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self.channel = channel
-
-    def say(self, text: str) -> None:
-        self.channel.send(text.encode() + b"\n")
-
-    def gate(self) -> None:
-        """Wait until tracing has begun."""
-        self.say("R")
-        self.channel.recv(1)
-
-
-def payload(process: int, thread: int, number: int) -> dict[str, Any]:
-    """What event `number` of a thread holds; the oracle makes it again."""
-    return {"process": process, "thread": thread, "number": number, "text": TEXTS[number % len(TEXTS)]}
-
-
-def act(told: Told, logger: AgentLogger, process: int, thread: int, number: int) -> None:
-    identity = logger.log_action("write", payload(process, thread, number))
-    told.say(f"A {identity or '-'} {process} {thread} {number}")
-
-
-def write_many(told: Told, process: int, thread: int, start: int, count: int, agents: int = 1) -> None:
-    """Every thread writes for agents of its own and, each third time, for one that all share."""
-    own = [AgentLogger(f"agent_{process}_{thread}_{index}", "writer") for index in range(agents)]
-    shared = AgentLogger("shared", "writer")
-    for number in range(start, start + count):
-        act(told, shared if number % 3 == 2 else own[number % agents], process, thread, number)
-
-
-def in_threads(told: Told, process: int, threads: int, start: int, count: int, agents: int = 1) -> None:
-    if threads == 1:
-        write_many(told, process, 0, start, count, agents)
-        return
-    running = [
-        threading.Thread(target=write_many, args=(told, process, number, start, count, agents))
-        for number in range(threads)
-    ]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-
-
-def end(told: Told, process: int = 0) -> None:
-    told.say(f"H {process} {json.dumps(health())}")
-    told.say(f"D {process}")
 
 
 def writing(told: Told, events: int, threads: int, **options: Any) -> None:
@@ -223,6 +166,12 @@ SCENARIOS: dict[str, Callable[..., None]] = {
         mirroring,
         starting,
         forking,
+        claiming,
+        following,
+        retaining,
+        recovering,
+        pruning,
+        queueing,
         buffering,
         ending,
         summarising,
@@ -233,7 +182,23 @@ SCENARIOS: dict[str, Callable[..., None]] = {
 
 
 def sabotage(mutation: str, seed: int) -> None:
-    """Have one write in a thousand go wrong in one of four ways, as a broken writer would."""
+    """Have one write in a thousand go wrong in one of four ways, as a broken writer would.
+
+    `ahead` is a follower whose cursor is where it has read, not where it has yielded; `unsaid` is retention that
+    removes without an account.
+    """
+    if mutation == "unsaid":
+        Agent.tree.retention.write_account = lambda session, account: None
+        return
+    if mutation == "ahead":
+        sound = Follower.cursor
+
+        def cursor(self: Any) -> dict[str, Any]:
+            self._given = len(self._ahead)
+            return sound(self)
+
+        Follower.cursor = cursor  # type: ignore[method-assign]
+        return
     plain = Agent.tree.writer.SessionStream.write
     chance = random.Random(seed)
     count = iter(range(chance.randrange(1000), 10**9))

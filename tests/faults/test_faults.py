@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from cells import Cell, calls_of, fault_cells
 from harness import why_no_tracing
-from matrix import Cell, calls_of, fault_cells, fill_all
+from matrix import fill_all
 from oracle import judge, judge_fault, read_plainly
 from support.processes import run_python
 from support.session_files import only_session, record_files

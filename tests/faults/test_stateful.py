@@ -1,4 +1,5 @@
-"""Any order of writing, rolling, forking, damaging, reading, following and killing, against a model; and fuzzing.
+"""Any order of writing, rolling, queueing, retiring, forking, damaging, reading, following, killing and recovering,
+against a model.
 
 The model knows the lines that were acknowledged and what was done to the copy; reader and follower have to agree
 with it after every step.
@@ -14,52 +15,32 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from session_kit import START_US, Copied, ids_in, line_of, plain_ids
 from support.session_files import record_files
 
+from Agent.archive.recover import recover_session
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import DamagedLine, decode_line, encode_event
+from Agent.event.codec import encode_event
 from Agent.event.model import Event, RedactedBytes
 from Agent.tree.follower import Follower
 from Agent.tree.layout import create_session_dir
-from Agent.tree.lines import DamageLog, LineDecoder, RawLine
+from Agent.tree.queued import QueuedSink
 from Agent.tree.reader import TreeReader
+from Agent.tree.retention import Retention
+from Agent.tree.retired import read_account
 from Agent.tree.writer import SessionWriter
 
-START_US = 1_795_170_645_000_000
 AGENTS = st.sampled_from(["creator_001", "a/b", "../x", ""])
 TEXTS = st.text(max_size=300)
+PARTS = st.integers(0, 9999)
 
 
-def line_of(writer: str, seq: int, agent_id: str, text: str, us: int = START_US) -> RedactedBytes:
-    """One line as recording makes it."""
-    event = Event(
-        timestamp=format_timestamp(us + seq),
-        id=f"{writer}-{seq}",
-        schema_version=1,
-        kind="agent_action",
-        session_id="20261120_103045",
-        level="INFO",
-        logger="agent.creator",
-        message="something happened",
-        extra={"agent_id": agent_id, "event_type": "agent_action", "text": text},
-    )
-    return RedactedBytes(encode_event(event))
-
-
-def plain_ids(session: Path) -> Counter[str]:
-    """Ids of whole lines, read without the package; what has no newline yet is no line."""
-    ids: Counter[str] = Counter()
-    for path in record_files(session):
-        *lines, _ = path.read_bytes().split(b"\n")
-        for line in lines:
-            try:
-                ids[json.loads(line)["id"]] += 1
-            except (ValueError, KeyError, TypeError):
-                continue
-    return ids
+def part_of(things, part):
+    """One of some things, by a part in ten thousand of the way through them."""
+    return things[len(things) * part // 10_000]
 
 
 class Tree(RuleBasedStateMachine):
@@ -75,6 +56,8 @@ class Tree(RuleBasedStateMachine):
         self.acknowledged: dict[str, str] = {}
         self.closed: set[str] = set()
         self.killed: set[str] = set()
+        self.retired: set[str] = set()
+        self.queued_and_gone: dict[str, int] = {}
         self.followed: Counter[str] = Counter()
         self.follower = Follower(self.session)
 
@@ -148,12 +131,88 @@ class Tree(RuleBasedStateMachine):
         self.acknowledged.update(dict.fromkeys(lines[:-1], "child"))
         self.killed.add(lines[-1].removeprefix("writer "))
 
+    @rule(agent_ids=st.lists(AGENTS, max_size=30), size=st.integers(1, 8), kill=st.booleans())
+    def queue(self, agent_ids, size, kill):
+        """A writer whose lines wait in memory; it ends, or is killed with the queue full or not."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.writer.after_fork_in_child()
+                sink = SessionWriter(
+                    self.session, durability="queued", segment_size_bytes=1500, max_open_files=2
+                )
+                queue = QueuedSink(sink, size=size, gather_s=0.001)
+                store = sink.board.thread_slot()
+                os.write(writing, f"writer {sink.writer}\n".encode())
+                for agent_id in agent_ids:
+                    seq = queue.next_seq()
+                    store(seq)
+                    assert queue.open_stream(agent_id, "agents").write(
+                        line_of(sink.writer, seq, agent_id, "queued")
+                    )
+                    os.write(writing, f"{sink.writer}-{seq}\n".encode())
+                if kill:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                queue.close(clean=False)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as told:
+            writer, *ids = told.read().splitlines()
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == (-signal.SIGKILL if kill else 0)
+        there = plain_ids(self.session)
+        written = [identity for identity in ids if identity in there]
+        # in order: what the kill met in memory are the last ones, and no more than may wait
+        assert written == ids[: len(written)]
+        assert len(ids) - len(written) <= (size if kill else 0)
+        self.acknowledged.update(dict.fromkeys(written, "queued"))
+        self.queued_and_gone[writer.removeprefix("writer ")] = len(ids) - len(written)
+
+    @rule(max_session_bytes=st.sampled_from([1000, 4000, 20_000]))
+    def retire(self, max_session_bytes):
+        """What goes are whole rolled segments, said before; nothing else changes."""
+        live = Counter()
+        for path in record_files(self.session):
+            if not path.name.removesuffix(".log").rpartition(".")[2].isdigit():
+                live.update(ids_in(path))
+        before = plain_ids(self.session)
+        Retention(self.session, max_session_bytes).run()
+        after = plain_ids(self.session)
+        assert after <= before and live <= after
+        self.retired |= set(before - after)
+        numbers = read_account(self.session).numbers
+        assert self.retired == {
+            f"{writer}-{seq}"
+            for writer, gone in numbers.items()
+            for first, last in gone.ranges()
+            for seq in range(first, last + 1)
+        }
+
+    @rule()
+    def recover_a_copy(self):
+        """As if everybody had been killed: nothing that can be read changes, and a second time nothing at all."""
+        with self._copied() as session:
+            for path in (session / ".state" / "writers").iterdir():
+                claim = json.loads(path.read_bytes())
+                path.write_text(json.dumps({**claim, "process_start_ticks": 1}))
+            before = plain_ids(session)
+            recover_session(session)
+            assert plain_ids(session) == before
+            assert all(path.read_bytes()[-1:] in {b"", b"\n"} for path in record_files(session))
+            losses = TreeReader(session).losses()
+            assert losses.clean and losses.total_read == len(before)
+            assert losses.total_retired == len(self.retired)
+            assert not recover_session(session).changed
+
     @rule()
     def read(self):
         reader = TreeReader(self.session)
         events = list(reader.events())
-        assert {event.id: event.extra.get("text", "") for event in events} == self.acknowledged
-        assert len(events) == len(self.acknowledged)
+        texts = {event.id: event.extra.get("text", "") for event in events}
+        assert texts == {identity: self.acknowledged[identity] for identity in self._there()}
+        assert len(events) == len(texts)
         keys = [(event.timestamp_us, event.writer, event.seq) for event in events]
         assert keys == sorted(keys)
 
@@ -161,16 +220,20 @@ class Tree(RuleBasedStateMachine):
     def account(self):
         losses = TreeReader(self.session).losses()
         assert (losses.total_lost, losses.total_unknown) == (0, 0)
-        assert losses.total_read == len(self.acknowledged)
+        assert losses.total_read == len(self._there())
+        assert losses.total_retired == len(self.retired)
         for account in losses.writers:
             assert account.closed == (account.writer in self.closed)
-            assert account.unacknowledged <= (1 if account.writer in self.killed else 0)
+            if account.writer in self.queued_and_gone:
+                assert account.unacknowledged == self.queued_and_gone[account.writer]
+            else:
+                assert account.unacknowledged <= (1 if account.writer in self.killed else 0)
 
     @rule()
     def follow(self):
         while events := self.follower.poll():
             self.followed.update(event.id for event in events)
-        assert self.followed == Counter(self.acknowledged.keys())
+        self._check_followed(self.followed)
 
     @rule(target=cursors)
     def pause(self):
@@ -185,40 +248,53 @@ class Tree(RuleBasedStateMachine):
         while events := again.poll():
             seen.update(event.id for event in events)
         again.close()
-        assert seen == Counter(self.acknowledged.keys())
+        self._check_followed(seen)
 
-    @precondition(lambda self: self.acknowledged)
-    @rule(data=st.data())
-    def truncate_a_copy(self, data):
-        with self._copied() as session:
-            path = data.draw(st.sampled_from([p for p in record_files(session) if p.stat().st_size]))
-            os.truncate(path, data.draw(st.integers(0, path.stat().st_size - 1)))
-            self._check_damaged(session)
+    # Which file and where is drawn without a look at the files: how far a queue had come differs between runs.
 
-    @precondition(lambda self: self.acknowledged)
-    @rule(data=st.data())
-    def delete_a_segment_of_a_copy(self, data):
+    @rule(which=PARTS, at=PARTS)
+    def truncate_a_copy(self, which, at):
         with self._copied() as session:
-            data.draw(st.sampled_from(record_files(session))).unlink()
-            self._check_damaged(session)
+            if files := self._files_of(session):
+                path = part_of(files, which)
+                os.truncate(path, part_of(range(path.stat().st_size), at))
+                self._check_damaged(session)
 
-    @precondition(lambda self: self.acknowledged)
-    @rule(data=st.data(), noise=st.binary(min_size=1, max_size=20))
-    def overwrite_a_part_of_a_copy(self, data, noise):
+    @rule(which=PARTS)
+    def delete_a_segment_of_a_copy(self, which):
         with self._copied() as session:
-            path = data.draw(st.sampled_from([p for p in record_files(session) if p.stat().st_size]))
-            content = bytearray(path.read_bytes())
-            at = data.draw(st.integers(0, len(content) - 1))
-            content[at : at + len(noise)] = noise
-            path.write_bytes(content)
-            reader = TreeReader(session)
-            read = [event.id for event in reader.events()]
-            assert len(read) == len(set(read))
-            assert len(set(self.acknowledged) - set(read)) <= 2
-            assert reader.losses().total_read == len(read)
+            if files := self._files_of(session):
+                part_of(files, which).unlink()
+                self._check_damaged(session)
+
+    @rule(which=PARTS, at=PARTS, noise=st.binary(min_size=1, max_size=20))
+    def overwrite_a_part_of_a_copy(self, which, at, noise):
+        with self._copied() as session:
+            if files := self._files_of(session):
+                path = part_of(files, which)
+                content = bytearray(path.read_bytes())
+                begin = part_of(range(len(content)), at)
+                content[begin : begin + len(noise)] = noise
+                path.write_bytes(content)
+                reader = TreeReader(session)
+                read = [event.id for event in reader.events()]
+                assert len(read) == len(set(read))
+                assert len(self._there() - set(read)) <= 2
+                assert reader.losses().total_read == len(read)
+
+    def _files_of(self, session):
+        return [path for path in record_files(session) if path.stat().st_size]
 
     def _copied(self):
-        return _Copy(self.session)
+        return Copied(self.session)
+
+    def _there(self) -> set[str]:
+        return set(self.acknowledged) - self.retired
+
+    def _check_followed(self, seen: Counter[str]) -> None:
+        """Everything once; what was retired before somebody came to it he does not get."""
+        assert set(seen.values()) <= {1}
+        assert self._there() <= set(seen) <= set(self.acknowledged)
 
     def _check_damaged(self, session):
         """Whatever was taken away: what is left is read, once, and what is missing is told."""
@@ -253,7 +329,7 @@ class Tree(RuleBasedStateMachine):
 
     @invariant()
     def nothing_acknowledged_is_missing(self):
-        assert plain_ids(self.session) == Counter(self.acknowledged.keys())
+        assert plain_ids(self.session) == Counter(self._there())
 
     def teardown(self):
         self.follow()
@@ -262,19 +338,6 @@ class Tree(RuleBasedStateMachine):
         self.follower.close()
         self.writer.close(clean=False)
         shutil.rmtree(self.directory)
-
-
-class _Copy:
-    def __init__(self, session: Path) -> None:
-        self._place = Path(tempfile.mkdtemp())
-        self.session = self._place / session.name
-        shutil.copytree(session, self.session)
-
-    def __enter__(self) -> Path:
-        return self.session
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._place)
 
 
 TestTree = Tree.TestCase
@@ -291,132 +354,3 @@ TestLongTree = pytest.mark.slow(LongTree.TestCase)
 LongTree.TestCase.settings = settings(
     max_examples=600, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
-
-# Fuzzing: bytes that begin as real lines.
-
-VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**62), 2**62)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-
-
-@st.composite
-def real_lines(draw: st.DrawFn) -> bytes:
-    event = Event(
-        timestamp=format_timestamp(START_US + draw(st.integers(0, 10**9))),
-        id=f"{draw(st.sampled_from(['aaaaaaaa', 'k3v7q2ma']))}-{draw(st.integers(1, 10**6))}",
-        schema_version=1,
-        kind=draw(st.sampled_from(["agent_action", "log", "state", "log.closed", "log.retired"])),
-        session_id="20261120_103045",
-        level="INFO",
-        logger="agent.creator",
-        message=draw(st.text(max_size=40)),
-        extra={"agent_id": "a", **draw(st.dictionaries(st.text(min_size=1, max_size=8), VALUES, max_size=3))},
-    )
-    return encode_event(event)
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A real line and what became of it: bytes changed, cut out, put in, doubled, glued, swapped."""
-    line = draw(real_lines())
-    data = bytearray(line[:-1])
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(len(data) - 1, 0)))
-        end = draw(st.integers(at, min(len(data), at + 40)))
-        how = draw(st.sampled_from(["flip", "cut", "insert", "double", "glue", "swap"]))
-        if how == "flip" and data:
-            data[at] ^= 1 << draw(st.integers(0, 7))
-        elif how == "cut":
-            del data[at:end]
-        elif how == "insert":
-            data[at:at] = draw(
-                st.binary(max_size=12) | st.sampled_from([b'"', b"\\", b"{", b"}", b"\x00", b"\xff"])
-            )
-        elif how == "double":
-            data[at:at] = data[at:end]
-        elif how == "glue":
-            data += draw(real_lines())[: draw(st.integers(0, 200))]
-        else:
-            data[at:end] = data[at:end][::-1]
-    return line, bytes(data)
-
-
-@given(pair=mutated())
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
-def test_the_codec_answers_every_bytes_with_an_event_or_with_damage(pair):
-    _, data = pair
-    try:
-        event = decode_line(data)
-    except DamagedLine:
-        return
-    # what is taken for an event is one: it can be put in order, written and read again as the same
-    again = decode_line(encode_event(event))
-    assert again == event
-
-
-@given(data=st.binary(max_size=400))
-@example(b"")
-@example(b"{}")
-@example(b"null")
-@example(b"[" * 100_000)
-@example(b'{"a":' * 100_000)
-@example(b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"aaaaaaaa-99999999999999999999999999"}')
-@example(b'{"timestamp":1,"id":2}')
-@settings(max_examples=200)
-def test_the_codec_answers_any_bytes_at_all(data):
-    try:
-        decode_line(data)
-    except DamagedLine:
-        return
-
-
-@given(pair=mutated())
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
-def test_a_damaged_line_never_becomes_an_event_that_nobody_wrote(pair):
-    """An id or time can only come out changed where the damage went into that very value."""
-    line, data = pair
-    log = DamageLog()
-    decoder = LineDecoder(log, lambda writer: writer in {"aaaaaaaa", "k3v7q2ma"})
-    event = decoder.decode(RawLine(data, Path("x.log"), (1, 1), 1, 0, True))
-    if event is None:
-        assert log.count == 1
-        return
-    # its id and its time stand literally in what was read
-    assert event.id.encode() in data
-    assert event.timestamp.encode() in data or json.dumps(event.timestamp).encode() in data or b"\\u" in data
-    if data == line[:-1]:
-        assert event == decode_line(line)
-
-
-@given(data=st.lists(mutated(), min_size=1, max_size=12), seed=st.randoms(use_true_random=False))
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
-def test_reader_and_follower_survive_any_file(data, seed):
-    directory = Path(tempfile.mkdtemp())
-    try:
-        session, _ = create_session_dir(directory, "20261120_103045")
-        pieces = [seed.choice(pair) for pair in data]
-        (session / "agents" / "a.log").write_bytes(b"\n".join(pieces))
-        (session / ".state" / "writers" / "aaaaaaaa.json").write_bytes(pieces[0])
-        reader = TreeReader(session)
-        ids = [event.id for event in reader.events()]
-        assert len(ids) == len(set(ids))
-        assert reader.losses().total_read == len(ids)
-        reader.agents()
-        reader.in_flight()
-        follower = Follower(session)
-        followed = [event.id for event in follower.poll()]
-        assert len(followed) == len(set(followed))
-        assert set(followed) <= set(ids)
-        cursor = json.loads(json.dumps(follower.cursor()))
-        follower.close()
-        resumed = Follower(session, cursor=cursor)
-        assert resumed.poll() == []
-        resumed.close()
-    finally:
-        shutil.rmtree(directory)

@@ -27,13 +27,21 @@ def segments(session):
 
 def test_nothing_is_removed_while_somebody_reads_and_then_it_is(full, monkeypatch):
     monkeypatch.setattr("Agent.tree.kept._PATIENCE_S", 0.1)
-    retention = Retention(full, 20_000)
+    retention = Retention(full, 30_000)
     before = segments(full)
     with nothing_retired(full), nothing_retired(full):
         retention.run()
         assert segments(full) == before
     retention.run()
     assert set(segments(full)) < set(before)
+
+
+def test_a_reader_who_goes_on_for_ever_does_not_fill_the_disk(full, monkeypatch):
+    monkeypatch.setattr("Agent.tree.kept._PATIENCE_S", 0.05)
+    before = segments(full)
+    with nothing_retired(full):
+        Retention(full, 10_000).run()
+        assert set(segments(full)) < set(before)
 
 
 def test_readers_one_after_another_do_not_hold_retention_up_for_ever(full):

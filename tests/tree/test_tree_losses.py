@@ -143,9 +143,14 @@ def test_in_a_running_writer_the_same_numbers_are_in_flight():
 
 
 @pytest.mark.parametrize("durability", ["buffered", "queued"])
-def test_the_end_that_a_buffer_held_is_unacknowledged_and_a_hole_before_is_not(durability):
-    gaps, _ = account([1, 2, 4], board(90), durability=durability)
-    assert gaps == [(3, 3, "unknown"), (5, 90, "unacknowledged")]
+def test_the_end_that_was_held_in_memory_is_unacknowledged_and_a_hole_before_is_not(durability):
+    gaps, _ = account([1, 2, 5], board(90), durability=durability)
+    assert gaps == [(3, 4, "unknown"), (6, 90, "unacknowledged")]
+
+
+def test_one_number_a_thread_may_have_gone_into_the_queue_behind_later_ones():
+    gaps, _ = account([1, 2, 4], board(90), durability="queued")
+    assert gaps == [(3, 3, "unacknowledged"), (5, 90, "unacknowledged")]
 
 
 def test_what_a_policy_removed_is_retired_and_only_that():

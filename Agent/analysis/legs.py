@@ -1,0 +1,161 @@
+"""A scan is a union of legs, one for each form in which a session's lines lie; `engine` keeps those it has.
+
+`views` says which columns a question has; here stands how each form gives them.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Final
+
+from Agent.archive.parquet_columns import (
+    MAX_LINE_BYTES,
+    is_event,
+    quoted_name,
+    structure,
+)
+from Agent.archive.parquet_rows import literal
+
+__all__ = [
+    "LIVE",
+    "OLDER",
+    "SEALED",
+    "SEALED_FILENAME",
+    "VERBATIM",
+    "either",
+    "live_lines",
+    "read_files",
+    "resolve",
+    "sealed_rows",
+    "select",
+    "verbatim_lines",
+]
+
+LIVE: Final = "live"
+"""JSON lines in files."""
+SEALED: Final = "sealed"
+"""Rows of the archive, whose promoted columns are those of this version."""
+OLDER: Final = "older"
+"""Rows of the archive from a version that promoted other keys: those are taken from the payload's text."""
+VERBATIM: Final = "verbatim"
+"""Events of the archive whose line is kept as it stands."""
+
+_ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
+_EVERYTHING: Final = re.compile(r"(?:\bSELECT\s+(?:DISTINCT\s+)?|,\s*|\.)\*", re.IGNORECASE)
+_WORD: Final = re.compile(r"\w+")
+_UNREAD: Final = re.compile(r"/\*(\w+)\*/(.*?)/\*end\*/", re.DOTALL)
+_OR: Final = "{{or}}"
+_ONLY: Final = "{{only}}"
+
+
+def either(legs: Mapping[str, str]) -> str:
+    """A sub-query that is the union of some legs, by form; `resolve` makes SQL of it."""
+    return "({{any}}" + _OR.join(f"{form}:{select}" for form, select in legs.items()) + "{{end}})"
+
+
+def resolve(sql: str, forms: Collection[str], only: str = "") -> str:
+    """The SQL with the legs of those forms alone; without any, that of live lines.
+
+    Args:
+        sql: made with `either`.
+        forms: which forms the session has.
+        only: a further condition on rows of the archive, over `file` and `filename`.
+    """
+    wanted = forms or (LIVE,)
+
+    asked = _ANY.sub(" ", sql)
+    named = None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
+
+    def kept(found: re.Match[str]) -> str:
+        legs = (leg.partition(":") for leg in found[1].split(_OR))
+        return " UNION ALL ".join(_pruned(select, named) for form, _, select in legs if form in wanted)
+
+    return _ANY.sub(kept, sql).replace(_ONLY, f"AND {only}" if only else "")
+
+
+def unread(name: str, sql: str) -> str:
+    """A part of a leg that is left out where the question names nothing of that name."""
+    return f"/*{name}*/{sql}/*end*/"
+
+
+def _pruned(select: str, named: Collection[str] | None) -> str:
+    """The leg without what the question does not name: a key that is declared costs its parsing."""
+    return _UNREAD.sub(lambda found: found[2] if named is None or found[1] in named else "", select)
+
+
+def select(columns: Mapping[str, str], source: str) -> str:
+    """A selection of named expressions."""
+    listed = [f"{expression} AS {quoted_name(name)}" for name, expression in columns.items()]
+    spare = [name in UNNEEDED for name in columns]
+    parts = [
+        unread(name, f", {text}") if free else f", {text}"
+        for name, text, free in zip(columns, listed, spare, strict=True)
+    ]
+    return f"SELECT {''.join(parts)[2:]} FROM {source}"
+
+
+def _types_literal(columns: Mapping[str, str]) -> str:
+    parts = [
+        unread(name, f", {quoted_name(name)}: '{sql_type}'")
+        if name in UNNEEDED
+        else f", {quoted_name(name)}: '{sql_type}'"
+        for name, sql_type in columns.items()
+    ]
+    return "{" + "".join(parts)[2:] + "}"
+
+
+def live_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
+    """The lines of files that are events, and `filename`.
+
+    Args:
+        columns: the keys of a line, and their types.
+        payload: those inside `extra`; None takes it as JSON.
+    """
+    # `files` is a variable of the connection, so that no path stands in a statement.
+    return f"{read_files(columns, payload)} WHERE {is_event()}"
+
+
+def read_files(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
+    """The scan of files itself: a damaged line is a row of NULLs."""
+    extra = "JSON"
+    if payload is not None:
+        extra = "STRUCT(" + ", ".join(f"{quoted_name(n)} {t}" for n, t in payload.items()) + ")"
+    typed = _types_literal({**columns, "extra": extra})
+    return (
+        "read_json(getvariable('files'), format='newline_delimited', records=true, ignore_errors=true, "
+        f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={typed})"
+    )
+
+
+def _rows(form: str) -> str:
+    return f"read_parquet(getvariable('{form}'))"
+
+
+def sealed_rows(form: str, from_text: Mapping[str, str]) -> str:
+    """The rows of an archive that are columns alone, and a struct `p` of keys out of the payload's text."""
+    where = f"WHERE raw IS NULL AND event_type IS NOT NULL {_ONLY}"
+    if not from_text:
+        return f"{_rows(form)} {where}"
+    parsed = f"json_transform(extra, {literal(structure(dict(from_text)))})"
+    return f"(SELECT *, {parsed} AS p FROM {_rows(form)} {where})"
+
+
+def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
+    """The rows of an archive whose line is kept as it stands, and that line as a struct `j`."""
+    extra = "JSON" if payload is None else structure(dict(payload))
+    parsed = f"json_transform(decode(raw), {literal(structure({**columns, 'extra': extra}))})"
+    return (
+        f"(SELECT *, {parsed} AS j FROM {_rows(VERBATIM)} "
+        f"WHERE raw IS NOT NULL AND event_type IS NOT NULL {_ONLY})"
+    )
+
+
+UNNEEDED: Final = frozenset(
+    "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
+)
+"""Keys that no other column of a scan is made of."""
+
+SEALED_FILENAME: Final = "concat(getvariable('session'), file)"
+"""What `filename` is of a row of the archive: the file in which its line stood."""

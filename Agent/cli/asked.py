@@ -1,0 +1,47 @@
+"""Which session a question is about: the argument RUN or `--session`, shared by the commands that explain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from Agent.cli import parameters
+
+__all__ = ["analyzer_of", "run_option", "session_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_option(function: F) -> F:
+    """`[RUN]`: a session, before `--session`."""
+    return click.argument(
+        "run", metavar="[RUN]", required=False, shell_complete=parameters.complete_sessions
+    )(function)
+
+
+def session_of(run: str | None, session: str, agent: str | None = None) -> str:
+    """The session named; of SESSION/agent the session, where the agent is the one asked about.
+
+    Raises:
+        click.UsageError: RUN names another agent than AGENT.
+    """
+    if run is None:
+        return session
+    name, slash, named = run.rpartition("/")
+    if slash and agent is not None and not Path(run).exists():
+        if named != agent:
+            raise click.UsageError(
+                f"RUN names {named} and AGENT is {agent}", click.get_current_context(silent=True)
+            )
+        return name
+    return run
+
+
+def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:
+    """The `LogAnalyzer` of the session named."""
+    from Agent.analysis import LogAnalyzer
+
+    return LogAnalyzer(session_of(run, session, agent), root)

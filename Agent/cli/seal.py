@@ -1,0 +1,90 @@
+"""`seal`: finished sessions into Parquet; what it does is `Agent.archive`'s."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from Agent.cli import parameters, render
+
+__all__ = ["seal"]
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace seal", "agent-trace seal --all --remove", "agent-trace seal 20261120_103045 --json"
+    )
+)
+@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
+@click.option("--all", "every", is_flag=True, help="Every session of the trace root.")
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="Remove the JSON lines of what is sealed, once it has been read back byte by byte.",
+)
+@click.option("--restore", is_flag=True, help="The way back: write the JSON lines again as they were.")
+@parameters.json_option
+@parameters.root_option
+def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json: bool, root: Path) -> int:
+    """Turn finished segments into Parquet.
+
+    Takes a tenth of the room, and every question is answered faster and as before. What a running process
+    still writes is left alone; what was sealed before is not sealed again. SESSION is an id, a unique prefix
+    of one, a path, or last (the default).
+    """
+    from Agent.tree.layout import find_session, list_sessions
+
+    context = click.get_current_context()
+    if every and session is not None:
+        raise click.UsageError("give SESSION or --all", context)
+    if remove and restore:
+        raise click.UsageError("give --remove or --restore", context)
+    paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
+    answers = [_restore(path, as_json) if restore else _seal(path, remove, as_json) for path in paths]
+    if as_json:
+        render.emit_json(answers if every else answers[0])
+    elif not paths:
+        render.note("no session was recorded here yet")
+    return 0
+
+
+def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
+    from Agent.archive.sealing import seal as seal_session
+    from Agent.cli.progress import bar
+
+    name = path.name.removeprefix("session_")
+    with bar(f"sealing {name}") as show:
+        done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
+    if as_json:
+        return done.to_dict()
+    if done.segments:
+        ratio = done.json_bytes / max(done.parquet_bytes, 1)
+        render.emit(
+            f"{name}: {render.plural(done.segments, 'file')}, {render.plural(done.events, 'event')} sealed, "
+            f"{render.size(done.json_bytes)} in {render.size(done.parquet_bytes)} (1/{ratio:.1f})"
+        )
+    elif done.already:
+        render.emit(f"{name}: sealed already, {render.plural(done.already, 'file')}")
+    else:
+        render.emit(f"{name}: nothing to seal")
+    if done.removed:
+        render.emit(
+            f"{name}: {render.plural(done.removed, 'JSON file')} removed, {render.size(done.removed_bytes)}"
+        )
+    if done.damaged:
+        render.note(f"{render.plural(done.damaged, 'damaged line')} kept as they are")
+    if done.waiting:
+        file, why = next(iter(done.waiting.items()))
+        render.note(f"{render.plural(len(done.waiting), 'file')} left alone: {file}: {why}")
+    return {}
+
+
+def _restore(path: Path, as_json: bool) -> dict[str, object]:
+    from Agent.archive.sealed_lines import unseal
+
+    written = unseal(path)
+    names = [file.relative_to(path).as_posix() for file in written]
+    if not as_json:
+        render.emit(f"{path.name.removeprefix('session_')}: {render.plural(len(names), 'file')} restored")
+    return {"session": str(path), "restored": names}

@@ -1,0 +1,239 @@
+"""Live, sealed and mixed forms of one session give the same answers to every question."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.processes import child_environment
+
+from Agent.analysis import LogAnalyzer
+from Agent.analysis.engine import open_engine
+from Agent.analysis.progress import listener
+from Agent.analysis.views import names, scan
+from Agent.archive import seal
+from Agent.archive.sealed_parts import drop_part, read_parts
+from Agent.testing import FAULTS, Truth, make_session
+from Agent.tree.layout import agent_files, agents_dir, tree_files
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    made = make_session(
+        tmp_path_factory.mktemp("live"), events=10_000, agents=20, faults=list(FAULTS), seed=2
+    )
+    # a run's flat lines, a line with unusual keys, values of the wrong type
+    extra = agents_dir(made.session) / "runner.log"
+    extra.write_bytes(
+        b'{"timestamp":"2026-11-20T10:30:45.000001Z","id":"zzzzzzzz-1","schema_version":1,"type":"run.started",'
+        b'"run_id":"r1","agent":"runner","labels":{"a":1}}\n'
+        b'{"timestamp":"2026-11-20T10:30:46.000001Z","id":"zzzzzzzz-2","schema_version":1,"type":"tool.call",'
+        b'"run_id":"r1","agent_id":"runner","name":"search","call_id":"c","args":{"q":[1,2.50]},"duration_ms":1.5}\n'
+        b'{"timestamp":"2026-11-20T10:30:47.000001Z","id":"zzzzzzzz-3","schema_version":1,"session_id":"s","level":'
+        b'"INFO","logger":"l","message":"m","tick":"no","extra":{"agent_id":"runner","event_type":"reward","reward":'
+        b'"NaN","action_id":7}}\n'
+        b'{"timestamp":"2026-11-20T10:30:48.000001Z","id":"zzzzzzzz-4","schema_version":1,"session_id":"s","level":'
+        b'"INFO","logger":"l","message":"\xc3\xa9 \\u00e9","extra":{"agent_id":"runner","event_type":"reward","reward":'
+        b'1e3,"action_id":{"b":1}},"state":{"set":{"x":1.0},"unset":[]},"types":{"/extra/x":"tuple"}}\n'
+    )
+    return made
+
+
+def answers(session: Path) -> dict[str, Any]:
+    """The whole of what can be asked."""
+    analyzer = LogAnalyzer(session)
+    try:
+        told: dict[str, Any] = {
+            "summary": analyzer.session_summary(),
+            "timeline": analyzer.timeline(),
+            "checkpoints": analyzer.checkpoints(),
+            "errors": analyzer.get_errors(),
+            "patterns": analyzer.find_error_patterns(),
+            "losses": analyzer.losses(),
+            "damaged": analyzer.damaged_lines(),
+            "journey": analyzer.trace_agent_journey("agent_00003", nested=True),
+            "unusual": analyzer.trace_agent_journey("runner"),
+            "activity": analyzer.analyze_agent_activity("agent_00003"),
+            "learning": analyzer.analyze_learning_progress("agent_00003"),
+            "state": analyzer.state_at("agent_00003", 20),
+            "chain": analyzer.find_causality_chain(analyzer.get_errors()[-1]["id"]),
+            "debug": analyzer.debug_issue("agent_00003 stopped publishing").to_dict(),
+        }
+        for view in names():
+            rows = analyzer.sql(f"SELECT * FROM {view}")
+            told[f"view {view}"] = sorted(rows, key=lambda row: (row["ts_us"], row["id"]))
+        return without_place(told, str(session.parent))
+    finally:
+        analyzer.close()
+
+
+def without_place(value: Any, place: str) -> Any:
+    """The same wherever the session lies."""
+    if isinstance(value, str):
+        return value.replace(place, "")
+    if isinstance(value, dict):
+        return {without_place(key, place): without_place(each, place) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_place(each, place) for each in value]
+    return value
+
+
+def assert_same(first: Any, second: Any, place: str = "") -> None:
+    """Equal in everything; sums of floats are equal but for the order in which they were added."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        assert first.keys() == second.keys(), place
+        for key in first:
+            assert_same(first[key], second[key], f"{place}/{key}")
+    elif isinstance(first, list | tuple) and isinstance(second, list | tuple):
+        assert len(first) == len(second), place
+        for number, (one, other) in enumerate(zip(first, second, strict=True)):
+            assert_same(one, other, f"{place}/{number}")
+    elif isinstance(first, float) and isinstance(second, float):
+        assert math.isclose(first, second, rel_tol=1e-9) or (math.isnan(first) and math.isnan(second)), place
+    else:
+        assert first == second, place
+
+
+@pytest.fixture(scope="module")
+def live(truth: Truth) -> dict[str, Any]:
+    return answers(truth.session)
+
+
+def sealed(session: Path) -> None:
+    seal(session)
+
+
+def removed(session: Path) -> None:
+    seal(session, remove=True, part_bytes=500_000)
+
+
+def half_removed(session: Path) -> None:
+    """Every second file is sealed and gone, the others stand there as they were."""
+    aside = session.parent / "aside"
+    for path in tree_files(session)[::2]:
+        kept = aside / path.relative_to(session)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(kept)
+    seal(session, remove=True)
+    for path in sorted(aside.rglob("*.log")):
+        path.rename(session / path.relative_to(aside))
+
+
+def older(session: Path) -> None:
+    """Sealed by a version that promoted other keys."""
+    import orjson
+
+    seal(session, remove=True)
+    for part in read_parts(session):
+        description = part.directory / f"{part.name}.json"
+        stored = orjson.loads(description.read_bytes())
+        stored["promoted"] = {"action_type": "VARCHAR"}
+        description.write_bytes(orjson.dumps(stored))
+
+
+@pytest.mark.parametrize("change", [sealed, removed, half_removed, older])
+def test_every_answer_is_the_same_in_every_form(
+    truth: Truth, live: dict[str, Any], tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    change(session)
+    assert_same(live, answers(session))
+
+
+def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(
+    truth: Truth, tmp_path: Path
+) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    seal(session)
+    engine = open_engine(session)
+    count = f"SELECT count(*) AS n FROM {scan()}"
+    whole = engine.row(count)["n"]
+    (path,) = agent_files(session, "agent_00003")
+    path.unlink()
+    assert engine.row(count)["n"] == whole - truth.by_agent["agent_00003"]
+    with agent_files(session, "agent_00004")[0].open("ab") as file:
+        file.write(agent_files(session, "agent_00005")[0].read_bytes())
+    assert engine.row(count)["n"] == whole - truth.by_agent["agent_00003"] + truth.by_agent["agent_00005"]
+    for part in read_parts(session):
+        drop_part(part)
+    assert engine.row(count)["n"] == whole - truth.by_agent["agent_00003"] + truth.by_agent["agent_00005"]
+    engine.close()
+
+
+def test_the_views_follow_a_session_that_is_sealed_while_it_is_asked(truth: Truth, tmp_path: Path) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    analyzer = LogAnalyzer(session)
+    before = analyzer.sql("SELECT count(*) AS n, sum(seq) AS s FROM events")
+    journey = analyzer.trace_agent_journey("agent_00003")
+    seal(session, remove=True)
+    assert analyzer.sql("SELECT count(*) AS n, sum(seq) AS s FROM events") == before
+    assert analyzer.trace_agent_journey("agent_00003") == journey
+
+
+def test_one_agents_engine_reads_its_files_alone(truth: Truth, tmp_path: Path) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    for change in (lambda: None, lambda: seal(session), lambda: seal(session, remove=True)):
+        change()
+        engine = open_engine(session, "agent_00003")
+        rows = engine.rows(f"SELECT agent_id, count(*) AS n FROM {scan()} GROUP BY agent_id")
+        assert rows == [{"agent_id": "agent_00003", "n": truth.by_agent["agent_00003"]}]
+        engine.close()
+
+
+def test_a_long_query_tells_how_far_it_is(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("Agent.analysis.progress._PATIENCE_S", 0.05)
+    monkeypatch.setattr("Agent.analysis.progress._INTERVAL_S", 0.01)
+    told: list[float] = []
+    token = listener.set(told.append)
+    try:
+        engine = open_engine(truth.session)
+        engine.rows("SELECT count(*) FROM range(20000) a, range(20000) b WHERE (a.range * b.range) % 7 = 1")
+        engine.close()
+    finally:
+        listener.reset(token)
+    assert len(told) > 1
+    assert all(0.0 <= share <= 1.0 for share in told)
+    assert told[-1] == 1.0
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from Agent.analysis.engine import open_engine
+engine = open_engine(Path(sys.argv[1]))
+engine.rows("SELECT 1")
+print("ready", flush=True)
+try:
+    engine.rows("SELECT count(*) FROM range(3000000) a, range(3000000) b WHERE (a.range * b.range) % 7 = 1")
+except KeyboardInterrupt:
+    print("interrupted", engine.rows("SELECT 42 AS n"), flush=True)
+"""
+
+
+def test_an_interrupt_stops_a_query_and_leaves_the_engine_usable(truth: Truth) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(truth.session)],
+        env=child_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "ready\n"
+    time.sleep(1.0)
+    os.kill(program.pid, signal.SIGINT)
+    watchdog = threading.Timer(60, program.kill)
+    watchdog.start()
+    out, err = program.communicate()
+    watchdog.cancel()
+    assert out == "interrupted [{'n': 42}]\n", err
