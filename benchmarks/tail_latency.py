@@ -1,7 +1,7 @@
 """From the call to the screen: how long an event takes until `agent-trace tail -f` has printed it.
 
-A process of its own logs at a steady pace, for several agents in turn; each event holds the time of its call on
-the clock that both share, and the reader notes when the line comes out of the pipe. `python -m
+A process of its own logs at a steady pace, for several agents in turn; each event holds the time of its call
+on the clock that both share, and the reader notes when the line comes out of the pipe. `python -m
 benchmarks.tail_latency --help`.
 """
 
@@ -76,9 +76,8 @@ def main() -> int:
     parser.add_argument("--per-second", type=float, default=100.0, help="how many (default: 100)")
     parser.add_argument("--agents", type=int, nargs="+", default=[1, 20, 1000], help="(default: 1 20 1000)")
     given = parser.parse_args()
-    print(
-        f"event to screen of `tail -f`, ms; {given.events} events at {given.per_second:g} a second; budget: p99 <= 50"
-    )
+    paced = f"{given.events} events at {given.per_second:g} a second"
+    print(f"event to screen of `tail -f`, ms; {paced}; budget: p99 <= 50")
     print(f"load of the machine at the beginning: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as directory:
         for agents in given.agents:

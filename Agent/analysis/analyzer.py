@@ -32,6 +32,7 @@ from Agent.analysis import (
     timeline,
 )
 from Agent.analysis.engine import Engine, open_engine
+from Agent.analysis.interaction_lines import interaction_lines
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound
@@ -144,7 +145,8 @@ class LogAnalyzer:
 
     def cascade(self, content_id: str) -> dict[str, Any]:
         """How one piece of content spread (`cascades.cascade`)."""
-        return cascades.cascade(self.engine, content_id)
+        with interaction_lines(self.engine) as lines:
+            return cascades.cascade(self.engine, lines, content_id)
 
     def performance_report(self) -> dict[str, Any]:
         """Performance with slow spans as trees, and over time (`performance.performance_report`)."""

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.rows import BY_ORDER
-from Agent.analysis.views import scan
 from Agent.errors import InputError
 
 __all__ = ["IS_SHARE", "cascade", "top_cascades"]
@@ -23,25 +22,24 @@ IS_SHARE: Final = (
 )
 MAX_SHARES: Final = 20_000
 _STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-_KEYS: Final = ("interaction_type", "source_id", "target_id", "content_id", "size", "depth", "root_agent_id")
 
 
-def top_cascades(engine: Engine, top: int = 10) -> list[dict[str, Any]]:
-    """The content that spread furthest, each as `cascade`; the largest first."""
+def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, Any]]:
+    """The content that spread furthest, each as `cascade`, the largest first; of `interaction_lines`."""
     if top < 1:
         return []
     rows = engine.rows(
         f"SELECT content_id, greatest(count(DISTINCT who) FILTER (WHERE is_share), "
         "coalesce(max(size), 0)) AS reach FROM (SELECT content_id, coalesce(source_id, agent_id) AS who, "
-        f"{IS_SHARE} AS is_share, CASE WHEN event_type = 'cascade' THEN size END AS size FROM {scan(*_KEYS)} "
+        f"{IS_SHARE} AS is_share, CASE WHEN event_type = 'cascade' THEN size END AS size FROM {lines} "
         f"WHERE event_type = 'cascade' OR {IS_SHARE}) WHERE content_id IS NOT NULL "
         f"GROUP BY content_id ORDER BY reach DESC, content_id LIMIT {int(top)}"
     )
-    return _told(engine, [row["content_id"] for row in rows])
+    return _told(engine, lines, [row["content_id"] for row in rows])
 
 
-def cascade(engine: Engine, content_id: str) -> dict[str, Any]:
-    """How one piece of content spread.
+def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
+    """How one piece of content spread; `lines` is what `interaction_lines` gives.
 
     Returns:
         `content_id`; `source`: `shares` where there is a tree, else `cascade events`; `root_agent_id`; `size`
@@ -55,7 +53,7 @@ def cascade(engine: Engine, content_id: str) -> dict[str, Any]:
     Raises:
         InputError: nobody shared it, and no cascade event names it.
     """
-    found = _told(engine, [content_id])
+    found = _told(engine, lines, [content_id])
     if not found:
         raise InputError(
             f"nothing says that {content_id!r} was shared", remedy="agent-trace interactions names what was"
@@ -63,22 +61,22 @@ def cascade(engine: Engine, content_id: str) -> dict[str, Any]:
     return found[0]
 
 
-def _told(engine: Engine, contents: list[str]) -> list[dict[str, Any]]:
+def _told(engine: Engine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
     if not contents:
         return []
     made = {
         row["content_id"]: row
         for row in engine.rows(
             "SELECT content_id, min(ts_us) AS ts_us, arg_min(agent_id, ts_us) AS agent_id "
-            f"FROM {scan('content_id')} WHERE event_type = 'content_generation' "
+            f"FROM {lines} WHERE event_type = 'content_generation' "
             "AND list_contains($1, content_id) GROUP BY content_id",
             [contents],
         )
     }
     rows = engine.rows(
-        f"SELECT content_id, event_type, {BY_ORDER}, timestamp, id, tick, size, depth, root_agent_id, "
+        f"SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
         "coalesce(source_id, agent_id) AS who, target_id AS from_whom "
-        f"FROM {scan(*_KEYS)} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND list_contains($1, content_id) "
+        f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND list_contains($1, content_id) "
         f"QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) <= {MAX_SHARES} "
         f"ORDER BY {BY_ORDER}",
         [contents],

@@ -10,7 +10,6 @@ from typing import Any
 
 from Agent.analysis.causality import (
     INFERRED,
-    Row,
     chain,
     checked_lookback_us,
     effects,
@@ -22,7 +21,7 @@ from Agent.analysis.engine import Engine
 from Agent.analysis.links import Links, find_event
 from Agent.analysis.rows import EVENT_COLUMNS, engine_row
 from Agent.analysis.views import whole_lines
-from Agent.analysis.window import time_us
+from Agent.analysis.window import Row, time_us
 from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -152,7 +151,7 @@ def causal_graph(
 
 
 class _Forward:
-    """What others did because of some events: they name them, answer their message, or happened inside them."""
+    """What others did because of some events: they name them, answer them, or happened inside them."""
 
     def __init__(self, engine: Engine, since_us: int, until_us: int) -> None:
         self._engine, self._since_us, self._until_us = engine, since_us, until_us
@@ -163,8 +162,9 @@ class _Forward:
         spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
         found = self._engine.rows(
             f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND "
-            "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR list_contains($4, span_id) "
-            "OR (event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
+            "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
+            "list_contains($4, span_id) OR "
+            "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
             [self._since_us, self._until_us, ids, spans or [""], messages or [""], _MAX_FORWARD],
         )
         return [engine_row(row) for row in found]
@@ -172,7 +172,7 @@ class _Forward:
 
 def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Links) -> list[Missing]:
     """The causes that events name and the session does not hold; those outside the stretch are no such."""
-    named = {}
+    named: dict[str, str] = {}
     for row in rows:
         for cause_id in [*row["causes"], row["extra"].get("error_id")]:
             if isinstance(cause_id, str) and cause_id in links.absent:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from xml.sax.saxutils import escape, quoteattr
 
 from Agent.analysis.causal_graph import CausalGraph
-from Agent.analysis.causality import INFERRED, Row, is_failure
+from Agent.analysis.causality import INFERRED, is_failure
+from Agent.analysis.window import Row
 
 WIDTH, HEIGHT = 250, 62
 _GAP_X, _GAP_Y, _MARGIN, _TOP = 150, 22, 24, 64
@@ -14,16 +15,30 @@ MAX_NODES = 40
 _CHARS = {"who": 36, "what": 30, "id": 38}
 
 _STYLE = """
-  .page { fill: #ffffff; } text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1d1d1f; }
-  .title { font-size: 15px; font-weight: 600; } .aside, .rule { font-size: 11px; fill: #6b6b70; }
-  .node { fill: #f4f6fb; stroke: #9aa7c7; } .failed { fill: #fdecea; stroke: #c5483d; }
-  .asked { stroke-width: 2.5; stroke: #2f5bd7; } .absent { fill: #ffffff; stroke: #9a9a9f; stroke-dasharray: 3 3; }
-  .who { font-size: 11px; fill: #4a5470; } .what { font-size: 12px; font-weight: 600; } .id { font-size: 10px; fill: #6b6b70; }
-  .edge { fill: none; stroke: #55607d; stroke-width: 1.4; } .inferred { stroke-dasharray: 5 4; stroke: #8a6d1a; }
+  .page { fill: #ffffff; }
+  text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1d1d1f; }
+  .title { font-size: 15px; font-weight: 600; }
+  .aside, .rule { font-size: 11px; fill: #6b6b70; }
+  .node { fill: #f4f6fb; stroke: #9aa7c7; }
+  .failed { fill: #fdecea; stroke: #c5483d; }
+  .asked { stroke-width: 2.5; stroke: #2f5bd7; }
+  .absent { fill: #ffffff; stroke: #9a9a9f; stroke-dasharray: 3 3; }
+  .who { font-size: 11px; fill: #4a5470; }
+  .what { font-size: 12px; font-weight: 600; }
+  .id { font-size: 10px; fill: #6b6b70; }
+  .edge { fill: none; stroke: #55607d; stroke-width: 1.4; }
+  .inferred { stroke-dasharray: 5 4; stroke: #8a6d1a; }
   .rule { paint-order: stroke; stroke: #ffffff; stroke-width: 4px; }
-  @media (prefers-color-scheme: dark) { .page { fill: #17181c; } text { fill: #e8e8ec; } .node { fill: #23262f; }
-    .failed { fill: #3a1f1d; } .absent { fill: #17181c; } .aside, .rule, .who, .id { fill: #a9aebb; }
-    .rule { stroke: #17181c; } .edge { stroke: #8f9bb8; } .inferred { stroke: #d0ac4a; } }
+  @media (prefers-color-scheme: dark) {
+    .page, .absent { fill: #17181c; }
+    text { fill: #e8e8ec; }
+    .node { fill: #23262f; }
+    .failed { fill: #3a1f1d; }
+    .aside, .rule, .who, .id { fill: #a9aebb; }
+    .rule { stroke: #17181c; }
+    .edge { stroke: #8f9bb8; }
+    .inferred { stroke: #d0ac4a; }
+  }
 """
 
 
@@ -131,7 +146,8 @@ def _edge(edge: dict[str, str], places: dict[str, _Place]) -> str:
     x, y = (x1 + x2) // 2, (y1 + y2) // 2 - 4
     return (
         f"<g><title>{escape(_clean(edge['reason']))}</title>"
-        f'<path class="{looks}" marker-end="url(#tip)" d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"/>'
+        f'<path class="{looks}" marker-end="url(#tip)" '
+        f'd="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"/>'
         f'<text class="rule" text-anchor="middle" x="{x}" y="{y}">{_text(label, 24)}</text></g>'
     )
 

@@ -15,10 +15,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from Agent.analysis.causality import INFERRED, RECORDED, Edge
+from Agent.analysis.causality import RECORDED, Edge
 from Agent.analysis.departures import MIN_PEERS, NEVER, STOPPED, Departure
-from Agent.analysis.history import ErrorPattern
-from Agent.analysis.loops import Loop
 from Agent.analysis.question import Question
 from Agent.analysis.series import Axis
 from Agent.analysis.text import plural, short_number
@@ -124,21 +122,22 @@ def departure_cause(
     effect = f"{main.agent_id}:{main.series}:{main.sort}"
     told = [_numbers(main, where), *_company(departures[1:])]
     title = f"{main.agent_id} {'fell silent' if silent else _verb(main)}{where}"
-    title += _since(trigger)
-    more, edges, ids, agents = _trigger_told(trigger, effect, "where the change begins")
+    title += since_trigger(trigger)
+    more, edges, ids, agents = told_trigger(trigger, effect, "where the change begins")
     told += more or ["Nothing recorded at that place explains the change."]
     if place.last is not None:
         ids.append(place.last.id)
     elif first_id is not None and main.sort != NEVER:
         ids.append(first_id)
-    return _cause(title, told, ids, [main.agent_id, *agents], edges, confidence)
+    return make_cause(title, told, ids, [main.agent_id, *agents], edges, confidence)
 
 
-def _since(trigger: Trigger | None) -> str:
+def since_trigger(trigger: Trigger | None) -> str:
+    """The end of a title: what stood where it began."""
     return "" if trigger is None else f", when {trigger.told.partition(' (its peers')[0]}"
 
 
-def _trigger_told(
+def told_trigger(
     trigger: Trigger | None, effect: str, where: str
 ) -> tuple[list[str], list[Edge], list[str], list[str]]:
     """A trigger and the way behind it: sentences, edges, event ids and agents."""
@@ -146,7 +145,7 @@ def _trigger_told(
         return [], [], [], []
     row = trigger.row
     who = f" {row['agent_id']}:" if row["agent_id"] else ""
-    told = [f"What fits the change best: at {_moment(row)}{who} {trigger.told} (event {row['id']})."]
+    told = [f"What fits the change best: at {told_moment(row)}{who} {trigger.told} (event {row['id']})."]
     edges = [trigger_edge(trigger, effect, f"{trigger.told} {where}")]
     ids, agents = [row["id"]], [row["agent_id"]]
     for cause, edge in trigger.path:
@@ -157,7 +156,7 @@ def _trigger_told(
     return told, edges, ids, agents
 
 
-def _cause(
+def make_cause(
     title: str,
     told: list[str],
     ids: list[str],
@@ -166,9 +165,10 @@ def _cause(
     confidence: float,
     sort: str = "departure",
 ) -> Cause:
+    """A cause whose ids and agents each stand once."""
     known = tuple(dict.fromkeys(agent for agent in agents if agent))
     return Cause(
-        title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), _rounded(confidence), sort
+        title, " ".join(told), tuple(dict.fromkeys(ids)), known, tuple(edges), rounded(confidence), sort
     )
 
 
@@ -192,53 +192,37 @@ def shared_cause(
         strength(departure.chance) * near * support * _at_named_moment(question, place, trigger, axis)
     )
     where = _where(departure, place, axis)
-    title = f"{departure.alike} of {departure.peers} agents: {_common(departure)}{where}{_since(trigger)}"
+    title = (
+        f"{departure.alike} of {departure.peers} agents: {_common(departure)}{where}{since_trigger(trigger)}"
+    )
     unit = " ms" if departure.measure == "duration" else ""
     numbers = (
         f"The mean of {thing(departure.series)} of all agents that have it went from "
         f"{short_number(departure.before)}{unit} to {short_number(departure.after)}{unit}{where}."
         if departure.measure != "count"
-        else f"All agents together have {departure.seen} of {thing(departure.series)}{where}; their past would "
-        f"make it about {short_number(round(departure.expected))}."
+        else f"All agents together have {departure.seen} of {thing(departure.series)}{where}; their past "
+        f"would make it about {short_number(round(departure.expected))}."
     )
-    more, edges, ids, agents = _trigger_told(
+    more, edges, ids, agents = told_trigger(
         trigger, f"all:{departure.series}:{departure.sort}", "where the change begins"
     )
     told = [numbers, *(more or ["Nothing recorded at that place explains the change."])]
     if first_id is not None:
         ids.append(first_id)
-    return _cause(title, told, ids, agents, edges, confidence, "shared")
+    return make_cause(title, told, ids, agents, edges, confidence, "shared")
+
+
+_COURSE = {STOPPED: "stops", "fell": "falls", "rose": "rises"}
 
 
 def _common(departure: Departure) -> str:
     name = thing(departure.series)
     if departure.measure == "count":
-        return f"{name} {'stops' if departure.sort == STOPPED else departure.sort.replace('fell', 'falls').replace('rose', 'rises')}"
+        return f"{name} {_COURSE[departure.sort]}"
     noun = {"reward": "rewards", "share": "share of exploration", "duration": f"duration of {name}"}[
         departure.measure
     ]
     return f"{noun} {'falls' if departure.sort == 'fell' else 'rises'}"
-
-
-def shared_errors_cause(
-    trigger: Trigger | None, pattern: dict[str, Any], first: dict[str, Any], chance: float, question: Question
-) -> Cause:
-    """The cause told by a sort of error that begins in the course of the session."""
-    words = {word.lower() for word in str(pattern["message"]).replace(":", " ").split()}
-    fits = bool({"error", "loop", "slow"} & question.topics) or bool(set(question.words) & words)
-    among = any(agent in pattern["agent_ids"] for agent in question.agents)
-    near = 1.0 if fits and (among or not question.agents) else 0.8 if among or not question.agents else 0.4
-    confidence = strength(chance) * near * (0.8 if trigger is None else 0.95)
-    struck = f"{plural(pattern['agents'], 'agent')} {'fails' if pattern['agents'] == 1 else 'fail'}"
-    title = f"{struck} with {pattern['message']!r} from {_moment(first)} on{_since(trigger)}"
-    told = [
-        f"{plural(pattern['count'], 'error')} of this sort, the first at {pattern['first_seen']} (event "
-        f"{first['id']}), the last at {pattern['last_seen']}; before that there was none."
-    ]
-    more, edges, ids, agents = _trigger_told(trigger, first["id"], "before the first of these errors")
-    return _cause(
-        title, told + more, [*ids, first["id"]], [first["agent_id"], *agents], edges, confidence, "errors"
-    )
 
 
 def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
@@ -260,7 +244,8 @@ def _failure_behind(trigger: Trigger) -> bool:
     return bool(trigger.path) or trigger.rule == "failure_before_change"
 
 
-def _rounded(confidence: float) -> float:
+def rounded(confidence: float) -> float:
+    """A confidence within its bounds, with two digits."""
     return round(max(0.0, min(MAX_CONFIDENCE, confidence)), 2)
 
 
@@ -310,7 +295,8 @@ def _at(position: float, axis: Axis) -> str:
     return f"tick {round(position)}" if axis.by_tick else format_timestamp(round(position))[11:23]
 
 
-def _moment(row: dict[str, Any]) -> str:
+def told_moment(row: dict[str, Any]) -> str:
+    """When an event was: its tick, or its time of day."""
     return f"tick {row['tick']}" if row["tick"] is not None else row["timestamp"][11:23]
 
 
@@ -348,122 +334,5 @@ def _company(others: list[Departure]) -> list[str]:
 
 def _step(row: dict[str, Any], edge: Edge) -> str:
     basis = "as recorded" if edge.basis == RECORDED else f"inferred by {edge.rule}"
-    where = f"{row['agent_id'] or 'no agent'}, {_moment(row)}, event {row['id']}"
+    where = f"{row['agent_id'] or 'no agent'}, {told_moment(row)}, event {row['id']}"
     return f"Behind that, {basis}: {row['message']} ({where})."
-
-
-def loop_cause(trigger: Trigger | None, loop: Loop, question: Question, alike: int, peers: int) -> Cause:
-    """The cause told by a loop; `alike` of `peers` peers have one of that name too."""
-    fits = bool({"loop", "error", "absence"} & question.topics) or any(
-        loop.name == series.partition(":")[2] for series in question.series
-    )
-    base = min(0.95, 0.55 + 0.04 * (loop.count - 5)) if loop.failing else 0.6
-    base *= 1.0 if loop.unbroken or not loop.failing else 0.6
-    uniqueness = 1.0 - alike / peers if peers >= MIN_PEERS else 1.0
-    near = 0.35 if question.agents and loop.agent_id not in question.agents else 1.0 if fits else 0.7
-    first, last = loop.first, loop.last
-    span = f"from {_moment(first)} to {_moment(last)}"
-    ids = [first["id"], last["id"]]
-    agents = [loop.agent_id, *([first["agent_id"]] if first["agent_id"] else [])]
-    edges: list[Edge] = []
-    if loop.failing:
-        error_id = last["extra"].get("error_id")
-        reason = f" The last one ended with error event {error_id}." if error_id else ""
-        if error_id:
-            ids.append(str(error_id))
-            edges.append(Edge(str(error_id), last["id"], RECORDED, "error", "the call ended with this error"))
-        edges.append(
-            Edge(
-                first["id"],
-                last["id"],
-                INFERRED,
-                "repeated_failure",
-                f"{loop.count} calls in a row failed alike",
-            )
-        )
-        told = (
-            f"{loop.agent_id} called {loop.name} {loop.count} times in a row {span}, and every call failed"
-            f"{'; no later call succeeded' if loop.unbroken else ''}. It called it {loop.total} times in "
-            f"all.{reason}"
-        )
-        title = f"{loop.agent_id} calls {loop.name} again and again, and it always fails"
-    else:
-        told = (
-            f"{loop.agent_id} called {loop.name} {loop.count} times with the same arguments within one "
-            f"step, {span}, "
-            f"of {loop.total} calls in all."
-        )
-        title = f"{loop.agent_id} repeats the same {loop.name} within one step"
-    if peers >= MIN_PEERS:
-        told += f" {alike or 'None'} of its {peers} peers does so."
-    more, trigger_edges, trigger_ids, trigger_agents = _trigger_told(
-        trigger, first["id"], "before the first of these calls"
-    )
-    return _cause(
-        title + _since(trigger), [told, *more], [*trigger_ids, *ids], [*agents, *trigger_agents],
-        [*trigger_edges, *edges], base * near * uniqueness, "loop",
-    )  # fmt: skip
-
-
-def in_flight_cause(span: dict[str, Any], question: Question) -> Cause:
-    """The cause told by a span that had begun and not ended."""
-    state = "is still running" if span["alive"] else "had not ended when its process did"
-    base = 0.45 if span["alive"] else 0.8
-    fits = bool({"absence", "slow", "error", "loop"} & question.topics)
-    return Cause(
-        f"{span['agent_id'] or 'A span'} never came back from {span['name']}",
-        f"{span['name']} of {span['agent_id']} began at {span['started_at']} and {state} "
-        f"(process {span['pid']}, span {span['span_id']}).",
-        (),
-        (span["agent_id"],) if span["agent_id"] else (),
-        (),
-        _rounded(base * (1.0 if fits else 0.7)),
-        "in_flight",
-    )
-
-
-def errors_cause(
-    trigger: Trigger | None,
-    agent_id: str,
-    count: int,
-    usual: float,
-    peers: int,
-    pattern: ErrorPattern,
-    question: Question,
-    *,
-    onset_chance: float = 1.0,
-    others: int = 0,
-) -> Cause:
-    """The cause told by an agent's errors of one sort.
-
-    `usual` is how many errors a peer has on average, `onset_chance` how often chance leaves the time before
-    the first one free of them, `others` how many other agents have errors of this sort.
-    """
-    message = pattern.first["message"]
-    words = {word.lower() for word in str(message).replace(":", " ").split()}
-    fits = "error" in question.topics or bool(set(question.words) & words)
-    chance = poisson_tail(count, max(usual, 0.5)) if peers >= MIN_PEERS else 0.01
-    alone = 1.0 if others <= max(1, peers // 5) else 0.7
-    base = max(strength(chance), strength(onset_chance) * alone, 0.45 if fits else 0.0)
-    near = 0.35 if question.agents and agent_id not in question.agents else 1.0 if fits else 0.75
-    told = (
-        f"{plural(count, 'error')} of {agent_id}, most often {message!r} ({pattern.count} times, "
-        f"first at {pattern.first['timestamp']}, last at {pattern.last['timestamp']})."
-        if pattern.count * 2 > count
-        else f"{pattern.count} of {plural(count, 'error')} of {agent_id} are {message!r} (first at "
-        f"{pattern.first['timestamp']}, last at {pattern.last['timestamp']})."
-    )
-    if peers >= MIN_PEERS:
-        told += f" Its {peers} peers have {short_number(round(usual, 1))} on average."
-    more, edges, ids, agents = _trigger_told(trigger, pattern.first["id"], "before the first of these errors")
-    return _cause(
-        f"{agent_id} fails with {message!r}{_since(trigger)}",
-        [told, *more], [*ids, pattern.first["id"], pattern.last["id"]], [agent_id, *agents], edges,
-        base * near * (0.8 if trigger is None else 0.95), "errors",
-    )  # fmt: skip
-
-
-def poisson_tail(count: int, mean: float) -> float:
-    """The chance of that many or more where so many are usual."""
-    below = math.fsum(math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
-    return max(0.0, 1.0 - below)

@@ -7,6 +7,7 @@ time: events of one agent resemble each other, and counting them one by one woul
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,15 @@ from Agent.errors import UsageError
 
 ALPHA = 0.05
 MIN_LATENCY_RATIO = 1.25
-"""Medians that differ by less are taken for the machine's: no two sessions run on the same one."""
+"""Latencies of one session that differ by less are called alike."""
+MIN_RATIO_OF_SESSIONS = 1.5
+"""The same for two sessions, beyond what all operations have in common: no machine is equally busy twice."""
 MAX_ERRORS = 50
+_MIN_OPERATIONS = 3
 METHOD = (
     "Welch's test on the values of {units}, corrected for {tests} comparisons by Holm's method; a difference "
-    "is called real below 5 %. Latencies are tested by blocks of time on a logarithmic scale, and only from "
-    "1.25 times on."
+    "is called real below 5 %. Latencies are tested by blocks of time on a logarithmic scale, and real "
+    "only from {ratio} times on{common}."
 )
 
 
@@ -111,7 +115,7 @@ def compare_sessions(first: Path, second: Path) -> Comparison:
         sides[-1].label = path.name.removeprefix("session_")
     if sides[0].by_agent != sides[1].by_agent:
         return _again_by_time(first, second)
-    return _compared(sides[0], sides[1])
+    return _compared(sides[0], sides[1], are_sessions=True)
 
 
 def _again_by_time(first: Path, second: Path) -> Comparison:
@@ -124,7 +128,7 @@ def _again_by_time(first: Path, second: Path) -> Comparison:
             sides.append(gather(engine, [label], by_time=True)[label])
         finally:
             engine.close()
-    return _compared(sides[0], sides[1])
+    return _compared(sides[0], sides[1], are_sessions=True)
 
 
 def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Comparison:
@@ -158,15 +162,19 @@ def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Compari
     return _compared(sides[picked[0]], sides[picked[1]], notes)
 
 
-def _compared(first: Side, second: Side, notes: Sequence[str] = ()) -> Comparison:
+def _compared(
+    first: Side, second: Side, notes: Sequence[str] = (), *, are_sessions: bool = False
+) -> Comparison:
     by_tick = bool(first.ticks and second.ticks)
-    untested = [*_rates(first, second, by_tick), *_rewards(first, second), *_latencies(first, second)]
+    latencies = list(_latencies(first, second))
+    common = _common_ratio(latencies) if are_sessions else 1.0
+    untested = [*_rates(first, second, by_tick), *_rewards(first, second), *latencies]
     tested = [each for each in untested if each.chance is not None]
     corrected = iter(holm([each.chance for each in tested if each.chance is not None]))
     made = []
     for each in untested:
         chance = None if each.chance is None else next(corrected)
-        real = chance is not None and chance < ALPHA and _matters(each)
+        real = chance is not None and chance < ALPHA and _matters(each, common, are_sessions)
         made.append(
             Difference(
                 each.what, each.name, each.first, each.second, each.low, each.high, chance, real, each.note
@@ -179,8 +187,15 @@ def _compared(first: Side, second: Side, notes: Sequence[str] = ()) -> Compariso
         _told(second),
         tuple(made),
         "per agent and tick" if by_tick else "per agent and second",
-        METHOD.format(units=units, tests=len(tested)),
-        (*notes, *_doubts(first, second)),
+        METHOD.format(
+            units=units,
+            tests=len(tested),
+            ratio=MIN_RATIO_OF_SESSIONS if are_sessions else MIN_LATENCY_RATIO,
+            common=f" beyond the {common:.2f} times that the medians of all operations have in common"
+            if are_sessions
+            else "",
+        ),
+        (*notes, *_doubts(first, second, are_sessions=are_sessions)),
     )
 
 
@@ -191,18 +206,32 @@ def _told(side: Side) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _doubts(first: Side, second: Side) -> Iterator[str]:
+def _doubts(first: Side, second: Side, *, are_sessions: bool) -> Iterator[str]:
+    if are_sessions:
+        yield "how busy the machine was is part of two sessions' latencies: run each again to be sure of them"
     if not first.by_agent:
         yield "few agents: blocks of time are compared, whose values may depend on each other"
     if bool(first.ticks) != bool(second.ticks):
         yield "only one side has ticks, so rates are per second"
 
 
-def _matters(each: Difference) -> bool:
+def _common_ratio(latencies: Sequence[Difference]) -> float:
+    """By what the medians of all operations differ alike: the machine's part; 1 where they are few."""
+    ratios = sorted(each.second / each.first for each in latencies if " p50 " in each.name and each.first > 0)
+    return statistics.median(ratios) if len(ratios) >= _MIN_OPERATIONS else 1.0
+
+
+def _matters(each: Difference, common: float, are_sessions: bool) -> bool:
     if each.what != "latency":
         return True
-    low, high = sorted((each.first, each.second))
-    return low > 0 and high / low >= MIN_LATENCY_RATIO
+    if each.first <= 0 or each.second <= 0:
+        return False
+    ratio = each.second / each.first / common
+    ratio = max(ratio, 1 / ratio)
+    if not are_sessions:
+        return ratio >= MIN_LATENCY_RATIO
+    # the slowest calls of a session tell of the machine's worst moments
+    return " p50 " in each.name and ratio >= MIN_RATIO_OF_SESSIONS
 
 
 def _rates(first: Side, second: Side, by_tick: bool) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""What two sides of a comparison did, by unit: agents (or groups of them), and blocks of time; for `comparison`."""
+"""What two sides of a comparison did, by agents or groups of them, and by blocks of time."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -126,16 +126,16 @@ def _source(by: str | None, *keys: str) -> str:
 def _ends(engine: Engine, made: dict[str, Side], by: str | None) -> _Ends | None:
     if by is not None and by not in _COLUMNS:
         engine.rows(
-            f"CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, {value_of(by)} AS "
-            f"value FROM {whole_lines()} WHERE {value_of(by)} IS NOT NULL"
+            "CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, "
+            f"{value_of(by)} AS value FROM {whole_lines()} WHERE {value_of(by)} IS NOT NULL"
         )
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE compared_agents AS SELECT agent_id, min(value) AS value FROM "
             "compared_events WHERE agent_id IS NOT NULL GROUP BY agent_id HAVING count(DISTINCT value) = 1"
         )
     rows = engine.rows(
-        "SELECT side, count(*) AS n, count(DISTINCT agent_id) AS agents, min(tick) AS first_tick, max(tick) AS "
-        "last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us, count(tick) AS ticked, "
+        "SELECT side, count(*) AS n, count(DISTINCT agent_id) AS agents, min(tick) AS first_tick, "
+        "max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us, count(tick) AS ticked, "
         "count(*) FILTER (WHERE agent_id IS NOT NULL) AS owned "
         f"FROM {_source(by)} WHERE list_contains($1, side) GROUP BY side",
         [list(made)],
@@ -183,8 +183,8 @@ def _count(engine: Engine, made: dict[str, Side], by: str | None, unit: str) -> 
 
 def _time(engine: Engine, made: dict[str, Side], by: str | None, block: str) -> None:
     operation = (
-        "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') WHEN event_type = 'metric' THEN "
-        "coalesce(metric_name, '') ELSE event_type END"
+        "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') "
+        "WHEN event_type = 'metric' THEN coalesce(metric_name, '') ELSE event_type END"
     )
     rows: list[dict[str, Any]] = engine.rows(
         f"SELECT side, {operation} AS operation, ({block})::INTEGER AS block, count(*) AS n, "

@@ -37,18 +37,18 @@ def _rows(differences: Sequence[Difference], limit: int) -> list[str]:
     if not differences:
         return []
     rows: list[Sequence[Any]] = [("", "", "A", "B", "change", "95 % interval", "chance")]
-    for each in differences[:limit]:
-        rows.append(
-            (
-                each.what,
-                each.name,
-                short_number(each.first),
-                short_number(each.second),
-                told_change(each),
-                _interval(each),
-                _chance(each),
-            )
+    rows += [
+        (
+            each.what,
+            each.name,
+            short_number(each.first),
+            short_number(each.second),
+            told_change(each),
+            _interval(each),
+            _chance(each),
         )
+        for each in differences[:limit]
+    ]
     hidden = len(differences) - limit
     return [*table(rows, frozenset({2, 3, 4, 6})), *([f"... and {hidden} more"] if hidden > 0 else [])]
 

@@ -21,11 +21,11 @@ from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.evidence import matching_messages
 from Agent.analysis.inquiry import Inquiry, Lead
 from Agent.analysis.integrity import losses
+from Agent.analysis.links import Links, find_event
 from Agent.analysis.question import Question, read_question
 from Agent.analysis.series import overview, profile, scope
 from Agent.analysis.session import SessionRef, find
 from Agent.analysis.text import plural
-from Agent.analysis.links import Links, find_event
 from Agent.analysis.window import time_us
 from Agent.archive.reader import open_reader
 from Agent.tree.reader import TreeReader

@@ -7,7 +7,7 @@ at, and the share of peers that did the same. `triggers` then looks for what hap
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from Agent.analysis.series import Profile, Series
@@ -39,7 +39,7 @@ class Departure:
     """The first bucket after the change."""
     before: float
     after: float
-    """Count per bucket, or mean, on either side."""
+    """Count per bucket, or mean, on either side; of durations the geometric mean."""
     expected: float
     """How many there would have been after it, had nothing changed; for a mean, the one before."""
     seen: int
@@ -57,7 +57,9 @@ class Departure:
         return self.sort != ROSE
 
 
-def find_departures(found: Profile, agent_id: str, tests: int) -> list[Departure]:
+def find_departures(
+    found: Profile, agent_id: str, tests: int, asked: Collection[str] = ()
+) -> list[Departure]:
     """Every departure of one agent that chance does not explain, least likely first.
 
     Args:
@@ -65,15 +67,18 @@ def find_departures(found: Profile, agent_id: str, tests: int) -> list[Departure
         agent_id: whose.
         tests: how many agents are looked at in all; chances are corrected for it and for the series and
             places.
+        asked: the series that somebody asks about: their chances are corrected for their own number only.
     """
     peers = found.peers(agent_id)
     departures: list[Departure] = []
     own = found.series.get(agent_id, {})
-    looks = max(1, tests) * max(1, len(own))
+    every = max(1, tests) * max(1, len(own))
+    few = max(1, tests) * max(1, len(own.keys() & set(asked)))
     for series in own.values():
+        looks = few if series.name in asked else every
         departures.extend(_count_departures(found, series, peers, looks))
         departures.extend(_mean_departures(found, series, peers, looks))
-    departures.extend(_never(found, agent_id, len(peers), looks))
+    departures.extend(_never(found, agent_id, len(peers), every))
     return sorted((d for d in departures if d.chance <= MAX_CHANCE), key=lambda d: (d.chance, d.series))
 
 
@@ -82,7 +87,7 @@ def shared_departures(found: Profile) -> list[Departure]:
 
     `peers` says how many agents do the thing, `alike` how many of them show the change.
     """
-    departures = []
+    departures: list[Departure] = []
     for role in (None, *sorted({found.roles.get(agent) or "" for agent in found.series})):
         sums = found.everybody(role)
         names = {departure.series for departure in departures}
@@ -95,22 +100,25 @@ def shared_departures(found: Profile) -> list[Departure]:
                 if departure.series in found.series[agent]
                 and (role is None or found.roles.get(agent) == role)
             ]
-            alike = sum(_is_alike(departure, series) for series in members)
-            if _is_warm_up(departure.bucket, found.axis.buckets):
+            alike = sum(is_alike(departure, series) for series in members)
+            if _is_at_an_end(departure.bucket, found.axis.buckets):
                 continue
             if len(members) >= MIN_PEERS and alike >= _SHARED * len(members):
                 departures.append(replace(departure, peers=len(members), alike=alike))
     return sorted(departures, key=lambda d: (d.chance, d.series))
 
 
-def _is_warm_up(bucket: int, buckets: int) -> bool:
-    """Whether a change stands so near the beginning that it is how things begin."""
-    return bucket <= max(1, buckets // 10)
+def _is_at_an_end(bucket: int, buckets: int) -> bool:
+    """Whether a change stands so near the beginning or the end that it is how things begin and end."""
+    return bucket <= max(1, buckets // 10) or bucket >= buckets - max(1, buckets // 20)
 
 
-def _is_alike(departure: Departure, series: Series) -> bool:
+def is_alike(departure: Departure, series: Series) -> bool:
+    """Whether an agent's series shows a change that many show."""
     if departure.measure == "count":
         return _does_alike(series.counts, departure.bucket, departure.sort)
+    if departure.measure == "duration":
+        return _shifts_alike(series, departure.bucket, math.log(departure.after / departure.before))
     return _shifts_alike(series, departure.bucket, departure.after - departure.before)
 
 
@@ -268,10 +276,12 @@ def _mean_departures(found: Profile, series: Series, peers: Sequence[str], looks
     deviation = math.sqrt(max(_variance(series, 0, split), _variance(series, split, len(series.counts))))
     if deviation > 0 and abs(after - before) < _MIN_EFFECT * deviation:
         return []
-    if measure == "duration" and not after > _SLOWER * before:
+    if measure == "duration" and not after - before > math.log(_SLOWER):
         return []
     alike = sum(_shifts_alike(found.get(peer, series.name), split, after - before) for peer in peers)
     sort = FELL if after < before else ROSE
+    if measure == "duration":  # back from logarithms
+        before, after = math.exp(min(before, 700.0)), math.exp(min(after, 700.0))
     return [
         Departure(
             series.agent_id, series.name, sort, measure, split, before, after, before,

@@ -178,7 +178,15 @@ class Engine:
         """The same as a `pyarrow.Table`; MissingExtra without pyarrow."""
         _need("pyarrow", "an Arrow table", "dataframe")
         self._check(query)
-        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.to_arrow_table()))
+        return self._settled(lambda: self._arrow_table(query))
+
+    def _arrow_table(self, query: str) -> Any:
+        # a relation is only made where no earlier answer is half read
+        self._execute("SELECT 1", ()).fetchall()
+        with self._translated(query):
+            relation = self._open().sql(query)
+            # under its older name before version 2
+            return getattr(relation, "to_arrow_table", relation.arrow)()
 
     def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
         cursor = self._execute(query, ())

@@ -1,4 +1,4 @@
-"""What happened around the agents: settings, phases, warnings of no single agent, and the few agents others use."""
+"""What happened around the agents: settings, phases, warnings of no agent, and the few agents others use."""
 
 from __future__ import annotations
 

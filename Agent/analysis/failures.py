@@ -1,4 +1,4 @@
-"""What went wrong: every error once, the patterns that errors fall into, how each goes on, and what comes with it."""
+"""What went wrong: every error once, the patterns of errors, how each goes on, and what comes with it."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -55,8 +55,8 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
         error_type, message (of the first), shape (the message without what changes), place, count, agents
-        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `trend`), example_id (the first)
-        and example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first`
+        (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `trend`), slices (counts in
+        tenths of the session), example_id (the first) and example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first`
         and `second`, how often both come within a second (`windows`) and how often chance would make that
         (`expected`), and in how many spans both are (`spans`).
     """
@@ -71,7 +71,9 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
             "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
             f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
         )
-        patterns, member_of = _patterns(engine)
+        ends = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
+        first_us, span_us = ends["first_us"] or 0, max(1, (ends["last_us"] or 0) - (ends["first_us"] or 0))
+        patterns, member_of = _patterns(engine, first_us, span_us)
         return {
             "total_errors": engine.row("SELECT count(*) AS n FROM error_lines")["n"],
             "most_common_messages": [(row["name"], row["n"]) for row in messages],
@@ -80,7 +82,7 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
             "by_level": _counts(engine, "level"),
             "fingerprints": patterns[:TOP_PATTERNS],
             "total_fingerprints": len(patterns),
-            "together": _together(engine, patterns[:TOP_MESSAGES], member_of),
+            "together": _together(engine, patterns[:TOP_MESSAGES], member_of, span_us),
         }
     finally:
         engine.rows("DROP TABLE error_lines")
@@ -93,20 +95,20 @@ def _counts(engine: Engine, column: str) -> dict[str, int]:
     return {row["name"]: row["n"] for row in found}
 
 
-def _patterns(engine: Engine) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[str, Any]], dict[int, str]]:
     """The patterns, most frequent first, and {hash of a rough shape: the fingerprint it belongs to}."""
-    ends = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-    first_us, span_us = ends["first_us"] or 0, max(1, (ends["last_us"] or 0) - (ends["first_us"] or 0))
     at = f"least({_SLICES - 1}, (ts_us - {first_us}) * {_SLICES} // {span_us})"
     slices = ", ".join(f"count(*) FILTER (WHERE {at} = {n})" for n in range(_SLICES))
     order = "(ts_us, writer, seq)"
     groups = engine.rows(
-        f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, arg_min(message, {order}) AS message, "
-        f"arg_min(error_message, {order}) AS error_message, arg_min(traceback, {order}) AS traceback, "
-        "count(*) AS count, list_sort(list_distinct(list(DISTINCT agent_id)))[:1000] AS agent_ids, count(DISTINCT agent_id) AS agents, "
+        f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, "
+        f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, arg_min(traceback, {order}) AS traceback, "
+        "count(*) AS count, list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
+        "count(DISTINCT agent_id) AS agents, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
-        f"arg_min(concat(writer, '-', seq), {order}) AS example_id, arg_min(agent_id, {order}) AS example_agent, "
-        f"[{slices}] AS slices FROM error_lines GROUP BY shape_hash ORDER BY count DESC, first_us, example_id "
+        f"arg_min(concat(writer, '-', seq), {order}) AS example_id, "
+        f"arg_min(agent_id, {order}) AS example_agent, [{slices}] AS slices FROM error_lines "
+        "GROUP BY shape_hash ORDER BY count DESC, first_us, example_id "
         f"LIMIT {MAX_SHAPES}"
     )
     joined: dict[str, list[dict[str, Any]]] = {}
@@ -171,7 +173,7 @@ def trend(slices: list[int], mean: float, last: float) -> str:
 
 
 def _together(
-    engine: Engine, patterns: list[dict[str, Any]], member_of: dict[int, str]
+    engine: Engine, patterns: list[dict[str, Any]], member_of: dict[int, str], span_us: int
 ) -> list[dict[str, Any]]:
     """Pairs of patterns that come together more often than chance makes them."""
     names = {row["fingerprint"] for row in patterns}
@@ -184,8 +186,8 @@ def _together(
         counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         # the sets of patterns that occur, with how often: few, however many windows there are
         sets = engine.rows(
-            f"SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members FROM "
-            f"error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) GROUP BY "
+            "SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members "
+            f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) GROUP BY "
             "members ORDER BY n DESC LIMIT 10000",
             [hashes],
         )
@@ -197,15 +199,13 @@ def _together(
                 for name in present:
                     alone[name] += row["n"]
         both["windows" if key.startswith("(") else "spans"] = counts
-    return _unusual_pairs(engine, both, alone)
+    return _unusual_pairs(both, alone, max(1, span_us // WINDOW_US + 1))
 
 
 def _unusual_pairs(
-    engine: Engine, both: dict[str, dict[tuple[str, str], int]], alone: dict[str, int]
+    both: dict[str, dict[tuple[str, str], int]], alone: dict[str, int], windows: int
 ) -> list[dict[str, Any]]:
-    ends = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-    windows = max(1, (ends["last_us"] - ends["first_us"]) // WINDOW_US + 1)
-    found = []
+    found: list[dict[str, Any]] = []
     pairs = both["windows"].keys() | both["spans"].keys()
     for first, second in pairs:
         seen, spans = both["windows"].get((first, second), 0), both["spans"].get((first, second), 0)

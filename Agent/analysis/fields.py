@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 
 from Agent.analysis.causes import Cause
 from Agent.analysis.history import FieldChange, History
 from Agent.analysis.inquiry import Inquiry
+from Agent.analysis.novelty import lasting, novelty, told_change
 from Agent.analysis.question import Question, stem, stems
 from Agent.analysis.text import plural, short_number
-from Agent.analysis.triggers import lasting, novelty, told_change
 
 MIN_ODDITY = 0.5
 _GROWN = 8.0
 _MIN_CHANGES = 8
 _MAX_LOOKED = 8
+_SETTLED = 3
+_BREAK = 0.95
 
 
 def field_causes(inquiry: Inquiry) -> list[Cause]:
@@ -31,7 +34,7 @@ def field_causes(inquiry: Inquiry) -> list[Cause]:
             if _is_named(name, inquiry.question):
                 causes += _odd_move(history, name, changes, inquiry.question)
             if asks_growth or _is_named(name, inquiry.question):
-                causes += _growth(history, name, changes, inquiry)
+                causes += _growth(history, name, changes)
     if agents:
         inquiry.looked_at.append("the fields that the text names, and how they moved")
     return causes
@@ -44,7 +47,7 @@ def _is_named(name: str, question: Question) -> bool:
 
 
 def _odd_move(history: History, name: str, changes: Sequence[FieldChange], question: Question) -> list[Cause]:
-    scored = [(novelty(list(changes), n) * lasting(list(changes), n), n) for n in range(1, len(changes))]
+    scored = [(_oddity(list(changes), n), n) for n in range(1, len(changes))]
     if not scored:
         return []
     best, n = max(scored, key=lambda pair: (round(pair[0], 6), -pair[1]))
@@ -57,20 +60,26 @@ def _odd_move(history: History, name: str, changes: Sequence[FieldChange], quest
     return [
         Cause(
             f"{history.agent_id}: {told} at {at}",
-            f"{name} moved {plural(len(changes) - 1, 'time')}; the move that is least like the others is that "
-            f"of event {moment.id}, where {told}.",
+            f"{name} moved {plural(len(changes) - 1, 'time')}; the move least like the others is that of "
+            f"event {moment.id}, where {told}.",
             (moment.id,), (history.agent_id,), (), round(min(0.85, 0.5 + 0.35 * best) * near, 2), "field",
         )
     ]  # fmt: skip
 
 
-def _growth(history: History, name: str, changes: Sequence[FieldChange], inquiry: Inquiry) -> list[Cause]:
+def _oddity(changes: list[FieldChange], n: int) -> float:
+    """How odd a move is, whether it lasted or, where it breaks with all before it, not."""
+    new = novelty(changes, n)
+    return max(new * lasting(changes, n), 0.7 if n >= _SETTLED and new >= _BREAK else 0.0)
+
+
+def _growth(history: History, name: str, changes: Sequence[FieldChange]) -> list[Cause]:
     """A field that nearly only grows, and ends far above where it was."""
     numbers = [(change.number, change) for change in changes if change.number is not None]
     if len(numbers) < _MIN_CHANGES or not any(change.size is not None for _, change in numbers):
         return []
     values = [value for value, _ in numbers]
-    ups = sum(later > earlier for earlier, later in zip(values, values[1:], strict=False))
+    ups = sum(later > earlier for earlier, later in pairwise(values))
     early = statistics.median(values[: max(2, len(values) // 8)])
     if ups < 0.9 * (len(values) - 1) or values[-1] < _GROWN * max(1.0, early):
         return []

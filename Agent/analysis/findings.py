@@ -5,30 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from Agent.analysis.causes import (
-    Cause,
-    departure_cause,
-    errors_cause,
-    in_flight_cause,
-    loop_cause,
-    shared_cause,
-    shared_errors_cause,
-    times,
-    topics_of,
-)
-from Agent.analysis.departures import NEVER, Departure
-from Agent.analysis.history import ErrorPattern
-from Agent.analysis.inquiry import MAX_EXAMINED, MAX_PEER_STATES, Inquiry, Lead
+from Agent.analysis.causes import Cause, departure_cause, shared_cause, times, topics_of
+from Agent.analysis.departures import NEVER, Departure, is_alike
+from Agent.analysis.failure_causes import errors_cause, in_flight_cause, loop_cause, shared_errors_cause
+from Agent.analysis.history import ErrorPattern, History
+from Agent.analysis.inquiry import MAX_EXAMINED, Inquiry, Lead
 from Agent.analysis.integrity import in_flight
+from Agent.analysis.loops import Loop
 from Agent.analysis.question import Question
 from Agent.analysis.series import Profile
 from Agent.analysis.text import plural
 from Agent.analysis.triggers import onset, place_of
+from Agent.analysis.window import Row, order
 from Agent.event.clock import format_timestamp
 
 _SAME_PLACE_BUCKETS = 2
 _MAX_SHARED = 3
 _MAX_PATTERNS = 6
+_NEW = 0.05
 
 
 def departure_leads(inquiry: Inquiry) -> list[Lead]:
@@ -109,7 +103,11 @@ def loop_leads(inquiry: Inquiry) -> list[Lead]:
             cause = partial(loop_cause, loop=loop, question=inquiry.question, alike=alike, peers=len(peers))
 
             # what every peer does too, from the start, nothing set off
-            search = None if alike * 2 > len(peers) else inquiry.before(loop.first, "error", history)
+            search = (
+                None
+                if alike * 2 > len(peers)
+                else inquiry.before(_began(loop, history, inquiry), "error", history)
+            )
             leads.append(Lead(cause, search, history, agent_id))
     if examined:
         inquiry.looked_at.append(
@@ -118,12 +116,23 @@ def loop_leads(inquiry: Inquiry) -> list[Lead]:
     return leads
 
 
+def _began(loop: Loop, history: History, inquiry: Inquiry) -> Row:
+    """The first event of a loop, or of the errors that it consists of, where some came before it."""
+    alike = [
+        known for known in history.errors.values() if known.first["extra"].get("action_type") == loop.name
+    ]
+    pattern = max(alike, key=lambda known: known.count, default=None)
+    if loop.failing and pattern is not None and inquiry.onset_chance(pattern) <= _NEW:
+        return min(pattern.first, loop.first, key=order)
+    return loop.first
+
+
 def _failed(profile: Profile, agent_id: str, names: tuple[str, ...]) -> int:
     return sum(sum(profile.get(agent_id, name).failed) for name in names)
 
 
 def error_leads(inquiry: Inquiry) -> list[Lead]:
-    """A lead for each sort of error of an examined agent that is new, or more than its peers have, or asked for."""
+    """A lead for each sort of error of an examined agent that is new, many beside peers, or asked for."""
     examined = inquiry.examined()
     question = inquiry.question
     leads = []
@@ -149,7 +158,7 @@ def error_leads(inquiry: Inquiry) -> list[Lead]:
                 onset_chance=onset_chance,
                 others=inquiry.touched(pattern.fingerprint) - 1,
             )
-            search = inquiry.before(pattern.first, "error", history) if onset_chance <= 0.05 else None
+            search = inquiry.before(pattern.first, "error", history) if onset_chance <= _NEW else None
             leads.append(Lead(cause, search, history, agent_id))
     if examined:
         inquiry.looked_at.append(f"the errors of {_list(examined)} beside those of their peers")
@@ -157,7 +166,7 @@ def error_leads(inquiry: Inquiry) -> list[Lead]:
 
 
 def _telling(patterns: Iterable[ErrorPattern], question: Question) -> list[ErrorPattern]:
-    """The few sorts of errors that speak: those that share words with the text first, then the commonest."""
+    """The two sorts of errors that speak: those that share words with the text, then the commonest."""
 
     def words(pattern: ErrorPattern) -> set[str]:
         return {word.lower() for word in str(pattern.first["message"]).replace(":", " ").split()}
@@ -171,6 +180,13 @@ def shared_leads(inquiry: Inquiry) -> list[Lead]:
     axis, question = inquiry.profile.axis, inquiry.question
     leads = []
     found = [d for d in inquiry.shared() if inquiry.is_asked(d) or not (question.series or question.topics)]
+    if question.agents:
+        # what all others do explains nothing of one that does not
+        found = [
+            d
+            for d in found
+            if any(is_alike(d, inquiry.profile.get(agent, d.series)) for agent in question.agents)
+        ]
     for departure in _steepest(found)[:_MAX_SHARED]:
         place = place_of(departure, None, axis)
         search = inquiry.search(place, departure.series)

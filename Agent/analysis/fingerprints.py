@@ -1,6 +1,6 @@
 """When two errors are one: by type, by message without what changes from case to case, and by place.
 
-`failures` groups errors by it in two steps: the engine takes numbers out, the rest is done here, once a group.
+`failures` groups errors by it in two steps: the engine takes numbers out, the rest is done once a group.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ _PATH = re.compile(r"(?:[A-Za-z]:\\|https?://|(?<![\w.])~?/)[^\s,;:)\]]+|(?:[\w.
 _ID = re.compile(r"[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([^\n]+)')
 _FOREIGN = re.compile(
-    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python[0-9.]+[/\\]|[/\\]Lib[/\\]|^<frozen |[/\\]Agent[/\\]record[/\\]"
+    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python[0-9.]+[/\\]|[/\\]Lib[/\\]|^<frozen "
+    r"|[/\\]Agent[/\\]record[/\\]"
 )
 
 
 def shape_of(message: str) -> str:
-    """A message without numbers, ids, quoted values and paths; the same for one without its numbers already."""
+    """A message without numbers, ids, quoted values and paths; one without numbers already gives the same."""
     shape = _NUMBERS.sub("#", message)
     shape = _QUOTED.sub("'*'", shape)
     shape = _PATH.sub("<path>", shape)

@@ -212,12 +212,12 @@ def _note_change(
 
 
 def calls_answered(engine: Engine, agents: Sequence[str]) -> dict[str, list[Row]]:
-    """The calls that other agents answered inside the spans of some agents: {agent whose span it was: calls}."""
+    """The calls that other agents answered inside some agents' spans: {agent whose span it was: calls}."""
     if not agents:
         return {}
     found = engine.rows(
-        f"SELECT outer_span.owner AS owner, inner_call.* FROM (SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE "
-        "event_type IN ('agent_action', 'tool.call') AND parent_span_id IS NOT NULL) inner_call JOIN "
+        f"SELECT outer_span.owner AS owner, inner_call.* FROM (SELECT {EVENT_COLUMNS} FROM {whole_lines()} "
+        "WHERE event_type IN ('agent_action', 'tool.call') AND parent_span_id IS NOT NULL) inner_call JOIN "
         f"(SELECT span_id AS outer_id, agent_id AS owner FROM {scan()} WHERE span_id IS NOT NULL AND "
         "list_contains($1, agent_id)) outer_span ON inner_call.parent_span_id = outer_span.outer_id "
         f"WHERE inner_call.agent_id IS DISTINCT FROM outer_span.owner LIMIT {MAX_CALLED}",

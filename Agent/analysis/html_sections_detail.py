@@ -39,10 +39,11 @@ def errors(facts: Facts) -> list[Markup]:
         return [tag("p", "None.", class_="good")]
     patterns = found["fingerprints"]
     agents = ", ".join(f"{name} ({count(amount)})" for name, amount in list(found["by_agent"].items())[:6])
+    total = plural(found["total_errors"], "error")
     made = [
         tag(
             "p",
-            f"{plural(found['total_errors'], 'error')} in {plural(len(patterns), 'pattern')}; most of {agents}.",
+            f"{total} in {plural(len(patterns), 'pattern')}; most of {agents}.",
         ),
         *(_pattern(row, facts) for row in patterns[:PATTERNS]),
     ]

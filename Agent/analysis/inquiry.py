@@ -24,9 +24,10 @@ from Agent.tree.reader import TreeReader
 
 MAX_EXAMINED = 5
 MAX_PEER_STATES = 100
-MAX_PATHS = 5
+MAX_PATHS = 3
 """How many leads are followed back to what led to their trigger, the strongest."""
 _MIN_ONSET = 4
+_SERIES_OF = {"reward": ("reward",), "exploration": ("exploration",), "error": ("error",)}
 
 
 @dataclass(slots=True)
@@ -79,13 +80,22 @@ class Inquiry:
         if self._departures is None:
             suspects = self.suspects()
             found = {}
+            asked = self.asked_series()
             for agent_id in suspects:
-                own = find_departures(self.profile, agent_id, len(suspects))
+                own = find_departures(self.profile, agent_id, len(suspects), asked)
                 own = [departure for departure in own if self.is_asked(departure)]
                 if own:
                     found[agent_id] = own
             self._departures = dict(sorted(found.items(), key=lambda pair: (pair[1][0].chance, pair[0])))
         return self._departures
+
+    def asked_series(self) -> set[str]:
+        """The series that the text is about, by their names or by its topics."""
+        named = set(self.question.series)
+        for topic, kinds in _SERIES_OF.items():
+            if topic in self.question.topics:
+                named.update(kinds)
+        return named
 
     def shared(self) -> list[Departure]:
         """What changes for many agents at one time."""
@@ -97,7 +107,12 @@ class Inquiry:
         """Whether the question can be about a departure."""
         named = departure.series in self.question.series or bool(topics_of(departure) & self.question.topics)
         less = {"drop", "absence"} & self.question.topics
-        if less and departure.sort == ROSE and departure.series != "error" and departure.measure != "duration":
+        if (
+            less
+            and departure.sort == ROSE
+            and departure.series != "error"
+            and departure.measure != "duration"
+        ):
             return False  # the text tells of the contrary
         if departure.measure in {"duration", "share"} or departure.sort == NEVER:
             return named and (departure.is_worse or departure.series in self.question.series)
@@ -157,7 +172,7 @@ class Inquiry:
         )  # an event without a tick has no place among ticks
         search = Search(place or empty, self.profile.axis, series)
         if first is not None:
-            search.before_us, search.not_after_id = time_us(first), first["id"]
+            search.before_us, search.first_id = time_us(first), first["id"]
         return search
 
     def before(self, first: Row, series: str, history: History) -> Search:
@@ -179,7 +194,7 @@ class Inquiry:
         return min((each for each in ids if each is not None), default=None)
 
     def onset_chance(self, pattern: ErrorPattern) -> float:
-        """How often chance alone leaves the beginning of the session free of an agent's errors of one sort."""
+        """How often chance alone leaves the session's beginning free of an agent's errors of one sort."""
         return self._late(time_us(pattern.first), pattern.count)
 
     def pattern_chance(self, pattern: dict[str, Any]) -> float:

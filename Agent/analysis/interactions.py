@@ -7,9 +7,9 @@ from typing import Any
 
 from Agent.analysis.cascades import top_cascades
 from Agent.analysis.engine import Engine
+from Agent.analysis.interaction_lines import interaction_lines
 from Agent.analysis.messages import message_flow
 from Agent.analysis.social_graph import social_graph
-from Agent.analysis.views import scan
 
 TOP = 10
 
@@ -22,32 +22,13 @@ def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]
         (`social_graph.social_graph`, with every edge if `edges`), and `top_cascades`
         (`cascades.top_cascades`).
     """
-    found = interaction_summary(engine)
-    return found | {
-        "messages": found["messages"] | message_flow(engine),
-        "graph": social_graph(engine, with_edges=edges),
-        "top_cascades": top_cascades(engine, TOP),
-    }
-
-
-_KINDS = ("interaction", "connection", "cascade", "collaboration", "agent_message")
-_KEYS = (
-    "interaction_type",
-    "source_id",
-    "target_id",
-    "content_id",
-    "connection_type",
-    "strength",
-    "size",
-    "depth",
-    "root_agent_id",
-    "collaboration_type",
-    "participants",
-    "direction",
-    "message_id",
-    "sender",
-    "recipient",
-)
+    with interaction_lines(engine) as lines:
+        found = _summary(engine, lines)
+        return found | {
+            "messages": found["messages"] | message_flow(engine, lines),
+            "graph": social_graph(engine, lines, with_edges=edges),
+            "top_cascades": top_cascades(engine, lines, TOP),
+        }
 
 
 def interaction_summary(engine: Engine) -> dict[str, Any]:
@@ -59,53 +40,49 @@ def interaction_summary(engine: Engine) -> dict[str, Any]:
         shares); `most_active` agents; `connections`, `cascades`, `collaborations` and `messages` (dicts
         with their `total`).
     """
-    kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
-    # One scan fills a small table; every question below reads that.
-    engine.rows(
-        "CREATE OR REPLACE TEMP TABLE interaction_lines AS SELECT ts_us, id, agent_id, event_type, "
-        f"{', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})"
-    )
-    by_type = _counts(engine, "interaction_type", "interaction")
-    try:
-        return {
-            "total_interactions": sum(by_type.values()),
-            "by_type": by_type,
-            "top_viral_content": _viral_content(engine),
-            "most_active": _counts(engine, "coalesce(source_id, agent_id)", "interaction", TOP),
-            "connections": _connections(engine),
-            "cascades": _cascades(engine),
-            "collaborations": _collaborations(engine),
-            "messages": _messages(engine),
-        }
-    finally:
-        engine.rows("DROP TABLE interaction_lines")
+    with interaction_lines(engine) as lines:
+        return _summary(engine, lines)
 
 
-def _counts(engine: Engine, column: str, kind: str, limit: int | None = None) -> dict[str, int]:
+def _summary(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "interaction_type", "interaction")
+    return {
+        "total_interactions": sum(by_type.values()),
+        "by_type": by_type,
+        "top_viral_content": _viral_content(engine, lines),
+        "most_active": _counts(engine, lines, "coalesce(source_id, agent_id)", "interaction", TOP),
+        "connections": _connections(engine, lines),
+        "cascades": _cascades(engine, lines),
+        "collaborations": _collaborations(engine, lines),
+        "messages": _messages(engine, lines),
+    }
+
+
+def _counts(engine: Engine, lines: str, column: str, kind: str, limit: int | None = None) -> dict[str, int]:
     bound = "" if limit is None else f"LIMIT {limit}"
     found = engine.rows(
-        f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM interaction_lines WHERE event_type = ? "
+        f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM {lines} WHERE event_type = ? "
         f"GROUP BY name ORDER BY n DESC, name {bound}",
         [kind],
     )
     return {row["name"]: row["n"] for row in found}
 
 
-def _viral_content(engine: Engine) -> list[dict[str, Any]]:
+def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT content_id, coalesce(max(size) FILTER (WHERE event_type = 'cascade'), 0) AS cascade_size, "
         "count(*) FILTER (WHERE event_type = 'interaction') AS interactions, "
         "count(*) FILTER (WHERE event_type = 'interaction' AND interaction_type ILIKE 'share%') AS shares "
-        "FROM interaction_lines WHERE content_id IS NOT NULL AND event_type IN ('interaction', 'cascade') "
+        f"FROM {lines} WHERE content_id IS NOT NULL AND event_type IN ('interaction', 'cascade') "
         f"GROUP BY content_id ORDER BY cascade_size DESC, interactions DESC, content_id LIMIT {TOP}"
     )
 
 
-def _connections(engine: Engine) -> dict[str, Any]:
-    by_type = _counts(engine, "connection_type", "connection")
+def _connections(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "connection_type", "connection")
     hubs = engine.rows(
         "SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM "
-        "interaction_lines "
+        f"{lines} "
         "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
         f"LIMIT {TOP}"
     )
@@ -116,38 +93,38 @@ def _connections(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _cascades(engine: Engine) -> dict[str, Any]:
+def _cascades(engine: Engine, lines: str) -> dict[str, Any]:
     sums = engine.row(
         "SELECT count(*) AS total, count(DISTINCT content_id) AS contents, max(size) AS largest, "
-        "avg(size) AS mean_size, max(depth) AS deepest FROM interaction_lines WHERE event_type = 'cascade'"
+        f"avg(size) AS mean_size, max(depth) AS deepest FROM {lines} WHERE event_type = 'cascade'"
     )
     sums["top"] = engine.rows(
         "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS "
         "root_agent_id, "
-        "arg_max(id, size) AS id FROM interaction_lines WHERE event_type = 'cascade' GROUP BY content_id "
+        f"arg_max(id, size) AS id FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
         f"ORDER BY size DESC NULLS LAST, content_id LIMIT {TOP}"
     )
     return sums
 
 
-def _collaborations(engine: Engine) -> dict[str, Any]:
-    by_type = _counts(engine, "collaboration_type", "collaboration")
+def _collaborations(engine: Engine, lines: str) -> dict[str, Any]:
+    by_type = _counts(engine, lines, "collaboration_type", "collaboration")
     largest = engine.row(
-        "SELECT max(json_array_length(participants)) AS n FROM interaction_lines WHERE event_type = "
+        f"SELECT max(json_array_length(participants)) AS n FROM {lines} WHERE event_type = "
         "'collaboration' "
         "AND json_type(participants) = 'ARRAY'"
     )
     return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
 
 
-def _messages(engine: Engine) -> dict[str, Any]:
-    directions = _counts(engine, "direction", "agent_message")
+def _messages(engine: Engine, lines: str) -> dict[str, Any]:
+    directions = _counts(engine, lines, "direction", "agent_message")
     pairs = engine.rows(
-        "SELECT sender, recipient, count(*) AS n FROM interaction_lines WHERE event_type = 'agent_message' "
+        f"SELECT sender, recipient, count(*) AS n FROM {lines} WHERE event_type = 'agent_message' "
         f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
     )
     never = engine.row(
-        "SELECT count(*) AS n FROM (SELECT message_id FROM interaction_lines WHERE event_type = "
+        f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = "
         "'agent_message' "
         "GROUP BY message_id HAVING bool_or(direction LIKE 'sen%') AND NOT bool_or(direction LIKE 'rec%'))"
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from Agent.analysis.distribution import EXACT_ROWS
 from Agent.analysis.engine import Engine
 from Agent.analysis.trend import SIGNIFICANCE, mann_kendall, pettitt, sen_slope
 from Agent.analysis.views import scan
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, parse_timestamp
 
 __all__ = ["latency_steps", "resource_curve", "throughput_curve"]
 
@@ -44,10 +45,12 @@ def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
     }
     if low is None:
         return {"steps": [], **told}
+    # beyond a million spans a sketch finds the middle of each part
+    middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else "approx_quantile"
     width = max(1, -(-(high - low + 1) // BUCKETS))
     place = f"(({'tick' if by_tick else 'ts_us'} - {low}) // {width})"
     rows = engine.rows(
-        f"SELECT kind, name, {place} AS bucket, count(*) AS n, approx_quantile(duration_ms, 0.5) AS median, "
+        f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle}(duration_ms, 0.5) AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} WHERE {place} IS NOT NULL "
         f"AND (kind, name) IN (SELECT (kind, name) FROM {spans} GROUP BY kind, name HAVING "
         "count(*) >= "
@@ -144,14 +147,15 @@ def resource_curve(engine: Engine, source: str) -> dict[str, Any]:
         "max(open_files) AS open_files",
     )
     memory = [point["memory_bytes"] for point in points if point["memory_bytes"] is not None]
+    seconds = [parse_timestamp(point["start"]) / 1e6 for point in points if point["memory_bytes"] is not None]
     if len(memory) < LEAST_BUCKETS:
         return {"points": points, "memory": None}
-    slope, p_value = sen_slope(memory), mann_kendall(memory)
+    slope, p_value = sen_slope(memory, seconds), mann_kendall(memory)
     return {
         "points": points,
         "memory": {
             "rising": slope > 0 and p_value < SIGNIFICANCE,
-            "bytes_per_s": slope / points[0]["seconds"],
+            "bytes_per_s": slope,
             "p_value": p_value,
             "first": memory[0],
             "last": memory[-1],

@@ -44,6 +44,13 @@ _KEYS = (
     "metrics",
     "metric",
     "value",
+    "policy_data",
+    "old_policy",
+    "new_policy",
+    "strategy_type",
+    "old_strategy",
+    "new_strategy",
+    "reason",
 )
 
 
@@ -74,8 +81,8 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
     progress["convergence"] = _convergence(engine, lines, parameters)
     if agent_id is None:
         found = engine.rows(
-            f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER "
-            "BY agent_id"
+            f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL AND "
+            "event_type <> 'strategy_update' GROUP BY agent_id ORDER BY agent_id"
         )
         progress["by_agent"] = {row.pop("agent_id"): _shared(row) for row in found}
     return progress
@@ -84,9 +91,9 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
 @contextmanager
 def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
     """The events of learning, of one agent or of all, read once where they are not too many."""
-    kinds = ", ".join(f"'{kind}'" for kind in LEARNING_KINDS)
+    kinds = ", ".join(f"'{kind}'" for kind in (*LEARNING_KINDS, "strategy_update"))
     whose = "" if agent_id is None else " AND agent_id = $1"
-    columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type"
+    columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
     query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds}){whose})"
     with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
         yield source

@@ -14,7 +14,7 @@ from Agent.analysis.kept import Source
 from Agent.analysis.learning import learning_lines, progress_of
 from Agent.analysis.rows import BY_ORDER
 from Agent.analysis.trend import SIGNIFICANCE, pettitt, plateau
-from Agent.analysis.views import scan, whole_lines
+from Agent.analysis.views import whole_lines
 from Agent.errors import UsageError
 
 __all__ = ["AXES", "learning_curves", "learning_report"]
@@ -44,7 +44,7 @@ def learning_report(engine: Engine, agent_id: str | None = None, by: str | None 
     with learning_lines(engine, agent_id) as source:
         return progress_of(engine, agent_id, *source) | {
             "curves": learning_curves(engine, source, agent_id, by),
-            "changes": _changes(engine, agent_id),
+            "changes": _changes(engine, source),
         }
 
 
@@ -196,22 +196,12 @@ def _mean(points: list[dict[str, Any]]) -> float:
     return total / int(sum(point["count"] for point in points))
 
 
-def _changes(engine: Engine, agent_id: str | None) -> dict[str, Any]:
-    keys = (
-        "policy_data",
-        "old_policy",
-        "new_policy",
-        "strategy_type",
-        "old_strategy",
-        "new_strategy",
-        "reason",
-    )
+def _changes(engine: Engine, source: Source) -> dict[str, Any]:
     kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
-    whose = "" if agent_id is None else " AND agent_id = $1"
-    lines = f"(SELECT * FROM {scan(*keys)} WHERE event_type IN ({kinds}){whose})"
+    lines = f"(SELECT * FROM {source.text} WHERE event_type IN ({kinds}))"
     counts = engine.rows(
         f"SELECT event_type, count(*) AS n FROM {lines} GROUP BY event_type ORDER BY n DESC, event_type",
-        _whose(agent_id),
+        source.parameters,
     )
     last = engine.rows(
         "SELECT * FROM (SELECT id, timestamp, tick, agent_id, event_type, causes, strategy_type, reason, "
@@ -219,7 +209,7 @@ def _changes(engine: Engine, agent_id: str | None) -> dict[str, Any]:
         "coalesce(new_policy, new_strategy, policy_data) AS after, "
         f"{BY_ORDER} FROM {lines} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {RECENT_CHANGES}) "
         f"ORDER BY {BY_ORDER}",
-        _whose(agent_id),
+        source.parameters,
     )
     return {"counts": {row["event_type"]: row["n"] for row in counts}, "last": [_change(row) for row in last]}
 

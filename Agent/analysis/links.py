@@ -27,7 +27,7 @@ MAX_LINKED = 20_000
 """How many events of other agents one query brings in."""
 TRAIL_US = 60_000_000
 """How long after the stretch the end of a span that was open in it is looked for in an agent's files."""
-_MAX_QUERIES = 6
+MAX_QUERIES = 6
 _BLOCK_BYTES = 1024 * 1024
 
 
@@ -39,9 +39,18 @@ class Links(Window):
         engine: over all of the session.
         since_us: where the stretch begins.
         until_us: its last microsecond.
+        max_queries: how often the engine may be asked.
     """
 
-    def __init__(self, reader: TreeReader, engine: Engine, since_us: int, until_us: int) -> None:
+    def __init__(
+        self,
+        reader: TreeReader,
+        engine: Engine,
+        since_us: int,
+        until_us: int,
+        *,
+        max_queries: int = MAX_QUERIES,
+    ) -> None:
         super().__init__()
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
@@ -49,7 +58,7 @@ class Links(Window):
         """Ids that were looked for in the stretch and are not there."""
         self._agents: set[str] = set()
         self._asked: set[str] = set()
-        self._queries = 0
+        self._queries_left = max_queries
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
         """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
@@ -60,8 +69,8 @@ class Links(Window):
             if row["event_type"] == "agent_message" and not is_sent(row):
                 self.read_agent(row["extra"].get("sender"))
         ids, outer, inner = self._unknown(rows, fails)
-        if (ids or outer or inner) and self._queries < _MAX_QUERIES:
-            self._queries += 1
+        if (ids or outer or inner) and self._queries_left > 0:
+            self._queries_left -= 1
             self._ask(ids, outer, inner)
         self.absent |= {each for each in ids if each not in self.by_id}
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from Agent.analysis.distribution import quantile_columns
 from Agent.analysis.engine import Engine
-from Agent.analysis.views import scan
 from Agent.event.clock import format_timestamp
 
 __all__ = ["message_flow"]
@@ -17,8 +16,10 @@ _SENT: Final = "direction LIKE 'sen%'"
 _RECEIVED: Final = "direction LIKE 'rec%'"
 
 
-def message_flow(engine: Engine, top: int = TOP) -> dict[str, Any]:
+def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
     """What became of the messages of a session; both ends of one have its `message_id`.
+
+    `lines` is what `interaction_lines` gives.
 
     Returns:
         `sent` and `received` (events); `delivered`; `never_received`; of these `undelivered`: one that was
@@ -36,8 +37,7 @@ def message_flow(engine: Engine, top: int = TOP) -> dict[str, Any]:
             "received_us, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
-            f"FROM {scan('message_id', 'direction', 'sender', 'recipient')} WHERE event_type = "
-            "'agent_message' "
+            f"FROM {lines} WHERE event_type = 'agent_message' "
             "GROUP BY message_id"
         )
         return _counts(engine) | {

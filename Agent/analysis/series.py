@@ -38,7 +38,8 @@ _SERIES = f"""CASE
     WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
     WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
     WHEN event_type IN ('content_generation', 'strategy_update', 'learning_update', 'training_step', 'reward',
-        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call') THEN event_type
+        'exploration', 'policy_update', 'connection', 'cascade', 'collaboration', 'model.call')
+        THEN event_type
     END"""
 _KINDS = (
     "'error', 'agent_action', 'decision', 'interaction', 'agent_message', 'tool.call', 'content_generation', "
@@ -46,7 +47,8 @@ _KINDS = (
     "'connection', 'cascade', 'collaboration', 'model.call'"
 )
 _VALUE = """CASE event_type WHEN 'reward' THEN reward WHEN 'exploration' THEN exploration::INTEGER::DOUBLE
-    ELSE duration_ms END"""
+    ELSE ln(greatest(duration_ms, 0.0001)) END"""
+"""What is measured of an event; of durations the logarithm, since a few long ones say little of all."""
 
 
 @dataclass(slots=True)

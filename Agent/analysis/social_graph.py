@@ -8,21 +8,19 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.engine import Engine
-from Agent.analysis.views import scan
 
 __all__ = ["social_graph"]
 
 TOP: Final = 10
 MAX_EDGES: Final = 100_000
 
-_KEYS: Final = (
-    "interaction_type", "source_id", "target_id", "connection_type", "collaboration_type", "participants",
-)  # fmt: skip
 _TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "graph_next")
 
 
-def social_graph(engine: Engine, top: int = TOP, *, with_edges: bool = False) -> dict[str, Any]:
+def social_graph(engine: Engine, lines: str, top: int = TOP, *, with_edges: bool = False) -> dict[str, Any]:
     """The graph of a session's agents, told in numbers; weights are counts of events.
+
+    `lines` is what `interaction_lines` gives.
 
     Interactions that name a target, ties, and messages sent are directed edges; working together is an
     undirected one, which counts for neighbours and components only.
@@ -35,7 +33,7 @@ def social_graph(engine: Engine, top: int = TOP, *, with_edges: bool = False) ->
         source, target, weight, types); `collaborations` (pairs who worked together most); with `with_edges`,
         `edge_list`: every pair and type, the heaviest 100,000.
     """
-    with _tables(engine):
+    with _tables(engine, lines):
         counts = engine.row(
             "SELECT (SELECT count(*) FROM graph_labels) AS nodes, count(*) AS edges, "
             "(SELECT count(*) FROM (SELECT DISTINCT source FROM graph_edges WHERE source = target)) AS "
@@ -65,12 +63,12 @@ def social_graph(engine: Engine, top: int = TOP, *, with_edges: bool = False) ->
 
 
 @contextmanager
-def _tables(engine: Engine) -> Iterator[None]:
+def _tables(engine: Engine, lines: str) -> Iterator[None]:
     """One scan fills a table of weighted edges; the others are made of that."""
     try:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE graph_edges AS SELECT source, target, type, is_mutual, "
-            f"count(*) AS weight FROM ({_raw_edges()}) "
+            f"count(*) AS weight FROM ({_raw_edges(lines)}) "
             "WHERE source IS NOT NULL AND target IS NOT NULL GROUP BY ALL"
         )
         engine.rows(
@@ -90,25 +88,21 @@ def _tables(engine: Engine) -> Iterator[None]:
             engine.rows(f"DROP TABLE IF EXISTS {name}")
 
 
-def _raw_edges() -> str:
+def _raw_edges(lines: str) -> str:
     """A query for (source, target, type, is_mutual), a row for each event and pair."""
-    kinds = "'interaction', 'connection', 'collaboration'"
     return f"""
-        WITH told AS MATERIALIZED (SELECT agent_id, event_type, {", ".join(_KEYS)} FROM {scan(*_KEYS)}
-            WHERE event_type IN ({kinds})),
-        joint AS (SELECT type, list_sort(list_distinct(TRY_CAST(participants AS VARCHAR[]))) AS who FROM
-            (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type, participants FROM told WHERE
-            event_type = 'collaboration' AND json_type(participants) = 'ARRAY')),
+        WITH joint AS (SELECT type, list_sort(list_distinct(TRY_CAST(participants AS VARCHAR[]))) AS who FROM
+            (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type, participants FROM {lines}
+            WHERE event_type = 'collaboration' AND json_type(participants) = 'ARRAY')),
         first AS (SELECT type, who, unnest(range(1, len(who))) AS i FROM joint),
         pairs AS (SELECT who[i] AS source, unnest(who[i + 1:]) AS target, type FROM first)
         SELECT coalesce(source_id, agent_id) AS source, target_id AS target,
             'interaction:' || coalesce(interaction_type, '') AS type, false AS is_mutual
-            FROM told WHERE event_type = 'interaction'
+            FROM {lines} WHERE event_type = 'interaction'
         UNION ALL SELECT source_id, target_id, 'connection:' || coalesce(connection_type, ''), false
-            FROM told WHERE event_type = 'connection'
+            FROM {lines} WHERE event_type = 'connection'
         UNION ALL SELECT sender, recipient, 'message', false
-            FROM {scan("direction", "sender", "recipient")}
-            WHERE event_type = 'agent_message' AND direction LIKE 'sen%'
+            FROM {lines} WHERE event_type = 'agent_message' AND direction LIKE 'sen%'
         UNION ALL SELECT source, target, type, true FROM pairs"""
 
 

@@ -17,6 +17,11 @@ SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10
 
 
+def _ranked(values: Sequence[float]) -> list[float]:
+    """The values to twelve digits: what differs by the order of adding only is a tie."""
+    return [float(f"{value:.12g}") for value in values]
+
+
 def mann_kendall(values: Sequence[float]) -> float:
     """How likely so much rising or falling is by chance (two-sided p), ties allowed for.
 
@@ -25,6 +30,7 @@ def mann_kendall(values: Sequence[float]) -> float:
     n = len(values)
     if n < 3:
         return 1.0
+    values = _ranked(values)
     score = sum((b > a) - (b < a) for place, a in enumerate(values) for b in values[place + 1 :])
     ties = sum(t * (t - 1) * (2 * t + 5) for t in Counter(values).values())
     variance = (n * (n - 1) * (2 * n + 5) - ties) / 18
@@ -34,13 +40,14 @@ def mann_kendall(values: Sequence[float]) -> float:
     return math.erfc(z / math.sqrt(2))
 
 
-def sen_slope(values: Sequence[float]) -> float:
-    """The median of the slopes between all pairs, per step of the series.
+def sen_slope(values: Sequence[float], places: Sequence[float] | None = None) -> float:
+    """The median of the slopes between all pairs; `places` say where the values stand, by default 0, 1, 2 ...
 
     Source: P. K. Sen, Journal of the American Statistical Association 63 (1968) 1379.
     """
+    at = range(len(values)) if places is None else places
     slopes = sorted(
-        (values[right] - values[left]) / (right - left)
+        (values[right] - values[left]) / (at[right] - at[left])
         for left in range(len(values))
         for right in range(left + 1, len(values))
     )
@@ -58,6 +65,7 @@ def pettitt(values: Sequence[float]) -> tuple[int, float]:
     n = len(values)
     if n < 4:
         return 0, 1.0
+    values = _ranked(values)
     running = best = place = 0
     for t in range(n - 1):
         running += sum((values[t] > other) - (values[t] < other) for other in values)
@@ -72,6 +80,7 @@ def mser(values: Sequence[float]) -> int:
     More than half says that the series did not settle. Source: K. P. White, Simulation 69 (1997) 323: the
     marginal standard error rule.
     """
+    values = _ranked(values)
     n = len(values)
     total = squares = 0.0
     best, place = math.inf, 0
@@ -107,7 +116,7 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
         "spread": None,
         "slope": None,
         "p_value": None,
-        "method": "MSER truncation, then the Mann-Kendall trend test on what is left",
+        "method": "MSER truncation, then Mann-Kendall on the rest",
         "source": "White 1997; Mann 1945, Kendall 1975; slope: Sen 1968",
         "parameters": {"significance": SIGNIFICANCE, "least_points": LEAST_POINTS, "points": len(values)},
     }

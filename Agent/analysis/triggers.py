@@ -18,6 +18,7 @@ from Agent.analysis.departures import STOPPED, Departure
 from Agent.analysis.engine import Engine
 from Agent.analysis.history import FieldChange, History, Moment
 from Agent.analysis.links import Links
+from Agent.analysis.novelty import lasting, novelty, peer_values, share_alike, told_change
 from Agent.analysis.series import Axis
 from Agent.analysis.window import Row, time_us
 from Agent.tree.reader import TreeReader
@@ -103,7 +104,7 @@ class Search:
     """The series that changed: its own events explain nothing."""
     before_us: int | None = None
     """Nothing that ends later than this made it, where that is known exactly."""
-    not_after_id: str | None = None
+    first_id: str | None = None
     marks: list[_Candidate] = field(default_factory=list)
     fields: list[_FieldTrigger] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class Search:
         found = [
             each
             for each in _field_triggers(history, self.place, weight)
-            if each.score >= MIN_SCORE and self._is_early(each.change.moment.us, each.change.moment.id)
+            if each.score >= MIN_SCORE and self._is_early(each.change.moment.us)
         ]
         self.fields = sorted([*self.fields, *found], key=lambda each: -each.score)[:_MAX_FIELDS]
 
@@ -121,8 +122,9 @@ class Search:
         """Take what was said of no single agent near the place."""
         self._mark(rows, Counter(), weight)
 
-    def _is_early(self, us: int, event_id: str) -> bool:
-        return event_id != self.not_after_id and (self.before_us is None or us <= self.before_us)
+    def _is_early(self, us: int) -> bool:
+        # what its first event itself left changed is looked at, too: it may have been so on entry
+        return self.before_us is None or us <= self.before_us
 
     def _mark(self, rows: Iterable[Row], forgotten: Counter[str], weight: float) -> None:
         usual = forgotten.copy()
@@ -133,7 +135,12 @@ class Search:
             kind = row["event_type"]
             shapes = known.setdefault(kind, Counter())
             near = _nearness(at, self.place)
-            if near > 0.0 and not self._is_own(row) and self._is_early(time_us(row), row["id"]):
+            if (
+                near > 0.0
+                and not self._is_own(row)
+                and self._is_early(time_us(row))
+                and row["id"] != self.first_id
+            ):
                 score = near * _worth(row, usual[kind], shapes) * weight
                 if score >= MIN_SCORE:
                     rule = "failure_before_change" if is_failure(row) else f"{kind}_before_change"
@@ -250,122 +257,21 @@ def _field_triggers(history: History, place: Place, weight: float = 1.0) -> Iter
             yield _FieldTrigger(history.agent_id, name, change, told_change(name, changes, n), score)
 
 
-def told_change(name: str, changes: Sequence[FieldChange], n: int) -> str:
-    """A change of a field in words."""
-    told = f"it set {name} from {_told(changes[n - 1])} to {_told(changes[n])}"
-    return told + (", where it stayed" if n == len(changes) - 1 else "")
-
-
 def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]]) -> _Candidate:
     """The candidate, worth less the more peers end with the same value."""
     moment = found.change.moment
-    score = found.score * (1.0 - _share_alike(found.field, found.change, values))
-    told = found.told + _peer_values(found.field, values)
+    score = found.score * (1.0 - share_alike(found.field, found.change, values))
+    told = found.told + peer_values(found.field, values)
     return _Candidate(moment.id, "state_before_change", told, score, None, found.agent_id, moment.us)
-
-
-def novelty(changes: list[FieldChange], n: int) -> float:
-    """How unlike everything before it a change of a field is, 0 to 1."""
-    change, before = changes[n], changes[:n]
-    number, numbers = change.number, [known.number for known in before]
-    known_numbers = [value for value in numbers if value is not None]
-    if _breaks(change, before, known_numbers):
-        return 0.95
-    if number is None or len(known_numbers) < len(before):
-        seen = any(known.value == change.value for known in before)
-        return 0.2 if seen else 1.0 / (1.0 + 0.1 * (len(before) - 1))
-    others = [*_steps(changes[:n]), *_steps(changes[n:])]
-    if len(others) < 3:
-        # A field that hardly ever moves says much when it does.
-        return 0.9 if number not in known_numbers else 0.3
-    low, high = min(known_numbers), max(known_numbers)
-    step = abs(number - known_numbers[-1])
-    largest = max(others) or 1e-12
-    if low <= number <= high:
-        return 0.2 if step <= largest else 0.5
-    # A counter is always beyond everything before it; only a leap says something.
-    return max(0.0, min(1.0, (step / largest - 1.5) / 1.5))
-
-
-def _breaks(change: FieldChange, before: Sequence[FieldChange], numbers: Sequence[float]) -> bool:
-    """Whether a value is of another sort than all before it: no number, no sign, a count that goes back."""
-    if len(before) < 2:
-        return False
-    types = {type(known.value) for known in before}
-    if change.value is None or type(change.value) not in types | {int, float}:
-        return type(change.value) not in types
-    number = change.number
-    if number is None or len(numbers) < len(before):
-        return False
-    if number != number or abs(number) == float("inf"):
-        return True
-    if number < 0 <= min(numbers):
-        return True
-    steps = [later - earlier for earlier, later in pairwise(numbers)]
-    return len(steps) >= 4 and min(steps) >= 0 and number < numbers[-1]
-
-
-def _steps(changes: list[FieldChange]) -> list[float]:
-    """How far a field moved at each of its changes."""
-    numbers = [known.number for known in changes]
-    return [abs(b - a) for a, b in pairwise(numbers) if a is not None and b is not None]
-
-
-def lasting(changes: list[FieldChange], n: int) -> float:
-    """Whether a field stayed where the change took it, 0.2 to 1; 0.6 if it never came back, but moved on."""
-    change, later = changes[n], changes[n + 1 :]
-    if not later:
-        return 1.0
-    before = [known.number for known in changes[:n] if known.number is not None]
-    after = [known.number for known in [change, *later] if known.number is not None]
-    if before and len(after) == len(later) + 1 and (min(after) > max(before) or max(after) < min(before)):
-        return 0.6
-    stayed = sum(1 for known in later if known.value == change.value)
-    return 0.2 + 0.5 * stayed / len(later)
-
-
-def _share_alike(name: str, change: FieldChange, peers: Mapping[str, Mapping[str, Any]]) -> float:
-    """The share of peers whose field ends at the same value: what all have explains nothing."""
-    values = [fields[name] for fields in peers.values() if name in fields]
-    if len(values) < 3:
-        return 0.0
-    number = change.number
-    if number is not None:
-        finals = [value for value in map(_number, values) if value is not None]
-        alike = sum(1 for value in finals if abs(value - number) <= 0.25 * abs(number))
-        # A value between those of the peers is an ordinary one.
-        ordinary = 0.4 if finals and min(finals) <= number <= max(finals) else 0.0
-        return max(ordinary, alike / len(values))
-    return sum(1 for value in values if value == change.value) / len(values)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return float(value)
-    return float(len(value)) if isinstance(value, list | dict) else None
-
-
-def _told(change: FieldChange) -> str:
-    if change.size is not None:
-        return f"{change.size} items"
-    return repr(change.value) if isinstance(change.value, str) else str(change.value)
-
-
-def _peer_values(name: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
-    numbers = sorted(value for fields in peers.values() if (value := _number(fields.get(name))) is not None)
-    if len(numbers) < 3:
-        return ""
-    return f" (its peers end between {numbers[0]:g} and {numbers[-1]:g})"
 
 
 def way_back(
     row: Row, place: Place, history: History | None, axis: Axis, reader: TreeReader, engine: Engine
 ) -> tuple[tuple[Row, Edge], ...]:
-    """The edges from an event back to the failure that takes the fewest guesses, else along what is recorded."""
+    """The edges from an event back to the failure with the fewest guesses, else along what is recorded."""
     until = time_us(row)
-    links = Links(reader, engine, _since(row, place, history, axis, until), until)
+    since = _since(row, place, history, axis, until)
+    links = Links(reader, engine, since, until, max_queries=1)
     found = {
         cause["id"]: cause
         for cause in chain(row, links, since_us=links.since_us, rules=_TO_A_FAILURE, max_inferred=1)
@@ -398,7 +304,7 @@ def way_back(
 
 
 def _is_named(cause: Row, found: Mapping[str, Row], end: str) -> bool:
-    """Whether every step from an event to the end is one that the program recorded as a cause or a message."""
+    """Whether every step from an event to the end is one that the program recorded as a cause."""
     while True:
         edge = cause["edge"]
         if edge["rule"] not in {"cause", "message", "error"}:

@@ -64,7 +64,7 @@ def _rarest_deal(n1: int, n2: int) -> float:
 
 
 def two_sided(t: float, freedom: float) -> float:
-    """The chance that Student's t is at least that far from 0, by the regularised incomplete beta function."""
+    """The chance that Student's t is at least that far from 0, by the incomplete beta function."""
     return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 

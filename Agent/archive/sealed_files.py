@@ -15,7 +15,7 @@ from Agent.errors import SessionNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.claim import Claim, read_claims
-from Agent.tree.layout import category_files, parse_file_name, tree_files
+from Agent.tree.layout import category_files, log_files, parse_file_name
 from Agent.tree.lines import first_id, open_file
 
 __all__ = ["Finished", "Segments", "finished_segments"]
@@ -53,7 +53,7 @@ def finished_segments(session: Path) -> Segments:
         )
     found = Segments()
     running = _running_writers(session)
-    for path in tree_files(session):
+    for path in log_files(session):  # a run's own events stay the plain file that people read
         try:
             status = path.lstat()
         except FileNotFoundError:  # rolled since it was listed: its writer runs

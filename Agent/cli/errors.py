@@ -10,7 +10,11 @@ import click
 from Agent.cli import parameters, render
 from Agent.cli.progress import shown
 
-_LOOKS = {"rising": {"fg": "red"}, "burst": {"fg": "yellow"}, "over": {"dim": True}}
+_LOOKS: dict[str, dict[str, Any]] = {
+    "rising": {"fg": "red"},
+    "burst": {"fg": "yellow"},
+    "over": {"dim": True},
+}
 LIMIT = 8
 
 

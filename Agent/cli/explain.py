@@ -8,7 +8,6 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.progress import shown
-from Agent.cli.progress import shown
 
 
 @click.command(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.asked import analyzer_of, run_option
+from Agent.cli.asked import analyzer_of, facts, run_option
 
 TOP = 5
 TREE_LINES = 30
@@ -146,7 +146,7 @@ def _print_messages(messages: dict[str, Any]) -> None:
     unread = [f"{row['agent_id']} {row['unread']}" for row in messages["by_agent"][:TOP] if row["unread"]]
     if unread:
         rows.append(("most unread", ", ".join(unread)))
-    render.pairs(rows)
+    facts(rows)
 
 
 def _ms(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.asked import run_option, session_of
+from Agent.cli.asked import facts, run_option, session_of
 from Agent.cli.event_lines import event_line
 from Agent.cli.selection import FieldTest, Selection, where_option
 
@@ -169,7 +169,7 @@ def _print_overview(found: dict[str, Any]) -> None:
         gone = "" if each["alive"] else ", its process is gone"
         rows.append(("still open", f"{each['name']} since {_moment(each['started_at'])}{gone}"))
     rows.append(("record", _record(found)))
-    render.pairs(rows)
+    facts(rows)
 
 
 def _idle(found: dict[str, Any]) -> str:
@@ -261,7 +261,7 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {render.plural(len(sessions), 'session')}"
     )
-    render.pairs(
+    facts(
         [
             ("events", render.count(found["events"])),
             ("first, last", f"{_moment(found['first_seen'])}  to  {_moment(found['last_seen'])}"),

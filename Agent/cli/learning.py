@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.asked import analyzer_of, run_option
+from Agent.cli.asked import analyzer_of, facts, run_option
 
 MAX_AGENTS = 8
 MAX_CHANGES = 5
@@ -97,7 +97,7 @@ def _print_sums(found: dict[str, Any]) -> None:
     told += [render.plural(steps, "training step")] if steps else []
     if told:
         rows.append(("updates", ", ".join(told)))
-    render.pairs(rows)
+    facts(rows)
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`lnav`: the format file with which the log file navigator reads this record; `formats/agent_trace.json` is it.
+"""`lnav`: the format with which the log file navigator reads this record; `formats/agent_trace.json` is it.
 
 Whoever reads logs with lnav already gets time, level, agent and every named field, in SQL too.
 """
@@ -27,7 +27,7 @@ def format_bytes() -> bytes:
 
 
 def formats_directory() -> Path:
-    """Where lnav looks for formats: `~/.lnav` where that is there, else `lnav` in the configuration directory."""
+    """Where lnav looks for formats: in `~/.lnav` where that is there, else in its configuration directory."""
     home = Path.home()
     configured = os.environ.get("XDG_CONFIG_HOME")
     if not configured and (home / ".lnav").is_dir():

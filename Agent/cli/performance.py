@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.asked import analyzer_of, run_option
+from Agent.cli.asked import analyzer_of, facts, run_option
 
 TOP = 8
 SLOW = 3
@@ -50,9 +50,9 @@ def _print_operations(found: dict[str, Any]) -> None:
         f"{render.plural(len(numbers), 'operation')}; milliseconds, quantiles {found['quantiles']}"
     )
     render.table(
-        ("OPERATION", "KIND", "COUNT", "FAILED", "P50", "P95", "P99", "MAX", "TOTAL", "ITS OWN", "SHARE"),
+        ("OPERATION", "KIND", "COUNT", "FAILED", "P50", "P95", "P99", "MAX", "ITS OWN", "SHARE"),
         [_operation(row, numbers[row["kind"], row["name"]]) for row in shown],
-        right=("COUNT", "FAILED", "P50", "P95", "P99", "MAX", "TOTAL", "ITS OWN", "SHARE"),
+        right=("COUNT", "FAILED", "P50", "P95", "P99", "MAX", "ITS OWN", "SHARE"),
     )
     if len(numbers) > len(shown):
         render.note(f"the {len(shown)} that took most of their own, of {len(numbers)}; --json has all")
@@ -60,13 +60,13 @@ def _print_operations(found: dict[str, Any]) -> None:
 
 def _operation(row: dict[str, Any], numbers: dict[str, Any]) -> tuple[str, ...]:
     return (
-        render.clip(row["name"] or "(no name)", 26),
+        render.clip(render.clean(row["name"] or "(no name)"), 22),
         {"agent_action": "action", "learning_update": "learning", "context_exit": "context"}.get(
             row["kind"], row["kind"]
         ),
         render.count(row["count"]),
         render.count(numbers["errors"]),
-        *(_ms(numbers[key]) for key in ("p50", "p95", "p99", "max", "total_ms", "self_ms")),
+        *(_ms(numbers[key]) for key in ("p50", "p95", "p99", "max", "self_ms")),
         f"{row['share']:.0%}",
     )
 
@@ -141,4 +141,4 @@ def _print_load(found: dict[str, Any]) -> None:
             )
     if rows:
         render.heading("Load")
-        render.pairs(rows)
+        facts(rows)

@@ -95,6 +95,8 @@ def _state(path: str) -> str:
         status = os.stat(path)  # noqa: PTH116
     except (FileNotFoundError, NotADirectoryError):
         return "not there"
+    except PermissionError:  # a daemon that gave up its rights keeps the home of whom it was
+        return "in a directory that may not be entered"
     except OSError as error:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):

@@ -101,6 +101,7 @@ def set_levels(options: Options) -> RecordingSession:
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors, _obstacle  # noqa: PLW0603 - the one session of this process
+    from Agent.tree.artifacts import ArtifactFiles
     from Agent.tree.claim import process_start_ticks
     from Agent.tree.writer import SessionWriter
 
@@ -136,6 +137,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
         mirrors=copies,
         board=writer.board,
         open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
+        artifacts=ArtifactFiles(path, sync=options.durability == "disk"),
     )
     _session = RecordingSession(session_id, path, root, options)
     set_levels(options)

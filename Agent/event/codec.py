@@ -20,7 +20,7 @@ from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
 LINE_PREFIX = b'{"timestamp":"'
 """How every line of the record begins; a reader finds its way back on it."""
 
-_RUN_KEYS = frozenset(
+RUN_ENVELOPE = frozenset(
     [
         "timestamp",
         "id",
@@ -40,6 +40,7 @@ _RUN_KEYS = frozenset(
         "state",
     ]
 )
+"""The keys of the flat view that are no payload."""
 
 
 class DamagedLine(ValueError):
@@ -84,10 +85,10 @@ def _run_object(event: Event) -> dict[str, Any]:
         obj["message"] = event.message
     _add_links(obj, event)
     for key, value in event.extra.items():
-        obj[_run_key(key)] = value
+        obj[run_key(key)] = value
     _add_tail(obj, event)
     if event.types:
-        obj["types"] = {_run_pointer(pointer): tag for pointer, tag in event.types.items()}
+        obj["types"] = {run_pointer(pointer): tag for pointer, tag in event.types.items()}
     return obj
 
 
@@ -95,10 +96,11 @@ def _is_taken(key: str) -> bool:
     """Whether a payload key, stripped of its `user.` prefixes, is one of the envelope's."""
     while key.startswith("user."):
         key = key[5:]
-    return key in _RUN_KEYS
+    return key in RUN_ENVELOPE
 
 
-def _run_key(key: str) -> str:
+def run_key(key: str) -> str:
+    """A payload key as it stands in the flat view, where the envelope's own keys are taken."""
     return f"user.{key}" if _is_taken(key) else key
 
 
@@ -106,17 +108,17 @@ def _log_key(key: str) -> str:
     return key[5:] if key.startswith("user.") and _is_taken(key) else key
 
 
-def _run_pointer(pointer: str) -> str:
+def run_pointer(pointer: str) -> str:
     """A pointer of the log view in the flat view: the payload's keys stand at the root there."""
     if not pointer.startswith("/extra/"):
         return pointer
     key, slash, rest = pointer[7:].partition("/")
-    return f"/{_run_key(key)}{slash}{rest}"
+    return f"/{run_key(key)}{slash}{rest}"
 
 
 def _log_pointer(pointer: str) -> str:
     key, slash, rest = pointer[1:].partition("/")
-    if key in _RUN_KEYS:
+    if key in RUN_ENVELOPE:
         return pointer
     return f"/extra/{_log_key(key)}{slash}{rest}"
 
@@ -204,4 +206,4 @@ def _log_types(types: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run_extra(obj: Mapping[str, Any]) -> dict[str, Any]:
-    return {_log_key(key): value for key, value in obj.items() if key not in _RUN_KEYS}
+    return {_log_key(key): value for key, value in obj.items() if key not in RUN_ENVELOPE}

@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
@@ -34,6 +34,9 @@ from Agent.record.stamps import SpanBoard, Stamps
 from Agent.record.texts import as_text, printable
 from Agent.tree.queued import QueuedSink
 from Agent.tree.sink import NoRoom, Sink
+
+if TYPE_CHECKING:
+    from Agent.tree.artifacts import ArtifactFiles
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
 _REPORT_AGAIN_NS = 1_000_000_000
@@ -77,6 +80,7 @@ class Pipeline:
         mirrors: copies by category; None for none.
         board: open spans and last numbers; None for none.
         open_buffered: makes the sink of buffered events on their first use; None writes them like the others.
+        artifacts: where the artifacts of runs go; None keeps none.
     """
 
     def __init__(
@@ -90,8 +94,10 @@ class Pipeline:
         board: SpanBoard | None = None,
         open_buffered: Callable[[], Sink] | None = None,
         clock: Clock | None = None,
+        artifacts: ArtifactFiles | None = None,
     ) -> None:
         self.sink = sink
+        self.artifacts = artifacts
         self.session_id = session_id
         self.redactor = redactor
         self.options = options or RecordOptions()

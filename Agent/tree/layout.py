@@ -16,37 +16,13 @@ from typing import Final, NamedTuple
 from Agent.errors import SessionNotFound
 
 __all__ = [
-    "CATEGORY_FILES",
-    "DIRECTORY_MODE",
-    "FILE_MODE",
-    "MIRROR_FILES",
-    "FileName",
-    "SessionRef",
-    "agent_files",
-    "agents_dir",
-    "boards_dir",
-    "category_file",
-    "category_files",
-    "claims_dir",
-    "cursors_dir",
-    "create_session_dir",
-    "find_session",
-    "is_tree_file",
-    "list_sessions",
-    "make_root",
-    "parse_file_name",
-    "reading_lock_file",
-    "recovered_file",
-    "retired_file",
-    "retention_lock_file",
-    "retention_pass_file",
-    "safe_name",
-    "segment_order",
-    "session_file",
-    "stem_files",
-    "summary_file",
-    "tree_files",
-]
+    "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "MIRROR_FILES", "RUN_CATEGORY", "FileName",
+    "SessionRef", "agent_files", "agents_dir", "boards_dir", "category_file", "category_files",
+    "claims_dir", "cursors_dir", "create_session_dir", "find_session", "is_tree_file", "list_sessions",
+    "log_files", "make_root", "parse_file_name", "reading_lock_file", "recovered_file", "retired_file",
+    "retention_lock_file", "retention_pass_file", "run_dir", "run_files", "runs_dir", "safe_name",
+    "segment_order", "session_file", "stem_files", "summary_file", "tree_files",
+]  # fmt: skip
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -74,6 +50,9 @@ MIRROR_FILES: Final = {
 }
 """Category to its rolling mirror under the root; the two `.text` ones are twins for people."""
 
+RUN_CATEGORY: Final = "runs/"
+"""How the category of a stream begins that is one run's; the run's id follows."""
+
 _SESSION_PREFIX = "session_"
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
 _UNSAFE_RUN = re.compile(r"[^A-Za-z0-9_.\-]+")
@@ -83,7 +62,7 @@ _DEVICES = frozenset(
     | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 )
 _FILE_NAME = re.compile(
-    r"(?P<stem>[^@/]+?)(?:@(?P<writer>[a-z2-7]{8}))?(?:\.(?P<segment>[1-9][0-9]{0,17}))?\.log"
+    r"(?P<stem>[^@/]+?)(?:@(?P<writer>[a-z2-7]{8}))?(?:\.(?P<segment>[1-9][0-9]{0,17}))?(?:\.log|\.jsonl)"
 )
 _SESSION_NAME = re.compile(r"session_(?P<second>.+?)(?:-(?P<repeat>[2-9]|[1-9][0-9]+))?")
 
@@ -150,7 +129,7 @@ def _is_device(name: str) -> bool:
 
 
 def parse_file_name(name: str) -> FileName | None:
-    """What `<stem>[@writer][.n].log` says, or None for a name that is no log file of a session."""
+    """What `<stem>[@writer][.n].log` (`.jsonl`) says, or None for a name that is no log file of a session."""
     found = _FILE_NAME.fullmatch(name)
     if found is None:
         return None
@@ -166,6 +145,16 @@ def segment_order(name: FileName) -> tuple[str, str, float]:
 def agents_dir(session: Path) -> Path:
     """Where the agents' files of a session lie."""
     return session / "agents"
+
+
+def runs_dir(session: Path) -> Path:
+    """Where the runs of a session lie."""
+    return session / "runs"
+
+
+def run_dir(session: Path, run_id: str) -> Path:
+    """Where the events, artifacts, checkpoints and replays of one run lie."""
+    return runs_dir(session) / safe_name(run_id)
 
 
 def claims_dir(session: Path) -> Path:
@@ -233,12 +222,29 @@ def category_files(session: Path, category: str) -> list[Path]:
     return stem_files(session, category_file(category))
 
 
-def stem_files(directory: Path, stem: str) -> list[Path]:
+def stem_files(directory: Path, stem: str, suffix: str = ".log") -> list[Path]:
     """All files of one stem in one directory, in order."""
-    return [directory / name for name, parsed in _log_files(directory, stem) if parsed.stem == stem]
+    return [directory / name for name, parsed in _log_files(directory, stem, suffix) if parsed.stem == stem]
+
+
+def run_files(session: Path, run_id: str) -> list[Path]:
+    """The files that hold a run's own events: `events.jsonl`, and those of further writers."""
+    return stem_files(run_dir(session, run_id), "events", ".jsonl")
 
 
 def tree_files(session: Path) -> list[Path]:
+    """Every file of a session's events, in order: the session's own, the agents', the runs'."""
+    runs = runs_dir(session)
+    try:
+        names = sorted(entry.name for entry in os.scandir(runs) if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return log_files(session)
+    return log_files(session) + [
+        file for name in names for file in stem_files(runs / name, "events", ".jsonl")
+    ]
+
+
+def log_files(session: Path) -> list[Path]:
     """Every log file of a session, in order: the session's own first, then the agents'."""
     own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
     agents = agents_dir(session)
@@ -250,19 +256,25 @@ def is_tree_file(session: Path, path: Path) -> bool:
     parsed = parse_file_name(path.name)
     if parsed is None:
         return False
+    if path.suffix == ".jsonl":
+        return parsed.stem == "events" and path.parent.parent == runs_dir(session)
     if path.parent == session:
         return parsed.stem in CATEGORY_FILES.values()
     return path.parent == agents_dir(session)
 
 
-def _log_files(directory: Path, prefix: str = "") -> list[tuple[str, FileName]]:
+def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[tuple[str, FileName]]:
     names: set[str] = set()
     # Twice, since one look can miss a file that gets its number just then: under the old name it was looked
     # for too late, under the new one too early.
     for _ in range(2):
         try:
             with os.scandir(directory) as entries:
-                names.update(entry.name for entry in entries if entry.name.startswith(prefix))
+                names.update(
+                    entry.name
+                    for entry in entries
+                    if entry.name.startswith(prefix) and entry.name.endswith(suffix)
+                )
         except (FileNotFoundError, NotADirectoryError):
             return []
     parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]

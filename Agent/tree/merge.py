@@ -72,7 +72,7 @@ def chains_of(paths: Iterable[Path]) -> list[Chain]:
         if name is not None:
             writer = "" if name.writer is None else f"@{name.writer}"
             order = float("inf") if name.segment is None else name.segment
-            found[path.with_name(f"{name.stem}{writer}.log")].append((order, path))
+            found[path.with_name(f"{name.stem}{writer}{path.suffix}")].append((order, path))
     return [
         Chain(
             live,
@@ -216,10 +216,10 @@ def _next_number(chain: Chain, last: int, began: Inode | None) -> int | None:
     if live == began:
         return None
     # the one in between may have been removed by retention
-    stem = chain.live.name.removesuffix(".log").partition("@")[0]
+    stem = chain.live.stem.partition("@")[0]
     later = [
         number
-        for same in chains_of(stem_files(chain.live.parent, stem))
+        for same in chains_of(stem_files(chain.live.parent, stem, chain.live.suffix))
         if same.live == chain.live
         for number in same.numbers
         if number > last

@@ -7,11 +7,21 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 __all__ = ["Notices", "start_notices"]
+
+
+# Openings and closings, the reader's own among them, would be most of what is told in a busy session.
+_WANTED: list[type[FileSystemEvent]] = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
 
 
 class _Waker(FileSystemEventHandler):
@@ -52,7 +62,7 @@ def start_notices(directories: Iterable[Path], wake: Callable[[Path | None], Non
     observer = Observer()
     try:
         for directory in directories:
-            observer.schedule(_Waker(wake), str(directory), recursive=False)
+            observer.schedule(_Waker(wake), str(directory), recursive=False, event_filter=_WANTED)
         observer.start()
     except (OSError, RuntimeError):
         observer.stop()

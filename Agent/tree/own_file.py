@@ -30,6 +30,8 @@ _TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
 # a refused roll is tried again when this part of a segment has been written on top
 _GRACE_PARTS = 16
 _write = os.write
+# what the events of a run take: whoever reads them reads one file
+_NO_LIMIT_BYTES = 1 << 62
 
 
 @dataclass(slots=True)
@@ -51,12 +53,19 @@ class WriterState:
 class OwnFile:
     """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
 
-    __slots__ = ("_directory", "_inode", "_next_number", "_path", "_shared", "_stem", "_torn", "segment")
+    __slots__ = (
+        "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem", "_suffix", "_torn",
+        "segment",
+    )  # fmt: skip
 
-    def __init__(self, directory: Path, stem: str, shared: WriterState) -> None:
+    def __init__(
+        self, directory: Path, stem: str, shared: WriterState, suffix: str = ".log", *, rolls: bool = True
+    ) -> None:
         self._directory = directory
         self._stem = stem
+        self._suffix = suffix
         self._shared = shared
+        self._limit_bytes = shared.segment_size_bytes if rolls else _NO_LIMIT_BYTES
         self.forget()
 
     def forget(self) -> None:
@@ -217,7 +226,7 @@ class OwnFile:
         return False
 
     def _room(self, segment: Segment) -> int:
-        return max(self._shared.segment_size_bytes - segment.size_bytes(), 0)
+        return max(self._limit_bytes - segment.size_bytes(), 0)
 
     def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
         """Whether another segment stands in the place of one that takes no more."""
@@ -245,12 +254,12 @@ class OwnFile:
                 further,
                 segment.inode,
                 self._next_number,
-                shared.segment_size_bytes,
+                self._limit_bytes,
                 shared.writer,
             )
         except OSError as error:
             shared.counts.fail("roll", error)
-            segment.room_bytes = max(shared.segment_size_bytes // _GRACE_PARTS, 1)
+            segment.room_bytes = max(self._limit_bytes // _GRACE_PARTS, 1)
             return False
         if rolled.untidy is not None:
             shared.counts.fail("roll_leftover", rolled.untidy)
@@ -302,7 +311,7 @@ class OwnFile:
         return False
 
     def _reopen_or_claim(self) -> Segment:
-        limit_bytes = self._shared.segment_size_bytes
+        limit_bytes = self._limit_bytes
         if self._path is not None:
             try:
                 return reopen_segment(self._path, limit_bytes, self._inode, torn=self._torn)
@@ -311,7 +320,7 @@ class OwnFile:
                     raise
                 self._shared.counts.add("file_vanished")
                 self._path = None
-        path = self._directory / f"{self._stem}.log"
+        path = self._directory / f"{self._stem}{self._suffix}"
         try:
             segment = claim_segment(path, limit_bytes)
         except FileExistsError:
@@ -323,7 +332,7 @@ class OwnFile:
 
     def _further_path(self) -> Path:
         """The name that no other writer takes."""
-        return self._directory / f"{self._stem}@{self._shared.writer}.log"
+        return self._directory / f"{self._stem}@{self._shared.writer}{self._suffix}"
 
     def _claim_further(self, path: Path, limit_bytes: int) -> Segment:
         try:

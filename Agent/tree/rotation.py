@@ -31,7 +31,7 @@ class Rolled(NamedTuple):
 
 def numbered(path: Path, number: int) -> Path:
     """The name of a rolled segment: `<stem>.<n>.log`."""
-    return path.with_name(f"{path.name.removesuffix('.log')}.{number}.log")
+    return path.with_name(f"{path.stem}.{number}{path.suffix}")
 
 
 def roll_segment(

@@ -172,7 +172,8 @@ class Tail:
                     return
                 place.offset = raw.offset + len(raw.line) + 1
                 place.number = raw.number
-                if raw.number == 1:
+                # not the line's number, which is counted from where following began
+                if raw.offset == 0:
                     place.first_id = id_of(raw.line)
                 # a blank line stands where a torn one was closed
                 if raw.line:
@@ -190,7 +191,7 @@ class Tail:
         if name is None or name.segment is not None:
             # one that has its number keeps its name, so it was removed
             return None
-        for path in stem_files(place.path.parent, name.stem):
+        for path in stem_files(place.path.parent, name.stem, place.path.suffix):
             try:
                 status = path.lstat()
             except FileNotFoundError:

@@ -21,7 +21,7 @@ from Agent.tree.board import Board, NoBoard
 from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
-from Agent.tree.layout import agents_dir, boards_dir, category_file, safe_name
+from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.mirror import Mirrors
 from Agent.tree.open_files import OpenFiles
 from Agent.tree.own_file import OwnFile, WriterState
@@ -221,7 +221,10 @@ class SessionWriter:
             return writer
 
     def open_stream(self, agent_id: str | None, category: str) -> DurableStream:
-        """The stream of an agent, or of a category where `agent_id` is None; one object for one name."""
+        """The stream of an agent, or of a category where `agent_id` is None; one object for one name.
+
+        The category `runs/<run_id>` is the file of that run.
+        """
         key = (agent_id, category)
         stream = self._streams.get(key)
         if stream is None:
@@ -230,11 +233,17 @@ class SessionWriter:
         return stream
 
     def _make_stream(self, agent_id: str | None, category: str) -> DurableStream:
-        if agent_id is None:
+        is_run = agent_id is None and category.startswith(RUN_CATEGORY)
+        if is_run:
+            place = (run_dir(self.session, category.removeprefix(RUN_CATEGORY)), "events")
+        elif agent_id is None:
             place = (self.session, category_file(category))
         else:
             place = (agents_dir(self.session), safe_name(agent_id))
-        file = self._files.get(place) or self._files.setdefault(place, OwnFile(*place, self._state))
+        file = self._files.get(place)
+        if file is None:
+            made = OwnFile(*place, self._state, ".jsonl" if is_run else ".log", rolls=not is_run)
+            file = self._files.setdefault(place, made)
         stream = (SyncedStream if self.durability == "disk" else SessionStream)(file)
         mirror = None if self._mirrors is None else self._mirrors.adder(category)
         return stream if mirror is None else MirroredStream(stream, mirror)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from analysis_kit import Platform, SessionBuilder
+from known import Known, make_known
+
+from Agent.testing import FAULTS
 
 
 @pytest.fixture
@@ -27,3 +30,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Platform]
         return made[key]
 
     return platform
+
+
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """A generated session with every fault in it, live and sealed; tests must not write into it."""
+    return make_known(tmp_path_factory.mktemp("known"), list(FAULTS))

@@ -163,7 +163,9 @@ def test_the_state_at_any_moment_is_the_fold_of_full_states_and_changes(builder:
     assert analyzer.state_at("a", moment)["fields"] == {"x": 2, "y": [1]}
 
 
-def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(builder: SessionBuilder) -> None:
+def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(
+    builder: SessionBuilder,
+) -> None:
     ids = state_session(builder)
     with pytest.raises(EventNotFound, match=ids["first"]):
         LogAnalyzer(builder.path).state_at("a", 0)

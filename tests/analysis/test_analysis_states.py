@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from Agent.analysis import LogAnalyzer
 from Agent.errors import EventNotFound
 
-_values = st.one_of(st.integers(-3, 3), st.booleans(), st.sampled_from(["", "x"]), st.lists(st.integers(0, 2), max_size=2))
+_values = st.one_of(
+    st.integers(-3, 3), st.booleans(), st.sampled_from(["", "x"]), st.lists(st.integers(0, 2), max_size=2)
+)
 _fields = st.dictionaries(st.sampled_from(["a", "b/c", "d~e", "f"]), _values, max_size=4)
 _steps = st.lists(
     st.one_of(
@@ -52,7 +54,9 @@ def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: l
             elif step[0] in {"set", "outside"}:
                 new, gone = dict(step[1]), [name for name in step[2] if name not in step[1]]
                 if step[0] == "set":
-                    event = build.emit("agent_action", "a", action_type="act", state={"set": new, "unset": gone})
+                    event = build.emit(
+                        "agent_action", "a", action_type="act", state={"set": new, "unset": gone}
+                    )
                 else:
                     event = build.emit("state_change", "a", trigger="outside", changed=new, unset=gone)
                 state = {k: v for k, v in (state | new).items() if k not in gone}
@@ -112,7 +116,9 @@ def test_what_is_looked_at_in_full_states_only_is_said(builder: SessionBuilder) 
 def test_the_changes_of_a_field_are_told_with_before_and_after(builder: SessionBuilder) -> None:
     builder.emit("state", "a", fields={"x": 1, "y": 1}, reason="first", digest="0")
     ids = [
-        builder.emit("agent_action", "a", action_type="act", args={"n": 1}, state={"set": {"x": 2}, "unset": []}),
+        builder.emit(
+            "agent_action", "a", action_type="act", args={"n": 1}, state={"set": {"x": 2}, "unset": []}
+        ),
         builder.emit("agent_action", "a", action_type="act", state={"set": {"y": 2}, "unset": []}),
         builder.emit("agent_action", "a", action_type="drop", state={"set": {}, "unset": ["x"]}),
     ]

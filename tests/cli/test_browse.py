@@ -275,13 +275,13 @@ def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeyp
         out.write(b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"aaaa')
     read = []
     monkeypatch.setattr(newest, "decode_line", lambda line: read.append(line) or decode_line(line))
-    found = newest.newest_events(files, 5, lambda _: True)
-    assert [event.id for event in found] == [
+    found = newest.newest_lines(tmp_path, files, 5, lambda _: True)
+    assert [event.id for _, event in found] == [
         "bbbbbbbb-3998", "aaaaaaaa-3999", "bbbbbbbb-3999", "aaaaaaaa-4000", "bbbbbbbb-4000",
     ]  # fmt: skip
     assert len(read) < 20
-    odd = newest.newest_events(files, 3, lambda event: event.seq == 7)
-    assert [event.id for event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
+    odd = newest.newest_lines(tmp_path, files, 3, lambda event: event.seq == 7)
+    assert [event.id for _, event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
 
 
 def test_completion_offers_sessions_agents_and_kinds(start, recorded):

@@ -279,3 +279,16 @@ def fault_cells(stride: int, most: int) -> Iterator[Cell]:
                 # a call that is interrupted for ever never ends, and that is right
                 continue
             yield Cell(scenario, call, f"error={error}", stride, most, window)
+
+
+_CALLS_MADE = {"openat": 40, "write": 45, "close": 20}
+
+
+def drawn_fault_cells(faults: int, seed: int) -> Iterator[Cell]:
+    """So many runs with faults, drawn evenly from the scenarios, calls, errors, windows and the first k."""
+    chance = random.Random(seed)
+    kinds = list(fault_cells(1, 1))
+    for _ in range(faults):
+        kind = chance.choice(kinds)
+        k = chance.randint(1, _CALLS_MADE.get(kind.call, 8))
+        yield Cell(kind.scenario, kind.call, kind.action, most=k, window=kind.window, start=k)

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from told import Told, act, end, in_threads, write_many
 
+import Agent.config.recording
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive.mirrors import rebuild_mirrors
 from Agent.archive.prune import Policy, prune
@@ -107,6 +108,8 @@ def queueing(told: Told, events: int, threads: int, **options: Any) -> None:
     write_many(told, 0, 0, 0, 1)
     told.gate()
     in_threads(told, 0, threads, 1, events, agents=3)
+    # so that what the thread met is in the health that is told
+    Agent.config.recording._pipeline.flush()
     end(told)
 
 

@@ -2,6 +2,7 @@
 
     --kills          scenario x system call x every k, until the program ends before its k-th call
     --random N       N kills at random moments, spread over the scenarios
+    --drawn-faults N N runs with a fault that is drawn from all of them
     --drawn N        N kills at system calls that are drawn from all of them, with 1 to 3 threads
     --faults         scenario x system call x error x every k, one call, three in a row, and all from k on
     --stride N       only every N-th k
@@ -28,7 +29,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (0, 1, 2)]
 
-from cells import Cell, Row, cell_of, drawn_cells, fault_cells, kill_cells, random_cells
+from cells import Cell, Row, cell_of, drawn_cells, drawn_fault_cells, fault_cells, kill_cells, random_cells
 from harness import Launcher, why_no_tracing
 
 
@@ -85,13 +86,16 @@ def main() -> int:
     parser.add_argument("--faults", action="store_true")
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--drawn", type=int, default=0)
+    parser.add_argument("--drawn-faults", type=int, default=0)
     parser.add_argument("--again", default="")
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--most", type=int, default=400)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", default="", help="scenario/call, either may be missing")
     given = parser.parse_args()
-    everything = not (given.kills or given.faults or given.random or given.drawn or given.again)
+    everything = not (
+        given.kills or given.faults or given.random or given.drawn or given.drawn_faults or given.again
+    )
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     reason = why_no_tracing()
     if reason is not None:
@@ -107,6 +111,8 @@ def main() -> int:
     cells = [cell for cell in cells if cell.scenario.startswith(scenario) and cell.call.startswith(call)]
     if given.drawn and reason is None:
         cells += drawn_cells(given.drawn, given.seed, directory)
+    if given.drawn_faults and reason is None:
+        cells += drawn_fault_cells(given.drawn_faults, given.seed)
     if given.again:
         cells = [cell_of(given.again)]
     print(f"seed {given.seed}; what was wrong is kept under {directory}")
@@ -115,12 +121,12 @@ def main() -> int:
     for row in fill_all(cells, directory, workers=os.cpu_count() or 2):
         for problem, times in Counter(row.problems).most_common(3):
             print(f"    {problem[:400]}{f' (x{times})' if times > 1 else ''}", flush=True)
-        if given.drawn:
+        if given.drawn or given.drawn_faults:
             by_call.setdefault((row.scenario, row.call), Row(row.scenario, row.call, row.action)).add(row)
         elif row.runs:
             print(line_of(row), flush=True)
         total.add(row)
-        if given.drawn and total.runs % 250 == 0:
+        if by_call and total.runs % 250 == 0:
             print(line_of(total), file=sys.stderr, flush=True)
     for _, row in sorted(by_call.items()):
         print(line_of(row))

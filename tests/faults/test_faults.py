@@ -165,6 +165,26 @@ def test_a_report_that_cannot_be_written_is_not_tried_at_every_event(full_disk, 
     assert told == sum(found.of_kind("log.closed")[0]["extra"]["counters"].values())
 
 
+def test_what_fails_while_recording_ends_is_named_on_stderr(trace_root, capfd):
+    setup_logging(trace_root=trace_root)
+    AgentLogger("creator_001", "creator").log_action("write", {})
+    system = next(fd for fd in _descriptors() if str(_link_of(fd)).endswith("/system.log"))
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, system, inheritable=False)
+    os.close(full)
+    shutdown_logging()
+    assert "while recording ended, something failed: write:ENOSPC" in capfd.readouterr().err
+    # and the board stays, by which the losses are told
+    assert not TreeReader(only_session(trace_root)).losses().writers[0].closed
+
+
+def test_an_end_that_meets_nothing_says_nothing(trace_root, capfd):
+    setup_logging(trace_root=trace_root)
+    AgentLogger("creator_001", "creator").log_action("write", {})
+    shutdown_logging()
+    assert capfd.readouterr().err == ""
+
+
 def test_a_session_that_is_removed_is_made_again(trace_root):
     setup_logging(trace_root=trace_root)
     loggers = [AgentLogger(f"agent_{number}", "writer") for number in range(100)]

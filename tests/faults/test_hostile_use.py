@@ -439,6 +439,8 @@ def test_permissions_that_come_and_go_cost_only_what_is_told():
             tell(*ids)
             """,
             root,
+            HOME=name,
+            XDG_CONFIG_HOME=f"{name}/config",
         )
         found = read_plainly(only_session(root))
         assert set(told) - {"-"} <= set(found.events)

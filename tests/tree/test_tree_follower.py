@@ -18,6 +18,7 @@ from tree_kit import START_US, Recorder, make_line, make_session
 
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.tree import follower as follower_module
+from Agent.tree import tailing as tailing_module
 from Agent.tree.follower import Follower
 from Agent.tree.writer import SessionWriter
 
@@ -116,6 +117,26 @@ def test_a_file_that_is_rolled_while_one_goes_on_comes_no_second_time(at, sessio
     else:
         again = Follower(session, from_start=False)
         assert set(seqs(again.poll())) <= set(rolled)
+
+
+def test_segments_that_vanish_while_they_are_read_cost_no_listing_each(session, recorder, monkeypatch):
+    for _ in range(60):
+        recorder.write("agent_a")
+    rolled = sorted((session / "agents").glob("agent_a.*.log"))
+    assert len(rolled) > 10
+    list_files, listings = tailing_module.tree_files, []
+
+    def list_and_retire(session):
+        files = list_files(session)
+        listings.append(len(files))
+        for path in rolled:
+            path.unlink(missing_ok=True)
+        return files
+
+    monkeypatch.setattr(tailing_module, "tree_files", list_and_retire)
+    follower = Follower(session)
+    assert 0 < len(follower.poll()) < 60
+    assert len(listings) == 1
 
 
 def test_a_cursor_holds_after_the_session_was_copied(session, recorder, tmp_path):
@@ -424,3 +445,16 @@ class FollowerMachine(RuleBasedStateMachine):
 
 TestFollowerAgainstAPlainList = FollowerMachine.TestCase
 TestFollowerAgainstAPlainList.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+
+
+def test_a_cursor_of_one_that_began_in_the_middle_finds_the_file_after_it_was_rolled(session):
+    live = session / "agents" / "a.log"
+    live.write_bytes(b"".join(make_line(W, seq) for seq in range(1, 6)))
+    with Follower(session, from_start=False) as follower:
+        with live.open("ab") as out:
+            out.write(make_line(W, 6))
+        assert seqs(follower.poll()) == [6]
+        cursor = follower.cursor()
+    live.rename(live.with_name("a.1.log"))
+    with Follower(session, cursor=cursor) as follower:
+        assert follower.poll() == []

@@ -1,0 +1,1 @@
+"""Runs: what a recorded task was made of, and the states that it went through."""

@@ -1,0 +1,228 @@
+"""Packs: files to which a run's snapshots and deltas are appended, one compressed JSON line after another.
+
+Each frame is a whole zstd frame that says itself whose it is, so `zstd -dc` shows a pack as JSON lines and
+the index can be made again from packs alone. A pack has one writer, which holds a lock on it as long as it
+writes; `checkpoint_run` decides what goes in, `checkpoint_index` remembers where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import DamagedInput
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+
+__all__ = [
+    "PACK_SUFFIX",
+    "PackWriter",
+    "compressed",
+    "decompressed",
+    "file_flags",
+    "frames",
+    "fsync_directory",
+    "is_written_to",
+    "read_frame",
+]
+
+PACK_SUFFIX: Final = ".jsonl.zst"
+_LEVEL: Final = 3
+_MAX_RAW_BYTES: Final = 1 << 31
+_BLOCK_BYTES: Final = 16_384
+_codecs = threading.local()
+
+
+def compressed(data: bytes) -> bytes:
+    """The bytes as one zstd frame that holds its length and a checksum."""
+    try:
+        compressor = _codecs.compressor
+    except AttributeError:
+        # Not at the top: only runs with checkpoints need it.
+        from zstandard import ZstdCompressor
+
+        compressor = _codecs.compressor = ZstdCompressor(level=_LEVEL, write_checksum=True)
+    return bytes(compressor.compress(data))
+
+
+def decompressed(data: bytes, path: Path) -> bytes:
+    """The bytes of one frame.
+
+    Raises:
+        DamagedInput: it is none; the path is told.
+    """
+    from zstandard import ZstdDecompressor, ZstdError, frame_content_size
+
+    try:
+        if not 0 <= frame_content_size(data) <= _MAX_RAW_BYTES:
+            raise ZstdError("its length is not told, or too large")
+        decompressor = getattr(_codecs, "decompressor", None)
+        if decompressor is None:
+            decompressor = _codecs.decompressor = ZstdDecompressor()
+        return bytes(decompressor.decompress(data))
+    except ZstdError as error:
+        raise DamagedInput(
+            f"a checkpoint is damaged: {error}", path=path, remedy="copy the file back from where it is whole"
+        ) from None
+
+
+def file_flags() -> int:
+    """What every file here is opened with besides: not inherited, no symbolic link followed."""
+    return getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk itself."""
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class PackWriter:
+    """One pack that this process appends to.
+
+    Args:
+        path: of a file that does not exist; made now, and locked.
+        durable: bring each frame to the disk itself before `append` returns.
+
+    Raises:
+        OSError: it could not be made.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self.path = path
+        self.durable = durable
+        self.size_bytes = 0
+        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | file_flags()
+        self.fd = os.open(path, flags, FILE_MODE)
+        _lock(self.fd)
+        if durable:
+            fsync_directory(path.parent)
+
+    def append(self, frame: bytes) -> int:
+        """Write one frame at the end; the offset at which it begins. What failed is taken back.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        offset = self.size_bytes
+        view = memoryview(frame)
+        try:
+            while view:
+                view = view[os.write(self.fd, view) :]
+            if self.durable:
+                getattr(os, "fdatasync", os.fsync)(self.fd)
+        except OSError:
+            self.take_back(offset)
+            raise
+        self.size_bytes = offset + len(frame)
+        return offset
+
+    def take_back(self, size_bytes: int) -> None:
+        """Forget what stands behind that length."""
+        os.ftruncate(self.fd, size_bytes)
+        self.size_bytes = size_bytes
+
+    def close(self) -> None:
+        """Write nothing more; the lock goes with it."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _lock(fd: int) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return  # without advisory locks one process records alone
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_written_to(path: Path) -> bool:
+    """Whether a process holds the pack to write to it."""
+    try:
+        import fcntl
+
+        fd = os.open(path, os.O_RDONLY | file_flags())
+    except (ImportError, FileNotFoundError):
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def read_frame(path: Path, offset: int, size_bytes: int) -> dict[str, Any]:
+    """The JSON object of one frame.
+
+    Raises:
+        FileNotFoundError: the pack is not there: it was rewritten, or somebody took it away.
+        DamagedInput: there is no such frame at that place.
+    """
+    fd = os.open(path, os.O_RDONLY | file_flags())
+    try:
+        data = os.pread(fd, size_bytes, offset)
+    finally:
+        os.close(fd)
+    if len(data) < size_bytes:
+        raise DamagedInput(
+            f"a checkpoint should stand at byte {offset}, where the file has ended",
+            path=path,
+            remedy="copy the file back from where it is whole",
+        )
+    return _frame_object(decompressed(data, path), path)
+
+
+def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DamagedInput(f"a frame of a checkpoint is no JSON: {error}", path=path) from None
+    if type(found) is not dict:
+        raise DamagedInput("a frame of a checkpoint is no JSON object", path=path)
+    return found
+
+
+def frames(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset, size and content of each whole frame of a pack, up to the first that is not one."""
+    data = memoryview(path.read_bytes())
+    offset = 0
+    while offset < len(data):
+        found = _next_frame(data, offset)
+        if found is None:
+            return
+        size, line = found
+        try:
+            content = _frame_object(line, path)
+        except DamagedInput:
+            return
+        yield offset, size, content
+        offset += size
+
+
+def _next_frame(data: memoryview, offset: int) -> tuple[int, bytes] | None:
+    """Size and content of the frame at an offset; None if there is no whole one."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    reader = ZstdDecompressor().decompressobj()
+    parts: list[bytes] = []
+    # In blocks: the reader copies what stands behind the frame.
+    for begin in range(offset, len(data), _BLOCK_BYTES):
+        block = data[begin : begin + _BLOCK_BYTES]
+        try:
+            parts.append(reader.decompress(block))
+        except ZstdError:
+            return None
+        if reader.eof:
+            return begin + len(block) - len(reader.unused_data) - offset, b"".join(parts)
+    return None

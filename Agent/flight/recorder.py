@@ -1,0 +1,368 @@
+"""The recorder: runs, their steps, model calls and artifacts, as calls and as blocks.
+
+`from Agent.flight import recorder` is the one that most programs need. A call records and returns; whatever
+goes wrong is counted in `Agent.health()` and never raised. `run_context.py` keeps what is open, `run_lines.py`
+writes the events, `saving.py` the artifacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self
+
+from Agent.event.kinds import RunStatus
+from Agent.flight.run_context import (
+    OPEN_RUNS,
+    Run,
+    RunScope,
+    Step,
+    is_run_id,
+    new_run_id,
+    open_run,
+    settled_scope,
+    surrounding_run,
+)
+from Agent.flight.run_lines import emit_run_event, is_recorded, note_misuse
+from Agent.flight.saving import save_artifact, save_call_part, save_step_output
+from Agent.record import pipeline as installed
+from Agent.record.context import current_scope
+from Agent.record.failures import outcome_of, record_error
+from Agent.record.health import say
+from Agent.record.loggers import WARNING, as_fields, present
+from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.texts import as_message, as_text, message_of
+from Agent.tree.artifacts import artifact_ref, safe_path
+from Agent.tree.layout import safe_name
+
+__all__ = ["Recorder", "recorder"]
+
+
+class Recorder:
+    """Records runs; each one has a current run of its own in every thread and asyncio task.
+
+    Where it has none, its calls belong to the run around them, whoever began that; outside of any run to the
+    session's root run. A thread or process that is to take part in a run says so: `with attach(run_id):`.
+
+    Args:
+        agent: whose runs these are, where `start_run` does not say.
+        labels: stand in every run, beside its own.
+    """
+
+    def __init__(self, agent: str | None = None, labels: Mapping[str, Any] | None = None) -> None:
+        self._agent = agent
+        self._labels = dict(labels or {})
+        self._current: ContextVar[Run | None] = ContextVar("agent_trace_run", default=None)
+
+    @property
+    def current_run_id(self) -> str | None:
+        """The id of the run that calls belong to here, None for the session's root run."""
+        active = installed.active_pipeline()
+        return None if active is None else self._run(active).run_id
+
+    def start_run(
+        self, agent: str | None = None, labels: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
+        """Begin a run and give its id, a UUIDv7; within another run it is that run's child.
+
+        Args:
+            agent: whose run it is.
+            labels: what it can be found by.
+            run_id: its id, where it has one already: small letters, digits, `_`, `-` and `.`.
+        """
+        identity = new_run_id() if run_id is None or not is_run_id(as_message(run_id)) else as_message(run_id)
+        with _Guard("start_run") as pipeline:
+            if pipeline is None:
+                return identity
+            if run_id is not None and identity != run_id:
+                note_misuse(pipeline, "a run was given an id that none can have", as_text(run_id))
+            self._start(pipeline, identity, self._agent if agent is None else agent, labels)
+        return identity
+
+    def finish_run(
+        self,
+        ok: bool = True,
+        error: str | BaseException | None = None,
+        *,
+        status: str | None = None,
+        run_id: str | None = None,
+    ) -> str:
+        """End the current run, or the one named; gives the event's id.
+
+        Args:
+            ok: whether it reached what it was for.
+            error: why not: text, or the exception, which is recorded with its traceback.
+            status: `success`, `failure` or `partial`; what `ok` says without it.
+            run_id: which run, where it is not the current one.
+        """
+        with _Guard("finish_run") as pipeline:
+            if pipeline is None:
+                return ""
+            run = self._run(pipeline, run_id)
+            if run.run_id is None or (run_id is None and run is not self._own_run(pipeline)):
+                note_misuse(pipeline, "a run was finished where none was open", as_text(run_id or error))
+                return ""
+            return self._finish(pipeline, run, bool(ok), error, status)
+        return ""
+
+    def start_step(
+        self, step_id: str, name: str | None = None, *, step_type: str | None = None, run_id: str | None = None
+    ) -> str:
+        """Begin a step; what happens until it is finished happens in it. Gives the event's id."""
+        with _Guard("start_step") as pipeline:
+            if pipeline is None:
+                return ""
+            run = self._run(pipeline, run_id)
+            identity, shown = as_message(step_id), None if name is None else as_message(name)
+            before = settled_scope()
+            agent = before.agent if before is not None else None
+            scope = RunScope(before, run.run_id, pipeline.next_span_id(), agent)
+            payload = present(
+                step_id=identity,
+                name=shown,
+                step_type=None if step_type is None else as_message(step_type),
+                step_span=scope.span_id,
+            )
+            written = emit_run_event(pipeline, run, "step.started", payload, scope=before)
+            run.add(Step(pipeline, scope, identity, shown))
+            scope.enter()
+            return written
+        return ""
+
+    def finish_step(
+        self,
+        step_id: str,
+        name: str | None = None,
+        output: Any = None,
+        *,
+        error: str | BaseException | None = None,
+        run_id: str | None = None,
+    ) -> str:
+        """End a step and keep its output as a JSON artifact; gives the reference to that."""
+        identity = as_message(step_id)
+        with _Guard("finish_step") as pipeline:
+            if pipeline is not None:
+                return self._finish_step(pipeline, identity, name, output, error, run_id)
+        return artifact_ref(f"steps/{safe_name(identity)}.json")
+
+    def record_model_call(  # noqa: PLR0913 - what a model call is told by
+        self,
+        step_id: str | None = None,
+        call_id: str | None = None,
+        model_name: str = "",
+        model_version: str | None = None,
+        model_provider: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        prompt: Any = None,
+        output: Any = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+        latency_ms: float | None = None,
+        *,
+        run_id: str | None = None,
+        **fields: Any,
+    ) -> str:
+        """Record one call of a model, prompt and output as artifacts; gives the reference to the output.
+
+        Text is kept as text, anything else (lists of messages, say) as JSON. Further `fields` stand in the
+        event.
+        """
+        call = new_run_id() if call_id is None else as_message(call_id)
+        suffix = "txt" if isinstance(output, str) else "json"
+        with _Guard("record_model_call") as pipeline:
+            if pipeline is None:
+                return artifact_ref(f"calls/{safe_name(call)}/output.{suffix}")
+            run = self._run(pipeline, run_id)
+            step = None if step_id is None else as_message(step_id)
+            prompt_ref = None if prompt is None else save_call_part(pipeline, run, call, "prompt", prompt, step)
+            output_ref = save_call_part(pipeline, run, call, "output", output, step)
+            payload = present(
+                "model_name",
+                call_id=call,
+                step_id=step,
+                model_name=as_message(model_name),
+                model_version=None if model_version is None else as_message(model_version),
+                model_provider=None if model_provider is None else as_message(model_provider),
+                params=None if params is None else as_fields(params),
+                prompt_ref=prompt_ref,
+                output_ref=output_ref,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+                latency_ms=latency_ms,
+            )
+            emit_run_event(pipeline, run, "model.call", payload, fields=fields)
+            return output_ref
+        return artifact_ref(f"calls/{safe_name(call)}/output.{suffix}")
+
+    def save_artifact(
+        self, path: str, data: Any, media_type: str | None = None, *, run_id: str | None = None
+    ) -> str:
+        """Keep something as a file of the run; gives the reference to it.
+
+        Args:
+            path: its name, relative, with `/`; wherever it points, the file stays in the run. A name that is
+                taken gets a number, so no artifact is ever overwritten.
+            data: text, bytes, a `Path` or an open file (read as it is stored), a numpy array, a data frame,
+                or any value, which is kept as JSON. Secrets are replaced in text and JSON.
+            media_type: such as `application/json`; the data and the name tell it without.
+            run_id: whose it is, where that is not the current run.
+        """
+        with _Guard("save_artifact") as pipeline:
+            if pipeline is not None:
+                return save_artifact(pipeline, self._run(pipeline, run_id), path, data, media_type)
+        return artifact_ref(safe_path(as_message(path)))
+
+    def run(self, agent: str | None = None, labels: Mapping[str, Any] | None = None) -> RunBlock:
+        """A block that is a run: an exception that leaves it ends it as failed, and goes on."""
+        return RunBlock(self, agent, labels)
+
+    def step(self, step_id: str, name: str | None = None, *, step_type: str | None = None) -> StepBlock:
+        """A block that is a step; what is assigned to its `output` is kept."""
+        return StepBlock(self, step_id, name, step_type)
+
+    def attach(self, run_id: str) -> AttachBlock:
+        """A block whose calls belong to a run that was begun in another thread or process."""
+        return AttachBlock(self, run_id)
+
+    def _own_run(self, pipeline: Pipeline) -> Run | None:
+        run = self._current.get()
+        while run is not None and (run.ended or run.session_id != pipeline.session_id):
+            run = run.parent
+        return run
+
+    def _run(self, pipeline: Pipeline, run_id: str | None = None) -> Run:
+        """The run that a call belongs to."""
+        if run_id is not None:
+            text = as_message(run_id)
+            if is_run_id(text):
+                return open_run(text, pipeline)
+            note_misuse(pipeline, "a run was named by an id that none can have", text)
+        return self._own_run(pipeline) or surrounding_run(pipeline)
+
+    def _start(
+        self, pipeline: Pipeline, run_id: str, agent: str | None, labels: Mapping[str, Any] | None
+    ) -> None:
+        parent = self._run(pipeline)
+        before = settled_scope()
+        agent_id = None if agent is None else as_message(agent)
+        run = OPEN_RUNS[run_id] = Run(pipeline, run_id, agent_id, self._own_run(pipeline))
+        binding = None if agent_id is None else pipeline.binding(agent_id, None, "flight")
+        payload = present(
+            agent=agent_id,
+            labels={**self._labels, **as_fields(labels)} or None,
+            parent_run_id=parent.run_id,
+        )
+        if pipeline.artifacts is not None:
+            from Agent.tree.artifacts import make_run_dir
+
+            make_run_dir(pipeline.artifacts.session, run_id)
+        emit_run_event(pipeline, run, "run.started", payload, scope=before)
+        run.enter(pipeline, before, binding)
+        self._current.set(run)
+
+    def _finish(
+        self,
+        pipeline: Pipeline,
+        run: Run,
+        ok: bool,
+        error: str | BaseException | None,
+        status: str | None,
+    ) -> str:
+        left_open = run.open_steps()
+        payload = {"ok": ok, **_ending(pipeline, run, error)}
+        payload["status"] = as_message(status or (RunStatus.SUCCESS if ok else RunStatus.FAILURE).value)
+        for step in reversed(left_open):
+            step.close(pipeline)
+        if left_open:
+            payload["open_steps"] = [step.step_id for step in left_open]
+        run.steps.clear()
+        run.ended = True
+        OPEN_RUNS.pop(run.run_id or "", None)
+        if self._current.get() is run:
+            self._current.set(run.parent)
+        if run.span is None:  # begun in another process
+            return emit_run_event(pipeline, run, "run.finished", payload)
+        payload["duration_ms"] = run.span.close(pipeline)
+        before = run.span.scope.before
+        return emit_run_event(pipeline, run, "run.finished", payload, scope=before, span_id=run.span.span_id)
+
+    def _finish_step(
+        self,
+        pipeline: Pipeline,
+        identity: str,
+        name: str | None,
+        output: Any,
+        error: str | BaseException | None,
+        run_id: str | None,
+    ) -> str:
+        run = self._run(pipeline, run_id)
+        around: Run | None = run
+        while around is not None and identity not in around.steps:
+            around = around.parent  # begun before a run within this one
+        run = run if around is None else around
+        step = run.take(identity)
+        output_ref = save_step_output(pipeline, run, identity, output)
+        payload = present(
+            step_id=identity,
+            name=as_message(name) if name is not None else step.name if step is not None else None,
+            output_ref=output_ref,
+            **_ending(pipeline, run, error),
+        )
+        if step is None:
+            note_misuse(pipeline, "a step was finished that was not open", identity)
+            payload["problem"] = "it was not open"
+            emit_run_event(pipeline, run, "step.finished", payload, level=WARNING)
+            return output_ref
+        payload["duration_ms"] = step.close(pipeline)
+        before = step.scope.before
+        emit_run_event(pipeline, run, "step.finished", payload, scope=before, span_id=step.span_id)
+        return output_ref
+
+
+def _ending(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
+    """What an event says of the error that ended it."""
+    if error is None:
+        return {}
+    if not isinstance(error, BaseException):
+        return {"error": error, "outcome": "error"}
+    outcome = outcome_of(error)
+    told: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
+    if outcome == "error":
+        scope = settled_scope()
+        agent = scope.agent if scope is not None else None
+        binding = agent or pipeline.binding(run.agent_id, None, "flight", "errors")
+        told["error_id"] = record_error(pipeline, binding, error)
+    return told
+
+
+class _Guard:
+    """Gives the pipeline, None where nothing is recorded; no error of recording leaves the block."""
+
+    __slots__ = ("_call", "_pipeline")
+
+    def __init__(self, call: str) -> None:
+        self._call = call
+        self._pipeline: Pipeline | None = None
+
+    def __enter__(self) -> Pipeline | None:
+        if not is_recorded():
+            return None
+        try:
+            self._pipeline = installed.active or current_pipeline()
+        except RuntimeError as error:
+            if is_recorded():  # where recording was given up, that was said once
+                say(f"recording is not set up: {as_text(error)}")
+            return None
+        # Only now a level is set, where this was the first call of all.
+        return self._pipeline if is_recorded() else None
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception):
+            return False
+        if self._pipeline is not None:
+            self._pipeline.health.trouble(f"recorder.{self._call}", error)
+            self._pipeline.health.drop("an event of a run could not be made")
+        return True

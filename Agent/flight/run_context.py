@@ -1,0 +1,211 @@
+"""What is open: runs, their steps, and the scope that each of them puts around what happens in it.
+
+`recorder.py` opens and closes them; `run_lines.py` writes their events. Tools and checkpoints ask
+`surrounding_run()` where they are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from Agent.event.ids import uuid7
+from Agent.record.context import Scope, current_scope
+from Agent.tree.layout import safe_name
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
+
+__all__ = [
+    "Run",
+    "RunScope",
+    "Step",
+    "is_run_id",
+    "new_run_id",
+    "open_run",
+    "settled_scope",
+    "surrounding_run",
+]
+
+
+class RunScope(Scope):
+    """The scope inside a run or a step; one that was closed out of turn is left as soon as that is seen."""
+
+    __slots__ = ("before", "closed")
+
+    def __init__(
+        self, before: Scope | None, run_id: str | None, span_id: str | None, agent: AgentBinding | None
+    ) -> None:
+        super().__init__(before, span_id=span_id, agent=agent)
+        self.run_id = run_id
+        self.before = before
+        self.closed = False
+
+    def enter(self) -> None:
+        """Let what happens from here on happen in it."""
+        current_scope.set(self)
+
+    def leave(self) -> None:
+        """Close it; where it is the current one, what is still open around it becomes that."""
+        self.closed = True
+        current_scope.set(settled_scope())
+
+
+def settled_scope() -> Scope | None:
+    """The current scope without those that were closed meanwhile."""
+    scope = current_scope.get()
+    while isinstance(scope, RunScope) and scope.closed:
+        scope = scope.before
+    return scope
+
+
+class _Open:
+    """A span that is open on the board, too, so that it is named after a crash."""
+
+    __slots__ = ("_board", "_slot", "scope", "span_id", "started_ns")
+
+    def __init__(self, pipeline: Pipeline, scope: RunScope, name: str) -> None:
+        self.scope = scope
+        self.span_id = scope.span_id or ""
+        self.started_ns = pipeline.monotonic_ns()
+        self._board = board = pipeline.board
+        self._slot = -1
+        if board is not None:
+            agent_id = scope.agent.agent_id if scope.agent is not None else None
+            self._slot = board.open_span(self.span_id, agent_id, name, pipeline.wall_ns() // 1000)
+
+    def close(self, pipeline: Pipeline) -> float:
+        """Take it off the board and out of the scope; how long it was open, in milliseconds."""
+        # After a fork the board is another one, on which this place is somebody else's.
+        if self._slot >= 0 and self._board is not None and self._board is pipeline.board:
+            self._board.close_span(self._slot)
+            self._slot = -1
+        self.scope.leave()
+        return (pipeline.monotonic_ns() - self.started_ns) / 1e6
+
+
+class Step(_Open):
+    """A step that was started and not finished."""
+
+    __slots__ = ("name", "step_id")
+
+    def __init__(self, pipeline: Pipeline, scope: RunScope, step_id: str, name: str | None) -> None:
+        super().__init__(pipeline, scope, pipeline.redactor.text(name or step_id))
+        self.step_id = step_id
+        self.name = name
+
+
+class Run:
+    """A run as this process knows it: one that it began, one of another process, or a session's root run.
+
+    Args:
+        run_id: stands in its events; None for the root run, whose events carry none.
+        agent_id: whose run it is.
+        parent: the run around it.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, run_id: str | None, agent_id: str | None = None, parent: Run | None = None
+    ) -> None:
+        self.run_id = run_id
+        self.agent_id = agent_id
+        self.parent = parent
+        self.session_id = pipeline.session_id
+        self.steps: dict[str, list[Step]] = {}
+        self.span: _Open | None = None
+        self.ended = False
+        self.binding: AgentBinding | None = None
+        """What its events are written through, made with the first."""
+        self._directory_id = run_id
+
+    def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
+        """Let what happens from here on be part of it."""
+        scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent)
+        self.span = _Open(pipeline, scope, f"run {self.run_id}")
+        scope.enter()
+
+    def add(self, step: Step) -> None:
+        """Keep a step that was started."""
+        self.steps.setdefault(step.step_id, []).append(step)
+
+    def take(self, step_id: str) -> Step | None:
+        """The open step of that id, no longer open: of several the one around the caller, else the newest."""
+        open_steps = self.steps.get(step_id)
+        if not open_steps:
+            return None
+        around = _scopes_around()
+        found = next((step for step in reversed(open_steps) if step.scope in around), open_steps[-1])
+        open_steps.remove(found)
+        if not open_steps:
+            self.steps.pop(step_id, None)
+        return found
+
+    def open_steps(self) -> list[Step]:
+        """The steps that were started and not finished, oldest first."""
+        found = [step for same in list(self.steps.values()) for step in same]
+        return sorted(found, key=lambda step: step.started_ns)
+
+    def directory_id(self, pipeline: Pipeline) -> str:
+        """The id under which its artifacts lie: its own, or for a root run the session's `session_uid`."""
+        if self._directory_id is None:
+            self._directory_id = _root_run_id(pipeline)
+        return self._directory_id
+
+
+def _scopes_around() -> list[Any]:
+    found = []
+    scope = current_scope.get()
+    while isinstance(scope, RunScope):
+        found.append(scope)
+        scope = scope.before
+    return found
+
+
+def _root_run_id(pipeline: Pipeline) -> str:
+    from Agent.errors import InputError
+    from Agent.tree.session import open_session
+
+    if pipeline.artifacts is None:
+        return pipeline.session_id
+    try:
+        return open_session(pipeline.artifacts.session).session_uid
+    except InputError:
+        return pipeline.session_id
+
+
+OPEN_RUNS: dict[str, Run] = {}
+"""The runs that this process takes part in, by id."""
+_roots: dict[str, Run] = {}
+
+
+def new_run_id() -> str:
+    """A UUIDv7."""
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+
+
+def is_run_id(text: str) -> bool:
+    """Whether the text can be the id of a run: letters, digits, `_`, `.` and `-`, in small letters."""
+    return safe_name(text) == text
+
+
+def open_run(run_id: str, pipeline: Pipeline) -> Run:
+    """The run of that id; one that was begun elsewhere is joined."""
+    run = OPEN_RUNS.get(run_id)
+    if run is None or run.session_id != pipeline.session_id:
+        run = OPEN_RUNS[run_id] = Run(pipeline, run_id)
+    return run
+
+
+def surrounding_run(pipeline: Pipeline) -> Run:
+    """The run in which the caller stands; the session's root run outside of any."""
+    scope = settled_scope()
+    run = OPEN_RUNS.get(scope.run_id) if scope is not None and scope.run_id is not None else None
+    if run is not None and not run.ended and run.session_id == pipeline.session_id:
+        return run
+    root = _roots.get(pipeline.session_id)
+    if root is None:
+        _roots.clear()  # a process records one session after the other
+        root = _roots.setdefault(pipeline.session_id, Run(pipeline, None))
+    return root

@@ -1,0 +1,149 @@
+"""The events of runs as flat lines: `run.*`, `step.*`, `model.call`, `tool.call`, `artifact.saved`.
+
+Inside a run they go to its `events.jsonl`, outside one to the agent's file. They take the session's numbers
+like all events, so that the account of losses covers them. `runs.py` reads them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from Agent.event.codec import RUN_ENVELOPE, run_key, run_pointer
+from Agent.event.kinds import LEVEL_NAMES, Category
+from Agent.event.payloads import KINDS
+from Agent.event.schema import CURRENT_SCHEMA
+from Agent.flight.run_context import Run, settled_scope
+from Agent.record.binding import AgentBinding
+from Agent.record.context import Scope
+from Agent.record.health import say
+from Agent.record.levels import LIMITS
+from Agent.record.loggers import INFO, WARNING
+from Agent.tree.layout import RUN_CATEGORY
+
+if TYPE_CHECKING:
+    from Agent.record.pipeline import Pipeline
+
+__all__ = ["emit_run_event", "is_recorded", "note_misuse"]
+
+_LIMIT = LIMITS[Category.EVENTS.value]
+_NONE: Mapping[str, Any] = {}
+
+
+def is_recorded(level: int = INFO) -> bool:
+    """Whether events of runs of that level are recorded now."""
+    return _LIMIT.value <= level
+
+
+def emit_run_event(
+    pipeline: Pipeline,
+    run: Run,
+    kind: str,
+    payload: Mapping[str, Any],
+    *,
+    scope: Scope | None = None,
+    span_id: str | None = None,
+    causes: tuple[str, ...] = (),
+    fields: Mapping[str, Any] = _NONE,
+    level: int = INFO,
+) -> str:
+    """Write one event of a run and give its id, "" if it could not be written.
+
+    Args:
+        run: as `surrounding_run` gives it.
+        kind: one whose home is the run view.
+        payload: values of the kind's own keys.
+        scope: in which it happened; the current one without it.
+        span_id: its own span, where the event is one.
+        causes: ids of events that led to this one.
+        fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
+    """
+    scope = settled_scope() if scope is None else scope
+    agent = scope.agent if scope is not None else None
+    agent_id = run.agent_id if run.agent_id is not None else agent.agent_id if agent is not None else None
+    about = {} if agent_id is None else {"agent_id": agent_id}
+    if agent is not None and agent.agent_id == agent_id and agent.agent_role is not None:
+        about["agent_role"] = agent.agent_role
+    body, types = pipeline.capture.body({**about, **payload})
+    own_keys = payload.keys() | about.keys()
+    around = scope.fields if scope is not None and scope.fields else _NONE
+    users = _user_fields(pipeline, kind, {**around, **fields}, own_keys)
+    if users:
+        more, more_types = pipeline.capture.user_body(users, "/extra")
+        body = b",".join((body, more)) if more else body
+        types = {**(types or {}), **more_types} if more_types else types
+    if types:
+        flat = {run_pointer(pointer): tag for pointer, tag in types.items()}
+        body = b'%s,"types":%s' % (body, orjson.dumps(flat))
+    slot = _binding_of(pipeline, run, agent).slot(kind, level)
+    head = _head(pipeline.session_id, kind, level)
+    return pipeline.put(slot, head, _links(run, scope, span_id, causes), b",", body + b"}\n")
+
+
+def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:
+    """The user's keys under names that are free in a flat line."""
+    if not fields:
+        return {}
+    taken = own_keys | {field.name for field in KINDS[kind].fields} | {"agent_id", "agent_role"}
+    moved = pipeline.health.moved(fields, taken | RUN_ENVELOPE)
+    return {run_key(key) if type(key) is str else str(key): value for key, value in moved.items()}
+
+
+def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> AgentBinding:
+    """What an event of the run is written through: the run's file; for the root run the agent's."""
+    if run.run_id is None:
+        if agent is not None and agent.agent_id is not None:
+            return agent
+        return pipeline.binding(None, None, "flight", Category.EVENTS.value)
+    if run.binding is None:
+        category = RUN_CATEGORY + run.run_id
+        # Not one of the pipeline's own, which it keeps as long as it lives: runs come and go.
+        run.binding = AgentBinding(
+            agent_id=None,
+            agent_role=None,
+            logger="flight",
+            category=Category.EVENTS.value,
+            stream=pipeline.sink.open_stream(None, category),
+            envelope=b"",
+            redactor=pipeline.redactor,
+            emit_plain=pipeline.emit_plain,
+            mirror_of=pipeline.mirrors.adder if pipeline.mirrors is not None else None,
+        )
+    return run.binding
+
+
+@lru_cache(maxsize=256)
+def _head(session_id: str, kind: str, level: int) -> bytes:
+    """The bytes from the end of the id to the session or level."""
+    begin = orjson.dumps({"type": kind, "session_id": session_id})[1:-1]
+    head = b'","schema_version":%d,%s' % (CURRENT_SCHEMA, begin)
+    return head if level == INFO else b'%s,"level":"%s"' % (head, LEVEL_NAMES[level].encode())
+
+
+def _links(run: Run, scope: Scope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
+    links: dict[str, Any] = {}
+    if run.run_id is not None:
+        links["run_id"] = run.run_id
+    if span_id is not None:
+        links["span_id"] = span_id
+    if scope is not None:
+        if scope.span_id is not None and scope.span_id != span_id:
+            links["parent_span_id"] = scope.span_id
+        causes = tuple(dict.fromkeys((*scope.causes, *causes)))
+    if causes:
+        links["causes"] = causes
+    if scope is not None and scope.tick is not None:
+        links["tick"] = scope.tick
+    return b"," + orjson.dumps(links)[1:-1] if links else b""
+
+
+def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
+    """Count a call that makes no sense where it stands, tell it once, and record it each time."""
+    pipeline.health.note(what)
+    if pipeline.health.notes[what] == 1:
+        say(f"{what} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
+    slot = pipeline.binding(None, None, "flight", Category.SYSTEM.value).slot("log", WARNING)
+    pipeline.emit(slot, f"{what}: {detail}")

@@ -1,0 +1,94 @@
+"""Artifacts on their way from a call to the run's directory, and the event that says so.
+
+`record/artifact_bytes.py` made the bytes, `tree/artifacts.py` stores them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from Agent.flight.run_context import Run
+from Agent.flight.run_lines import emit_run_event
+from Agent.record.artifact_bytes import Encoded, encode_artifact, encode_json
+from Agent.record.texts import as_message
+from Agent.tree.artifacts import Stored, artifact_ref, new_hash, safe_path
+from Agent.tree.layout import safe_name
+
+if TYPE_CHECKING:
+    from Agent.record.pipeline import Pipeline
+
+__all__ = ["save_artifact", "save_call_part", "save_step_output"]
+
+_NOT_STORED = "an artifact could not be stored"
+
+
+def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type: str | None) -> str:
+    """Store what a program saves under a name of its own; the reference to it.
+
+    Where it cannot be stored the reference is the one that it would have had, and that is counted.
+    """
+    path = safe_path(pipeline.redactor.text(as_message(name)))
+    try:
+        encoded = encode_artifact(pipeline.capture, data, media_type, path)
+    except Exception as error:  # noqa: BLE001 - a file that cannot be read, a frame that cannot be written
+        return _not_stored(pipeline, path, error)
+    return _save(pipeline, run, path, encoded, {})
+
+
+def save_step_output(pipeline: Pipeline, run: Run, step_id: str, output: Any) -> str:
+    """Store the output of a step as JSON, whatever it is; the reference to it."""
+    path = f"steps/{_file_name(pipeline, step_id)}.json"
+    return _save(pipeline, run, path, encode_json(pipeline.capture, output), {"step_id": step_id})
+
+
+def save_call_part(
+    pipeline: Pipeline, run: Run, call_id: str, part: str, value: Any, step_id: str | None
+) -> str:
+    """Store the prompt or the output of a model call, text as text and anything else as JSON."""
+    suffix = "txt" if isinstance(value, str) else "json"
+    path = f"calls/{_file_name(pipeline, call_id)}/{part}.{suffix}"
+    if isinstance(value, str):
+        encoded = encode_artifact(pipeline.capture, value, "text/plain", path)
+    else:
+        encoded = encode_json(pipeline.capture, value)
+    return _save(pipeline, run, path, encoded, {} if step_id is None else {"step_id": step_id})
+
+
+def _file_name(pipeline: Pipeline, identity: str) -> str:
+    return safe_name(pipeline.redactor.text(identity))
+
+
+def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[str, Any]) -> str:
+    try:
+        stored = _stored(pipeline, run, path, encoded)
+    except Exception as error:  # noqa: BLE001 - a full disk, a file of the user's that cannot be read on
+        return _not_stored(pipeline, path, error)
+    payload: dict[str, Any] = {
+        "path": stored.ref.partition("artifact://artifacts/")[2],
+        "ref": stored.ref,
+        "media_type": encoded.media_type,
+        "size_bytes": stored.size_bytes,
+        "digest": stored.digest,
+        **more,
+    }
+    if encoded.types:
+        payload["value_types"] = encoded.types
+    emit_run_event(pipeline, run, "artifact.saved", payload)
+    return stored.ref
+
+
+def _stored(pipeline: Pipeline, run: Run, path: str, encoded: Encoded) -> Stored:
+    if pipeline.artifacts is not None:
+        return pipeline.artifacts.save(run.directory_id(pipeline), path, encoded.content)
+    # Recording into memory keeps no files: what it would have been is known all the same.
+    hasher, size_bytes = new_hash(), 0
+    for chunk in (encoded.content,) if isinstance(encoded.content, bytes) else encoded.content:
+        hasher.update(chunk)
+        size_bytes += len(chunk)
+    return Stored(artifact_ref(path), size_bytes, hasher.hexdigest())
+
+
+def _not_stored(pipeline: Pipeline, path: str, error: Exception) -> str:
+    pipeline.health.trouble(_NOT_STORED, error)
+    pipeline.health.drop(_NOT_STORED)
+    return artifact_ref(path)
