@@ -2,7 +2,8 @@
 
 Start at `analyzer` (the thin face); `session` finds what is asked about, `engine` and `views` put SQL over
 its files, each question has its module (`activity`, `journeys`, `states`, `learning`, `interactions`,
-`performance`, `failures`, `timeline`, `causality`), and `report` and `debug` put the answers together.
+`performance`, `failures`, `timeline`, `causality`, `comparison`), and `report` and `debug` put the answers
+together.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
         error_type, message (of the first), shape (the message without what changes), place, count, agents
         (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `trend`), slices (counts in
-        tenths of the session), example_id (the first) and example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first`
+        tenths of the session), example_id (the first) and example_agent; `total_fingerprints`;
+        `together`, at most 10 dicts with the fingerprints `first`
         and `second`, how often both come within a second (`windows`) and how often chance would make that
         (`expected`), and in how many spans both are (`spans`).
     """
@@ -102,7 +103,8 @@ def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[st
     order = "(ts_us, writer, seq)"
     groups = engine.rows(
         f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, "
-        f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, arg_min(traceback, {order}) AS traceback, "
+        f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, "
+        f"arg_min(traceback, {order}) AS traceback, "
         "count(*) AS count, list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
         "count(DISTINCT agent_id) AS agents, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
@@ -187,8 +189,8 @@ def _together(
         # the sets of patterns that occur, with how often: few, however many windows there are
         sets = engine.rows(
             "SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members "
-            f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) GROUP BY "
-            "members ORDER BY n DESC LIMIT 10000",
+            f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) "
+            "GROUP BY members ORDER BY n DESC LIMIT 10000",
             [hashes],
         )
         for row in sets:

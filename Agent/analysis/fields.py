@@ -83,7 +83,7 @@ def _growth(history: History, name: str, changes: Sequence[FieldChange]) -> list
     early = statistics.median(values[: max(2, len(values) // 8)])
     if ups < 0.9 * (len(values) - 1) or values[-1] < _GROWN * max(1.0, early):
         return []
-    first = next(change for value, change in numbers if value > early)
+    first = next(change for value, change in numbers if value > values[0])
     return [
         Cause(
             f"{name} of {history.agent_id} only ever grows, from {short_number(values[0])} to "

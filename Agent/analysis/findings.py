@@ -122,6 +122,8 @@ def _began(loop: Loop, history: History, inquiry: Inquiry) -> Row:
         known for known in history.errors.values() if known.first["extra"].get("action_type") == loop.name
     ]
     pattern = max(alike, key=lambda known: known.count, default=None)
+    if pattern is not None and pattern.first["id"] == loop.first["extra"].get("error_id"):
+        return loop.first
     if loop.failing and pattern is not None and inquiry.onset_chance(pattern) <= _NEW:
         return min(pattern.first, loop.first, key=order)
     return loop.first

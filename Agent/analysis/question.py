@@ -169,6 +169,8 @@ def stem(word: str) -> str:
         "s",
         "e",
     ):
+        if ending == "s" and word.endswith("ss"):
+            continue
         if word.endswith(ending) and len(word) - len(ending) >= 3:
             word = word[: -len(ending)]
             break

@@ -25,7 +25,8 @@ class LastWords:
     def _now(self) -> Counter[str]:
         total: Counter[str] = Counter()
         for counters in self._counted:
-            total.update(counters())
+            # only what the system refused: other counters are of what found its way all the same
+            total.update({reason: n for reason, n in counters().items() if ":" in reason})
         return total
 
     def tell(self) -> None:

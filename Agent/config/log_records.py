@@ -12,13 +12,24 @@ import orjson
 
 from Agent.config.for_people import as_text
 from Agent.event.clock import parse_timestamp
-from Agent.event.kinds import LEVELS
+from Agent.event.codec import event_from_object
+from Agent.event.kinds import LEVELS, Home
+from Agent.event.payloads import KINDS
 
 __all__ = ["JsonLines", "TextLines", "as_log_record"]
 
 _LINKS = ("session_id", "run_id", "span_id", "parent_span_id", "tick", "causes")
 _ABOUT = ("agent_id", "agent_role", "event_type")
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "event", "event_id", *_LINKS}
+
+_RUN_MESSAGES = {kind.name: kind.message for kind in KINDS.values() if kind.home is Home.RUN}
+
+
+class _Shown(dict[str, Any]):
+    """Values for a message; one that is missing stands as its name."""
+
+    def __missing__(self, key: str) -> str:
+        return key
 
 
 def as_log_record(line: bytes) -> logging.LogRecord:
@@ -34,6 +45,12 @@ def as_log_record(line: bytes) -> logging.LogRecord:
         ValueError: the line is no event.
     """
     event: dict[str, Any] = orjson.loads(line)
+    if "type" in event:
+        # A run's flat line, in the form of all others.
+        flat = event_from_object(event)
+        extra = {**flat.extra, "event_type": flat.kind}
+        message = _RUN_MESSAGES.get(flat.kind, "{}").format_map(_Shown(extra))
+        event = {**event, "level": flat.level, "logger": "flight", "message": message, "extra": extra}
     extra = event["extra"]
     attributes = {key: value for key, value in extra.items() if key not in _OWN}
     attributes.update({name: extra.get(name) for name in _ABOUT})

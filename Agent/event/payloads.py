@@ -240,13 +240,26 @@ _ROWS = (
     _kind(
         "run.started", _EVENTS, "Run started", "agent?:string labels?:object parent_run_id?:string", home=_RUN
     ),
-    _kind("run.finished", _EVENTS, "Run finished", "ok:boolean error?:any status?:string", home=_RUN),
-    _kind("step.started", _EVENTS, "Step {step_id} started", "step_id:string name?:string", home=_RUN),
+    _kind(
+        "run.finished",
+        _EVENTS,
+        "Run finished",
+        "ok:boolean error?:any status?:string outcome?:string error_id?:string duration_ms?:number open_steps?:array",
+        home=_RUN,
+    ),
+    _kind(
+        "step.started",
+        _EVENTS,
+        "Step {step_id} started",
+        "step_id:string name?:string step_type?:string step_span?:string",
+        home=_RUN,
+    ),
     _kind(
         "step.finished",
         _EVENTS,
         "Step {step_id} finished",
-        "step_id:string name?:string output_ref:string",
+        "step_id:string name?:string output_ref:string duration_ms?:number outcome?:string error?:any "
+        "error_id?:string problem?:string",
         home=_RUN,
     ),
     _kind(
@@ -270,7 +283,7 @@ _ROWS = (
         "artifact.saved",
         _EVENTS,
         "Artifact {path}",
-        "path:string ref:string media_type?:string size_bytes?:integer digest?:string",
+        "path:string ref:string media_type?:string size_bytes?:integer digest?:string step_id?:string value_types?:object",
         home=_RUN,
     ),
     _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),

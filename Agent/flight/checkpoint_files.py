@@ -17,7 +17,7 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.flight.checkpoint_chunks import ChunkFiles, chunk_digest, split
-from Agent.flight.checkpoint_frames import PACK_SUFFIX, PackWriter, compressed, is_written_to, read_frame
+from Agent.flight.checkpoint_frames import PACK_SUFFIX, PackReader, PackWriter, compressed, is_written_to
 from Agent.flight.checkpoint_index import CheckpointIndex, Row
 from Agent.flight.delta import apply
 from Agent.tree.layout import safe_name
@@ -147,18 +147,28 @@ class RunFiles:
         row.frame_bytes = len(frame)
         row.size_bytes += len(frame)
 
-    def frame(self, row: Row) -> dict[str, Any]:
-        """What a row's frame says; FileNotFoundError, DamagedInput."""
-        return read_frame(self.directory / row.pack, row.offset, row.frame_bytes)
-
-    def after(self, value: Any, row: Row) -> Any:
+    def after(self, value: Any, row: Row, readers: dict[str, PackReader] | None = None) -> Any:
         """The document after a row, from that of the row before, which is used up.
+
+        Args:
+            value: that document; anything for a snapshot.
+            row: what is read.
+            readers: by pack; where given, those that are opened are left in it, for the caller to close.
 
         Raises:
             DamagedInput: the row cannot be read, or does not fit.
             FileNotFoundError: its pack is not there.
         """
-        frame = self.frame(row)
+        reader = readers.get(row.pack) if readers is not None else None
+        if reader is None:
+            reader = PackReader(self.directory / row.pack)
+        try:
+            frame = reader.frame(row.offset, row.frame_bytes)
+        finally:
+            if readers is None:
+                reader.close()
+            else:
+                readers[row.pack] = reader
         try:
             if "delta" in frame:
                 return value if frame["delta"] is None else apply(value, frame["delta"])
@@ -172,8 +182,8 @@ class RunFiles:
                 remedy="the checkpoints of its chain before it can be loaded",
             ) from None
 
-    def text(self, row: Row) -> bytes:
-        """The document of a checkpoint, as it was saved to the byte.
+    def document(self, row: Row) -> tuple[Any, bytes]:
+        """The document of a checkpoint, parsed and as text, which is what was saved to the byte.
 
         Raises:
             DamagedInput: it cannot be read, or is not what was saved.
@@ -181,7 +191,8 @@ class RunFiles:
         problem: DamagedInput | None = None
         for _ in range(_ATTEMPTS):
             try:
-                return self.verified(row, self._folded(row))
+                value = self._folded(row)
+                return value, self.verified(row, value)
             except FileNotFoundError as error:
                 problem = DamagedInput(
                     f"the checkpoint of {row.step_id} is in the index, and its pack is gone",
@@ -211,8 +222,13 @@ class RunFiles:
                 remedy="rebuild_index(run_id) makes the index again from the packs beside it",
             )
         value: Any = None
-        for each in rows:
-            value = self.after(value, each)
+        readers: dict[str, PackReader] = {}
+        try:
+            for each in rows:
+                value = self.after(value, each, readers)
+        finally:
+            for reader in readers.values():
+                reader.close()
         return value
 
     def verified(self, row: Row, value: Any) -> bytes:

@@ -20,6 +20,7 @@ from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
 __all__ = [
     "PACK_SUFFIX",
+    "PackReader",
     "PackWriter",
     "compressed",
     "decompressed",
@@ -27,7 +28,6 @@ __all__ = [
     "frames",
     "fsync_directory",
     "is_written_to",
-    "read_frame",
 ]
 
 PACK_SUFFIX: Final = ".jsonl.zst"
@@ -162,25 +162,33 @@ def is_written_to(path: Path) -> bool:
     return False
 
 
-def read_frame(path: Path, offset: int, size_bytes: int) -> dict[str, Any]:
-    """The JSON object of one frame.
+class PackReader:
+    """Reads frames of one pack.
 
     Raises:
         FileNotFoundError: the pack is not there: it was rewritten, or somebody took it away.
-        DamagedInput: there is no such frame at that place.
     """
-    fd = os.open(path, os.O_RDONLY | file_flags())
-    try:
-        data = os.pread(fd, size_bytes, offset)
-    finally:
-        os.close(fd)
-    if len(data) < size_bytes:
-        raise DamagedInput(
-            f"a checkpoint should stand at byte {offset}, where the file has ended",
-            path=path,
-            remedy="copy the file back from where it is whole",
-        )
-    return _frame_object(decompressed(data, path), path)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | file_flags())
+
+    def frame(self, offset: int, size_bytes: int) -> dict[str, Any]:
+        """The JSON object of one frame; DamagedInput if there is no such frame at that place."""
+        data = os.pread(self._fd, size_bytes, offset)
+        if len(data) < size_bytes:
+            raise DamagedInput(
+                f"a checkpoint should stand at byte {offset}, where the file has ended",
+                path=self.path,
+                remedy="copy the file back from where it is whole",
+            )
+        return _frame_object(decompressed(data, self.path), self.path)
+
+    def close(self) -> None:
+        """Read nothing more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _frame_object(line: bytes, path: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from Agent.flight.delta import diff
 
 __all__ = ["RunCheckpoints", "frame_head"]
 
-MAX_CHAIN: Final = 128
+MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
 _MAX_DELTAS: Final = 2.0
 """Most bytes of deltas on one snapshot, as multiples of its own: what a load reads besides it."""
@@ -136,7 +136,7 @@ class RunCheckpoints:
         head = self._heads.get(agent_id)
         if head is not None and head.value is None:
             try:
-                head.value = orjson.loads(self.files.text(head.row))
+                head.value = self.files.document(head.row)[0]
             except DamagedInput:
                 # What comes stands on a snapshot of its own; loading the damaged one tells what is wrong.
                 self.forget(agent_id)

@@ -55,33 +55,27 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
     return Document(text, value, digest_bytes(text), lost)
 
 
-def decode_document(text: bytes, unrestored: list[str] | None = None) -> dict[str, Any]:
+def decode_document(document: Any, text: bytes, unrestored: list[str] | None = None) -> dict[str, Any]:
     """The Python values of a document.
 
     Args:
-        text: what `encode_document` gave.
+        document: what `encode_document` gave as `value`, used up.
+        text: the same as text.
         unrestored: collects the pointers of what could not be brought back, where given.
 
     Raises:
         DamagedInput: it is no JSON object.
     """
-    value, types = plain_document(text)
-    decoded = decode_value(value, types, unrestored=unrestored) if types else value
-    return dict(decoded)
-
-
-def plain_document(text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """The recorded form: plain JSON, and its tags by JSON Pointer, as an event has them."""
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise DamagedInput(f"a checkpoint's text is no JSON: {error}") from None
-    if type(value) is not dict:
-        raise DamagedInput("a checkpoint's text is no JSON object")
+    if type(document) is not dict:
+        raise DamagedInput("a checkpoint's document is no JSON object")
+    if _MARK not in text:
+        return document
     types: dict[str, str] = {}
-    if _MARK in text:
-        value = _unmarked(value, [], types)
-    return value, types
+    try:
+        value = _unmarked(document, [], types)
+    except LookupError:
+        raise DamagedInput("a tag in a checkpoint's document has no value") from None
+    return dict(decode_value(value, types, unrestored=unrestored))
 
 
 class _Tags:

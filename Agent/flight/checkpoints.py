@@ -115,9 +115,9 @@ class LocalCheckpointStore:
             EventNotFound: the run has none of that step, or several agents have.
             DamagedInput: it cannot be read; path and remedy are told.
         """
-        row, text = self._found(run_id, step_id, agent_id)
+        row, document, text = self._found(run_id, step_id, agent_id)
         unrestored: list[str] = []
-        values = decode_document(text, unrestored)
+        values = decode_document(document, text, unrestored)
         return Checkpoint(
             run_id=run_id,
             step_id=row.step_id,
@@ -274,7 +274,7 @@ class LocalCheckpointStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, bytes]:
+    def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
         with self._lock:
             run = self._run(run_id)
             row = run.files.index.row(step_id, agent_id)
@@ -289,7 +289,7 @@ class LocalCheckpointStore:
                 row = others[0] if others else None
             if row is None:
                 raise self._no_step(run, step_id, agent_id)
-            return row, run.files.text(row)
+            return row, *run.files.document(row)
 
     def _no_step(self, run: RunCheckpoints, step_id: str, agent_id: str | None) -> EventNotFound:
         rows = run.files.index.listed(agent_id, everybody=agent_id is None)

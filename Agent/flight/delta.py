@@ -111,16 +111,41 @@ def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
         elif not same(before, value):
             changed[key] = _delta(before, value)
     removed = [key for key in old if key not in new]
-    parts: Delta = [_OBJECT, changed, added, removed]
-    # Where the order is not what removing and adding leaves, a script over the keys says what it is.
     left = [key for key in old if key in new]
     left += added
     order = list(new)
-    if left != order:
-        parts.append(_key_script(left, order))
-    while len(parts) > 1 and not parts[-1]:
+    if left == order:
+        return _without_empty_end([_OBJECT, changed, added, removed])
+    # The order is not what removing and adding leaves: a script over the keys says what it is, or keys that
+    # came to the end, as in a cache by last use, are removed and added again.
+    scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
+    first = _first_moved(old, order)
+    moved = order[first:]
+    if len(moved) > len(order) // 2:
+        return scripted
+    again = {key: new[key] for key in moved}
+    gone = removed + [key for key in moved if key in old]
+    kept = {key: inner for key, inner in changed.items() if key not in again}
+    readded = _without_empty_end([_OBJECT, kept, again, gone])
+    return min(readded, scripted, key=lambda delta: len(orjson.dumps(delta)))
+
+
+def _without_empty_end(parts: Delta) -> Delta:
+    while not parts[-1]:
         parts.pop()
     return parts
+
+
+def _first_moved(old: dict[str, Any], order: list[str]) -> int:
+    """How many of the keys stand in the order in which the old object has them."""
+    places = {key: place for place, key in enumerate(old)}
+    last = -1
+    for number, key in enumerate(order):
+        place = places.get(key, -1)
+        if place <= last:
+            return number
+        last = place
+    return len(order)
 
 
 def _key_script(old: list[str], new: list[str]) -> list[Any]:

@@ -82,7 +82,9 @@ def _anchors(
     theirs = _unique(new, other, width)
     pairs = [(a, theirs[run]) for run, a in _unique(old, own, width).items() if run in theirs]
     pairs.sort()
-    return _rising(pairs)
+    seconds = [b for _, b in pairs]
+    # Nothing moved, as nearly always: then they rise as they are.
+    return pairs if seconds == sorted(seconds) else _rising(pairs)
 
 
 def _unique(items: Sequence[Hashable], region: tuple[int, int], width: int) -> dict[Hashable, int]:

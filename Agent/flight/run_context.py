@@ -1,6 +1,6 @@
 """What is open: runs, their steps, and the scope that each of them puts around what happens in it.
 
-`recorder.py` opens and closes them; `run_lines.py` writes their events. Tools and checkpoints ask
+`run_recorder.py` opens and closes them; `run_lines.py` writes their events. Tools and checkpoints ask
 `surrounding_run()` where they are.
 """
 
@@ -10,9 +10,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import uuid7
 from Agent.record.context import Scope, current_scope
-from Agent.tree.layout import safe_name
+from Agent.tree.layout import run_files, safe_name
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
@@ -22,12 +23,16 @@ __all__ = [
     "Run",
     "RunScope",
     "Step",
+    "is_open",
     "is_run_id",
     "new_run_id",
     "open_run",
     "settled_scope",
     "surrounding_run",
 ]
+
+
+_MAX_FIRST_BYTES = 4 * 1024 * 1024
 
 
 class RunScope(Scope):
@@ -194,8 +199,26 @@ def open_run(run_id: str, pipeline: Pipeline) -> Run:
     """The run of that id; one that was begun elsewhere is joined."""
     run = OPEN_RUNS.get(run_id)
     if run is None or run.session_id != pipeline.session_id:
-        run = OPEN_RUNS[run_id] = Run(pipeline, run_id)
+        run = OPEN_RUNS[run_id] = Run(pipeline, run_id, _agent_of(pipeline, run_id))
     return run
+
+
+def is_open(run_id: str) -> bool:
+    """Whether this process takes part in that run and it has not been finished."""
+    return run_id in OPEN_RUNS
+
+
+def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
+    """Whose run it is, as the process that began it wrote down; None where that cannot be read."""
+    if pipeline.artifacts is None:
+        return None
+    for path in run_files(pipeline.artifacts.session, run_id):
+        try:
+            with path.open("rb") as file:
+                return decode_line(file.readline(_MAX_FIRST_BYTES)).agent_id
+        except (OSError, DamagedLine):
+            continue
+    return None
 
 
 def surrounding_run(pipeline: Pipeline) -> Run:

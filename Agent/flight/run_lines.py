@@ -48,6 +48,7 @@ def emit_run_event(
     span_id: str | None = None,
     causes: tuple[str, ...] = (),
     fields: Mapping[str, Any] = _NONE,
+    judged: bytes = b"",
     level: int = INFO,
 ) -> str:
     """Write one event of a run and give its id, "" if it could not be written.
@@ -60,6 +61,7 @@ def emit_run_event(
         span_id: its own span, where the event is one.
         causes: ids of events that led to this one.
         fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
+        judged: further members of the payload as JSON, in which no secret is left.
     """
     scope = settled_scope() if scope is None else scope
     agent = scope.agent if scope is not None else None
@@ -75,6 +77,8 @@ def emit_run_event(
         more, more_types = pipeline.capture.user_body(users, "/extra")
         body = b",".join((body, more)) if more else body
         types = {**(types or {}), **more_types} if more_types else types
+    if judged:
+        body = b",".join((body, judged)) if body else judged
     if types:
         flat = {run_pointer(pointer): tag for pointer, tag in types.items()}
         body = b'%s,"types":%s' % (body, orjson.dumps(flat))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from Agent.flight.run_context import Run
 from Agent.flight.run_lines import emit_run_event
 from Agent.record.artifact_bytes import Encoded, encode_artifact, encode_json
 from Agent.record.texts import as_message
-from Agent.tree.artifacts import Stored, artifact_ref, new_hash, safe_path
+from Agent.tree.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
 from Agent.tree.layout import safe_name
 
 if TYPE_CHECKING:
@@ -64,16 +66,16 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[
     except Exception as error:  # noqa: BLE001 - a full disk, a file of the user's that cannot be read on
         return _not_stored(pipeline, path, error)
     payload: dict[str, Any] = {
-        "path": stored.ref.partition("artifact://artifacts/")[2],
+        "path": stored.ref.removeprefix(ARTIFACT_SCHEME),
         "ref": stored.ref,
         "media_type": encoded.media_type,
         "size_bytes": stored.size_bytes,
         "digest": stored.digest,
         **more,
     }
-    if encoded.types:
-        payload["value_types"] = encoded.types
-    emit_run_event(pipeline, run, "artifact.saved", payload)
+    # As text these pointers would look like keys of the user's, and those of secrets would be hidden.
+    types = b'"value_types":' + orjson.dumps(encoded.types) if encoded.types else b""
+    emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)
     return stored.ref
 
 

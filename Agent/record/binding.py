@@ -20,6 +20,15 @@ _MAX_HEADS = 512
 _MAX_KEPT_CHARS = 256
 
 
+class HeadRoom:
+    """How many prepared heads the agents of one pipeline may keep between them."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = 65_536) -> None:
+        self.left = left
+
+
 class Slot:
     """One kind of event at one level from one binding: the bytes before and after what differs."""
 
@@ -33,6 +42,7 @@ class Slot:
         "kind",
         "level",
         "mirror",
+        "most_heads",
         "own_keys",
         "prefix",
         "urgent",
@@ -47,6 +57,8 @@ class Slot:
         self.urgent = level >= 40
         self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
         self.heads: dict[str, bytes] = {}
+        # a message's label names two agents, so that hardly one comes again
+        self.most_heads = 0 if kind == "agent_message" else _MAX_HEADS
         self.emit_plain = binding.emit_plain
         own = {"agent_id": binding.agent_id, "agent_role": binding.agent_role, "event_type": kind}
         present = {key: value for key, value in own.items() if value is not None}
@@ -73,7 +85,12 @@ class Slot:
                     }
                 )[1:-1]
             )
-            if len(self.heads) < _MAX_HEADS and len(label) <= _MAX_KEPT_CHARS:
+            if (
+                len(self.heads) < self.most_heads
+                and len(label) <= _MAX_KEPT_CHARS
+                and self.binding.room.left > 0
+            ):
+                self.binding.room.left -= 1
                 self.heads[label] = head
         return head
 
@@ -86,6 +103,7 @@ class AgentBinding:
         envelope: the bytes `","schema_version":...,"session_id":"...",` that follow the id.
         emit_plain: the pipeline's short way for plain payloads.
         mirror_of: gives for a category the function that takes copies of its lines, None for none.
+        room: what it shares with others of the same pipeline; one of its own by default.
     """
 
     __slots__ = (
@@ -97,6 +115,7 @@ class AgentBinding:
         "logger",
         "mirror_of",
         "redactor",
+        "room",
         "slots",
         "stream",
     )
@@ -113,6 +132,7 @@ class AgentBinding:
         redactor: Redactor,
         emit_plain: EmitPlain,
         mirror_of: MirrorOf | None = None,
+        room: HeadRoom | None = None,
     ) -> None:
         self.agent_id = agent_id
         self.agent_role = agent_role
@@ -122,6 +142,7 @@ class AgentBinding:
         self.envelope = envelope
         self.redactor = redactor
         self.mirror_of = mirror_of
+        self.room = room or HeadRoom()
         self.emit_plain = emit_plain
         self.slots: dict[tuple[str, int], Slot] = {}
 

@@ -21,7 +21,7 @@ from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
 from Agent.record.agents import Agents, agent_id_of
-from Agent.record.binding import AgentBinding, Slot
+from Agent.record.binding import AgentBinding, HeadRoom, Slot
 from Agent.record.buffer import EventBuffer
 from Agent.record.capture import Capture
 from Agent.record.context import current_scope
@@ -115,6 +115,7 @@ class Pipeline:
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
         self._next_report_ns = 0
+        self._head_room = HeadRoom()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
             CURRENT_SCHEMA,
@@ -160,6 +161,7 @@ class Pipeline:
                 redactor=self.redactor,
                 emit_plain=self.emit_plain,
                 mirror_of=self.mirrors.adder if self.mirrors is not None else None,
+                room=self._head_room,
             )
         return binding
 

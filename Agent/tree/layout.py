@@ -20,7 +20,7 @@ __all__ = [
     "SessionRef", "agent_files", "agents_dir", "boards_dir", "category_file", "category_files",
     "claims_dir", "cursors_dir", "create_session_dir", "find_session", "is_tree_file", "list_sessions",
     "log_files", "make_root", "parse_file_name", "reading_lock_file", "recovered_file", "retired_file",
-    "retention_lock_file", "retention_pass_file", "run_dir", "run_files", "runs_dir", "safe_name",
+    "retention_lock_file", "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name",
     "segment_order", "session_file", "stem_files", "summary_file", "tree_files",
 ]  # fmt: skip
 
@@ -232,16 +232,18 @@ def run_files(session: Path, run_id: str) -> list[Path]:
     return stem_files(run_dir(session, run_id), "events", ".jsonl")
 
 
+def run_ids(session: Path) -> list[str]:
+    """The ids of a session's explicit runs, oldest first where they are UUIDs of version 7."""
+    try:
+        names = [entry.name for entry in os.scandir(runs_dir(session)) if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [name for name in sorted(names) if run_files(session, name)]
+
+
 def tree_files(session: Path) -> list[Path]:
     """Every file of a session's events, in order: the session's own, the agents', the runs'."""
-    runs = runs_dir(session)
-    try:
-        names = sorted(entry.name for entry in os.scandir(runs) if entry.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return log_files(session)
-    return log_files(session) + [
-        file for name in names for file in stem_files(runs / name, "events", ".jsonl")
-    ]
+    return log_files(session) + [file for name in run_ids(session) for file in run_files(session, name)]
 
 
 def log_files(session: Path) -> list[Path]:

@@ -54,8 +54,8 @@ class OwnFile:
     """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
 
     __slots__ = (
-        "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem", "_suffix", "_torn",
-        "segment",
+        "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem", "_suffix",
+        "_torn", "segment",
     )  # fmt: skip
 
     def __init__(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.tree.cold import ColdLines
@@ -21,6 +21,8 @@ from Agent.tree.layout import (
     category_file,
     category_files,
     parse_file_name,
+    run_files,
+    run_ids,
     safe_name,
     segment_order,
     tree_files,
@@ -85,7 +87,36 @@ class TreeReader:
 
     def holds_agent(self, agent_id: str) -> bool:
         """Whether there is a file of that agent, or was one whose lines are kept elsewhere."""
-        return bool(agent_files(self.session, agent_id) or self._cold_stem(safe_name(agent_id)))
+        if agent_files(self.session, agent_id) or self._cold_stem(safe_name(agent_id)):
+            return True
+        return agent_id in self._files_of_runs()
+
+    def run_ids(self) -> list[str]:
+        """The explicit runs of the session, oldest first."""
+        return run_ids(self.session)
+
+    def run_events(self, run_id: str) -> Iterator[Event]:
+        """The events in a run's own files, in order; RunNotFound if it has none."""
+        paths = run_files(self.session, run_id)
+        if not paths:
+            raise RunNotFound(
+                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists what there is"
+            )
+        return self._merged(paths)
+
+    def _files_of_runs(self) -> dict[str, list[Path]]:
+        """The files of runs by the agent whose runs they are, as each run's first event says."""
+        decoder = LineDecoder(DamageLog(), Writers(self.session).knows)
+        found: dict[str, list[Path]] = {}
+        for run_id in self.run_ids():
+            paths = run_files(self.session, run_id)
+            firsts = (first_event(chain, decoder) for chain in chains_of(paths))
+            agent_id = next(
+                (first.agent_id for first in firsts if first is not None and first.agent_id), None
+            )
+            if agent_id is not None:
+                found.setdefault(agent_id, []).extend(paths)
+        return found
 
     def _cold_files(self) -> dict[Path, str | None]:
         return {} if self._cold is None else self._cold.files()
@@ -109,6 +140,8 @@ class TreeReader:
             event = first_event(chain, decoder)
             if event is not None and event.agent_id is not None:
                 found.setdefault(event.agent_id, []).extend(chain.paths)
+        for agent_id, files in self._files_of_runs().items():
+            found.setdefault(agent_id, []).extend(files)
         return [AgentFiles(agent_id, _in_order(paths)) for agent_id, paths in sorted(found.items())]
 
     def events(
@@ -121,7 +154,7 @@ class TreeReader:
         """The events in order of (timestamp, writer, seq), memory flat in the size of the session.
 
         Args:
-            agent_id: only what stands in this agent's files, reading no other.
+            agent_id: only what stands in this agent's files and those of its runs, reading no other.
             kinds: only these kinds.
             since_us: only from these microseconds since 1970 on.
             until_us: only before these.
@@ -141,7 +174,7 @@ class TreeReader:
         return self._merged_lines(paths, None, since_us, until_us, with_cold=agent_id is None)
 
     def agent_events(self, agent_id: str) -> Iterator[Event]:
-        """One agent's events in order, reading only its files; AgentNotFound if it has none."""
+        """One agent's events in order, reading only its files and its runs'; AgentNotFound if it has none."""
         return self._merged(self._agent_files(agent_id))
 
     def category_events(self, category: str) -> Iterator[Event]:
@@ -152,7 +185,8 @@ class TreeReader:
     def _agent_files(self, agent_id: str) -> list[Path]:
         # a name can be both, where a later process took one that was free again
         gone = self._cold_stem(safe_name(agent_id))
-        paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id)]))
+        of_runs = self._files_of_runs().get(agent_id, [])
+        paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id), *of_runs]))
         if not paths:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",

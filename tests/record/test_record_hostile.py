@@ -603,3 +603,22 @@ def test_no_state_is_kept_of_an_agent_that_is_gone():
         gc.collect()
         assert [ref() for ref in refs] == [None] * 20
         assert found.pipeline.agents.living() == []
+
+
+def test_agents_that_all_talk_with_each_other_keep_no_head_for_each_pair(recorded):
+    loggers = [AgentLogger(f"agent_{number}") for number in range(30)]
+    for one in loggers:
+        for other in loggers:
+            other.receive(one.send(other.agent_id, "hello"))
+    slots = [slot for logger in loggers for slot in logger._own_binding.slots.values()]
+    assert sum(len(slot.heads) for slot in slots) == 0
+    assert len(slots) >= 30
+
+
+def test_labels_of_many_agents_are_kept_up_to_a_bound_that_they_share(recorded):
+    recorded.pipeline._head_room.left = 10
+    loggers = [AgentLogger(f"agent_{number}") for number in range(20)]
+    ids = [logger.log_action(f"act_{number % 3}") for number in range(9) for logger in loggers]
+    assert all(ids)
+    slots = [slot for logger in loggers for slot in logger._own_binding.slots.values()]
+    assert sum(len(slot.heads) for slot in slots) == 10

@@ -1,18 +1,19 @@
 """The recorder: runs, their steps, model calls and artifacts, as calls and as blocks.
 
 `from Agent.flight import recorder` is the one that most programs need. A call records and returns; whatever
-goes wrong is counted in `Agent.health()` and never raised. `run_context.py` keeps what is open, `run_lines.py`
-writes the events, `saving.py` the artifacts.
+goes wrong is counted in `Agent.health()` and never raised. `run_context.py` keeps what is open,
+`run_lines.py` writes the events, `saving.py` the artifacts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Self
+from contextvars import ContextVar, Token
+from typing import Any
 
 from Agent.event.kinds import RunStatus
+from Agent.flight.guard import Guard
+from Agent.flight.run_blocks import AttachBlock, RunBlock, StepBlock
 from Agent.flight.run_context import (
     OPEN_RUNS,
     Run,
@@ -24,14 +25,12 @@ from Agent.flight.run_context import (
     settled_scope,
     surrounding_run,
 )
-from Agent.flight.run_lines import emit_run_event, is_recorded, note_misuse
+from Agent.flight.run_lines import emit_run_event, note_misuse
 from Agent.flight.saving import save_artifact, save_call_part, save_step_output
 from Agent.record import pipeline as installed
-from Agent.record.context import current_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.health import say
 from Agent.record.loggers import WARNING, as_fields, present
-from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.pipeline import Pipeline
 from Agent.record.texts import as_message, as_text, message_of
 from Agent.tree.artifacts import artifact_ref, safe_path
 from Agent.tree.layout import safe_name
@@ -72,7 +71,7 @@ class Recorder:
             run_id: its id, where it has one already: small letters, digits, `_`, `-` and `.`.
         """
         identity = new_run_id() if run_id is None or not is_run_id(as_message(run_id)) else as_message(run_id)
-        with _Guard("start_run") as pipeline:
+        with Guard("start_run") as pipeline:
             if pipeline is None:
                 return identity
             if run_id is not None and identity != run_id:
@@ -96,7 +95,7 @@ class Recorder:
             status: `success`, `failure` or `partial`; what `ok` says without it.
             run_id: which run, where it is not the current one.
         """
-        with _Guard("finish_run") as pipeline:
+        with Guard("finish_run") as pipeline:
             if pipeline is None:
                 return ""
             run = self._run(pipeline, run_id)
@@ -107,10 +106,15 @@ class Recorder:
         return ""
 
     def start_step(
-        self, step_id: str, name: str | None = None, *, step_type: str | None = None, run_id: str | None = None
+        self,
+        step_id: str,
+        name: str | None = None,
+        *,
+        step_type: str | None = None,
+        run_id: str | None = None,
     ) -> str:
         """Begin a step; what happens until it is finished happens in it. Gives the event's id."""
-        with _Guard("start_step") as pipeline:
+        with Guard("start_step") as pipeline:
             if pipeline is None:
                 return ""
             run = self._run(pipeline, run_id)
@@ -141,12 +145,12 @@ class Recorder:
     ) -> str:
         """End a step and keep its output as a JSON artifact; gives the reference to that."""
         identity = as_message(step_id)
-        with _Guard("finish_step") as pipeline:
+        with Guard("finish_step") as pipeline:
             if pipeline is not None:
                 return self._finish_step(pipeline, identity, name, output, error, run_id)
         return artifact_ref(f"steps/{safe_name(identity)}.json")
 
-    def record_model_call(  # noqa: PLR0913 - what a model call is told by
+    def record_model_call(  # noqa: PLR0913, PLR0917 - what a model call is told by
         self,
         step_id: str | None = None,
         call_id: str | None = None,
@@ -170,12 +174,14 @@ class Recorder:
         """
         call = new_run_id() if call_id is None else as_message(call_id)
         suffix = "txt" if isinstance(output, str) else "json"
-        with _Guard("record_model_call") as pipeline:
+        with Guard("record_model_call") as pipeline:
             if pipeline is None:
                 return artifact_ref(f"calls/{safe_name(call)}/output.{suffix}")
             run = self._run(pipeline, run_id)
             step = None if step_id is None else as_message(step_id)
-            prompt_ref = None if prompt is None else save_call_part(pipeline, run, call, "prompt", prompt, step)
+            prompt_ref = (
+                None if prompt is None else save_call_part(pipeline, run, call, "prompt", prompt, step)
+            )
             output_ref = save_call_part(pipeline, run, call, "output", output, step)
             payload = present(
                 "model_name",
@@ -208,7 +214,7 @@ class Recorder:
             media_type: such as `application/json`; the data and the name tell it without.
             run_id: whose it is, where that is not the current run.
         """
-        with _Guard("save_artifact") as pipeline:
+        with Guard("save_artifact") as pipeline:
             if pipeline is not None:
                 return save_artifact(pipeline, self._run(pipeline, run_id), path, data, media_type)
         return artifact_ref(safe_path(as_message(path)))
@@ -224,6 +230,25 @@ class Recorder:
     def attach(self, run_id: str) -> AttachBlock:
         """A block whose calls belong to a run that was begun in another thread or process."""
         return AttachBlock(self, run_id)
+
+    def join(self, run_id: str) -> tuple[Token[Run | None], RunScope] | None:
+        """Take part in a run from here on; what `part` takes back. `attach` is the block of both."""
+        with Guard("attach") as pipeline:
+            if pipeline is None:
+                return None
+            run = self._run(pipeline, run_id)
+            before = settled_scope()
+            binding = None if run.agent_id is None else pipeline.binding(run.agent_id, None, "flight")
+            span_id = run.span.span_id if run.span is not None else None
+            scope = RunScope(before, run.run_id, span_id, binding)
+            scope.enter()
+            return self._current.set(run), scope
+        return None
+
+    def part(self, token: Token[Run | None], scope: RunScope) -> None:
+        """Take part in it no longer."""
+        scope.leave()
+        self._current.reset(token)
 
     def _own_run(self, pipeline: Pipeline) -> Run | None:
         run = self._current.get()
@@ -336,33 +361,5 @@ def _ending(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> 
     return told
 
 
-class _Guard:
-    """Gives the pipeline, None where nothing is recorded; no error of recording leaves the block."""
-
-    __slots__ = ("_call", "_pipeline")
-
-    def __init__(self, call: str) -> None:
-        self._call = call
-        self._pipeline: Pipeline | None = None
-
-    def __enter__(self) -> Pipeline | None:
-        if not is_recorded():
-            return None
-        try:
-            self._pipeline = installed.active or current_pipeline()
-        except RuntimeError as error:
-            if is_recorded():  # where recording was given up, that was said once
-                say(f"recording is not set up: {as_text(error)}")
-            return None
-        # Only now a level is set, where this was the first call of all.
-        return self._pipeline if is_recorded() else None
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> bool:
-        if error is None or not isinstance(error, Exception):
-            return False
-        if self._pipeline is not None:
-            self._pipeline.health.trouble(f"recorder.{self._call}", error)
-            self._pipeline.health.drop("an event of a run could not be made")
-        return True
+recorder = Recorder()
+"""The recorder that a program uses where it needs no other."""

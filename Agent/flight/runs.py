@@ -1,0 +1,193 @@
+"""Runs read back: which there are, what was done in one, step by step, and what it left.
+
+A run is its own event files; a session's root run is what was recorded outside of any. `find_run` knows how
+people name one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from Agent.errors import RunNotFound, SessionNotFound
+from Agent.event.kinds import Home
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.flight.run_fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
+from Agent.tree.artifacts import artifact_path, read_artifact
+from Agent.tree.claim import read_claims
+from Agent.tree.default_root import default_root
+from Agent.tree.layout import SessionRef, find_session, list_sessions, run_ids, runs_dir
+from Agent.tree.reader import TreeReader
+
+__all__ = ["RunRecord", "RunRef", "find_run", "list_runs", "read_run"]
+
+_RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.home is Home.RUN)
+_SHOWN_MATCHES = 5
+
+
+class RunRef(NamedTuple):
+    """A run by its session and id; the root run has none, and may be narrowed to one agent."""
+
+    session: Path
+    run_id: str | None
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as it was recorded."""
+
+    ref: RunRef
+    summary: RunSummary
+    steps: tuple[Step, ...]
+    model_calls: tuple[ModelCall, ...]
+    tool_calls: tuple[ToolCall, ...]
+    artifacts: tuple[Artifact, ...]
+    children: tuple[str, ...]
+    """The runs begun in it; of a root run all that are in no other."""
+
+    def events(self) -> Iterator[Event]:
+        """Its own events in order: runs, steps, model and tool calls, artifacts."""
+        return _events_of(self.ref)
+
+    def path_of(self, ref: str) -> Path:
+        """The file of an artifact; DamagedInput where the reference is none."""
+        return artifact_path(self.ref.session, self._directory_id(), ref)
+
+    def read(self, ref: str) -> Iterator[bytes]:
+        """The bytes of an artifact in chunks; DamagedInput where they are not what was saved."""
+        digest = next((each.digest for each in self.artifacts if each.ref == ref), None)
+        return read_artifact(self.path_of(ref), digest)
+
+    def _directory_id(self) -> str:
+        return self.ref.run_id or _root_id(self.ref.session)
+
+
+def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = None) -> Iterator[RunSummary]:
+    """The explicit runs under a root, newest first, or those of one session.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    place = Path(root) if root is not None else default_root()
+    if session is None:
+        sessions = [ref.path for ref in reversed(list_sessions(place))]
+    else:
+        sessions = [find_session(place, session)]
+    for path in sessions:
+        for run_id in reversed(run_ids(path)):
+            yield _folded(RunRef(path, run_id), keeps_rows=False).summary()
+
+
+def read_run(ref: RunRef) -> RunRecord:
+    """What was recorded of a run; RunNotFound where nothing was."""
+    fold = _folded(ref, keeps_rows=True)
+    children = [
+        each.run_id
+        for run_id in run_ids(ref.session)
+        if (each := _folded(RunRef(ref.session, run_id), keeps_rows=False).summary()).parent_run_id
+        == ref.run_id
+        and ref.agent_id in {None, each.agent}
+    ]
+    return RunRecord(
+        ref,
+        fold.summary(),
+        tuple(fold.steps),
+        tuple(fold.model_calls),
+        tuple(fold.tool_calls),
+        tuple(fold.artifacts),
+        tuple(children),
+    )
+
+
+def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None) -> RunRef:
+    """The run that is meant.
+
+    Args:
+        run: a run's id or the only beginning of one, a session's id (its root run), `SESSION/agent_id`, a
+            path to either, or `last` (None): the newest session.
+        root: the trace root; the one configured, then ./trace without it.
+
+    Raises:
+        RunNotFound, SessionNotFound: nothing, or more than one run, answers to that name.
+    """
+    place = Path(root) if root is not None else default_root()
+    if run is None or run == "last":
+        return RunRef(find_session(place, None), None)
+    text = os.fspath(run)
+    at = _at_path(Path(text))
+    if at is not None:
+        return at
+    matches = _matching(list_sessions(place), text)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
+        raise RunNotFound(
+            f"{text!r} is the beginning of {len(matches)} runs: {names}",
+            path=place,
+            remedy="give more of the id",
+        )
+    session, slash, agent_id = text.partition("/")
+    try:
+        return RunRef(find_session(place, session), None, agent_id if slash and agent_id else None)
+    except SessionNotFound:
+        raise RunNotFound(
+            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists what there is"
+        ) from None
+
+
+def _at_path(path: Path) -> RunRef | None:
+    """The run whose directory, or whose session's directory, that is."""
+    if not path.is_dir() or os.sep not in os.fspath(path):
+        return None
+    path = path.resolve()
+    if path.parent.name == "runs" and path.parent.parent.name.startswith("session_"):
+        return RunRef(path.parent.parent, path.name)
+    return RunRef(path, None) if path.name.startswith("session_") else None
+
+
+def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
+    """The explicit runs whose id begins so; the one of exactly that id alone, where there is one."""
+    found = []
+    for session in reversed(sessions):
+        if (
+            "/" not in text
+            and text
+            and (runs_dir(session.path) / text).is_dir()
+            and text in run_ids(session.path)
+        ):
+            return [RunRef(session.path, text)]
+        found += [RunRef(session.path, name) for name in run_ids(session.path) if name.startswith(text)]
+    return found
+
+
+def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:
+    fold = RunFold(ref.run_id or _root_id(ref.session), ref.session, keeps_rows=keeps_rows)
+    for event in _events_of(ref):
+        fold.add(event)
+    claims = read_claims(ref.session)
+    fold.is_alive = any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
+    return fold
+
+
+def _events_of(ref: RunRef) -> Iterator[Event]:
+    reader = TreeReader(ref.session)
+    if ref.run_id is not None:
+        return reader.run_events(ref.run_id)
+    events = reader.events(ref.agent_id, kinds=_RUN_KINDS)
+    return (event for event in events if event.run_id is None)
+
+
+def _root_id(session: Path) -> str:
+    from Agent.errors import InputError
+    from Agent.tree.session import open_session
+
+    try:
+        return open_session(session).session_uid
+    except InputError:
+        return session.name.removeprefix("session_")
