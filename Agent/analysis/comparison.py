@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from Agent.analysis.comparison_counts import BLOCKS, Side, gather, values
+from Agent.analysis.comparison_text import comparison_text
 from Agent.analysis.engine import open_engine
-from Agent.analysis.text import cell, short_number
+from Agent.analysis.text import cell
 from Agent.analysis.welch import holm, welch
 from Agent.errors import UsageError
 
@@ -93,9 +94,7 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        from Agent.analysis.comparison_text import comparison_text
-
-        return comparison_text(self)
+        return comparison_text(self.to_dict())
 
 
 def compare_sessions(first: Path, second: Path) -> Comparison:
@@ -292,14 +291,3 @@ def _tested(what: str, name: str, first: list[float], second: list[float], note:
     return Difference(
         what, cell(name), found.mean_1, found.mean_2, found.low, found.high, found.chance, False, note
     )
-
-
-def told_change(each: Difference) -> str:
-    """A difference in words: +35 %, x 20, new."""
-    if each.note.startswith(("new", "gone")):
-        return each.note
-    if each.change is None or each.first < 0 or each.second < 0:
-        return f"{'+' if each.second >= each.first else ''}{short_number(each.second - each.first)}"
-    if each.change >= 2:
-        return f"x {short_number(each.second / each.first)}"
-    return f"{each.change:+.0%}"

@@ -1,49 +1,53 @@
-"""A comparison as one screen of text."""
+"""A comparison as one screen of text, from its plain values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from Agent.analysis.comparison import Comparison, Difference, told_change
 from Agent.analysis.text import section, short_number, table
 
 MAX_REAL = 20
 MAX_NOISE = 5
 
 
-def comparison_text(found: Comparison) -> str:
-    """The sides, the differences that noise does not explain, and the largest of those that it does."""
-    head = [f"{label} {_side(side)}" for label, side in (("A", found.first), ("B", found.second))]
-    real, noise = found.real, [each for each in found.differences if not each.is_real]
+def comparison_text(found: Mapping[str, Any]) -> str:
+    """The sides, the differences that noise does not explain, and the largest of those that it does.
+
+    Args:
+        found: what `Comparison.to_dict` gives.
+    """
+    head = [f"{label} {_side(side)}" for label, side in (("A", found["first"]), ("B", found["second"]))]
+    real = [each for each in found["differences"] if each["is_real"]]
+    noise = [each for each in found["differences"] if not each["is_real"]]
     parts = ["\n".join(head)]
     if real:
         parts.append(section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL)))
     else:
         parts.append("No difference that noise does not explain.")
-    changed = [each for each in noise if each.first != each.second]
+    changed = [each for each in noise if each["first"] != each["second"]]
     parts.append(section(f"Explained by noise: {len(noise)} comparisons", _rows(changed, MAX_NOISE)))
-    parts.append(section("How", [f"rates are {found.unit}", *_wrapped(found.method), *found.notes]))
-    return "\n\n".join(part for part in parts if part)
+    how = [f"rates are {found['unit']}", *_wrapped(found["method"]), *found["notes"]]
+    return "\n\n".join(part for part in [*parts, section("How", how)] if part)
 
 
-def _side(side: dict[str, Any]) -> str:
+def _side(side: Mapping[str, Any]) -> str:
     ticks = f", {side['ticks']} ticks" if side["ticks"] else ""
     seconds = short_number(round(side["seconds"], 1))
     return f"{side['label']}: {side['events']} events of {side['agents']} agents in {seconds} s{ticks}"
 
 
-def _rows(differences: Sequence[Difference], limit: int) -> list[str]:
+def _rows(differences: Sequence[Mapping[str, Any]], limit: int) -> list[str]:
     if not differences:
         return []
     rows: list[Sequence[Any]] = [("", "", "A", "B", "change", "95 % interval", "chance")]
     rows += [
         (
-            each.what,
-            each.name,
-            short_number(each.first),
-            short_number(each.second),
-            told_change(each),
+            each["what"],
+            each["name"],
+            short_number(each["first"]),
+            short_number(each["second"]),
+            _change(each),
             _interval(each),
             _chance(each),
         )
@@ -53,17 +57,27 @@ def _rows(differences: Sequence[Difference], limit: int) -> list[str]:
     return [*table(rows, frozenset({2, 3, 4, 6})), *([f"... and {hidden} more"] if hidden > 0 else [])]
 
 
-def _interval(each: Difference) -> str:
-    if each.low is None or each.high is None:
+def _change(each: Mapping[str, Any]) -> str:
+    """A difference in words: +35 %, x 20, new."""
+    first, second, change = each["first"], each["second"], each["change"]
+    if each["note"].startswith(("new", "gone")):
+        return str(each["note"])
+    if change is None or first < 0 or second < 0:
+        return f"{'+' if second >= first else ''}{short_number(second - first)}"
+    return f"x {short_number(second / first)}" if change >= 2 else f"{change:+.0%}"
+
+
+def _interval(each: Mapping[str, Any]) -> str:
+    if each["low"] is None or each["high"] is None:
         return "-"
-    mark = "x " if each.what == "latency" else ""
-    return f"{mark}{short_number(each.low)} to {short_number(each.high)}"
+    mark = "x " if each["what"] == "latency" else ""
+    return f"{mark}{short_number(each['low'])} to {short_number(each['high'])}"
 
 
-def _chance(each: Difference) -> str:
-    if each.chance is None:
-        return each.note
-    return "< 0.001" if each.chance < 0.001 else f"{each.chance:.3f}"
+def _chance(each: Mapping[str, Any]) -> str:
+    if each["chance"] is None:
+        return str(each["note"])
+    return "< 0.001" if each["chance"] < 0.001 else f"{each['chance']:.3f}"
 
 
 def _wrapped(text: str) -> list[str]:

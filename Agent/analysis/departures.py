@@ -291,12 +291,24 @@ def _mean_departures(found: Profile, series: Series, peers: Sequence[str], looks
 
 
 def _best_mean_split(series: Series) -> tuple[int, float]:
-    best, place = 1.0, 0
+    """Where one mean gives way to another, by the likelihood of two against one of equal spread."""
+    best, place = 0.0, 0
     for split in range(1, len(series.counts)):
-        chance = _mean_chance(series, split)
-        if chance < best:
-            best, place = chance, split
-    return place, best
+        n1, n2 = sum(series.measured[:split]), sum(series.measured[split:])
+        if min(n1, n2) < _MIN_COUNT:
+            continue
+        within = _squares(series, 0, split) + _squares(series, split, len(series.counts))
+        between = (_mean(series, 0, split) - _mean(series, split, len(series.counts))) ** 2
+        gain = between * n1 * n2 / (n1 + n2)
+        explained = gain / (gain + within) if gain > 0 else 0.0
+        if explained > best:
+            best, place = explained, split
+    return place, _mean_chance(series, place) if place else 1.0
+
+
+def _squares(series: Series, start: int, end: int) -> float:
+    """The sum of squared distances from the mean."""
+    return _variance(series, start, end) * max(0, sum(series.measured[start:end]) - 1)
 
 
 def _mean_chance(series: Series, split: int) -> float:

@@ -12,13 +12,13 @@ from typing import Any, Final
 from Agent.analysis.engine import Engine
 from Agent.analysis.rows import BY_ORDER
 from Agent.analysis.session import agent_events
-from Agent.analysis.state_fold import StateFold, change_of
 from Agent.analysis.views import scan
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import EPOCH, parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.values import decode_value
+from Agent.flight.fold import StateFold, change_of
 from Agent.tree.reader import TreeReader
 
 __all__ = ["MAX_CHANGES", "StateFold", "checkpoints", "field_changes", "state_at"]

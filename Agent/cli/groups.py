@@ -39,9 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "diff", "Agent.cli.diff:diff", "Compare two sessions, or two versions in one, in numbers."
             ),
-            CommandEntry(
-                "tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."
-            ),
+            CommandEntry("tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."),
             CommandEntry(
                 "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
             ),
@@ -61,6 +59,9 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             ),
             CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
             CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
+            CommandEntry(
+                "runs", "Agent.cli.runs:runs", "List the recorded runs, or show one with its steps."
+            ),
             CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
             CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
         ),

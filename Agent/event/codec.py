@@ -20,7 +20,7 @@ from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
 LINE_PREFIX = b'{"timestamp":"'
 """How every line of the record begins; a reader finds its way back on it."""
 
-RUN_ENVELOPE = frozenset(
+_RUN_KEYS = frozenset(
     [
         "timestamp",
         "id",
@@ -40,7 +40,6 @@ RUN_ENVELOPE = frozenset(
         "state",
     ]
 )
-"""The keys of the flat view that are no payload."""
 
 
 class DamagedLine(ValueError):
@@ -96,7 +95,7 @@ def _is_taken(key: str) -> bool:
     """Whether a payload key, stripped of its `user.` prefixes, is one of the envelope's."""
     while key.startswith("user."):
         key = key[5:]
-    return key in RUN_ENVELOPE
+    return key in _RUN_KEYS
 
 
 def run_key(key: str) -> str:
@@ -118,7 +117,7 @@ def run_pointer(pointer: str) -> str:
 
 def _log_pointer(pointer: str) -> str:
     key, slash, rest = pointer[1:].partition("/")
-    if key in RUN_ENVELOPE:
+    if key in _RUN_KEYS:
         return pointer
     return f"/extra/{_log_key(key)}{slash}{rest}"
 
@@ -206,4 +205,4 @@ def _log_types(types: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run_extra(obj: Mapping[str, Any]) -> dict[str, Any]:
-    return {_log_key(key): value for key, value in obj.items() if key not in RUN_ENVELOPE}
+    return {_log_key(key): value for key, value in obj.items() if key not in _RUN_KEYS}

@@ -6,12 +6,12 @@ if TYPE_CHECKING:
     from Agent.flight.run_recorder import Recorder, recorder
     from Agent.flight.runs import RunRecord, RunSummary, find_run, list_runs, read_run
 
-__all__ = ["find_run", "list_runs", "Recorder", "recorder", "RunRecord", "RunSummary"]
+__all__ = ["find_run", "list_runs", "read_run", "Recorder", "recorder", "RunRecord", "RunSummary"]
 
 _HOMES = {
     "find_run": "runs",
-    "read_run": "runs",
     "list_runs": "runs",
+    "read_run": "runs",
     "Recorder": "run_recorder",
     "recorder": "run_recorder",
     "RunRecord": "runs",

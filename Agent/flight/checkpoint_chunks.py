@@ -1,8 +1,8 @@
 """The text of a full snapshot as chunks that are stored once, by content: between steps, agents and runs.
 
 Boundaries depend on what stands there and not on where, so an insertion changes the chunk that it is in.
-A run's chunks are files of its own directory; a second run that needs the same bytes gets a hard link to them,
-over a directory of links for the session, so every run can be copied or removed alone.
+A run's chunks are files of its own directory; a second run that needs the same bytes gets a hard link to
+them, over a directory of links for the session, so every run can be copied or removed alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ from zlib import crc32
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.flight.checkpoint_frames import compressed, decompressed, file_flags, fsync_directory
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.flight.checkpoint_frames import (
+    compressed,
+    decompressed,
+    file_flags,
+    fsync_directory,
+    make_directory,
+)
+from Agent.tree.layout import FILE_MODE
 
 __all__ = ["ChunkFiles", "chunk_digest", "split"]
 
@@ -101,14 +107,14 @@ class ChunkFiles:
         """
         data = compressed(chunk)
         path = self.path(digest)
-        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_directory(self.directory)
         if self.shared is not None and self._linked(self.shared / path.name, path, data):
             return 0
         self._write(path, data)
         if self.shared is not None:
             # A cache: without it the next run stores the bytes again.
             with contextlib.suppress(OSError):
-                self.shared.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                make_directory(self.shared)
                 (self.shared / path.name).unlink(missing_ok=True)
                 (self.shared / path.name).hardlink_to(path)
         return len(data)
@@ -162,7 +168,7 @@ class ChunkFiles:
     def names(self) -> list[str]:
         """The digests of all chunks that stand there."""
         try:
-            entries = os.listdir(self.directory)
+            entries = os.listdir(self.directory)  # noqa: PTH208 - names are all that is wanted
         except FileNotFoundError:
             return []
         return [name.removesuffix(_SUFFIX) for name in entries if name.endswith(_SUFFIX) and name[0] != "."]

@@ -20,7 +20,7 @@ from Agent.flight.checkpoint_chunks import ChunkFiles, chunk_digest, split
 from Agent.flight.checkpoint_frames import PACK_SUFFIX, PackReader, PackWriter, compressed, is_written_to
 from Agent.flight.checkpoint_index import CheckpointIndex, Row
 from Agent.flight.delta import apply
-from Agent.tree.layout import safe_name
+from Agent.tree.layout import run_dir, runs_dir
 
 __all__ = ["INDEX_NAME", "RunFiles", "checkpoints_dir", "shared_chunks_dir"]
 
@@ -34,12 +34,12 @@ _ATTEMPTS: Final = 5
 
 def checkpoints_dir(session: Path, run_id: str) -> Path:
     """Where the checkpoints of a run lie."""
-    return session / "runs" / safe_name(run_id) / "checkpoints"
+    return run_dir(session, run_id) / "checkpoints"
 
 
 def shared_chunks_dir(session: Path) -> Path:
     """Links to the chunks of all runs of a session, by which runs share them: a cache."""
-    return session / "runs" / ".chunks"
+    return runs_dir(session) / ".chunks"
 
 
 class RunFiles:
@@ -203,15 +203,16 @@ class RunFiles:
                 problem = error
             # Somebody may have rewritten the chain meanwhile: then the index says where it stands now.
             found = self.index.row_of_number(row.number)
-            if found is None or found == row and self._stands(found):
+            if found is None or (found == row and self._stands(found)):
                 break
             row = found
         assert problem is not None  # noqa: S101 - no attempt ends otherwise
         raise problem
 
     def _stands(self, row: Row) -> bool:
-        """Whether the chain that the index names now is what is on the disk, so that looking again is idle."""
-        return all((self.directory / each.pack).exists() for each in self.index.chain(row.chain, row.position))
+        """Whether the chain that the index names now is on the disk, so that looking again is idle."""
+        rows = self.index.chain(row.chain, row.position)
+        return all((self.directory / each.pack).exists() for each in rows)
 
     def _folded(self, row: Row) -> Any:
         rows = self.index.chain(row.chain, row.position)

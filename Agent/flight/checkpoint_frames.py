@@ -28,6 +28,7 @@ __all__ = [
     "frames",
     "fsync_directory",
     "is_written_to",
+    "make_directory",
 ]
 
 PACK_SUFFIX: Final = ".jsonl.zst"
@@ -58,21 +59,37 @@ def decompressed(data: bytes, path: Path) -> bytes:
     from zstandard import ZstdDecompressor, ZstdError, frame_content_size
 
     try:
-        if not 0 <= frame_content_size(data) <= _MAX_RAW_BYTES:
-            raise ZstdError("its length is not told, or too large")
+        length = frame_content_size(data)
+        if not 0 <= length <= _MAX_RAW_BYTES:
+            raise _damaged("its length is not told, or too large", path)
         decompressor = getattr(_codecs, "decompressor", None)
         if decompressor is None:
             decompressor = _codecs.decompressor = ZstdDecompressor()
         return bytes(decompressor.decompress(data))
     except ZstdError as error:
-        raise DamagedInput(
-            f"a checkpoint is damaged: {error}", path=path, remedy="copy the file back from where it is whole"
-        ) from None
+        raise _damaged(str(error), path) from None
+
+
+def _damaged(why: str, path: Path) -> DamagedInput:
+    return DamagedInput(
+        f"a checkpoint is damaged: {why}", path=path, remedy="copy the file back from where it is whole"
+    )
 
 
 def file_flags() -> int:
     """What every file here is opened with besides: not inherited, no symbolic link followed."""
     return getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, each for this user alone."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
 
 
 def fsync_directory(directory: Path) -> None:
@@ -99,7 +116,7 @@ class PackWriter:
         self.path = path
         self.durable = durable
         self.size_bytes = 0
-        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        make_directory(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | file_flags()
         self.fd = os.open(path, flags, FILE_MODE)
         _lock(self.fd)

@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
+from Agent.flight.checkpoint_frames import make_directory
 from Agent.flight.checkpoint_model import CheckpointInfo
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.layout import FILE_MODE
 
 __all__ = ["CheckpointIndex", "Row"]
 
@@ -35,8 +36,8 @@ CREATE TABLE IF NOT EXISTS checkpoints (
 CREATE UNIQUE INDEX IF NOT EXISTS by_step ON checkpoints (step_id, coalesce(agent_id, '')) WHERE removed = 0;
 CREATE INDEX IF NOT EXISTS by_chain ON checkpoints (chain, position);
 CREATE INDEX IF NOT EXISTS by_removed ON checkpoints (removed) WHERE removed = 1;
-CREATE TABLE IF NOT EXISTS chunks (number INTEGER, ordinal INTEGER, digest TEXT, PRIMARY KEY (number, ordinal))
-  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunks (
+  number INTEGER, ordinal INTEGER, digest TEXT, PRIMARY KEY (number, ordinal)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_digest ON chunks (digest);
 """
 
@@ -93,9 +94,7 @@ class Row:
 
 _NAMES: Final = tuple(column.name for column in fields(Row))
 _COLUMNS: Final = ", ".join(_NAMES)
-_PUT: Final = (
-    f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - own names
-)
+_PUT: Final = f"INSERT OR REPLACE INTO checkpoints ({_COLUMNS}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608 - own names
 _WHERE_AGENT: Final = " AND coalesce(agent_id, '') = coalesce(?, '')"
 
 
@@ -112,7 +111,7 @@ class CheckpointIndex:
         self.path = path
         self.pid = os.getpid()
         if make:
-            path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            make_directory(path.parent)
             # SQLite would make it readable for others, and gives its companions the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE))
         # A tree on a medium that cannot be written, such as an archive, is read as it stands.
@@ -248,7 +247,8 @@ class CheckpointIndex:
 
     def knows_chunk(self, digest: str) -> bool:
         """Whether some snapshot of the run has the chunk."""
-        return self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest]).fetchone() is not None
+        found = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
+        return found.fetchone() is not None
 
     def all_chunks(self) -> set[str]:
         """The digests of all chunks that snapshots are made of."""

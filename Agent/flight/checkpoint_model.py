@@ -84,7 +84,7 @@ class Checkpoint:
             found = {name: getattr(source, name) for name in names if hasattr(source, name)}
         lacking = [name for name in ("run_id", "step_id", "state") if name not in found]
         if lacking:
-            raise TypeError(f"a checkpoint needs {' and '.join(lacking)}, and {type(source).__name__} has none")
+            raise TypeError(f"a checkpoint needs {' and '.join(lacking)}: {type(source).__name__} has none")
         return cls(**found)
 
 

@@ -120,7 +120,7 @@ class RetentionPolicy:
     keep_failed_days: float | None = 90.0
     """The same for failed runs."""
     keep_last: int | None = None
-    """Of each agent in a successful run only so many of the last ones, and each that a reason was given for."""
+    """Of each agent in a successful run only so many of the last ones, and what `keep_reasons` says."""
     keep_last_failed: int | None = None
     """The same in failed runs."""
     keep_reasons: frozenset[str] = field(default=frozenset({"error", "phase"}))

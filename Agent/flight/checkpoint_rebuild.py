@@ -19,8 +19,8 @@ __all__ = ["rebuild"]
 def rebuild(directory: Path) -> int:
     """Make the index of a run's checkpoints again; how many checkpoints it lists now.
 
-    The old one is kept as `index.sqlite.damaged`. A checkpoint that was removed while its chain was written to
-    comes back, and whether the run failed is known from its checkpoints alone.
+    The old one is kept as `index.sqlite.damaged`. A checkpoint that was removed while its chain was written
+    to comes back, and whether the run failed is known from its checkpoints alone.
 
     Raises:
         SessionInUse: a process writes checkpoints of the run.
@@ -52,7 +52,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 row = _row(path, offset, size, frame)
                 known = found.get(row.number)
-                # Copies of a frame are equal; a number was given twice only where the first was not committed.
+                # Copies of a frame are equal; a number is given twice only where the first was not committed.
                 if known is None or known[0].saved_us <= row.saved_us:
                     found[row.number] = row, frame.get("chunks") or []
     newest: dict[tuple[str, str | None], int] = {}

@@ -95,7 +95,7 @@ def _rebase(run: RunCheckpoints, chain: int) -> None:
                     _write_again(run, row, base, files.verified(row, value))
                     lacks_base = False
                 # What a later row will stand on, where the next one goes.
-                base = orjson.dumps(value) if rows[place + 1 : place + 2] and rows[place + 1].removed else None
+                base = orjson.dumps(value) if place < last_kept and rows[place + 1].removed else None
         except (DamagedInput, FileNotFoundError):
             # Whatever stands on what cannot be read could not be loaded before either.
             pass

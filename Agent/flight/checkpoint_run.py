@@ -25,6 +25,8 @@ MAX_CHAIN: Final = 64
 """Most deltas on one snapshot."""
 _MAX_DELTAS: Final = 2.0
 """Most bytes of deltas on one snapshot, as multiples of its own: what a load reads besides it."""
+_SMALL_BYTES: Final = 8192
+"""A state below this is read at once, however many deltas stand on it."""
 _MAX_DELTA: Final = 0.5
 """From this part of the whole on a delta is not worth its link to the one before."""
 _HELD_BYTES: Final = 16 << 20
@@ -119,16 +121,14 @@ class RunCheckpoints:
             delta_bytes = 4 if delta is None else len(orjson.dumps(delta))
             whole = len(document.text)
             if delta_bytes <= _MAX_DELTA * whole and (
-                head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes)
+                head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
                 told = frame_head(self.run_id, row)
                 self.files.write(row, told, delta, is_delta=True, value=document.value)
                 return _Head(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
         row.chain, row.position = row.number, 0
-        self.files.write(
-            row, frame_head(self.run_id, row), None, is_delta=False, value=document.value
-        )
+        self.files.write(row, frame_head(self.run_id, row), None, is_delta=False, value=document.value)
         return _Head(row, document.value, len(document.text))
 
     def _head(self, agent_id: str | None) -> _Head | None:

@@ -19,7 +19,7 @@ from Agent.event.pointers import escape, unescape
 from Agent.event.values import decode_value
 from Agent.record.capture import Capture
 
-__all__ = ["CHECKPOINT_LIMITS", "Document", "decode_document", "encode_document"]
+__all__ = ["CHECKPOINT_LIMITS", "Document", "decode_document", "encode_document", "plain_document"]
 
 CHECKPOINT_LIMITS: Final = Limits(
     max_string_chars=64 << 20, max_bytes=256 << 20, max_items=20_000_000, max_depth=100
@@ -66,16 +66,21 @@ def decode_document(document: Any, text: bytes, unrestored: list[str] | None = N
     Raises:
         DamagedInput: it is no JSON object.
     """
+    value, types = plain_document(document, text)
+    return dict(decode_value(value, types, unrestored=unrestored)) if types else value
+
+
+def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """The recorded form: plain JSON, and its tags by JSON Pointer, as an event has them; DamagedInput."""
     if type(document) is not dict:
         raise DamagedInput("a checkpoint's document is no JSON object")
-    if _MARK not in text:
-        return document
     types: dict[str, str] = {}
+    if _MARK not in text:
+        return document, types
     try:
-        value = _unmarked(document, [], types)
+        return _unmarked(document, [], types), types
     except LookupError:
         raise DamagedInput("a tag in a checkpoint's document has no value") from None
-    return dict(decode_value(value, types, unrestored=unrestored))
 
 
 class _Tags:

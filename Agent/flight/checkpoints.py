@@ -1,7 +1,6 @@
-"""The checkpoint store: what users and the recorder call, over the runs of one session or of a trace root.
+"""The local checkpoint store, over the runs of one session; it raises what it meets.
 
-`checkpoint_store` records into the session that runs, so it never raises for what recording meets; to read,
-remove and prune, or to keep checkpoints elsewhere, there is `LocalCheckpointStore`.
+`checkpoint_recording` puts it behind the session that is recorded now.
 """
 
 from __future__ import annotations
@@ -9,14 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from Agent.errors import DamagedInput, EventNotFound, RunNotFound, UsageError
+from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import EPOCH
 from Agent.flight.checkpoint_files import INDEX_NAME, RunFiles, checkpoints_dir, shared_chunks_dir
 from Agent.flight.checkpoint_index import Row
@@ -24,12 +22,19 @@ from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo, Checkpoint
 from Agent.flight.checkpoint_policy import RetentionPolicy, is_failed, newest_us
 from Agent.flight.checkpoint_rebuild import rebuild
 from Agent.flight.checkpoint_removal import problems, remove, sweep
+from Agent.flight.checkpoint_rows import checkpoint_of, row_of
 from Agent.flight.checkpoint_run import RunCheckpoints
-from Agent.flight.checkpoint_values import CHECKPOINT_LIMITS, decode_document, encode_document
+from Agent.flight.checkpoint_values import (
+    CHECKPOINT_LIMITS,
+    decode_document,
+    encode_document,
+    plain_document,
+)
 from Agent.record import pipeline as recording
 from Agent.record.agents import agent_id_of
 from Agent.record.capture import Capture
 from Agent.record.redaction import Redactor
+from Agent.tree.layout import runs_dir
 
 __all__ = ["LocalCheckpointStore"]
 
@@ -101,7 +106,7 @@ class LocalCheckpointStore:
         document = encode_document(values, self._capture)
         with self._lock:
             run = self._run(given.run_id, make=True)
-            return run.save(_row_of(given, self._capture.redactor), document, full=full).info(given.run_id)
+            return run.save(row_of(given, self._capture.redactor), document, full=full).info(given.run_id)
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """The checkpoint of a step, as Python values.
@@ -118,23 +123,28 @@ class LocalCheckpointStore:
         row, document, text = self._found(run_id, step_id, agent_id)
         unrestored: list[str] = []
         values = decode_document(document, text, unrestored)
-        return Checkpoint(
-            run_id=run_id,
-            step_id=row.step_id,
-            agent_id=row.agent_id,
-            state=values.get("state"),
-            messages=values.get("messages", []),
-            tool_calls=values.get("tool_calls", []),
-            timestamp=EPOCH + timedelta(microseconds=row.saved_us),
-            agent_version=row.agent_version,
-            code=row.code,
-            tick=row.tick,
-            phase=row.phase,
-            reason=row.reason,
-            event_id=row.event_id,
-            info=row.info(run_id),
-            unrestored=tuple(unrestored),
-        )
+        found = checkpoint_of(row, run_id)
+        found.state = values.get("state")
+        found.messages = values.get("messages", [])
+        found.tool_calls = values.get("tool_calls", [])
+        found.unrestored = tuple(unrestored)
+        return found
+
+    def recorded_state(
+        self, run_id: str, step_id: str, agent_id: str | None = None
+    ) -> tuple[Any, dict[str, str]]:
+        """The state as it is recorded: plain JSON, and its tags by JSON Pointer below it; raises likewise.
+
+        `StateFold.of` begins with it.
+        """
+        _, document, text = self._found(run_id, step_id, agent_id)
+        value, types = plain_document(document, text)
+        below = "/state"
+        return value.get("state"), {
+            pointer[len(below) :]: tag
+            for pointer, tag in types.items()
+            if pointer == below or pointer.startswith(f"{below}/")
+        }
 
     def list_checkpoints(self, run_id: str, agent_id: str | None = None) -> list[CheckpointInfo]:
         """The checkpoints of a run, or of one agent in it, in the order in which they were saved.
@@ -195,7 +205,9 @@ class LocalCheckpointStore:
                 outcome.add(self._prune_run(self._run(run_id), policy, now_us, dry_run=dry_run))
         return outcome
 
-    def _prune_run(self, run: RunCheckpoints, policy: RetentionPolicy, now_us: int, *, dry_run: bool) -> Removed:
+    def _prune_run(
+        self, run: RunCheckpoints, policy: RetentionPolicy, now_us: int, *, dry_run: bool
+    ) -> Removed:
         index = run.files.index
         rows = index.listed()
         infos = [row.info(run.run_id) for row in rows]
@@ -213,7 +225,7 @@ class LocalCheckpointStore:
     def runs(self) -> list[str]:
         """The ids of the runs that have checkpoints."""
         found = []
-        for path in sorted((self.session / "runs").glob(f"*/checkpoints/{INDEX_NAME}")):
+        for path in sorted(runs_dir(self.session).glob(f"*/checkpoints/{INDEX_NAME}")):
             known = next((run for run in self._open.values() if run.files.directory == path.parent), None)
             if known is None:
                 known = self._opened(path.parent, make=False)
@@ -258,8 +270,7 @@ class LocalCheckpointStore:
             for name in [name for name, run in self._open.items() if run.files.directory == directory]:
                 self._open.pop(name).close()
             count = rebuild(directory)
-            run = self._opened(directory, make=True, run_id=run_id)
-            run.close()
+            self._opened(directory, make=True, run_id=run_id)
         return count
 
     def close(self) -> None:
@@ -268,7 +279,7 @@ class LocalCheckpointStore:
             while self._open and self._pid == os.getpid():
                 self._open.popitem()[1].close()
 
-    def __enter__(self) -> LocalCheckpointStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -331,7 +342,9 @@ class LocalCheckpointStore:
         if known is None and run_id is not None and make:
             with files.changing():
                 files.index.note("run_id", run_id)
-        run = RunCheckpoints(known or run_id or directory.parent.name, files)
+        if known is None:
+            known = directory.parent.name if run_id is None else run_id
+        run = RunCheckpoints(known, files)
         self._open[run.run_id] = run
         while len(self._open) > _OPEN_RUNS:
             self._open.popitem(last=False)[1].close()
@@ -354,25 +367,5 @@ class LocalCheckpointStore:
         return outcome
 
     def _finish_removed_runs(self) -> None:
-        for path in (self.session / "runs").glob(f"*/checkpoints.*{_REMOVED_SUFFIX}"):
+        for path in runs_dir(self.session).glob(f"*/checkpoints.*{_REMOVED_SUFFIX}"):
             shutil.rmtree(path)
-
-
-def _row_of(given: Checkpoint, redactor: Redactor) -> Row:
-    """What the index says of a checkpoint; texts of the user's pass the redactor as values do."""
-    moment = given.timestamp
-    if moment is None:
-        saved_us = time.time_ns() // 1000
-    else:
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        saved_us = (aware - EPOCH) // timedelta(microseconds=1)
-
-    def text(value: object) -> str | None:
-        return None if value is None else redactor.text(str(value))
-
-    return Row(
-        number=0, pack="", offset=0, frame_bytes=0, size_bytes=0, chain=0, position=0, state_bytes=0, digest="",
-        step_id=str(given.step_id), agent_id=None if given.agent_id is None else str(given.agent_id),
-        saved_us=saved_us, agent_version=text(given.agent_version), code=text(given.code), tick=given.tick,
-        phase=text(given.phase), reason=text(given.reason), event_id=given.event_id,
-    )  # fmt: skip

@@ -1,10 +1,10 @@
 """What changed between two JSON values, small and exact: `diff` makes a delta, `apply` gives the new value.
 
-Checkpoints store deltas between full snapshots. A delta follows the shape of the value, so that a path is
-never written twice, and it keeps the order of keys; applied to the old value it gives the new one to the byte.
+Checkpoints store deltas between full snapshots. A delta follows the shape of the value, so a path is
+never written twice, and it keeps the order of keys; applied to the old value it gives the new one exactly.
 
     [0, value]                                  put this value here
-    [1, {key: delta}, {key: value}, [key], script]    an object: changed, added, removed, order of keys
+    [1, {key: delta}, {key: value}, [key], script]    an object: changed, added, removed, order
     [2, script]                                 a list: n > 0 keeps n items, n < 0 skips n,
                                                 [values] inserts them, {"0": delta} changes the next one
 """
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.flight.delta_match import matching_blocks
+from Agent.flight.delta_match import Block, matching_blocks
 
 __all__ = ["Delta", "apply", "diff", "same"]
 
@@ -25,6 +25,10 @@ _CONTAINERS = frozenset({dict, list})
 _PUT, _OBJECT, _LIST = 0, 1, 2
 _MAX_TRIED: Final = 8
 """Longest gap in which both ways to pair unequal numbers of items are tried."""
+_FEW: Final = 8
+"""So many differences in a row of equal items, and one in twenty items, are followed item by item."""
+_NEAR: Final = 6
+_ALIKE: Final = 3
 
 
 def same(one: Any, other: Any) -> bool:
@@ -162,11 +166,10 @@ def _key_script(old: list[str], new: list[str]) -> list[Any]:
 
 def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
     script: list[Any] = []
-    if len(old) == len(new) and _changed_in_place(old, new, script):
-        return _trimmed(script)
-    script.clear()
     a = b = 0
-    blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
+    blocks = _nearby_blocks(old, new)
+    if blocks is None:
+        blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
         _gap(script, old[a:a_next], new[b:b_next])
         _say(script, count)
@@ -174,22 +177,44 @@ def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
     return _trimmed(script)
 
 
-def _changed_in_place(old: list[Any], new: list[Any], script: list[Any]) -> bool:
-    """Write the script of a list in which few items changed and none moved; False if it is another."""
-    left = 4 + len(old) // 20
-    in_a_row = 0
-    for before, after in zip(old, new, strict=True):
-        if same(before, after):
-            in_a_row = 0
-            _say(script, 1)
-            continue
+def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
+    """Blocks of equal items where few changed and nothing moved far: one pass; None for other lists."""
+    blocks: list[Block] = []
+    a = b = 0
+    left = _FEW + len(old) // 20
+    while True:
+        begin = a
+        while a < len(old) and b < len(new) and same(old[a], new[b]):
+            a += 1
+            b += 1
+        if a > begin:
+            blocks.append((begin, b - (a - begin), a - begin))
+        if a == len(old) or b == len(new):
+            return blocks
         left -= 1
-        in_a_row += 1
-        # What moved differs from its neighbour all the way.
-        if left < 0 or in_a_row > 2:
-            return False
-        _change(script, before, after)
-    return True
+        found = _meeting(old, new, a, b) if left >= 0 else None
+        if found is None:
+            return None
+        a, b = found
+
+
+def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] | None:
+    """Where two lists that differ at these places go on alike, some items on in one of them or in both."""
+    for ahead in range(1, _NEAR + 1):
+        for own, other in ((a + ahead, b + ahead), (a, b + ahead), (a + ahead, b)):
+            # More than one equal item, since in lists of few distinct values one is equal by chance.
+            alike = 0
+            while (
+                alike < _ALIKE
+                and own + alike < len(old)
+                and other + alike < len(new)
+                and same(old[own + alike], new[other + alike])
+            ):
+                alike += 1
+            at_end = own + alike == len(old) and other + alike == len(new)
+            if alike == _ALIKE or at_end:
+                return own, other
+    return None
 
 
 def _gap(script: list[Any], old: list[Any], new: list[Any]) -> None:

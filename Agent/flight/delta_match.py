@@ -1,4 +1,4 @@
-"""Which items of one list stand again in another: the first half of a delta of lists, `delta.py` is the other.
+"""Which items of one list stand again in another: half of a delta of lists, `delta.py` is the other.
 
 Blocks of equal items are found by what is unique in both lists, item by item at first and then by runs of
 items, as `diff --patience` does for lines; so an insertion leaves the tail alone, and the time is that of

@@ -57,6 +57,12 @@ class RunScope(Scope):
         self.closed = True
         current_scope.set(settled_scope())
 
+    def detach(self) -> None:
+        """Close it where it cannot be left, since other threads and tasks may stand in it."""
+        self.closed = True
+        self.run_id = self.span_id = None
+        self.links = b""
+
 
 def settled_scope() -> Scope | None:
     """The current scope without those that were closed meanwhile."""
@@ -117,7 +123,7 @@ class Run:
         self.run_id = run_id
         self.agent_id = agent_id
         self.parent = parent
-        self.session_id = pipeline.session_id
+        self.pipeline = pipeline
         self.steps: dict[str, list[Step]] = {}
         self.span: _Open | None = None
         self.ended = False
@@ -182,7 +188,7 @@ def _root_run_id(pipeline: Pipeline) -> str:
 
 OPEN_RUNS: dict[str, Run] = {}
 """The runs that this process takes part in, by id."""
-_roots: dict[str, Run] = {}
+_roots: dict[Pipeline, Run] = {}
 
 
 def new_run_id() -> str:
@@ -198,7 +204,7 @@ def is_run_id(text: str) -> bool:
 def open_run(run_id: str, pipeline: Pipeline) -> Run:
     """The run of that id; one that was begun elsewhere is joined."""
     run = OPEN_RUNS.get(run_id)
-    if run is None or run.session_id != pipeline.session_id:
+    if run is None or run.pipeline is not pipeline:
         run = OPEN_RUNS[run_id] = Run(pipeline, run_id, _agent_of(pipeline, run_id))
     return run
 
@@ -225,10 +231,20 @@ def surrounding_run(pipeline: Pipeline) -> Run:
     """The run in which the caller stands; the session's root run outside of any."""
     scope = settled_scope()
     run = OPEN_RUNS.get(scope.run_id) if scope is not None and scope.run_id is not None else None
-    if run is not None and not run.ended and run.session_id == pipeline.session_id:
+    if run is not None and not run.ended and run.pipeline is pipeline:
         return run
-    root = _roots.get(pipeline.session_id)
+    root = _roots.get(pipeline)
     if root is None:
-        _roots.clear()  # a process records one session after the other
-        root = _roots.setdefault(pipeline.session_id, Run(pipeline, None))
+        root = _roots.setdefault(pipeline, Run(pipeline, None))
+        pipeline.at_close.append(lambda: _leave_all(pipeline))
     return root
+
+
+def _leave_all(pipeline: Pipeline) -> None:
+    """Let nothing that is recorded into a later session look as if it happened in a run of this one."""
+    runs = [run for run in list(OPEN_RUNS.values()) if run.pipeline is pipeline]
+    for run in (*runs, _roots.pop(pipeline)):
+        for span in (run.span, *run.open_steps()):
+            if span is not None:
+                span.scope.detach()
+        OPEN_RUNS.pop(run.run_id or "", None)

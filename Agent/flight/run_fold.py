@@ -180,10 +180,11 @@ class RunFold:
                     event.timestamp,
                     _text(extra.get("step_id")),
                     _text(extra.get("model_provider")),
-                    *tokens,
-                    _number(extra.get("latency_ms")),
-                    _text(extra.get("prompt_ref")),
-                    _text(extra.get("output_ref")),
+                    prompt_tokens=tokens[0],
+                    completion_tokens=tokens[1],
+                    latency_ms=_number(extra.get("latency_ms")),
+                    prompt_ref=_text(extra.get("prompt_ref")),
+                    output_ref=_text(extra.get("output_ref")),
                 )
             )
 

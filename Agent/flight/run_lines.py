@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.codec import RUN_ENVELOPE, run_key, run_pointer
+from Agent.event.codec import run_key, run_pointer
 from Agent.event.kinds import LEVEL_NAMES, Category
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
@@ -92,7 +92,7 @@ def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_k
     if not fields:
         return {}
     taken = own_keys | {field.name for field in KINDS[kind].fields} | {"agent_id", "agent_role"}
-    moved = pipeline.health.moved(fields, taken | RUN_ENVELOPE)
+    moved = pipeline.health.moved(fields, taken)
     return {run_key(key) if type(key) is str else str(key): value for key, value in moved.items()}
 
 

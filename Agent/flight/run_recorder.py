@@ -252,7 +252,7 @@ class Recorder:
 
     def _own_run(self, pipeline: Pipeline) -> Run | None:
         run = self._current.get()
-        while run is not None and (run.ended or run.session_id != pipeline.session_id):
+        while run is not None and (run.ended or run.pipeline is not pipeline):
             run = run.parent
         return run
 
@@ -268,6 +268,7 @@ class Recorder:
     def _start(
         self, pipeline: Pipeline, run_id: str, agent: str | None, labels: Mapping[str, Any] | None
     ) -> None:
+        surrounding_run(pipeline)  # so that the end of the session ends it
         parent = self._run(pipeline)
         before = settled_scope()
         agent_id = None if agent is None else as_message(agent)

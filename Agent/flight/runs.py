@@ -20,10 +20,10 @@ from Agent.flight.run_fold import Artifact, ModelCall, RunFold, RunSummary, Step
 from Agent.tree.artifacts import artifact_path, read_artifact
 from Agent.tree.claim import read_claims
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import SessionRef, find_session, list_sessions, run_ids, runs_dir
+from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids, safe_name
 from Agent.tree.reader import TreeReader
 
-__all__ = ["RunRecord", "RunRef", "find_run", "list_runs", "read_run"]
+__all__ = ["RunRecord", "RunRef", "RunSummary", "find_run", "list_runs", "read_run"]
 
 _RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.home is Home.RUN)
 _SHOWN_MATCHES = 5
@@ -86,13 +86,6 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
 def read_run(ref: RunRef) -> RunRecord:
     """What was recorded of a run; RunNotFound where nothing was."""
     fold = _folded(ref, keeps_rows=True)
-    children = [
-        each.run_id
-        for run_id in run_ids(ref.session)
-        if (each := _folded(RunRef(ref.session, run_id), keeps_rows=False).summary()).parent_run_id
-        == ref.run_id
-        and ref.agent_id in {None, each.agent}
-    ]
     return RunRecord(
         ref,
         fold.summary(),
@@ -100,8 +93,19 @@ def read_run(ref: RunRef) -> RunRecord:
         tuple(fold.model_calls),
         tuple(fold.tool_calls),
         tuple(fold.artifacts),
-        tuple(children),
+        tuple(_children(ref)),
     )
+
+
+def _children(ref: RunRef) -> Iterator[str]:
+    """The runs begun in a run, as the first event of each says."""
+    reader = TreeReader(ref.session)
+    for run_id in run_ids(ref.session):
+        began = next(reader.run_events(run_id), None)
+        if began is None or run_id == ref.run_id or began.extra.get("parent_run_id") != ref.run_id:
+            continue
+        if ref.agent_id in {None, began.agent_id}:
+            yield run_id
 
 
 def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None) -> RunRef:
@@ -155,15 +159,18 @@ def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
     """The explicit runs whose id begins so; the one of exactly that id alone, where there is one."""
     found = []
     for session in reversed(sessions):
-        if (
-            "/" not in text
-            and text
-            and (runs_dir(session.path) / text).is_dir()
-            and text in run_ids(session.path)
-        ):
+        names = run_ids(session.path)
+        if text in names:
             return [RunRef(session.path, text)]
-        found += [RunRef(session.path, name) for name in run_ids(session.path) if name.startswith(text)]
+        if _is_root_run(session.path, text):
+            return [RunRef(session.path, None)]
+        found += [RunRef(session.path, name) for name in names if text and name.startswith(text)]
     return found
+
+
+def _is_root_run(session: Path, text: str) -> bool:
+    """Whether that is the id under which a session's root run keeps its artifacts."""
+    return safe_name(text) == text and run_dir(session, text).is_dir() and _root_id(session) == text
 
 
 def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:

@@ -201,14 +201,48 @@ typedef struct {
     PyObject *types;   /* NULL until the first tag */
 } Walk;
 
+/* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
+static char *short_pointer(char *begin, char *end, const Place *place) {
+    for (; place != NULL; place = place->above) {
+        if (place->key == NULL) {
+            if (end - begin < 24) return NULL;
+            for (Py_ssize_t index = place->index, first = 1; first || index > 0; index /= 10, first = 0)
+                *--end = (char)('0' + index % 10);
+        } else {
+            if (!PyUnicode_IS_COMPACT_ASCII(place->key)) return NULL;
+            Py_ssize_t size = PyUnicode_GET_LENGTH(place->key);
+            const char *key = (const char *)PyUnicode_1BYTE_DATA(place->key);
+            if (end - begin < 2 * size + 2) return NULL;
+            for (Py_ssize_t i = size - 1; i >= 0; i--) {
+                int is_mark = key[i] == '~' || key[i] == '/';
+                *--end = is_mark ? (key[i] == '~' ? '0' : '1') : key[i];
+                if (is_mark) *--end = '~';
+            }
+        }
+        *--end = '/';
+    }
+    return end;
+}
+
 /* The JSON Pointer of a place, a new reference. */
 static PyObject *pointer_to(PyObject *root, const Place *place) {
+    char buffer[512], *end = buffer + sizeof buffer, *begin = NULL;
+    if (PyUnicode_IS_COMPACT_ASCII(root)) begin = short_pointer(buffer, end, place);
+    if (begin != NULL) {
+        Py_ssize_t above = PyUnicode_GET_LENGTH(root), size = end - begin;
+        PyObject *pointer = PyUnicode_New(above + size, 127);
+        if (pointer == NULL) return NULL;
+        char *data = (char *)PyUnicode_1BYTE_DATA(pointer);
+        memcpy(data, PyUnicode_1BYTE_DATA(root), (size_t)above);
+        memcpy(data + above, begin, (size_t)size);
+        return pointer;
+    }
     if (place == NULL) return Py_NewRef(root);
     PyObject *above = pointer_to(root, place->above), *pointer = NULL;
     if (above != NULL && place->key == NULL) {
         pointer = PyUnicode_FromFormat("%U/%zd", above, place->index);
     } else if (above != NULL) {
-        /* of a text without marks these give the text itself */
+        /* of a text without these marks these give the text itself */
         PyObject *half = PyUnicode_Replace(place->key, MARKS[0], MARKS[1], -1);
         PyObject *whole = half == NULL ? NULL : PyUnicode_Replace(half, MARKS[2], MARKS[3], -1);
         if (whole != NULL) pointer = PyUnicode_FromFormat("%U/%U", above, whole);

@@ -71,7 +71,7 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
     if isinstance(data, PathLike):
         kind = media_type or guessed(str(data)) or guessed(name)
         return _encode_stream(capture.redactor, open(data, "rb"), kind, closes=True)
-    if callable(getattr(data, "read", None)):
+    if _is_file(data):
         return _encode_stream(capture.redactor, data, media_type or guessed(name), closes=False)
     special = _encode_array(data, media_type) or _encode_frame(capture.redactor, data, media_type)
     if special is not None:
@@ -79,6 +79,14 @@ def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: s
     if media_type is not None and is_text(media_type) and media_type != JSON:
         return Encoded(media_type, _clean_text(capture.redactor, as_message(data)))
     return encode_json(capture, data)
+
+
+def _is_file(data: Any) -> bool:
+    """Whether the value can be read like an open file."""
+    try:
+        return callable(data.read)
+    except Exception:  # noqa: BLE001 - a stranger's __getattr__ may do anything; then it is a value
+        return False
 
 
 def encode_json(capture: Capture, value: Any) -> Encoded:

@@ -114,6 +114,8 @@ class Pipeline:
         """The code whose `code` event this process has written."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
+        self.at_close: list[Callable[[], None]] = []
+        """What rooms above have to do when this session ends."""
         self._next_report_ns = 0
         self._head_room = HeadRoom()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
@@ -260,6 +262,8 @@ class Pipeline:
         if self.closed:
             return
         self.closed = True
+        for leave in self.at_close:
+            leave()
         self.flush()
         if self.health.unreported:
             self._report_drops()

@@ -46,7 +46,7 @@ def simulate(
                 build.emit(
                     "error", who, level="ERROR", error_type="Timeout", error_message=f"after {tick}", **own
                 )
-            if error is not None and draw.random() < 0.1:
+            if error is not None and draw.random() < 0.3:
                 build.emit("error", who, level="ERROR", error_type=error, error_message="bad", **own)
         build.pass_time(0.05)
     return build

@@ -96,7 +96,9 @@ class Office:
         ("leak", "memory grows and grows"),
     ],
 )
-def test_the_true_event_is_among_the_first_three_causes(builder: SessionBuilder, fault: str, complaint: str) -> None:
+def test_the_true_event_is_among_the_first_three_causes(
+    builder: SessionBuilder, fault: str, complaint: str
+) -> None:
     office = Office(builder, fault)
     report = debug_issue(complaint, session=builder.path)
     assert any(office.cause in cause.event_ids for cause in report.causes[:3]), str(report)

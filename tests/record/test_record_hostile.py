@@ -312,7 +312,7 @@ def test_fifty_megabytes_are_cut_and_go_on(recorded):
     AgentLogger("a").info(text, extra={"text": text})
     assert len(recorded.events) == 4
     assert max(map(len, recorded.sink.lines)) < 100_000
-    assert recorded.last["types"] == {"/extra/text": "truncated"}
+    assert recorded.last["types"] == {"/extra/full_message": "truncated", "/extra/text": "truncated"}
     assert not recorded.health.dropped
 
 

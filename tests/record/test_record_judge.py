@@ -236,3 +236,12 @@ def test_a_line_is_made_of_ascii_and_bytes_only():
     for wrong in (("é", 1, "w", 1), ("p", 1, "ü", 1), ("p", 1, "w", 1, "text"), ("p", 1, "w", -1), ("p", 1)):
         with pytest.raises((TypeError, OverflowError)):
             judging.native.stamped(*wrong)
+
+
+@needs_native
+@pytest.mark.parametrize("key", ["a/b~c", "é/", "k" * 400, "", "~", "🙂" * 200])
+def test_a_tag_stands_under_the_pointer_of_its_place(key):
+    quick, _ = judges({key})
+    _, types = quick.tagged({key: [{key: [0] * 11 + [(1,)]}]}, "/extra")
+    place = key.replace("~", "~0").replace("/", "~1")
+    assert types == {f"/extra/{place}/0/{place}/11": "tuple"}

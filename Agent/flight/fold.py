@@ -1,18 +1,20 @@
-"""The fold that gives any state of an agent: full states, what actions changed, and who made each field so.
+"""The one fold that gives an agent's state at any moment: a full state or checkpoint, and what came later.
 
-`states` asks it about a moment; `history` follows fields with it.
+Analysis asks it about a moment and follows fields with it; a checkpoint is where it may begin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.pointers import escape
+from Agent.flight.checkpoint_model import CheckpointInfo
 
-__all__ = ["StateFold", "change_of", "is_outside_write"]
+__all__ = ["StateFold", "change_of", "fold_events", "is_outside_write", "later_than"]
 
 _HEAVY_BYTES: Final = 4096
 _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
@@ -38,6 +40,19 @@ class StateFold:
     """Fields that are looked at in full states only, being large or a generator."""
     made_by: dict[str, Event] = field(default_factory=dict)
     """The event after which each field is known to be what it is."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> StateFold:
+        """A fold that begins with recorded fields, such as a checkpoint's.
+
+        Args:
+            fields: JSON values by name.
+            types: their tags, as pointers below the mapping of fields.
+        """
+        tags = {name: _tags_below(types, f"/{escape(name)}") for name in fields}
+        fold = cls(dict(fields), {name: found for name, found in tags.items() if found})
+        fold.sampled = sorted(name for name in fields if _is_sampled(fields[name], tags[name]))
+        return fold
 
     def add(self, event: Event) -> dict[str, Any]:
         """Fold one event in; what it changed, `{field: new value}`."""
@@ -69,7 +84,12 @@ class StateFold:
         }
         self.fields = dict(full)
         self.tags = {name: found for name, found in tags.items() if found}
-        self.made_by = {name: event if name in changed else self.made_by[name] for name in full}
+        # A field that a checkpoint began with has no event to its credit until one changes it.
+        self.made_by = {
+            name: event if name in changed else self.made_by[name]
+            for name in full
+            if name in changed or name in self.made_by
+        }
         self.base, self.changes = event, 0
         self.unseen = [str(name) for name in event.extra.get("unseen") or ()]
         self.sampled = sorted(name for name in full if _is_sampled(full[name], self.tags.get(name, {})))
@@ -100,6 +120,28 @@ class StateFold:
             for name, found in sorted(self.tags.items())
             for below, tag in found.items()
         }
+
+
+def fold_events(fold: StateFold, events: Iterable[Event]) -> StateFold:
+    """The fold after these events of the agent, in their order."""
+    for event in events:
+        fold.add(event)
+    return fold
+
+
+def later_than(checkpoint: CheckpointInfo, events: Iterable[Event]) -> Iterator[Event]:
+    """Those events of an agent that a checkpoint does not hold yet.
+
+    Args:
+        checkpoint: with the `event_id` of the last event that it holds, else by its time.
+        events: of that agent, in their order.
+    """
+    saved_us = parse_timestamp(checkpoint.timestamp)
+    is_later = False
+    for event in events:
+        if is_later or event.timestamp_us > saved_us:
+            yield event
+        is_later = is_later or event.id == checkpoint.event_id
 
 
 def is_outside_write(event: Event) -> bool:

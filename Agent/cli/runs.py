@@ -1,0 +1,244 @@
+"""`runs`: the recorded runs under a root, and what one of them did and left."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from Agent.cli import parameters, render
+
+if TYPE_CHECKING:
+    from Agent.flight.run_fold import Step
+    from Agent.flight.runs import RunRecord, RunSummary
+
+STATE_STYLES: dict[str, dict[str, Any]] = {
+    "running": {"fg": "green"},
+    "crashed": {"fg": "red"},
+    "failure": {"fg": "red"},
+    "error": {"fg": "red"},
+    "open": {"fg": "yellow"},
+}
+_LISTED = 20
+_SHOWN_ROWS = 8
+_SHOWN_LABEL_CHARS = 40
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of the newest runs, and the sessions."""
+    from Agent.flight.runs import list_runs
+
+    root = Path(ctx.params.get("root") or parameters.configured_root())
+    found = [each.run_id for each in islice(list_runs(root), 50)]
+    runs = [CompletionItem(run_id) for run_id in found if run_id.startswith(incomplete)]
+    return runs + parameters.complete_runs(ctx, param, incomplete)
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace runs",
+        "agent-trace runs 01a1f918",
+        "agent-trace runs 01a1f918 --steps",
+        "agent-trace runs 01a1f918 --artifact steps/plan.json",
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
+@click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
+@click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
+@click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"How many to list, {_LISTED} without.",
+)
+@parameters.json_option
+@parameters.root_option
+def runs(
+    run: str | None, what: str | None, artifact: str | None, limit: int | None, as_json: bool, root: Path
+) -> None:
+    """List the recorded runs, newest first, or show one.
+
+    RUN is a run's id or the beginning of one, a session (its root run: what was recorded outside of all
+    runs), SESSION/agent_id, or last (the newest session). A run that was never finished and has no process
+    any more is crashed; the steps that were open then are named.
+    """
+    if run is None:
+        if what is not None or artifact is not None:
+            context = click.get_current_context()
+            raise click.UsageError("steps and artifacts are those of a run: name one", context)
+        _list(root, limit, as_json=as_json)
+        return
+    from Agent.flight.runs import find_run, read_run
+
+    record = read_run(find_run(run, root))
+    if artifact is not None:
+        _print_artifact(record, artifact)
+    elif as_json:
+        render.emit_json(_as_data(record) if what is None else [asdict(row) for row in getattr(record, what)])
+    elif what == "steps":
+        _steps(record.steps)
+    elif what == "artifacts":
+        _artifacts(record)
+    else:
+        _show(record)
+
+
+def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
+    from Agent.flight.runs import list_runs
+
+    count = limit or _LISTED
+    found = list(islice(list_runs(root), count + 1))
+    rows, more = found[:count], len(found) > count
+    if as_json:
+        render.emit_json({"root": str(root), "runs": [_row(each) for each in rows], "more": more})
+        return
+    if not rows:
+        render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
+        return
+    render.table(
+        ("RUN", "STARTED (UTC)", "DURATION", "STATE", "STEPS", "MODEL", "AGENT", "LABELS"),
+        [
+            (
+                each.run_id,
+                _time(each.started_at),
+                "-" if each.duration_s is None else render.duration(each.duration_s),
+                each.state,
+                render.count(each.steps),
+                render.count(each.model_calls),
+                each.agent or "-",
+                _labels(each),
+            )
+            for each in rows
+        ],
+        right=("DURATION", "STEPS", "MODEL"),
+        styles={"STATE": STATE_STYLES},
+    )
+    if more:
+        render.note(f"the newest {count}; -n shows more")
+
+
+def _row(summary: RunSummary) -> dict[str, Any]:
+    return {**asdict(summary), "session": str(summary.session)}
+
+
+def _as_data(record: RunRecord) -> dict[str, Any]:
+    parts = ("steps", "model_calls", "tool_calls", "artifacts")
+    rows = {name: [asdict(row) for row in getattr(record, name)] for name in parts}
+    return {"run": _row(record.summary), **rows, "children": list(record.children)}
+
+
+def _show(record: RunRecord) -> None:
+    run = record.summary
+    title = "Root run of session" if run.state == "root" else "Run"
+    shown = run.session_id if run.state == "root" else run.run_id
+    render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
+    facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
+    facts += [("started", _time(run.started_at)), ("parent run", run.parent_run_id)]
+    if run.duration_s is not None and run.state != "root":
+        facts.append(("duration", render.duration(run.duration_s)))
+    if run.error is not None:
+        facts.append(("error", str(run.error)))
+    if run.open_steps:
+        facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
+    if run.model_calls:
+        tokens = f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"
+        facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens})"))
+    if run.tool_calls:
+        facts.append(("tool calls", render.count(run.tool_calls)))
+    if record.children:
+        more = len(record.children) - 2
+        facts.append(
+            ("runs in it", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
+        )
+    render.pairs((name, value) for name, value in facts if value is not None)
+    if record.steps:
+        render.heading("Steps", _of(record.steps, "--steps"))
+        _steps(record.steps[:_SHOWN_ROWS])
+    if record.artifacts:
+        render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
+        _artifacts(record, _SHOWN_ROWS)
+
+
+def _of(rows: tuple[Any, ...], option: str) -> str:
+    return f"{_SHOWN_ROWS} of {render.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
+
+
+def _steps(steps: tuple[Step, ...]) -> None:
+    render.table(
+        ("STEP", "NAME", "STATE", "DURATION", "OUTPUT"),
+        [
+            (
+                step.step_id,
+                step.name or "-",
+                step.state,
+                "-" if step.duration_ms is None else render.duration(step.duration_ms / 1000),
+                _short(step.output_ref) if step.error is None else f"{step.error}",
+            )
+            for step in steps
+        ],
+        right=("DURATION",),
+        styles={"STATE": STATE_STYLES},
+    )
+
+
+def _artifacts(record: RunRecord, limit: int | None = None) -> None:
+    render.table(
+        ("ARTIFACT", "SIZE", "TYPE", "STEP"),
+        [
+            (
+                each.path,
+                "-" if each.size_bytes is None else render.size(each.size_bytes),
+                each.media_type or "-",
+                each.step_id or "",
+            )
+            for each in record.artifacts[:limit]
+        ],
+        right=("SIZE",),
+    )
+    if record.artifacts:
+        first = record.artifacts[0]
+        render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
+
+
+def _print_artifact(record: RunRecord, wanted: str) -> None:
+    from Agent.errors import InputError
+
+    found = next((each for each in record.artifacts if wanted in {each.path, each.ref}), None)
+    if found is None:
+        raise InputError(
+            f"the run has no artifact {wanted!r}",
+            path=record.ref.session,
+            remedy=f"`agent-trace runs {record.summary.run_id} --artifacts` lists what there is",
+        )
+    for _ in record.read(found.ref):
+        pass  # nothing is shown before all of it is known to be what was saved
+    for chunk in record.read(found.ref):
+        if not sys.stdout.isatty():
+            render.emit_bytes(chunk)
+            continue
+        for line in chunk.decode("utf-8", "backslashreplace").splitlines():
+            render.emit(render.clean(line))
+
+
+def _short(ref: str | None) -> str:
+    return "-" if ref is None else ref.removeprefix("artifact://artifacts/")
+
+
+def _state(run: RunSummary) -> str:
+    return render.paint(run.state, **STATE_STYLES.get(run.state, {}))
+
+
+def _time(timestamp: str | None) -> str:
+    return "-" if timestamp is None else timestamp[:19].replace("T", " ")
+
+
+def _labels(run: RunSummary, *, whole: bool = False) -> str:
+    text = " ".join(f"{key}={value}" for key, value in run.labels.items())
+    return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)
