@@ -1,4 +1,4 @@
-"""Record one task as a run: steps, a model call, an artifact; then read it back as the plain files that it is.
+"""Record one task as a run: steps, a model call, an artifact; then read it back as plain files.
 
 Run it from any directory: `python examples/record_a_run.py`.
 """

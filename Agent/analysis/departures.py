@@ -21,6 +21,8 @@ _SLOWER = 2.0
 _SPEAKING_SHARE = 0.2
 """Peers that do a thing less often than this share of one's own say nothing of when it is done."""
 _SHARED = 0.5
+_AS_WELL = 0.8
+"""A place that explains so much of what the best one does may be the true one."""
 
 STOPPED, FELL, ROSE, NEVER = "stopped", "fell", "rose", "never"
 
@@ -48,6 +50,8 @@ class Departure:
     peers: int
     alike: int
     """How many of those peers show the same change at about the same time."""
+    plausible: tuple[int, int] | None = None
+    """The first and the last bucket at which the change of a mean may as well have been made."""
 
     @property
     def is_worse(self) -> bool:
@@ -268,7 +272,7 @@ def _does_alike(counts: Sequence[int], split: int, sort: str) -> bool:
 def _mean_departures(found: Profile, series: Series, peers: Sequence[str], looks: int) -> list[Departure]:
     """At most one change of the mean of what was measured: rewards, share of exploration, durations."""
     measure = {"reward": "reward", "exploration": "share"}.get(series.name, "duration")
-    split, chance = _best_mean_split(series)
+    split, plausible, chance = _best_mean_split(series)
     chance = min(1.0, chance * len(series.counts) * looks)
     if split == 0 or chance > MAX_CHANCE:
         return []
@@ -286,13 +290,14 @@ def _mean_departures(found: Profile, series: Series, peers: Sequence[str], looks
         Departure(
             series.agent_id, series.name, sort, measure, split, before, after, before,
             sum(series.measured[split:]), chance, len(peers), alike,
+            plausible,
         )
     ]  # fmt: skip
 
 
-def _best_mean_split(series: Series) -> tuple[int, float]:
-    """Where one mean gives way to another, by the likelihood of two against one of equal spread."""
-    best, place = 0.0, 0
+def _best_mean_split(series: Series) -> tuple[int, tuple[int, int], float]:
+    """Where one mean gives way to another, by what two explain; where else it may be; the chance."""
+    explained = [0.0] * len(series.counts)
     for split in range(1, len(series.counts)):
         n1, n2 = sum(series.measured[:split]), sum(series.measured[split:])
         if min(n1, n2) < _MIN_COUNT:
@@ -300,10 +305,10 @@ def _best_mean_split(series: Series) -> tuple[int, float]:
         within = _squares(series, 0, split) + _squares(series, split, len(series.counts))
         between = (_mean(series, 0, split) - _mean(series, split, len(series.counts))) ** 2
         gain = between * n1 * n2 / (n1 + n2)
-        explained = gain / (gain + within) if gain > 0 else 0.0
-        if explained > best:
-            best, place = explained, split
-    return place, _mean_chance(series, place) if place else 1.0
+        explained[split] = gain / (gain + within) if gain > 0 else 0.0
+    place = max(range(len(explained)), key=lambda split: (explained[split], -split))
+    alike = [split for split, share in enumerate(explained) if share >= _AS_WELL * explained[place]]
+    return place, (alike[0], alike[-1]), _mean_chance(series, place) if place else 1.0
 
 
 def _squares(series: Series, start: int, end: int) -> float:

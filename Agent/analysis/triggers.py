@@ -81,8 +81,9 @@ def place_of(departure: Departure, history: History | None, axis: Axis) -> Place
             # The thing was due again after the longest pause it ever made, at the latest.
             until = places[-1] + max([gap, *gaps])
             return Place(float(places[-1]), until, gap, _GAPS_BACK * gap, history.last[departure.series])
-    start, width = axis.start(departure.bucket), float(axis.width)
-    return Place(float(start), start + width, width, _GAPS_BACK * width, None)
+    first, last = departure.plausible or (departure.bucket, departure.bucket)
+    start, width = axis.start(first), float(axis.width)
+    return Place(float(start), axis.start(last) + width, width, _GAPS_BACK * width, None)
 
 
 def onset(row: Row, axis: Axis) -> Place | None:

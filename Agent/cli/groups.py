@@ -59,9 +59,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             ),
             CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
             CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
-            CommandEntry(
-                "runs", "Agent.cli.runs:runs", "List the recorded runs, or show one with its steps."
-            ),
+            CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
             CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
             CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
         ),

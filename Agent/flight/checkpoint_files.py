@@ -22,14 +22,27 @@ from Agent.flight.checkpoint_index import CheckpointIndex, Row
 from Agent.flight.delta import apply
 from Agent.tree.layout import run_dir, runs_dir
 
-__all__ = ["INDEX_NAME", "RunFiles", "checkpoints_dir", "shared_chunks_dir"]
+__all__ = [
+    "INDEX_NAME",
+    "REMOVED_FACT",
+    "RemovedMeanwhile",
+    "RunFiles",
+    "checkpoints_dir",
+    "shared_chunks_dir",
+]
 
 INDEX_NAME: Final = "index.sqlite"
+REMOVED_FACT: Final = "removed"
+"""Stands in the index of a run that is being removed as a whole."""
 _CLAIM_SUFFIX: Final = ".writer"
 _PACK_BYTES: Final = 8 << 20
 _WHOLE_BYTES: Final = 8192
 """Snapshots up to this length stand in their frame: as files they would take a block of the disk each."""
 _ATTEMPTS: Final = 5
+
+
+class RemovedMeanwhile(OSError):
+    """Somebody removed the run's checkpoints while this process had them open."""
 
 
 def checkpoints_dir(session: Path, run_id: str) -> Path:
@@ -71,7 +84,14 @@ class RunFiles:
                 self._claim.close()
                 self._claim.path.unlink(missing_ok=True)
                 self._claim = None
-            self.index.close()
+            self.index.suspend()
+
+    def suspend(self) -> None:
+        """Hold as few files as will do, until something is asked for; the claim to what was begun stays."""
+        with self.lock:
+            if self._pack is not None:
+                self._pack.close()
+            self.index.suspend()
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
@@ -79,6 +99,7 @@ class RunFiles:
         pack, size_bytes = self._pack, 0 if self._pack is None else self._pack.size_bytes
         try:
             with self.lock, self.index.transaction():
+                self._refuse_if_removed()
                 yield
         except BaseException:
             if self._pack is not None and self._pack is not pack:
@@ -87,6 +108,10 @@ class RunFiles:
             elif self._pack is not None:
                 self._pack.take_back(size_bytes)
             raise
+
+    def _refuse_if_removed(self) -> None:
+        if self.index.fact(REMOVED_FACT) is not None:
+            raise RemovedMeanwhile(f"the checkpoints in {self.directory} were removed")
 
     def append(self, frame: bytes) -> tuple[str, int]:
         """Write a frame; name of its pack, and offset in it."""

@@ -35,6 +35,7 @@ PACK_SUFFIX: Final = ".jsonl.zst"
 _LEVEL: Final = 3
 _MAX_RAW_BYTES: Final = 1 << 31
 _BLOCK_BYTES: Final = 16_384
+_APPEND: Final = os.O_RDWR | os.O_APPEND
 _codecs = threading.local()
 
 
@@ -117,8 +118,7 @@ class PackWriter:
         self.durable = durable
         self.size_bytes = 0
         make_directory(path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | file_flags()
-        self.fd = os.open(path, flags, FILE_MODE)
+        self.fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL | file_flags(), FILE_MODE)
         _lock(self.fd)
         if durable:
             fsync_directory(path.parent)
@@ -130,6 +130,8 @@ class PackWriter:
             OSError: it could not be written.
         """
         offset = self.size_bytes
+        if self.fd < 0:
+            self.fd = os.open(self.path, _APPEND | file_flags())
         view = memoryview(frame)
         try:
             while view:
@@ -144,11 +146,12 @@ class PackWriter:
 
     def take_back(self, size_bytes: int) -> None:
         """Forget what stands behind that length."""
-        os.ftruncate(self.fd, size_bytes)
         self.size_bytes = size_bytes
+        if self.fd >= 0:
+            os.ftruncate(self.fd, size_bytes)
 
     def close(self) -> None:
-        """Write nothing more; the lock goes with it."""
+        """Give the file back, and its lock; `append` opens it again."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

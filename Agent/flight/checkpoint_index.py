@@ -115,35 +115,47 @@ class CheckpointIndex:
             # SQLite would make it readable for others, and gives its companions the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE))
         # A tree on a medium that cannot be written, such as an archive, is read as it stands.
-        is_fixed = not make and not os.access(path.parent, os.W_OK)
+        self._is_fixed = not make and not os.access(path.parent, os.W_OK)
+        self._durable = durable
+        self._connection: sqlite3.Connection | None = None
         with self.telling():
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{'immutable=1' if is_fixed else 'mode=rw'}",
+            if not self._is_fixed:
+                self._set_up(self._db)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """The connection, made again after `suspend`."""
+        if self._connection is None:
+            self._connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?{'immutable=1' if self._is_fixed else 'mode=rw'}",
                 uri=True,
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,
                 check_same_thread=False,
             )
-            if is_fixed:
-                return
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            # What was erased shall not stand in free pages.
-            self._db.execute("PRAGMA secure_delete = ON")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _VERSION:
-                raise DamagedInput(
-                    f"the checkpoints were written by a later version (format {version})",
-                    path=path,
-                    remedy="read them with that version",
-                )
-            if version < _VERSION:
-                self._db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
+            if not self._is_fixed:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+                # What was erased shall not stand in free pages.
+                self._connection.execute("PRAGMA secure_delete = ON")
+        return self._connection
 
-    def close(self) -> None:
-        """Close it; in another process than that which opened it nothing is touched."""
-        if self.pid == os.getpid():
-            self._db.close()
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise DamagedInput(
+                f"the checkpoints were written by a later version (format {version})",
+                path=self.path,
+                remedy="read them with that version",
+            )
+        if version < _VERSION:
+            db.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT")
+
+    def suspend(self) -> None:
+        """Close it until it is needed again; in another process than that which opened it touch nothing."""
+        if self._connection is not None and self.pid == os.getpid():
+            self._connection.close()
+            self._connection = None
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[None]:

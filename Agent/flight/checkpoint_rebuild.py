@@ -41,7 +41,7 @@ def rebuild(directory: Path) -> int:
             _fill(index, directory)
         return index.count()
     finally:
-        index.close()
+        index.suspend()
 
 
 def _fill(index: CheckpointIndex, directory: Path) -> None:

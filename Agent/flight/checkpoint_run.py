@@ -166,6 +166,13 @@ class RunCheckpoints:
         for agent_id in [known for known, head in self._heads.items() if head.row.chain in chains]:
             self.forget(agent_id)
 
+    def suspend(self) -> None:
+        """Hold as little as will do; the next save goes on with its chain."""
+        for head in self._heads.values():
+            head.value = None
+        self._held_bytes = 0
+        self.files.suspend()
+
     def close(self) -> None:
         """End writing."""
         self._heads.clear()

@@ -6,26 +6,24 @@
 from __future__ import annotations
 
 import os
-import shutil
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import EPOCH
-from Agent.flight.checkpoint_files import INDEX_NAME, RunFiles, checkpoints_dir, shared_chunks_dir
+from Agent.flight.checkpoint_files import RemovedMeanwhile
 from Agent.flight.checkpoint_index import Row
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo, CheckpointProblem, Removed
+from Agent.flight.checkpoint_open import OpenRuns
 from Agent.flight.checkpoint_policy import RetentionPolicy, is_failed, newest_us
-from Agent.flight.checkpoint_rebuild import rebuild
 from Agent.flight.checkpoint_removal import problems, remove, sweep
 from Agent.flight.checkpoint_rows import checkpoint_of, row_of
 from Agent.flight.checkpoint_run import RunCheckpoints
 from Agent.flight.checkpoint_values import (
     CHECKPOINT_LIMITS,
+    Document,
     decode_document,
     encode_document,
     plain_document,
@@ -34,13 +32,8 @@ from Agent.record import pipeline as recording
 from Agent.record.agents import agent_id_of
 from Agent.record.capture import Capture
 from Agent.record.redaction import Redactor
-from Agent.tree.layout import runs_dir
 
 __all__ = ["LocalCheckpointStore"]
-
-_OPEN_RUNS: Final = 8
-"""Runs whose files are kept open; each holds at most five."""
-_REMOVED_SUFFIX: Final = ".removed"
 
 
 class LocalCheckpointStore:
@@ -62,17 +55,11 @@ class LocalCheckpointStore:
         if durability not in ("kernel", "disk"):
             raise UsageError(f"durability is {durability!r}", remedy="give kernel or disk")
         self.session = Path(session)
-        self.durable = durability == "disk"
         if redactor is None:
             pipeline = recording.active_pipeline()
             redactor = pipeline.redactor if pipeline is not None else Redactor(os.urandom(32))
         self._capture = Capture(redactor, CHECKPOINT_LIMITS, agent_id_of)
-        self._begin()
-
-    def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.RLock()
-        self._open: OrderedDict[str, RunCheckpoints] = OrderedDict()
+        self._runs = OpenRuns(self.session, durable=durability == "disk")
 
     def save_checkpoint(
         self, checkpoint: Any, step_id: str | None = None, state: Any = None, /, **details: Any
@@ -104,9 +91,15 @@ class LocalCheckpointStore:
         if given.tool_calls:
             values["tool_calls"] = given.tool_calls
         document = encode_document(values, self._capture)
-        with self._lock:
-            run = self._run(given.run_id, make=True)
-            return run.save(row_of(given, self._capture.redactor), document, full=full).info(given.run_id)
+        with self._runs.lock:
+            try:
+                return self._saved(given, document, full=full)
+            except RemovedMeanwhile:
+                return self._saved(given, document, full=full)
+
+    def _saved(self, given: Checkpoint, document: Document, *, full: bool) -> CheckpointInfo:
+        run = self._runs.get(given.run_id, make=True)
+        return run.save(row_of(given, self._capture.redactor), document, full=full).info(given.run_id)
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """The checkpoint of a step, as Python values.
@@ -152,8 +145,8 @@ class LocalCheckpointStore:
         Raises:
             RunNotFound: the session holds no checkpoints of that run.
         """
-        with self._lock:
-            rows = self._run(run_id).files.index.listed(agent_id, everybody=agent_id is None)
+        with self._runs.lock:
+            rows = self._runs.get(run_id).files.index.listed(agent_id, everybody=agent_id is None)
         return [row.info(run_id) for row in rows]
 
     def delete_checkpoints(
@@ -172,10 +165,10 @@ class LocalCheckpointStore:
             RunNotFound: the session holds no checkpoints of that run.
             OSError: something could not be written.
         """
-        with self._lock:
-            run = self._run(run_id)
+        with self._runs.lock:
+            run = self._runs.get(run_id)
             if step_ids is None and agent_id is None:
-                gone = self._remove_run(run)
+                gone = self._runs.remove(run)
                 if gone is not None:
                     return gone
             wanted = None if step_ids is None else set(step_ids)
@@ -198,11 +191,11 @@ class LocalCheckpointStore:
         policy = policy or RetentionPolicy()
         now_us = ((now or datetime.now(UTC)) - EPOCH) // timedelta(microseconds=1)
         outcome = Removed()
-        with self._lock:
+        with self._runs.lock:
             if not dry_run:
-                self._finish_removed_runs()
+                self._runs.finish_removals()
             for run_id in self.runs():
-                outcome.add(self._prune_run(self._run(run_id), policy, now_us, dry_run=dry_run))
+                outcome.add(self._prune_run(self._runs.get(run_id), policy, now_us, dry_run=dry_run))
         return outcome
 
     def _prune_run(
@@ -215,7 +208,7 @@ class LocalCheckpointStore:
         if infos and policy.drops_run(newest_us(infos), now_us, failed=failed):
             if dry_run:
                 return Removed(checkpoints=len(infos), runs=1)
-            return self._remove_run(run) or remove(run, rows)
+            return self._runs.remove(run) or remove(run, rows)
         dropped = {(info.step_id, info.agent_id) for info in policy.dropped(infos, failed=failed)}
         gone = [row for row in rows if (row.step_id, row.agent_id) in dropped]
         if dry_run:
@@ -224,27 +217,23 @@ class LocalCheckpointStore:
 
     def runs(self) -> list[str]:
         """The ids of the runs that have checkpoints."""
-        found = []
-        for path in sorted(runs_dir(self.session).glob(f"*/checkpoints/{INDEX_NAME}")):
-            known = next((run for run in self._open.values() if run.files.directory == path.parent), None)
-            if known is None:
-                known = self._opened(path.parent, make=False)
-            found.append(known.run_id)
-        return found
+        with self._runs.lock:
+            return self._runs.ids()
 
     def note_outcome(self, run_id: str, *, ok: bool) -> None:
-        """Say whether a run succeeded, for `prune`; nothing where it has no checkpoints.
+        """Say that a run has ended, and whether well, for `prune`; nothing where it has no checkpoints.
 
         Raises:
             OSError: it could not be written.
         """
-        with self._lock:
+        with self._runs.lock:
             try:
-                run = self._run(run_id)
+                run = self._runs.get(run_id)
             except RunNotFound:
                 return
             with run.files.changing():
                 run.files.index.note("outcome", "success" if ok else "failure")
+            self._runs.end(run)
 
     def check(self, run_id: str) -> list[CheckpointProblem]:
         """Every checkpoint of a run that cannot be loaded, and every file that belongs to none.
@@ -252,8 +241,8 @@ class LocalCheckpointStore:
         Raises:
             RunNotFound: the session holds no checkpoints of that run.
         """
-        with self._lock:
-            return problems(self._run(run_id))
+        with self._runs.lock:
+            return problems(self._runs.get(run_id))
 
     def rebuild_index(self, run_id: str) -> int:
         """Make a run's index again from its packs; how many checkpoints it lists now.
@@ -263,21 +252,13 @@ class LocalCheckpointStore:
             SessionInUse: another process writes checkpoints of the run.
             OSError: it could not be written.
         """
-        directory = checkpoints_dir(self.session, run_id)
-        if not directory.is_dir():
-            raise self._no_run(run_id)
-        with self._lock:
-            for name in [name for name, run in self._open.items() if run.files.directory == directory]:
-                self._open.pop(name).close()
-            count = rebuild(directory)
-            self._opened(directory, make=True, run_id=run_id)
-        return count
+        with self._runs.lock:
+            return self._runs.rebuilt(run_id)
 
     def close(self) -> None:
         """End writing; what is saved afterwards begins with snapshots."""
-        with self._lock:
-            while self._open and self._pid == os.getpid():
-                self._open.popitem()[1].close()
+        with self._runs.lock:
+            self._runs.close()
 
     def __enter__(self) -> Self:
         return self
@@ -286,8 +267,8 @@ class LocalCheckpointStore:
         self.close()
 
     def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
-        with self._lock:
-            run = self._run(run_id)
+        with self._runs.lock:
+            run = self._runs.get(run_id)
             row = run.files.index.row(step_id, agent_id)
             if row is None and agent_id is None:
                 others = run.files.index.rows_of_step(step_id)
@@ -311,61 +292,3 @@ class LocalCheckpointStore:
             path=run.files.directory,
             remedy=f"it has {len(rows)}, the last of them: {known}",
         )
-
-    def _no_run(self, run_id: str) -> RunNotFound:
-        return RunNotFound(
-            f"no checkpoints of a run {run_id!r} in this session",
-            path=self.session,
-            remedy="list_checkpoints and runs() say what there is",
-        )
-
-    def _run(self, run_id: str, *, make: bool = False) -> RunCheckpoints:
-        """What is open of a run; after a fork everything is opened anew."""
-        if self._pid != os.getpid():
-            self._begin()
-        run = self._open.get(run_id)
-        # Somebody may have removed the run with its directory meanwhile.
-        if run is not None and not run.files.index.path.exists():
-            self._open.pop(run_id).close()
-            run = None
-        if run is None:
-            directory = checkpoints_dir(self.session, run_id)
-            if not make and not (directory / INDEX_NAME).exists():
-                raise self._no_run(run_id)
-            run = self._opened(directory, make=make, run_id=run_id)
-        self._open.move_to_end(run_id)
-        return run
-
-    def _opened(self, directory: Path, *, make: bool, run_id: str | None = None) -> RunCheckpoints:
-        files = RunFiles(directory, shared_chunks_dir(self.session), make=make, durable=self.durable)
-        known = files.index.fact("run_id")
-        if known is None and run_id is not None and make:
-            with files.changing():
-                files.index.note("run_id", run_id)
-        if known is None:
-            known = directory.parent.name if run_id is None else run_id
-        run = RunCheckpoints(known, files)
-        self._open[run.run_id] = run
-        while len(self._open) > _OPEN_RUNS:
-            self._open.popitem(last=False)[1].close()
-        return run
-
-    def _remove_run(self, run: RunCheckpoints) -> Removed | None:
-        """Remove a run's checkpoints with their directory; None where another process writes there."""
-        files = run.files
-        if any(files.is_live(path.stem) for path in files.directory.glob("*.writer")):
-            return None
-        outcome = Removed(checkpoints=files.index.count(), runs=1)
-        files.chunks.remove(files.chunks.names())
-        outcome.size_bytes = sum(path.stat().st_size for path in files.directory.rglob("*") if path.is_file())
-        self._open.pop(run.run_id, None)
-        run.close()
-        # Under another name at once, so that a kill leaves no half of it in its place.
-        gone = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
-        files.directory.rename(gone)
-        shutil.rmtree(gone)
-        return outcome
-
-    def _finish_removed_runs(self) -> None:
-        for path in runs_dir(self.session).glob(f"*/checkpoints.*{_REMOVED_SUFFIX}"):
-            shutil.rmtree(path)

@@ -122,15 +122,15 @@ def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
         return _without_empty_end([_OBJECT, changed, added, removed])
     # The order is not what removing and adding leaves: a script over the keys says what it is, or keys that
     # came to the end, as in a cache by last use, are removed and added again.
-    scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
     first = _first_moved(old, order)
     moved = order[first:]
-    if len(moved) > len(order) // 2:
-        return scripted
     again = {key: new[key] for key in moved}
     gone = removed + [key for key in moved if key in old]
     kept = {key: inner for key, inner in changed.items() if key not in again}
     readded = _without_empty_end([_OBJECT, kept, again, gone])
+    if len(moved) <= len(order) // 8:
+        return readded
+    scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
     return min(readded, scripted, key=lambda delta: len(orjson.dumps(delta)))
 
 
@@ -184,9 +184,8 @@ def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
     left = _FEW + len(old) // 20
     while True:
         begin = a
-        while a < len(old) and b < len(new) and same(old[a], new[b]):
-            a += 1
-            b += 1
+        a += _alike(old, new, a, b)
+        b += a - begin
         if a > begin:
             blocks.append((begin, b - (a - begin), a - begin))
         if a == len(old) or b == len(new):
@@ -196,6 +195,18 @@ def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
         if found is None:
             return None
         a, b = found
+
+
+def _alike(old: list[Any], new: list[Any], a: int, b: int) -> int:
+    """How many items are the same from these places on."""
+    count = 0
+    most = min(len(old) - a, len(new) - b)
+    while count < most and old[a + count] == new[b + count]:
+        count += 1
+    # Equal to Python, which is quickly found out; their texts at once say whether they are the same.
+    if not count or orjson.dumps(old[a : a + count]) == orjson.dumps(new[b : b + count]):
+        return count
+    return next(number for number in range(count) if not same(old[a + number], new[b + number]))
 
 
 def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import uuid7
 from Agent.record.context import Scope, current_scope
+from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.layout import run_files, safe_name
 
 if TYPE_CHECKING:
@@ -129,7 +130,6 @@ class Run:
         self.ended = False
         self.binding: AgentBinding | None = None
         """What its events are written through, made with the first."""
-        self._directory_id = run_id
 
     def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
         """Let what happens from here on be part of it."""
@@ -158,11 +158,10 @@ class Run:
         found = [step for same in list(self.steps.values()) for step in same]
         return sorted(found, key=lambda step: step.started_ns)
 
-    def directory_id(self, pipeline: Pipeline) -> str:
-        """The id under which its artifacts lie: its own, or for a root run the session's `session_uid`."""
-        if self._directory_id is None:
-            self._directory_id = _root_run_id(pipeline)
-        return self._directory_id
+    @property
+    def directory_id(self) -> str:
+        """The name under which its artifacts lie."""
+        return self.run_id or ROOT_RUN
 
 
 def _scopes_around() -> list[Any]:
@@ -172,18 +171,6 @@ def _scopes_around() -> list[Any]:
         found.append(scope)
         scope = scope.before
     return found
-
-
-def _root_run_id(pipeline: Pipeline) -> str:
-    from Agent.errors import InputError
-    from Agent.tree.session import open_session
-
-    if pipeline.artifacts is None:
-        return pipeline.session_id
-    try:
-        return open_session(pipeline.artifacts.session).session_uid
-    except InputError:
-        return pipeline.session_id
 
 
 OPEN_RUNS: dict[str, Run] = {}
@@ -198,7 +185,7 @@ def new_run_id() -> str:
 
 def is_run_id(text: str) -> bool:
     """Whether the text can be the id of a run: letters, digits, `_`, `.` and `-`, in small letters."""
-    return safe_name(text) == text
+    return safe_name(text) == text and text != ROOT_RUN
 
 
 def open_run(run_id: str, pipeline: Pipeline) -> Run:

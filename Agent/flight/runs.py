@@ -17,10 +17,10 @@ from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.flight.run_fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
-from Agent.tree.artifacts import artifact_path, read_artifact
+from Agent.tree.artifacts import ROOT_RUN, artifact_path, read_artifact
 from Agent.tree.claim import read_claims
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids, safe_name
+from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids
 from Agent.tree.reader import TreeReader
 
 __all__ = ["RunRecord", "RunRef", "RunSummary", "find_run", "list_runs", "read_run"]
@@ -64,7 +64,7 @@ class RunRecord:
         return read_artifact(self.path_of(ref), digest)
 
     def _directory_id(self) -> str:
-        return self.ref.run_id or _root_id(self.ref.session)
+        return self.ref.run_id or ROOT_RUN
 
 
 def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = None) -> Iterator[RunSummary]:
@@ -151,7 +151,7 @@ def _at_path(path: Path) -> RunRef | None:
         return None
     path = path.resolve()
     if path.parent.name == "runs" and path.parent.parent.name.startswith("session_"):
-        return RunRef(path.parent.parent, path.name)
+        return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None)
     return RunRef(path, None) if path.name.startswith("session_") else None
 
 
@@ -169,8 +169,8 @@ def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
 
 
 def _is_root_run(session: Path, text: str) -> bool:
-    """Whether that is the id under which a session's root run keeps its artifacts."""
-    return safe_name(text) == text and run_dir(session, text).is_dir() and _root_id(session) == text
+    """Whether that is the id of a session's root run, where this keeps anything."""
+    return run_dir(session, ROOT_RUN).is_dir() and _root_id(session) == text
 
 
 def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:

@@ -81,7 +81,7 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[
 
 def _stored(pipeline: Pipeline, run: Run, path: str, encoded: Encoded) -> Stored:
     if pipeline.artifacts is not None:
-        return pipeline.artifacts.save(run.directory_id(pipeline), path, encoded.content)
+        return pipeline.artifacts.save(run.directory_id, path, encoded.content)
     # Recording into memory keeps no files: what it would have been is known all the same.
     hasher, size_bytes = new_hash(), 0
     for chunk in (encoded.content,) if isinstance(encoded.content, bytes) else encoded.content:

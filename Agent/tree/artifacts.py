@@ -15,16 +15,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, InputError
 from Agent.event.model import RedactedBytes
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir, runs_dir, safe_name
 from Agent.tree.lines import open_file
+from Agent.tree.session import open_session
 
 if TYPE_CHECKING:
     from hashlib import blake2b as Hash  # noqa: N812 - the class under the name of what it is
 
 __all__ = [
     "ARTIFACT_SCHEME",
+    "ROOT_RUN",
     "ArtifactFiles",
     "Stored",
     "artifact_path",
@@ -38,6 +40,9 @@ __all__ = [
 
 ARTIFACT_SCHEME: Final = "artifact://artifacts/"
 """How a reference begins; the path below the run's `artifacts/` follows."""
+
+ROOT_RUN: Final = "root"
+"""The directory of what was recorded outside of all runs of a session."""
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,16}\Z")
 _MAX_DEPTH: Final = 16
@@ -112,6 +117,8 @@ def artifact_path(session: Path, run_id: str, ref: str) -> Path:
 def make_run_dir(session: Path, run_id: str) -> Path:
     """Make the directory of a run, and the relative link to it in the root's `runs/`.
 
+    That of a root run is called by the session's `session_uid`, since each session has one.
+
     Raises:
         OSError: it cannot be made; a link that cannot is no reason to do without the run.
     """
@@ -120,9 +127,10 @@ def make_run_dir(session: Path, run_id: str) -> Path:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=DIRECTORY_MODE)
     links = session.parent / "runs"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, InputError):
+        name = directory.name if run_id != ROOT_RUN else open_session(session).session_uid
         links.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        (links / directory.name).symlink_to(Path("..", session.name, "runs", directory.name))
+        (links / name).symlink_to(Path("..", session.name, "runs", directory.name))
     return directory
 
 
@@ -177,8 +185,9 @@ class ArtifactFiles:
     def __init__(self, session: Path, *, sync: bool = False) -> None:
         self.session = session
         self._sync = sync
-        self._made: set[Path] = set()
-        self._next_number: dict[Path, int] = {}
+        self._has_blobs = False
+        self._bases: dict[tuple[str, str], str] = {}
+        self._next_number: dict[str, int] = {}
 
     def save(self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]) -> Stored:
         """Store a content under a name of a run; a name that is taken gets a number, nothing is overwritten.
@@ -192,22 +201,33 @@ class ArtifactFiles:
             OSError: it cannot be stored; nothing stands under the name then.
             DamagedInput: the path leads out of the run.
         """
-        place = artifact_path(self.session, run_id, artifact_ref(path))
-        self._make_directory(run_id, place.parent)
+        if "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise DamagedInput(f"{path[:200]!r} leads out of the run", path=run_dir(self.session, run_id))
+        try:
+            return self._save(run_id, path, content)
+        except FileNotFoundError:
+            if not isinstance(content, bytes):
+                raise
+            # The directory was removed under us; what is saved from here on is worth having.
+            self._bases.clear()
+            self._has_blobs = False
+            return self._save(run_id, path, content)
+
+    def _save(self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]) -> Stored:
+        base = self._make_directory(run_id, path.rpartition("/")[0])
         if isinstance(content, bytes) and len(content) < _MIN_SHARED_BYTES:
             hasher = new_hash()
             hasher.update(content)
             digest, size_bytes = hasher.hexdigest(), len(content)
-            final = self._claim(place, lambda free: self._write_new(free, [content]))
+            final = self._claim(base, path, lambda free: self._write_new(free, [content]))
         else:
-            final, digest, size_bytes = self._save_shared(place, content)
-        relative = final.relative_to(artifacts_dir(self.session, run_id)).as_posix()
-        return Stored(artifact_ref(relative), size_bytes, digest)
+            final, digest, size_bytes = self._save_shared(base, path, content)
+        return Stored(artifact_ref(final), size_bytes, digest)
 
     def _save_shared(
-        self, path: Path, content: RedactedBytes | Iterable[RedactedBytes]
-    ) -> tuple[Path, str, int]:
-        """Store a content once for all that are equal; the name that it got, its digest and size."""
+        self, base: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]
+    ) -> tuple[str, str, int]:
+        """Store a content once for all that are equal; the path that it got, its digest and size."""
         new = self._new_file()
         hasher, size_bytes = new_hash(), 0
 
@@ -219,13 +239,14 @@ class ArtifactFiles:
                 yield chunk
 
         try:
-            self._write_new(new, counted())
+            self._write_new(str(new), counted())
             digest = hasher.hexdigest()
             source = self._blob_of(digest, new) if size_bytes >= _MIN_SHARED_BYTES else new
-            return self._claim(path, lambda free: _give_name(source, new, free)), digest, size_bytes
+            final = self._claim(base, path, lambda free: _give_name(source, new, Path(free)))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 new.unlink()
+        return final, digest, size_bytes
 
     def _blob_of(self, digest: str, new: Path) -> Path:
         """The file that holds this content for all: the one that is there, where it is whole."""
@@ -245,23 +266,25 @@ class ArtifactFiles:
                 raise
         return blob if blob.exists() else new
 
-    def _claim(self, path: Path, put: Callable[[Path], None]) -> Path:
+    def _claim(self, base: str, path: str, put: Callable[[str], None]) -> str:
         """Put a content under the first free name, exclusively: `name.json`, `name-2.json`, ..."""
-        number = self._next_number.get(path, 1)
+        wanted = f"{base}/{path}"
+        number = self._next_number.get(wanted, 1)
         while True:
-            free = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+            free = path if number == 1 else _numbered(path, number)
             try:
-                put(free)
+                put(f"{base}/{free}")
             except FileExistsError:
                 number += 1
                 continue
             if len(self._next_number) >= _MAX_COUNTERS:
                 self._next_number.clear()
-            self._next_number[path] = number + 1
-            self._sync_directory(path.parent)
+            self._next_number[wanted] = number + 1
+            if self._sync:
+                _sync_directory(Path(base, free).parent)
             return free
 
-    def _write_new(self, path: Path, chunks: Iterable[bytes]) -> None:
+    def _write_new(self, path: str, chunks: Iterable[bytes]) -> None:
         """Write a file that did not exist; nothing is left of it if that fails."""
         fd = os.open(path, _EXCLUSIVE, FILE_MODE)
         try:
@@ -276,36 +299,44 @@ class ArtifactFiles:
                 os.close(fd)
         except BaseException:
             with contextlib.suppress(OSError):
-                path.unlink()
+                os.unlink(path)  # noqa: PTH108 - the paths of the hot way are text
             raise
 
     def _new_file(self) -> Path:
         directory = blobs_dir(self.session)
-        if directory not in self._made:
+        if not self._has_blobs:
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-            self._made.add(directory)
+            self._has_blobs = True
         return directory / f".{os.getpid()}-{os.urandom(6).hex()}.new"
 
-    def _make_directory(self, run_id: str, directory: Path) -> None:
-        if directory in self._made:
-            return
-        made = make_run_dir(self.session, run_id)
-        for part in directory.relative_to(made).parts:
+    def _make_directory(self, run_id: str, directory: str) -> str:
+        """Make a directory below a run's artifacts, where it was not made before; where the artifacts lie."""
+        known = self._bases.get((run_id, directory))
+        if known is not None:
+            return known
+        base = made = make_run_dir(self.session, run_id) / "artifacts"
+        for part in ("", *directory.split("/")):
             made /= part
             with contextlib.suppress(FileExistsError):
                 made.mkdir(mode=DIRECTORY_MODE)
-        if len(self._made) >= _MAX_COUNTERS:
-            self._made.clear()
-        self._made.add(directory)
+        if len(self._bases) >= _MAX_COUNTERS:
+            self._bases.clear()
+        self._bases[run_id, directory] = str(base)
+        return str(base)
 
-    def _sync_directory(self, directory: Path) -> None:
-        if not self._sync:
-            return
-        fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+
+def _numbered(path: str, number: int) -> str:
+    found = _SUFFIX.search(path)
+    suffix = found[0] if found is not None else ""
+    return f"{path.removesuffix(suffix)}-{number}{suffix}"
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _give_name(source: Path, new: Path, name: Path) -> None:

@@ -40,7 +40,9 @@ def test_only_the_known_block_is_no_python_and_only_one_line_is_an_import_of_our
     assert sum(OLD_IMPORT in block.source for block in blocks) == 1
 
 
-def test_the_blocks_record_a_run_and_the_last_one_reads_it_back(blocks, document, trace_root, monkeypatch, capsys):
+def test_the_blocks_record_a_run_and_the_last_one_reads_it_back(
+    blocks, document, trace_root, monkeypatch, capsys
+):
     namespace: dict[str, Any] = {}
     *recording, reading = [block for block in blocks if block.parses()]
     for block in recording:

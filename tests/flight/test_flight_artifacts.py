@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy
@@ -330,3 +331,18 @@ def test_artifacts_are_on_the_disk_itself_where_durability_says_so(trace_root, m
     with recorder.run("a"):
         recorder.save_artifact("x.txt", "12345")
     assert 5 in synced
+
+
+def test_a_directory_that_was_removed_meanwhile_is_made_again(place):
+    recorder.save_artifact("kept/one.txt", "1")
+    shutil.rmtree(place)
+    ref = recorder.save_artifact("kept/two.txt", "2")
+    assert stored(place, ref).read_text() == "2"
+    assert not health()["dropped"]
+
+
+def test_a_path_that_is_not_safe_is_refused_by_the_store_itself(tmp_path):
+    session = create_session(tmp_path / "root", SessionInfo("20260101_000000", "uid"))
+    for path in ("../x", "/etc/passwd", "a//b", "a/../b", "", "a\0b"):
+        with pytest.raises(DamagedInput, match="leads out of the run"):
+            ArtifactFiles(session).save("r", path, RedactedBytes(b"x"))

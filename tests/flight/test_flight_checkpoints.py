@@ -27,6 +27,7 @@ from Agent.event.values import Unrestored, decode_value
 from Agent.flight.checkpoint_chunks import split
 from Agent.flight.checkpoint_files import checkpoints_dir, shared_chunks_dir
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointStore, StepEvent
+from Agent.flight.checkpoint_open import OpenRuns
 from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
 from Agent.flight.checkpoint_recording import checkpoint_store
 from Agent.flight.checkpoints import LocalCheckpointStore
@@ -408,6 +409,45 @@ def test_a_chain_that_another_process_writes_is_left_until_it_ends(session: Path
         assert other.check("r") == []
 
 
+def test_many_runs_at_one_time_go_on_with_their_chains_and_hold_few_files(
+    store: LocalCheckpointStore,
+) -> None:
+    for number in range(8):
+        for run in range(25):
+            store.save_checkpoint(f"run {run}", str(number), {**big_state(run), "n": number})
+    assert len(list(Path("/proc/self/fd").iterdir())) < 25 + 6 * 4 + 40
+    for run in range(25):
+        infos = store.list_checkpoints(f"run {run}")
+        assert [info.kind for info in infos] == ["snapshot", *["delta"] * 7]
+        assert store.load_checkpoint(f"run {run}", "5").state == {**big_state(run), "n": 5}
+
+
+def test_a_run_whose_removal_died_half_way_is_gone_and_can_be_begun_anew(
+    store: LocalCheckpointStore, session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps(store, "r", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenRuns, "_take_away", lambda *_: (_ for _ in ()).throw(Killed))
+        with contextlib.suppress(Killed):
+            store.delete_checkpoints("r")
+    with LocalCheckpointStore(session) as other, pytest.raises(RunNotFound):
+        other.load_checkpoint("r", "step_1")
+    store.save_checkpoint("r", "step_9", {"n": 9})
+    assert [info.step_id for info in store.list_checkpoints("r")] == ["step_9"]
+    assert store.delete_checkpoints("r").runs == 1
+    assert not checkpoints_dir(session, "r").exists() and store.runs() == []
+
+
+def test_a_run_that_another_process_removed_is_begun_anew(store: LocalCheckpointStore, session: Path) -> None:
+    steps(store, "r", 3)
+    store.close()
+    store.list_checkpoints("r")
+    with LocalCheckpointStore(session) as other:
+        other.delete_checkpoints("r")
+    info = store.save_checkpoint("r", "step_1", {"n": 1})
+    assert info.kind == "snapshot" and store.load_checkpoint("r", "step_1").state == {"n": 1}
+
+
 def test_threads_save_into_one_run(store: LocalCheckpointStore) -> None:
     def work(agent: str) -> None:
         for number in range(30):
@@ -502,7 +542,7 @@ def test_a_deletion_that_dies_anywhere_can_be_run_again(
         broken = LocalCheckpointStore(session)
         with contextlib.suppress(Killed):
             broken.delete_checkpoints("r", ["step_0", "step_4"])
-    broken._open.clear()
+    broken._runs._runs.clear()
     kept = [n for n in range(12) if n not in (0, 4)]
     with LocalCheckpointStore(session) as after:
         assert [loaded(after, "r", f"step_{n}") for n in kept] == [texts[n] for n in kept]
