@@ -15,8 +15,12 @@ NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
 
 _NUMBERS = re.compile(NUMBERS, re.ASCII)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
-_PATH = re.compile(r"(?:[A-Za-z]:\\|https?://|(?<![\w.])~?/)[^\s,;:)\]]+|(?:[\w.#~-]+[/\\]){2,}[\w.#~-]*")
-_ID = re.compile(r"[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
+_PATH = re.compile(
+    r"(?:[A-Za-z]:\\|https?://|(?<![\w.])~?/)[^\s,;:)\]]+|(?<![\w.#~-])(?:[\w.#~-]+[/\\]){2,}[\w.#~-]*"
+)
+_ID = re.compile(r"(?<![\w-])[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
+# What tells errors apart stands at their beginning.
+_SHAPED_CHARS = 2000
 _FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([^\n]+)')
 _FOREIGN = re.compile(
     r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python[0-9.]+[/\\]|[/\\]Lib[/\\]|^<frozen "
@@ -26,7 +30,7 @@ _FOREIGN = re.compile(
 
 def shape_of(message: str) -> str:
     """A message without numbers, ids, quoted values and paths; one without numbers already gives the same."""
-    shape = _NUMBERS.sub("#", message)
+    shape = _NUMBERS.sub("#", message[:_SHAPED_CHARS])
     shape = _QUOTED.sub("'*'", shape)
     shape = _PATH.sub("<path>", shape)
     return " ".join(_ID.sub("#", shape).split())

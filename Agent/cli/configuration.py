@@ -17,10 +17,14 @@ STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": 
 
 @click.group(
     no_args_is_help=True,
-    epilog=parameters.examples("agent-trace config show --origin", "agent-trace config presets production"),
+    epilog=parameters.examples(
+        "agent-trace config show --origin",
+        "agent-trace config show --json",
+        "agent-trace config presets production",
+    ),
 )
 def config() -> None:
-    """Show which settings hold, and where they come from."""
+    """Show which settings hold, and why they do."""
 
 
 @config.command(

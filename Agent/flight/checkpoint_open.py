@@ -1,4 +1,4 @@
-"""The runs whose checkpoints a store has at hand: a few with open files, more whose chains it can go on with."""
+"""The runs whose checkpoints a store has at hand: some with open files, more whose chains it goes on with."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class OpenRuns:
         self._runs: OrderedDict[str, RunCheckpoints] = OrderedDict()
 
     @property
-    def lock(self) -> threading.RLock:  # type: ignore[valid-type]
+    def lock(self) -> threading.RLock:
         """One thread at a time; after a fork everything is opened anew."""
         if self._pid != os.getpid():
             # Kept, for SQLite would close what is the parent's.
@@ -147,7 +147,10 @@ class OpenRuns:
         self.end(run)
         # Under another name at once, so that a kill leaves no half of it in its place.
         gone = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
-        files.directory.rename(gone)
+        try:
+            files.directory.rename(gone)
+        except FileNotFoundError:
+            return 0  # another process, which found the mark, was faster
         shutil.rmtree(gone)
         return freed
 
