@@ -262,9 +262,9 @@ def beside_peers(directory: Path, steps: int) -> tuple[dict[str, Kept], dict[str
 def measure(given: argparse.Namespace, directory: Path) -> Report:
     report = Report()
     headings = (
-        "", "steps", "MB", "of full JSON", "save ms p50", "save ms p99", "save CPU ms", "load ms p50", "load ms p99",
-        "load CPU ms p99",
-    )  # fmt: skip
+        *("", "steps", "MB", "of full JSON", "save ms p50", "save ms p99", "save CPU ms"),
+        *("load ms p50", "load ms p99", "load CPU ms p99"),
+    )
     peer_steps = given.steps or (PEER_STEPS // 4 if given.quick else PEER_STEPS)
     progress(f"{peer_steps:,} steps beside others")
     kept, report.configurations = beside_peers(directory, peer_steps)

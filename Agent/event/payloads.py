@@ -283,7 +283,7 @@ _ROWS = (
         "artifact.saved",
         _EVENTS,
         "Artifact {path}",
-        "path:string ref:string media_type?:string size_bytes?:integer digest?:string step_id?:string value_types?:object",
+        "path:string ref:string name?:string media_type?:string size_bytes?:integer digest?:string step_id?:string value_types?:object",
         home=_RUN,
     ),
     _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),

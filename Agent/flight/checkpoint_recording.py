@@ -6,6 +6,7 @@ told on stderr and in the record. Everything else raises, like all reading.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -81,6 +82,10 @@ class SessionCheckpoints:
                 outcome.add(store.prune(policy))
         return outcome
 
+    def after_fork_in_child(self) -> None:
+        """Begin with a lock that no thread of the parent can be holding."""
+        self._lock = threading.RLock()
+
     def _of(self, pipeline: Pipeline) -> LocalCheckpointStore:
         """The store of the session that a pipeline records."""
         with self._lock:
@@ -126,3 +131,5 @@ class SessionCheckpoints:
 
 checkpoint_store = SessionCheckpoints()
 """Where checkpoints go and come from; see `SessionCheckpoints`."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=checkpoint_store.after_fork_in_child)

@@ -65,7 +65,9 @@ def emit_run_event(
     """
     scope = settled_scope() if scope is None else scope
     agent = scope.agent if scope is not None else None
-    agent_id = run.agent_id if run.agent_id is not None else agent.agent_id if agent is not None else None
+    agent_id = agent.agent_id if agent is not None else None
+    if run.agent_id is not None and (agent_id is None or kind.startswith("run.")):
+        agent_id = run.agent_id
     about = {} if agent_id is None else {"agent_id": agent_id}
     if agent is not None and agent.agent_id == agent_id and agent.agent_role is not None:
         about["agent_role"] = agent.agent_role

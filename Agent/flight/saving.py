@@ -34,13 +34,15 @@ def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type
         encoded = encode_artifact(pipeline.capture, data, media_type, path)
     except Exception as error:  # noqa: BLE001 - a file that cannot be read, a frame that cannot be written
         return _not_stored(pipeline, path, error)
-    return _save(pipeline, run, path, encoded, {})
+    return _save(pipeline, run, path, encoded, {"name": path})
 
 
 def save_step_output(pipeline: Pipeline, run: Run, step_id: str, output: Any) -> str:
     """Store the output of a step as JSON, whatever it is; the reference to it."""
     path = f"steps/{_file_name(pipeline, step_id)}.json"
-    return _save(pipeline, run, path, encode_json(pipeline.capture, output), {"step_id": step_id})
+    return _save(
+        pipeline, run, path, encode_json(pipeline.capture, output), {"name": path, "step_id": step_id}
+    )
 
 
 def save_call_part(
@@ -53,7 +55,10 @@ def save_call_part(
         encoded = encode_artifact(pipeline.capture, value, "text/plain", path)
     else:
         encoded = encode_json(pipeline.capture, value)
-    return _save(pipeline, run, path, encoded, {} if step_id is None else {"step_id": step_id})
+    more = (
+        {"name": f"{part}.{suffix}"} if step_id is None else {"name": f"{part}.{suffix}", "step_id": step_id}
+    )
+    return _save(pipeline, run, path, encoded, more)
 
 
 def _file_name(pipeline: Pipeline, identity: str) -> str:

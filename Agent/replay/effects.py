@@ -19,6 +19,12 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
     "throughput": frozenset({"duration_s", "per_second"}),
+    # Where an artifact came to lie depends on what else was kept in the run; its name and digest do not.
+    "artifact.saved": frozenset({"path", "ref"}),
+    "step.started": frozenset({"step_span"}),
+    "step.finished": frozenset({"output_ref"}),
+    "model.call": frozenset({"call_id", "prompt_ref", "output_ref"}),
+    "run.started": frozenset({"parent_run_id"}),
     "state": frozenset({"digest", "class", "init", "shared", "shared_with", "unseen"}),
 }
 

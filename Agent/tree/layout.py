@@ -238,7 +238,10 @@ def run_ids(session: Path) -> list[str]:
         names = [entry.name for entry in os.scandir(runs_dir(session)) if entry.is_dir(follow_symlinks=False)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [name for name in sorted(names) if run_files(session, name)]
+    runs = runs_dir(session)
+    return [
+        name for name in sorted(names) if (runs / name / "events.jsonl").is_file() or run_files(session, name)
+    ]
 
 
 def tree_files(session: Path) -> list[Path]:

@@ -31,6 +31,7 @@ from Agent.tree.lines import Damage, DamageLog, LineDecoder, own_line
 from Agent.tree.losses import Losses
 from Agent.tree.merge import chains_of, first_event, merged_lines
 from Agent.tree.recovered import read_recovery
+from Agent.tree.run_search import files_naming, is_run_file
 from Agent.tree.scan import Scan, Writers
 
 __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
@@ -163,7 +164,7 @@ class TreeReader:
             AgentNotFound: the session has no file of that agent.
         """
         if agent_id is not None:
-            return self._merged(self._agent_files(agent_id), kinds, since_us, until_us)
+            return self._merged(self._agent_files(agent_id), kinds, since_us, until_us, agent_id=agent_id)
         return self._merged(self.files(), kinds, since_us, until_us, with_cold=True)
 
     def event_lines(
@@ -171,11 +172,13 @@ class TreeReader:
     ) -> Iterator[tuple[bytes, Event]]:
         """The same events, each behind its line as it stands in the record, without the newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
-        return self._merged_lines(paths, None, since_us, until_us, with_cold=agent_id is None)
+        return self._merged_lines(
+            paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
+        )
 
     def agent_events(self, agent_id: str) -> Iterator[Event]:
         """One agent's events in order, reading only its files and its runs'; AgentNotFound if it has none."""
-        return self._merged(self._agent_files(agent_id))
+        return self._merged(self._agent_files(agent_id), agent_id=agent_id)
 
     def category_events(self, category: str) -> Iterator[Event]:
         """The events of a category's own file, those of no single agent, in order."""
@@ -185,7 +188,7 @@ class TreeReader:
     def _agent_files(self, agent_id: str) -> list[Path]:
         # a name can be both, where a later process took one that was free again
         gone = self._cold_stem(safe_name(agent_id))
-        of_runs = self._files_of_runs().get(agent_id, [])
+        of_runs = files_naming(self.session, agent_id)
         paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id), *of_runs]))
         if not paths:
             raise AgentNotFound(
@@ -203,8 +206,9 @@ class TreeReader:
         until_us: int | None = None,
         *,
         with_cold: bool = False,
+        agent_id: str | None = None,
     ) -> Iterator[Event]:
-        lines = self._merged_lines(paths, kinds, since_us, until_us, with_cold=with_cold)
+        lines = self._merged_lines(paths, kinds, since_us, until_us, with_cold=with_cold, agent_id=agent_id)
         return (event for _, event in lines)
 
     def _merged_lines(
@@ -215,6 +219,7 @@ class TreeReader:
         until_us: int | None,
         *,
         with_cold: bool,
+        agent_id: str | None,
     ) -> Iterator[tuple[bytes, Event]]:
         writers = Writers(self.session)
         decoder = LineDecoder(self._damage, writers.knows)
@@ -228,6 +233,9 @@ class TreeReader:
             if not since <= key[0] < until:
                 continue
             event = decoder.decode(raw) if decoded is None else decoded
+            # The files of a run hold the events of every agent that took part in it.
+            if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
+                continue
             if event is not None and (wanted is None or event.kind in wanted):
                 yield own_line(raw.line, event), event
 

@@ -9,6 +9,7 @@ import pytest
 
 import Agent
 import Agent.bridges
+import Agent.flight
 import Agent.utils
 
 UTILS_NAMES = {
@@ -37,9 +38,15 @@ AGENT_NAMES = UTILS_NAMES | {
     "shutdown_logging",
     "tick",
 }
+FLIGHT_NAMES = {"Recorder", "find_run", "list_runs", "read_run", "recorder"}
 BRIDGE_NAMES = {"TraceHandler", "structlog_processor", "structlog_renderer"}
-FACADES = [(Agent, AGENT_NAMES), (Agent.utils, UTILS_NAMES), (Agent.bridges, BRIDGE_NAMES)]
-FACADE_NAMES = ["Agent", "Agent.utils", "Agent.bridges"]
+FACADES = [
+    (Agent, AGENT_NAMES),
+    (Agent.utils, UTILS_NAMES),
+    (Agent.bridges, BRIDGE_NAMES),
+    (Agent.flight, FLIGHT_NAMES),
+]
+FACADE_NAMES = ["Agent", "Agent.utils", "Agent.bridges", "Agent.flight"]
 
 
 def public_names(module: ModuleType) -> set[str]:
@@ -63,20 +70,20 @@ def test_all_is_sorted_and_complete(module, promised):
     assert public_names(module) <= exported, f"not in __all__: {sorted(public_names(module) - exported)}"
 
 
-@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges], ids=FACADE_NAMES)
+@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges, Agent.flight], ids=FACADE_NAMES)
 def test_every_name_resolves_and_is_documented(module):
     for name in module.__all__:
         value = getattr(module, name)
         assert isinstance(value, str) or inspect.getdoc(value), f"{name} has no docstring"
 
 
-@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges], ids=FACADE_NAMES)
+@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges, Agent.flight], ids=FACADE_NAMES)
 def test_a_name_that_does_not_exist_is_an_attribute_error(module):
     with pytest.raises(AttributeError, match="no_such_name"):
         module.no_such_name
 
 
-@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges], ids=FACADE_NAMES)
+@pytest.mark.parametrize("module", [Agent, Agent.utils, Agent.bridges, Agent.flight], ids=FACADE_NAMES)
 def test_a_facade_defines_no_class_and_nothing_longer_than_a_hook(module):
     tree = ast.parse(Path(module.__file__).read_text())
     assert not [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]

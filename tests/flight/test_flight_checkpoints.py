@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict, deque
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -32,7 +33,7 @@ from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
 from Agent.flight.checkpoint_recording import checkpoint_store
 from Agent.flight.checkpoints import LocalCheckpointStore
 from Agent.flight.delta import apply, diff
-from Agent.flight.fold import StateFold, fold_events, later_than
+from Agent.flight.fold import StateFold, fold_events, fold_from_checkpoint, later_than
 from Agent.record.redaction import Redactor
 
 scalars = st.one_of(
@@ -514,6 +515,51 @@ def test_a_writer_that_is_killed_leaves_every_step_whose_save_had_returned(sessi
         assert not list(checkpoints_dir(session, "r").glob("w*.writer"))
 
 
+PRUNER = """
+import sys, time
+from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.checkpoint_policy import RetentionPolicy
+store = LocalCheckpointStore(sys.argv[1])
+print("ready", flush=True)
+while True:
+    store.prune(RetentionPolicy())
+    store.delete_checkpoints("r", [f"old-{n}" for n in range(0, 40, 3)])
+"""
+
+
+def test_a_pruner_that_is_killed_beside_writers_harms_nothing(session: Path) -> None:
+    code = WRITER.replace("range(100_000)", "range(30)").replace(
+        'state["rows"][number % 900]["x"] = number', 'state["rows"][-1]["x"] = number'
+    )
+    old = {}
+    with LocalCheckpointStore(session) as store:
+        for number in range(40):
+            old[number] = {"n": number, "pad": list(range(400))}
+            store.save_checkpoint("r", f"old-{number}", old[number])
+    command = [sys.executable, "-c"]
+    writers = [
+        subprocess.Popen([*command, code, str(session), name], stdout=subprocess.DEVNULL)
+        for name in ("a", "b")
+    ]
+    for _ in range(3):
+        pruner = subprocess.Popen([*command, PRUNER, str(session)], stdout=subprocess.PIPE)
+        assert pruner.stdout is not None
+        pruner.stdout.readline()
+        time.sleep(random.random() / 3)
+        pruner.kill()
+        pruner.wait()
+        pruner.stdout.close()
+    assert [writer.wait() for writer in writers] == [0, 0]
+    with LocalCheckpointStore(session) as store:
+        store.prune(RetentionPolicy())
+        assert store.check("r") == []
+        listed = {info.step_id for info in store.list_checkpoints("r")}
+        assert {f"{name}-{n}" for name in "ab" for n in range(30)} <= listed
+        for number in range(40):
+            if number % 3:
+                assert store.load_checkpoint("r", f"old-{number}").state == old[number]
+
+
 class Killed(BaseException):
     pass
 
@@ -761,6 +807,8 @@ def test_the_fold_gives_the_same_state_from_the_events_alone_and_from_a_checkpoi
                 StateFold.of(*store.recorded_state("r", f"step_{begin}", "a")), later_than(info, events[:end])
             )
             assert (from_there.fields, from_there.types()) == (whole.fields, whole.types())
+            found = fold_from_checkpoint(store, "r", "a", events, events[end - 1].timestamp_us)
+            assert (found.fields, found.types()) == (whole.fields, whole.types())
 
 
 def test_a_trigger_says_why_a_checkpoint_is_due() -> None:

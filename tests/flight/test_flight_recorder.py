@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from support.session_files import kind_of, only_session, session_events
 
 import Agent
 from Agent import AgentLogger, SystemLogger, health, setup_logging, shutdown_logging, trace_context
+from Agent.config.log_records import as_log_record
 from Agent.event.ids import uuid7_unix_ms
 from Agent.flight import Recorder, recorder
 from Agent.flight.schema import CURRENT_SCHEMA, migrate_event, validate_event
@@ -431,3 +433,91 @@ def test_the_journey_of_an_agent_holds_its_runs(trace_root):
     ]
     assert {agent.agent_id for agent in reader.agents()} == {"walker", "other"}
     assert Agent.LogAnalyzer().analyze_agent_activity("walker")["total_logs"] == 6
+
+
+def test_what_an_agent_does_in_the_run_of_another_is_in_its_own_journey(trace_root):
+    class Bot:
+        agent_id = "bot"
+
+        @Agent.trace_agent_action()
+        def act(self):
+            with recorder.step("think"):
+                pass
+
+    with recorder.run("task") as run:
+        Bot().act()
+        with recorder.step("close"):
+            pass
+    with recorder.run("nothing to do with it"):
+        pass
+    shutdown_logging()
+    reader = TreeReader(only_session(trace_root))
+    steps = [event for event in reader.agent_events("bot") if event.kind == "step.finished"]
+    assert [(event.extra["step_id"], event.run_id) for event in steps] == [("think", run.run_id)]
+    assert [event.extra.get("step_id") for event in reader.agent_events("task")] == [
+        None,
+        "close",
+        "close",
+        "close",
+        None,
+    ]
+    lines = [event for _, event in reader.event_lines("bot")]
+    assert [event.id for event in lines] == [event.id for event in reader.agent_events("bot")]
+
+
+def test_the_mirror_of_events_shows_runs_and_handlers_get_them_as_records(trace_root):
+    with recorder.run("a"), recorder.step("s"):
+        pass
+    shutdown_logging()
+    mirrored = (trace_root / "events" / "events.log").read_bytes().strip().splitlines()
+    assert [json.loads(line)["type"] for line in mirrored][:2] == ["run.started", "step.started"]
+    record = as_log_record(mirrored[1])
+    assert (record.getMessage(), record.levelname, record.event_type) == (
+        "Step s started",
+        "INFO",
+        "step.started",
+    )
+    assert (record.agent_id, record.step_id) == ("a", "s")
+
+
+def test_each_kind_of_run_event_is_a_log_record(trace_root):
+    run_id = recorder.start_run("a")
+    recorder.record_model_call(model_name="m", prompt="p", output="o")
+    recorder.finish_step("never", output=1)
+    recorder.finish_run(ok=False, error="x")
+    shutdown_logging()
+    records = [as_log_record(json.dumps(event).encode()) for event in run_events(trace_root, run_id)]
+    assert [record.levelname for record in records if record.event_type == "step.finished"] == ["WARNING"]
+    assert all(record.getMessage() for record in records)
+
+
+@pytest.mark.parametrize("durability", ["kernel", "disk", "queued"])
+def test_runs_are_whole_under_every_durability(trace_root, durability):
+    setup_logging(durability=durability)
+    with recorder.run("a") as run:
+        for number in range(20):
+            with recorder.step("s") as step:
+                step.output = number
+    shutdown_logging()
+    events = run_events(trace_root, run.run_id)
+    assert types_of(events).count("step.finished") == 20
+    assert TreeReader(only_session(trace_root)).losses().total_lost == 0
+
+
+def test_a_fork_in_the_middle_of_a_run_writes_a_file_of_its_own(trace_root):
+    run_id = recorder.start_run("a")
+    recorder.start_step("shared")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            recorder.finish_step("shared", output="child")
+            recorder.save_artifact("child.txt", "c")
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    recorder.finish_step("shared", output="parent")
+    recorder.finish_run()
+    events = [event.kind for event in TreeReader(only_session(trace_root)).run_events(run_id)]
+    assert events.count("step.finished") == 2
+    (further,) = (trace_root / "runs" / run_id).glob("events@*.jsonl")
+    assert types_of(lines_of(further)) == ["artifact.saved", "step.finished", "artifact.saved"]

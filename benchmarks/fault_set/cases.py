@@ -1,0 +1,37 @@
+"""All cases, their two halves by a fixed rule, and the healthy sessions."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from benchmarks.fault_set import bandits, building, chat_team, fleet, market, pipeline
+from benchmarks.fault_set.case import Case, digest
+
+WORLDS = tuple(module.WORLD for module in (bandits, building, chat_team, fleet, market, pipeline))
+CASES = tuple(
+    sorted(
+        (Case(kind, world) for world in WORLDS for kind in world.complaints),
+        key=lambda case: (case.kind, digest(case.name)),
+    )
+)
+HEALTHY = 30
+
+
+def halves() -> dict[str, list[Case]]:
+    """Both halves: the cases of a kind go to them in turn, beginning with the one that holds fewer."""
+    split: dict[str, list[Case]] = {"tuning": [], "final": []}
+    for _, of_kind in groupby(CASES, key=lambda case: case.kind):
+        sides = sorted(split, key=lambda side: (len(split[side]), side != "tuning"))
+        for number, case in enumerate(of_kind):
+            split[sides[number % 2]].append(case)
+    return split
+
+
+def healthy() -> list[Case]:
+    """Cases whose simulation is run with the same parameters and without the fault."""
+    return sorted(CASES, key=lambda case: digest(f"healthy/{case.name}"))[:HEALTHY]
+
+
+def case_named(name: str) -> Case:
+    """The case of that name; KeyError where there is none."""
+    return {case.name: case for case in CASES}[name]
