@@ -27,8 +27,8 @@ def main(arguments: list[str]) -> int:
         print("\n".join(case.name for case in cases))
         return 0
     results = score(cases, faulty=given.half != "healthy")
-    answer = json.dumps(as_object(given.half, results), indent=2) if given.json else as_text(given.half, results)
-    print(answer)
+    found = as_object(given.half, results)
+    print(json.dumps(found, indent=2) if given.json else as_text(given.half, results))
     return 0
 
 

@@ -60,7 +60,7 @@ class Learner:
     def learn(self, lever: str, reward: float, rate: float) -> float:
         """Moves the value of a lever towards what it paid."""
         self.values[lever] = round(self.values[lever] + rate * (reward - self.values[lever]), 4)
-        self.epsilon = round(max(0.05, self.epsilon * 0.97), 4)
+        self.epsilon = round(max(0.1, self.epsilon * 0.97), 4)
         return self.values[lever]
 
     @trace_agent_action()
@@ -103,6 +103,8 @@ def run(plan: Plan, truth: Truth) -> None:
             if now == plan.ticks // 7:
                 system.log_config("plot_every", 10, 50)
                 judge.load_table(pays={**judge.pays, "red": 1.1})
+                for learner in learners[1::4]:
+                    learner.update_release("1.4.1")
             if now == 1:
                 for learner in learners:
                     learner.set_caching(False)
@@ -171,6 +173,6 @@ WORLD = World(
         "wrong_peer": "{victim} used to pick good levers, now its rewards are poor",
         "stale_cache": "{victim} does not adapt, all others get better rewards than it does",
         "bad_rollout": "part of the learners suddenly choose as if by chance and earn less",
-        "wrong_configuration": "learning has become unstable, the learners no longer settle on anything",
+        "wrong_configuration": "after about tick {when} the learners no longer settle on anything",
     },
 )

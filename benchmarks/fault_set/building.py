@@ -1,4 +1,4 @@
-"""A building: somebody else's thermostats, traced from outside, with sensors and a boiler that two pumps share."""
+"""A building: somebody else's thermostats, traced from outside, and a boiler of two pumps."""
 
 from __future__ import annotations
 
@@ -196,6 +196,7 @@ def run(plan: Plan, truth: Truth) -> None:
                     room.set_clock(hours_east=0)
                     room.adjust(hysteresis=0.4)
                     room.keep_history(readings=20)
+                    room.buffer(hold=False)
             _plant(plan, truth, house, now)
             house.hour(now)
             house.water(now, plan.begins("lost_update", now))
@@ -230,6 +231,7 @@ def _plant(plan: Plan, truth: Truth, house: House, now: int) -> None:
         truth.seek("comfort", "load_formula", now)
     if plan.begins("lost_update", now):
         for pump in house.pumps:
+            truth.seek(pump.agent_id, "look", now)
             truth.seek(pump.agent_id, "feed", now)
 
 
@@ -246,7 +248,7 @@ WORLD = World(
         "state_corruption": "{victim} heats all day and night",
         "stuck_loop": "the heating of {victim} goes on and off every hour",
         "resource_leak": "memory goes up and up in the second half",
-        "reward_bug": "the comfort rewards are strange since a while, rooms get better grades the worse they are",
+        "reward_bug": "comfort rewards are odd since tick {when}, the worse a room the better its grade",
         "lost_update": "the water meter says that water is missing from the boiler",
     },
 )

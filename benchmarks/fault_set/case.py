@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+Range = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Seek:
-    """A place in the record: the events of an agent with that action or kind at that tick."""
+    """A place in the record: the events of an agent with that kind, and action, at that tick."""
 
     agent_id: str
+    event_type: str
+    tick: int
     action_type: str | None = None
-    tick: int | None = None
-    event_type: str | None = None
     contains: str = ""
     """Text that the line must hold."""
     first: int = 1
@@ -37,15 +39,19 @@ class Truth:
         """Take ids that logging calls returned."""
         self.ids += ids
 
-    def seek(self, agent_id: str, action_type: str | None = None, tick: int | None = None, **more: object) -> None:
+    def seek(self, agent_id: str, action_type: str, tick: int, contains: str = "", first: int = 1) -> None:
         """Take a decorated action, to be looked up in the record afterwards."""
-        self.seeks.append(Seek(agent_id, action_type, tick, **more))  # type: ignore[arg-type]
+        self.seeks.append(Seek(agent_id, "agent_action", tick, action_type, contains, first))
+
+    def seek_event(self, agent_id: str, event_type: str, tick: int, contains: str = "") -> None:
+        """Take an event of another kind, whose id the program was not given."""
+        self.seeks.append(Seek(agent_id, event_type, tick, contains=contains))
 
 
 class Plan:
     """The parameters of one session, all drawn from its seed; `fault` is None in a healthy one."""
 
-    def __init__(self, seed: str, world: str, fault: str | None, sizes: tuple[int, int], ticks: tuple[int, int]):
+    def __init__(self, seed: str, world: str, fault: str | None, sizes: Range, ticks: Range):
         self.rng = random.Random(f"{world}/{seed}")
         self.seed = seed
         self.fault = fault
@@ -54,6 +60,7 @@ class Plan:
         self.at = round(self.ticks * self.rng.uniform(0.3, 0.6))
         self.victim = self.rng.randrange(self.size)
         self.other = (self.victim + self.rng.randrange(1, self.size)) % self.size
+        self.seen_at = min(self.ticks - 2, self.at + self.rng.randint(3, 7))
         self.numbers = self.rng.sample(range(100, 999), self.size)
 
     def name(self, prefix: str, index: int) -> str:
@@ -65,7 +72,7 @@ class Plan:
         return self.fault == kind and tick == self.at
 
     def chance(self, name: str) -> random.Random:
-        """A generator of its own for one agent, so that a fault in one does not change the draws of others."""
+        """A generator of its own for one agent, so that a fault in one leaves others' draws alone."""
         return random.Random(f"{self.seed}/{name}")
 
 
@@ -77,11 +84,10 @@ class World:
     run: Callable[[Plan, Truth], None]
     prefix: str
     """What the ids of the agents begin with that faults happen to."""
-    sizes: tuple[int, int]
-    ticks: tuple[int, int]
+    sizes: Range
+    ticks: Range
     complaints: Mapping[str, str]
-    """By kind of fault; `{victim}`, `{other}` are agents' ids, `{detail}` what the world makes of its plan."""
-    details: Callable[[Plan], str] = lambda plan: str(plan.ticks)
+    """By kind of fault; `{victim}` is an agent's id, `{when}` a tick at which the symptom is plain."""
 
     def plan(self, seed: str, fault: str | None) -> Plan:
         """The parameters of a session; the same for a case and its healthy twin."""
@@ -91,8 +97,7 @@ class World:
         """What the user says, who sees the symptom alone."""
         return self.complaints[kind].format(
             victim=plan.name(self.prefix, plan.victim),
-            other=plan.name(self.prefix, plan.other),
-            detail=self.details(plan),
+            when=plan.seen_at,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from Agent import AgentLogger, LearningLogger, SystemLogger, tick, trace_agent_action
 from benchmarks.fault_set.case import Plan, Truth, World
@@ -63,7 +64,7 @@ class Worker:
         self.waits_for: str | None = None
 
     @trace_agent_action()
-    def read(self, message) -> None:
+    def read(self, message: Any) -> None:
         """Takes a message of the planner or the reviewer."""
         self.logger.receive(message)
         body = message.body
@@ -139,7 +140,8 @@ class Team:
 
     def question(self, topic: str) -> dict[str, object]:
         self.asked += 1
-        return {"type": "question", "topic": topic, "text": f"{topic} question {self.asked}", "certainty": 0.5}
+        text = f"{topic} question {self.asked}"
+        return {"type": "question", "topic": topic, "text": text, "certainty": 0.5}
 
     def work(self, worker: Worker, now: int) -> None:
         """One worker's turn: a question, an answer, a grade."""
@@ -211,8 +213,7 @@ def _plant(plan: Plan, truth: Truth, team: Team, now: int) -> None:
     victim, other = team.workers[plan.victim], team.workers[plan.other]
     send = team.planner.logger.send
     if plan.begins("tool_outage", now):
-        truth.seek("search", "lookup", now, contains="index did not answer", first=plan.size)
-        truth.seek("search", event_type="error", tick=now, contains="index did not answer", first=plan.size)
+        truth.seek("search", "lookup", now, contains='"error_id"', first=2)
     body: dict[str, object] | None = None
     if plan.begins("stuck_loop", now):
         body = {**team.question(victim.skill), "certainty": 1.01}
@@ -224,19 +225,20 @@ def _plant(plan: Plan, truth: Truth, team: Team, now: int) -> None:
         message = send(victim.agent_id, body)
         victim.read(message)
         truth.note(message.event_id)
-        truth.seek(victim.agent_id, event_type="agent_message", tick=now, contains=f'"{message.id}"')
+        truth.seek_event(victim.agent_id, "agent_message", now, contains=message.id)
         truth.seek(victim.agent_id, "read", now, contains=f'"{message.id}"')
     if plan.begins("wrong_peer", now):
         index = plan.victim % 4
         wrong = team.workers[(index + 1) % 4]
         team.planner.update_routing(TOPICS[index], wrong.agent_id)
-        truth.seek("planner", "update_routing", now, contains=f'"{TOPICS[index]}", "worker": "{wrong.agent_id}"')
+        change = f'"topic": "{TOPICS[index]}", "worker": "{wrong.agent_id}"'
+        truth.seek("planner", "update_routing", now, contains=change)
     if plan.begins("dropped_message", now):
         truth.note(team.publish(victim, now, lost=True))
     if plan.begins("exhausted_quota", now):
         other.summarise_archive((team.model.allowance - 600) // 50)
         truth.seek(other.agent_id, "summarise_archive", now)
-        truth.seek("model", "complete", now, contains='"prompt_tokens": ', first=1)
+        truth.seek("model", "complete", now)
 
 
 WORLD = World(
@@ -246,9 +248,9 @@ WORLD = World(
     sizes=(5, 8),
     ticks=(50, 80),
     complaints={
-        "tool_outage": "For a while nobody in the team gave any useful answers, grades were zero",
+        "tool_outage": "Around tick {when} nobody in the team gave any useful answers, grades were zero",
         "stuck_loop": "{victim} is busy all the time but no answers come from it any more",
-        "silent_agent": "{victim} does not do anything any more",
+        "silent_agent": "{victim} does not do anything after tick {when}",
         "poisoned_message": "{victim} answers fail with TypeError over and over",
         "wrong_peer": "answers on one of the topics have become much worse, grades dropped",
         "dropped_message": "{victim} is waiting and never gets back to answering questions",

@@ -213,6 +213,8 @@ def run(plan: Plan, truth: Truth) -> None:
             if now == plan.ticks // 6:
                 system.log_config("map_colours", "day", "night")
                 fleet.router.load_map(roads=410)
+                for courier in fleet.couriers[2::4]:
+                    courier.install("4.0.1")
             if now % 10 == 3:
                 courier = fleet.couriers[now % plan.size]
                 turns = fleet.rng.randint(20, 40)
@@ -288,6 +290,7 @@ def _overlap(truth: Truth, fleet: Fleet, victim: Courier, other: Courier, now: i
     for courier, stock in seen:
         fleet.depot.stock = courier.write_stock(stock)
         fleet.depot.counted -= 1
+        truth.seek(courier.agent_id, "count_stock", now)
         truth.seek(courier.agent_id, "write_stock", now)
 
 
@@ -310,7 +313,7 @@ WORLD = World(
         "slow_dependency": "driving became very slow for every courier, each call takes ages",
         "wrong_configuration": "the whole fleet delivers much less than in the beginning",
         "silent_agent": "{victim} has disappeared, we see nothing of it in the later part",
-        "bad_rollout": "some couriers deliver clearly less than the rest of the fleet since a while",
+        "bad_rollout": "some couriers deliver clearly less than the others since tick {when} or so",
         "resource_leak": "couriers cannot get a dock any more and stand around at the depot",
         "lost_update": "the stock on paper no longer matches what was counted at the depot",
         "race": "a courier stood at the depot and the parcel it wanted was not there",

@@ -1,6 +1,8 @@
-"""A market: traders buy and sell one good at an exchange, on quotes of a feed, and share the accounts of desks."""
+"""A market: traders buy and sell one good at an exchange, on quotes of a feed and share accounts."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from Agent import AgentLogger, LearningLogger, SystemLogger, tick, trace_agent_action
 from benchmarks.fault_set.case import Plan, Truth, World
@@ -82,7 +84,7 @@ class Trader:
         return version
 
     @trace_agent_action()
-    def read_news(self, message) -> None:
+    def read_news(self, message: Any) -> None:
         """Takes the outlook from the news."""
         self.logger.receive(message)
         self.outlook = message.body["impact"]
@@ -164,6 +166,8 @@ def run(plan: Plan, truth: Truth) -> None:
         with tick(now):
             if now == calm:
                 system.log_config("report_every", 20, 10)
+                for trader in traders[1::3]:
+                    trader.upgrade("2.0.1")
             if plan.begins("wrong_configuration", now):
                 new = plan.rng.randint(2, 6) / 100
                 truth.note(system.log_config("fee_rate", exchange.fee_rate, new))
@@ -172,7 +176,8 @@ def run(plan: Plan, truth: Truth) -> None:
                 traders[now % plan.size].sync_clock(reference=now, local=now)
             if now % 12 == 5:
                 reader = traders[(now * 7) % plan.size]
-                reader.read_news(press.send(reader.agent_id, {"impact": f"{prices.uniform(-0.01, 0.01):.3f}"}))
+                impact = f"{prices.uniform(-0.01, 0.01):.3f}"
+                reader.read_news(press.send(reader.agent_id, {"impact": impact}))
             _plant(plan, truth, now, traders, press)
             earned = _round(plan, traders, now)
             for desk in desks:
@@ -181,6 +186,7 @@ def run(plan: Plan, truth: Truth) -> None:
                 _settle(plan, desk, team, earned, overlap)
                 if overlap:
                     for trader in team:
+                        truth.seek(trader.agent_id, "look_up_account", now)
                         truth.seek(trader.agent_id, "book", now)
             if now % 10 == 9:
                 _audit(desks, auditor)
@@ -210,7 +216,7 @@ def _plant(plan: Plan, truth: Truth, now: int, traders: list[Trader], press: Age
         message = press.send(victim.agent_id, {"impact": "n/a"})
         victim.read_news(message)
         truth.note(message.event_id)
-        truth.seek(victim.agent_id, event_type="agent_message", tick=now, contains="n/a")
+        truth.seek_event(victim.agent_id, "agent_message", now, contains=message.id)
         truth.seek(victim.agent_id, "read_news", now, contains="n/a")
     if plan.begins("bad_rollout", now):
         for trader in traders[:: 2 + plan.victim % 2]:
@@ -225,11 +231,11 @@ WORLD = World(
     sizes=(10, 16),
     ticks=(50, 80),
     complaints={
-        "wrong_configuration": "The traders used to make a profit. In the later rounds all of them lose money, why?",
+        "wrong_configuration": "The traders used to make a profit, now all of them lose money. Why?",
         "stale_cache": "{victim} hardly gets an order through towards the end, the exchange turns it away",
         "off_by_one_in_time": "orders of {victim} are rejected all the time",
         "poisoned_message": "{victim} crashes with ValueError whenever it should trade",
         "lost_update": "the account of a desk does not add up any more, money has vanished",
-        "bad_rollout": "Some of the traders earn much less than the others since a while",
+        "bad_rollout": "Some of the traders earn much less than the others since about tick {when}",
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 from Agent import AgentLogger, SystemLogger, tick, trace_agent_action, trace_performance
 from benchmarks.fault_set.case import Plan, Truth, World
@@ -89,7 +90,7 @@ class Worker:
         return keep_alive
 
     @trace_agent_action()
-    async def take(self, message) -> int:
+    async def take(self, message: Any) -> int:
         """Accepts a document."""
         self.logger.receive(message)
         if "glossary" in message.body:
@@ -229,8 +230,7 @@ async def _run(plan: Plan, truth: Truth) -> None:
 async def _plant(plan: Plan, truth: Truth, line: Pipeline, now: int) -> None:
     victim, other = line.workers[plan.victim], line.workers[plan.other]
     if plan.begins("tool_outage", now):
-        truth.seek("store", "write", now, contains="closed the connection", first=plan.size * 3)
-        truth.seek("store", event_type="error", tick=now, contains="closed the connection", first=plan.size * 3)
+        truth.seek("store", "write", now, contains='"error_id"', first=2)
     if plan.begins("slow_dependency", now):
         await line.enricher.use_replica("far")
         truth.seek("enricher", "use_replica", now)
@@ -250,14 +250,14 @@ async def _plant(plan: Plan, truth: Truth, line: Pipeline, now: int) -> None:
         message = line.reader.send(victim.agent_id, {**line.document(), "glossary": 0})
         truth.note(message.event_id)
         await victim.take(message)
-        truth.seek(victim.agent_id, event_type="agent_message", tick=now, contains=f'"{message.id}"')
+        truth.seek_event(victim.agent_id, "agent_message", now, contains=message.id)
         truth.seek(victim.agent_id, "take", now, contains='"glossary": 0')
     if plan.begins("race", now):
         for worker in (victim, other):
             truth.seek(worker.agent_id, "take", now)
-            truth.seek(worker.agent_id, event_type="agent_message", tick=now)
+            truth.seek_event(worker.agent_id, "agent_message", now)
             recipient = f'"recipient": "{worker.agent_id}"'
-            truth.seek("reader", event_type="agent_message", tick=now, contains=recipient)
+            truth.seek_event("reader", "agent_message", now, contains=recipient)
 
 
 def run(plan: Plan, truth: Truth) -> None:
@@ -276,7 +276,7 @@ WORLD = World(
         "slow_dependency": "processing a document takes many times as long as at the start",
         "resource_leak": "documents fail with StoreError in the end, it worked fine for a long time",
         "exhausted_quota": "nothing gets processed any more, all workers fail on their documents",
-        "silent_agent": "all workers stopped processing and nobody knows why",
+        "silent_agent": "at tick {when} all workers had stopped processing and nobody knows why",
         "off_by_one_in_time": "the windows close in the middle of the period now and the counts are wrong",
         "poisoned_message": "{victim} cannot process a single document any more",
         "race": "one of the documents failed as it was there already",

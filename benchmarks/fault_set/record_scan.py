@@ -46,8 +46,8 @@ def _matches(event: dict[str, Any], seek: Seek) -> bool:
     extra = event.get("extra", {})
     return (
         extra.get("agent_id") == seek.agent_id
+        and extra.get("event_type") == seek.event_type
+        and event.get("tick") == seek.tick
         and (seek.action_type is None or extra.get("action_type") == seek.action_type)
-        and (seek.event_type is None or extra.get("event_type") == seek.event_type)
-        and (seek.tick is None or event.get("tick") == seek.tick)
         and (not seek.contains or seek.contains in json.dumps(event))
     )

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.command import progress
@@ -40,6 +41,8 @@ class Result:
     rank: int | None
     """The place of the first cause that names a true event, from 1; None where none does."""
     hit: bool
+    named: int
+    """How many events the first three causes name together: a hit by naming everything would show here."""
     highest: float
     """The confidence of the surest cause; 0 where there is none."""
     failed: str = ""
@@ -99,6 +102,7 @@ def judge(case: Case, recorded: dict[str, Any], ask: Ask) -> Result:
         truth=recorded["truth"],
         rank=rank,
         hit=rank is not None and rank <= LOOKED_AT,
+        named=len({identity for cause in causes[:LOOKED_AT] for identity in cause["event_ids"]}),
         highest=max((cause["confidence"] for cause in causes), default=0.0),
         failed=failed,
         causes=causes,
@@ -147,12 +151,15 @@ def as_text(half: str, results: Sequence[Result]) -> str:
     """The table of a terminal: by kind and in all, then what was missed or cried out for nothing."""
     found = as_object(half, results)
     if half == "healthy":
-        lines = [f"no cause from {STATED_THRESHOLD} on: {found['quiet']} of {found['cases']} ({found['share']:.0%})"]
+        share = f"{found['quiet']} of {found['cases']} ({found['share']:.0%})"
+        lines = [f"no cause from {STATED_THRESHOLD} on: {share}"]
         loud = [result for result in results if not is_quiet(result)]
         return "\n".join([*lines, *(f"  {r.case}: {r.failed or r.highest}  {r.complaint!r}" for r in loud)])
     lines = [f"{'kind':<22} hits"]
     lines += [f"{kind:<22} {row['hits']} of {row['cases']}" for kind, row in found["kinds"].items()]
+    named = [result.named for result in results]
     lines.append(f"{'all':<22} {found['hits']} of {found['cases']} ({found['share']:.0%})")
+    lines.append(f"events named by the first three causes: median {median(named):g}, most {max(named)}")
     for miss in (result for result in results if not result.hit):
         place = f"at place {miss.rank}" if miss.rank else "not named"
         lines.append(f"  missed {miss.case}: {miss.failed or place}  {miss.complaint!r}")
