@@ -189,7 +189,7 @@ def overview(engine: Engine) -> Overview:
         f"event_type IN ({_KINDS})"
     )
     axis = _axis(edges)
-    bucket = "0" if axis is None else f"({_position(axis)} - {axis.first}) // {axis.width}"
+    bucket = "0" if axis is None else _bucket(axis)
     engine.rows(
         f"CREATE OR REPLACE TEMP TABLE debug_counts AS SELECT agent_id, max(agent_role) AS role, "
         f"{_SERIES} AS series, {bucket} AS bucket, count(*) AS n, min(ts_us) AS first_us, "
@@ -259,6 +259,13 @@ def _axis(edges: dict[str, int | None]) -> Axis | None:
 
 def _position(axis: Axis) -> str:
     return "tick" if axis.by_tick else "ts_us"
+
+
+def _bucket(axis: Axis) -> str:
+    """The bucket of an event in SQL; kinds that are no series, the last states say, lie beyond the ends."""
+    at = _position(axis)
+    inside = f"least(greatest({at}, {axis.first}), {axis.last})"
+    return f"CASE WHEN {at} IS NOT NULL THEN ({inside} - {axis.first}) // {axis.width} END"
 
 
 def profile(engine: Engine, seen: Overview, agents: list[str]) -> Profile:

@@ -103,3 +103,14 @@ def test_a_closed_session_is_told_to_be_complete() -> None:
 def test_the_calls_of_the_document_work_on_an_agent_that_is_not_there() -> None:
     AgentLogger("creator_002", "creator").info("hello")
     assert "Nothing found" in str(debug_issue("Agent creator_001 not generating content"))
+
+
+def test_a_session_that_lasted_next_to_no_time_is_explained(trace_root: Path) -> None:
+    worker = Worker()
+    for _ in range(20):
+        worker.work(False)
+    with pytest.raises(ValueError, match="too hard"):
+        worker.work(True)
+    Agent.shutdown_logging()  # writes the last state, after the last action
+    report = LogAnalyzer(root=trace_root).debug_issue("worker_001 fails")
+    assert "too hard" in str(report)
