@@ -32,7 +32,6 @@ from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.stamps import SpanBoard, Stamps
 from Agent.record.texts import as_text, printable
-from Agent.tree.queued import QueuedSink
 from Agent.tree.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
@@ -352,7 +351,7 @@ class Pipeline:
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
         # What was put into a queue may be refused yet: there the next report waits for its time.
-        if not self.health.unreported and not isinstance(self.sink, QueuedSink):
+        if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0
 
 

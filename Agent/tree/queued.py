@@ -75,6 +75,9 @@ class QueuedSink:
     What was taken is written at once when somebody flushes, and by the caller where the thread is gone.
     """
 
+    defers: Final = True
+    """That a line which was taken may be refused later."""
+
     def __init__(
         self, sink: Sink, *, size: int, when_full: WhenFull = "block", gather_s: float = _GATHER_S
     ) -> None:
