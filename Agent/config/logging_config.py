@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.copies import open_outlets
 from Agent.config.load import options_from, preset_values
 from Agent.config.options import Options, with_changes
 from Agent.config.recording import (
@@ -120,6 +119,8 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         wanted = with_changes(base, given)
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
+        from Agent.config.copies import open_outlets
+
         # Built first: what cannot be is no reason to end what runs.
         outlets = open_outlets(wanted.outputs)
         shutdown_logging()
@@ -128,6 +129,8 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
 def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     if outlets is None:
+        from Agent.config.copies import open_outlets
+
         outlets = open_outlets(options.outputs)
     try:
         return begin(options, outlets)

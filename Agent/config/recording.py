@@ -17,9 +17,6 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from Agent.config.copies import handler_counts, open_copies
-from Agent.config.keeping import Keeper, keeper_for
-from Agent.config.last_words import LastWords
 from Agent.config.load import redaction_key
 from Agent.config.options import SETTABLE, Options, level_number
 from Agent.errors import ConfigurationError
@@ -38,6 +35,7 @@ from Agent.version import __version__
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from Agent.config.keeping import Keeper
     from Agent.config.outlets import Outlets
     from Agent.tree.mirror import Mirrors
     from Agent.tree.queued import QueuedSink, WhenFull
@@ -123,6 +121,8 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     except OSError as error:
         raise _unwritable(options.trace_root, error) from error
     root = path.parent
+    from Agent.config.copies import open_copies
+
     _mirrors, copies = open_copies(root, options, outlets)
     _queue = _queued(writer, options) if options.durability == "queued" else None
     _pipeline = Pipeline(
@@ -148,6 +148,8 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     _pipeline.announce(_pipeline.sink, writer.durability)
     if joined is None:
         os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
+    from Agent.config.keeping import keeper_for
+
     _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=joined is None)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
@@ -250,6 +252,8 @@ def _shut_down() -> None:
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
+    from Agent.config.last_words import LastWords
+
     last_words = LastWords(*_failure_counters(pipeline))
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
@@ -307,6 +311,8 @@ def health() -> dict[str, Any]:
     pipeline = _pipeline
     if pipeline is None or _session is None:
         return {"recording": False} if _obstacle is None else {"recording": False, "obstacle": _obstacle}
+    from Agent.config.copies import handler_counts
+
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,
