@@ -12,6 +12,8 @@ from hypothesis import settings
 
 # `support` holds what several tests share; it is found under either import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))
+# `benchmarks` is no part of the package; last, so that an installed package is the one that is tested.
+sys.path.append(str(Path(__file__).parents[1]))
 
 settings.register_profile("project", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
