@@ -121,7 +121,7 @@ def _native_judge() -> Check:
     from Agent.record.native import native
 
     if native is None:
-        remedy = "an event costs about a third more; install with a C compiler at hand to have it"
+        remedy = "an event costs about half more; install with a C compiler at hand to have it"
         return Check("native judge", WARN, "not built, Python does its work", remedy)
     return Check("native judge", OK, "built")
 
