@@ -41,7 +41,7 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
         )
         number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
         if number > MAX_ROWS:
-            engine.rows(f"DROP TABLE {name}")
+            engine.rows(f"DROP TABLE IF EXISTS {name}")
             yield Source(query, list(parameters))
         else:
             yield Source(name, [])

@@ -368,7 +368,7 @@ def test_whatever_a_variable_holds_it_is_taken_or_refused_by_its_name(suffix, te
 
 def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_path):
     """Laid out as the wheel is, by what `pyproject.toml` says of it."""
-    repository = Path(Agent.__file__).parents[1]
+    repository = Path(__file__).parents[2]
     build = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     included = build["wheel"]["force-include"]
     site = tmp_path / "site"
