@@ -66,7 +66,9 @@ class Engine:
         def fetch() -> list[dict[str, Any]]:
             cursor = self._execute(self._resolved(sql), parameters)
             names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            # rows are made as they are fetched, from files that may have gone since
+            with self._translated(sql):
+                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
         return self._settled(fetch)
 
