@@ -30,6 +30,7 @@ _PAUSE_S: Final = 0.001
 _MUCH_PARTS: Final = 4
 _LEAST_PAUSE_S: Final = 0.02
 _PATIENCE_S: Final = 10.0
+_LAST_PASS_S: Final = 1.0
 
 
 class Keeper:
@@ -167,9 +168,12 @@ class Keeper:
             thread.join(timeout=_PATIENCE_S)
             if thread.is_alive():  # the disk hangs; the end of the program does not wait for it
                 return
-        if self._options.max_session_bytes > 0 and self._rolled():
+        if self._options.max_session_bytes > 0:
             self._stopping = threading.Event()
-            self._retire()
+            # also where nothing of this process rolled: its children may have been turned away by each other
+            until = time.monotonic() + _LAST_PASS_S
+            while self._retire() is None and time.monotonic() < until:
+                time.sleep(_LAST_PASS_S / 10)
 
     def after_fork_in_child(self) -> None:
         """A child looks after its own segments; old sessions are its parent's business."""

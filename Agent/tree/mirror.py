@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: at 32 lines, after 50 ms, or at once when urgent. Each batch is
-one append that begins and ends with a newline, so that processes share a file without a lock; only rotation
-takes one.
+Lines gather in memory, and a thread writes them in batches: after 50 ms, sooner if there are many, or at once
+when urgent. Each batch is one append that begins and ends with a newline, so that processes share a file
+without a lock; only rotation takes one.
 """
 
 from __future__ import annotations
@@ -37,14 +37,17 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-_BATCH_LINES = 32
-# Making lines of another form costs more than writing them: it is left to the thread of the mirrors, unless
-# that does not keep up.
-_FORMED_BATCH_LINES = 1024
+# What one append takes at most: as many buffers as the kernel does, less the newline before them.
+_BATCH_LINES = 1023
+# At so many lines the thread is woken (a power of two), at so many whoever logs writes them, and what is
+# beyond the last is dropped.
+_MANY_LINES = 4096
+_LATE_LINES = 8192
 _HELD_LINES = 16_384
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _LOOKS = 64
+_PARTS = 16
 _IDLE_ROUNDS = 20
 _FLAGS = (
     os.O_WRONLY
@@ -54,6 +57,13 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     # nobody waits for a pipe that somebody put in its place
     | getattr(os, "O_NONBLOCK", 0)
+)
+
+
+# Lines go to the kernel from where they are where it takes several buffers at once: joining megabytes would
+# keep every other thread waiting.
+_append: Callable[[int, list[bytes]], int] = getattr(
+    os, "writev", lambda fd, batch: os.write(fd, b"".join(batch))
 )
 
 
@@ -135,7 +145,7 @@ class Mirrors:
 
         def add(line: bytes) -> None:
             append(line)
-            if len(waiting) >= _BATCH_LINES or self._idle:
+            if not len(waiting) % _MANY_LINES or self._idle:
                 self._attend(mirror)
 
         return add
@@ -146,21 +156,24 @@ class Mirrors:
             # what may be the last line of a process goes where the name points now
             mirror.look_at_ns = 0
             self._flush(mirror)
-        elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
+        elif not len(mirror.waiting) % _MANY_LINES or self._idle:
             self._attend(mirror)
 
     def _attend(self, mirror: _Mirror) -> None:
-        """Write a full batch, or see to it that somebody will."""
-        full = _BATCH_LINES if mirror.form is None else _FORMED_BATCH_LINES
-        if len(mirror.waiting) >= full or self._closed:
+        """See to it that somebody writes what waits; do it where the thread does not keep up."""
+        if len(mirror.waiting) >= _LATE_LINES or self._closed:
             self._flush(mirror)
             if len(mirror.waiting) > _HELD_LINES:
                 # whoever is writing does not keep up; a cache may slow its writers a little, and no more
                 self._flush(mirror, patience_s=0.2)
             if len(mirror.waiting) > _HELD_LINES:
                 self._drop(mirror)
-        if self._idle and not self._closed:
+        if self._closed:
+            return
+        if self._idle:
             self._start()
+        else:
+            self._wake.set()
 
     def _drop(self, mirror: _Mirror) -> None:
         # The older half: whoever comes next must not meet a full list again at once.
@@ -192,7 +205,8 @@ class Mirrors:
             wake.clear()
             quiet_rounds = 0
             while quiet_rounds < _IDLE_ROUNDS and not self._closed:
-                time.sleep(_INTERVAL_S)
+                wake.wait(_INTERVAL_S)
+                wake.clear()
                 quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
             self._idle = True
             # whoever added before it read `_idle` as False has its lines written here
@@ -218,32 +232,34 @@ class Mirrors:
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
             if lines and mirror.form is not None:
-                self._write_formed(mirror, mirror.form(lines))
-            elif lines:
-                self._write(mirror, lines)
+                lines = mirror.form(lines)
+            if lines:
+                size_bytes = sum(map(len, lines))
+                # no more at a time than a part of the file, so that it is rotated near its size
+                parts = size_bytes // (mirror.limit_bytes // _PARTS or 1) + 1
+                step = min(max(len(lines) // parts, 1), _BATCH_LINES)
+                for begin in range(0, len(lines), step):
+                    self._write(mirror, lines[begin : begin + step])
         finally:
             mirror.turn.release()
 
-    def _write_formed(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        """As many at a time as others have, so that files are rotated near their size."""
-        for begin in range(0, len(lines), _BATCH_LINES):
-            self._write(mirror, lines[begin : begin + _BATCH_LINES])
-
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        batch = b"\n" + b"".join(lines)
+        batch = [b"\n", *lines]
+        size_bytes = sum(map(len, batch))
         try:
-            mirror.room_bytes -= len(batch)
+            mirror.room_bytes -= size_bytes
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
-                self._open_for(mirror, len(batch))
-            written = os.write(mirror.fd, batch)
+                self._open_for(mirror, size_bytes)
+            written = _append(mirror.fd, batch)
         except OSError as error:
             self.counts.add(f"mirror:{error_name(error)}", len(lines))
             self._close_file(mirror)
             return
-        if written != len(batch):
+        if written != size_bytes:
             # the next batch begins with a newline, so only the torn line is lost from this cache
             # a text may hold newlines of its own
-            self.counts.add("mirror:short_write", max(1, len(lines) - batch[:written].count(b"\n") + 1))
+            whole = b"".join(batch)[:written].count(b"\n")
+            self.counts.add("mirror:short_write", max(1, len(lines) - whole + 1))
 
     def _open_for(self, mirror: _Mirror, size_bytes: int) -> None:
         """See that the descriptor is the file of that name, rotated if the batch does not fit.

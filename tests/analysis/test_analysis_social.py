@@ -93,7 +93,8 @@ def test_the_graph_is_the_one_that_the_events_draw(events: list[tuple[Any, ...]]
     for edge in graph["edge_list"]:
         weights[edge["source"], edge["target"]] += edge["weight"]
     assert weights == directed + joint
-    assert {(row["one"], row["other"]): row["times"] for row in graph["collaborations"]} == joint
+    strongest = sorted(joint.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
+    assert [((row["one"], row["other"]), row["times"]) for row in graph["collaborations"]] == strongest
     for row in graph["top_connectors"]:
         name = row["agent_id"]
         assert row["out"] == sum(a == name for a, _ in pairs)

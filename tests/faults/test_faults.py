@@ -168,7 +168,7 @@ def test_a_report_that_cannot_be_written_is_not_tried_at_every_event(full_disk, 
 def test_what_fails_while_recording_ends_is_named_on_stderr(trace_root, capfd):
     setup_logging(trace_root=trace_root)
     AgentLogger("creator_001", "creator").log_action("write", {})
-    system = next(fd for fd in _descriptors() if str(_link_of(fd)).endswith("/system.log"))
+    (system,) = (fd for fd in _descriptors() if _link_of(fd) == str(only_session(trace_root) / "system.log"))
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, system, inheritable=False)
     os.close(full)
