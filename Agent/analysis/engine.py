@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from Agent.analysis import views
-from Agent.analysis.legs import LIVE, resolve
+from Agent.analysis.legs import LIVE, names_files, reads_files, resolve
+from Agent.analysis.packed import Pack
 from Agent.analysis.progress import interruptible
-from Agent.analysis.sources import FORMS, Sources, escape, find_sources
+from Agent.analysis.sources import FORMS, Sources, Standing, escape, find_sources, standing_at
 from Agent.analysis.sql_statement import check_reads_only, columns_of, told
 from Agent.archive.sealed_parts import archive_dir
 from Agent.errors import InputError, MissingExtra, UsageError
@@ -25,6 +26,8 @@ from Agent.tree.layout import agent_files, agents_dir, tree_files
 MEMORY_LIMIT = "1GB"
 _TRIES = 5
 _PATIENCE_S = 3.0
+# where more files than so many are rolled while a query runs, as many are while it runs again
+_FEW = 3
 Answer = TypeVar("Answer")
 
 
@@ -37,8 +40,8 @@ class Engine:
 
     Args:
         session: the session's directory.
-        list_files: the files to read, asked again with every query: a session that is being recorded rolls
-            its segments, and what moved while it was read is read once more.
+        list_files: the files to read, asked again with every query that reads any: a session that is being
+            recorded rolls its segments, and where a few were while it was read it is read once more.
         archive: whether what is sealed is read from the session's archive, too.
         agent_id: whose rows of the archive are wanted, where not all.
     """
@@ -56,49 +59,75 @@ class Engine:
         self._find: Callable[[], Sources] = lambda: find_sources(
             session, list_files, agent_id, archive=archive
         )
+        self._list_files = list_files
         self._sources = Sources()
+        self._by_name: dict[Path, Standing] = {}
+        self._pack: Pack | None = None
+        self._set: dict[str, list[str]] = {}
         self._connection: Any = None
         self._has_views = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The answer to one of this room's own queries, a dict a row; over both forms of lines."""
+        """The answer to one of this room's own queries, a dict a row; over both forms of lines.
 
-        def fetch() -> list[dict[str, Any]]:
-            cursor = self._execute(self._resolved(sql), parameters)
-            names = [column[0] for column in cursor.description]
-            # rows are made as they are fetched, from files that may have gone since
-            with self._translated(sql):
-                return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        One over kept tables alone is answered without a look at the files.
+        """
+        if not reads_files(sql):
+            return interruptible(self._open(), lambda: self._dicts(sql, parameters))
+        # which file a line stands in is not known of one that was packed with others
+        return self._settled(
+            lambda: self._dicts(self._resolved(sql), parameters), packed=not names_files(sql)
+        )
 
-        return self._settled(fetch)
+    def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+        cursor = self._execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        # rows are made as they are fetched, from files that may have gone since
+        with self._translated(sql):
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def _settled(self, fetch: Callable[[], Answer]) -> Answer:
-        """The answer over a list of files that is the same after the query as before it, if it can be had."""
+    def make_table(self, name: str, query: str, parameters: Sequence[Any] = ()) -> None:
+        """Keep the rows of a query under a name until `drop_table`, all of them or, where it raises, none."""
+        try:
+            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters)
+        except BaseException:
+            # a first try may have made it, and the look at the files after it have failed
+            self.drop_table(name)
+            raise
+
+    def drop_table(self, name: str) -> None:
+        """Let go of kept rows, if there are any of that name."""
+        if self._connection is not None:
+            self.rows(f"DROP TABLE IF EXISTS {name}")
+
+    def _settled(self, fetch: Callable[[], Answer], *, packed: bool = False) -> Answer:
+        """The answer over the files as they were listed when it began, none of which went away meanwhile."""
         try:
             with nothing_retired(self._given):
-                return self._tried(fetch)
+                return self._tried(fetch, packed)
         except FilesMoved:
             # retention began meanwhile, or files were removed by hand
             with nothing_retired(self._given):
-                return self._tried(fetch)
+                return self._tried(fetch, packed)
 
-    def _tried(self, fetch: Callable[[], Answer]) -> Answer:
+    def _tried(self, fetch: Callable[[], Answer], packed: bool) -> Answer:
         patience_s = time.monotonic() + _PATIENCE_S
-        for _ in range(_TRIES):
-            self._use_files()
+        for left in reversed(range(_TRIES)):
             began = self._names_changed_ns()
+            self._use_files(packed=packed)
             try:
                 answer = interruptible(self._open(), fetch)
             except FilesMoved:
-                if not self._use_files():
+                # nothing stands under a live name for the moment of a roll
+                if not left or not self._moved():
                     raise
                 continue
-            if self._names_changed_ns() == began:
-                return answer
-            # where a query takes long and segments roll all the time, none would ever be the same
-            if not self._use_files() or time.monotonic() > patience_s:
-                return answer
-        return interruptible(self._open(), fetch)
+            # files that came meanwhile do not matter: what is in them happened later
+            if self._names_changed_ns() == began or not 0 < self._moved() <= _FEW:
+                break
+            if time.monotonic() > patience_s:
+                break
+        return answer
 
     def _names_changed_ns(self) -> tuple[int, ...]:
         """When a file was last made, renamed or removed in the directories that are read."""
@@ -107,25 +136,40 @@ class Engine:
             try:
                 found.append(directory.stat().st_mtime_ns)
             except OSError:
-                found.append(-1)
+                found.append(-1)  # not there, which is an answer, too
         return tuple(found)
 
-    def _use_files(self) -> bool:
-        """Look at the files that are there now; whether they are others than before."""
-        sources = self._find()
-        if sources == self._sources:
-            return False
-        before, self._sources = self._sources, sources
-        if (before.forms, before.only) != (sources.forms, sources.only):
+    def _use_files(self, *, packed: bool = False) -> None:
+        """Look at the files that are there now; many small ones are packed into one if that may be."""
+        before, self._sources = self._sources, self._find()
+        if (before.forms, before.only) != (self._sources.forms, self._sources.only):
             self._has_views = False
-        if self._connection is not None:
-            self._name_sources(self._connection)
-        return True
-
-    def _name_sources(self, connection: Any) -> None:
+        connection = self._open()
+        standing = self._sources.standing
+        inside: frozenset[Path] = frozenset()
+        if packed and self._pack is not None:
+            inside = self._pack.fill(standing, self._list_files)
+        self._by_name = {path: listed for path, listed in standing.items() if path not in inside}
+        named = zip(standing, self._sources.live, strict=True)
+        files = [pattern for path, pattern in named if path not in inside]
+        if inside and self._pack is not None:
+            files.append(self._pack.path)
+        self._name(connection, "files", files)
         for form in FORMS:
-            name = "files" if form == LIVE else form
-            connection.execute(f"SET VARIABLE {name} = ?", [list(getattr(self._sources, form))])
+            if form != LIVE:
+                self._name(connection, form, list(getattr(self._sources, form)))
+
+    def _name(self, connection: Any, variable: str, files: list[str]) -> None:
+        if self._set.get(variable) != files:
+            connection.execute(f"SET VARIABLE {variable} = ?", [files])
+            self._set[variable] = files
+
+    def _moved(self) -> int:
+        """How many names stand for another file by now, or for none: who read by name may have missed it."""
+        return sum(
+            (now := standing_at(path)) is None or now.inode != listed.inode
+            for path, listed in self._by_name.items()
+        )
 
     def _resolved(self, sql: str) -> str:
         return resolve(sql, self._sources.forms, self._sources.only)
@@ -137,7 +181,7 @@ class Engine:
     def user_rows(self, query: str) -> list[dict[str, Any]]:
         """The answer to a person's query, one statement that reads; UsageError for anything else."""
         self._check(query)
-        return self.rows(query)
+        return self._settled(lambda: self._dicts(query, ()))
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of the answer and their types in SQL; one that comes twice is numbered."""
@@ -166,6 +210,7 @@ class Engine:
         """
         self._check(query)
         with nothing_retired(self._given):
+            self._use_files()
             cursor = interruptible(self._connection, lambda: self._execute(query, ()))
             while batch := interruptible(self._connection, lambda: self._next(cursor, query, rows)):
                 yield batch
@@ -203,11 +248,16 @@ class Engine:
     def damaged_lines(self) -> dict[str, int]:
         """How many lines of each file are no event; files without any are left out."""
         self._use_files()
-        found = dict(self._sources.damaged)
+        found = self.damaged_in_archive
         if self._sources.live:
             rows = self.rows(views.damaged_lines())
             found |= {row["filename"]: row["lines"] + found.get(row["filename"], 0) for row in rows}
         return dict(sorted(found.items()))
+
+    @property
+    def damaged_in_archive(self) -> dict[str, int]:
+        """The same of what is sealed, as far as the last question saw it."""
+        return dict(self._sources.damaged)
 
     def close(self) -> None:
         """Let go of the connection; the next question opens it again."""
@@ -215,10 +265,13 @@ class Engine:
             self._connection.close()
             self._connection = None
             self._has_views = False
+            self._set = {}
+        if self._pack is not None:
+            self._pack.close()
+            self._pack = None
 
     def _check(self, query: str) -> None:
-        self._use_files()
-        connection = self._with_views()
+        connection = self._settled(self._with_views)
         import duckdb
 
         try:
@@ -268,7 +321,6 @@ class Engine:
             }
         )
         connection.execute("SET preserve_insertion_order = false")
-        self._name_sources(connection)
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
         # known to whoever listens, not written to the terminal by the engine itself
         connection.execute("SET enable_progress_bar = true")
@@ -277,6 +329,9 @@ class Engine:
         # The escaped form is what a pattern is checked against, the plain one what it matches.
         allowed = [str(self._session), escape(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
+        self._pack = self._new_pack()
+        if self._pack is not None:
+            connection.execute("SET allowed_paths = [?]", [self._pack.path])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
@@ -286,8 +341,11 @@ class Engine:
         """The connection, with the views that only a person's query needs."""
         connection = self._open()
         if not self._has_views:
+            if self._pack is not None:
+                # a view is bound when it is made, here to a file that cannot go away
+                self._name(connection, "files", [self._pack.path])
             for statement in views.statements():
-                connection.execute(self._resolved(statement))
+                self._execute(self._resolved(statement), ())
             self._has_views = True
         return connection
 
@@ -295,6 +353,13 @@ class Engine:
         """Where a large sort may go: the session's cache directory if that can be written, else nowhere."""
         state = self._session / ".state"
         return str(state / f"spill-{os.getpid()}") if os.access(state, os.W_OK) else ""
+
+    def _new_pack(self) -> Pack | None:
+        try:
+            return Pack(self._session / ".state")
+        except OSError:
+            # where nothing can be written small files are read one by one, which takes longer
+            return None
 
 
 def open_engine(session: Path, agent_id: str | None = None) -> Engine:

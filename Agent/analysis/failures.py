@@ -61,11 +61,13 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
         and `second`, how often both come within a second (`windows`) and how often chance would make that
         (`expected`), and in how many spans both are (`spans`).
     """
-    engine.rows(
-        "CREATE OR REPLACE TEMP TABLE error_lines AS SELECT ts_us, writer, seq, level, message, agent_id, "
+    engine.make_table(
+        "error_lines",
+        "SELECT ts_us, writer, seq, level, message, agent_id, "
         "parent_span_id, error_type, hash(coalesce(error_type, ''), shape, coalesce(fingerprint, '')) AS "
         "shape_hash, traceback, coalesce(error_message, message, '') AS error_message "
-        f"FROM (SELECT *, {_SHAPE} AS shape FROM {scan(*_KEYS)} WHERE {IS_ERROR})"
+        "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
+        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS)} WHERE {IS_ERROR})",
     )
     try:
         messages = engine.rows(
@@ -86,7 +88,7 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
             "together": _together(engine, patterns[:TOP_MESSAGES], member_of, span_us),
         }
     finally:
-        engine.rows("DROP TABLE error_lines")
+        engine.drop_table("error_lines")
 
 
 def _counts(engine: Engine, column: str) -> dict[str, int]:

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.engine import Engine
-from Agent.analysis.views import scan, whole_lines
+from Agent.analysis.views import numbers, scan, whole_lines
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
-from Agent.tree.claim import read_claims
+from Agent.event.model import Event
+from Agent.tree.layout import tree_files
+from Agent.tree.lines import DamageLog, Inode, LineDecoder
 from Agent.tree.losses import Accounting, Losses
 from Agent.tree.reader import TreeReader
 from Agent.tree.retired import read_account
 from Agent.tree.scan import Writers, add_said
 from Agent.tree.seqset import SeqSet
+from Agent.tree.tailing import Tail
 
 _LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
+_LOOKS: Final = 3
 
 
 def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
@@ -49,94 +54,146 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
         What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
         never written and never had a number, as recording itself tells.
     """
-    found = counted_losses(path, engine) or reader.losses()
-    return {"total_lost": found.total_lost, "dropped": _dropped(path, engine)} | found.to_dict()
+    counted = _count(path, engine)
+    if counted is None:
+        found, dropped = reader.losses(), _dropped(engine)
+    else:
+        found, count = counted
+        dropped = Counter[str]()
+        for reason, number in count.dropped.values():
+            dropped[reason] += number
+    with suppress(DamagedInput):  # which `found` tells of
+        dropped.update(read_account(path).dropped_before(path))
+    ranked = dict(sorted(dropped.items(), key=lambda pair: (-pair[1], pair[0])))
+    return {"total_lost": found.total_lost, "dropped": ranked} | found.to_dict()
 
 
-def _dropped(path: Path, engine: Engine) -> dict[str, int]:
+def _dropped(engine: Engine) -> Counter[str]:
     rows = engine.rows(
         f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
         "WHERE event_type = 'log.dropped' GROUP BY 1"
     )
-    counts = Counter({row["reason"]: row["n"] or 0 for row in rows})
-    with suppress(DamagedInput):  # which `losses` tells of
-        counts.update(read_account(path).dropped_before(path))
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+    return Counter({row["reason"]: row["n"] or 0 for row in rows})
 
 
 def counted_losses(path: Path, engine: Engine) -> Losses | None:
-    """The account from numbers alone, without decoding a line; None where only reading can tell.
+    """The account from numbers alone, without decoding all lines; None where only reading can tell.
 
     That is where lines are damaged, since a whole event may stand behind a torn one, and where a running
-    process may just be writing what seems to be missing.
+    process seems to have lost something.
     """
-    writers = Writers(path)
-    if engine.damaged_lines():
-        return None
-    # before the numbers: a writer that ends in between has all of its own in the files by then
-    said = _said(engine)
-    account = Accounting(_seen(engine), *said)
-    try:
-        # after the files: what retention removed meanwhile it had entered before
-        add_said(account, path)
-    except DamagedInput:
-        return None
-    found = account.losses(writers.claims, writers.boards, writers.alive, 0)
-    running = writers.alive | set(read_claims(path)) - set(writers.claims)
-    if any(writer.unknown + writer.lost and writer.writer in running for writer in found.writers):
-        return None
+    counted = _count(path, engine)
+    return None if counted is None else counted[0]
+
+
+@dataclass(slots=True)
+class _Count:
+    """What one look at all lines came to; each part may be told of twice and counts once."""
+
+    seen: dict[str, SeqSet] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    dropped: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+
+    def account(self) -> Accounting:
+        return Accounting(self.seen, self.closed, self.retired)
+
+
+def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
+    count: _Count | None = None
+    for _ in range(_LOOKS):
+        # before the files: what a running writer takes from here on is not demanded of them
+        writers = Writers(path, None if count is None else count.account())
+        standing = _standing(path)
+        count = _counted_lines(engine)
+        if count is None or not _catch_up(path, standing, count, writers):
+            return None
+        account = count.account()
+        try:
+            # after the files: what retention removed meanwhile it had entered before
+            add_said(account, path)
+        except DamagedInput:
+            return None  # the reader, who is asked then, tells what is damaged
+        found = writers.losses(account, 0)
+        if writers.are_explained(found):
+            return found, count
+    return None
+
+
+def _counted_lines(engine: Engine) -> _Count | None:
+    """Numbers as bits, and what lines say of the record, in one scan of all; None if a line is damaged."""
+    count = _Count()
+    without_count = False
+    for row in engine.rows(
+        "SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN seq >> 16 END AS piece, "
+        # a bit for each number: after retention they may be as scattered as they are many
+        "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB AS bits, "
+        "list({'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines "
+        f"FROM {numbers()} GROUP BY owner, piece"
+    ):
+        writer = row["owner"]
+        if writer is None or row["piece"] is None:
+            return None
+        bits = int.from_bytes(bytes(row["bits"]).translate(_LOWEST_FIRST), "little")
+        count.seen.setdefault(writer, SeqSet()).add_bits(row["piece"], bits)
+        for line in row["lines"] or ():
+            seq, said = line["seq"], line["said"]
+            if said["event_type"] == "log.closed":
+                count.closed[writer] = max(count.closed.get(writer, 0), seq, said["last_seq"] or 0)
+            elif said["event_type"] == "log.dropped":
+                count.dropped[writer, seq] = (said["reason"] or "", said["count"] or 0)
+            else:
+                without_count |= said["count"] is None
+    if without_count:
+        count.retired = _retired_by_event(engine)
+    return None if engine.damaged_in_archive else count
+
+
+def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
+    """The ranges that were retired as events tell; one with a count is for people, the account has those."""
+    retired: dict[str, list[tuple[int, int]]] = {}
+    for row in engine.rows(
+        "SELECT extra->>'$.writer' AS named, try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
+        f"try_cast(extra->>'$.last_seq' AS BIGINT) AS last_seq FROM {whole_lines()} "
+        "WHERE event_type = 'log.retired' AND (extra->'$.count') IS NULL"
+    ):
+        if row["named"] and row["first_seq"] is not None and row["last_seq"] is not None:
+            retired.setdefault(row["named"], []).append((row["first_seq"], row["last_seq"]))
+    return retired
+
+
+def _standing(path: Path) -> dict[Path, Inode]:
+    """The files that stand now, and which each is."""
+    found: dict[Path, Inode] = {}
+    for file in tree_files(path):
+        with suppress(FileNotFoundError):  # rolled or retired since it was listed
+            status = file.lstat()
+            found[file] = (status.st_dev, status.st_ino)
     return found
 
 
-def _seen(engine: Engine) -> dict[str, SeqSet]:
-    """The numbers read, by writer, as runs; a writer with all from 1 on needs no sorting."""
-    whole: dict[str, SeqSet] = {}
-    partial: dict[str, SeqSet] = {}
-    for row in engine.rows(
-        "SELECT writer, count(*) AS read, max(seq) AS highest, sum(seq) AS numbers, "
-        "sum(seq * seq) AS squares "
-        f"FROM {scan()} GROUP BY writer"
-    ):
-        if _has_each_once(row):
-            whole[row["writer"]] = SeqSet.of_ranges([(1, row["highest"])])
-        else:
-            partial[row["writer"]] = SeqSet()
-    if partial:
-        # a bit for each number: after retention they may be as scattered as they are many
-        for row in engine.rows(
-            "SELECT writer, seq >> 16 AS piece, "
-            "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB AS bits "
-            f"FROM {scan()} WHERE list_contains($1, writer) GROUP BY writer, piece",
-            [list(partial)],
-        ):
-            bits = int.from_bytes(bytes(row["bits"]).translate(_LOWEST_FIRST), "little")
-            partial[row["writer"]].add_bits(row["piece"], bits)
-    return whole | partial
+def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Writers) -> bool:
+    """Read what stands under another name than before; whether all of it is whole.
+
+    The engine reads by name: where a file was rolled before it came to it, it read the new one alone.
+    """
+    now = _standing(path)
+    moved = [file for file, inode in now.items() if before.get(file) != inode]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in Tail(path, damage.note_unreadable, lambda: moved).new_lines():
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count == 0
 
 
-def _has_each_once(row: dict[str, Any]) -> bool:
-    """Whether a writer's numbers are 1 to n; by their sums, so that none is held."""
-    n = row["highest"]
-    return bool(
-        row["read"] == n
-        and row["numbers"] == n * (n + 1) // 2
-        and row["squares"] == n * (n + 1) * (2 * n + 1) // 6
-    )
-
-
-def _said(engine: Engine) -> tuple[dict[str, int], dict[str, list[tuple[int, int]]]]:
-    """What the record itself says of numbers: the last ones of closed writers, and the ranges retired."""
-    closed: dict[str, int] = {}
-    retired: dict[str, list[tuple[int, int]]] = {}
-    for row in engine.rows(
-        "SELECT event_type, writer, seq, extra->>'$.writer' AS named, "
-        "try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
-        "try_cast(extra->>'$.last_seq' AS BIGINT) AS last_seq "
-        f"FROM {whole_lines()} "
-        "WHERE event_type = 'log.closed' OR (event_type = 'log.retired' AND (extra->'$.count') IS NULL)"
-    ):
-        if row["event_type"] == "log.closed":
-            closed[row["writer"]] = max(row["seq"], row["last_seq"] or 0)
-        elif row["named"] and row["first_seq"] is not None and row["last_seq"] is not None:
-            retired.setdefault(row["named"], []).append((row["first_seq"], row["last_seq"]))
-    return closed, retired
+def _note_dropped(count: _Count, event: Event) -> None:
+    if event.kind == "log.dropped":
+        number = event.extra.get("count")
+        reason = str(event.extra.get("reason") or "")
+        count.dropped[event.writer, event.seq] = (reason, number if isinstance(number, int) else 0)

@@ -32,18 +32,17 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
     Args:
         engine: over the session.
         name: of the table; two of one name are not open at once.
-        query: a sub-query in brackets.
+        query: a sub-query in brackets, which names the columns that it selects.
         parameters: of the query.
     """
+    # not `SELECT *`, for which every column of a scan would be read
+    engine.make_table(name, f"FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
     try:
-        engine.rows(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query} LIMIT {MAX_ROWS + 1}", parameters
-        )
         number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
         if number > MAX_ROWS:
-            engine.rows(f"DROP TABLE IF EXISTS {name}")
+            engine.drop_table(name)
             yield Source(query, list(parameters))
         else:
             yield Source(name, [])
     finally:
-        engine.rows(f"DROP TABLE IF EXISTS {name}")
+        engine.drop_table(name)

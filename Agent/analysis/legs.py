@@ -26,7 +26,9 @@ __all__ = [
     "VERBATIM",
     "either",
     "live_lines",
+    "names_files",
     "read_files",
+    "reads_files",
     "resolve",
     "sealed_rows",
     "select",
@@ -43,7 +45,10 @@ VERBATIM: Final = "verbatim"
 """Events of the archive whose line is kept as it stands."""
 
 _ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
-_EVERYTHING: Final = re.compile(r"(?:\bSELECT\s+(?:DISTINCT\s+)?|,\s*|\.)\*", re.IGNORECASE)
+# all columns of a selection in brackets are those that it names itself
+_EVERYTHING: Final = re.compile(
+    r"(?:\bSELECT\s+(?:DISTINCT\s+)?|,\s*|\.)\*(?!\s+FROM\s+\(\s*SELECT\b)", re.IGNORECASE
+)
 _WORD: Final = re.compile(r"\w+")
 _UNREAD: Final = re.compile(r"/\*(\w+)\*/(.*?)/\*end\*/", re.DOTALL)
 _OR: Final = "{{or}}"
@@ -64,15 +69,30 @@ def resolve(sql: str, forms: Collection[str], only: str = "") -> str:
         only: a further condition on rows of the archive, over `file` and `filename`.
     """
     wanted = forms or (LIVE,)
-
-    asked = _ANY.sub(" ", sql)
-    named = None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
+    named = _named(sql)
 
     def kept(found: re.Match[str]) -> str:
         legs = (leg.partition(":") for leg in found[1].split(_OR))
         return " UNION ALL ".join(_pruned(select, named) for form, _, select in legs if form in wanted)
 
     return _ANY.sub(kept, sql).replace(_ONLY, f"AND {only}" if only else "")
+
+
+def _named(sql: str) -> frozenset[str] | None:
+    """The words of a question outside its scans; None where it may mean every column."""
+    asked = _ANY.sub(" ", sql)
+    return None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
+
+
+def names_files(sql: str) -> bool:
+    """Whether a question asks in which file a line stands."""
+    named = _named(sql)
+    return named is None or "filename" in named
+
+
+def reads_files(sql: str) -> bool:
+    """Whether a question of this room reads lines, not kept tables alone."""
+    return "{{any}}" in sql or "getvariable(" in sql
 
 
 def unread(name: str, sql: str) -> str:

@@ -27,24 +27,27 @@ def watched(connection: Any) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-
-    def watch() -> None:
-        began = not ended.wait(_PATIENCE_S)
-        while began and not ended.is_set():
-            share = connection.query_progress() / 100
-            # negative while the engine cannot tell yet
-            told(min(max(share, 0.0), 1.0))
-            ended.wait(_INTERVAL_S)
-        if began:
-            told(1.0)
-
-    thread = threading.Thread(target=watch, name="agent-trace query progress", daemon=True)
+    thread = threading.Thread(
+        target=_tell, args=(connection, told, ended), name="agent-trace query progress", daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
+
+
+def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event) -> None:
+    """Tell how far a connection's query is, until it has ended; nothing of one that is soon over."""
+    began = not ended.wait(_PATIENCE_S)
+    while began and not ended.is_set():
+        share = connection.query_progress() / 100
+        # negative while the engine cannot tell yet
+        told(min(max(share, 0.0), 1.0))
+        ended.wait(_INTERVAL_S)
+    if began:
+        told(1.0)
 
 
 def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
@@ -62,6 +65,7 @@ def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
         errors: list[BaseException] = []
 
         def run() -> None:
+            """Keep what the query gives, or what it raises."""
             try:
                 answers.append(fetch())
             except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked

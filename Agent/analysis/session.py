@@ -52,7 +52,7 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
 
 def flush_recording() -> Path | None:
     """Write out what this process buffers; the directory it records into, None if it records nothing."""
-    pipeline = sys.modules.get("Agent.record.pipeline")
+    pipeline = sys.modules.get("Agent.record.installed")
     if pipeline is None:  # nobody records in this process
         return None
     pipeline.flush_active()

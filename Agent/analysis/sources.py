@@ -5,19 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from Agent.analysis.legs import LIVE, OLDER, SEALED, VERBATIM
 from Agent.archive.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed_parts import Part, SealedSegment, read_parts
 from Agent.tree.layout import agents_dir, parse_file_name, safe_name
 
-__all__ = ["Sources", "escape", "find_sources"]
+__all__ = ["Sources", "Standing", "escape", "find_sources", "standing_at"]
 
 FORMS: Final = (LIVE, SEALED, OLDER, VERBATIM)
+_WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
+
+
+class Standing(NamedTuple):
+    """One file as it was when files were listed; `inode` is -1 where none stood under its name."""
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class Sources:
     """A condition on rows of the archive, where not all of a part are to be read."""
     damaged: tuple[tuple[str, int], ...] = ()
     """(file, count) of the damaged lines in the archive."""
+    standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
+    """Which file stood under each live name when they were listed, in the order of `live`."""
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -54,10 +67,10 @@ def find_sources(
         agent_id: whose rows are wanted of the archive; None for all.
         archive: whether there may be one.
     """
-    listed = [path for path in list_files() if not path.is_symlink()]
+    listed = {path: found for path in list_files() if (found := standing_at(path)) is not None}
     parts = read_parts(session) if archive else []
     if not parts:
-        return Sources(live=_patterns(session, listed))
+        return Sources(live=_patterns(session, listed), standing=listed)
     wanted = _wanted(session, agent_id)
     instead: set[Path] = set()
     read: list[tuple[Part, list[SealedSegment]]] = []
@@ -71,8 +84,10 @@ def find_sources(
             read.append((part, segments))
     promoted = promoted_columns()
     fitting = [part for part, _ in read if dict(part.promoted) == promoted]
+    live = {path: found for path, found in listed.items() if path not in instead}
     return Sources(
-        live=_patterns(session, [path for path in listed if path not in instead]),
+        live=_patterns(session, live),
+        standing=live,
         sealed=_patterns(session, (part.parquet for part in fitting)),
         older=_patterns(session, (part.parquet for part, _ in read if part not in fitting)),
         verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
@@ -93,6 +108,7 @@ def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bo
     directory = agents_dir(session).relative_to(session).as_posix()
 
     def is_the_agents(segment: SealedSegment) -> bool:
+        """Whether a segment is one of the agent's own."""
         place, _, name = segment.file.rpartition("/")
         parsed = parse_file_name(name)
         return place == directory and parsed is not None and parsed.stem == stem
@@ -117,10 +133,28 @@ def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
 
 
 def _patterns(session: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    resolved = session.resolve()
-    return tuple(escape(str(resolved / path.relative_to(session))) for path in paths)
+    # by their text: there may be tens of thousands of files, which are listed with every question
+    root, resolved = f"{session}{os.sep}", escape(f"{session.resolve()}{os.sep}")
+    found = []
+    for path in paths:
+        text = str(path)
+        below = text[len(root) :] if text.startswith(root) else str(path.relative_to(session))
+        found.append(resolved + escape(below))
+    return tuple(found)
 
 
 def escape(path: str) -> str:
     """A path in which nothing is a wildcard: unescaped, `a?b.log` would read `aXb.log` too."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in path)
+    return path.translate(_WILD)
+
+
+def standing_at(path: Path) -> Standing | None:
+    """What stands under a name now; None for a link, which is not followed."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        # it stays in the list, so that whoever reads it says what is wrong
+        return Standing(-1, 0, 0)
+    if stat.S_ISLNK(status.st_mode):
+        return None
+    return Standing(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -158,7 +158,7 @@ def _time(text: str) -> int:
     try:
         return parse_timestamp(text)
     except ValueError:
-        pass
+        pass  # no time of the record; perhaps one as people write it
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

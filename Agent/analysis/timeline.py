@@ -43,13 +43,15 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     place = f"((ts_us - {first}) // {width})"
     for row in engine.rows(
         f"SELECT {place} AS bucket, event_type, count(*) AS n, min(tick) AS low, max(tick) AS high, "
-        f"count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} WHERE ts_us IS NOT NULL "
+        f"count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
+        # what has come since the edges were found has no bucket
+        f"WHERE ts_us BETWEEN {first} AND {last} "
         "GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
     ):
         _add(made[row["bucket"]], row)
     for row in engine.rows(
-        f"SELECT {place} AS bucket, count(DISTINCT agent_id) AS n FROM {scan()} WHERE ts_us IS NOT NULL "
-        "GROUP BY 1"
+        f"SELECT {place} AS bucket, count(DISTINCT agent_id) AS n FROM {scan()} "
+        f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY 1"
     ):
         made[row["bucket"]]["agents"] = row["n"]
     return {"buckets": made, "marks": marks(engine)}

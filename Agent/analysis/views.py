@@ -30,8 +30,10 @@ from Agent.archive.parquet_columns import (
     order_columns,
     payload_columns,
     quoted_name,
+    structure,
 )
-from Agent.archive.parquet_rows import TIME_TEXT, promoted_columns
+from Agent.archive.parquet_rows import TIME_TEXT, literal, promoted_columns
+from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 
 _VIEWS: Final = {
@@ -52,20 +54,19 @@ IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND 
 """An error, once: an error event, or a line of that level that does not merely point at one."""
 
 _AGENT: Final = ("agent_id", "agent_role")
-_ENVELOPE_COLUMNS: Final = (
-    "session_id",
-    "level",
-    "logger",
-    "message",
-    "run_id",
-    "span_id",
-    "parent_span_id",
-    "causes",
-    "tick",
-    "code",
-    "state",
-)
+_NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
+_ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
+_TELLING: Final = ("log.closed", "log.dropped", "log.retired")
+_SAID: Final = {
+    "event_type": "VARCHAR",
+    "writer": "VARCHAR",
+    "first_seq": "BIGINT",
+    "last_seq": "BIGINT",
+    "count": "BIGINT",
+    "reason": "VARCHAR",
+}
+"""What the kinds that tell of the record itself say; the first is in which of them it stands."""
 
 _ARCHIVED: Final = {
     "ts_us": "ts_us",
@@ -156,6 +157,32 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
         "is_flat": f"{of}extra IS NULL",
         "types": f"{of}types",
         "filename": SEALED_FILENAME if of else "filename",
+    }
+
+
+def numbers() -> str:
+    """A sub-query over every line of the session, damaged ones of files among them.
+
+    It has `is_whole`, `writer`, `seq`, and `said`: of lines that tell of the record itself, what they say.
+    """
+    telling = f"IN ({', '.join(literal(kind) for kind in _TELLING)})"
+    said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"
+    stored = {"is_whole": "true", "writer": "writer", "seq": "seq", "said": said}
+    return either(
+        {
+            LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
+            SEALED: select(stored, sealed_rows(SEALED, {})),
+            OLDER: select(stored, sealed_rows(OLDER, {})),
+            VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),
+        }
+    )
+
+
+def _numbers_of_line(telling: str, of: str = "") -> dict[str, str]:
+    columns = {"is_whole": f"coalesce({is_event(of)}, false)"} | order_columns(of)
+    del columns["ts_us"]
+    return columns | {
+        "said": f"CASE WHEN coalesce({of}type, {of}extra.event_type) {telling} THEN {of}extra END"
     }
 
 

@@ -127,7 +127,7 @@ def make_run_dir(session: Path, run_id: str) -> Path:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=DIRECTORY_MODE)
     links = session.parent / "runs"
-    with contextlib.suppress(OSError, InputError):
+    with contextlib.suppress(OSError, InputError):  # a way for people, which can be made again
         name = directory.name if run_id != ROOT_RUN else open_session(session).session_uid
         links.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         (links / name).symlink_to(Path("..", session.name, "runs", directory.name))
@@ -255,7 +255,7 @@ class ArtifactFiles:
             os.link(new, blob, follow_symlinks=False)
         except FileNotFoundError:
             blob.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # then the content stands under its own name alone
                 os.link(new, blob, follow_symlinks=False)
         except FileExistsError:
             # Somebody may have written into a file of that content through one of its names.

@@ -19,7 +19,7 @@ def _here() -> Path:
 
 
 find: Callable[[], Path] = _here
-"""Set once, by `config/load.py`."""
+"""Set once, by `config/first_event.py`."""
 
 
 def default_root() -> Path:

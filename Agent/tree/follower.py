@@ -121,6 +121,11 @@ class Follower:
         """How many files went away before they were read to their end; `losses()` tells what was retired."""
         return self._tail.vanished
 
+    @property
+    def damaged_lines(self) -> int:
+        """How many lines that are no event were met so far."""
+        return self._damage.count
+
     def damage(self) -> list[Damage]:
         """What was met so far that is no event; lines are counted from where following began."""
         return self._damage.kept()

@@ -27,6 +27,7 @@ __all__ = [
     "LineDecoder",
     "OrderKey",
     "RawLine",
+    "begins_otherwise",
     "event_key",
     "line_key",
     "open_file",
@@ -193,6 +194,15 @@ def first_id(path: Path) -> str | None:
         return id_of(os.read(fd, _ID_WITHIN_BYTES))
     finally:
         os.close(fd)
+
+
+def begins_otherwise(path: Path, inode: Inode, known_id: str | None) -> bool:
+    """Whether the file with that inode has another id on its first line; not if it was renamed meanwhile."""
+    try:
+        data = _read_chunk(path, inode, 0, _ID_WITHIN_BYTES)
+    except OSError:
+        return False
+    return data is not None and id_of(data) != known_id
 
 
 def event_key(event: Event) -> OrderKey:

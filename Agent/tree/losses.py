@@ -17,10 +17,11 @@ from Agent.tree.claim import Claim
 from Agent.tree.recovered import RecoveredWriter
 from Agent.tree.seqset import SeqSet
 
-__all__ = ["Accounting", "Gap", "Losses", "WriterLosses"]
+__all__ = ["HELD_IN_MEMORY", "Accounting", "Gap", "Losses", "WriterLosses"]
 
 _KEPT_RETIRED_RANGES: Final = 1000
-_HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
+HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
+"""The durabilities under which a number is taken before its line goes to a file, and others with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Gap:
     """Adjoining numbers of one writer that stand in no file, and why.
 
     `verdict`: `lost` (a clean end says that they were taken), `unacknowledged` (the call that wrote it never
-    returned), `unknown`, `retired` (removed by policy), `in_flight` (a running thread is writing it).
+    returned), `unknown`, `retired` (removed by policy), `in_flight` (was being written, or came behind the
+    reading, of a writer that went on meanwhile).
     """
 
     first_seq: int
@@ -80,7 +82,7 @@ class WriterLosses:
 
     @property
     def in_flight(self) -> int:
-        """Events that are being written right now."""
+        """Events that were being written while the files were read."""
         return self._count("in_flight")
 
 
@@ -198,17 +200,26 @@ class Accounting:
         boards: Mapping[str, BoardView],
         alive: frozenset[str],
         damaged_lines: int,
+        judged: Mapping[str, int] | None = None,
     ) -> Losses:
-        """The accounts of all writers that have a claim or an event."""
+        """The accounts of all writers that have a claim or an event.
+
+        Args:
+            claims, boards, alive: as they were before the files were read.
+            damaged_lines: how many were met.
+            judged: of writers that went on meanwhile, the number up to which what is missing can be judged:
+                what came later may stand in a part of the files that had been read by then.
+        """
+        until = judged or {}
         writers = sorted(set(claims) | set(self.seen) | set(self.removed))
         accounts = [
-            self._account(writer, claims.get(writer), boards.get(writer), writer in alive)
+            self._account(writer, claims.get(writer), boards.get(writer), writer in alive, until.get(writer))
             for writer in writers
         ]
         return Losses(tuple(accounts), damaged_lines)
 
     def _account(
-        self, writer: str, claim: Claim | None, board: BoardView | None, alive: bool
+        self, writer: str, claim: Claim | None, board: BoardView | None, alive: bool, judged: int | None
     ) -> WriterLosses:
         seen = self.seen.get(writer) or SeqSet()
         removed = (self.removed.get(writer) or SeqSet()).without(seen)
@@ -220,7 +231,12 @@ class Accounting:
         last_seq = max(known.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
         last_seq = last_seq if found is None else max(known.highest, found.last_seq)
         retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
-        if closed:
+        if judged is not None:
+            # also where it closed meanwhile: the files that were read first had not all of it by then
+            behind, missing = _split(missing, [(judged + 1, last_seq)])
+            gaps = _explain(missing, known, board, durability, True)
+            gaps += [Gap(first, last, "in_flight") for first, last in behind]
+        elif closed:
             gaps = [Gap(first, last, "lost") for first, last in missing]
         elif found is not None:
             gaps = _as_found(missing, found)
@@ -295,7 +311,7 @@ def _explain(
     unexplained: list[tuple[int, int]] = []
     slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
     for first, last in missing:
-        if durability in _HELD_IN_MEMORY and first > seen.highest:
+        if durability in HELD_IN_MEMORY and first > seen.highest:
             # what a buffer held; it is handed over in order, so only the end can be missing
             gaps.append(Gap(first, last, held))
             continue

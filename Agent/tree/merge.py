@@ -187,9 +187,14 @@ def _chain_lines(
 def _file_lines(
     path: Path, chain: Chain, last: int, chunk_bytes: int, decoder: LineDecoder, done: dict[Inode, str | None]
 ) -> Iterator[RawLine]:
-    inode = _inode(path)
-    if inode is None:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return  # rolled, or removed by retention, which has said so before
+    except OSError as error:
+        decoder.damage.note_unreadable(path, (-1, hash(path)), error)
         return
+    inode = (status.st_dev, status.st_ino)
     begins_with = first_id(path)
     # the inode of a segment that was removed is given to a new file
     if inode in done and done[inode] == begins_with:

@@ -40,7 +40,7 @@ def living_writers(session: Path) -> dict[str, int]:
     The process that began a session and has ended it may run on: its writers are closed.
     """
     ended = None
-    with contextlib.suppress(InputError):
+    with contextlib.suppress(InputError):  # then every process that runs counts
         info = open_session(session)
         ended = None if info.ended_at is None else (info.pid, info.process_start_ticks)
     return {

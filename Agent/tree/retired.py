@@ -29,6 +29,7 @@ from Agent.tree.session import replace_durably
 
 __all__ = [
     "ACCOUNT_VERSION",
+    "ERASED",
     "Found",
     "Removal",
     "RetiredAccount",
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 ACCOUNT_VERSION: Final = 1
+ERASED: Final = "erased"
+"""The reason under which events count that somebody had erased; those of a policy have none."""
 _TELLING: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
 _RUNS_AS_TEXT = 64
 _PIECE_BYTES = 8192
@@ -98,6 +101,8 @@ class RetiredAccount:
     events: int = 0
     damaged_lines: int = 0
     removing: list[Removal] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """How many of the events went for another reason than a policy's."""
 
     def add(self, found: Found) -> None:
         """Enter a file that is about to be removed."""
@@ -255,6 +260,7 @@ def _to_object(account: RetiredAccount) -> dict[str, Any]:
             [entry.file, entry.inode, entry.size_bytes, entry.events, entry.damaged_lines, entry.dropped]
             for entry in account.removing
         ],
+        "reasons": account.reasons,
         "writers": {writer: _numbers_object(found) for writer, found in sorted(account.numbers.items())},
     }
 
@@ -274,6 +280,7 @@ def _from_object(stored: Any) -> RetiredAccount:
             Removal(str(file), int(inode), int(size), int(events), int(damaged), Counter(dropped))
             for file, inode, size, events, damaged, dropped in stored["removing"]
         ],
+        reasons=Counter({reason: int(count) for reason, count in stored.get("reasons", {}).items()}),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
@@ -16,32 +17,76 @@ from Agent.tree.claim import read_claims
 from Agent.tree.cold import ColdLines
 from Agent.tree.layout import boards_dir
 from Agent.tree.lines import DamageLog, LineDecoder, RawLine, tail_writer
-from Agent.tree.losses import Accounting, Losses, WriterLosses
+from Agent.tree.losses import HELD_IN_MEMORY, Accounting, Losses, WriterLosses
 from Agent.tree.recovered import read_recovery
 from Agent.tree.retired import read_account
 from Agent.tree.tailing import Tail
 
-__all__ = ["Scan", "Writers", "add_said"]
+__all__ = ["LOOKS", "LOOK_AGAIN_S", "Scan", "Writers", "add_said"]
 
-# how often, and how far apart, a number that a running thread is just writing is looked for again
-_LOOKS = 5
-_LOOK_AGAIN_S = 0.02
+LOOKS: Final = 5
+"""How often a session that goes on is looked at, at most, until all that can be judged is explained."""
+LOOK_AGAIN_S: Final = 0.02
 
 
 class Writers:
     """The writers of a session as they were at one moment: claims, boards, and which of them run.
 
-    The boards are read before the files: what stands on them was taken by then, and is in a file soon after.
+    To be taken before the files are read. A number that was taken by then stands in a file, or is in a
+    thread's hands; one that a running writer takes later may stand in a part of the files that was read
+    before it came. `losses` judges the former alone.
+
+    Args:
+        session: the session's directory.
+        account: what was read before, if anything.
     """
 
-    def __init__(self, session: Path) -> None:
+    def __init__(self, session: Path, account: Accounting | None = None) -> None:
+        self._session = session
         self.claims = read_claims(session)
+        # before the boards: a writer that ends in between has left its last word on its board
+        self.alive = frozenset(writer for writer, claim in self.claims.items() if claim.is_alive())
         self.boards: dict[str, BoardView] = {}
         for writer in self.claims:
             board = read_board(boards_dir(session) / f"{writer}.board")
             if board is not None:
                 self.boards[writer] = board
-        self.alive = frozenset(writer for writer, claim in self.claims.items() if claim.is_alive())
+        ended = {} if account is None else account.closed
+        self._judged = {
+            writer: self._last_settled(writer, account) for writer in self.alive if writer not in ended
+        }
+
+    def _last_settled(self, writer: str, account: Accounting | None) -> int:
+        """The last number of which it is known that it, and those below, were not only in memory."""
+        seen = None if account is None else account.seen.get(writer)
+        settled = 0 if seen is None else seen.highest
+        return max(settled, self.boards[writer].last_seq) if self._has_live_board(writer) else settled
+
+    def _has_live_board(self, writer: str) -> bool:
+        return writer in self.boards and self.claims[writer].durability not in HELD_IN_MEMORY
+
+    def losses(self, account: Accounting, damaged_lines: int) -> Losses:
+        """The account, of what was read since this was taken and before; to be asked after the files."""
+        began_since = read_claims(self._session).keys() - self.claims.keys()
+        self._judged |= dict.fromkeys(began_since, 0)
+        return account.losses(self.claims, self.boards, self.alive, damaged_lines, self._judged)
+
+    def are_explained(self, losses: Losses) -> bool:
+        """Whether another look could not tell more of what running writers seem to lack."""
+        return not any(
+            writer.unknown + writer.lost > 0 or self._next_tells(writer)
+            for writer in losses.writers
+            if writer.writer in self._judged
+        )
+
+    def _next_tells(self, writer: WriterLosses) -> bool:
+        """Whether a look at the files as they are now judges what this one could not."""
+        behind = [gap.last_seq for gap in writer.gaps if gap.verdict == "in_flight"]
+        if writer.closed:
+            return bool(behind)
+        # of what was in memory the files alone tell, so there was nothing yet to judge it by
+        is_first = self._judged.get(writer.writer, 0) == 0 and not self._has_live_board(writer.writer)
+        return is_first and any(last < writer.last_seq for last in behind)
 
     def knows(self, writer: str) -> bool:
         """Whether that writer has a claim."""
@@ -61,36 +106,38 @@ class Scan:
         self._session = session
         self._cold = cold
         self._damage = damage
+        self._writers: Writers | None = None
         self.losses: Losses = Losses(())
 
     def __iter__(self) -> Iterator[Event]:
-        writers = Writers(self._session)
-        decoder = LineDecoder(self._damage, writers.knows)
+        decoder = LineDecoder(self._damage, self._knows)
         account = Accounting(decoder.seen)
+        for raw in self._lines(account):
+            event = decoder.decode(raw)
+            if event is not None:
+                account.see(event)
+                yield event
+
+    def _knows(self, writer: str) -> bool:
+        return self._writers is not None and self._writers.knows(writer)
+
+    def _lines(self, account: Accounting) -> Iterator[RawLine]:
         tail = Tail(self._session, self._damage.note_unreadable)
-        if self._cold is not None:
-            for raw in self._cold.all_lines():
-                event = decoder.decode(raw)
-                if event is not None:
-                    account.see(event)
-                    yield event
-        for look in range(_LOOKS):
+        for look in range(LOOKS):
             if look:
-                time.sleep(_LOOK_AGAIN_S)
-            for raw in _settled_lines(tail):
-                event = decoder.decode(raw)
-                if event is not None:
-                    account.see(event)
-                    yield event
+                time.sleep(LOOK_AGAIN_S)
+            self._writers = writers = Writers(self._session, account)
+            if self._cold is not None and not look:
+                yield from self._cold.all_lines()
+            # twice, for a file that was rolled between its listing and its opening: it keeps its number
+            yield from tail.new_lines()
+            yield from tail.new_lines()
             self._close(account, writers)
-            if not any(_may_still_come(writer, writers) for writer in self.losses.writers):
+            if writers.are_explained(self.losses):
                 break
         for place in tail.places.values():
             if place.rest is not None and not writers.may_finish(place.rest):
-                event = decoder.decode(place.rest)
-                if event is not None:
-                    account.see(event)
-                    yield event
+                yield place.rest
         self._close(account, writers)
 
     def _close(self, account: Accounting, writers: Writers) -> None:
@@ -99,7 +146,7 @@ class Scan:
             add_said(account, self._session)
         except DamagedInput as error:
             self._damage.note_file(Path(error.path or self._session), str(error))
-        self.losses = account.losses(writers.claims, writers.boards, writers.alive, self._damage.count)
+        self.losses = writers.losses(account, self._damage.count)
 
 
 def add_said(account: Accounting, session: Path) -> None:
@@ -107,17 +154,3 @@ def add_said(account: Accounting, session: Path) -> None:
     account.add_recovery(read_recovery(session).writers)
     retired = read_account(session)
     account.add_account(retired.numbers, retired.closed)
-
-
-def _may_still_come(account: WriterLosses, writers: Writers) -> bool:
-    """Whether what seems to be missing may have been written, or its writer closed, behind the pass."""
-    was_running = account.writer in writers.alive or account.writer not in writers.claims
-    return was_running and account.unknown + account.lost > 0
-
-
-def _settled_lines(tail: Tail) -> Iterator[RawLine]:
-    """Passes until no new file shows up, such as one that was rolled between its listing and its opening."""
-    known = -1
-    while known != len(tail.places):
-        known = len(tail.places)
-        yield from tail.new_lines()

@@ -21,13 +21,17 @@ _SHOWN_DAMAGES = 100
 _SHOWN_SPANS = 1000
 
 
-def summarise(session: Path) -> dict[str, Any]:
+def summarise(session: Path, reader: TreeReader | None = None) -> dict[str, Any]:
     """Counts by kind, level and agent, errors, files with sizes, exact losses; reads everything once.
+
+    Args:
+        session: the session's directory.
+        reader: what reads it, where some of its lines are no longer there as files.
 
     Raises:
         SessionNotFound: there is no such session.
     """
-    reader = TreeReader(session)
+    reader = reader or TreeReader(session)
     kinds: Counter[str] = Counter()
     levels: Counter[str] = Counter()
     agents: Counter[str] = Counter()
@@ -61,26 +65,35 @@ def summarise(session: Path) -> dict[str, Any]:
             "by_type": _ranked(error_types),
             "first": _earliest(errors),
         },
-        "open_spans": [
-            {"agent_id": span.agent_id, "name": span.name, "span_id": span.span_id, "writer": span.writer}
-            for span in reader.in_flight()[:_SHOWN_SPANS]
-            if not span.alive
-        ],
+        "open_spans": _left_open(reader),
         "files": _files(reader, session),
         "losses": scan.losses.to_dict(),
-        "damage": [
-            {
-                "file": entry.path.relative_to(session).as_posix(),
-                "line": entry.line_number,
-                "reason": entry.reason,
-            }
-            for entry in reader.damage()[:_SHOWN_DAMAGES]
-        ],
+        "damage": _damage(reader, session),
     }
 
 
-def write_summary(session: Path) -> Path:
-    """Make or replace a session's `trace_summary.json`.
+def _left_open(reader: TreeReader) -> list[dict[str, Any]]:
+    """What processes that ended had begun and not finished."""
+    return [
+        {"agent_id": span.agent_id, "name": span.name, "span_id": span.span_id, "writer": span.writer}
+        for span in reader.in_flight()[:_SHOWN_SPANS]
+        if not span.alive
+    ]
+
+
+def _damage(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": entry.path.relative_to(session).as_posix(),
+            "line": entry.line_number,
+            "reason": entry.reason,
+        }
+        for entry in reader.damage()[:_SHOWN_DAMAGES]
+    ]
+
+
+def write_summary(session: Path, reader: TreeReader | None = None) -> Path:
+    """Make or replace a session's `trace_summary.json`; `reader` as for `summarise`.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -88,7 +101,7 @@ def write_summary(session: Path) -> Path:
     """
     path = summary_file(session)
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    replace_file(path, orjson.dumps(summarise(session), option=options, default=str))
+    replace_file(path, orjson.dumps(summarise(session, reader), option=options, default=str))
     return path
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Agent.tree.layout import parse_file_name, retired_file, stem_files, tree_files
-from Agent.tree.lines import Inode, RawLine, first_id, id_of, read_lines
+from Agent.tree.lines import Inode, RawLine, begins_otherwise, id_of, read_lines
 
 __all__ = ["Place", "Tail"]
 
@@ -130,17 +130,17 @@ class Tail:
         if status.st_size < place.offset:
             self.truncated += not self._retires
             place = self.places[inode] = Place(path)
-        elif self._is_reused(place, path, status):
+        elif self._is_reused(inode, place, path, status):
             place = self.places[inode] = Place(path)
         place.path, place.size_bytes, place.absent_since = path, status.st_size, None
         place.mtime_ns = status.st_mtime_ns
         return place
 
-    def _is_reused(self, place: Place, path: Path, status: os.stat_result) -> bool:
+    def _is_reused(self, inode: Inode, place: Place, path: Path, status: os.stat_result) -> bool:
         """Whether the inode was one of a segment that retention removed, and is a new file's now."""
         if not self._retires or not place.offset or status.st_mtime_ns == place.mtime_ns:
             return False
-        return first_id(path) != place.first_id
+        return begins_otherwise(path, inode, place.first_id)
 
     def _forget_absent(self, met: set[Inode], now: float) -> None:
         """Drop the places of files that are gone, whose inodes another file may get.

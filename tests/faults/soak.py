@@ -201,6 +201,8 @@ def _tell(soak: Soak) -> None:
 def _judge(soak: Soak) -> None:
     writers = {name: soak.told(name) for name in soak.processes if name.startswith("writer")}
     follower, analyzer = soak.told("follower"), soak.told("analyzer")
+    # what somebody holds who waits for the next question: while it works, memory goes with the question
+    soak.samples["analyzer"] = [Sample(**one) for one in analyzer.pop("at_rest", [])]
     soak.report = {
         "plan": vars(soak.plan),
         "session": str(soak.session),

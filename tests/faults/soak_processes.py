@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (0, 1, 2)]
 
+from sampling import sample
+
 from Agent import (
     AgentLogger,
     LearningLogger,
@@ -254,13 +256,17 @@ def questions(analyzer: LogAnalyzer, chance: random.Random, agents: int) -> dict
 
 
 def analyze(spec: dict[str, Any]) -> dict[str, Any]:
-    """Ask every so often, each round as somebody who has just come would."""
+    """Ask every so often, each round as somebody who has just come would.
+
+    What it takes at rest is told: while it works, its memory goes with the question.
+    """
     from Agent import LogAnalyzer
     from Agent.analysis.engine import FilesMoved
 
     directory = Path(spec["directory"])
     chance = random.Random(0)
     rounds = asked_again = 0
+    at_rest: list[dict[str, Any]] = []
     failures: list[str] = []
     longest_ms: Counter[str] = Counter()
     while not (directory / "stop").exists():
@@ -282,9 +288,17 @@ def analyze(spec: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             failures.append(f"{type(error).__name__}: {error}"[:500])
         rounds += 1
+        taken = sample(os.getpid(), time.monotonic() - spec["began_s"])
+        at_rest += [taken.to_dict()] if taken else []
         while time.monotonic() < began + spec["every_s"] and not (directory / "stop").exists():
             time.sleep(0.2)
-    return {"rounds": rounds, "asked_again": asked_again, "failures": failures, "longest_ms": longest_ms}
+    return {
+        "rounds": rounds,
+        "asked_again": asked_again,
+        "at_rest": at_rest,
+        "failures": failures,
+        "longest_ms": longest_ms,
+    }
 
 
 def leave(path: Path, report: dict[str, Any]) -> None:

@@ -301,6 +301,22 @@ def test_a_link_or_a_pipe_in_the_tree_is_not_followed(session, tmp_path):
     assert all(damage.reason.startswith("unreadable") for damage in reader.damage())
 
 
+def test_a_file_that_may_not_even_be_looked_at_is_told_and_the_rest_is_read(session, monkeypatch):
+    hidden = put(session, "agents/hidden.log", make_line(W, 1))
+    put(session, "agents/good.log", make_line(W, 2))
+    look = Path.lstat
+
+    def refused(path):
+        if path == hidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", refused)
+    reader = TreeReader(session)
+    assert [event.seq for event in reader.events()] == [2]
+    assert [(damage.path, damage.reason) for damage in reader.damage()] == [(hidden, "unreadable: EACCES")]
+
+
 def peak_of_reading(session):
     """(events, peak of memory in bytes, most descriptors opened) of reading a session in order."""
     before = open_descriptors()
