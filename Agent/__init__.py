@@ -1,16 +1,14 @@
 """Record, explain and replay agents and multi-agent simulations from plain files.
 
-Importing the package loads nothing heavy and creates nothing on disk: the first event does.
+Importing the package loads the doors of recording and creates nothing on disk: the first event does the rest.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.logging_config import begin_by_default as _begin_by_default
-from Agent.config.logging_config import health, setup_logging, shutdown_logging
-from Agent.record import pipeline as _pipeline
+from Agent.config.first_event import begin_by_default as _begin_by_default
+from Agent.record import installed as _installed
 from Agent.record.context import caused_by, tick
 from Agent.record.instrument import instrument
-from Agent.record.messages import receive, send
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,
@@ -29,6 +27,8 @@ from Agent.version import __version__
 
 if TYPE_CHECKING:
     from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue
+    from Agent.config.logging_config import health, setup_logging, shutdown_logging
+    from Agent.record.messages import receive, send
 
 __all__ = [
     "__version__",
@@ -58,13 +58,30 @@ __all__ = [
     "trace_performance",
 ]
 
-_pipeline.bootstrap = _begin_by_default
+_installed.bootstrap = _begin_by_default
+
+_LATER = {
+    "analyze_session": "Agent.analysis",
+    "debug_issue": "Agent.analysis",
+    "DebugReport": "Agent.analysis",
+    "health": "Agent.config.logging_config",
+    "LogAnalyzer": "Agent.analysis",
+    "receive": "Agent.record.messages",
+    "send": "Agent.record.messages",
+    "setup_logging": "Agent.config.logging_config",
+    "shutdown_logging": "Agent.config.logging_config",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The names of analysis, loaded when they are first asked for."""
-    if name not in __all__:
+    """The names of analysis, set-up and messages, loaded when they are first asked for."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from Agent import analysis
+    from importlib import import_module
 
-    return getattr(analysis, name)
+    value = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -45,4 +45,7 @@ def effective_settings() -> EffectiveSettings:
         usual = Setting(list(DEFAULT_ROTATION[category.value]), DEFAULT)
         own = found.get(f"rotation.{category}", usual)
         settings[f"rotation.{category}"] = own._replace(value=list(own.value))
+    for category in sorted(Category):
+        settings[f"captures.{category}"] = found.get(f"captures.{category}", settings["capture"])
+    settings.update({name: each for name, each in found.items() if name.startswith("captures.")})
     return EffectiveSettings(settings, preset, base.outputs.described() if base.outputs is not None else None)

@@ -40,6 +40,7 @@ class MirrorsForPeople:
             return take
 
         def take_for_people(line: bytes) -> None:
+            """Give a line on, and its text to whoever reads text."""
             if take is not None:
                 take(line)
             event = orjson.loads(line)

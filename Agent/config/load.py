@@ -6,7 +6,7 @@ The nearest comes first: arguments, environment, project file, user file, preset
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +22,7 @@ from Agent.config.settings import (
     taken_apart,
 )
 from Agent.errors import ConfigurationError
-from Agent.tree import default_root
+from Agent.record.health import note, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,11 @@ ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name i
 """What stands behind AGENT_TRACE_ in a variable's name, and the option that it sets."""
 PRESET_VARIABLE = "AGENT_TRACE_PRESET"
 
+_EXAMPLES = {
+    "levels": "learning=INFO,agents=WARNING",
+    "captures": "learning=metadata,tool:search=full,field:prompt=metadata",
+}
+"""How a variable holds a table of words."""
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -120,9 +125,6 @@ def configured_root() -> Path:
     return Path(named) if named else options_from({}).trace_root
 
 
-default_root.find = configured_root
-
-
 def _variables(environment: Mapping[str, str]) -> Settings:
     found: Settings = {}
     for suffix, name in ENVIRONMENT.items():
@@ -149,12 +151,12 @@ def _parse(variable: str, name: str, text: str) -> Any:
 def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
     """`learning=INFO` of a table of levels, `agents=200000000:10` of one of rotations."""
     category, equals, value = (piece.strip() for piece in part.partition("="))
-    if name == "levels" and equals and value:
+    if name in _EXAMPLES and equals and value:
         return category, value
     size, colon, backups = value.partition(":")
     if name == "rotation" and colon:
         return category, (_whole(variable, part, size), _whole(variable, part, backups))
-    example = "learning=INFO,agents=WARNING" if name == "levels" else "agents=200000000:10,errors=50000000:5"
+    example = _EXAMPLES.get(name, "agents=200000000:10,errors=50000000:5")
     raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=f"write it as {example}")
 
 
@@ -165,46 +167,60 @@ def _whole(variable: str, whole: str, text: str) -> int:
         raise ConfigurationError(f"{variable} is {whole!r}", remedy="use a whole number") from None
 
 
-def redaction_key(environment: Mapping[str, str] | None = None) -> bytes:
+def redaction_key(
+    environment: Mapping[str, str] | None = None, lacking: Callable[[str], None] = note
+) -> bytes:
     """The secret by which redaction tokens are made, kept in the user's configuration directory.
 
-    It is made at first use. Where it cannot be kept, one for this process alone serves: tokens then match
-    within the session only.
+    It is made at first use. Where it cannot be kept, one for this process alone serves: the tokens of one
+    secret then match within the process only. `lacking` is told so; of a key that is there and cannot be
+    used, stderr is told, too.
     """
     environment = os.environ if environment is None else environment
     home = environment.get("XDG_CONFIG_HOME") or os.path.join(environment.get("HOME", ""), ".config")  # noqa: PTH118
     from pathlib import Path
 
+    key = os.urandom(32)
     if not Path(home).is_absolute():
-        return os.urandom(32)
+        lacking("no home directory keeps the redaction key; tokens match within this process only")
+        return key
     path = Path(home) / "agent-trace" / "redaction.key"
     try:
         return _read_key(path)
-    except OSError:
-        pass
-    key = os.urandom(32)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Written aside and linked, so that two processes that come first agree on one key.
-        aside = path.with_name(f"redaction.key.{os.getpid()}")
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, key)
-        finally:
-            os.close(fd)
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
-        return _read_key(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is made below
+    except OSError as error:
+        lacking("the redaction key could not be read; tokens match within this process only")
+        say(f"the redaction key {path} is of no use ({error.strerror or error}); another serves this process")
         return key
+    try:
+        return _kept(key, path)
+    except OSError:
+        lacking("the redaction key could not be kept; tokens match within this process only")
+        return key
+
+
+def _kept(key: bytes, path: Path) -> bytes:
+    """Keep a new key; the one of another process that was faster is taken instead."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Written aside and linked, so that two processes that come first agree on one key.
+    aside = path.with_name(f"redaction.key.{os.getpid()}")
+    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, key)
+    finally:
+        os.close(fd)
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass  # that is read now
+    finally:
+        aside.unlink()
+    return _read_key(path)
 
 
 def _read_key(path: Path) -> bytes:
     key = path.read_bytes()
     if len(key) < 16:
-        raise OSError(f"{path} holds no key")
+        raise OSError("it holds no key")
     return key

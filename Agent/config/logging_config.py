@@ -14,22 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.config.load import options_from, preset_values
 from Agent.config.options import Options, with_changes
+from Agent.config.process import wiring_lock
 from Agent.config.recording import (
     RecordingSession,
     begin,
     current_session,
-    has_ended,
     health,
-    note_obstacle,
     set_levels,
     shutdown_logging,
-    wiring_lock,
 )
 from Agent.config.sources import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES, TEXT_FORMATTER
-from Agent.errors import ConfigurationError
-from Agent.event.kinds import LEVEL_OFF
-from Agent.record.health import say
-from Agent.record.levels import LIMITS
 
 if TYPE_CHECKING:
     from Agent.config.outlets import Outlets
@@ -38,7 +32,6 @@ __all__ = [
     "HANDLER_CATEGORIES",
     "LOGGER_CATEGORIES",
     "LOGGING_CONFIG",
-    "begin_by_default",
     "health",
     "options_in",
     "setup_logging",
@@ -145,24 +138,3 @@ def options_in(config: Mapping[str, Any]) -> Options:
     from Agent.config.sections import read_sections
 
     return read_sections(config)
-
-
-def begin_by_default() -> None:
-    """Set up what nobody set up: called by the first event.
-
-    A root that cannot be written is told once on stderr; the program goes on unrecorded. So it does with
-    events that come after recording ended with the process.
-    """
-    if has_ended():
-        say("events that come after the end of recording, when the interpreter shuts down, are not recorded")
-    else:
-        try:
-            setup_logging()
-        except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
-            what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-            note_obstacle(f"{what}{error}")
-            say(f"nothing is recorded: {what}{error}")
-        else:
-            return
-    for limit in LIMITS.values():
-        limit.value = LEVEL_OFF

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from Agent.config.outputs import Outputs
 
 DURABILITIES = ("kernel", "disk", "queued")
+CAPTURES = ("full", "redacted", "metadata")
 QUEUE_FULL = ("block", "drop_new")
 
 
@@ -48,6 +49,10 @@ class Options:
     """How many performance metrics are held back at most; 0 writes each at once."""
     redact: bool = True
     """Whether secrets are replaced before they reach the disk."""
+    capture: str = "redacted"
+    """What is kept of values: `full`, `redacted` (without secrets) or `metadata` (their shapes alone)."""
+    captures: Mapping[str, str] = field(default_factory=dict)
+    """The same by category, by `tool:PATTERN` and by `field:PATTERN`, where it differs."""
     console: bool = False
     """Whether each event is shown on stderr, too."""
     state: str = "exit"
@@ -118,6 +123,7 @@ def checked(options: Options) -> Options:
     for category, level in options.levels.items():
         _check_category(category)
         level_number(level)
+    _check_captures(options)
     for name, least in _LEAST.items():
         value = getattr(options, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -134,6 +140,24 @@ def checked(options: Options) -> Options:
                 f"{name} is {getattr(options, name)!r}", remedy=f"use {' or '.join(words)}"
             )
     return options
+
+
+def _check_captures(options: Options) -> None:
+    """Nothing where each name is a category or a pattern, and each level one."""
+    if not isinstance(options.captures, Mapping):
+        raise ConfigurationError("captures is no mapping", remedy='use {"field:prompt": "metadata"}')
+    for name in options.captures:
+        sort, colon, pattern = str(name).partition(":")
+        if not colon:
+            _check_category(name)
+        elif sort not in {"tool", "field"} or not pattern:
+            raise ConfigurationError(
+                f"captures has {name!r}", remedy="name a category, tool:PATTERN or field:PATTERN"
+            )
+    for name, level in {"": options.capture, **options.captures}.items():
+        if level not in CAPTURES:
+            what = f"the capture of {name}" if name else "capture"
+            raise ConfigurationError(f"{what} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
 
 
 def _check_category(category: Any) -> None:

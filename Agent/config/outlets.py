@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.config.build import build_outputs
 from Agent.config.log_records import as_log_record
@@ -23,6 +23,17 @@ from Agent.tree.layout import MIRROR_FILES
 from Agent.tree.mirror import Mirrors
 
 Take = Callable[[bytes], None]
+
+
+class _Takers(NamedTuple):
+    """Who gets the lines of one category."""
+
+    names: tuple[str, ...]
+    """All that its logger names, in their order."""
+    files: Mapping[str, Take]
+    handlers: Mapping[str, logging.Handler]
+    judge: logging.Filterer | None
+    """The filters of its logger."""
 
 
 class _Own(threading.local):
@@ -115,73 +126,60 @@ class Outlets:
                 files[name] = take
         handlers = self._handlers_of(category)
         judge = self._filters.get(category)
+        takers = _Takers(names, files, handlers, judge)
         if category == Category.ERRORS.value and self._handlers:
-            return lambda line: self._hand_out_error(line, names, files, handlers, judge)
+            return lambda line: self._hand_out_error(line, takers)
         if not files and not handlers:
             return None
         special = handlers or judge is not None or not self._shells.keys().isdisjoint(files) or len(files) > 1
         if not special and not self._may_come_twice(category):
             return next(iter(files.values()))
-        return lambda line: self._hand_out(line, names, files, handlers, judge)
+        return lambda line: self._hand_out(line, takers)
 
     def _handlers_of(self, category: str) -> dict[str, logging.Handler]:
         """The additional handlers of a category's logger."""
         route = self._outputs.routes[category]
         return {name: self._handlers[name] for name in route if name in self._handlers}
 
-    def _hand_out_error(
-        self,
-        line: bytes,
-        names: tuple[str, ...],
-        files: Mapping[str, Take],
-        handlers: Mapping[str, logging.Handler],
-        judge: logging.Filterer | None,
-    ) -> None:
+    def _hand_out_error(self, line: bytes, takers: _Takers) -> None:
         """The same for an error: handlers of the logger that told it get it, too, as `logging` has it."""
         record = self._record_of(line)
         category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
         before = self._own.taken_by if self._own.line is line else ()
-        self._hand_out(line, names, files, handlers, judge)
+        self._hand_out(line, takers)
         if category is not None and category != Category.ERRORS:
             theirs = {
                 name: each
                 for name, each in self._handlers_of(category.value).items()
-                if name not in before and name not in names
+                if name not in before and name not in takers.names
             }
             if theirs:
-                self._hand_out(line, before, {}, theirs, self._filters.get(category.value))
+                self._hand_out(line, _Takers(before, {}, theirs, self._filters.get(category.value)))
 
-    def _hand_out(
-        self,
-        line: bytes,
-        names: tuple[str, ...],
-        files: Mapping[str, Take],
-        handlers: Mapping[str, logging.Handler],
-        judge: logging.Filterer | None,
-    ) -> None:
+    def _hand_out(self, line: bytes, takers: _Takers) -> None:
         """Give a line to files and, as a record, to handlers; to none that has it already."""
         own = self._own
         before = own.taken_by if own.line is line else ()
         nested, own.busy = own.busy, True
         try:
             record = None
-            if (handlers or judge is not None) and not nested:
+            if (takers.handlers or takers.judge is not None) and not nested:
                 record = self._record_of(line)
-                if record is not None and judge is not None and not self._passes(judge, record):
+                if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
                     return
-            for name, take in files.items():
+            for name, take in takers.files.items():
                 # What a formatter logs would make it format again, for ever.
                 if name not in before and not (nested and name in self._shells):
                     take(line)
             if nested:
                 self.failures["logged by a handler, filter or formatter itself"] += 1
             elif record is not None:
-                for name, handler in handlers.items():
+                for name, handler in takers.handlers.items():
                     if name not in before:
                         self._handle(name, handler, record)
         finally:
             own.busy = nested
-        own.line, own.taken_by = line, names
+        own.line, own.taken_by = line, takers.names
 
     def _may_come_twice(self, category: str) -> bool:
         """Whether an error of this category finds a handler of its own among those of errors."""
@@ -213,29 +211,31 @@ class Outlets:
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
         """What makes the lines of a category file of those of the record, a batch at a time."""
-        own, formatter = self._own, shell.formatter
+        own = self._own
 
         def in_form(lines: list[bytes]) -> list[bytes]:
-            made = []
             nested, own.busy = own.busy, True
             try:
-                for line in lines:
-                    try:
-                        record = as_log_record(line)
-                        kept: Any = record.levelno >= shell.level and shell.filter(record)
-                        if not kept:
-                            continue
-                        shown = kept if isinstance(kept, logging.LogRecord) else record
-                        text = None if formatter is None else formatter.format(shown)
-                    except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
-                        self._failed("a formatter or filter of a category file", error)
-                        text = None
-                    made.append(line if text is None else f"{text}\n".encode("utf-8", "backslashreplace"))
+                return [made for line in lines if (made := self._made(line, shell)) is not None]
             finally:
                 own.busy = nested
-            return made
 
         return in_form
+
+    def _made(self, line: bytes, shell: logging.Handler) -> bytes | None:
+        """A line as a category file has it: as it was where that fails, None where a filter is against it."""
+        try:
+            record = as_log_record(line)
+            kept: Any = record.levelno >= shell.level and shell.filter(record)
+            if not kept:
+                return None
+            if shell.formatter is None:
+                return line
+            text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
+        except Exception as error:  # noqa: BLE001 - a formatter of the user's may do anything
+            self._failed("a formatter or filter of a category file", error)
+            return line
+        return f"{text}\n".encode("utf-8", "backslashreplace")
 
     def _failed(self, what: str, error: BaseException | None) -> None:
         reason = f"{what}: {type(error).__name__}"

@@ -6,30 +6,26 @@ of their own, and the end of the program is written into the record.
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from Agent.config.load import redaction_key
-from Agent.config.options import SETTABLE, Options, level_number
-from Agent.errors import ConfigurationError
+from Agent.config.options import Options, level_number
+from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, wiring_lock
 from Agent.event.clock import format_timestamp
-from Agent.event.ids import session_id_for, uuid7
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.health import say
+from Agent.record.installed import install_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.redaction import Redactor
 from Agent.record.resources import stop_samplers
 from Agent.record.state_events import emit_last_states
-from Agent.version import __version__
 
 # The tree is imported where the first event needs it: importing the package should cost next to nothing.
 if TYPE_CHECKING:
@@ -37,12 +33,10 @@ if TYPE_CHECKING:
 
     from Agent.config.keeping import Keeper
     from Agent.config.outlets import Outlets
+    from Agent.record.pipeline import MirrorSink
     from Agent.tree.mirror import Mirrors
     from Agent.tree.queued import QueuedSink, WhenFull
     from Agent.tree.writer import Durability, SessionWriter
-
-SESSION_VARIABLE = "AGENT_TRACE_SESSION"
-"""Tells child processes which session to join: `pid:start:path` of the process that began it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +55,6 @@ _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
 _mirrors: Mirrors | None = None
 _keeper: Keeper | None = None
-_ended = False
-_obstacle: str | None = None
-# Re-entrant: a signal handler may log while its own thread is setting up.
-_lock = threading.RLock()
-
-
-def wiring_lock() -> threading.RLock:
-    """Held by whoever begins or ends recording: threads that log first together begin one session."""
-    return _lock
-
-
-def note_obstacle(what: str) -> None:
-    """Keep why nothing is recorded, for `health()`."""
-    global _obstacle  # noqa: PLW0603 - of the one session of this process
-    _obstacle = what
-
-
-def has_ended() -> bool:
-    """Whether the process is ending and recording with it."""
-    return _ended
 
 
 def set_levels(options: Options) -> RecordingSession:
@@ -98,20 +72,53 @@ def set_levels(options: Options) -> RecordingSession:
 
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
-    global _keeper, _session, _pipeline, _writer, _queue, _mirrors, _obstacle  # noqa: PLW0603 - the one session of this process
-    from Agent.tree.artifacts import ArtifactFiles
-    from Agent.tree.claim import process_start_ticks
+    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    from Agent.config.copies import open_copies
+    from Agent.config.keeping import keeper_for
+    from Agent.config.session_entry import enter_session, open_to_children
+
+    lacks: list[str] = []
+    redactor = _open_redactor(options, lacks)
+    path, is_new = enter_session(options, redactor)
+    _writer = writer = _open_writer(path, options)
+    _mirrors, copies = open_copies(path.parent, options, outlets)
+    _queue = _queued(writer, options) if options.durability == "queued" else None
+    _pipeline = _open_pipeline(path, options, redactor, writer, copies)
+    _session = RecordingSession(_pipeline.session_id, path, path.parent, options)
+    set_levels(options)
+    note_obstacle(None)
+    install_pipeline(_pipeline)
+    for lack in lacks:
+        _pipeline.health.note(lack)
+    if _queue is not None:
+        _queue.tell_refusals_to(_pipeline.health.take_back)
+    _pipeline.announce(_pipeline.sink, writer.durability)
+    if is_new:
+        open_to_children(path)
+    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=is_new)
+    _end_as_child_of_multiprocessing()
+    return _session
+
+
+def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
+    """What judges every value; it says so where texts are kept as they are, secrets in them included."""
+    is_plain = options.capture == "redacted" and set(options.captures.values()) <= {"redacted"}
+    key = redaction_key(lacking=lacks.append) if options.redact or not is_plain else b""
+    redactor = Redactor(key, enabled=options.redact)
+    if not is_plain:
+        from Agent.record.capture_levels import CaptureLevels
+
+        redactor.levels = CaptureLevels(options.capture, options.captures, redactor)
+        if redactor.levels.keeps_texts:
+            say("capture is full: secrets inside of texts are recorded as they are")
+    return redactor
+
+
+def _open_writer(path: Path, options: Options) -> SessionWriter:
     from Agent.tree.writer import SessionWriter
 
-    redactor = Redactor(redaction_key() if options.redact else b"", enabled=options.redact)
-    joined = _joinable(options)
-    if joined is not None:
-        path = joined
-        session_id = path.name.removeprefix("session_")
-    else:
-        path, session_id = _create(options, redactor)
     try:
-        _writer = writer = SessionWriter(
+        return SessionWriter(
             path,
             durability=cast("Durability", options.durability),
             segment_size_bytes=options.segment_size_bytes,
@@ -119,15 +126,19 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
             board=options.board,
         )
     except OSError as error:
-        raise _unwritable(options.trace_root, error) from error
-    root = path.parent
-    from Agent.config.copies import open_copies
+        from Agent.config.session_entry import unwritable
 
-    _mirrors, copies = open_copies(root, options, outlets)
-    _queue = _queued(writer, options) if options.durability == "queued" else None
-    _pipeline = Pipeline(
+        raise unwritable(options.trace_root, error) from error
+
+
+def _open_pipeline(
+    path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
+) -> Pipeline:
+    from Agent.tree.artifacts import ArtifactFiles
+
+    return Pipeline(
         writer if _queue is None else _queue,
-        session_id=session_id,
+        session_id=path.name.removeprefix("session_"),
         redactor=redactor,
         options=RecordOptions(
             buffer_entries=options.buffer_entries,
@@ -139,25 +150,6 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
         open_buffered=(lambda: _buffered_writer(path, options)) if options.buffer_entries else None,
         artifacts=ArtifactFiles(path, sync=options.durability == "disk"),
     )
-    _session = RecordingSession(session_id, path, root, options)
-    set_levels(options)
-    _obstacle = None
-    install_pipeline(_pipeline)
-    if _queue is not None:
-        _queue.tell_refusals_to(_pipeline.health.take_back)
-    _pipeline.announce(_pipeline.sink, writer.durability)
-    if joined is None:
-        os.environ[SESSION_VARIABLE] = f"{os.getpid()}:{process_start_ticks(os.getpid())}:{path.absolute()}"
-    from Agent.config.keeping import keeper_for
-
-    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=joined is None)
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
-        # Such a child may end without atexit.
-        import multiprocessing.util
-
-        _end_with_multiprocessing(multiprocessing.util)
-    return _session
 
 
 def _rolled_segments(writer: SessionWriter) -> int:
@@ -184,66 +176,9 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
     )
 
 
-def _create(options: Options, redactor: Redactor) -> tuple[Path, str]:
-    from Agent.tree.claim import boot_id, hostname, process_start_ticks
-    from Agent.tree.session import SessionInfo, create_session
-
-    now_ns = time.time_ns()
-    info = SessionInfo(
-        session_id=session_id_for(now_ns // 1000),
-        session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
-        host=hostname(),
-        boot_id=boot_id(),
-        pid=os.getpid(),
-        process_start_ticks=process_start_ticks(os.getpid()),
-        python=sys.version.split()[0],
-        started_at=format_timestamp(now_ns // 1000),
-        argv=tuple(redactor.arguments(list(sys.argv))),
-        versions={"agent-trace": __version__},
-        configuration=redactor.object(_configuration(options)),
-    )
-    try:
-        path = create_session(options.trace_root, info)
-    except OSError as error:
-        raise _unwritable(options.trace_root, error) from error
-    return path, path.name.removeprefix("session_")
-
-
-def _configuration(options: Options) -> dict[str, Any]:
-    shown = {name: getattr(options, name) for name in SETTABLE}
-    shown["trace_root"] = str(options.trace_root)
-    return shown if options.outputs is None else {**shown, "outputs": options.outputs.described()}
-
-
-def _unwritable(root: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"the trace root cannot be written: {error.strerror or error}",
-        path=root,
-        remedy="set AGENT_TRACE_ROOT to a directory of your own",
-    )
-
-
-def _joinable(options: Options) -> Path | None:
-    """The session of the process that started this one, while that process runs and records there."""
-    from Agent.tree.claim import process_start_ticks
-
-    text = os.environ.get(SESSION_VARIABLE, "")
-    pid, _, rest = text.partition(":")
-    start, _, path_text = rest.partition(":")
-    if not pid.isdigit() or not path_text or int(pid) == os.getpid():
-        return None
-    if str(process_start_ticks(int(pid))) != start:
-        return None
-    from pathlib import Path
-
-    path = Path(path_text)
-    same_root = path.parent == options.trace_root.absolute()
-    return path if path.is_dir() and (same_root or options.trace_root == Options().trace_root) else None
-
-
 def shutdown_logging() -> None:
     """Write out what is held back, say in the record that it ends here, and stop recording."""
-    with _lock:
+    with wiring_lock():
         _shut_down()
 
 
@@ -273,20 +208,27 @@ def _shut_down() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
-        if os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
-            del os.environ[SESSION_VARIABLE]
-            from Agent.tree.session import update_session
-            from Agent.tree.summary import write_summary
-
-            update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
-            write_summary(session.path)
-            if session.options.seal_at_end:
-                from Agent.archive.sealing import seal
-
-                seal(session.path)
+        _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end well: {type(error).__name__}: {error}")
     last_words.tell()
+
+
+def _end_session(session: RecordingSession) -> None:
+    """Close the description of the session, where it was this process that began it."""
+    from Agent.config.session_entry import SESSION_VARIABLE
+    from Agent.tree.session import update_session
+    from Agent.tree.summary import write_summary
+
+    if not os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
+        return
+    del os.environ[SESSION_VARIABLE]
+    update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
+    write_summary(session.path)
+    if session.options.seal_at_end:
+        from Agent.archive.sealing import seal
+
+        seal(session.path)
 
 
 def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
@@ -310,7 +252,8 @@ def health() -> dict[str, Any]:
     """
     pipeline = _pipeline
     if pipeline is None or _session is None:
-        return {"recording": False} if _obstacle is None else {"recording": False, "obstacle": _obstacle}
+        why = obstacle()
+        return {"recording": False} if why is None else {"recording": False, "obstacle": why}
     from Agent.config.copies import handler_counts
 
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
@@ -331,28 +274,12 @@ def health() -> dict[str, Any]:
     }
 
 
-def _end_with_process() -> None:
-    global _ended  # noqa: PLW0603 - a process ends once
-    _ended = True
-    shutdown_logging()
-
-
 def _before_fork() -> None:
-    # A child made while another thread begins to record would wait for that thread, which it does not have.
-    # Not for ever: whoever holds the lock may be waiting for this very thread.
-    _lock.acquire(timeout=5.0)
     if _pipeline is not None:
         _pipeline.flush()
 
 
-def _after_fork_in_parent() -> None:
-    with suppress(RuntimeError):  # it was not had
-        _lock.release()
-
-
 def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
-    _lock = threading.RLock()
     pipeline = _pipeline
     if pipeline is None:
         return
@@ -377,15 +304,17 @@ class _End:
 _END = _End()
 
 
+def _end_as_child_of_multiprocessing() -> None:
+    """See to the end of a child that `multiprocessing` started: it may end without atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        import multiprocessing.util
+
+        _end_with_multiprocessing(multiprocessing.util)
+
+
 def _end_with_multiprocessing(util: ModuleType) -> None:
     util.Finalize(None, shutdown_logging, exitpriority=-100)
 
 
-# At import, not at the first event: what the program itself does at its end comes before, and is recorded.
-atexit.register(_end_with_process)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+set_hooks(Hooks(shutdown_logging, _before_fork, _after_fork_in_child))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from Agent.config.options import SETTABLE, Options, with_changes
 from Agent.errors import ConfigurationError
 
-TABLES = ("levels", "rotation")
+TABLES = ("levels", "rotation", "captures")
 DEFAULT = "default"
 
 

@@ -5,77 +5,16 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from types import MemberDescriptorType
-from typing import Any
 
 from Agent.event.binding import class_reducer
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
-from Agent.record.state import GeneratorOwners, StateTracker
+from Agent.record.identity import TRACED, identity_of
+from Agent.record.state import GeneratorOwners, StateTracker, ValueBytes
 from Agent.record.texts import as_message
-
-TRACED = "__agent_trace__"
-"""The attribute that marks a traced function."""
 
 _values: dict[type, bool] = {}
 _MAX_CLASSES = 4096
-
-
-class Identity:
-    """How the objects of a class say who they are."""
-
-    __slots__ = ("agent_id", "agent_role")
-
-    def __init__(self, agent_id: str | Callable[[Any], object] | None, agent_role: str | None) -> None:
-        self.agent_id = agent_id
-        self.agent_role = agent_role
-
-
-_identities: dict[type, Identity] = {}
-_object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
-
-
-def set_identity(owner: type | object, identity: Identity) -> None:
-    """Say how objects of a class, or one object, are named."""
-    if isinstance(owner, type):
-        _identities[owner] = identity
-    else:
-        _object_identities[id(owner)] = (_weakly(owner), identity)
-
-
-def own_identity(owner: type | object) -> Identity | None:
-    """What was said of exactly this class or object."""
-    if isinstance(owner, type):
-        return _identities.get(owner)
-    known = _object_identities.get(id(owner))
-    return known[1] if known is not None and known[0]() is owner else None
-
-
-def clear_identity(owner: type | object) -> None:
-    """Take that back."""
-    if isinstance(owner, type):
-        _identities.pop(owner, None)
-    else:
-        _object_identities.pop(id(owner), None)
-
-
-def _weakly(obj: object) -> Callable[[], object]:
-    try:
-        return weakref.ref(obj)
-    except TypeError:
-        return lambda: obj
-
-
-def identity_of(obj: object) -> Identity | None:
-    """What `instrument` was told about this object or its class."""
-    if _object_identities:
-        known = _object_identities.get(id(obj))
-        if known is not None and known[0]() is obj:
-            return known[1]
-    if _identities:
-        for base in type(obj).__mro__:
-            if base in _identities:
-                return _identities[base]
-    return None
 
 
 def describe(obj: object) -> tuple[str, str | None] | None:
@@ -165,10 +104,12 @@ class Agents:
 
     Args:
         bind: gives the prepared bytes of an agent by its id, role and logger.
+        value_bytes: the JSON of a plain value, by which states are compared.
     """
 
-    def __init__(self, bind: Callable[[str, str | None, str], AgentBinding]) -> None:
+    def __init__(self, bind: Callable[[str, str | None, str], AgentBinding], value_bytes: ValueBytes) -> None:
         self._bind = bind
+        self._value_bytes = value_bytes
         self._known: dict[int, Known] = {}
         self.owners = GeneratorOwners()
 
@@ -207,7 +148,7 @@ class Agents:
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""
         if known.tracker is None:
-            known.tracker = StateTracker(obj, agent_id_of)
+            known.tracker = StateTracker(obj, agent_id_of, self._value_bytes)
         return known.tracker
 
     def forget_states(self) -> None:

@@ -23,7 +23,7 @@ from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.texts import as_message
 
-__all__ = ["JSON", "Encoded", "encode_artifact", "encode_json"]
+__all__ = ["JSON", "Encoded", "cleaned", "encode_artifact", "encode_json"]
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -101,6 +101,16 @@ def encode_json(capture: Capture, value: Any) -> Encoded:
         clean = capture.redactor.value(orjson.loads(raw), "", types)
         raw = orjson.dumps(clean, None, DUMP_OPTIONS)
     return Encoded(JSON, redacted(raw + b"\n"), types or None)
+
+
+def cleaned(capture: Capture, encoded: Encoded) -> Encoded:
+    """A JSON document that was made by a capture which may have read no texts, as this one has it."""
+    if not isinstance(encoded.content, bytes) or capture.redactor is not capture.strict:
+        return encoded
+    types: Types = dict(encoded.types or {})
+    clean = capture.redactor.value(orjson.loads(encoded.content), "", types)
+    raw = redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
+    return Encoded(encoded.media_type, raw, types or None)
 
 
 def is_text(media_type: str) -> bool:

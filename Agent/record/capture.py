@@ -7,6 +7,7 @@ result is the inside of one JSON object, ready to stand in a line.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 
 import orjson
@@ -26,6 +27,11 @@ class Capture:
     def __init__(
         self, redactor: Redactor, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
     ) -> None:
+        self.levels = redactor.levels
+        self.strict = redactor
+        """Reads texts, whatever is kept of some of them."""
+        if redactor.levels is not None and redactor.levels.keeps_texts:
+            redactor = redactor.for_names_alone()
         self.redactor = redactor
         self.limits = limits
         self.known_keys = redactor.known_keys
@@ -33,6 +39,15 @@ class Capture:
         self.careful_count = 0
         self.judge = make_judge(redactor, limits)
         self._check = redactor.enabled
+
+    def at(self, level: str) -> Capture:
+        """What captures at a level; below `full` texts are read, too."""
+        if level == "full" or self.redactor is self.strict:
+            return self
+        twin = copy(self)
+        twin.redactor = self.strict
+        twin.judge = make_judge(self.strict, self.limits)
+        return twin
 
     def body(self, payload: Mapping[str, Any], pointer: str = "/extra") -> tuple[bytes, Types | None]:
         """The payload's inner JSON bytes, redacted, and the tags of what plain JSON cannot hold.

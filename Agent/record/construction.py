@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.event.kinds import LEVELS, Category
-from Agent.record import pipeline as installed
-from Agent.record.judge import Types
+from Agent.record import installed
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import current_pipeline
+
+if TYPE_CHECKING:
+    from Agent.record.judge import Types
 
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from Agent.event.ids import split_event_id
 from Agent.record.health import note
 
@@ -19,16 +17,21 @@ if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
 
 
-class Scope:
-    """One level of nesting: what an event that happens here inherits."""
+MAX_PATH = 32
+"""How many names of spans a scope keeps; what nests deeper, as tasks that begin tasks do, adds none."""
 
-    __slots__ = ("actions", "agent", "causes", "fields", "links", "run_id", "span_id", "tick")
+
+class Scope:
+    """One level of nesting: what an event that happens here inherits; `path` names the spans around it."""
+
+    __slots__ = ("actions", "agent", "causes", "fields", "links", "path", "run_id", "span_id", "tick")
 
     def __init__(
         self,
         parent: Scope | None,
         *,
         span_id: str | None = None,
+        name: str | None = None,
         agent: AgentBinding | None = None,
         is_action: bool = False,
         tick: int | None = None,
@@ -42,6 +45,7 @@ class Scope:
             self.causes = causes or ()
             self.fields = fields
             self.run_id: str | None = None
+            self.path: tuple[str, ...] = ()
             self.actions: tuple[AgentBinding, ...] = ()
         else:
             self.span_id = span_id or parent.span_id
@@ -51,7 +55,10 @@ class Scope:
             self.causes = causes if causes is not None else () if span_id else parent.causes
             self.fields = {**parent.fields, **fields} if parent.fields and fields else fields or parent.fields
             self.run_id = parent.run_id
+            self.path = parent.path
             self.actions = parent.actions
+        if name is not None and len(self.path) < MAX_PATH:
+            self.path = (*self.path, name)
         if is_action and agent is not None:
             self.actions = (*self.actions, agent)
         self.links: bytes | None = None
@@ -67,6 +74,8 @@ class Scope:
             if self.span_id is not None:
                 parts.append(f',"parent_span_id":"{self.span_id}"')
             if causes:
+                import orjson
+
                 parts.append(f',"causes":{orjson.dumps(causes).decode()}')
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
@@ -76,7 +85,9 @@ class Scope:
         return links
 
 
-def span_scope(parent: Scope | None, span_id: str, agent: AgentBinding, *, is_action: bool) -> Scope:
+def span_scope(
+    parent: Scope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
+) -> Scope:
     """The scope inside a traced call: what `Scope(parent, span_id=...)` gives, at half the price."""
     scope: Scope = _new_scope(Scope)
     scope.span_id = span_id
@@ -85,9 +96,12 @@ def span_scope(parent: Scope | None, span_id: str, agent: AgentBinding, *, is_ac
     scope.links = None
     if parent is None:
         scope.tick = scope.fields = scope.run_id = None
+        scope.path = (name,)
         scope.actions = (agent,) if is_action else ()
     else:
         scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
+        path = parent.path
+        scope.path = (*path, name) if len(path) < MAX_PATH else path
         scope.actions = (*parent.actions, agent) if is_action else parent.actions
     return scope
 

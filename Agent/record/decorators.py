@@ -7,20 +7,20 @@ on generators of both sorts (`generators.py`).
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
-from Agent.record import pipeline as installed
-from Agent.record.agents import TRACED
+from Agent.record import installed
 from Agent.record.construction import record_construction
 from Agent.record.context import current_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.generators import Unobserved, is_generator, steps_of, wrap_generator
+from Agent.record.functions import is_coroutine, is_generator
+from Agent.record.generators import Unobserved, steps_of, wrap_generator
+from Agent.record.identity import TRACED
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS, level_of
-from Agent.record.pipeline import current_pipeline
 from Agent.record.player import Answer
 from Agent.record.texts import as_text
 from Agent.record.tracing import TraceSpec
@@ -42,7 +42,7 @@ def wrap(
         setattr(stepped, TRACED, spec)
         return stepped
     begin = spec.begin
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine(function):
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:
@@ -206,7 +206,7 @@ def _watch(function: Callable[..., Any]) -> Callable[..., Any]:
     spec = TraceSpec(function, "agent_action", function.__name__)
     if is_generator(function):
         return wrap_generator(function, lambda args, kwargs: _Watched(spec, args, kwargs), function)
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine(function):
 
         @functools.wraps(function)
         async def watched_async(*args: Any, **kwargs: Any) -> Any:

@@ -119,6 +119,7 @@ class Exposure(NamedTuple):
 
 _exposures: dict[type, Exposure] = {}
 _functions: dict[type, Exposure] = {}
+_TEXT = frozenset({str})
 _STATE = "__state__"
 """Stands for the whole where a class's own `__getstate__` gives something else than a mapping."""
 
@@ -148,9 +149,9 @@ def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[
 
     def read_named(obj: Any) -> Mapping[str, Any]:
         fields: Any = read(obj)
-        if not isinstance(fields, Mapping):
+        if type(fields) is not dict and not isinstance(fields, Mapping):
             return {_STATE: fields}
-        if all(type(name) is str for name in fields):
+        if _TEXT.issuperset(map(type, fields)):
             return fields
         return {str(name): value for name, value in fields.items()}
 

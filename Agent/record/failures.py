@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from Agent.record.pipeline import Pipeline
 
 _MARK = "__agent_trace_error__"
-_NUMBERS = re.compile(r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?")
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+# Compiled by the first error: importing the package should not pay for it.
+_NUMBERS = r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?"
+_QUOTED = r"'[^']*'|\"[^\"]*\""
 _MAX_MESSAGE_CHARS = 4000
 _MAX_TRACEBACK_CHARS = 12_000
 _MAX_FRAMES = 40
@@ -40,7 +42,7 @@ def fingerprint(error_type: str, message: str, place: str) -> str:
     """What errors of one cause have in common: type, message without numbers and quoted parts, and place."""
     from hashlib import blake2b
 
-    shape = _NUMBERS.sub("#", _QUOTED.sub("'*'", message))
+    shape = re.sub(_NUMBERS, "#", re.sub(_QUOTED, "'*'", message))
     return blake2b(f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
@@ -158,25 +160,8 @@ def record_error(
         return known
     if LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
         return ""
-    error_type = type(error).__qualname__
     text = message_of(error)
-    try:
-        trace = _traceback_of(error)
-    except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
-        trace = f"<the traceback could not be made: {type(trouble).__name__}>"
-    redact = pipeline.redactor.text
-    payload: dict[str, Any] = {
-        "error_type": error_type,
-        "error_module": str(type(error).__module__),
-        "error_message": clean_head(text, redact, _MAX_MESSAGE_CHARS),
-        "error_args": list(_ARGS.__get__(error)),
-        "traceback": clean_tail(trace, redact, _MAX_TRACEBACK_CHARS),
-        "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
-        **(more or {}),
-    }
-    attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
-    if attributes:
-        payload["error_attributes"] = attributes
+    payload = _payload_of(error, text, pipeline.redactor.text, more or {})
     slot = binding.slot("error", 40)
     body, types = pipeline.capture.body(payload)
     if fields:
@@ -184,13 +169,38 @@ def record_error(
         more_body, more_types = pipeline.capture.user_body(moved, "/extra")
         body = body + b"," + more_body if more_body else body
         types = {**(types or {}), **more_types} if more_types else types
-    identity = pipeline.emit(slot, message or f"{error_type}: {text}", causes=causes, body=body, types=types)
+    label = message or f"{type(error).__qualname__}: {text}"
+    identity = pipeline.emit(slot, label, causes=causes, body=body, types=types)
     if identity:
         try:
             BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
         except (AttributeError, TypeError):  # a class without attributes: it is written again outside
             pipeline.health.note("an exception could not be marked as recorded")
     return identity
+
+
+def _payload_of(
+    error: BaseException, text: str, redact: Callable[[str], str], more: dict[str, Any]
+) -> dict[str, Any]:
+    """What an `error` event says of an exception whose text is `text`."""
+    error_type = type(error).__qualname__
+    try:
+        trace = _traceback_of(error)
+    except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
+        trace = f"<the traceback could not be made: {type(trouble).__name__}>"
+    payload: dict[str, Any] = {
+        "error_type": error_type,
+        "error_module": str(type(error).__module__),
+        "error_message": clean_head(text, redact, _MAX_MESSAGE_CHARS),
+        "error_args": list(_ARGS.__get__(error)),
+        "traceback": clean_tail(trace, redact, _MAX_TRACEBACK_CHARS),
+        "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
+        **more,
+    }
+    attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
+    if attributes:
+        payload["error_attributes"] = attributes
+    return payload
 
 
 def current_exception() -> BaseException | None:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from Agent.event.kinds import Category
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.binding import AgentBinding
 from Agent.record.context import current_scope
 from Agent.record.failures import record_error, recorded_id
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.pipeline import Pipeline
 from Agent.record.texts import MAX_SHOWN_CHARS, as_text
 
 _LIMIT = LIMITS[Category.SYSTEM.value]

@@ -7,24 +7,24 @@ exhausted, fails, is closed or is abandoned; one that is never resumed ran nothi
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from Agent.errors import RecordingMiss
-from Agent.record.agents import Known
-from Agent.record.context import Scope, current_scope
-from Agent.record.pipeline import Pipeline
+from Agent.record.functions import CO_ITERABLE_COROUTINE, is_async_generator
 from Agent.record.player import Answer
-from Agent.record.tracing import Call, TraceSpec
+from Agent.record.tracing import TraceSpec
 
 
 class Steps(Protocol):
     """What is told how a generator goes on."""
 
-    def suspend(self) -> None:
+    body: Callable[..., Any] | None
+    """What runs in the place of the function; None for itself."""
+
+    def suspend(self, item: Any) -> None:
         """The body yielded an item."""
 
     def resume(self) -> None:
@@ -46,10 +46,15 @@ OpenSteps = Callable[[tuple[Any, ...], dict[str, Any]], Steps]
 class Unobserved:
     """Steps of which nobody wants to know."""
 
-    def suspend(self) -> None:
+    body: Callable[..., Any] | None = None
+
+    def suspend(self, item: Any) -> None:
         """Nothing is told."""
 
-    resume = close = suspend
+    def resume(self) -> None:
+        """Nothing is told."""
+
+    close = resume
 
     def end(self, result: Any) -> None:
         """Nothing is told."""
@@ -61,100 +66,9 @@ class Unobserved:
 UNOBSERVED = Unobserved()
 
 
-class SteppedCall(Call):
-    """The traced call of a generator: `yielded` counts its items, which are not kept themselves."""
-
-    __slots__ = ("active_ns", "outer", "resumed_ns", "scope", "yielded")
-
-    def __init__(
-        self,
-        spec: TraceSpec,
-        pipeline: Pipeline,
-        target: object,
-        known: Known | None,
-        scope: Scope | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        super().__init__(spec, pipeline, target, known, scope, args, kwargs)
-        self.outer = scope
-        self.scope = current_scope.get()
-        self.yielded = 0
-        self.active_ns = 0
-        self.resumed_ns = self.started_ns
-
-    def suspend(self) -> None:
-        """An item was yielded: what the consumer does now is not done in this span."""
-        self.yielded += 1
-        self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
-        self._leave_scope()
-
-    def resume(self) -> None:
-        """The body runs on, in its own span, at the step of the simulation that it is now."""
-        self.resumed_ns = self.pipeline.monotonic_ns()
-        scope, around = self.scope, current_scope.get()
-        if around is not None and around.tick is not None and scope is not None and around.tick != scope.tick:
-            scope = Scope(scope, tick=around.tick)
-        self.token = current_scope.set(scope)
-
-    def end(self, result: Any) -> None:
-        """The body returned: write the event."""
-        body = b""
-        if result is not None and self.spec.capture_result:
-            try:
-                raw, returned_types = self.pipeline.capture.body({"returned": result})
-            except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-                self._trouble(error)
-            else:
-                body = raw + b","
-                if returned_types:
-                    self.types = {**self.types, **returned_types} if self.types else returned_types
-        self._finish(body, result)
-
-    def close(self) -> None:
-        """It was closed, or nobody wanted the rest: write the event."""
-        self._finish(b'"outcome":"closed",', None)
-
-    def fail(self, error: BaseException) -> None:
-        """The body raised: write the error once, and the event."""
-        if self._is_late():
-            return
-        super().fail(error)
-
-    def _finish(self, ending: bytes, result: Any) -> None:
-        if self._is_late():
-            return
-        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
-        try:
-            self._close_scope()
-            self._emit(self.args_body + ending, duration_ns)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self._trouble(error)
-        if self.leave is not None:
-            self.leave(result, None)
-
-    def _is_late(self) -> bool:
-        """Whether the recording in which it began has ended, so that its end has no place to stand."""
-        self.active_ns += self.pipeline.monotonic_ns() - self.resumed_ns
-        if not self.pipeline.closed:
-            return False
-        self.pipeline.health.note("a generator outlived the recording that it began in")
-        self._leave_scope()
-        return True
-
-    def _emit(self, body: bytes, duration_ns: int) -> None:
-        """Write the event where the generator began, whoever consumed the last of it."""
-        counted = b'%s"yielded":%d,"active_ms":%.6g,' % (body, self.yielded, self.active_ns / 1e6)
-        token = current_scope.set(self.outer)
-        try:
-            super()._emit(counted, duration_ns)
-        finally:
-            current_scope.reset(token)
-
-
 def steps_of(spec: TraceSpec) -> OpenSteps:
     """What opens the span of a generator at its first resumption."""
-    spec.call_type = SteppedCall
+    spec.is_stepped = True
 
     def open_steps(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Steps:
         call = spec.begin(args, kwargs)
@@ -167,26 +81,21 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
                 f"the items that {spec.qualname} yielded are not in the record, only their number",
                 remedy="let its code run, or trace the function that consumes it",
             )
-        assert isinstance(call, SteppedCall)  # noqa: S101 - what the spec was told to make
-        return call
+        # What the spec was told to make.
+        return cast("Steps", call)
 
     return open_steps
-
-
-def is_generator(function: Callable[..., Any]) -> bool:
-    """Whether calling it gives a generator or an async generator."""
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def wrap_generator(
     function: Callable[..., Any], open_steps: OpenSteps, like: Callable[..., Any]
 ) -> Callable[..., Any]:
     """The generator function with its steps told; `like` is what says of which sort it is."""
-    if inspect.isasyncgenfunction(like):
+    if is_async_generator(like):
         return _wrap_async(function, open_steps)
     wrapped = _wrap_sync(function, open_steps)
     code = getattr(like, "__code__", None)
-    if code is not None and code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+    if code is not None and code.co_flags & CO_ITERABLE_COROUTINE:
         return types.coroutine(wrapped)
     return wrapped
 
@@ -197,7 +106,7 @@ def _wrap_sync(function: Callable[..., Any], open_steps: OpenSteps) -> Callable[
         steps = open_steps(args, kwargs)
         given: Any = None
         try:
-            body = function(*args, **kwargs)
+            body = (steps.body or function)(*args, **kwargs)
         except BaseException as error:
             steps.fail(error)
             raise
@@ -211,7 +120,7 @@ def _wrap_sync(function: Callable[..., Any], open_steps: OpenSteps) -> Callable[
             except BaseException as error:
                 steps.fail(error)
                 raise
-            steps.suspend()
+            steps.suspend(item)
             try:
                 given, step = (yield item), body.send
             except GeneratorExit:
@@ -235,7 +144,7 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
     async def stepped(*args: Any, **kwargs: Any) -> Any:
         steps = open_steps(args, kwargs)
         try:
-            body = function(*args, **kwargs)
+            body = (steps.body or function)(*args, **kwargs)
             step = _first_step(body)
         except BaseException as error:
             steps.fail(error)
@@ -249,7 +158,7 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
             except BaseException as error:
                 steps.fail(error)
                 raise
-            steps.suspend()
+            steps.suspend(item)
             try:
                 given, send = (yield item), body.asend
             except GeneratorExit:

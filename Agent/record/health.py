@@ -12,8 +12,6 @@ from collections.abc import Set as AbstractSet
 from errno import errorcode
 from typing import Any
 
-import orjson
-
 from Agent.record.texts import message_of
 
 
@@ -39,6 +37,8 @@ class Health:
     def take_back(self, lines: Sequence[bytes]) -> None:
         """Count events that were refused after they had been taken; a report among them is due again."""
         self.events -= len(lines)
+        import orjson
+
         self.drop("the file system refused the write", len(lines))
         for line in lines:
             if b'"event_type":"log.dropped"' in line:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from Agent.errors import ConfigurationError
-from Agent.record.agents import TRACED, Identity, clear_identity, own_identity, set_identity
 from Agent.record.construction import record_construction
 from Agent.record.decorators import refuse_untraceable, wrap
-from Agent.record.exposure import clear_exposure, set_exposure
+from Agent.record.functions import is_coroutine
+from Agent.record.identity import TRACED, Identity, clear_identity, own_identity, set_identity
 from Agent.record.levels import level_of
 from Agent.record.tracing import TraceSpec
 
@@ -48,6 +47,8 @@ class Instrumented:
 
     def expose(self, cls: type, state: Callable[[Any], Mapping[str, Any]]) -> None:
         """Read the state of the objects of a class by a function."""
+        from Agent.record.exposure import set_exposure
+
         set_exposure(cls, state)
         self._exposed = cls
 
@@ -64,6 +65,8 @@ class Instrumented:
         else:
             set_identity(self.owner, self._identity)
         if self._exposed is not None:
+            from Agent.record.exposure import clear_exposure
+
             clear_exposure(self._exposed)
             self._exposed = None
 
@@ -111,7 +114,9 @@ def instrument(
 
 def _method(owner: Any, cls: type, name: str) -> Any:
     """The method of that name as it stands in the class, or in the object itself."""
-    found = inspect.getattr_static(owner, name, None)
+    from inspect import getattr_static
+
+    found = getattr_static(owner, name, None)
     function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
     if isinstance(function, (type, property)) or not callable(function):
         raise ConfigurationError(
@@ -124,6 +129,8 @@ def _method(owner: Any, cls: type, name: str) -> Any:
 
 def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
     """The method with a traced call around it, as it is to stand in the owner."""
+    from inspect import unwrap
+
     is_class = isinstance(owner, type)
     function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
     # What stands in the object itself takes no `self`: it is given one here, so that the agent is found.
@@ -131,7 +138,7 @@ def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
     called = _without_self(function) if is_own else function
     is_method = not isinstance(found, staticmethod)
     spec = TraceSpec(
-        inspect.unwrap(function),
+        unwrap(function),
         "agent_action",
         name,
         attribute=name,
@@ -148,7 +155,7 @@ def _traced(owner: Any, cls: type, name: str, found: Any, level: int) -> Any:
 
 
 def _without_self(function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
+    if is_coroutine(function):
 
         @functools.wraps(function)
         async def call_async(_self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -55,7 +55,7 @@ def make_judge(redactor: Redactor, limits: Limits) -> Judge:
     judge: Judge = native.Judge(
         known_keys=redactor.known_keys,
         dumps=orjson.dumps,
-        looks_clean=looks_clean if redactor.enabled else None,
+        looks_clean=looks_clean if redactor.enabled and redactor.reads_texts else None,
         options=DUMP_OPTIONS,
         tag_options=_TAG_OPTIONS,
         unread_bytes=limits.unread_bytes,
@@ -71,7 +71,7 @@ class SweepingJudge:
 
     def __init__(self, redactor: Redactor, limits: Limits) -> None:
         self._known_keys = redactor.known_keys
-        self._check = redactor.enabled
+        self._check = redactor.enabled and redactor.reads_texts
         self._unread_bytes = limits.unread_bytes
 
     def line_end(self, payload: dict[str, Any], /) -> bytes | None:

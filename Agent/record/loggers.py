@@ -9,20 +9,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from Agent.event.kinds import Category
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.awaitable import awaitable
-from Agent.record.binding import AgentBinding, Slot
 from Agent.record.context import current_scope, event_ids
 from Agent.record.failures import current_exception, record_error, recorded_id
 from Agent.record.health import note, say
-from Agent.record.judge import Types
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.messages import Message, record_receipt, record_send
-from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.texts import MAX_SHOWN_CHARS, as_message, as_text
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding, Slot
+    from Agent.record.judge import Types
+    from Agent.record.messages import Message
+    from Agent.record.pipeline import Pipeline
 
 DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 _MAX_CAUSES = 1000
@@ -187,6 +190,8 @@ class EventLogger:
             if pipeline is None or slot is None or slot.level != level:
                 pipeline, binding = self._place()
                 slot = binding.slot(kind, level)
+                if LIMITS[slot.category].value > level:
+                    return ""  # only now a level is set, where this was the first event of all
                 if self.agent_id is not None:
                     self._slots[kind] = slot
             if self._fields:
@@ -204,6 +209,8 @@ class EventLogger:
     def _log(self, level: int, message: str, extra: Mapping[str, Any] | None, causes: Causes) -> str:
         try:
             pipeline, binding = self._place()
+            if self._limit.value > level:
+                return ""  # as above
             slot = binding.slot("log", level)
             text = message if type(message) is str else as_message(message)
             if len(text) > MAX_SHOWN_CHARS:
@@ -249,10 +256,8 @@ class EventLogger:
 
 def as_fields(extra: Any) -> dict[str, Any]:
     """What was given as `extra`, as fields; whatever is no mapping stands under `value`."""
-    if extra is None:
-        return {}
     try:
-        return dict(extra) if isinstance(extra, Mapping) else {"value": extra}
+        return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"value": extra}
     except Exception:  # noqa: BLE001 - a stranger's mapping may do anything; the codec names it
         return {"value": extra}
 
@@ -360,6 +365,8 @@ class AgentLogger(EventLogger):
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
         """Record that the agent sends a message, and give the message to deliver."""
+        from Agent.record.messages import Message, record_send
+
         unrecorded = Message("", str(self.agent_id), as_message(to), body, "")
         if self._limit.value > INFO:
             return unrecorded
@@ -374,6 +381,8 @@ class AgentLogger(EventLogger):
         """Record that the message arrived; its sending is the cause."""
         if self._limit.value > INFO:
             return ""
+        from Agent.record.messages import record_receipt
+
         try:
             pipeline, binding = self._place()
             return record_receipt(pipeline, binding, message, as_causes(causes))

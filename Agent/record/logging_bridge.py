@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from Agent.errors import MissingExtra
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.foreign import Foreign, is_recorded, level_below, named, note, record_foreign
 from Agent.record.texts import as_text
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Agent.errors import UsageError
 from Agent.event.kinds import LEVELS, Category
-from Agent.record import pipeline as installed
-from Agent.record.binding import AgentBinding
+from Agent.record import installed
 from Agent.record.context import current_scope
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.texts import as_message
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)

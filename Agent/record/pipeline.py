@@ -27,7 +27,7 @@ from Agent.record.capture import Capture
 from Agent.record.context import current_scope
 from Agent.record.durable_errors import DurableErrors
 from Agent.record.fast_lane import Detours, make_fast_lane
-from Agent.record.health import Health, attend
+from Agent.record.health import Health
 from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.stamps import SpanBoard, Stamps
@@ -106,7 +106,7 @@ class Pipeline:
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
-        self.agents = Agents(self.binding)
+        self.agents = Agents(self.binding, self.capture.judge.value)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()
@@ -123,11 +123,14 @@ class Pipeline:
             orjson.dumps(session_id),
         )
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
-        self._new_span_prefix()
+        self._begin_span_ids()
         detours = Detours(self.emit, self._after_error, self._report_drops, self._no_room)
         self.put, self.emit_plain = make_fast_lane(
             sink, self.clock, self.stamps, self.capture, self.health, detours
         )
+        self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
+        if self._levels is not None:
+            self.put, self.emit_plain = self._levels.leveled(self.put), self.emit
 
     def _make_buffer(self, open_sink: Callable[[], Sink] | None) -> EventBuffer | None:
         if open_sink is None:
@@ -168,7 +171,7 @@ class Pipeline:
 
     def next_span_id(self) -> str:
         """A span id, 16 hexadecimal digits, unique in the session."""
-        return "%s%08x" % (self._span_prefix, self._next_span())
+        return self._next_span().to_bytes(8).hex()
 
     def emit(
         self,
@@ -217,7 +220,10 @@ class Pipeline:
                 tail = b'%s,"types":%s' % (tail, orjson.dumps(types))
             extra = slot.extra if body else slot.extra_alone
             if buffered and self.buffer is not None:
-                return self.buffer.add(slot, b"".join((head, links, extra, body, b"}", tail)))
+                held = b"".join((head, links, extra, body, b"}", tail))
+                if self._levels is not None:
+                    held = self._levels.line(slot, held + b"}\n")[:-2]
+                return self.buffer.add(slot, held)
             return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self.health.trouble("emit", error)
@@ -303,7 +309,7 @@ class Pipeline:
         """Begin as a process of its own, on its own board; what the parent holds back is the parent's."""
         self.board = board
         self.stamps.after_fork_in_child(board)
-        self._new_span_prefix()
+        self._begin_span_ids()
         # What the parent lost it tells itself, and its agents' states stand in its own files.
         self.health.forget()
         self.agents.forget_states()
@@ -313,9 +319,9 @@ class Pipeline:
         if self.durable_errors is not None:
             self.durable_errors.forget()
 
-    def _new_span_prefix(self) -> None:
-        self._span_prefix = os.urandom(4).hex()
-        self._next_span = itertools.count(1).__next__
+    def _begin_span_ids(self) -> None:
+        # Four bytes of chance, then four that count.
+        self._next_span = itertools.count((int.from_bytes(os.urandom(4)) << 32) + 1).__next__
 
     def _with_fields(
         self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
@@ -353,37 +359,3 @@ class Pipeline:
         # What was put into a queue may be refused yet: there the next report waits for its time.
         if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0
-
-
-active: Pipeline | None = None
-"""The pipeline that events go to; the hot path reads it here, others call `active_pipeline()`."""
-bootstrap: Callable[[], None] | None = None
-"""What the first event calls when nobody set up recording; `Agent/__init__` names it."""
-
-
-def active_pipeline() -> Pipeline | None:
-    """The pipeline that events go to now, None if none is installed."""
-    return active
-
-
-def current_pipeline() -> Pipeline:
-    """The pipeline that events go to, set up now if nobody did."""
-    if active is None and bootstrap is not None:
-        bootstrap()
-    if active is None:
-        raise RuntimeError("recording is not set up: call Agent.setup_logging()")
-    return active
-
-
-def install_pipeline(pipeline: Pipeline | None) -> Pipeline | None:
-    """Make this pipeline the one that events go to; what was installed before."""
-    global active
-    before, active = active, pipeline
-    attend(pipeline.health if pipeline is not None else None)
-    return before
-
-
-def flush_active() -> None:
-    """Bring what this process holds back to the files, so that reading sees it."""
-    if active is not None:
-        active.flush()

@@ -10,11 +10,24 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 
+class CallPlace(NamedTuple):
+    """Where a tool or model is called, and what calling it may do."""
+
+    site: str
+    """The qualified name of the function that calls; never a line number."""
+    path: tuple[str, ...]
+    """The names of the spans around it, the outermost first."""
+    is_write: bool = False
+    """Whether it changes something outside."""
+    idempotency_key: str | None = None
+    """By which the outside knows that the same call comes again."""
+
+
 class TracedCall(NamedTuple):
     """A call to a traced function that is about to run."""
 
     kind: str
-    """The kind of event it leaves: `agent_action`, `learning_update`, `metric` or `error`."""
+    """The kind of event it leaves: `agent_action`, `learning_update`, `metric`, `tool.call`, `model.call`."""
     agent_id: str | None
     agent_role: str | None
     action_type: str
@@ -26,7 +39,9 @@ class TracedCall(NamedTuple):
     is_root: bool
     """Whether no other traced action is open."""
     is_generator: bool = False
-    """Whether it yields items: those are not in the record, so that no answer can stand for its body."""
+    """Whether it yields items; those of a traced function are not in the record, those of a tool are."""
+    place: CallPlace | None = None
+    """Of a tool or model; None for what agents do."""
 
 
 class Answer(NamedTuple):
@@ -34,6 +49,10 @@ class Answer(NamedTuple):
 
     result: Any = None
     error: BaseException | None = None
+    items: tuple[Any, ...] | None = None
+    """What a tool yielded before that, None where it is no generator."""
+    event_id: str | None = None
+    """The event that holds it."""
 
 
 class Player(Protocol):

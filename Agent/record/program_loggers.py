@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from Agent.event.kinds import Category
-from Agent.event.payloads import KINDS
 from Agent.record.awaitable import awaitable
 from Agent.record.coercion import rate_of
+from Agent.record.installed import flush_active
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import INFO, Causes, EventLogger, present
-from Agent.record.pipeline import flush_active
 from Agent.record.texts import as_message, as_text
 
 
@@ -168,6 +167,8 @@ class SystemLogger(EventLogger):
         return self._course("milestone", as_text(name), present("name", name=name, data=data), causes)
 
     def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:
+        from Agent.event.payloads import KINDS
+
         # The course of the simulation is of another category than the framework, with a level of its own.
         if LIMITS[KINDS[kind].category.value].value > INFO:
             return ""

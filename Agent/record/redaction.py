@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape
 from Agent.record.secret_shapes import is_secret_name, may_be_number, replaced
+
+if TYPE_CHECKING:
+    from Agent.record.capture_levels import CaptureLevels
 
 # Keys of our own envelope and payloads, harmless whatever the names of secrets are.
 OWN_KEYS = frozenset(
@@ -97,6 +101,10 @@ class Redactor:
         self._key = blake2b(key, digest_size=32).digest()
         self.enabled = enabled
         self.count = 0
+        self.reads_texts = True
+        """Whether texts are looked through, too, or what stands under the names of secrets alone."""
+        self.levels: CaptureLevels | None = None
+        """What is kept of values, where that is not the same of all."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless; the hot path asks `known_keys.issuperset(payload)`."""
         self._denied: set[str] = set()
@@ -105,6 +113,24 @@ class Redactor:
         """The token that stands for this secret, the same at every time and place."""
         digest = self._blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8)
         return f"[redacted:{digest.hexdigest()}]"
+
+    def digest(self, data: bytes) -> str:
+        """A keyed digest, 16 hex digits: equal for equal bytes, and nothing to test a guess against."""
+        return self._blake2b(data, key=self._key, digest_size=8).hexdigest()
+
+    def stream_digest(self, chunks: Iterable[bytes]) -> tuple[int, str]:
+        """Size and keyed digest of bytes that come in chunks."""
+        hasher, size_bytes = self._blake2b(key=self._key, digest_size=8), 0
+        for chunk in chunks:
+            hasher.update(chunk)
+            size_bytes += len(chunk)
+        return size_bytes, hasher.hexdigest()
+
+    def for_names_alone(self) -> Redactor:
+        """One of the same key that replaces what stands under the name of a secret, and reads no texts."""
+        twin = copy(self)
+        twin.reads_texts = False
+        return twin
 
     def is_denied(self, key: str) -> bool:
         """Whether what stands under this key is a secret by its name."""
@@ -120,7 +146,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text with every secret in it replaced."""
-        if not self.enabled or len(text) < _SHORTEST:
+        if not self.enabled or not self.reads_texts or len(text) < _SHORTEST:
             return text
         return replaced(text, self._counted_token)
 

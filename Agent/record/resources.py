@@ -10,12 +10,15 @@ import os
 import sys
 import threading
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVELS, Category
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, current_pipeline
+
+if TYPE_CHECKING:
+    from Agent.record.pipeline import Pipeline
 
 _LEVEL = LEVELS["INFO"]
 _SHORTEST_S = 0.01
@@ -125,7 +128,7 @@ def usage() -> dict[str, Any]:
         with open("/proc/self/statm", "rb") as statm:
             found["memory_bytes"] = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
-        pass
+        pass  # no such file on this system; the sample lacks the figure
     for directory in ("/proc/self/fd", "/dev/fd"):
         try:
             # The listing itself holds one open.
@@ -137,7 +140,7 @@ def usage() -> dict[str, Any]:
     try:
         import resource
     except ImportError:
-        pass
+        pass  # likewise
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         data["peak_memory_bytes"] = peak if sys.platform == "darwin" else peak * 1024

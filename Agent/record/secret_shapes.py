@@ -244,7 +244,9 @@ def _is_credential(anchor: str, value: str) -> bool:
         return any(char.isdigit() for char in value) or (len(value) >= 20 and not value.islower())
     if anchor == "basic ":
         try:
-            return b":" in a2b_base64(value + "=" * (-len(value) % 4))
+            # behind it a sentence may end, or the name of a file go on
+            encoded = value.partition(".")[0].rstrip("=~")
+            return b":" in a2b_base64(encoded + "=" * (-len(encoded) % 4))
         except NotBase64:
             return False
     return True

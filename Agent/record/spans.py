@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from contextvars import Token
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from Agent.event.kinds import Category
-from Agent.record import pipeline as installed
-from Agent.record.binding import AgentBinding
+from Agent.record import installed
 from Agent.record.context import Scope, current_scope
 from Agent.record.failures import outcome_of, record_error
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import INFO, EventLogger
-from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.texts import as_text, clean_head
+
+if TYPE_CHECKING:
+    from Agent.record.binding import AgentBinding
+    from Agent.record.pipeline import Pipeline
 
 
 class Block:
@@ -70,7 +73,7 @@ class Block:
         self._pipeline, self._binding, self.span_id = pipeline, binding, span_id
         agent = binding if binding.agent_id is not None else None
         self._token = current_scope.set(
-            Scope(current_scope.get(), span_id=span_id, agent=agent, fields=fields or None)
+            Scope(current_scope.get(), span_id=span_id, name=self.name, agent=agent, fields=fields or None)
         )
         if pipeline.board is not None:
             name = clean_head(self.name, pipeline.redactor.text)

@@ -29,6 +29,11 @@ class _EveryKey(set[str]):
 
 
 _EVERY_KEY = _EveryKey()
+ValueBytes = Callable[[Any], bytes | None]
+
+
+def _undecided(_value: Any) -> None:
+    """Where no judge is at hand, the tracker looks at each value itself."""
 
 
 class StateTracker:
@@ -37,20 +42,24 @@ class StateTracker:
     Args:
         obj: the agent; only weakly held where its class allows.
         agent_of: the id of an object that is an agent itself, None for others.
+        value_bytes: the JSON of a plain value, None where it takes a closer look (`Judge.value`).
     """
 
     __slots__ = (
-        "__weakref__", "_agent_of", "_ignored", "_is_explicit", "_read", "_ref", "actions", "failure",
-        "heavy", "init", "last", "shared", "unseen",
+        "__weakref__", "_agent_of", "_ignored", "_is_explicit", "_read", "_ref", "_value_bytes",
+        "actions", "failure", "heavy", "init", "last", "shared", "unseen",
     )  # fmt: skip
 
-    def __init__(self, obj: object, agent_of: Callable[[object], str | None]) -> None:
+    def __init__(
+        self, obj: object, agent_of: Callable[[object], str | None], value_bytes: ValueBytes = _undecided
+    ) -> None:
         self._ref: Callable[[], object | None]
         try:
             self._ref = weakref.ref(obj)
         except TypeError:
             self._ref = lambda: obj
         self._agent_of = agent_of
+        self._value_bytes = value_bytes
         exposure = exposure_of(type(obj))
         self._read, self._is_explicit = exposure.read, exposure.is_explicit
         self.last: dict[str, Any] = {}
@@ -90,7 +99,7 @@ class StateTracker:
         present = self._read(obj)
         items = differing(present, last, ignored) if type(present) is dict else list(present.items())
         if items is None:
-            if heavy <= present.keys():
+            if not heavy or heavy <= present.keys():
                 return changed, gone
             items = []
         for name, value in items:
@@ -126,20 +135,23 @@ class StateTracker:
 
     def _bytes_of(self, name: str, value: Any) -> bytes | None:
         """The bytes by which a value is compared; None where it is not looked at between full states."""
-        sort = sort_of(type(value))
-        if sort is Sort.GENERATOR:
-            self.heavy.add(name)
-            return None
-        if not self._is_explicit:
-            if sort is Sort.SKIPPED:
+        kind = type(value)
+        raw = self._value_bytes(value) if kind is dict or kind is list else None
+        if raw is None:
+            sort = sort_of(kind)
+            if sort is Sort.GENERATOR:
+                self.heavy.add(name)
                 return None
-            if sort is Sort.UNKNOWN:
-                agent_id = self._agent_of(value)
-                if agent_id is not None:
-                    return b"agent " + agent_id.encode("utf-8", "surrogatepass")
-                if not is_exposable(value, None):
+            if not self._is_explicit:
+                if sort is Sort.SKIPPED:
                     return None
-        raw = self._plain(value) or self._tagged(value)
+                if sort is Sort.UNKNOWN:
+                    agent_id = self._agent_of(value)
+                    if agent_id is not None:
+                        return b"agent " + agent_id.encode("utf-8", "surrogatepass")
+                    if not is_exposable(value, None):
+                        return None
+            raw = self._plain(value) or self._tagged(value)
         if len(raw) > _HEAVY_BYTES:
             self.heavy.add(name)
             self.last.pop(name, None)

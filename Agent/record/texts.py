@@ -10,7 +10,6 @@ from types import FunctionType
 from typing import Any
 
 from Agent.event.classes import class_name
-from Agent.event.serialise import to_json
 
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytes, bytearray, BaseException)
 _SHOWN = frozenset({str, int, float, bool, type(None)})
@@ -43,6 +42,8 @@ def as_message(value: object) -> str:
         if isinstance(value, BaseException):
             return message_of(value)
         if issubclass(type(value), _CONTAINERS):
+            from Agent.event.serialise import to_json
+
             return to_json(value, "").json.decode()
         text = value if type(value) is str else str(value)
         return text if type(text) is str else str.__str__(text)

@@ -1,33 +1,26 @@
-"""One traced call, from its arguments to its event: what the decorators and `instrument` share.
+"""What is known of a traced function before it is called: what the decorators and `instrument` share.
 
-At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
-for the outermost action of an agent, the code that ran and what it changed of its state.
+Its first recorded call loads what else that takes: `traced_call.py` comes next.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from contextvars import Token
-from typing import Any
-
-import orjson
+from typing import TYPE_CHECKING, Any
 
 from Agent.event.kinds import Category
-from Agent.record import pipeline as installed
-from Agent.record.agents import Known
-from Agent.record.binding import AgentBinding
-from Agent.record.code_identity import CodeIdentity
-from Agent.record.context import Scope, current_scope, span_scope
-from Agent.record.failures import outcome_of, record_error
-from Agent.record.judge import Types
+from Agent.record import installed
+from Agent.record.context import Scope, current_scope
+from Agent.record.functions import parameters_of
+from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, current_pipeline
 from Agent.record.player import Answer, TracedCall, current_player
-from Agent.record.state import StateTracker
-from Agent.record.state_events import changes_tail, emit_state
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+if TYPE_CHECKING:
+    from Agent.record.agents import Known
+    from Agent.record.code_identity import CodeIdentity
+    from Agent.record.traced_call import Call
+
 _RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
@@ -70,37 +63,48 @@ class TraceSpec:
         self.capture_result = capture_result and kind != "metric"
         self.strict_state = strict_state
         self.is_action = kind in _ACTION_KINDS
-        self.limit = LIMITS[_CATEGORY[kind].value]
-        self.call_type: type[Call] = Call
+        self.category = _CATEGORY[kind].value
+        self.limit = LIMITS[self.category]
+        self.label_key = _LABEL_KEY[kind]
+        self.slot_key = kind, level
+        self.is_stepped = False
+        """A generator, whose calls go on step by step."""
+        self.call_type: type[Call] | None = None
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")
         self.qualname = f"{owner}.{attribute}" if attribute and owner else attribute or function.__qualname__
-        try:
-            parameters = list(inspect.signature(function).parameters.values())
-        except (TypeError, ValueError):
-            parameters = []
-        self._parameters = parameters
+        self._unit = {"unit": "ms"} if name != self.qualname and kind == "metric" else {}
+        self._parameters = parameters_of(function)
+        first = next(iter(self._parameters.positional), self._parameters.rest)
         # A function in a class whose first parameter has another name than `self` may be a method, or what a
         # staticmethod will hold: the first call tells.
         in_class = owner != "" and not owner.endswith("<locals>")
-        named_like_one = bool(parameters) and parameters[0].name in _RECEIVERS
-        self.is_undecided = is_method is None and in_class and bool(parameters) and not named_like_one
+        named_like_one = first in _RECEIVERS
+        self.is_undecided = is_method is None and in_class and first is not None and not named_like_one
         self.treat_as_method(named_like_one if is_method is None else is_method)
-        # The head of the payload is the same for every call, but for the mark of a root action.
-        shared = {_LABEL_KEY[kind]: label, "call": self.qualname}
-        if name != self.qualname and kind == "metric":
-            shared["unit"] = "ms"
-        self.slot_key = kind, level
-        self.head = orjson.dumps(shared)[1:-1] + b","
-        self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
 
     def treat_as_method(self, is_method: bool) -> None:
         """Settle whether the first argument is the target or an argument like the others."""
         self.is_method = is_method
-        own = self._parameters[1:] if is_method else self._parameters
-        self.names = tuple(parameter.name for parameter in own if parameter.kind in _POSITIONAL)
-        self.rest_name = next((p.name for p in own if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+        positional, rest = self._parameters
+        self.names = positional[1:] if is_method else positional
+        # The target may be the first of `*rest` itself.
+        self.rest_name = rest if positional or not is_method else None
         self.max_plain_args = len(self.names) + is_method
+
+    def _prepare(self) -> type[Call]:
+        """Make what its recorded calls need, once: their class, and the head of their payload."""
+        import orjson
+
+        from Agent.record.stepped_call import SteppedCall
+        from Agent.record.traced_call import Call
+
+        # The head is the same for every call, but for the mark of a root action.
+        shared = {self.label_key: self.label, "call": self.qualname, **self._unit}
+        self.head = orjson.dumps(shared)[1:-1] + b","
+        self.head_root = orjson.dumps({**shared, "root": True})[1:-1] + b","
+        self.call_type = SteppedCall if self.is_stepped else Call
+        return self.call_type
 
     def target_of(self, args: tuple[Any, ...]) -> object:
         """The object whose method is called with these arguments; None for a function."""
@@ -120,6 +124,8 @@ class TraceSpec:
     def identify(self) -> CodeIdentity:
         """The code of the function, looked up once."""
         if self.code is None:
+            from Agent.record.code_identity import CodeIdentity
+
             self.code = CodeIdentity(self.function)
         return self.code
 
@@ -138,18 +144,23 @@ class TraceSpec:
         if self.limit.value > self.level:
             return None
         try:
-            pipeline = installed.active or current_pipeline()
+            pipeline = installed.active
+            if pipeline is None:
+                pipeline = current_pipeline()
+                if self.limit.value > self.level:
+                    return None  # only now a level is set: this was the first call of all
             target = args[0] if self.is_method and args and not self.is_undecided else self.target_of(args)
             known = pipeline.agents.find(target) if target is not None else None
             scope = current_scope.get()
+            call_type = self.call_type or self._prepare()
             player = current_player.get()
             if player is None:
-                return self.call_type(self, pipeline, target, known, scope, args, kwargs)
+                return call_type(self, pipeline, target, known, scope, args, kwargs)
             described = self._traced_call(target, known, scope, args, kwargs)
             answer = player.enter(described)
             if answer is not None:
                 return answer
-            call = self.call_type(self, pipeline, target, known, scope, args, kwargs)
+            call = call_type(self, pipeline, target, known, scope, args, kwargs)
             call.leave = lambda result, error: player.leave(described, result, error)
         except Exception as error:
             if current_player.get() is not None:
@@ -179,181 +190,5 @@ class TraceSpec:
             args=self.arguments(args, kwargs),
             target=target,
             is_root=scope is None or not scope.actions,
-            is_generator=self.call_type is not Call,
+            is_generator=self.is_stepped,
         )
-
-
-class Call:
-    """A traced call that is open."""
-
-    __slots__ = (
-        "args_body", "binding", "board_slot", "is_entry", "known", "leave", "pipeline", "root", "span_id",
-        "spec", "started_ns", "target", "token", "tracker", "types",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        spec: TraceSpec,
-        pipeline: Pipeline,
-        target: object,
-        known: Known | None,
-        scope: Scope | None,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.spec = spec
-        self.pipeline = pipeline
-        self.target = target
-        self.known = known
-        self.leave: Callable[[Any, BaseException | None], None] | None = None
-        if known is not None:
-            binding = known.binding
-        elif scope is not None and scope.agent is not None:
-            binding = scope.agent
-        else:
-            binding = pipeline.binding(None, None, spec.kind, _CATEGORY[spec.kind].value)
-        self.binding: AgentBinding = binding
-        self.tracker: StateTracker | None = None
-        self.root = spec.is_action and (scope is None or not scope.actions)
-        self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
-        if self.is_entry and known is not None:
-            self._look_at_state(known, target)
-        self.types: Types | None = None
-        self.args_body = b""
-        if spec.capture_args:
-            arguments = (
-                spec.arguments(args, kwargs)
-                if kwargs or len(args) > spec.max_plain_args
-                else dict(zip(spec.names, args[1:] if spec.is_method else args, strict=False))
-            )
-            raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
-            if raw is not None:
-                self.args_body = b'"args":' + raw + b","
-            else:
-                body, self.types = pipeline.capture.body({"args": arguments})
-                self.args_body = body + b","
-        self.span_id = span_id = pipeline.next_span_id()
-        self.token: Token[Scope | None] = current_scope.set(
-            span_scope(scope, span_id, binding, is_action=spec.is_action)
-        )
-        self.board_slot = -1
-        board = pipeline.board
-        if board is not None:
-            self.board_slot = board.open_span(
-                span_id, binding.agent_id, spec.label, pipeline.wall_ns() // 1000
-            )
-        self.started_ns = pipeline.monotonic_ns()
-
-    def _look_at_state(self, known: Known, target: object) -> None:
-        pipeline = self.pipeline
-        tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
-        period = pipeline.options.state_period
-        if tracker.actions % period == 0:
-            reason = "first" if tracker.actions == 0 else "periodic"
-            emit_state(pipeline, self.binding, tracker, target, reason)
-        elif self.spec.strict_state or (self.spec.strict_state is None and pipeline.options.strict_state):
-            changed, gone = tracker.changes(target)
-            if changed or gone:
-                payload = {"trigger": "outside", "changed": changed, **({"unset": gone} if gone else {})}
-                pipeline.emit(self.binding.slot("state_change", 20), "outside", payload)
-        tracker.actions += 1
-
-    def end(self, result: Any) -> None:
-        """The body returned: write the event."""
-        pipeline = self.pipeline
-        duration_ns = pipeline.monotonic_ns() - self.started_ns
-        try:
-            if self.board_slot >= 0:
-                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
-            try:
-                current_scope.reset(self.token)
-            except ValueError:
-                self._note_other_context()
-            body = self.args_body
-            if self.spec.capture_result:
-                raw = pipeline.capture.judge.value(result)
-                if raw is not None:
-                    body += b'"result":' + raw + b","
-                else:
-                    whole, types = pipeline.capture.body({"result": result})
-                    body += whole + b","
-                    if types:
-                        self.types = {**self.types, **types} if self.types else types
-            self._emit(body, duration_ns)
-        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self._trouble(error)
-        if self.leave is not None:
-            self.leave(result, None)
-
-    def fail(self, error: BaseException) -> None:
-        """The body raised: write the error once, the event, and the whole state."""
-        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
-        try:
-            outcome = outcome_of(error)
-            ending = b'"outcome":"%s",' % outcome.encode()
-            if outcome == "error":
-                more = {_LABEL_KEY[self.spec.kind]: self.spec.label, "call": self.spec.qualname}
-                error_id = record_error(self.pipeline, self.binding, error, more=more)
-                ending += b'"error_id":%s,' % orjson.dumps(error_id)
-            self._close_scope()
-            self._emit(self.args_body + ending, duration_ns)
-            if outcome == "error" and self.tracker is not None:
-                emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
-        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-            self._trouble(trouble)
-        if self.leave is not None:
-            self.leave(None, error)
-
-    def _close_scope(self) -> None:
-        if self.board_slot >= 0 and self.pipeline.board is not None:
-            self.pipeline.board.close_span(self.board_slot)
-        self._leave_scope()
-
-    def _leave_scope(self) -> None:
-        try:
-            current_scope.reset(self.token)
-        except ValueError:
-            self._note_other_context()
-
-    def _note_other_context(self) -> None:
-        """Count a span that was closed in another context than opened in, as a loop does at its end."""
-        self.pipeline.health.note("a span was closed in another context")
-
-    def _emit(self, body: bytes, duration_ns: int) -> None:
-        """Write the event; `body` is the arguments and the result, each with a comma behind it."""
-        spec, pipeline, types = self.spec, self.pipeline, self.types
-        if body and not pipeline.capture.judge.clean(body):
-            looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
-            body = looked_at + b","
-        tail = b""
-        if self.is_entry:
-            code = spec.code or spec.identify()
-            if code not in pipeline.codes_told:
-                code.tell(pipeline)
-            if self.tracker is not None:
-                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
-                if state_types:
-                    types = {**types, **state_types} if types else state_types
-            else:
-                tail = code.tail
-        duration_ms = duration_ns / 1e6
-        slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
-        if spec.kind == "metric":
-            measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
-            pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
-            return
-        head = spec.head_root if self.root else spec.head
-        scope = current_scope.get()
-        line_head = slot.heads.get(spec.label)
-        if types or line_head is None or (scope is not None and scope.fields):
-            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
-            pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
-            return
-        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
-        links = b"".join((b',"span_id":"', self.span_id.encode(), b'"', outer))
-        rest = b"".join((head, body, b'"duration_ms":%.6g}' % duration_ms, tail, b"}\n"))
-        pipeline.put(slot, line_head, links, slot.extra, rest)
-
-    def _trouble(self, error: BaseException) -> None:
-        self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
-        self.pipeline.health.drop("a call could not be recorded")

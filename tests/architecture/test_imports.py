@@ -1,6 +1,5 @@
 """What `import Agent` costs, and which way the rooms may look."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -23,18 +22,42 @@ HEAVY = (
     "watchdog",
 )
 
+# What only recording itself needs: setting up, or the first event, loads it.
+LATER = {
+    "Agent.config.logging_config",
+    "Agent.config.recording",
+    "Agent.event.codecs",
+    "Agent.event.payloads",
+    "Agent.record.pipeline",
+    "Agent.record.redaction",
+    "Agent.record.traced_call",
+    "Agent.tree.writer",
+    "base64",
+    "dataclasses",
+    "datetime",
+    "inspect",
+    "json",
+    "orjson",
+    "pathlib",
+    "uuid",
+}
+
 REPORT_MODULES = """
-import json, sys
+import sys
 before = set(sys.modules)
 {statement}
-print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})))
+print("\\n".join(set(sys.modules) - before))
 """
 
 
-def modules_loaded_by(statement: str, cwd: Path) -> set[str]:
+def all_modules_loaded_by(statement: str, cwd: Path) -> set[str]:
     done = run_python("-c", REPORT_MODULES.format(statement=statement), cwd=cwd)
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout))
+    return set(done.stdout.split())
+
+
+def modules_loaded_by(statement: str, cwd: Path) -> set[str]:
+    return {name.partition(".")[0] for name in all_modules_loaded_by(statement, cwd)}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +67,36 @@ def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
     loaded = modules_loaded_by(statement, tmp_path)
     assert "Agent" in loaded
     assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import Agent",
+        "from Agent.utils import AgentLogger, trace_agent_action, trace_context\n"
+        "AgentLogger('creator_001', 'creator')\n"
+        "class Creator:\n"
+        "    @trace_agent_action('create')\n"
+        "    def create(self, topic, *more, tone='dry'): yield topic\n"
+        "    @trace_agent_action\n"
+        "    async def publish(self): pass",
+    ],
+    ids=["the import alone", "loggers and decorators in place"],
+)
+def test_what_only_recording_needs_waits_for_the_first_event(statement, tmp_path):
+    loaded = all_modules_loaded_by(statement, tmp_path)
+    assert "Agent.record.decorators" in loaded
+    assert loaded.isdisjoint(LATER), sorted(loaded & LATER)
+    # A name of a module that is gone would be free for ever.
+    recorded = all_modules_loaded_by(
+        "from Agent import AgentLogger, trace_agent_action\n"
+        "@trace_agent_action\n"
+        "def act(): pass\n"
+        "act()\n"
+        "AgentLogger('creator_001').log_action('create_content')",
+        tmp_path,
+    )
+    assert recorded >= LATER, sorted(LATER - recorded)
 
 
 def test_the_first_events_load_no_heavy_library_either(tmp_path, trace_root):
@@ -84,8 +137,8 @@ def test_the_help_of_the_command_line_loads_no_engine(tmp_path):
         tmp_path,
     )
     assert "click" in loaded
-    assert loaded.isdisjoint({"duckdb", "structlog", "watchdog", "numpy", "pydantic", "asyncio"}), sorted(
-        loaded
+    assert loaded.isdisjoint({"duckdb", "structlog", "watchdog", "numpy", "pydantic", "asyncio", "orjson"}), (
+        sorted(loaded)
     )
 
 

@@ -121,6 +121,7 @@ def test_a_file_sets_every_option(project):
     values = {
         "trace_root": "/x/y", "level": "INFO", "state": "strict", "durability": "disk", "queue_full": "drop_new",
         "levels": {"learning": "ERROR"}, "rotation": {"agents": [5000, 2]},
+        "capture": "metadata", "captures": {"learning": "full"},
     }  # fmt: skip
     for name in SETTABLE:
         default = getattr(Options(), name)
@@ -256,13 +257,30 @@ def test_a_preset_named_while_recording_changes_what_it_sets_and_no_more(trace_r
 def test_recording_follows_the_file_and_so_does_analysis(project):
     write(project / "agent-trace.toml", 'trace_root = "kept"\n[levels]\nagents = "WARNING"')
     logger = AgentLogger("a")
-    assert logger.log_action("x", {}) == "" or Agent.health()["recording"]
+    assert logger.log_action("x", {}) == "", "although this is what begins to record"
     logger.warning("told")
     Agent.shutdown_logging()
     session = next((project / "kept").glob("session_*"))
     assert Agent.LogAnalyzer().path == session
     lines = (session / "agents" / "a.log").read_text().splitlines()
     assert [json.loads(line)["level"] for line in lines if "told" in line] == ["WARNING"]
+
+
+@pytest.mark.parametrize("first", ["log_action('x', {})", "info('x')", "act()"])
+def test_levels_hold_for_the_first_event_too(project, first):
+    write(project / "agent-trace.toml", 'trace_root = "kept"\n[levels]\nagents = "WARNING"')
+    program = (
+        "from Agent import AgentLogger, trace_agent_action\n"
+        "class Mine(AgentLogger):\n"
+        "    @trace_agent_action\n"
+        "    def act(self): pass\n"
+        f"Mine('a').{first}\n"
+        "AgentLogger('a').warning('told')\n"
+    )
+    done = run_python("-c", program, cwd=project)
+    assert (done.returncode, done.stderr) == (0, "")
+    [file] = (project / "kept").glob("session_*/agents/*.log")
+    assert [json.loads(line)["message"] for line in file.read_text().splitlines()] == ["told"]
 
 
 def test_a_wrong_file_is_told_once_and_the_program_goes_on_unrecorded(project):

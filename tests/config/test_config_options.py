@@ -8,7 +8,7 @@ import pytest
 
 import Agent
 from Agent.config.load import ENVIRONMENT, options_from, redaction_key
-from Agent.config.logging_config import LOGGING_CONFIG, options_in, setup_logging
+from Agent.config.logging_config import LOGGING_CONFIG, health, options_in, setup_logging
 from Agent.config.options import SETTABLE, Options, checked, with_changes
 from Agent.errors import ConfigurationError
 from Agent.tree.mirror import DEFAULT_ROTATION
@@ -45,6 +45,8 @@ def test_every_variable_sets_its_option():
         "state": "strict",
         "durability": "queued",
         "queue_full": "drop_new",
+        "capture": "metadata",
+        "captures": "tool:search=full,field:args.prompt=metadata",
     }
     assert set(ENVIRONMENT.values()) == set(SETTABLE)
     for suffix, name in ENVIRONMENT.items():
@@ -246,16 +248,29 @@ def test_without_a_place_for_it_a_key_serves_one_process(tmp_path):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a directory should be")
     for environment in ({}, {"XDG_CONFIG_HOME": "relative"}, {"XDG_CONFIG_HOME": str(blocked)}):
-        keys = {redaction_key(environment) for _ in range(2)}
+        told = []
+        keys = {redaction_key(environment, told.append) for _ in range(2)}
         assert len(keys) == 2 and {len(key) for key in keys} == {32}
+        assert len(told) == 2 and all("within this process only" in lack for lack in told)
 
 
-def test_a_damaged_key_is_not_used(tmp_path):
+def test_a_damaged_key_is_not_used_and_that_is_told(tmp_path, capfd):
     path = tmp_path / "agent-trace" / "redaction.key"
     path.parent.mkdir()
     path.write_bytes(b"short")
-    assert len(redaction_key({"XDG_CONFIG_HOME": str(tmp_path)})) == 32
+    told = []
+    assert len(redaction_key({"XDG_CONFIG_HOME": str(tmp_path)}, told.append)) == 32
     assert path.read_bytes() == b"short"
+    assert told == ["the redaction key could not be read; tokens match within this process only"]
+    assert f"the redaction key {path} is of no use (it holds no key)" in capfd.readouterr().err
+
+
+def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    setup_logging(trace_root=trace_root)
+    assert health()["notes"] == {
+        "no home directory keeps the redaction key; tokens match within this process only": 1
+    }
 
 
 def test_processes_that_come_first_together_agree_on_one_key(tmp_path):

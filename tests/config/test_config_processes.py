@@ -151,7 +151,7 @@ def test_a_child_inherits_the_span_in_which_it_was_forked(trace_root):
 
 def test_losses_of_the_parent_are_not_told_by_the_child(trace_root):
     setup_logging()
-    from Agent.record.pipeline import active_pipeline
+    from Agent.record.installed import active_pipeline
 
     active_pipeline().health.drop("a reason of the parent", 5)
 

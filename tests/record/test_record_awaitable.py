@@ -14,8 +14,9 @@ import pytest
 from support.processes import REPOSITORY
 
 from Agent import health, receive, setup_logging, shutdown_logging, tick
+from Agent.record.installed import flush_active, install_pipeline
 from Agent.record.loggers import EventLogger
-from Agent.record.pipeline import Pipeline, flush_active, install_pipeline
+from Agent.record.pipeline import Pipeline
 from Agent.record.redaction import Redactor
 from Agent.testing import MemorySink
 from Agent.tree import commit
@@ -333,7 +334,7 @@ def test_a_task_that_is_cancelled_while_the_queue_is_full_recorded_once(queued):
 
     async def main():
         tasks = [asyncio.create_task(logger.ainfo("m", {"n": number})) for number in range(10)]
-        await asyncio.sleep(0.05)
+        await asyncio.wait(tasks[:4], timeout=20)
         assert [task.done() for task in tasks] == [True] * 4 + [False] * 6
         for task in tasks[4::2]:
             task.cancel()

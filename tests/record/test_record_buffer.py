@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from Agent.record.pipeline import Pipeline, RecordOptions, flush_active, install_pipeline
+from Agent.record.installed import flush_active, install_pipeline
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.redaction import Redactor
 from Agent.testing import FakeClock, MemorySink
 from Agent.utils import AgentLogger, PerformanceLogger, measure_performance, trace_performance

@@ -130,6 +130,7 @@ def test_a_scope_gives_its_links_on_both_ways(recorded):
         recorded.pipeline.emit(slot, "x", {"action_type": "x"})
     finally:
         current_scope.reset(token)
+    assert len(recorded.events) == 4
     for event in recorded.events:
         assert (event["parent_span_id"], event["tick"], event["causes"]) == (
             "00000000000000ff",

@@ -245,6 +245,7 @@ def test_causes_are_named(recorded, given):
     logger.info("m", causes=causes)
     logger.bind(k=1).log_decision("d", causes=causes)
     expected = [ids[name] for name in (given if not isinstance(given, str) else [given]) if name]
+    assert len(recorded.events) == 5
     for event in recorded.events[2:]:
         assert list(dict.fromkeys(event["causes"])) == list(dict.fromkeys(expected))
 

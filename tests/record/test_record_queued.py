@@ -18,7 +18,8 @@ from support.processes import run_python
 from Agent import caused_by, health, setup_logging, shutdown_logging, tick
 from Agent.analysis import LogAnalyzer
 from Agent.errors import ConfigurationError
-from Agent.record.pipeline import Pipeline, RecordOptions, active_pipeline, flush_active, install_pipeline
+from Agent.record.installed import active_pipeline, flush_active, install_pipeline
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.redaction import Redactor
 from Agent.testing import MemorySink
 from Agent.tree.queued import QueuedSink

@@ -18,11 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_kit import recording
 from sameness import same
+from strategies import hostile_values
 
 from Agent.event.digest import digest_json
+from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.values import decode_value
 from Agent.record.exposure import read_state, restore_state
+from Agent.record.judge import make_judge
 from Agent.record.pipeline import RecordOptions
+from Agent.record.redaction import Redactor
+from Agent.record.state import StateTracker
 from Agent.record.state_events import emit_last_states
 from Agent.utils import AgentLogger, trace_agent_action
 
@@ -570,3 +575,38 @@ def test_any_state_comes_back_as_it_was(fields):
         other = Plain()
         restore_state(other, restored)
         assert same(vars(other), vars(agent))
+
+
+# JSON alone does not tell these apart.
+_ALIKE = ([[1]], [(1,)], [UUID(int=1)], [str(UUID(int=1))], [None], [float("nan")], {"a": [1]}, {"a": (1,)})
+_FIELD_VALUES = hostile_values | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.sampled_from(["a", "b", "c", "password"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_STATES = st.fixed_dictionaries({"w": st.sampled_from(_ALIKE)}) | st.dictionaries(
+    st.sampled_from(["x", "y", "z"]), _FIELD_VALUES, max_size=3
+)
+
+
+@given(st.lists(_STATES, min_size=1, max_size=8), st.lists(st.sampled_from("abc"), max_size=3))
+def test_the_judge_finds_the_changes_that_the_walk_finds(states, learned):
+    """Which of the two looks at a value may change from one action to the next: keys become known."""
+    redactor = Redactor(b"key")
+    judge = make_judge(redactor, DEFAULT_LIMITS)
+    judged, walked = Plain(), Plain()
+    by_judge = StateTracker(judged, lambda _: None, judge.value)
+    by_walk = StateTracker(walked, lambda _: None)
+    for number, fields in enumerate(states):
+        for agent in (judged, walked):
+            vars(agent).clear()
+            vars(agent).update(fields)
+        redactor.known_keys.update(learned[:number])
+        found, expected = by_judge.changes(judged), by_walk.changes(walked)
+        assert (list(found[0]), found[1]) == (list(expected[0]), expected[1])
+        assert all(found[0][name] is fields[name] for name in found[0])
+        assert by_judge.heavy == by_walk.heavy

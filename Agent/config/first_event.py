@@ -1,0 +1,54 @@
+"""What the first event sets up where the program did not: loaded with the package, it loads the rest then.
+
+`logging_config.py` comes next: it makes a session of whatever was configured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from Agent.config.process import has_ended, note_obstacle, wiring_lock
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVEL_OFF
+from Agent.record.health import say
+from Agent.record.levels import LIMITS
+from Agent.tree import default_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["begin_by_default"]
+
+
+def begin_by_default() -> None:
+    """Set up what nobody set up: called by the first event.
+
+    A root that cannot be written is told once on stderr; the program goes on unrecorded. So it does with
+    events that come after recording ended with the process.
+    """
+    if has_ended():
+        say("events that come after the end of recording, when the interpreter shuts down, are not recorded")
+    else:
+        # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
+        with wiring_lock():
+            try:
+                from Agent.config.logging_config import setup_logging
+
+                setup_logging()
+            except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
+                what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+                note_obstacle(f"{what}{error}")
+                say(f"nothing is recorded: {what}{error}")
+            else:
+                return
+    for limit in LIMITS.values():
+        limit.value = LEVEL_OFF
+
+
+def _configured_root() -> Path:
+    from Agent.config.load import configured_root
+
+    return configured_root()
+
+
+default_root.find = _configured_root

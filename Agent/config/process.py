@@ -1,0 +1,96 @@
+"""The process that records: its end, its forks, and the lock under which recording begins and ends in it.
+
+Importing the package loads this, since hooks are called in the order in which they were registered; what they
+do is in `recording.py`, which comes with the first event.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+__all__ = ["Hooks", "has_ended", "note_obstacle", "obstacle", "set_hooks", "wiring_lock"]
+
+
+def _nothing() -> None:
+    """Where nothing was recorded yet, nothing is to be done."""
+
+
+class Hooks(NamedTuple):
+    """What recording does when something happens to its process."""
+
+    at_end: Callable[[], None] = _nothing
+    before_fork: Callable[[], None] = _nothing
+    after_fork_in_child: Callable[[], None] = _nothing
+
+
+_hooks = Hooks()
+_ended = False
+_obstacle: str | None = None
+# Re-entrant: a signal handler may log while its own thread is setting up.
+_lock = threading.RLock()
+
+
+def wiring_lock() -> threading.RLock:
+    """Held by whoever begins or ends recording: threads that log first together begin one session."""
+    return _lock
+
+
+def has_ended() -> bool:
+    """Whether the process is ending and recording with it."""
+    return _ended
+
+
+def note_obstacle(what: str | None) -> None:
+    """Keep why nothing is recorded; None once something is."""
+    global _obstacle  # noqa: PLW0603 - of the one recording of this process
+    _obstacle = what
+
+
+def obstacle() -> str | None:
+    """Why nothing is recorded, None where nothing stands in the way."""
+    return _obstacle
+
+
+def set_hooks(hooks: Hooks) -> None:
+    """Say what is to be done from now on."""
+    global _hooks  # noqa: PLW0603 - of the one recording of this process
+    _hooks = hooks
+
+
+def _end_with_process() -> None:
+    global _ended  # noqa: PLW0603 - a process ends once
+    _ended = True
+    _hooks.at_end()
+
+
+def _before_fork() -> None:
+    # A child made while another thread begins to record would wait for that thread, which it does not have.
+    # Not for ever: whoever holds the lock may be waiting for this very thread.
+    _lock.acquire(timeout=5.0)
+    _hooks.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    with suppress(RuntimeError):  # it was not had
+        _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _lock = threading.RLock()
+    _hooks.after_fork_in_child()
+
+
+# At import, not at the first event: what the program itself does at its end comes before, and is recorded.
+atexit.register(_end_with_process)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

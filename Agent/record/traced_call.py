@@ -1,0 +1,202 @@
+"""One traced call while it is open, from its arguments to its event; `tracing.py` says when there is one.
+
+At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
+for the outermost action of an agent, the code that ran and what it changed of its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from Agent.record.context import Scope, current_scope, span_scope
+from Agent.record.failures import outcome_of, record_error
+from Agent.record.state_events import changes_tail, emit_state
+
+if TYPE_CHECKING:
+    from Agent.record.agents import Known
+    from Agent.record.binding import AgentBinding
+    from Agent.record.judge import Types
+    from Agent.record.pipeline import Pipeline
+    from Agent.record.state import StateTracker
+    from Agent.record.tracing import TraceSpec
+
+
+class Call:
+    """A traced call that is open."""
+
+    __slots__ = (
+        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "root", "span_id",
+        "spec", "started_ns", "target", "token", "tracker", "types",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        spec: TraceSpec,
+        pipeline: Pipeline,
+        target: object,
+        known: Known | None,
+        scope: Scope | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.spec = spec
+        self.pipeline = pipeline
+        self.target = target
+        self.leave: Callable[[Any, BaseException | None], None] | None = None
+        if known is not None:
+            binding = known.binding
+        elif scope is not None and scope.agent is not None:
+            binding = scope.agent
+        else:
+            binding = pipeline.binding(None, None, spec.kind, spec.category)
+        self.binding: AgentBinding = binding
+        self.tracker: StateTracker | None = None
+        self.root = spec.is_action and (scope is None or not scope.actions)
+        self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
+        if self.is_entry and known is not None:
+            self._look_at_state(known, target)
+        self.types: Types | None = None
+        if spec.capture_args:
+            arguments = (
+                spec.arguments(args, kwargs)
+                if kwargs or len(args) > spec.max_plain_args
+                # Said in words, that the shorter one counts costs more than all the rest of the line.
+                else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
+            )
+            raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
+            if raw is not None:
+                self.args_body = b'"args":%s,' % raw
+            else:
+                body, self.types = pipeline.capture.body({"args": arguments})
+                self.args_body = body + b","
+        else:
+            self.args_body = b""
+        self.span_id = span_id = pipeline.next_span_id()
+        self.token: Token[Scope | None] = current_scope.set(
+            span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        )
+        self.board_slot = -1
+        board = pipeline.board
+        if board is not None:
+            self.board_slot = board.open_span(
+                span_id, binding.agent_id, spec.label, pipeline.wall_ns() // 1000
+            )
+        self.started_ns = pipeline.monotonic_ns()
+
+    def _look_at_state(self, known: Known, target: object) -> None:
+        pipeline = self.pipeline
+        tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
+        period = pipeline.options.state_period
+        if tracker.actions % period == 0:
+            reason = "first" if tracker.actions == 0 else "periodic"
+            emit_state(pipeline, self.binding, tracker, target, reason)
+        elif self.spec.strict_state or (self.spec.strict_state is None and pipeline.options.strict_state):
+            changed, gone = tracker.changes(target)
+            if changed or gone:
+                payload = {"trigger": "outside", "changed": changed, **({"unset": gone} if gone else {})}
+                pipeline.emit(self.binding.slot("state_change", 20), "outside", payload)
+        tracker.actions += 1
+
+    def end(self, result: Any) -> None:
+        """The body returned: write the event."""
+        pipeline = self.pipeline
+        duration_ns = pipeline.monotonic_ns() - self.started_ns
+        try:
+            if self.board_slot >= 0:
+                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
+            try:
+                current_scope.reset(self.token)
+            except ValueError:
+                self._note_other_context()
+            body = self.args_body
+            if self.spec.capture_result:
+                raw = pipeline.capture.judge.value(result)
+                if raw is not None:
+                    body = b'%s"result":%s,' % (body, raw)
+                else:
+                    whole, types = pipeline.capture.body({"result": result})
+                    body += whole + b","
+                    if types:
+                        self.types = {**self.types, **types} if self.types else types
+            self._emit(body, duration_ns)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(error)
+        if self.leave is not None:
+            self.leave(result, None)
+
+    def fail(self, error: BaseException) -> None:
+        """The body raised: write the error once, the event, and the whole state."""
+        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
+        try:
+            outcome = outcome_of(error)
+            ending = b'"outcome":"%s",' % outcome.encode()
+            if outcome == "error":
+                more = {self.spec.label_key: self.spec.label, "call": self.spec.qualname}
+                error_id = record_error(self.pipeline, self.binding, error, more=more)
+                ending += b'"error_id":%s,' % orjson.dumps(error_id)
+            self._close_scope()
+            self._emit(self.args_body + ending, duration_ns)
+            if outcome == "error" and self.tracker is not None:
+                emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
+        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
+            self._trouble(trouble)
+        if self.leave is not None:
+            self.leave(None, error)
+
+    def _close_scope(self) -> None:
+        if self.board_slot >= 0 and self.pipeline.board is not None:
+            self.pipeline.board.close_span(self.board_slot)
+        self._leave_scope()
+
+    def _leave_scope(self) -> None:
+        try:
+            current_scope.reset(self.token)
+        except ValueError:
+            self._note_other_context()
+
+    def _note_other_context(self) -> None:
+        """Count a span that was closed in another context than opened in, as a loop does at its end."""
+        self.pipeline.health.note("a span was closed in another context")
+
+    def _emit(self, body: bytes, duration_ns: int) -> None:
+        """Write the event; `body` is the arguments and the result, each with a comma behind it."""
+        spec, pipeline, types = self.spec, self.pipeline, self.types
+        if body and not pipeline.capture.judge.clean(body):
+            looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
+            body = looked_at + b","
+        tail = b""
+        if self.is_entry:
+            code = spec.code or spec.identify()
+            if code not in pipeline.codes_told:
+                code.tell(pipeline)
+            if self.tracker is not None:
+                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
+                if state_types:
+                    types = {**types, **state_types} if types else state_types
+            else:
+                tail = code.tail
+        duration_ms = duration_ns / 1e6
+        slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
+        if spec.kind == "metric":
+            measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
+            pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
+            return
+        head = spec.head_root if self.root else spec.head
+        scope = current_scope.get()
+        line_head = slot.heads.get(spec.label)
+        if types or line_head is None or (scope is not None and scope.fields):
+            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
+            pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
+            return
+        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
+        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
+        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
+        pipeline.put(slot, line_head, links, slot.extra, rest)
+
+    def _trouble(self, error: BaseException) -> None:
+        self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
+        self.pipeline.health.drop("a call could not be recorded")
