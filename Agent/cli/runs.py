@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.cli import parameters, render
+from Agent.cli import parameters, render, run_calls
+from Agent.cli.run_files import export_file, import_file
 
 if TYPE_CHECKING:
     from Agent.flight.run_fold import Step
@@ -44,13 +45,22 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
         "agent-trace runs",
         "agent-trace runs 01a1f918",
         "agent-trace runs 01a1f918 --steps",
+        "agent-trace runs 01a1f918 --models",
         "agent-trace runs 01a1f918 --artifact steps/plan.json",
+        "agent-trace runs 01a1f918 --export run.zip",
+        "agent-trace runs --import run.zip",
     )
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
 @click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
+@click.option("--tools", "what", flag_value="tool_calls", help="Every call of a tool in RUN.")
+@click.option(
+    "--models", "what", flag_value="model_calls", help="Every call of a model in RUN: tokens, cost, time."
+)
 @click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
 @click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
+@click.option("--export", "target", metavar="FILE", help="Write RUN, and the runs in it, into a new file.")
+@click.option("--import", "source", metavar="FILE", help="Take in a run that was exported elsewhere.")
 @click.option(
     "--limit",
     "-n",
@@ -61,7 +71,14 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @parameters.json_option
 @parameters.root_option
 def runs(
-    run: str | None, what: str | None, artifact: str | None, limit: int | None, as_json: bool, root: Path
+    run: str | None,
+    what: str | None,
+    artifact: str | None,
+    target: str | None,
+    source: str | None,
+    limit: int | None,
+    as_json: bool,
+    root: Path,
 ) -> None:
     """List the recorded runs, newest first, or show one.
 
@@ -69,14 +86,22 @@ def runs(
     runs), SESSION/agent_id, or last (the newest session). A run that was never finished and has no process
     any more is crashed; the steps that were open then are named.
     """
+    context = click.get_current_context()
+    if source is not None:
+        if any(given is not None for given in (run, what, artifact, target)):
+            raise click.UsageError("an import takes nothing but the file", context)
+        import_file(source, root, as_json=as_json)
+        return
     if run is None:
-        if what is not None or artifact is not None:
-            context = click.get_current_context()
-            raise click.UsageError("steps and artifacts are those of a run: name one", context)
+        if what is not None or artifact is not None or target is not None:
+            raise click.UsageError("steps, artifacts and exports are those of a run: name one", context)
         _list(root, limit, as_json=as_json)
         return
     from Agent.flight.runs import find_run, read_run
 
+    if target is not None:
+        export_file(find_run(run, root), target, as_json=as_json)
+        return
     record = read_run(find_run(run, root))
     if artifact is not None:
         _print_artifact(record, artifact)
@@ -84,6 +109,10 @@ def runs(
         render.emit_json(_as_data(record) if what is None else [asdict(row) for row in getattr(record, what)])
     elif what == "steps":
         _steps(record.steps)
+    elif what == "tool_calls":
+        run_calls.tools(record.tool_calls)
+    elif what == "model_calls":
+        run_calls.models(record.model_calls, record.summary)
     elif what == "artifacts":
         _artifacts(record)
     else:
@@ -149,9 +178,10 @@ def _show(record: RunRecord) -> None:
         facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
     if run.model_calls:
         tokens = f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"
-        facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens})"))
+        paid = "".join(f", {run_calls.cost(sum_, currency)}" for currency, sum_ in run.costs.items())
+        facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens}{paid}), --models"))
     if run.tool_calls:
-        facts.append(("tool calls", render.count(run.tool_calls)))
+        facts.append(("tool calls", f"{render.count(run.tool_calls)}, --tools"))
     if record.children:
         more = len(record.children) - 2
         facts.append(

@@ -63,7 +63,7 @@ def class_reducer(cls: type) -> Reducer | None:
         found = _find_reducer(cls)
     if len(_REMEMBERED) >= _MOST_CLASSES:
         _REMEMBERED.clear()
-    with suppress(Exception):
+    with suppress(Exception):  # as above: then it is looked for each time
         _REMEMBERED[cls] = found
     return found
 

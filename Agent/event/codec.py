@@ -13,33 +13,14 @@ import orjson
 
 from Agent.event.ids import split_event_id
 from Agent.event.kinds import Home
-from Agent.event.model import Event
+from Agent.event.model import ENVELOPE_KEYS, Event
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
 
 LINE_PREFIX = b'{"timestamp":"'
 """How every line of the record begins; a reader finds its way back on it."""
 
-_RUN_KEYS = frozenset(
-    [
-        "timestamp",
-        "id",
-        "schema_version",
-        "type",
-        "session_id",
-        "run_id",
-        "span_id",
-        "parent_span_id",
-        "causes",
-        "tick",
-        "types",
-        "level",
-        "logger",
-        "message",
-        "code",
-        "state",
-    ]
-)
+_RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 
 
 class DamagedLine(ValueError):

@@ -135,6 +135,7 @@ _REDUCERS: dict[type, Reducer] = {
     OrderedDict: _simple("OrderedDict", lambda v: dict(OrderedDict.items(v))),
     Counter: _simple("Counter", lambda v: dict(dict.items(v))),
     defaultdict: _reduce_defaultdict,
+    type(...): _simple("ellipsis", lambda _: "..."),
 }
 
 # Types of modules that nobody loads for this table: known by name, believed only if the module agrees.
@@ -312,6 +313,7 @@ BUILDERS: Mapping[str, Builder] = {
     "OrderedDict": lambda v, _a, _b: OrderedDict(pairs_of(v)),
     "Counter": _build_counter,
     "defaultdict": _build_defaultdict,
+    "ellipsis": lambda _v, _a, _b: ...,
     **ARRAY_BUILDERS,
     **CLASS_BUILDERS,
 }

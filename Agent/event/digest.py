@@ -71,7 +71,7 @@ def _dump(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
-        return _dump_flat(value)
+        return _dump_flat(value)  # too deep, or of what orjson refuses
 
 
 def _dump_flat(value: Any) -> bytes:

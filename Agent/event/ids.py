@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from datetime import datetime, timedelta
-
-from Agent.event.clock import EPOCH
+# The calendar and base 32 are loaded by what needs them: every door of recording reads ids.
 
 WRITER_CHARS = 8
 
@@ -14,6 +11,8 @@ def new_writer_id(random5: bytes) -> str:
     """The id of a writer, 8 characters of a-z and 2-7, made of 5 random bytes."""
     if len(random5) != 5:
         raise ValueError("a writer id is made of exactly 5 random bytes")
+    import base64
+
     return base64.b32encode(random5).decode("ascii").lower()
 
 
@@ -32,6 +31,10 @@ def split_event_id(text: str) -> tuple[str, int]:
 
 def session_id_for(unix_us: int) -> str:
     """The name of a session that starts at that time: YYYYMMDD_HHMMSS in UTC."""
+    from datetime import timedelta
+
+    from Agent.event.clock import EPOCH
+
     return (EPOCH + timedelta(microseconds=unix_us)).strftime("%Y%m%d_%H%M%S")
 
 
@@ -56,6 +59,8 @@ def uuid7_unix_ms(text: str) -> int:
 
 def is_session_id(text: str) -> bool:
     """Whether the text reads YYYYMMDD_HHMMSS, with or without the suffix of a shared second."""
+    from datetime import datetime
+
     stamp, _, suffix = text.partition("-")
     if suffix and not suffix.isdigit():
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType
+from typing import Any, Final, NewType
 
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
@@ -12,6 +12,12 @@ from Agent.event.kinds import LEVELS
 
 RedactedBytes = NewType("RedactedBytes", bytes)
 """Bytes that went through redaction: the only ones that the tree accepts."""
+
+ENVELOPE_KEYS: Final = (
+    "timestamp", "id", "schema_version", "session_id", "level", "logger", "message", "run_id", "span_id",
+    "parent_span_id", "causes", "tick", "extra", "code", "state", "types",
+)  # fmt: skip
+"""The keys of a line of the log view, in their order; `extra` holds the payload, the others are around it."""
 
 
 @dataclass(frozen=True, slots=True)

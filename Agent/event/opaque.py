@@ -111,7 +111,7 @@ def _plain_attributes(value: object) -> dict[str, Any]:
     try:
         attributes = attributes_of(value)
     except (ValueError, RuntimeError, AttributeError, TypeError):
-        return {}
+        return {}  # it hides them, or another thread changes them: the value is named all the same
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
         if len(shown) == _SHOWN_ATTRIBUTES:

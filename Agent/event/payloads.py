@@ -268,26 +268,38 @@ _ROWS = (
         "Model call {model_name}",
         "call_id:string model_name:string step_id?:string model_version?:string model_provider?:string "
         "params?:object prompt_ref?:string output_ref?:string prompt_tokens?:integer "
-        "completion_tokens?:integer latency_ms?:number",
+        "completion_tokens?:integer latency_ms?:number usage?:object cost?:number currency?:string "
+        "chunks?:integer chunks_ref?:string first_chunk_ms?:number outcome?:string error?:any error_id?:string "
+        "interface?:string site?:string path?:array answered_by?:string",
         home=_RUN,
     ),
     _kind(
         "tool.call",
         _EVENTS,
         "Tool call {name}",
-        "name:string call_id:string args?:any result?:any outcome?:string error_id?:string "
-        "duration_ms?:number tool_kind?:string",
+        "name:string call_id:string args?:any args_ref?:string result?:any result_ref?:string coded?:boolean "
+        "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string error?:any error_id?:string "
+        "duration_ms?:number tool_kind?:string idempotency_key?:string site?:string path?:array "
+        "answered_by?:string",
         home=_RUN,
+        is_span=True,
     ),
     _kind(
         "artifact.saved",
         _EVENTS,
         "Artifact {path}",
-        "path:string ref:string name?:string media_type?:string size_bytes?:integer digest?:string step_id?:string value_types?:object",
+        "path:string ref:string name?:string media_type?:string size_bytes?:integer digest?:string step_id?:string value_types?:object "
+        "capture?:string",
         home=_RUN,
     ),
     _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),
     _kind("replay.finished", _EVENTS, "Replay finished", "replay_id:string verdict:string"),
+    _kind(
+        "replay.match",
+        _EVENTS,
+        "Inexact answer of {name}",
+        "name:string call:string rung:string recorded_id:string recorded_run?:string distance?:object",
+    ),
 )
 
 KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}

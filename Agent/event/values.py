@@ -80,7 +80,7 @@ def encode_value(
         walk = Walk(limits, agent_of, cutting=False)
         return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
     except BudgetSpent:
-        pass
+        pass  # cut below
     except Exception as error:  # noqa: BLE001 - recording may not raise into the program that it records
         return _given_up(value, pointer, error)
     try:

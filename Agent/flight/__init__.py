@@ -7,8 +7,14 @@ if TYPE_CHECKING:
     from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
     from Agent.flight.checkpoint_recording import checkpoint_store
     from Agent.flight.checkpoints import LocalCheckpointStore
+    from Agent.flight.model_streams import record_model_stream
+    from Agent.flight.prices import Price, set_prices
+    from Agent.flight.recorded_models import recorded_model
+    from Agent.flight.replaying import replaying_tools
     from Agent.flight.run_recorder import Recorder, recorder
     from Agent.flight.runs import RunRecord, RunSummary, find_run, list_runs, read_run
+    from Agent.flight.tool_recording import record_tool
+    from Agent.flight.tool_replayer import ToolReplayer
 
 __all__ = [
     "Checkpoint",
@@ -18,13 +24,20 @@ __all__ = [
     "find_run",
     "list_runs",
     "LocalCheckpointStore",
+    "Price",
     "read_run",
+    "record_model_stream",
+    "record_tool",
+    "recorded_model",
     "Recorder",
     "recorder",
+    "replaying_tools",
     "RetentionPolicy",
     "RunRecord",
     "RunSummary",
+    "set_prices",
     "StepEvent",
+    "ToolReplayer",
 ]
 
 _HOMES = {
@@ -35,13 +48,20 @@ _HOMES = {
     "find_run": "runs",
     "list_runs": "runs",
     "LocalCheckpointStore": "checkpoints",
+    "Price": "prices",
     "read_run": "runs",
+    "record_model_stream": "model_streams",
+    "record_tool": "tool_recording",
+    "recorded_model": "recorded_models",
     "Recorder": "run_recorder",
     "recorder": "run_recorder",
+    "replaying_tools": "replaying",
     "RetentionPolicy": "checkpoint_policy",
     "RunRecord": "runs",
     "RunSummary": "runs",
+    "set_prices": "prices",
     "StepEvent": "checkpoint_model",
+    "ToolReplayer": "tool_replayer",
 }
 
 

@@ -127,7 +127,7 @@ class ChunkFiles:
             path.unlink(missing_ok=True)
             path.hardlink_to(shared)
         except OSError:
-            return False
+            return False  # nobody has it yet, or no links here: it is written
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -141,7 +141,7 @@ class ChunkFiles:
                     os.fsync(fd)
             temporary.replace(path)
         except OSError:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # what is told is why it could not be written
                 temporary.unlink()
             raise
         if self.durable:

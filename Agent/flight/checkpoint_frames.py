@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -172,11 +172,11 @@ def is_written_to(path: Path) -> bool:
 
         fd = os.open(path, os.O_RDONLY | file_flags())
     except (ImportError, FileNotFoundError):
-        return False
+        return False  # without advisory locks one process records alone; what is gone is nobody's
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        return True
+        return True  # also where nobody can tell: then it is left alone
     finally:
         os.close(fd)
     return False
@@ -221,18 +221,23 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     return found
 
 
-def frames(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Offset, size and content of each whole frame of a pack, up to the first that is not one."""
+def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset, size and content of each whole frame of a pack, up to the first that is not one.
+
+    `on_rest` is told how many bytes stand from there on; a save that a kill cut short leaves some.
+    """
     data = memoryview(path.read_bytes())
     offset = 0
     while offset < len(data):
         found = _next_frame(data, offset)
         if found is None:
+            on_rest(len(data) - offset)
             return
         size, line = found
         try:
             content = _frame_object(line, path)
         except DamagedInput:
+            on_rest(len(data) - offset)
             return
         yield offset, size, content
         offset += size

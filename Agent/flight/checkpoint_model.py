@@ -138,6 +138,8 @@ class Removed:
     waiting: int = 0
     """Checkpoints that are no longer listed, and whose bytes go when the process that writes to their
     chain has ended: with the next removal, or `prune`."""
+    damaged: int = 0
+    """Checkpoints that stayed and cannot be loaded, nor could be before: `check` names what is wrong."""
 
     def add(self, other: Removed) -> None:
         """Take in what another removal came to."""
@@ -145,6 +147,7 @@ class Removed:
         self.runs += other.runs
         self.size_bytes += other.size_bytes
         self.waiting += other.waiting
+        self.damaged += other.damaged
 
 
 @runtime_checkable

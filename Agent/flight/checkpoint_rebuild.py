@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoint_files import INDEX_NAME
 from Agent.flight.checkpoint_frames import PACK_SUFFIX, frames, is_written_to
 from Agent.flight.checkpoint_index import CheckpointIndex, Row
+from Agent.record.health import say
 
 __all__ = ["rebuild"]
 
@@ -19,8 +21,9 @@ __all__ = ["rebuild"]
 def rebuild(directory: Path) -> int:
     """Make the index of a run's checkpoints again; how many checkpoints it lists now.
 
-    The old one is kept as `index.sqlite.damaged`. A checkpoint that was removed while its chain was written
-    to comes back, and whether the run failed is known from its checkpoints alone.
+    The old one is kept as `index.sqlite.damaged`. What of the packs is no checkpoint is told on stderr. A
+    checkpoint that was removed while its chain was written to comes back, and whether the run failed is
+    known from its checkpoints alone.
 
     Raises:
         SessionInUse: a process writes checkpoints of the run.
@@ -48,17 +51,21 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     found: dict[int, tuple[Row, list[str]]] = {}
     for path in sorted(directory.glob(f"*{PACK_SUFFIX}")):
         index.add_pack(path.name)
-        for offset, size, frame in frames(path):
-            with contextlib.suppress(KeyError, TypeError, ValueError):
+        for offset, size, frame in frames(path, partial(_tell_rest, path)):
+            try:
                 row = _row(path, offset, size, frame)
-                known = found.get(row.number)
-                # Copies of a frame are equal; a number is given twice only where the first was not committed.
-                if known is None or known[0].saved_us <= row.saved_us:
-                    found[row.number] = row, frame.get("chunks") or []
+            except (KeyError, TypeError, ValueError) as error:
+                say(f"{path}: what stands at byte {offset} is no checkpoint: {type(error).__name__} {error}")
+                continue
+            known = found.get(row.number)
+            # Copies of a frame are equal; a number is given twice only where the first was not committed.
+            if known is None or known[0].saved_us <= row.saved_us:
+                found[row.number] = row, frame.get("chunks") or []
     newest: dict[tuple[str, str | None], int] = {}
     begun = {row.chain for row, _ in found.values() if row.position == 0}
     for number, (row, digests) in sorted(found.items()):
         if row.chain not in begun:
+            say(f"{directory}: the checkpoint of {row.step_id} is left out, what it stands on is gone")
             continue
         before = newest.get((row.step_id, row.agent_id))
         if before is not None:
@@ -67,6 +74,10 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
         index.put(row)
         if digests:
             index.set_chunks(number, digests)
+
+
+def _tell_rest(path: Path, size_bytes: int) -> None:
+    say(f"{path}: its last {size_bytes} bytes are no whole checkpoint")
 
 
 def _row(path: Path, offset: int, size: int, frame: dict[str, Any]) -> Row:

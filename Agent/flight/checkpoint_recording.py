@@ -17,7 +17,7 @@ from Agent.flight.checkpoint_files import checkpoints_dir
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo, Removed
 from Agent.flight.checkpoint_policy import RetentionPolicy
 from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.record import pipeline as recording
+from Agent.record import installed as recording
 from Agent.record.pipeline import Pipeline
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions

@@ -54,7 +54,7 @@ def sweep(run: RunCheckpoints) -> Removed:
             if any(files.is_live(writer) for writer in {row.writer for row in index.chain(chain)}):
                 outcome.waiting += count
                 continue
-            _rebase(run, chain)
+            outcome.damaged += _rebase(run, chain)
         _rewrite_packs(run)
         with files.changing():
             _collect(run)
@@ -76,8 +76,11 @@ def _size_of(run: RunCheckpoints) -> int:
     return total
 
 
-def _rebase(run: RunCheckpoints, chain: int) -> None:
-    """Take the removed rows out of a chain, and put what stood on one onto the row before it."""
+def _rebase(run: RunCheckpoints, chain: int) -> int:
+    """Take the removed rows out of a chain, and put what stood on one onto the row before it.
+
+    How many of the others cannot be read: what stands on damage could not be loaded before either.
+    """
     files, index = run.files, run.files.index
     with files.changing():
         rows = index.chain(chain)
@@ -85,8 +88,9 @@ def _rebase(run: RunCheckpoints, chain: int) -> None:
         base: bytes | None = None
         value: Any = None
         lacks_base = False
+        reading = 0
         try:
-            for place, row in enumerate(rows[: last_kept + 1]):
+            for reading, row in enumerate(rows[: last_kept + 1]):
                 value = files.after(value, row)
                 if row.removed:
                     lacks_base = True
@@ -95,11 +99,13 @@ def _rebase(run: RunCheckpoints, chain: int) -> None:
                     _write_again(run, row, base, files.verified(row, value))
                     lacks_base = False
                 # What a later row will stand on, where the next one goes.
-                base = orjson.dumps(value) if place < last_kept and rows[place + 1].removed else None
+                base = orjson.dumps(value) if reading < last_kept and rows[reading + 1].removed else None
+            reading = last_kept + 1
         except (DamagedInput, FileNotFoundError):
-            # Whatever stands on what cannot be read could not be loaded before either.
+            # Whatever stands on what cannot be read could not be loaded before either: it is counted.
             pass
         index.forget(row.number for row in rows if row.removed)
+    return sum(not row.removed for row in rows[reading : last_kept + 1])
 
 
 def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:

@@ -27,7 +27,7 @@ def row_of(given: Checkpoint, redactor: Redactor) -> Row:
 
     return Row(
         number=0, pack="", offset=0, frame_bytes=0, size_bytes=0, chain=0, position=0, state_bytes=0,
-        digest="", step_id=str(given.step_id),
+        digest="", step_id=redactor.text(str(given.step_id)),
         agent_id=None if given.agent_id is None else str(given.agent_id),
         saved_us=saved_us, agent_version=text(given.agent_version), code=text(given.code), tick=given.tick,
         phase=text(given.phase), reason=text(given.reason), event_id=given.event_id,

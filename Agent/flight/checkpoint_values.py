@@ -48,6 +48,10 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
     body, types = capture.body(values, "")
     text = b"{" + body + b"}"
     value = orjson.loads(text)
+    if capture.levels is not None and capture.levels.reads_lines:
+        types = dict(types or {})
+        value = capture.levels.document(value, types)
+        text = orjson.dumps(value)
     if types or _MARK in text:
         value = _marked(value, _trie(types or {}), escaping=_MARK in text)
         text = orjson.dumps(value)

@@ -28,7 +28,7 @@ from Agent.flight.checkpoint_values import (
     encode_document,
     plain_document,
 )
-from Agent.record import pipeline as recording
+from Agent.record import installed as recording
 from Agent.record.agents import agent_id_of
 from Agent.record.capture import Capture
 from Agent.record.redaction import Redactor
@@ -171,7 +171,7 @@ class LocalCheckpointStore:
                 gone = self._runs.remove(run)
                 if gone is not None:
                     return gone
-            wanted = None if step_ids is None else set(step_ids)
+            wanted = None if step_ids is None else set(map(self._capture.strict.text, step_ids))
             rows = run.files.index.listed(agent_id, everybody=agent_id is None)
             return remove(run, [row for row in rows if wanted is None or row.step_id in wanted])
 
@@ -269,6 +269,7 @@ class LocalCheckpointStore:
     def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
         with self._runs.lock:
             run = self._runs.get(run_id)
+            step_id = self._capture.strict.text(step_id)  # as it was saved
             row = run.files.index.row(step_id, agent_id)
             if row is None and agent_id is None:
                 others = run.files.index.rows_of_step(step_id)

@@ -5,12 +5,25 @@ from __future__ import annotations
 from types import TracebackType
 
 from Agent.flight.run_lines import is_recorded
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.health import say
-from Agent.record.pipeline import Pipeline, current_pipeline
+from Agent.record.installed import current_pipeline
+from Agent.record.pipeline import Pipeline
 from Agent.record.texts import as_text
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "pipeline_of_first_call"]
+
+
+def pipeline_of_first_call() -> Pipeline | None:
+    """The pipeline, set up by the first call of all; None where that shows that nothing is to be recorded."""
+    try:
+        pipeline = current_pipeline()
+    except RuntimeError as error:
+        if is_recorded():  # where recording was given up, that was said once
+            say(f"recording is not set up: {as_text(error)}")
+        return None
+    # Only now a level is set.
+    return pipeline if is_recorded() else None
 
 
 class Guard:
@@ -23,16 +36,9 @@ class Guard:
         self._pipeline: Pipeline | None = None
 
     def __enter__(self) -> Pipeline | None:
-        if not is_recorded():
-            return None
-        try:
-            self._pipeline = installed.active or current_pipeline()
-        except RuntimeError as error:
-            if is_recorded():  # where recording was given up, that was said once
-                say(f"recording is not set up: {as_text(error)}")
-            return None
-        # Only now a level is set, where this was the first call of all.
-        return self._pipeline if is_recorded() else None
+        if is_recorded():
+            self._pipeline = installed.active or pipeline_of_first_call()
+        return self._pipeline
 
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None

@@ -42,9 +42,16 @@ class RunScope(Scope):
     __slots__ = ("before", "closed")
 
     def __init__(
-        self, before: Scope | None, run_id: str | None, span_id: str | None, agent: AgentBinding | None
+        self,
+        before: Scope | None,
+        run_id: str | None,
+        span_id: str | None,
+        agent: AgentBinding | None,
+        name: str | None = None,
     ) -> None:
-        super().__init__(before, span_id=span_id, agent=agent)
+        super().__init__(before, span_id=span_id, name=name, agent=agent)
+        if run_id is not None and (before is None or before.run_id is None):
+            self.path = ()  # a run is the same wherever it is begun
         self.run_id = run_id
         self.before = before
         self.closed = False
@@ -133,7 +140,7 @@ class Run:
 
     def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
         """Let what happens from here on be part of it."""
-        scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent)
+        scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent, f"run {self.agent_id or '-'}")
         self.span = _Open(pipeline, scope, f"run {self.run_id}")
         scope.enter()
 
@@ -209,8 +216,10 @@ def _agent_of(pipeline: Pipeline, run_id: str) -> str | None:
         try:
             with path.open("rb") as file:
                 return decode_line(file.readline(_MAX_FIRST_BYTES)).agent_id
-        except (OSError, DamagedLine):
-            continue
+        except FileNotFoundError:
+            continue  # removed since it was listed
+        except (OSError, DamagedLine) as error:
+            pipeline.health.trouble("reading whose run it is", error)
     return None
 
 

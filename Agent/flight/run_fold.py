@@ -45,17 +45,29 @@ class ModelCall:
     latency_ms: float | None = None
     prompt_ref: str | None = None
     output_ref: str | None = None
+    outcome: str | None = None
+    cost: float | None = None
+    currency: str | None = None
+    chunks: int | None = None
+    first_chunk_ms: float | None = None
+    path: tuple[str, ...] = ()
+    answered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a tool."""
+    """One call of a tool; `path` names the spans around it, `answered_by` the recorded call that answered."""
 
     name: str
     call_id: str
     timestamp: str
     outcome: str | None = None
     duration_ms: float | None = None
+    kind: str | None = None
+    site: str | None = None
+    path: tuple[str, ...] = ()
+    error: Any = None
+    answered_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,8 @@ class RunSummary:
     artifacts: int
     prompt_tokens: int
     completion_tokens: int
+    costs: dict[str, float] = field(default_factory=dict)
+    """What its model calls cost, by currency, as far as their prices were known."""
 
 
 @dataclass(slots=True)
@@ -122,6 +136,7 @@ class RunFold:
     _first: str | None = None
     _last: str | None = None
     _tokens: list[int] = field(default_factory=lambda: [0, 0])
+    _costs: dict[str, float] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
         """Take the next event."""
@@ -170,8 +185,12 @@ class RunFold:
 
     def _call_model(self, event: Event) -> None:
         extra = event.extra
+        cost, currency = _number(extra.get("cost")), _text(extra.get("currency"))
+        if cost is not None and currency is not None:
+            self._costs[currency] = self._costs.get(currency, 0.0) + cost
         tokens = [_count(extra.get("prompt_tokens")), _count(extra.get("completion_tokens"))]
-        self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
+        if extra.get("answered_by") is None:  # what a replay answered was paid for when it was recorded
+            self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
         if self.keeps_rows:
             self.model_calls.append(
                 ModelCall(
@@ -185,6 +204,13 @@ class RunFold:
                     latency_ms=_number(extra.get("latency_ms")),
                     prompt_ref=_text(extra.get("prompt_ref")),
                     output_ref=_text(extra.get("output_ref")),
+                    outcome=_text(extra.get("outcome")),
+                    cost=_number(extra.get("cost")),
+                    currency=_text(extra.get("currency")),
+                    chunks=_count(extra.get("chunks")),
+                    first_chunk_ms=_number(extra.get("first_chunk_ms")),
+                    path=_names(extra.get("path")),
+                    answered_by=_text(extra.get("answered_by")),
                 )
             )
 
@@ -198,6 +224,11 @@ class RunFold:
                     event.timestamp,
                     _text(extra.get("outcome")),
                     _number(extra.get("duration_ms")),
+                    _text(extra.get("tool_kind")),
+                    _text(extra.get("site")),
+                    _names(extra.get("path")),
+                    extra.get("error"),
+                    _text(extra.get("answered_by")),
                 )
             )
 
@@ -243,6 +274,7 @@ class RunFold:
             artifacts=count("artifact.saved", 0),
             prompt_tokens=self._tokens[0],
             completion_tokens=self._tokens[1],
+            costs={currency: round(cost, 12) for currency, cost in self._costs.items()},
         )
 
     def _state(self, status: str | None) -> str:
@@ -270,6 +302,10 @@ def _text(value: Any) -> str | None:
 
 def _number(value: Any) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
 def _count(value: Any) -> int | None:

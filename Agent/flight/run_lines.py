@@ -38,7 +38,7 @@ def is_recorded(level: int = INFO) -> bool:
     return _LIMIT.value <= level
 
 
-def emit_run_event(
+def emit_run_event(  # noqa: PLR0913 - what a line is made of
     pipeline: Pipeline,
     run: Run,
     kind: str,
@@ -49,6 +49,7 @@ def emit_run_event(
     causes: tuple[str, ...] = (),
     fields: Mapping[str, Any] = _NONE,
     judged: bytes = b"",
+    judged_types: Mapping[str, str] | None = None,
     level: int = INFO,
 ) -> str:
     """Write one event of a run and give its id, "" if it could not be written.
@@ -61,7 +62,7 @@ def emit_run_event(
         span_id: its own span, where the event is one.
         causes: ids of events that led to this one.
         fields: the user's own keys; one that has the name of one of ours moves to `user.<key>`.
-        judged: further members of the payload as JSON, in which no secret is left.
+        judged: further members of the payload as JSON, in which no secret is left, and their tags.
     """
     scope = settled_scope() if scope is None else scope
     agent = scope.agent if scope is not None else None
@@ -72,10 +73,11 @@ def emit_run_event(
     if agent is not None and agent.agent_id == agent_id and agent.agent_role is not None:
         about["agent_role"] = agent.agent_role
     body, types = pipeline.capture.body({**about, **payload})
-    own_keys = payload.keys() | about.keys()
+    if judged_types:
+        types = {**(types or {}), **judged_types}
     around = scope.fields if scope is not None and scope.fields else _NONE
-    users = _user_fields(pipeline, kind, {**around, **fields}, own_keys)
-    if users:
+    if around or fields:
+        users = _user_fields(pipeline, kind, {**around, **fields}, payload.keys() | about.keys())
         more, more_types = pipeline.capture.user_body(users, "/extra")
         body = b",".join((body, more)) if more else body
         types = {**(types or {}), **more_types} if more_types else types
@@ -86,13 +88,11 @@ def emit_run_event(
         body = b'%s,"types":%s' % (body, orjson.dumps(flat))
     slot = _binding_of(pipeline, run, agent).slot(kind, level)
     head = _head(pipeline.session_id, kind, level)
-    return pipeline.put(slot, head, _links(run, scope, span_id, causes), b",", body + b"}\n")
+    return pipeline.put(slot, head, _links(run, scope, span_id, causes), b"," if body else b"", body + b"}\n")
 
 
 def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:
     """The user's keys under names that are free in a flat line."""
-    if not fields:
-        return {}
     taken = own_keys | {field.name for field in KINDS[kind].fields} | {"agent_id", "agent_role"}
     moved = pipeline.health.moved(fields, taken)
     return {run_key(key) if type(key) is str else str(key): value for key, value in moved.items()}
@@ -130,20 +130,20 @@ def _head(session_id: str, kind: str, level: int) -> bytes:
 
 
 def _links(run: Run, scope: Scope | None, span_id: str | None, causes: tuple[str, ...]) -> bytes:
-    links: dict[str, Any] = {}
-    if run.run_id is not None:
-        links["run_id"] = run.run_id
+    # Ids are letters, digits and signs that JSON writes as they are.
+    links = "" if run.run_id is None else f',"run_id":"{run.run_id}"'
     if span_id is not None:
-        links["span_id"] = span_id
+        links += f',"span_id":"{span_id}"'
     if scope is not None:
         if scope.span_id is not None and scope.span_id != span_id:
-            links["parent_span_id"] = scope.span_id
-        causes = tuple(dict.fromkeys((*scope.causes, *causes)))
+            links += f',"parent_span_id":"{scope.span_id}"'
+        if scope.causes:
+            causes = tuple(dict.fromkeys((*scope.causes, *causes)))
     if causes:
-        links["causes"] = causes
+        links += f',"causes":{orjson.dumps(causes).decode()}'
     if scope is not None and scope.tick is not None:
-        links["tick"] = scope.tick
-    return b"," + orjson.dumps(links)[1:-1] if links else b""
+        links += f',"tick":{scope.tick}'
+    return links.encode()
 
 
 def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:

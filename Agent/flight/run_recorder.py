@@ -13,6 +13,7 @@ from typing import Any
 
 from Agent.event.kinds import RunStatus
 from Agent.flight.guard import Guard
+from Agent.flight.prices import cost_of
 from Agent.flight.run_blocks import AttachBlock, RunBlock, StepBlock
 from Agent.flight.run_context import (
     OPEN_RUNS,
@@ -27,7 +28,7 @@ from Agent.flight.run_context import (
 )
 from Agent.flight.run_lines import emit_run_event, note_misuse
 from Agent.flight.saving import save_artifact, save_call_part, save_step_output
-from Agent.record import pipeline as installed
+from Agent.record import installed
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.loggers import WARNING, as_fields, present
 from Agent.record.pipeline import Pipeline
@@ -121,7 +122,7 @@ class Recorder:
             identity, shown = as_message(step_id), None if name is None else as_message(name)
             before = settled_scope()
             agent = before.agent if before is not None else None
-            scope = RunScope(before, run.run_id, pipeline.next_span_id(), agent)
+            scope = RunScope(before, run.run_id, pipeline.next_span_id(), agent, identity)
             payload = present(
                 step_id=identity,
                 name=shown,
@@ -179,10 +180,11 @@ class Recorder:
                 return artifact_ref(f"calls/{safe_name(call)}/output.{suffix}")
             run = self._run(pipeline, run_id)
             step = None if step_id is None else as_message(step_id)
-            prompt_ref = (
-                None if prompt is None else save_call_part(pipeline, run, call, "prompt", prompt, step)
-            )
-            output_ref = save_call_part(pipeline, run, call, "output", output, step)
+            tool = as_message(model_name)
+            prompt_ref = None
+            if prompt is not None:
+                prompt_ref = save_call_part(pipeline, run, call, "prompt", prompt, step, tool=tool)
+            output_ref = save_call_part(pipeline, run, call, "output", output, step, tool=tool)
             payload = present(
                 "model_name",
                 call_id=call,
@@ -196,6 +198,7 @@ class Recorder:
                 prompt_tokens=prompt_tokens,
                 completion_tokens=completion_tokens,
                 latency_ms=latency_ms,
+                **cost_of(model_name, prompt_tokens, completion_tokens),
             )
             emit_run_event(pipeline, run, "model.call", payload, fields=fields)
             return output_ref

@@ -197,4 +197,5 @@ def _root_id(session: Path) -> str:
     try:
         return open_session(session).session_uid
     except InputError:
+        # Without its description the session is known by its name alone; the runs in it are there.
         return session.name.removeprefix("session_")

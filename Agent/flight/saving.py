@@ -11,15 +11,18 @@ import orjson
 
 from Agent.flight.run_context import Run
 from Agent.flight.run_lines import emit_run_event
-from Agent.record.artifact_bytes import Encoded, encode_artifact, encode_json
+from Agent.record.artifact_bytes import Encoded, cleaned, encode_artifact, encode_json
 from Agent.record.texts import as_message
 from Agent.tree.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
 from Agent.tree.layout import safe_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from Agent.record.capture import Capture
     from Agent.record.pipeline import Pipeline
 
-__all__ = ["save_artifact", "save_call_part", "save_step_output"]
+__all__ = ["save_artifact", "save_call_part", "save_encoded_part", "save_step_output"]
 
 _NOT_STORED = "an artifact could not be stored"
 
@@ -31,34 +34,65 @@ def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type
     """
     path = safe_path(pipeline.redactor.text(as_message(name)))
     try:
-        encoded = encode_artifact(pipeline.capture, data, media_type, path)
+        encoded, more = _encoded(
+            pipeline, path, "artifact", lambda capture: encode_artifact(capture, data, media_type, path)
+        )
     except Exception as error:  # noqa: BLE001 - a file that cannot be read, a frame that cannot be written
         return _not_stored(pipeline, path, error)
-    return _save(pipeline, run, path, encoded, {"name": path})
+    return _save(pipeline, run, path, encoded, {"name": path, **more})
 
 
 def save_step_output(pipeline: Pipeline, run: Run, step_id: str, output: Any) -> str:
     """Store the output of a step as JSON, whatever it is; the reference to it."""
     path = f"steps/{_file_name(pipeline, step_id)}.json"
-    return _save(
-        pipeline, run, path, encode_json(pipeline.capture, output), {"name": path, "step_id": step_id}
-    )
+    encoded, more = _encoded(pipeline, path, "output", lambda capture: encode_json(capture, output))
+    return _save(pipeline, run, path, encoded, {"name": path, "step_id": step_id, **more})
 
 
 def save_call_part(
-    pipeline: Pipeline, run: Run, call_id: str, part: str, value: Any, step_id: str | None
+    pipeline: Pipeline,
+    run: Run,
+    call_id: str,
+    part: str,
+    value: Any,
+    step_id: str | None,
+    *,
+    tool: str | None = None,
 ) -> str:
-    """Store the prompt or the output of a model call, text as text and anything else as JSON."""
+    """Store a part of a call of a model or a tool of that name, text as text and anything else as JSON."""
     suffix = "txt" if isinstance(value, str) else "json"
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.{suffix}"
-    if isinstance(value, str):
-        encoded = encode_artifact(pipeline.capture, value, "text/plain", path)
-    else:
-        encoded = encode_json(pipeline.capture, value)
-    more = (
-        {"name": f"{part}.{suffix}"} if step_id is None else {"name": f"{part}.{suffix}", "step_id": step_id}
-    )
+
+    def encode(capture: Capture) -> Encoded:
+        if isinstance(value, str):
+            return encode_artifact(capture, value, "text/plain", path)
+        return encode_json(capture, value)
+
+    encoded, more = _encoded(pipeline, path, part, encode, tool)
+    more["name"] = f"{part}.{suffix}"
+    if step_id is not None:
+        more["step_id"] = step_id
     return _save(pipeline, run, path, encoded, more)
+
+
+def save_encoded_part(
+    pipeline: Pipeline, run: Run, call_id: str, part: str, encoded: Encoded, *, tool: str | None = None
+) -> str:
+    """Store a part of a call that is JSON already; the reference to it."""
+    path = f"calls/{_file_name(pipeline, call_id)}/{part}.json"
+    encoded, more = _encoded(pipeline, path, part, lambda capture: cleaned(capture, encoded), tool)
+    return _save(pipeline, run, path, encoded, {"name": f"{part}.json", **more})
+
+
+def _encoded(
+    pipeline: Pipeline, path: str, part: str, encode: Callable[[Capture], Encoded], tool: str | None = None
+) -> tuple[Encoded, dict[str, Any]]:
+    """An artifact as its capture level has it, and what its event says of that."""
+    levels = pipeline.redactor.levels
+    if levels is None:
+        return encode(pipeline.capture), {}
+    encoded, level = levels.kept(pipeline.capture, (f"artifacts/{path}", part), tool, encode)
+    return encoded, {"capture": level}
 
 
 def _file_name(pipeline: Pipeline, identity: str) -> str:

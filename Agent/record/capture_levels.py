@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -205,13 +205,15 @@ class CaptureLevels:
         known = list(names)
         level = self.of_artifact(known, tool)
         encoded = encode(capture.at(level))
-        if encoded.media_type == JSON and isinstance(encoded.content, bytes) and self._fields:
-            value = orjson.loads(encoded.content)
-            if self._differs_below(known[-1], value):
+        if encoded.media_type == JSON and isinstance(encoded.content, bytes):
+            keyed = level == METADATA and known[-1] in KEYED
+            if keyed or self._differs_below(
+                known[-1], orjson.loads(encoded.content) if self._fields else None
+            ):
                 # Of a value its parts may be told apart; here texts must not have been read yet.
                 encoded = encode(capture)
                 types: Types = dict(encoded.types or {})
-                value = self._field(orjson.loads(encoded.content), "", known[-1], level, types)  # type: ignore[arg-type]
+                value = self._field(orjson.loads(cast("bytes", encoded.content)), "", known[-1], level, types)
                 return Encoded(JSON, redacted(orjson.dumps(value) + b"\n"), types or None), level
         return (self.shaped(encoded) if level == METADATA else encoded), level
 

@@ -1,5 +1,6 @@
 """Run again: play what was recorded, or drive the code once more and say whether it still does the same."""
 
+from Agent.flight.tool_replayer import ToolReplayer
 from Agent.replay.outcome import Divergence, SourceRead
 from Agent.replay.peers import Spec
 from Agent.replay.playback import Playback, PlayedStep, play_run
@@ -16,5 +17,6 @@ __all__ = [
     "ReplayReport",
     "SourceRead",
     "Spec",
+    "ToolReplayer",
     "Verdict",
 ]

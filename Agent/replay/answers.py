@@ -5,20 +5,13 @@
 
 from __future__ import annotations
 
-import builtins
-import sys
 from typing import Any
 
 from Agent.event.model import Event
 from Agent.record.player import Answer
+from Agent.record.remade_errors import Unanswerable, remake_error
 from Agent.replay.comparison import Recorded
 from Agent.replay.values import Decoder
-
-_MARK = "__agent_trace_error__"
-
-
-class Unanswerable(Exception):
-    """The record holds the call, and its answer cannot be given again; the text says why."""
 
 
 class AnswerBook:
@@ -64,22 +57,13 @@ class AnswerBook:
         told = self._errors.get(error_id)
         if told is None:
             raise Unanswerable(f"its error event {error_id} is not in the record")
-        cls = self._error_class(told)
-        message = str(told.extra.get("error_message", ""))
-        args = self._part(told, "error_args")
-        error = _construct(cls, args, message) if isinstance(args, list) else None
-        lack = None
-        if error is None:
-            error = _bare(cls, tuple(args) if isinstance(args, list) else (message,))
-            attributes = self._part(told, "error_attributes")
-            if isinstance(attributes, dict):
-                vars(error).update(attributes)
-            elif _has_own_constructor(cls):
-                lack = f"attributes that the constructor of {cls.__qualname__} sets are not in the record"
-        try:
-            setattr(error, _MARK, (self._session_id, error_id))
-        except (AttributeError, TypeError):
-            lack = lack or "it refuses the mark of an exception that was recorded already"
+        error, lack = remake_error(
+            told.extra,
+            error_id,
+            self._session_id,
+            part=lambda key: self._part(told, key),
+            find_class=self._decoder.find_class,
+        )
         return Answer(error=error), lack
 
     def _part(self, told: Event, key: str) -> Any:
@@ -88,57 +72,3 @@ class AnswerBook:
             return None
         restored = self._decoder.restore(Recorded(told.extra[key], told.types or {}, f"/extra/{key}"))
         return None if restored.unrestored else restored.value
-
-    def _error_class(self, told: Event) -> type[BaseException]:
-        qualname = str(told.extra.get("error_type"))
-        module = told.extra.get("error_module")
-        if module is not None:
-            found = self._decoder.find_class(f"{module}.{qualname}")
-            candidates = [] if found is None else [found]
-        else:
-            candidates = _exceptions_named(qualname)
-        if len(candidates) != 1 or not issubclass(candidates[0], BaseException):
-            where = f"{module}." if module is not None else ""
-            count = "not loaded here" if not candidates else f"{len(candidates)} loaded classes"
-            raise Unanswerable(f"the class of its exception, {where}{qualname}, cannot be bound: {count}")
-        return candidates[0]
-
-
-def _exceptions_named(qualname: str) -> list[type]:
-    """The loaded exception classes of a qualified name, where the record does not name the module."""
-    known: Any = getattr(builtins, qualname, None)
-    if isinstance(known, type) and issubclass(known, BaseException):
-        return [known]
-    found: dict[int, type] = {}
-    for module in list(sys.modules.values()):
-        value: Any = module
-        for part in qualname.split("."):
-            value = vars(value).get(part) if hasattr(value, "__dict__") else None
-            if value is None:
-                break
-        if isinstance(value, type) and issubclass(value, BaseException) and value.__qualname__ == qualname:
-            found[id(value)] = value
-    return list(found.values())
-
-
-def _has_own_constructor(cls: type[BaseException]) -> bool:
-    return any("__init__" in vars(base) for base in cls.__mro__ if base.__module__ != "builtins")
-
-
-def _construct(cls: type[BaseException], args: list[Any], message: str) -> BaseException | None:
-    """An exception made by its constructor, None where that does not give the recorded text."""
-    try:
-        made = cls(*args)
-        return made if isinstance(made, cls) and str(made) == message else None
-    except Exception:  # noqa: BLE001 - a constructor that wants other arguments is passed by
-        return None
-
-
-def _bare(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """An exception made around its constructor."""
-    try:
-        bare = cls.__new__(cls, *args)
-        bare.args = args
-    except Exception as error:  # noqa: BLE001 - whatever a strange class does, it is named
-        raise Unanswerable(f"its exception {cls.__qualname__} cannot be made again: {error}") from None
-    return bare

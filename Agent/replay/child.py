@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import orjson
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
+from Agent.record.installed import install_pipeline
 from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.memory_sink import MemorySink
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.player import current_player
 from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
@@ -24,7 +27,6 @@ from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
 from Agent.replay.judge import ActionJudge
-from Agent.replay.memory import MemorySink
 from Agent.replay.outcome import Outcome, ReplayStopped
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
@@ -33,6 +35,7 @@ from Agent.replay.recording import Recording, read_recording
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import restorable
 from Agent.replay.target import TargetFailed, build, import_target, objects_in
+from Agent.replay.tool_answers import ActionTools
 from Agent.replay.values import Decoder
 
 
@@ -54,7 +57,7 @@ class Redrive:
         self._agent_id: str | None = request["agent_id"]
         self._recording = read_recording(Path(request["session"]), self._agent_id)
         recording = self._recording
-        self._sink = MemorySink()
+        self._sink = MemorySink("replayed")
         self._redactor = Redactor(
             os.urandom(32), enabled=bool(recording.configuration("redact", default=True))
         )
@@ -261,13 +264,15 @@ class Redrive:
         return {event.id: event for event in self._recording.events if event.kind == "error"}
 
     def _make_player(self, live: frozenset[str]) -> RecordedPlayer:
+        errors = self._errors()
         self._player = RecordedPlayer(
             live,
             frozenset(self._recording.agents),
-            AnswerBook(self._decoder, self._errors(), self._pipeline.session_id),
+            AnswerBook(self._decoder, errors, self._pipeline.session_id),
             self.outcome,
             self._pipeline,
             self._comparison,
+            partial(ActionTools, session=self._recording.session, decoder=self._decoder, errors=errors),
         )
         current_player.set(self._player)
         return self._player

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
 from Agent.record.context import Scope, current_scope
-from Agent.record.pipeline import Pipeline, active_pipeline, install_pipeline
+from Agent.record.installed import active_pipeline, install_pipeline
+from Agent.record.memory_sink import MemorySink
+from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.judge import ActionJudge
-from Agent.replay.memory import MemorySink
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import FRAMEWORK_KINDS, DrivenAction, Plan, RecordedCall, is_outside_write
 from Agent.replay.player import RecordedPlayer
@@ -96,7 +97,7 @@ class Driver:
                 self._drive(action)
             self._compare_ends()
         except ReplayStopped:
-            pass
+            pass  # whoever stopped it has told the outcome why
         finally:
             self._player.action = None
             self._close_loop()
@@ -159,7 +160,7 @@ class Driver:
             with self._watch.watching(action.number):
                 self._call(method, args, kwargs)
         except ReplayStopped:
-            pass
+            pass  # as above: it is looked for below
         except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
             error = raised
         finally:

@@ -23,7 +23,13 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "artifact.saved": frozenset({"path", "ref"}),
     "step.started": frozenset({"step_span"}),
     "step.finished": frozenset({"output_ref"}),
-    "model.call": frozenset({"call_id", "prompt_ref", "output_ref"}),
+    "model.call": frozenset(
+        [
+            *("call_id", "prompt_ref", "output_ref", "chunks_ref", "latency_ms", "first_chunk_ms"),
+            *("cost", "currency", "site", "path", "answered_by"),
+        ]
+    ),
+    "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset({"digest", "class", "init", "shared", "shared_with", "unseen"}),
 }

@@ -154,6 +154,8 @@ def _add_surroundings(
             waiting[own.agent_id] = []
             latest[own.agent_id] = own
             continue
+        if tree.is_inside_tool(event):
+            continue
         root = tree.root_of(event, roots, live)
         if root is not None:
             if event.kind == "metric":
@@ -203,10 +205,13 @@ class _CallTree:
         self._parents: dict[str, str | None] = {}
         self._open = recording.open_agents
         self.calls: dict[str, RecordedCall] = {}
+        self._tools: set[str] = set()
         for event in recording.events:
             if event.span_id is None:
                 continue
             self._parents[event.span_id] = event.parent_span_id
+            if event.kind == "tool.call":
+                self._tools.add(event.span_id)
             if is_traced_action(event):
                 code = recording.codes.get(event.code or "")
                 self.calls[event.span_id] = RecordedCall(
@@ -220,7 +225,7 @@ class _CallTree:
             self._place_orphans(recording.events)
         for call in self.calls.values():
             call.parent = self.enclosing(call.event.parent_span_id)
-            if call.parent is not None:
+            if call.parent is not None and not self.is_inside_tool(call.event):
                 call.parent.children.append(call)
         for call in self.calls.values():
             call.children.sort(key=lambda child: (child.began_us, child.event.seq))
@@ -285,6 +290,16 @@ class _CallTree:
                 return roots[str(call.event.span_id)]
             call = call.parent
         return None
+
+    def is_inside_tool(self, event: Event) -> bool:
+        """Whether it happened in the body of a tool, which a replay answers instead of running it."""
+        span_id, seen = event.parent_span_id, 0
+        while self._tools and span_id is not None and seen < 10_000:
+            if span_id in self._tools:
+                return True
+            span_id = self._parents.get(span_id)
+            seen += 1
+        return False
 
     def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
         """Whether it happened anywhere inside a driven action, answered calls included."""

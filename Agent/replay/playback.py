@@ -13,7 +13,7 @@ from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.order import order_key
-from Agent.record.pipeline import flush_active
+from Agent.record.installed import flush_active
 from Agent.replay.recording import ACTION_KINDS, began_us
 from Agent.replay.reference import RunRef, find_run
 

@@ -12,12 +12,15 @@ from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
 from Agent.event.model import Event
+from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import Answer, TracedCall
-from Agent.replay.answers import AnswerBook, Unanswerable
+from Agent.record.remade_errors import Unanswerable
+from Agent.replay.answers import AnswerBook
 from Agent.replay.comparison import Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall
+from Agent.replay.tool_answers import ActionTools, ToolMiss
 
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
@@ -46,6 +49,7 @@ class RecordedPlayer:
         known: agents that the record knows.
         answers: gives recorded answers.
         outcome: takes what was found out.
+        tools_of: gives what tools and models answered in an action.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class RecordedPlayer:
         outcome: Outcome,
         pipeline: Pipeline,
         comparison: Comparison,
+        tools_of: Callable[[DrivenAction], ActionTools],
     ) -> None:
         self.live = live
         self.known = known
@@ -68,7 +73,9 @@ class RecordedPlayer:
         self._outcome = outcome
         self._pipeline = pipeline
         self._comparison = comparison
+        self._tools_of = tools_of
         self._tokens: dict[int, Token[RecordedCall | None]] = {}
+        self._tools: ActionTools | None = None
 
     def enter(self, call: TracedCall) -> Answer | None:
         """The recorded answer, None for the code of live agents."""
@@ -76,8 +83,12 @@ class RecordedPlayer:
             raise ReplayStopped
         action = self.action
         if action is None:
+            if call.kind in CALL_KINDS:
+                self.stop(f"the factory calls {call.action_type}, which a replay does not call for real")
             self._enter_outside(call)
             return None
+        if call.kind in CALL_KINDS:
+            return self._enter_tool(call, action)
         if call.is_generator and call.kind in _ACTION_KINDS:
             self.stop(f"{_named(call)} is a generator, of whose items the record holds only the number")
         if call.kind not in _ACTION_KINDS:
@@ -105,6 +116,7 @@ class RecordedPlayer:
     def begin(self, action: DrivenAction) -> None:
         """From now on this action is driven."""
         self.action = action
+        self._tools = None
         self.has_begun = False
         self._tokens.clear()
         _open_call.set(None)
@@ -180,6 +192,27 @@ class RecordedPlayer:
         if lack is not None:
             self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
         return answer
+
+    def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
+        """The answer of a tool or model that the driven action calls, as it called it then."""
+        if self._tools is None:
+            self._tools = self._tools_of(action)
+        try:
+            answer = self._tools.answer(call)
+        except Unanswerable as error:
+            self.stop(str(error))
+            raise
+        if isinstance(answer, ToolMiss):
+            field, recorded, replayed, path = answer
+            self._diverge(
+                action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
+            )
+            raise ReplayStopped  # as that did already
+        self._outcome.counts.answers += 1
+        self._outcome.answered[call.action_type] += 1
+        if answer.doubt is not None:
+            self._outcome.doubts.append(answer.doubt)
+        return answer.answer
 
     def _match(
         self, call: TracedCall, action: DrivenAction, waiting: list[RecordedCall], same: list[RecordedCall]

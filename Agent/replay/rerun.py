@@ -18,7 +18,7 @@ import orjson
 from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.ids import session_id_for
-from Agent.record.pipeline import flush_active
+from Agent.record.installed import flush_active
 from Agent.replay.outcome import Outcome
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
@@ -82,7 +82,7 @@ def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None
+        return None  # only a remembered target is missing, and that is told
 
 
 def _in_child(
@@ -154,7 +154,7 @@ def _make_directory(session: Path) -> Path | None:
         for directory in (*reversed(path.parents[:3]), path):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=directory is not path)
     except OSError:
-        return None
+        return None  # `_keep` says so in the report
     return path
 
 

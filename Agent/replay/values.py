@@ -61,6 +61,11 @@ class Decoder:
         restored.unrestored = [f"{tags.get(at, '?')} at {at}" for at in missing]
         return restored
 
+    @property
+    def codecs(self) -> Mapping[str, Any]:
+        """{name in a tag: what it means here}, as `decode_value` takes it."""
+        return self._codecs
+
     def find_class(self, name: str) -> type | None:
         """The loaded class of that `module.QualName`, `__main__` meaning the program that was recorded."""
         chosen = self._codecs.get(name)

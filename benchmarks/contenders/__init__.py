@@ -34,8 +34,9 @@ _MODULES = {
         "@reeltime.tool",
         "undecorated",
     ),
+    "tools": ("@record_tool",),
 }
-DECORATED = _MODULES["decorated"]
+DECORATED = (*_MODULES["decorated"], *_MODULES["tools"])
 NAMES = tuple(name for names in _MODULES.values() for name in names)
 
 

@@ -23,6 +23,15 @@ from benchmarks.contenders.contract import (
 )
 
 
+def logger_over(handler: logging.Handler) -> logging.Logger:
+    """The logger of the benchmark, whose records this handler writes and no other."""
+    logger = logging.getLogger(LOGGER)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return logger
+
+
 def _logging_call(handler: logging.Handler) -> Opened:
     """A logger whose records this handler writes, each as JSON by python-json-logger with orjson."""
     from pythonjsonlogger.orjson import OrjsonFormatter
@@ -31,11 +40,7 @@ def _logging_call(handler: logging.Handler) -> Opened:
     # Counted instead of printed: a traceback on stderr for each record would be most of what is measured.
     handler.handleError = lambda record: next(failures)  # type: ignore[method-assign,assignment]
     handler.setFormatter(OrjsonFormatter("%(levelname)s %(name)s %(message)s", timestamp=True))
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    info = logger.info
+    info = logger_over(handler).info
 
     def call(data: dict[str, Any]) -> object:
         return info(

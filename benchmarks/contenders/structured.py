@@ -19,6 +19,7 @@ from benchmarks.contenders.contract import (
     files,
     of_action_data,
 )
+from benchmarks.contenders.handlers import logger_over
 
 
 def _processors(render: Any) -> list[Any]:
@@ -77,10 +78,7 @@ def _open_rotating(place: Place, _inherited: Any) -> Opened:
         place.directory / "structlog.log", maxBytes=place.size_bytes, backupCount=place.backups
     )
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger(LOGGER)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    logger_over(handler)
 
     def render(_logger: Any, _name: str, event: dict[str, Any]) -> str:
         return orjson.dumps(event).decode()

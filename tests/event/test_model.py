@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from Agent.event.model import Event
+from Agent.event.codec import event_to_object
+from Agent.event.model import ENVELOPE_KEYS, Event
 
 
 def event(**changes):
@@ -24,6 +25,17 @@ def test_an_event_is_frozen_and_holds_nothing_else():
         one.kind = "other"
     with pytest.raises((AttributeError, TypeError)):
         one.other = 1
+
+
+def test_the_envelope_is_an_event_without_its_kind():
+    names = {field.name for field in dataclasses.fields(Event)}
+    assert set(ENVELOPE_KEYS) == names - {"kind"} and len(set(ENVELOPE_KEYS)) == len(ENVELOPE_KEYS)
+
+
+def test_the_keys_of_a_line_stand_in_the_order_of_the_envelope():
+    links = {"run_id": "r", "span_id": "s", "parent_span_id": "p", "causes": ("abcdefgh-1",), "tick": 1}
+    full = event(**links, extra={"a": 1}, code="c", state={"set": {}, "unset": []}, types={"/extra/a": "int"})
+    assert tuple(event_to_object(full)) == ENVELOPE_KEYS
 
 
 def test_its_id_tells_writer_and_number():

@@ -137,7 +137,7 @@ def test_the_payload_table_is_in_order():
         assert {field.type for field in row.fields} <= SAMPLES.keys()
         assert not {"agent_id", "agent_role", "event_type"} & {field.name for field in row.fields}
         assert category_of(name) is row.category
-    assert span_kinds() == {"agent_action", "learning_update", "metric", "context_exit"}
+    assert span_kinds() == {"agent_action", "learning_update", "metric", "context_exit", "tool.call"}
 
 
 def test_the_fields_in_a_message_are_fields_of_the_kind():

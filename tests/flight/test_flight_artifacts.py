@@ -221,6 +221,7 @@ def test_no_secret_of_a_text_or_a_document_reaches_the_disk(trace_root, name, da
         recorder.start_step(name)
         recorder.finish_step(name, output=name)
     shutdown_logging()
+    assert any(path.is_file() for path in trace_root.rglob("artifacts/*"))
     for path in trace_root.rglob("*"):
         assert KEY not in str(path)
         if path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
@@ -644,8 +645,34 @@ def test_damage_is_told_with_its_path_and_the_other_chains_load(
     assert {problem.agent_id for problem in store.check("r")} == {None, "b"}
     with pytest.raises(DamagedInput, match="gone"):
         store.load_checkpoint("r", "step_0", "b")
-    store.delete_checkpoints("r", ["step_2", "step_5"])
+    assert store.delete_checkpoints("r", ["step_2", "step_5"]).damaged == 0
     assert loaded(store, "r", "step_4") == texts[4]
+
+
+def test_a_removal_counts_what_stays_and_cannot_be_read(store: LocalCheckpointStore, session: Path) -> None:
+    texts = steps(store, "r", 6)
+    store.close()
+    [pack] = checkpoints_dir(session, "r").glob("*.zst")
+    data = bytearray(pack.read_bytes())
+    data[-20] ^= 0xFF
+    pack.write_bytes(data)
+    removed = store.delete_checkpoints("r", ["step_2"])
+    assert (removed.checkpoints, removed.damaged) == (1, 1)
+    assert loaded(store, "r", "step_4") == texts[4]
+    assert [problem.step_id for problem in store.check("r")] == ["step_5"]
+
+
+def test_an_index_that_is_made_again_tells_what_of_the_packs_is_no_checkpoint(
+    store: LocalCheckpointStore, session: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps(store, "r", 6)
+    store.close()
+    [pack] = checkpoints_dir(session, "r").glob("*.zst")
+    data = bytearray(pack.read_bytes())
+    data[-20] ^= 0xFF
+    pack.write_bytes(data)
+    assert store.rebuild_index("r") == 5
+    assert re.search(rf"{pack}: its last \d+ bytes are no whole checkpoint", capfd.readouterr().err)
 
 
 def test_a_chunk_that_is_damaged_or_gone_is_told(store: LocalCheckpointStore, session: Path) -> None:

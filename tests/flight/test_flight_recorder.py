@@ -62,6 +62,17 @@ def test_a_run_is_one_file_of_flat_lines_that_each_say_their_type(trace_root):
     }
 
 
+def test_a_joined_run_whose_first_line_is_damaged_is_recorded_without_its_agent_and_told(trace_root, capfd):
+    begun = recorder.start_run("planner")
+    recorder.finish_run(ok=True)
+    run_id = begun[:-4] + "0000"
+    (directory := only_session(trace_root) / "runs" / run_id).mkdir()
+    (directory / "events.jsonl").write_bytes(b'{"torn": \n')
+    recorder.start_step("plan", run_id=run_id)
+    assert health()["notes"]["reading whose run it is: DamagedLine"] == 1
+    assert "recording had trouble in reading whose run it is" in capfd.readouterr().err
+
+
 def test_run_ids_are_uuids_in_the_order_of_time_and_the_link_is_relative(trace_root):
     first, second = recorder.start_run("a"), recorder.start_run("b")
     assert uuid7_unix_ms(first) <= uuid7_unix_ms(second)

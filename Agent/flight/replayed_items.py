@@ -1,0 +1,42 @@
+"""Recorded items as a generator of the sort that the tool is: what it yielded, then how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
+
+from Agent.errors import RecordingMiss
+from Agent.record.functions import is_async_generator
+from Agent.record.player import Answer
+
+__all__ = ["replayed_items"]
+
+
+def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function that takes any arguments and gives the recorded items."""
+
+    def steps(*_args: Any, **_kwargs: Any) -> Generator[Any, Any, Any]:
+        for item in answer.items or ():
+            sent = yield item
+            if sent is not None:
+                raise _was_sent(name)
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    async def async_steps(*_args: Any, **_kwargs: Any) -> AsyncGenerator[Any, Any]:
+        for item in answer.items or ():
+            sent = yield item
+            if sent is not None:
+                raise _was_sent(name)
+        if answer.error is not None:
+            raise answer.error
+
+    return async_steps if is_async_generator(like) else steps
+
+
+def _was_sent(name: str) -> RecordingMiss:
+    return RecordingMiss(
+        f"a value was sent into the recorded generator {name}, and what it does with it is not in the record",
+        remedy="record what it depends on as an argument, or allow it to be called for real",
+    )

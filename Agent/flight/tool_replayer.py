@@ -1,0 +1,273 @@
+"""Answers of tools and models from a recorded run: asked for by name, or by the decorated tools themselves.
+
+`tool_matching.py` says which recorded call is meant, `recorded_calls.py` holds what it gave.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import orjson
+
+from Agent.errors import RecordingMiss, ReplayError, UsageError
+from Agent.flight.recorded_calls import CallBook, RecordedCall, Tagged, read_calls
+from Agent.flight.runs import RunRef, find_run
+from Agent.flight.tool_matching import Asked, Match, Nearest, find_match
+from Agent.flight.tool_recording import TOOLS
+from Agent.record import installed
+from Agent.record.agents import agent_id_of
+from Agent.record.artifact_bytes import encode_json
+from Agent.record.capture import Capture
+from Agent.record.health import say
+from Agent.record.installed import flush_active
+from Agent.record.loggers import WARNING
+from Agent.record.player import Answer, CallPlace
+from Agent.record.redaction import Redactor
+
+__all__ = ["ToolReplayer"]
+
+_SHOWN_CHARS = 120
+Decode = Callable[[Any], Any]
+
+
+class ToolReplayer:
+    """Gives the recorded answers of a run's tools, each once, in recorded order.
+
+    Args:
+        run: as `find_run` takes it; the runs begun in it count as part of it.
+        root: the trace root; the one that is recorded into, that configured, then ./trace without it.
+        tolerance: the most that an argument may differ from the recorded one, from 0 to 1, for an answer that
+            is given all the same. Each inexact answer is in `inexact`, and an event where something records.
+        codecs: {name: codec} of tools that are not imported here.
+        book: the calls themselves, where they were read already.
+
+    Raises:
+        RunNotFound, SessionNotFound: there is no such run.
+    """
+
+    def __init__(
+        self,
+        run: str | os.PathLike[str] | RunRef | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        tolerance: float = 0.5,
+        codecs: Mapping[str, Any] | None = None,
+        book: CallBook | None = None,
+    ) -> None:
+        if not 0.0 <= tolerance <= 1.0:
+            raise UsageError(f"a tolerance of {tolerance} is none", remedy="give one from 0 to 1")
+        flush_active()
+        if book is not None:
+            run = book.ref
+        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _root_here())
+        self.matches: list[Match] = []
+        """Every answer that was given, in order."""
+        self.missed: RecordingMiss | None = None
+        """The first call that the record has no answer for; what is asked afterwards gets the same error."""
+        self._tolerance = tolerance
+        self._codecs = dict(codecs or {})
+        self._book: CallBook = read_calls(self.ref) if book is None else book
+        self._free: dict[tuple[str, str], list[RecordedCall]] = {}
+        for call in self._book.calls:
+            self._free.setdefault((call.kind, call.name), []).append(call)
+        self._totals = {key: len(calls) for key, calls in self._free.items()}
+        self._asked: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
+        self._lock = Lock()
+        self._own_capture: Capture | None = None
+
+    @property
+    def inexact(self) -> list[Match]:
+        """The answers of calls that were not quite the recorded ones."""
+        return [match for match in self.matches if not match.is_exact]
+
+    @property
+    def unused(self) -> list[RecordedCall]:
+        """The recorded calls that no answer was taken of, in recorded order."""
+        return sorted((call for calls in self._free.values() for call in calls), key=lambda call: call.number)
+
+    def replay(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """The recorded answer of a tool called with these arguments; what it raised is raised.
+
+        Of a generator it is an iterator of what was yielded.
+
+        Raises:
+            RecordingMiss: the record holds no such call, or its answer cannot be made again.
+        """
+        answer = self.answer("tool.call", name, {} if args is None else dict(args))
+        if answer.items is not None:
+            return _played(answer)
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    def answer(
+        self,
+        kind: Literal["tool.call", "model.call"],
+        name: str,
+        arguments: Any,
+        place: CallPlace | None = None,
+    ) -> Answer:
+        """The answer to a call, as a `Player` gives it; see `replay`."""
+        with self._lock:
+            if self.missed is not None:
+                raise self.missed
+            asked = self.ask(kind, name, arguments, place)
+            found = self.find(asked)
+            if not isinstance(found, Match):
+                self.missed = self._miss(asked, found)
+                raise self.missed
+            answer = self.take(found)
+        if not found.is_exact:
+            self._tell(found)
+        return answer
+
+    def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> Asked:
+        """A call that is made now, as the record would have it."""
+        return Asked(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
+
+    def find(self, asked: Asked) -> Match | tuple[Nearest, ...]:
+        """The recorded call that is meant; where there is none, those that come nearest."""
+        return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
+
+    def take(self, found: Match) -> Answer:
+        """The answer of a call that was found; it is given once.
+
+        Raises:
+            RecordingMiss: it cannot be made again.
+        """
+        call = found.call
+        self._free[call.kind, call.name].remove(call)
+        self.matches.append(found)
+        return self._book.answer(call, self._decoder(call.name))
+
+    def forget_miss(self) -> None:
+        """Go on after a call that was made for real instead."""
+        self.missed = None
+
+    def _turn(
+        self, kind: str, name: str, place: CallPlace | None
+    ) -> tuple[tuple[str, tuple[str, ...]] | None, int]:
+        """The place of a call, and how many came before it there."""
+        if place is None:
+            return None, 0
+        key = (kind, name, place.site, place.path)
+        self._asked[key] += 1
+        return (place.site, place.path), self._asked[key] - 1
+
+    def _decoder(self, name: str) -> Decode | None:
+        codec = self._codecs.get(name)
+        if codec is None and name in TOOLS:
+            codec = TOOLS[name].codec
+        return None if codec is None else codec.decode
+
+    def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
+        """Arguments in the form in which the record has them, as far as this process may know that."""
+        active = installed.active_pipeline()
+        capture = active.capture if active is not None else self._capture()
+        levels = capture.redactor.levels
+        if levels is None:
+            encoded = encode_json(capture, arguments)
+        else:
+            part = ("args" if kind == "tool.call" else "prompt",)
+            encoded, _ = levels.kept(capture, part, name, lambda given: encode_json(given, arguments))
+        content = encoded.content
+        raw = content if isinstance(content, bytes) else b"".join(content)
+        return Tagged(orjson.loads(raw), encoded.types or {})
+
+    def _capture(self) -> Capture:
+        """What makes values plain where nothing records; its tokens are nobody's, as matching knows."""
+        if self._own_capture is None:
+            self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
+        return self._own_capture
+
+    def _miss(self, asked: Asked, nearest: tuple[Nearest, ...]) -> RecordingMiss:
+        """One error that says what was asked for, what is nearest and what can be done."""
+        key = (asked.kind, asked.name)
+        total, left = self._totals.get(key, 0), len(self._free.get(key, []))
+        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded answer in this run: "
+        if not total:
+            known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
+            text += f"it never called {asked.name}" + (f", but {known}" if known else "")
+        elif not left:
+            text += f"all {total} recorded calls of it were answered"
+        else:
+            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(
+                map(_told, nearest)
+            )
+        return RecordingMiss(
+            text,
+            path=self.ref.session,
+            remedy=f"record the run again, or allow the call for real: live={{{asked.name!r}}}",
+        )
+
+    def _tell(self, found: Match) -> None:
+        """Record an inexact answer, and say it once where nothing records."""
+        active = installed.active_pipeline()
+        call = found.call
+        if active is None:
+            if sum(not match.is_exact for match in self.matches) == 1:
+                say(f"{call.name} was answered from a call that differs in {_differing(found.distance)}")
+            return
+        payload: dict[str, Any] = {
+            "name": call.name,
+            "call": call.kind,
+            "rung": found.rung.value,
+            "recorded_id": call.event.id,
+            "distance": dict(found.distance),
+        }
+        if call.event.run_id is not None:
+            payload["recorded_run"] = call.event.run_id
+        slot = active.binding(None, None, "replay", "events").slot("replay.match", WARNING)
+        active.emit(slot, call.name, payload)
+
+
+def _root_here() -> Path | None:
+    """The root that is recorded into now; None where nothing is, or into memory."""
+    active = installed.active_pipeline()
+    return active.artifacts.session.parent if active is not None and active.artifacts is not None else None
+
+
+def check_live(name: str, place: CallPlace | None) -> None:
+    """Refuse a call for real that changes something outside, unless the outside would know it again.
+
+    Raises:
+        ReplayError: it is a write without an idempotency key.
+    """
+    if place is not None and place.is_write and place.idempotency_key is None:
+        raise ReplayError(
+            f"the write tool {name} would be called for real on replay, without an idempotency key",
+            remedy='name the parameter, @record_tool(kind="write", idempotency_key=...), and give it',
+        )
+
+
+def is_live(live: bool | Collection[str], name: str) -> bool:
+    """Whether calls of that name are made for real."""
+    return live if isinstance(live, bool) else name in live
+
+
+def _played(answer: Answer) -> Iterator[Any]:
+    yield from answer.items or ()
+    if answer.error is not None:
+        raise answer.error
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode("utf-8", "replace")
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+
+
+def _told(one: Nearest) -> str:
+    where = f" in {one.call.site}" if one.call.site else ""
+    return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
+
+
+def _differing(distance: Mapping[str, float]) -> str:
+    worst = sorted(distance.items(), key=lambda item: -item[1])[:3]
+    return (
+        ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing that can be seen"
+    )

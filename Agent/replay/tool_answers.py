@@ -1,0 +1,82 @@
+"""What tools and models answered in one driven action, given again; `player.py` asks, and judges a miss.
+
+The same recordings serve `Agent.flight.replaying_tools`, which drives nothing and judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from Agent.errors import RecordingMiss
+from Agent.event.model import Event
+from Agent.flight.recorded_calls import Decoding, calls_among
+from Agent.flight.runs import RunRef
+from Agent.flight.tool_matching import Asked, Match, Nearest
+from Agent.flight.tool_replayer import ToolReplayer
+from Agent.record.player import Answer, TracedCall
+from Agent.record.remade_errors import Unanswerable
+from Agent.replay.plan import DrivenAction
+from Agent.replay.values import Decoder
+
+
+class Given(NamedTuple):
+    """An answer, and why it may be less than what was given then."""
+
+    answer: Answer
+    doubt: str | None
+
+
+class ToolMiss(NamedTuple):
+    """A call that the record does not hold, and what it holds instead."""
+
+    field: str
+    recorded: Any
+    replayed: Any
+    path: str = ""
+
+
+class ActionTools:
+    """Answers the calls of one action, each once, by name and arguments in recorded order.
+
+    Args:
+        action: whose effects hold the calls.
+        session: where their artifacts lie.
+        decoder: makes values again.
+        errors: the `error` events of the run by id.
+    """
+
+    def __init__(
+        self, action: DrivenAction, session: Path, decoder: Decoder, errors: Mapping[str, Event]
+    ) -> None:
+        # Where in the code a call stands may change: what it asks for and in which order may not.
+        decoding = Decoding(decoder.codecs, decoder.find_class, errors)
+        book = calls_among(action.effects, RunRef(session, None), decoding)
+        self._replayer = ToolReplayer(book=book, tolerance=0.0)
+
+    def answer(self, call: TracedCall) -> Given | ToolMiss:
+        """The recorded answer, or what is recorded in its place.
+
+        Raises:
+            Unanswerable: the call is in the record, and its answer cannot be given again.
+        """
+        asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
+        found = self._replayer.find(asked)
+        if not isinstance(found, Match):
+            return self._missed(asked, found)
+        try:
+            answer = self._replayer.take(found)
+        except RecordingMiss as error:
+            raise Unanswerable(str(error)) from None
+        doubt = f"{call.action_type} was matched past a secret" if not found.is_exact else None
+        return Given(answer, doubt)
+
+    def _missed(self, asked: Asked, nearest: tuple[Nearest, ...]) -> ToolMiss:
+        if not nearest:
+            unused = self._replayer.unused
+            recorded = f"{unused[0].kind} {unused[0].name}" if unused else "<no further call>"
+            return ToolMiss("calls", recorded, f"{asked.kind} {asked.name}")
+        one = nearest[0]
+        path = max(one.distance, key=lambda at: one.distance[at])
+        return ToolMiss("args", one.call.arguments.value, asked.arguments.value, path)
