@@ -99,6 +99,11 @@ def loggers_row(
         note_left_out(report, f"log_action, {label}", measured)
     report.configurations |= {STRUCTLOG: structlog_how, ELIOT: eliot_how, FLOOR: floor_how}
     report.figures[f"log_action, {label}"] = {c.name: measured.median_ns(c.name) for c in contenders}
+    tell_loggers(report, measured, label, most)
+
+
+def tell_loggers(report: Report, measured: Measured, label: str, most: float) -> None:
+    """The rows of what `loggers_row` measured: beside structlog, beside the floor, the peers beside it."""
     own = measured.ratio(OWN, STRUCTLOG)
     report.rows.append(
         Row(

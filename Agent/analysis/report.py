@@ -13,7 +13,7 @@ from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.session import SessionRef, find
 from Agent.analysis.views import IS_ERROR, scan
 from Agent.archive.reader import open_reader
-from Agent.event.clock import format_timestamp
+from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.reader import TreeReader
 
 EXPORT_VERSION = 1
@@ -70,18 +70,23 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
         `performance`, `marks`, `in_flight`, `losses`.
     """
     counts = _counts(engine)
+    ends_us = None
+    if counts["total_events"]:
+        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
+    # who looks for losses meets every damaged line on the way
+    losses = integrity.losses(path, reader, engine)
     return {
         "session_id": path.name.removeprefix("session_"),
         "path": str(path),
         **counts,
-        "damaged_lines": sum(engine.damaged_lines().values()),
-        "errors": failures.error_patterns(engine),
+        "damaged_lines": losses["damaged_lines"],
+        "errors": failures.error_patterns(engine, ends_us),
         "learning": learning.learning_progress(engine),
         "interactions": interactions.interaction_summary(engine),
         "performance": performance.performance_summary(engine),
         "marks": timeline.marks(engine),
         "in_flight": integrity.in_flight(reader),
-        "losses": integrity.losses(path, reader, engine),
+        "losses": losses,
     }
 
 

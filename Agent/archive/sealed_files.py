@@ -86,6 +86,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
         try:
             fd, status = open_file(path)
         except OSError:
+            # Rolled, or not ours to read: then its writer counts as running, and its files wait, named.
             continue
         try:
             os.lseek(fd, max(status.st_size - _TAIL_BYTES, 0), os.SEEK_SET)
@@ -97,7 +98,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
                 try:
                     event = decode_line(line)
                 except DamagedLine:
-                    continue
+                    continue  # cut where reading began, or torn: no last words
                 if event.kind == "log.closed":
                     closed.add(event.writer)
     return closed

@@ -79,13 +79,19 @@ def _chunks(lines: Iterator[bytes], segment: SealedSegment) -> Iterator[bytes]:
         yield b"\n".join(batch) + (b"\n" if segment.ends_with_newline else b"")
 
 
-def unseal(session: str | os.PathLike[str], into: str | os.PathLike[str] | None = None) -> list[Path]:
+def unseal(
+    session: str | os.PathLike[str],
+    into: str | os.PathLike[str] | None = None,
+    *,
+    only: Sequence[Part] | None = None,
+) -> list[Path]:
     """Write the sealed files of a session again as they were, each checked against its digest.
 
     Args:
         session: the session's directory.
         into: the directory to write to; default: the session itself, where the files that still stand there
             are left alone.
+        only: the parts whose files are wanted; default: all.
 
     Returns:
         The files written.
@@ -97,7 +103,7 @@ def unseal(session: str | os.PathLike[str], into: str | os.PathLike[str] | None 
     target = path if into is None else Path(into)
     written: list[Path] = []
     with open_connection(path) as connection:
-        for part in read_parts(path):
+        for part in read_parts(path) if only is None else only:
             by_name = {segment.file: segment for segment in part.segments}
             missing = [name for name in by_name if not (target / name).exists()]
             if not missing:

@@ -6,12 +6,14 @@
 # ruff: noqa: S608 - statements are put together from names of this package and quoted paths
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +34,23 @@ from Agent.errors import DamagedInput, MissingExtra
 from Agent.tree.layout import FILE_MODE
 from Agent.tree.lines import first_id, open_file
 
-__all__ = ["DIGEST_BYTES", "Written", "escaped", "file_digest", "open_connection", "write_rows"]
+__all__ = [
+    "DIGEST_BYTES",
+    "Written",
+    "cores",
+    "escaped",
+    "file_digest",
+    "open_connection",
+    "remove_left_spills",
+    "write_rows",
+]
 
-MEMORY_LIMIT: Final = "1GB"
+MEMORY_LIMIT_MB: Final = 1000
 DIGEST_BYTES: Final = 32
 _CHUNK_BYTES: Final = 1024 * 1024
 _ODD: Final = (b"\r", b"\x00", b"\x01", HEX_MARK.encode())
+_LEFT_S: Final = 3600.0
+"""Another machine may have a process of that number that is at work on a shared disk."""
 _LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
 _LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
 
@@ -58,6 +71,7 @@ class _Seen:
 
     lines: int
     longest: int
+    """Of the lines that are longer than a chunk the longest, in bytes; of others no more than a chunk."""
     digest: str
     ends_with_newline: bool
     is_odd: bool
@@ -65,8 +79,12 @@ class _Seen:
 
 
 @contextlib.contextmanager
-def open_connection(session: Path) -> Iterator[Any]:
+def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
     """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
+
+    Args:
+        session: its directory.
+        share: of how many that work side by side it is one; each has its share of the memory, and one core.
 
     Raises:
         MissingExtra: duckdb is not installed.
@@ -77,14 +95,14 @@ def open_connection(session: Path) -> Iterator[Any]:
         raise MissingExtra("the archive needs duckdb", remedy="pip install duckdb") from error
     state = session / ".state"
     place = state if os.access(state, os.W_OK) else None
-    spill = Path(tempfile.mkdtemp(prefix="spill-", dir=place))
+    spill = Path(tempfile.mkdtemp(prefix=f"spill-{os.getpid()}-", dir=place))
     try:
         connection = duckdb.connect(
             config={
-                "memory_limit": MEMORY_LIMIT,
+                "memory_limit": f"{MEMORY_LIMIT_MB // share}MB",
                 "autoinstall_known_extensions": False,
                 "temp_directory": str(spill),
-                "threads": _cores(),
+                "threads": cores() if share == 1 else 1,
             }
         )
         try:
@@ -95,7 +113,26 @@ def open_connection(session: Path) -> Iterator[Any]:
         shutil.rmtree(spill, ignore_errors=True)
 
 
-def _cores() -> int:
+def remove_left_spills(session: Path) -> None:
+    """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
+    for spill in (session / ".state").glob("spill-*"):
+        pid = spill.name.split("-")[1]
+        if pid.isdecimal() and not _runs(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def cores() -> int:
+    """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -154,43 +191,42 @@ def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
 def _look_at(path: Path) -> _Seen:
     """Read a file once: how many lines, the digest, and whether every byte of it is plain text."""
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    decoder = _Decoder()
     lines = longest = rest = 0
-    odd = False
-    last = b""
+    is_odd = False
     fd, _ = open_file(path)
     with os.fdopen(fd, "rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-            pieces = [len(piece) for piece in chunk.split(b"\n")]
-            pieces[0] += rest
-            rest = pieces.pop()
-            lines += len(pieces)
-            longest = max(longest, rest, *pieces) if pieces else max(longest, rest)
-            odd = odd or any(byte in chunk for byte in _ODD)
-            last = chunk[-1:]
+            first = chunk.find(b"\n")
+            longest = max(longest, rest + (len(chunk) if first < 0 else first))
+            rest = rest + len(chunk) if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
+            lines += chunk.count(b"\n")
+            is_odd = is_odd or any(byte in chunk for byte in _ODD) or not decoder.takes(chunk)
     return _Seen(
         lines=lines + (1 if rest else 0),
         longest=longest,
         digest=digest.hexdigest(),
-        ends_with_newline=last == b"\n",
-        is_odd=odd or not _is_text(path),
+        ends_with_newline=lines > 0 and not rest,
+        is_odd=is_odd or not decoder.takes(b"", is_last=True),
     )
 
 
-def _is_text(path: Path) -> bool:
-    import codecs
+class _Decoder:
+    """Whether bytes that come in chunks are UTF-8."""
 
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    fd, _ = open_file(path)
-    with os.fdopen(fd, "rb") as file:
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def takes(self, chunk: bytes, *, is_last: bool = False) -> bool:
+        # most chunks need no decoding, unless a character began in the one before
+        if not is_last and chunk.isascii() and not self._decoder.getstate()[0]:
+            return True
         try:
-            while chunk := file.read(_CHUNK_BYTES):
-                if not chunk.isascii() or decoder.getstate()[0]:
-                    decoder.decode(chunk)
-            decoder.decode(b"", True)
+            self._decoder.decode(chunk, is_last)
         except UnicodeDecodeError:
             return False
-    return True
+        return True
 
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.sealed_files import Finished, finished_segments
+from Agent.archive.sealed_lines import digests_of
 from Agent.archive.sealed_parts import (
     Part,
     SealedSegment,
@@ -26,7 +28,8 @@ from Agent.archive.sealed_parts import (
     usable_segments,
     write_part,
 )
-from Agent.archive.sealed_write import open_connection, write_rows
+from Agent.archive.sealed_workers import side_by_side
+from Agent.archive.sealed_write import remove_left_spills, write_rows
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.tree.kept import nothing_retired
@@ -36,6 +39,9 @@ __all__ = ["PART_BYTES", "Sealed", "seal"]
 
 PART_BYTES: Final = 96 * 1024 * 1024
 """About how much of JSON lines one part holds; it is in memory while it is written."""
+
+LARGE_BYTES: Final = 2 * PART_BYTES
+"""Where a single file makes a part of more than this, parts are written one after another."""
 
 
 @dataclass(slots=True)
@@ -104,13 +110,12 @@ def seal(
         open_ones = [each for each in finished.segments if each.file not in sealed]
         done.already = len(finished.segments) - len(open_ones)
         total = sum(each.size_bytes for each in open_ones)
-        with open_connection(path) as connection:
-            for group in _groups(open_ones, part_bytes):
-                part = _make_part(connection, path, directory, group)
+        with contextlib.closing(_make_parts(path, directory, _groups(open_ones, part_bytes))) as parts:
+            for part in parts:
                 _count(done, part)
                 progress(done.json_bytes, total)
-            if remove:
-                _remove(connection, path, done)
+        if remove:
+            _remove(path, done)
     done.duration_s = round(time.monotonic() - began, 3)
     return done
 
@@ -140,6 +145,7 @@ def _sealing(session: Path) -> Iterator[Path]:
 
 def _tidy(session: Path, directory: Path) -> list[Part]:
     """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
+    remove_left_spills(session)
     parts = []
     for part in read_parts(session):
         if len(usable_segments(session, part)) == len(part.segments):
@@ -154,23 +160,32 @@ def _tidy(session: Path, directory: Path) -> list[Part]:
     return parts
 
 
-def _groups(segments: list[Finished], part_bytes: int) -> Iterator[list[Finished]]:
+def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
     """Segments in the order of their names, an agent's together, in parts of about that size."""
-    group: list[Finished] = []
-    size = 0
+    groups: list[list[Finished]] = []
+    size = part_bytes
     for segment in segments:
-        if group and size + segment.size_bytes > part_bytes:
-            yield group
-            group, size = [], 0
-        group.append(segment)
+        if size + segment.size_bytes > part_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(segment)
         size += segment.size_bytes
-    if group:
-        yield group
+    return groups
 
 
-def _make_part(connection: Any, session: Path, directory: Path, group: list[Finished]) -> Part:
+def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) -> Generator[Part]:
+    """A part of each group, in the order in which they are done."""
     numbers = [int(part.name.removeprefix("part-")) for part in read_parts(session)]
-    name = f"part-{max(numbers, default=0) + 1:06d}"
+    tasks = [
+        partial(_make_part, directory=directory, name=f"part-{number:06d}", group=group)
+        for number, group in enumerate(groups, max(numbers, default=0) + 1)
+    ]
+    # a part that is much larger than usual needs all the memory
+    is_large = any(sum(each.size_bytes for each in group) > LARGE_BYTES for group in groups)
+    yield from side_by_side(session, tasks, 1 if is_large else 0)
+
+
+def _make_part(connection: Any, directory: Path, name: str, group: list[Finished]) -> Part:
     aside = directory / f".{name}.parquet.new"
     try:
         written = write_rows(connection, group, aside)
@@ -206,26 +221,34 @@ def _count(done: Sealed, part: Part) -> None:
     done.parquet_bytes += part.size_bytes
 
 
-def _remove(connection: Any, session: Path, done: Sealed) -> None:
+def _remove(session: Path, done: Sealed) -> None:
     """Remove the JSON lines of what is sealed, part by part, each read back to the last byte before."""
-    from Agent.archive.sealed_lines import digests_of
+    known = read_parts(session)
+    standing = {
+        part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in known
+    }
+    parts = [part for part in known if standing[part.name]]
+    with contextlib.closing(side_by_side(session, [partial(_proven, part=part) for part in parts])) as proven:
+        for part in proven:
+            there = standing[part.name]
+            if not part.json_removed:
+                mark_removed(part)
+            done.removed += _unlink(session, there)
+            done.removed_bytes += sum(each.size_bytes for each in there)
 
-    for part in read_parts(session):
-        there = [each for each in part.segments if each.is_file(session / each.file)]
-        if not there:
-            continue
-        if not part.json_removed:
-            found = digests_of(connection, part)
-            wrong = [each for each in part.segments if found.get(each.file) != each.digest]
-            if wrong:
-                raise DamagedInput(
-                    f"{wrong[0].file} does not read back as it was sealed",
-                    path=part.parquet,
-                    remedy="nothing was removed; delete this part and its .json, and seal again",
-                )
-            part = mark_removed(part)  # noqa: PLW2901 - the same part, now the record
-        done.removed += _unlink(session, there)
-        done.removed_bytes += sum(each.size_bytes for each in there)
+
+def _proven(connection: Any, part: Part) -> Part:
+    """The part, read back to the last byte unless it is the record already; DamagedInput otherwise."""
+    if not part.json_removed:
+        found = digests_of(connection, part)
+        wrong = [each for each in part.segments if found.get(each.file) != each.digest]
+        if wrong:
+            raise DamagedInput(
+                f"{wrong[0].file} does not read back as it was sealed",
+                path=part.parquet,
+                remedy="nothing of it was removed; delete this part and its .json, and seal again",
+            )
+    return part
 
 
 def _unlink(session: Path, segments: list[SealedSegment]) -> int:

@@ -22,6 +22,7 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
     for power, letter in enumerate("kmgt", 1)
     for name, base in ((letter, 1000), (f"{letter}b", 1000), (f"{letter}ib", 1024))
 }
+_SHOWN_ARTIFACTS = 10
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _VERDICT_STYLES: dict[str, dict[str, Any]] = {
     "running": {"fg": "green"},
@@ -137,14 +138,20 @@ def _account(done: Recovered) -> str:
 def verify(run: str, as_json: bool, root: Path) -> int:
     """Prove that a record is whole, or say what it lacks.
 
-    Reads everything and accounts for every event, writer by writer. Exit code 1 if any is lost, missing
-    without an explanation, or damaged. What a kill cut off before its call returned, and what a policy
-    retired, is shown and is no fault of the record. Without RUN: the newest session.
+    Reads everything, accounts for every event, writer by writer, and compares every artifact with its digest.
+    Exit code 1 if any is lost, missing without an explanation, or damaged. What a kill cut off before its
+    call returned, and what a policy retired, is shown and is no fault of the record. Without RUN: the newest
+    session.
     """
+    from Agent.archive.erase_plan import plan_file
     from Agent.archive.verify import verify as verify_session
     from Agent.tree.layout import find_session
 
-    found = verify_session(find_session(root, run.partition("/")[0]))
+    # of SESSION/agent the session; a path has slashes of its own
+    session = run if Path(run).exists() else run.partition("/")[0]
+    found = verify_session(find_session(root, session))
+    if plan_file(root).exists():
+        render.note("an erasure under this root was cut short; agent-trace erase finishes it")
     if as_json:
         render.emit_json(found.to_dict())
     else:
@@ -184,7 +191,10 @@ def _show_verification(found: Verification) -> None:
     read = sum(row.read for row in found.writers)
     name = found.session.name.removeprefix("session_")
     if found.sound:
-        render.emit(f"{name} is sound: {render.plural(read, 'event')} read, none lost")
+        beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
+        render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
+        if found.erased:
+            render.note(f"{render.plural(found.erased, 'event')} of those retired were erased on request")
         if any(row.state == "killed" for row in found.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
@@ -194,10 +204,16 @@ def _show_verification(found: Verification) -> None:
             (found.lost, "lost"),
             (found.unknown, "missing without an explanation"),
             (found.damaged_lines, "damaged " + ("line" if found.damaged_lines == 1 else "lines")),
+            (
+                len(found.damaged_artifacts),
+                "damaged " + ("artifact" if len(found.damaged_artifacts) == 1 else "artifacts"),
+            ),
         )
         if number
     ]
     render.emit(render.paint(f"{name} is not sound: {', '.join(faults)}", fg="red"))
+    for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
+        render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
 
 
 def _parse(value: str, units: dict[str, int], what: str) -> float:

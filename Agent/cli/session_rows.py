@@ -2,56 +2,62 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from Agent.archive.sealed_parts import archive_dir
 from Agent.errors import InputError
 from Agent.event.clock import parse_timestamp
 from Agent.tree.claim import read_claims
-from Agent.tree.layout import SessionRef, list_sessions, summary_file
+from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
 from Agent.tree.session import open_session
 from Agent.tree.summary import summarise
 
 __all__ = ["session_rows"]
+
+_LARGE_BYTES: Final = 8 * 1024 * 1024
 
 
 def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """One dict a session, newest last.
 
     Returns:
-        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts), and state:
-        `running`, `closed`, `crashed`, or `recovered` where somebody finished it after that.
+        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts), state:
+        `running`, `closed`, `crashed`, or `recovered` where somebody finished it after that; and problem: why
+        the session's description could not be read, so that state is a guess; else None.
     """
     found = list_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
 
 
 def _row(ref: SessionRef) -> dict[str, Any]:
-    started_at = ended_at = recovered_at = None
+    started_at = ended_at = recovered_at = problem = None
     try:
         info = open_session(ref.path)
         started_at, ended_at = info.started_at or None, info.ended_at
         recovered_at = info.recovered_at
-    except InputError:
-        pass  # its events are there all the same, and say when it was
+    except InputError as error:
+        # its events are there all the same, and say when it was
+        problem = error.message
     running = any(claim.is_alive() for claim in read_claims(ref.path).values())
     closed = ended_at is not None and not running
     summary = _stored_summary(ref.path) if closed else None
-    if summary is None:
-        summary = summarise(ref.path)
-    started_at = started_at or summary["first_timestamp"]
-    until = ended_at or summary["last_timestamp"]
+    counts = _counted(ref.path) if summary is None else _summed(summary)
+    started_at = started_at or counts["first_timestamp"]
+    until = ended_at or counts["last_timestamp"]
     return {
         "session_id": ref.session_id,
         "path": str(ref.path),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),
-        "agents": len(summary["by_agent"]),
-        "events": summary["events"],
-        "errors": summary["errors"]["count"],
-        "lost": summary["losses"]["lost"],
+        "agents": counts["agents"],
+        "events": counts["events"],
+        "errors": counts["errors"],
+        "lost": counts["lost"],
         "state": _state(running, closed, recovered_at is not None),
+        "problem": problem,
     }
 
 
@@ -70,9 +76,37 @@ def _stored_summary(session: Path) -> dict[str, Any] | None:
     try:
         stored = orjson.loads(summary_file(session).read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        return None
+        return None  # it is a cache: what it would say is counted anew
     known = isinstance(stored, dict) and stored.get("summary_version") == SUMMARY_VERSION
     return stored if known else None
+
+
+def _summed(summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "agents": len(summary["by_agent"]),
+        "events": summary["events"],
+        "errors": summary["errors"]["count"],
+        "lost": summary["losses"]["lost"],
+        "first_timestamp": summary["first_timestamp"],
+        "last_timestamp": summary["last_timestamp"],
+    }
+
+
+def _counted(session: Path) -> dict[str, Any]:
+    """The same of a session without a summary; for a large one the engine is worth its loading."""
+    if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
+        from Agent.analysis.session_counts import session_counts
+
+        return session_counts(session)
+    return _summed(summarise(session))
+
+
+def _size_bytes(session: Path) -> int:
+    total = 0
+    for path in tree_files(session):
+        with contextlib.suppress(FileNotFoundError):  # rolled or removed since it was listed
+            total += path.lstat().st_size
+    return total
 
 
 def _seconds(started_at: str | None, until: str | None) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event, RedactedBytes
+from Agent.record import memory_sink
 from Agent.record.context import current_scope
-from Agent.record.pipeline import Pipeline, RecordOptions, install_pipeline
+from Agent.record.installed import install_pipeline
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.redaction import Redactor
 
 
@@ -39,39 +40,19 @@ class FakeClock:
         self.now_ns += int(seconds * 1e9)
 
 
-class _MemoryStream:
-    def __init__(self, sink: MemorySink) -> None:
-        self._sink = sink
-
-    def write(self, line: RedactedBytes) -> bool:
-        if self._sink.is_failing:
-            return False
-        self._sink.lines.append(line)
-        return True
-
-
-class MemorySink:
+class MemorySink(memory_sink.MemorySink):
     """A sink that keeps what is written; `events` gives it decoded, in the order of writing.
 
     Set `is_failing` to have it refuse, as a full disk does.
     """
 
     def __init__(self, writer: str = "aaaaaaaa") -> None:
-        self.writer = writer
-        self.lines: list[bytes] = []
+        super().__init__(writer)
         self.is_failing = False
-        self.next_seq = itertools.count(1).__next__
-        self._stream = _MemoryStream(self)
 
-    def open_stream(self, agent_id: str | None, category: str) -> _MemoryStream:  # noqa: ARG002 - one for all
-        """The one stream of this sink."""
-        return self._stream
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self, *, clean: bool = True) -> None:
-        """Nothing is open."""
+    def write(self, line: RedactedBytes) -> bool:
+        """Keep a line, or refuse it."""
+        return not self.is_failing and super().write(line)
 
     @property
     def events(self) -> list[Event]:

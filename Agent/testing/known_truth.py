@@ -32,7 +32,7 @@ from Agent.tree.session import SessionInfo, create_session, replace_file
 __all__ = ["FAULTS", "Fault", "Truth", "make_session"]
 
 _BLOCK_ROWS: Final = 120_000
-_SEALED_BYTES: Final = 96 * 1024 * 1024
+_SEALED_BYTES: Final = 384 * 1024 * 1024
 
 
 def make_session(

@@ -125,11 +125,19 @@ def _looking_up(plan: Plan, faults: Sequence[Fault]) -> list[Said]:
 
 def _publishing(plan: Plan, faults: Sequence[Fault]) -> list[Said]:
     stuck = is_struck(find(faults, "stuck_loop"), ">= @")
+    content_id = text("'c'", "a", "'-'", "t")
+    return [
+        *_making(plan, stuck, content_id),
+        *_publishing_actions(plan, stuck, content_id),
+        *_rewards(plan, faults, stuck),
+    ]
+
+
+def _rewards(plan: Plan, faults: Sequence[Fault], stuck: str) -> list[Said]:
     bad = is_struck(find(faults, "reward_collapse"), "> @")
     mean = f"CASE WHEN {bad} THEN 100 ELSE 1000 END"
     spread = f"CASE WHEN {bad} THEN 100 ELSE 600 END"
     earned = f"({mean} + (({plan.draw_sql(7)} - 0.5) * {spread})::BIGINT)"
-    content_id = text("'c'", "a", "'-'", "t")
 
     def rewarded(when: str, thousandths: str) -> Said:
         payload = text(
@@ -151,6 +159,10 @@ def _publishing(plan: Plan, faults: Sequence[Fault]) -> list[Said]:
             reward=thousandths,
         )
 
+    return [rewarded(f" AND {stuck}", "0"), rewarded(" AND publishes", earned), rewarded("", "0")]
+
+
+def _publishing_actions(plan: Plan, stuck: str, content_id: str) -> list[Said]:
     # what it made stands one step before it
     took_ms = round(plan.step_us / 1000 + 0.05, 3)
 
@@ -171,12 +183,20 @@ def _publishing(plan: Plan, faults: Sequence[Fault]) -> list[Said]:
             name=name,
         )
 
+    failed = text(quoted(',"outcome":"error","error_id":"'), plan.id_sql("a", "t", "3"), "'\"'")
+    draft = text(quoted('{"draft":"'), content_id, quoted('"}'))
+    return [
+        action(f" AND {stuck}", "retry_publish", quoted('{"draft":"the locked one"}'), failed),
+        action(" AND publishes", "publish", draft, quoted(',"result":{"ok":true}')),
+        action("", "rest", quoted("{}"), quoted(',"result":null')),
+    ]
+
+
+def _making(plan: Plan, stuck: str, content_id: str) -> list[Said]:
     locked = quoted(
         ',"error_type":"DraftLocked","error_message":"the draft is locked by another publication",'
         '"action_type":"retry_publish"'
     )
-    failed = text(quoted(',"outcome":"error","error_id":"'), plan.id_sql("a", "t", "3"), "'\"'")
-    draft = text(quoted('{"draft":"'), content_id, quoted('"}'))
     made = text(quoted(',"content_type":"post","content_id":"'), content_id, quoted('","metadata":{"words":'),
                  f"(80 + 400 * {plan.draw_sql(8)})::BIGINT", "'}'")  # fmt: skip
     message = quoted("DraftLocked: the draft is locked by another publication")
@@ -204,12 +224,6 @@ def _publishing(plan: Plan, faults: Sequence[Fault]) -> list[Said]:
             quoted(',"decision_type":"wait"'),
             parent=span_id(plan, 0),
         ),
-        action(f" AND {stuck}", "retry_publish", quoted('{"draft":"the locked one"}'), failed),
-        action(" AND publishes", "publish", draft, quoted(',"result":{"ok":true}')),
-        action("", "rest", quoted("{}"), quoted(',"result":null')),
-        rewarded(f" AND {stuck}", "0"),
-        rewarded(" AND publishes", earned),
-        rewarded("", "0"),
     ]
 
 

@@ -301,3 +301,53 @@ def damaged(session):
         return engine.damaged_lines(), sorted(map(repr, rows))
     finally:
         engine.close()
+
+
+def test_what_a_killed_engine_spilled_is_taken_away_once_it_is_old(session):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    old, new, ours = (
+        session / ".state" / f"spill-{name}"
+        for name in (f"{ended.pid}-a", f"{ended.pid}-b", f"{os.getpid()}-c")
+    )
+    for spill in (old, new, ours):
+        spill.mkdir(parents=True)
+        (spill / "block.tmp").write_bytes(b"x")
+    for spill in (old, ours):
+        os.utime(spill, (0, 0))
+    seal(session)
+    assert [spill.exists() for spill in (old, new, ours)] == [False, True, True]
+
+
+def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_path):
+    other = Path(shutil.copytree(session, tmp_path / "other" / session.name))
+    seal(session, part_bytes=200_000)
+    seal(other, part_bytes=10**9)
+    assert len(read_parts(session)) > 4 > len(read_parts(other))
+    assert [part.name for part in read_parts(session)] == [
+        f"part-{number:06d}" for number in range(1, 1 + len(read_parts(session)))
+    ]
+    unseal(session, tmp_path / "one")
+    unseal(other, tmp_path / "all")
+    assert contents(tmp_path / "one") == contents(tmp_path / "all") == contents(session)
+
+
+def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(session, monkeypatch):
+    from Agent.archive import sealing
+
+    def fail_at_the_third(connection, group, target):
+        if target.name == ".part-000003.parquet.new":
+            raise DamagedInput("planted")
+        return write_rows(connection, group, target)
+
+    write_rows = sealing.write_rows
+    monkeypatch.setattr(sealing, "write_rows", fail_at_the_third)
+    with pytest.raises(DamagedInput, match="planted"):
+        seal(session, part_bytes=100_000)
+    assert not [path.name for path in archive_dir(session).iterdir() if path.name.startswith(".")]
+    whole = {part.name for part in read_parts(session)}
+    assert "part-000003" not in whole
+    assert {path.stem for path in archive_dir(session).glob("*.parquet")} == whole
+    monkeypatch.undo()
+    seal(session, remove=True)
+    assert tree_files(session) == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import CALLS, Counting, KillAtRandom, Launcher, Outcome, Tampering
-from keeping_oracle import judge_following, judge_pruning, judge_recovering
+from keeping_oracle import judge_following, judge_pruning, judge_recovering, judge_sealing
 from keeping_programs import QUEUE_SIZE
 from oracle import Verdict, judge, judge_fault
 
@@ -26,6 +26,7 @@ EVENTS = {
     "retaining": 40,
     "recovering": 24,
     "pruning": 6,
+    "sealing": 6,
     "queueing": 40,
     "buffering": 24,
     "ending": 24,
@@ -196,7 +197,12 @@ def calls_of(scenario: str, events: int) -> int:
 
 def _judge_kill(scenario: str, outcome: Outcome) -> Verdict:
     verdict = judge(outcome, buffer_entries=_buffered(scenario))
-    afterwards = {"following": judge_following, "recovering": judge_recovering, "pruning": judge_pruning}
+    afterwards = {
+        "following": judge_following,
+        "recovering": judge_recovering,
+        "pruning": judge_pruning,
+        "sealing": judge_sealing,
+    }
     if scenario in afterwards:
         afterwards[scenario](verdict, outcome)
     return verdict

@@ -1,4 +1,4 @@
-"""What must hold after a kill of whoever follows a session, recovers one or removes old ones.
+"""What must hold after a kill of whoever follows a session, recovers or seals one, or removes old ones.
 
 `oracle` has judged the record itself; here somebody goes on where the one who was killed had come to.
 """
@@ -9,15 +9,19 @@ import json
 from collections import Counter
 
 from harness import Outcome
-from keeping_programs import OLD_EVENTS, OLD_SESSIONS
+from keeping_programs import AS_IT_WAS, OLD_EVENTS, OLD_SESSIONS
 from oracle import Verdict, difference, read_plainly, unfinished
 from support.session_files import session_directories
 
+from Agent.analysis.engine import open_engine
+from Agent.analysis.views import scan
+from Agent.archive import open_reader, seal, unseal
 from Agent.archive.prune import Policy, prune
 from Agent.archive.recover import recover_session
+from Agent.archive.sealed_parts import archive_dir
 from Agent.archive.verify import verify
 from Agent.tree.follower import Follower
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.reader import TreeReader
 from Agent.tree.removal import left_overs
 
@@ -83,3 +87,45 @@ def judge_pruning(verdict: Verdict, outcome: Outcome) -> None:
             prune(root, Policy(keep_sessions=1))
     verdict.expect(len(list_sessions(root)) == 1, "pruning once more leaves other sessions than the newest")
     verdict.expect(not left_overs(root), f"left: {left_overs(root)}")
+
+
+def judge_sealing(verdict: Verdict, outcome: Outcome) -> None:
+    """Whether every event is there exactly once, live and sealed together, and every byte can be had again.
+
+    So it must be as the kill left it, and once more after sealing again, which ends what was begun.
+    """
+    place = outcome.root.parent
+    (was,) = session_directories(place / AS_IT_WAS)
+    session = place / "old" / was.name
+    before = {path.relative_to(was).as_posix(): path.read_bytes() for path in tree_files(was)}
+    expected = Counter(event.id for event in TreeReader(was).events())
+    damaged = TreeReader(was).losses().damaged_lines
+    for again in (False, True):
+        when = "sealed again" if again else "as the kill left it"
+        read = Counter(event.id for event in open_reader(session).events())
+        verdict.expect(read == expected, f"{when}, other events are read: {difference(read, expected)}")
+        engine = open_engine(session)
+        counted = Counter({row["id"]: row["n"] for row in engine.rows(_BY_ID)})
+        told = sum(engine.damaged_lines().values())
+        engine.close()
+        verdict.expect(counted == expected, f"{when}, others are counted: {difference(counted, expected)}")
+        verdict.expect(told == damaged, f"{when}, {told} of {damaged} damaged lines are counted")
+        found = verify(session)
+        verdict.expect(
+            (found.lost, found.unknown, found.damaged_lines + found.torn_tails) == (0, 0, damaged),
+            f"{when}, verify says {found.to_dict()}",
+        )
+        back = place / f"back-{again}"
+        unseal(session, back)
+        # a file that still stands is the record: what was sealed of it is a copy
+        standing = {path.relative_to(session).as_posix(): path.read_bytes() for path in tree_files(session)}
+        sealed = {path.relative_to(back).as_posix(): path.read_bytes() for path in tree_files(back)}
+        verdict.expect(sealed | standing == before, f"{when}, other bytes: {sorted(sealed | standing)}")
+        if not again:
+            seal(session, remove=True)
+    verdict.expect(not tree_files(session), "sealed again, JSON lines are left")
+    left = [path.name for path in archive_dir(session).iterdir() if path.name.startswith(".")]
+    verdict.expect(not left, f"left in the archive: {left}")
+
+
+_BY_ID = f"SELECT id, count(*) AS n FROM {scan()} GROUP BY id"

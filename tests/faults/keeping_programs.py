@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from told import Told, act, end, in_threads, write_many
+from told import TEXTS, Told, act, end, in_threads, write_many
 
 import Agent.config.recording
 from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.archive import seal
 from Agent.archive.mirrors import rebuild_mirrors
 from Agent.archive.prune import Policy, prune
 from Agent.archive.recover import recover_session
+from Agent.archive.sealed_write import open_connection
 from Agent.errors import AgentTraceError
 from Agent.tree.follower import Follower
 from Agent.tree.layout import list_sessions
@@ -98,6 +101,38 @@ def with_words(keep: Callable[[], object]) -> None:
         name = errno.errorcode.get(getattr(error, "errno", None) or 0, str(error))
         with suppress(OSError):
             sys.stderr.write(f"program: {type(error).__name__} {name}\n")
+
+
+SEALED_EVENTS, PART_BYTES = 60, 9000
+AS_IT_WAS = "as_it_was"
+
+
+def sealing(told: Told, events: int, threads: int, **options: Any) -> None:
+    """A session that has ended is sealed in several parts, then its JSON lines are removed, while this one records.
+
+    One of its lines is torn and one is no text, so that something is kept as it stands.
+    """
+    old = Path("old").absolute()
+    session = setup_logging(trace_root=old, mirrors=False, segment_size_bytes=4096, **options)
+    for number in range(SEALED_EVENTS):
+        AgentLogger(f"old_{number % 3}", "writer").log_action(
+            "write", {"number": number, "text": TEXTS[number % 4]}
+        )
+    shutdown_logging()
+    with (session.path / "agents" / "old_1.log").open("ab") as file:
+        file.write(b'{"timestamp":"2026-\n\xff\xfe no text\n')
+    shutil.copytree(session.path, Path(AS_IT_WAS) / session.path.name)
+    # loaded before the tracing begins: what counts are the calls of sealing
+    with open_connection(session.path) as connection:
+        connection.execute("SELECT 1").fetchall()
+    setup_logging(segment_size_bytes=4096, mirrors=False, **options)
+    write_many(told, 0, 0, 0, 1)
+    told.gate()
+    in_threads(told, 0, threads, 1, events)
+    with_words(lambda: seal(session.path, part_bytes=PART_BYTES))
+    with_words(lambda: seal(session.path, remove=True, part_bytes=PART_BYTES))
+    in_threads(told, 0, threads, 1 + events, events)
+    end(told)
 
 
 def queueing(told: Told, events: int, threads: int, **options: Any) -> None:

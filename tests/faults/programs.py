@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from keeping_programs import claiming, following, pruning, queueing, recovering, retaining
+from keeping_programs import claiming, following, pruning, queueing, recovering, retaining, sealing
 from told import Told, end, in_threads, write_many
 
 import Agent.config.for_people
@@ -171,6 +171,7 @@ SCENARIOS: dict[str, Callable[..., None]] = {
         retaining,
         recovering,
         pruning,
+        sealing,
         queueing,
         buffering,
         ending,
