@@ -10,6 +10,7 @@ AgentTraceError                     exit code 70
 │   ├── AgentNotFound               3
 │   ├── EventNotFound               3
 │   ├── DamagedInput                3   a file that is not what it should be
+│   ├── NotErased                   3   something that has to go cannot be removed or rewritten
 │   └── MissingExtra                3   an optional part is not installed
 └── ReplayError                     4   a replay could not prove anything
     ├── TargetNotGiven              4   no code to drive
@@ -28,6 +29,7 @@ __all__ = [
     "EventNotFound",
     "InputError",
     "MissingExtra",
+    "NotErased",
     "RecordingMiss",
     "ReplayError",
     "RunNotFound",
@@ -110,6 +112,10 @@ class EventNotFound(InputError):
 
 class DamagedInput(InputError):
     """A file is not what its place in the tree says it is."""
+
+
+class NotErased(InputError):
+    """Something that has to be erased cannot be removed or rewritten; what was erased before is gone."""
 
 
 class MissingExtra(InputError):

@@ -20,6 +20,7 @@ from Agent.archive.parquet_columns import (
     quoted_name,
     structure,
 )
+from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.schema import CURRENT_SCHEMA
 
 __all__ = [
@@ -86,21 +87,7 @@ TEXT_BYTES: Final = (
 )
 """The bytes of a line that is to become a row."""
 
-_STORED: Final = (
-    "schema_version",
-    "session_id",
-    "level",
-    "logger",
-    "message",
-    "run_id",
-    "span_id",
-    "parent_span_id",
-    "causes",
-    "tick",
-    "code",
-    "state",
-    "types",
-)
+_STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra"})
 
 
 def promoted_columns() -> dict[str, str]:

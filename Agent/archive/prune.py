@@ -114,24 +114,23 @@ def prune(
     for candidate in found:
         if candidate.reason is None:
             continue
-        in_use = why_in_use(candidate.path, now_s=now_s)
-        gone = in_use is None and not dry_run and remove_session(candidate.path)
-        session = PrunedSession(
-            candidate.session_id,
-            str(candidate.path),
-            candidate.size_bytes,
-            candidate.reason,
-            in_use,
-            gone,
-        )
+        session = _pruned(candidate, candidate.reason, now_s, dry_run=dry_run)
         pruned.append(session)
-        if gone:
+        if session.removed:
             on_removed(session)
     going = {session.session_id for session in pruned if session.in_use is None}
     staying = [candidate for candidate in found if candidate.session_id not in going]
     return Pruning(
         tuple(pruned), dry_run, len(staying), sum(candidate.size_bytes for candidate in staying), finished
     )
+
+
+def _pruned(candidate: _Candidate, reason: str, now_s: float, *, dry_run: bool) -> PrunedSession:
+    """Remove a session that has to go, unless somebody uses it."""
+    in_use = why_in_use(candidate.path, now_s=now_s)
+    gone = in_use is None and not dry_run and remove_session(candidate.path)
+    path = str(candidate.path)
+    return PrunedSession(candidate.session_id, path, candidate.size_bytes, reason, in_use, gone)
 
 
 def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
@@ -159,7 +158,7 @@ def _candidate(session_id: str, path: Path) -> _Candidate:
         ended_at = open_session(path).ended_at
         ended_s = newest_s if ended_at is None else parse_timestamp(ended_at) / 1_000_000
     except (InputError, ValueError):
-        ended_s = newest_s
+        ended_s = newest_s  # without a description its files say when it was last written to
     return _Candidate(session_id, path, size_bytes, ended_s)
 
 
@@ -171,7 +170,7 @@ def _size_and_change(path: Path) -> tuple[int, float]:
             try:
                 status = (Path(directory) / name).lstat()
             except FileNotFoundError:
-                continue
+                continue  # rolled or removed since it was listed
             size_bytes += status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
             newest_s = max(newest_s, status.st_mtime)
     return size_bytes, newest_s or path.lstat().st_mtime

@@ -53,8 +53,8 @@ class ArchiveLines:
         """Those parts that are the record, as they are now; every change of one changes the directory."""
         try:
             changed_ns = archive_dir(self._session).stat().st_mtime_ns
-        except OSError:
-            return []
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # nothing was sealed
         if changed_ns != self._seen_ns:
             self._known = [part for part in read_parts(self._session) if part.json_removed]
             self._seen_ns = changed_ns

@@ -18,6 +18,7 @@ from Agent.archive.reader import open_reader
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
+from Agent.tree.artifacts import blobs_dir
 from Agent.tree.board import remove_board
 from Agent.tree.flocks import close_lock, open_lock
 from Agent.tree.layout import boards_dir, summary_file, tree_files
@@ -113,6 +114,7 @@ def recover_session(session: Path) -> Recovered:
             write_recovery(session, recovery)
         changed |= _end_tails(session)
         changed |= _remove_boards(session)
+        changed |= _remove_half_saved(session)
         done.writers = tuple(account for account in losses.writers if account.writer in recovery.writers)
         done.open_spans = tuple(reader.in_flight())
         done.torn_tails = tuple(recovery.torn_tails)
@@ -137,7 +139,7 @@ def _alone(session: Path) -> Iterator[None]:
     """The lock of whoever recovers; it ends with the process, however that ends."""
     try:
         import fcntl
-    except ImportError:
+    except ImportError:  # without advisory locks one process works alone
         yield
         return
     fd = open_lock(session / ".state" / "recover.lock", create=True)
@@ -241,6 +243,14 @@ def _remove_boards(session: Path) -> bool:
     return bool(boards)
 
 
+def _remove_half_saved(session: Path) -> bool:
+    """Remove what of artifacts was half saved: it has no name yet, so nobody knows of it."""
+    left = sorted(blobs_dir(session).glob(".*.new"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return bool(left)
+
+
 def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool) -> bool:
     """Bring description and summary up to date; whether anything was changed at all."""
     try:
@@ -253,7 +263,7 @@ def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool)
             update_session(session, ended_at=ended_at, recovered_at=recovery.recovered_at)
             changed = True
     if changed or not summary_file(session).exists():
-        write_summary(session)
+        write_summary(session, open_reader(session))
         return True
     return False
 

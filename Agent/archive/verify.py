@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.reader import open_reader
+from Agent.errors import DamagedInput
+from Agent.event.model import Event
+from Agent.tree.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
 from Agent.tree.layout import parse_file_name
 from Agent.tree.lines import Damage, first_id
 from Agent.tree.losses import WriterLosses
 from Agent.tree.recovered import Recovery, read_recovery
+from Agent.tree.retired import ERASED, read_account
 
-__all__ = ["Verification", "VerifiedWriter", "verify"]
+__all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
@@ -41,6 +45,15 @@ class VerifiedWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedArtifact:
+    """An artifact that is not there, or not what was saved."""
+
+    path: str
+    """Below the session's directory, as far as the record names a place at all."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """The accounts of all writers of a session, and whether it is sound."""
 
@@ -49,6 +62,11 @@ class Verification:
     damaged_lines: int
     """Lines that are no event, torn tails left out."""
     torn_tails: int
+    erased: int = 0
+    """How many of the retired events somebody had erased."""
+    artifacts: int = 0
+    """How many artifacts were read and compared with their digests."""
+    damaged_artifacts: tuple[DamagedArtifact, ...] = ()
 
     @property
     def lost(self) -> int:
@@ -62,11 +80,11 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is lost, unexplained or damaged.
+        """Whether nothing is lost, unexplained or damaged, and every artifact is what was saved.
 
         What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
         """
-        return not (self.lost or self.unknown or self.damaged_lines)
+        return not (self.lost or self.unknown or self.damaged_lines or self.damaged_artifacts)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
@@ -76,8 +94,11 @@ class Verification:
             "path": str(self.session),
             "sound": self.sound,
             **{name: sum(getattr(writer, name) for writer in self.writers) for name in names},
+            "erased": self.erased,
             "damaged_lines": self.damaged_lines,
             "torn_tails": self.torn_tails,
+            "artifacts": self.artifacts,
+            "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
             "writers": [asdict(writer) for writer in self.writers],
         }
 
@@ -91,7 +112,12 @@ def verify(session: Path) -> Verification:
     """
     reader = open_reader(session)
     recovery = read_recovery(session)
-    losses = reader.losses()
+    scan = reader.scan()
+    artifacts = _Artifacts(session)
+    for event in scan:
+        if event.kind == "artifact.saved":
+            artifacts.check(event)
+    losses = scan.losses
     damaged: Counter[str] = Counter()
     torn: Counter[str] = Counter()
     for entry in reader.damage():
@@ -109,7 +135,50 @@ def verify(session: Path) -> Verification:
         tuple(rows),
         sum(row.damaged_lines for row in rows),
         sum(row.torn_tails for row in rows),
+        read_account(session).reasons[ERASED],
+        artifacts.checked,
+        tuple(artifacts.damaged),
     )
+
+
+class _Artifacts:
+    """Compares artifacts with what their events say; contents that have several names are read once."""
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._digests: dict[tuple[int, int], str] = {}
+        self.checked = 0
+        self.damaged: list[DamagedArtifact] = []
+
+    def check(self, event: Event) -> None:
+        """Look at the file that an `artifact.saved` event tells of."""
+        ref, wanted = event.extra.get("ref"), event.extra.get("digest")
+        try:
+            path = artifact_path(self._session, event.run_id or ROOT_RUN, str(ref))
+        except DamagedInput as error:
+            self.damaged.append(DamagedArtifact(str(ref)[:200], error.message))
+            return
+        self.checked += 1
+        try:
+            found = self._digest(path)
+        except (OSError, DamagedInput) as error:
+            told = error.message if isinstance(error, DamagedInput) else f"it is away: {error.strerror}"
+            self.damaged.append(DamagedArtifact(path.relative_to(self._session).as_posix(), told))
+            return
+        if isinstance(wanted, str) and found != wanted:
+            self.damaged.append(
+                DamagedArtifact(path.relative_to(self._session).as_posix(), "it is not what was saved")
+            )
+
+    def _digest(self, path: Path) -> str:
+        status = path.lstat()
+        inode = (status.st_dev, status.st_ino)
+        if inode not in self._digests:
+            hasher = new_hash()
+            for chunk in read_artifact(path):
+                hasher.update(chunk)
+            self._digests[inode] = hasher.hexdigest()
+        return self._digests[inode]
 
 
 def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
@@ -118,7 +187,7 @@ def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
     try:
         name = entry.path.relative_to(session).as_posix()
     except ValueError:
-        return False
+        return False  # it is no file of the session
     return recovery.tells_of(name, entry.line_number)
 
 

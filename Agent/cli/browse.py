@@ -48,3 +48,6 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
         right=("DURATION", "AGENTS", "EVENTS", "ERRORS"),
         styles={"STATE": STATE_STYLES},
     )
+    for row in rows:
+        if row["problem"]:
+            render.note(f"{row['session_id']}: {row['problem']}; its events are read all the same")

@@ -30,6 +30,7 @@ STYLES: Mapping[str, Mapping[str, object]] = {
     ABSENT: {"fg": "yellow"},
 }
 _TIMEOUT_S = 300
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,34 @@ def _plant(root: Path, durability: str, seed: str) -> list[str]:
 
 
 def _contents(root: Path) -> dict[str, bytes]:
-    """Every file under the root by its path below it."""
-    return {
+    """Every file under the root by its path below it, and unpacked where it is compressed; every name."""
+    found = {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
+    for name, data in list(found.items()):
+        if data.startswith(_ZSTD):
+            found[f"{name} unpacked"] = _unpacked(data)
+    found["the names of files"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
+    return found
+
+
+def _unpacked(data: bytes) -> bytes:
+    import io
+
+    from zstandard import ZstdDecompressor
+
+    return ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
 
 
 def search(
     contents: Mapping[str, bytes], durability: str, seed: str, missing: Iterable[str] = ()
 ) -> list[Entrance]:
-    """Look for the secrets of every entrance in these files, as they are and as base64."""
-    from Agent.cli.canary_entrances import ARGV, ENTRANCES
+    """Look for the secrets of every entrance in these files, as they are, escaped, quoted and as base64."""
+    from Agent.cli import canary_entrances  # noqa: F401 - it fills the table
+    from Agent.cli.canary_table import ARGV, ENTRANCES
 
     absent = set(missing)
+    everything = b"\n".join(contents.values())
     found = []
     for name in (*ENTRANCES, ARGV):
         planted = plants(seed, name)
@@ -142,7 +158,7 @@ def search(
             entrance.state = ABSENT
             continue
         for plant in planted:
-            _judge(entrance, plant, contents)
+            _judge(entrance, plant, contents, everything)
         if entrance.leaks:
             entrance.state = LEAKED
         elif entrance.unrecorded:
@@ -150,15 +166,14 @@ def search(
     return found
 
 
-def _judge(entrance: Entrance, plant: Plant, contents: Mapping[str, bytes]) -> None:
-    forms = tuple(plant.forms())
-    marker = plant.marker.encode()
-    recorded = False
-    for file, data in contents.items():
-        recorded = recorded or marker in data
-        if any(form in data for form in forms):
-            entrance.leaks.append(Leak(plant.shape, file))
-    if not recorded:
+def _judge(entrance: Entrance, plant: Plant, contents: Mapping[str, bytes], everything: bytes) -> None:
+    forms = [form for form in plant.forms() if form in everything]
+    entrance.leaks += [
+        Leak(plant.shape, file)
+        for file, data in (contents.items() if forms else ())
+        if any(form in data for form in forms)
+    ]
+    if plant.marker.encode() not in everything:
         entrance.unrecorded.append(plant.shape)
 
 

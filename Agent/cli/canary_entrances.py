@@ -12,13 +12,15 @@ import contextlib
 import importlib
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from Agent import caused_by, instrument, receive, setup_logging, shutdown_logging
+from Agent.cli import canary_runs  # noqa: F401 - it enters its own into the table
 from Agent.cli.canary_secrets import Plant, plants
+from Agent.cli.canary_table import ARGV, ENTRANCES, NEEDS, entrance
 from Agent.event.kinds import Category
 from Agent.utils import (
     AgentLogger,
@@ -33,23 +35,6 @@ from Agent.utils import (
     trace_learning_update,
     trace_performance,
 )
-
-Enter = Callable[[Plant], object]
-ENTRANCES: dict[str, Enter] = {}
-ARGV = "command line"
-"""Planted by whoever starts this program, in its arguments."""
-NEEDS = {"logging bridge": "pythonjsonlogger", "structlog bridge": "structlog"}
-"""Entrances that need a library, and its module."""
-
-
-def entrance(name: str) -> Callable[[Enter], Enter]:
-    """Enter a function into the table."""
-
-    def enter(function: Enter) -> Enter:
-        ENTRANCES[name] = function
-        return function
-
-    return enter
 
 
 class Failure(Exception):

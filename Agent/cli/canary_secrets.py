@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
+
+from Agent.archive.byte_forms import base64_forms
 
 _ALNUM = string.ascii_letters + string.digits
 _UPPER = string.ascii_uppercase + string.digits
@@ -43,12 +47,10 @@ class Plant:
         return dict(self.value) if isinstance(self.value, dict) else {"note": self.value}
 
     def forms(self) -> Iterator[bytes]:
-        """The bytes by which it would be found: as it is, and inside base64 at each of three offsets."""
+        """The bytes by which it would be found: as it is, escaped, quoted, inside base64 at each offset."""
         raw = self.secret.encode()
-        yield raw
-        for offset in range(3):
-            # The characters at both ends depend on what stands beside it.
-            yield base64.b64encode(b"\0" * offset + raw)[4 if offset else 0 : -4]
+        yield from {raw, json.dumps(self.secret)[1:-1].encode(), quote(raw, safe="").encode()}
+        yield from base64_forms(raw)
 
 
 def _api_keys(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:

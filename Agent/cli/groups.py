@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
 __all__ = ["SECTIONS", "CommandEntry", "PipeClosed", "SectionedGroup"]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandEntry:
+class CommandEntry(NamedTuple):
     """One command: its name, where it is defined (`module:attribute`) and its line in the help."""
 
     name: str
@@ -73,6 +71,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "verify", "Agent.cli.keep:verify", "Prove that a record is whole, or say what it lacks."
             ),
             CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
+            CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
         ),
     ),
     (
@@ -126,7 +125,9 @@ class SectionedGroup(click.Group):
         """Click's own, with a suggestion in the error where a name is near."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, _BY_NAME, n=1)
             hint = f", did you mean {near[0]}?" if near else ""
             ctx.fail(f"there is no command {name!r}{hint}")
         return super().resolve_command(ctx, args)

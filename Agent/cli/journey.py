@@ -79,14 +79,7 @@ def journey(
         _show_events(reader, agent, selection, limit, as_json=as_json)
     else:
         _show_screen(reader, agent)
-    _tell_damage(reader)
-
-
-def _tell_damage(reader: TreeReader) -> None:
-    damaged = len(reader.damage())
-    if damaged:
-        was = "was" if damaged == 1 else "were"
-        render.note(f"{render.plural(damaged, 'damaged line')} {was} passed over")
+    render.note_damage(reader.damaged_lines)
 
 
 def _show_events(
@@ -254,6 +247,8 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
     from Agent.analysis.journey_overview import journeys_overview
 
     found = journeys_overview(root, agent)
+    for session_id, why in found["unread"].items():
+        render.note(f"{session_id} is left out: {why}")
     if as_json:
         render.emit_json(found)
         return

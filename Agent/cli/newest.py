@@ -8,14 +8,25 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 
-__all__ = ["Line", "newest_lines"]
+__all__ = ["Line", "Newest", "newest_lines"]
 
 Line = tuple[bytes, Event]
 """An event behind its line as it stands in the record, without the newline."""
+
+
+class Newest(NamedTuple):
+    """The end of a session, as far as it was asked for."""
+
+    lines: list[Line]
+    """Oldest first."""
+    damaged: int
+    """Lines on the way that are no event."""
+
 
 BLOCK_BYTES = 64 * 1024
 SLACK_US = 1_000_000
@@ -31,8 +42,8 @@ def newest_lines(
     count: int,
     wanted: Callable[[Event], bool],
     since_us: int | None = None,
-) -> list[Line]:
-    """The newest `count` events that are wanted, oldest first; damaged lines are passed over.
+) -> Newest:
+    """The newest `count` events that are wanted; damaged lines are passed over and counted.
 
     Args:
         session: the session's directory, whose archive is asked for what is no longer there as files.
@@ -41,30 +52,39 @@ def newest_lines(
         wanted: which.
         since_us: where reading back may end.
     """
+    newest = _Kept(count, since_us)
     if count <= 0:
-        return []
-    newest = _Newest(count, since_us)
+        return newest.result()
     for modified_us, path in sorted(((_modified_us(path), path) for path in files), reverse=True):
         if newest.has_none_before(modified_us + SLACK_US):
             break
-        for line, event in _backwards(path):
+        for line, event in newest.events(_lines_backwards(path)):
             if newest.has_none_before(event.timestamp_us + SLACK_US):
                 break
             if wanted(event):
                 newest.add(line, event)
-    for line, event in _sealed(session, newest):
+    for line, event in newest.events(_sealed(session, newest)):
         if wanted(event):
             newest.add(line, event)
-    return newest.in_order()
+    return newest.result()
 
 
-class _Newest:
+class _Kept:
     """At most `count` events, the newest of those added."""
 
     def __init__(self, count: int, since_us: int | None) -> None:
         self._count = count
         self._since_us = since_us
         self._found: list[tuple[tuple[int, str, int], int, Line]] = []
+        self._damaged = 0
+
+    def events(self, lines: Iterable[bytes]) -> Iterator[Line]:
+        """The events on some lines; one that is none is counted."""
+        for line in lines:
+            try:
+                yield line, decode_line(line)
+            except DamagedLine:
+                self._damaged += 1
 
     def has_none_before(self, time_us: int) -> bool:
         """Whether nothing that is older than that can be among them."""
@@ -80,12 +100,12 @@ class _Newest:
         elif entry > self._found[0]:
             heapq.heapreplace(self._found, entry)
 
-    def in_order(self) -> list[Line]:
-        return [line for _, _, line in sorted(self._found)]
+    def result(self) -> Newest:
+        return Newest([line for _, _, line in sorted(self._found)], self._damaged)
 
 
-def _sealed(session: Path, newest: _Newest) -> Iterator[Line]:
-    """The events of segments that were removed, stretch by stretch from the newest on."""
+def _sealed(session: Path, newest: _Kept) -> Iterator[bytes]:
+    """The lines of segments that were removed, stretch by stretch from the newest on."""
     from Agent.archive.reader import ArchiveLines
     from Agent.archive.sealed_parts import read_parts
 
@@ -103,10 +123,7 @@ def _sealed(session: Path, newest: _Newest) -> Iterator[Line]:
     until_us, stretch_us = max(times_us) + 1, _FIRST_STRETCH_US
     while until_us > min(times_us) and not newest.has_none_before(until_us):
         for raw in archive.ordered_lines(until_us - stretch_us, until_us):
-            try:
-                yield raw.line, decode_line(raw.line)
-            except DamagedLine:
-                continue
+            yield raw.line
         until_us, stretch_us = until_us - stretch_us, stretch_us * _LONGER
 
 
@@ -118,21 +135,12 @@ def _modified_us(path: Path) -> int:
         return 0
 
 
-def _backwards(path: Path) -> Iterator[Line]:
-    """The events of one file, last first."""
-    for line in _lines_backwards(path):
-        try:
-            yield line, decode_line(line)
-        except DamagedLine:
-            continue
-
-
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """The whole lines of a file, last first; what stands behind the last newline is still being written."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        return
+        return  # rolled since it was listed: whoever asks looks again
     with file:
         position = file.seek(0, 2)
         rest = b""

@@ -71,7 +71,7 @@ def complete_agents(ctx: click.Context, _param: click.Parameter, incomplete: str
     try:
         agents = open_reader(find_session(_root_of(ctx), ctx.params.get("session"))).agents()
     except InputError:
-        return []
+        return []  # a shell that completes has no place to tell; the command itself will
     return [CompletionItem(each.agent_id) for each in agents if each.agent_id.startswith(incomplete)]
 
 

@@ -80,6 +80,12 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def note_damage(damaged: int) -> None:
+    """Say that lines which are no event were passed over, where any were."""
+    if damaged:
+        note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} passed over")
+
+
 def emit_json(document: Any) -> None:
     """The answer as one JSON document."""
     import orjson
@@ -191,20 +197,34 @@ def table(
     room = width_of_page() - indent - sum(widths[:-1]) - 2 * (len(widths) - 1)
     if columns[-1] not in right:
         widths[-1] = max(room, 12)
-
-    def line(row: Sequence[str], *, head: bool = False) -> str:
-        parts = []
-        for name, cell, width in zip(columns, row, widths, strict=True):
-            text = clip(cell, width)
-            padding = " " * (width - display_width(text))
-            look = {"dim": True} if head else (styles or {}).get(name, {}).get(cell, {})
-            shown = paint(text, **look)
-            parts.append(padding + shown if name in right else shown + padding)
-        return (" " * indent + "  ".join(parts)).rstrip()
-
-    emit(line(columns, head=True))
+    sides = [name in right for name in columns]
+    emit(" " * indent + in_columns(columns, widths, sides, [{"dim": True}] * len(columns)))
     for row in cells:
-        emit(line(row))
+        looks = [(styles or {}).get(name, {}).get(cell, {}) for name, cell in zip(columns, row, strict=True)]
+        emit((" " * indent + in_columns(row, widths, sides, looks)).rstrip())
+
+
+def in_columns(
+    cells: Sequence[str],
+    widths: Sequence[int],
+    to_right: Sequence[bool],
+    looks: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
+    """One line of a table: each cell cut or padded to its width, two blanks apart.
+
+    Args:
+        cells: what stands there.
+        widths: of the columns, in cells of the terminal.
+        to_right: which columns are set right.
+        looks: keywords of `click.style` for each cell.
+    """
+    parts = []
+    for cell, width, is_right, look in zip(cells, widths, to_right, looks or [{}] * len(cells), strict=True):
+        text = clip(cell, width)
+        padding = " " * (width - display_width(text))
+        shown = paint(text, **look)
+        parts.append(padding + shown if is_right else shown + padding)
+    return "  ".join(parts).rstrip()
 
 
 def count(number: int) -> str:

@@ -15,7 +15,7 @@ import click
 
 from Agent.cli.parameters import Since
 from Agent.event.kinds import LEVELS
-from Agent.event.model import Event
+from Agent.event.model import ENVELOPE_KEYS, Event
 
 __all__ = [
     "LEVEL_NAMES",
@@ -38,23 +38,7 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-_ENVELOPE: Final = (
-    "timestamp",
-    "id",
-    "schema_version",
-    "session_id",
-    "level",
-    "logger",
-    "message",
-    "run_id",
-    "span_id",
-    "parent_span_id",
-    "causes",
-    "tick",
-    "code",
-    "state",
-    "extra",
-)
+_ENVELOPE: Final = frozenset(ENVELOPE_KEYS) - {"types"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,18 +131,9 @@ def _write_grid(
     columns: Sequence[str], cells: list[list[str]], widths: list[int], right: Iterable[str]
 ) -> None:
     sides = [name in set(right) for name in columns]
-
-    def line(row: Sequence[str]) -> str:
-        parts = []
-        for cell, width, to_right in zip(row, widths, sides, strict=True):
-            text = render.clip(cell, width)
-            padding = " " * (width - render.display_width(text))
-            parts.append(padding + text if to_right else text + padding)
-        return (" " * _GAP).join(parts).rstrip()
-
-    render.emit(render.paint(line(columns), bold=True))
+    render.emit(render.paint(render.in_columns(columns, widths, sides), bold=True))
     for row in cells:
-        render.emit(line(row))
+        render.emit(render.in_columns(row, widths, sides))
 
 
 def _write_records(columns: Sequence[str], cells: list[list[str]], width: int | None) -> None:

@@ -19,7 +19,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import event_line
-from Agent.cli.newest import Line, newest_lines
+from Agent.cli.newest import Line, Newest, newest_lines
 from Agent.cli.selection import LEVEL_NAMES, FieldTest, Selection, conditions, where_option
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ class _Tail:
         self._cursor = cursor
         self._kept_s = 0.0
         self._seen: dict[str, SeqSet] = {}
+        self._damaged: Callable[[], int] = int
+        """How many lines of what was there before were passed over."""
 
     def run(self, *, follow: bool) -> bool:
         """Print everything; whether an interrupt ended it."""
@@ -174,6 +176,7 @@ class _Tail:
         begun = None if self._cursor is None else _read_cursor(self._cursor, self._path)
         if begun is None and not follow and self._cursor is None:
             self._screen.show(self._history(follow=False))
+            render.note_damage(self._damaged())
             if not self._screen.printed and self._lines != 0:
                 render.note(f"{self._path.name} holds no such event")
             return False
@@ -181,7 +184,9 @@ class _Tail:
         with Follower(self._path, from_start=False, cursor=begun) as follower:
             if begun is None:
                 self._screen.show(self._noted(self._history(follow=follow)))
-            return self._follow(follower, follow=follow)
+            interrupted = self._follow(follower, follow=follow)
+            self._tell_what_is_missing(follower)
+            return interrupted
 
     def _history(self, *, follow: bool) -> Iterator[Line]:
         """What is there, in order; AgentNotFound where nobody of that name is, and none can come."""
@@ -193,21 +198,25 @@ class _Tail:
             if not follow and not reader.holds_agent(agent):
                 raise unknown_agent(reader, agent)
         if self._lines is not None:
-            return iter(self._newest(reader, wanted, self._lines))
+            newest = self._newest(reader, wanted, self._lines)
+            self._damaged = lambda: newest.damaged
+            return iter(newest.lines)
+        self._damaged = lambda: reader.damaged_lines
         agent_id = wanted.agents[0] if len(wanted.agents) == 1 else None
         if agent_id is not None and not reader.holds_agent(agent_id):
             return iter(())
         return reader.event_lines(agent_id, wanted.since_us, wanted.until_us)
 
-    def _newest(self, reader: TreeReader, wanted: Selection, count: int) -> list[Line]:
+    def _newest(self, reader: TreeReader, wanted: Selection, count: int) -> Newest:
         from Agent.tree.layout import agent_files
 
         def files() -> list[Path]:
+            """Where the events that are wanted may stand now."""
             if not wanted.agents:
                 return reader.files()
             return [path for agent in wanted.agents for path in agent_files(self._path, agent)]
 
-        found: list[Line] = []
+        found = Newest([], 0)
         for _ in range(_TRIES):
             before = files()
             found = newest_lines(self._path, before, count, wanted, wanted.since_us)
@@ -229,6 +238,7 @@ class _Tail:
         with _interruption() as interrupted:
 
             def ended() -> bool:
+                """Whether no further event is waited for."""
                 if interrupted() or not follow or _reader_is_gone():
                     return True
                 return until_us is not None and time.time() > until_us / 1e6 + _LATE_S
@@ -241,6 +251,12 @@ class _Tail:
                     break
             self._keep(follower)
             return interrupted()
+
+    def _tell_what_is_missing(self, follower: Follower) -> None:
+        render.note_damage(self._damaged() + follower.damaged_lines)
+        if follower.vanished_files:
+            gone = render.plural(follower.vanished_files, "file")
+            render.note(f"{gone} went away before all of it was read; agent-trace verify tells what lacks")
 
     def _is_new(self, event: Event) -> bool:
         seen = self._seen.get(event.writer)
@@ -296,6 +312,7 @@ def _interruption() -> Iterator[Callable[[], bool]]:
     pressed = False
 
     def press(_signal: int, _frame: FrameType | None) -> None:
+        """What Ctrl-C does meanwhile."""
         nonlocal pressed
         if pressed:
             raise KeyboardInterrupt

@@ -81,6 +81,17 @@ def test_a_session_whose_process_was_killed_is_crashed_and_one_that_records_is_r
     assert (row["state"], row["ended_at"], row["agents"]) == ("crashed", None, 1)
 
 
+def test_a_description_that_cannot_be_read_is_told_and_its_session_listed(run, recorded, trace_root):
+    session = trace_root / recorded.session.name
+    shutil.copytree(recorded.session, session)
+    (session / "session.json").write_text("{")
+    done = run("sessions")
+    assert recorded.session_id in done.stdout
+    assert f"{recorded.session_id}: session.json cannot be read" in done.stderr
+    (row,) = json.loads(run("sessions", "--json").stdout)["sessions"]
+    assert row["problem"].startswith("session.json cannot be read") and row["events"] > 0
+
+
 def test_no_session_is_a_note_and_no_failure(run):
     done = run("sessions")
     assert (done.returncode, done.stdout) == (0, "")
@@ -257,7 +268,10 @@ def test_damaged_lines_are_passed_over_and_counted(run, recorded, trace_root):
     assert done.returncode == 0
     assert len(lines_of(done.stdout)) == len(lines) - 1
     assert done.stderr == "1 damaged line was passed over\n"
-    assert len(lines_of(run("tail", "-a", AGENT, "-n", "100000", "--json").stdout)) == len(lines) - 1
+    for asked in (["-n", "100000"], ["--since", "2000-01-01"]):
+        done = run("tail", "-a", AGENT, *asked, "--json")
+        assert len(lines_of(done.stdout)) == len(lines) - 1
+        assert done.stderr == "1 damaged line was passed over\n"
 
 
 def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeypatch):
@@ -275,12 +289,12 @@ def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeyp
         out.write(b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"aaaa')
     read = []
     monkeypatch.setattr(newest, "decode_line", lambda line: read.append(line) or decode_line(line))
-    found = newest.newest_lines(tmp_path, files, 5, lambda _: True)
+    found = newest.newest_lines(tmp_path, files, 5, lambda _: True).lines
     assert [event.id for _, event in found] == [
         "bbbbbbbb-3998", "aaaaaaaa-3999", "bbbbbbbb-3999", "aaaaaaaa-4000", "bbbbbbbb-4000",
     ]  # fmt: skip
     assert len(read) < 20
-    odd = newest.newest_lines(tmp_path, files, 3, lambda event: event.seq == 7)
+    odd = newest.newest_lines(tmp_path, files, 3, lambda event: event.seq == 7).lines
     assert [event.id for _, event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
 
 

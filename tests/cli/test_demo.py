@@ -62,6 +62,7 @@ def test_its_answer_as_data_is_one_document(run, tmp_path):
 def test_the_next_commands_work_as_they_stand(run, tmp_path):
     place = tmp_path / "place"
     answer = json.loads(run("demo", *SMALL, "--json", "--place", place).stdout)
+    assert len(answer["next_commands"]) > 3
     for command in answer["next_commands"]:
         program, *arguments = command.split()
         assert program == "agent-trace"

@@ -47,12 +47,15 @@ def test_without_redaction_every_entrance_leaks_every_secret_and_the_exit_code_i
     code, answer = leaking
     assert (code, answer["ok"]) == (1, False)
     for entrance in answer["entrances"]:
-        # what is no event's id is left out of causes, so nothing of it is there to leak
-        expected = "not found" if entrance["name"] == "caused_by" else "FOUND"
+        # what is no event's id is left out of causes, and the environment is nobody's to record
+        nothing = {"caused_by", "environment"}
+        expected = "not found" if entrance["name"] in nothing else "FOUND"
         assert entrance["state"] == expected, entrance["name"]
         if expected == "FOUND":
             shapes = {leak["shape"] for leak in entrance["leaks"]}
-            assert len(shapes) == entrance["planted"], entrance["name"]
+            # a name of a file holds a hash in the place of what no name may hold
+            hidden = 2 if entrance["name"] == "names of artifacts" else 0
+            assert len(shapes) == entrance["planted"] - hidden, entrance["name"]
 
 
 def test_a_leak_names_its_file_in_the_record_and_in_the_mirror(leaking):
@@ -70,7 +73,7 @@ def test_the_table_names_entrance_shape_and_file_and_never_the_secret(run, monke
     assert done.returncode == 1
     assert "FOUND          message of a logger" in done.stdout
     assert "GitHub token in agents/agents.log and 1 other file" in done.stdout
-    assert f"{len(ENTRANCES)} entrances failed" in done.stdout
+    assert f"{len(ENTRANCES) - 1} entrances failed" in done.stdout
     printed = [
         plant.shape for name in ENTRANCES for plant in plants(SEED, name) if plant.secret in done.stdout
     ]

@@ -24,6 +24,14 @@ def test_a_whole_record_is_proven_sound(ask, recorded):
     assert answer["lost"] == answer["unknown"] == answer["damaged_lines"] == 0
 
 
+def test_a_session_is_verified_by_its_path_and_by_one_of_its_agents(run, root):
+    session = list_sessions(root)[-1].path
+    by_path = run("verify", session, "--json")
+    by_agent = run("verify", "last/somebody", "--root", root, "--json")
+    assert by_path.returncode == by_agent.returncode == 0
+    assert json.loads(by_path.stdout)["session_id"] == json.loads(by_agent.stdout)["session_id"]
+
+
 def test_a_lost_file_makes_the_answer_negative(run, root):
     session = list_sessions(root)[-1].path
     gone = max((session / "agents").iterdir(), key=lambda path: path.stat().st_size)

@@ -9,10 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from support.processes import child_environment
+from support.processes import child_environment, wait_until_it_computes
 from support.session_files import of_agent, of_kind, session_events
 
 from Agent.analysis.views import names
@@ -156,8 +155,7 @@ def test_a_long_query_is_interrupted_in_a_moment(recorded):
         env=child_environment(AGENT_TRACE_ROOT=str(recorded.root)),
     )
     try:
-        time.sleep(4)
-        assert asked.poll() is None
+        wait_until_it_computes(asked, 1.0)
         asked.send_signal(signal.SIGINT)
         out, err = asked.communicate(timeout=20)
     finally:

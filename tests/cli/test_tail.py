@@ -212,6 +212,25 @@ def test_following_takes_in_new_agents_and_filters_them(trace_root):
             end(tail)
 
 
+def test_damage_that_comes_while_following_is_told_at_the_end(trace_root):
+    with Program() as program:
+        program.log("a", "begin")
+        tail = start_tail("-f", "--json", "-t", "agent_action")
+        try:
+            program.log("a", "wait")
+            assert actions(tail, 2) == ["begin", "wait"]
+            [file] = trace_root.glob("session_*/agents/a.log")
+            with file.open("ab") as out:
+                out.write(b"no event\n")
+            program.log("a", "go")
+            assert actions(tail, 1) == ["go"]
+            tail.send_signal(signal.SIGINT)
+            out, err = tail.communicate(timeout=20)
+            assert (out, err) == ("", "1 damaged line was passed over\n")
+        finally:
+            end(tail)
+
+
 def test_a_reader_that_goes_away_ends_it_without_a_word(trace_root):
     with Program() as program:
         program.log("a", "one")

@@ -1,0 +1,353 @@
+"""A run out of the file of another machine, as a session of its own, beside what was recorded here.
+
+Nothing in the file is believed before it was looked at: names are those of a run, sizes and digests those of
+the manifest, lines are events. All of it happens in a new directory; one rename makes it a session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.archive.run_package import Limits, Manifest, check_members, open_package, refused, wrong_artifact
+from Agent.errors import DamagedInput, InputError
+from Agent.event.clock import format_timestamp
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.runs import RunRef, read_run
+from Agent.tree.artifacts import ROOT_RUN, make_run_dir, new_hash
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    agents_dir,
+    boards_dir,
+    claims_dir,
+    list_sessions,
+    log_files,
+    make_root,
+    run_ids,
+    session_file,
+    tree_files,
+)
+from Agent.tree.removal import delete_tree
+from Agent.tree.retired import RetiredAccount, write_account
+from Agent.tree.seqset import SeqSet
+from Agent.tree.session import SessionInfo, open_session, replace_file
+from Agent.tree.summary import write_summary
+
+__all__ = ["NOT_EXPORTED", "ImportedRun", "import_run"]
+
+NOT_EXPORTED: Final = "not exported"
+"""The reason under which the numbers count that a writer took outside of the run."""
+_STAGING: Final = ".importing-"
+_CHUNK_BYTES: Final = 1024 * 1024
+_MAX_LINE_BYTES: Final = 256 << 20
+_MAX_SEQ: Final = 1 << 32
+_MAX_SCATTERED: Final = 65_536
+"""Into how many stretches of 65,536 the numbers may fall: each takes 8 KiB wherever they are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedRun:
+    """What was imported, and where it is."""
+
+    session: Path
+    run_id: str | None
+    runs: tuple[str, ...]
+    events: int
+    size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"session": str(self.session)}
+
+
+def import_run(path: str | os.PathLike[str], root: Path, *, limits: Limits | None = None) -> ImportedRun:
+    """Make a session of the run in a file that `export_run` wrote.
+
+    Args:
+        path: of the file.
+        root: the trace root that it comes under; made if need be.
+        limits: what it may come to.
+
+    Raises:
+        DamagedInput: it is not what `export_run` writes; nothing was written.
+        InputError: the run is here already, or the file cannot be read.
+        OSError: it cannot be written.
+    """
+    source = Path(path)
+    limits = limits or Limits()
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror or error}", path=source, remedy="name a file of a run"
+        ) from None
+    with file, open_package(file, source, limits) as package:
+        manifest = check_members(package, source, limits)
+        _refuse_if_here(root, manifest, source)
+        make_root(root)
+        _remove_leftovers(root)
+        with _staging(root) as staging:
+            _extract(package, manifest, staging, source, limits)
+            numbers = _check_events(staging, manifest, source)
+            _describe(staging, manifest, source)
+            _check_compressed(staging, source, limits)
+            _account(staging, numbers)
+            _rebuild_indices(staging, manifest, source)
+            write_summary(staging)
+            session = _put_in_place(staging, root, manifest)
+    for run in (*manifest.runs, ROOT_RUN):
+        if (session / "runs" / run).is_dir():
+            make_run_dir(session, run)
+    return ImportedRun(
+        session,
+        manifest.run_id,
+        manifest.runs,
+        sum(map(len, numbers.values())),
+        sum(size for size, _ in manifest.members.values()),
+    )
+
+
+def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
+    for ref in list_sessions(root):
+        for run in set(run_ids(ref.path)) & set(manifest.runs):
+            raise InputError(
+                f"run {run} is here already", path=ref.path, remedy="erase it first, or name another --root"
+            )
+        with contextlib.suppress(InputError):  # a session without a description is another one
+            if manifest.run_id is None and open_session(ref.path).session_uid == manifest.session_uid:
+                raise _is_here(ref.path, source)
+
+
+def _is_here(session: Path, source: Path) -> DamagedInput:
+    return DamagedInput(
+        f"the session in {source.name} is here already",
+        path=session,
+        remedy="remove it first, or name another --root",
+    )
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Remove what imports that were killed left behind; one that runs holds a lock on its directory."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    for path in root.glob(f"{_STAGING}*"):
+        with contextlib.suppress(OSError):
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                delete_tree(path)
+            finally:
+                os.close(fd)
+
+
+@contextlib.contextmanager
+def _staging(root: Path) -> Iterator[Path]:
+    """A new directory, locked as long as it is worked in; removed unless it was put in place."""
+    staging = root / f"{_STAGING}{os.urandom(8).hex()}"
+    staging.mkdir(mode=DIRECTORY_MODE)
+    fd = os.open(staging, os.O_RDONLY)
+    try:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield staging
+    finally:
+        os.close(fd)
+        if staging.is_dir():
+            delete_tree(staging)
+
+
+def _extract(
+    package: zipfile.ZipFile, manifest: Manifest, staging: Path, source: Path, limits: Limits
+) -> None:
+    """Write every member, as long as it is what the manifest says; then look at the lines."""
+    for directory in (agents_dir(staging), staging / ".state", claims_dir(staging), boards_dir(staging)):
+        directory.mkdir(mode=DIRECTORY_MODE)
+    left_bytes = limits.max_bytes
+    for name, (size_bytes, digest) in sorted(manifest.members.items()):
+        target = staging.joinpath(*name.split("/"))
+        target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        left_bytes -= size_bytes
+        try:
+            found = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+            raise refused(f"{name} cannot be read: {error}", source) from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise refused(f"{name} lies outside of the file", source) from None
+        if found != (size_bytes, digest):
+            raise refused(f"{name} is not what the manifest says", source)
+
+
+def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
+    """Write a member, at most a byte more than it may have; its size and digest."""
+    hasher, size_bytes = new_hash(), 0
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with package.open(name) as member, os.fdopen(os.open(target, flags, FILE_MODE), "wb") as file:
+        while chunk := member.read(min(_CHUNK_BYTES, most_bytes + 1 - size_bytes)):
+            hasher.update(chunk)
+            size_bytes += len(chunk)
+            file.write(chunk)
+            if size_bytes > most_bytes:
+                break
+    return size_bytes, hasher.hexdigest()
+
+
+def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, SeqSet]:
+    """The numbers of the events by writer; DamagedInput where a line is no event, or not one of the runs."""
+    numbers: dict[str, SeqSet] = {}
+    stretches: set[tuple[str, int]] = set()
+    seen_runs: set[str | None] = set()
+    for path in tree_files(staging):
+        own_run = path.parent.name if path.suffix == ".jsonl" else None
+        with path.open("rb") as file:
+            for line in iter(lambda file=file: file.readline(_MAX_LINE_BYTES), b""):  # type: ignore[misc]
+                try:
+                    event = decode_line(line)
+                    _ = event.timestamp_us
+                except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
+                    raise refused(f"{path.name} holds a line that is no event: {error}", source) from None
+                stretches.add((event.writer, event.seq >> 16))
+                if event.seq > _MAX_SEQ or len(stretches) > _MAX_SCATTERED:
+                    raise refused(
+                        f"{path.name} holds the number {event.seq}, too far from the others", source
+                    )
+                seen_runs.add(own_run)
+                wrong = wrong_artifact(event, manifest.members)
+                if wrong is not None:
+                    raise refused(f"{wrong} is not what was saved", source)
+                belongs = own_run is None or event.run_id == own_run
+                if not belongs or not numbers.setdefault(event.writer, SeqSet()).add(event.seq):
+                    raise refused(f"{path.name} holds the event {event.id[:40]} that is not its own", source)
+    missing = [run for run in manifest.runs if run not in seen_runs]
+    if missing:
+        raise refused(f"it has no events of run {missing[0]}", source)
+    return numbers
+
+
+def _describe(staging: Path, manifest: Manifest, source: Path) -> None:
+    """Make the description anew of what is known to be harmless: no host, no process, no code to load."""
+    stored: Any = None
+    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
+        stored = orjson.loads(session_file(staging).read_bytes())
+    if not isinstance(stored, dict):
+        raise refused("it has no description of its session", source)
+
+    def text(name: str) -> str:
+        value = stored.get(name)
+        return value if isinstance(value, str) else ""
+
+    versions = stored.get("versions")
+    info = SessionInfo(
+        session_id=manifest.session_id,
+        session_uid=manifest.session_uid,
+        python=text("python"),
+        versions={str(name): str(value) for name, value in versions.items()}
+        if isinstance(versions, dict)
+        else {},
+        started_at=text("started_at"),
+        ended_at=text("ended_at") or _last_time(staging),
+        other={"imported": {"file": source.name, "run_id": manifest.run_id}},
+    )
+    replace_file(session_file(staging), orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2))
+
+
+def _last_time(staging: Path) -> str:
+    newest = 0
+    for path in tree_files(staging):
+        with path.open("rb") as file:
+            newest = max([newest, *(decode_line(line).timestamp_us for line in file)])
+    return format_timestamp(newest)
+
+
+def _check_compressed(staging: Path, source: Path, limits: Limits) -> None:
+    """Refuse checkpoints that unpack to more than they may."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    left_bytes = limits.max_bytes
+    for path in sorted(staging.glob("runs/*/checkpoints/**/*.zst")):
+        try:
+            with path.open("rb") as file:
+                reader = ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                    file, read_across_frames=True
+                )
+                while chunk := reader.read(_CHUNK_BYTES):
+                    left_bytes -= len(chunk)
+                    if left_bytes < 0:
+                        raise refused(
+                            f"its checkpoints unpack to more than {limits.max_bytes:,} bytes", source
+                        )
+        except ZstdError as error:
+            raise refused(f"{path.name} is damaged: {error}", source) from None
+
+
+def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
+    """Let the numbers that stayed where the run was recorded count as retired, so that nothing seems lost."""
+    account = RetiredAccount(reasons=Counter())
+    for writer, seen in numbers.items():
+        account.closed[writer] = seen.highest
+        absent = SeqSet.of_ranges(seen.missing(seen.highest))
+        if absent:
+            account.numbers[writer] = absent
+            account.events += len(absent)
+    account.reasons[NOT_EXPORTED] = account.events
+    write_account(staging, account)
+
+
+def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
+    """Make the indices of checkpoints, and see that each of them loads."""
+    for run in (*manifest.runs, ROOT_RUN):
+        if not (staging / "runs" / run / "checkpoints").is_dir():
+            continue
+        with LocalCheckpointStore(staging) as store:
+            try:
+                store.rebuild_index(run)
+                problem = next(iter(store.check(run)), None)
+            except (DamagedInput, ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
+                raise refused(f"the checkpoints of run {run} cannot be read: {error}", source) from None
+            if problem is not None:
+                raise refused(f"a checkpoint of run {run} cannot be read: {problem}", source)
+            if run != ROOT_RUN:
+                ok = read_run(RunRef(staging, run)).summary.ok
+                if ok is not None:
+                    store.note_outcome(run, ok=ok)
+
+
+def _put_in_place(staging: Path, root: Path, manifest: Manifest) -> Path:
+    """Make a session of it under the first name that is free."""
+    for path in [*log_files(staging), staging]:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    base = f"session_{manifest.session_id.partition('-')[0]}"
+    number = 1
+    while True:
+        session = root / (base if number == 1 else f"{base}-{number}")
+        number += 1
+        if session.exists():
+            continue
+        try:
+            staging.rename(session)
+        except OSError:
+            if session.exists():
+                continue
+            raise
+        return session

@@ -1,0 +1,131 @@
+"""A trace root with everything in it that can hold a value, and an oracle that reads it by itself."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import sqlite3
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from support.session_files import session_directories
+
+from Agent import setup_logging, shutdown_logging
+from Agent.archive.reader import open_reader
+from Agent.config.recording import current_session
+from Agent.errors import RunNotFound
+from Agent.event.codec import encode_event
+from Agent.flight import LocalCheckpointStore, Recorder
+from Agent.utils import AgentLogger, InteractionLogger, SystemLogger
+
+VALUE = 'Jane "J" Döe <jane@example.org>'
+
+
+def record(root: Path, value: str = VALUE) -> dict[str, str]:
+    """Two sessions with the value in every place; ids of the runs by name."""
+    runs: dict[str, str] = {}
+    for number in range(2):
+        setup_logging(trace_root=root, segment_size_bytes=4096)
+        for index in range(30):
+            AgentLogger("writer", "author").log_action("write", {"n": index, "text": "x" * 200})
+            AgentLogger("reader").log_action("read", {"n": index})
+        AgentLogger("writer").log_action("tell", {"to": value})
+        AgentLogger("writer").log_action("tell", {"url": "https://e.org/?q=" + urllib.parse.quote(value)})
+        AgentLogger("reader").log_action("hear", {"raw": b"\x00" + value.encode() + b"\x01"})
+        AgentLogger("reader").log_action("hear", {"json": json.dumps({"who": value})})
+        try:
+            raise LookupError(value)
+        except LookupError:
+            AgentLogger("reader").exception("failed")
+        SystemLogger().info(f"{value} logged in")
+        InteractionLogger().log_interaction("like", "writer", "reader", value)
+        recorder = Recorder(agent="writer" if number else "reader", labels={"number": number})
+        with recorder.run() as run:
+            runs[f"run{number}"] = run.run_id
+            with recorder.step("one") as step:
+                step.output = {"who": value}
+            with recorder.step("two") as step:
+                step.output = {"plain": "word" * 2000}
+            recorder.save_artifact("notes/page.txt", f"{'filler ' * 1000}{value}")
+            recorder.save_artifact("notes/same.txt", f"{'filler ' * 1000}{value}")
+            recorder.save_artifact("notes/other.txt", "filler " * 1000)
+            recorder.save_artifact("packed.gz", gzip.compress(value.encode() * 3))
+            recorder.record_model_call("one", model_name="m", prompt=f"Hello {value}", output="fine")
+            with LocalCheckpointStore(current_session().path) as store:
+                for step_id in range(6):
+                    held = value if step_id in {2, 3} else None
+                    state = {"n": step_id, "big": ["y" * 100] * 200, "who": held}
+                    store.save_checkpoint(run.run_id, f"s{step_id}", state, agent_id="reader")
+                    store.save_checkpoint(run.run_id, f"s{step_id}", {"n": step_id}, agent_id="writer")
+            with Recorder(agent="helper").run() as inner:
+                runs[f"inner{number}"] = inner.run_id
+        shutdown_logging()
+    return runs
+
+
+def events(root: Path) -> dict[str, bytes]:
+    """Every event under a root by its id, encoded."""
+    return {
+        event.id: encode_event(event)
+        for session in session_directories(root)
+        for event in open_reader(session).events()
+    }
+
+
+def forms(value: str) -> list[bytes]:
+    """How the oracle would know the value again, worked out apart from the product."""
+    raw = value.encode()
+    found = [raw, json.dumps(value)[1:-1].encode(), json.dumps(value, ensure_ascii=False)[1:-1].encode()]
+    found += [json.dumps(json.dumps(value))[3:-3].encode(), urllib.parse.quote(value, safe="").encode()]
+    found += [urllib.parse.quote_plus(value).encode()]
+    if len(raw) >= 9:
+        found += [base64.b64encode(raw[skip : skip + (len(raw) - skip) // 3 * 3]) for skip in range(3)]
+    return found
+
+
+def traces(root: Path, needles: list[bytes]) -> list[str]:
+    """Every file in which one of these stands, also inside what is compressed."""
+    found = []
+    for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
+        data = path.read_bytes()
+        for content in (data, _unpacked(path, data)):
+            found += [f"{path.relative_to(root)}: {needle!r}" for needle in needles if needle in content]
+    return found + [
+        str(path) for path in root.rglob("*") if any(needle in str(path).encode() for needle in needles)
+    ]
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+    if data.startswith(b"\x1f\x8b"):
+        return gzip.decompress(data)
+    if data.startswith(b"SQLite format 3"):
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+            return "\n".join(database.iterdump()).encode()
+    if data.startswith(b"PAR1"):
+        import duckdb
+
+        return repr(duckdb.sql(f"SELECT * FROM read_parquet('{path}')").fetchall()).encode()
+    return b""
+
+
+def documents(root: Path) -> dict[tuple[str, str, str | None], Any]:
+    """Every checkpoint under a root that can be loaded."""
+    found = {}
+    for session in session_directories(root):
+        with LocalCheckpointStore(session) as store:
+            for run_id in store.runs():
+                try:
+                    listed = store.list_checkpoints(run_id)
+                except RunNotFound:  # their removal had been cut short
+                    continue
+                for info in listed:
+                    found[run_id, info.step_id, info.agent_id] = store.load_checkpoint(
+                        run_id, info.step_id, info.agent_id
+                    ).state
+    return found
