@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,8 +189,8 @@ def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
     """What the account of the record says of some ids that it lacks."""
     try:
         writers = {writer.writer: writer for writer in reader.losses().writers}
-    except DamagedInput:
-        writers = {}
+    except DamagedInput as error:
+        return dict.fromkeys(ids, f"not known, the account of the record cannot be read: {error}")
     whys = {}
     for event_id in ids:
         try:
@@ -229,24 +229,25 @@ def _tree(root: str, rows: Sequence[Row], near: str, far: str, missing: Sequence
         beneath[row["edge"][near]].append(row)
     for each in missing:
         beneath[each.effect_id].append(each)
-    lines: list[str] = []
+    return list(_branches(beneath, root, far, ""))
 
-    def walk(node: str, indent: str) -> None:
-        children = beneath[node]
-        for n, child in enumerate(children):
-            is_last = n == len(children) - 1
-            mark, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
-            if isinstance(child, Missing):
-                lines.append(f"{indent}{mark}{child.id}: {child.why}")
-                continue
-            edge = child["edge"]
-            rule = "recorded" if edge["basis"] != INFERRED else f"inferred({edge['rule']})"
-            lines.append(f"{indent}{mark}{told(child)}")
-            lines.append(f"{indent}{rest}{rule}: {' '.join(edge['reason'].split())}")
-            walk(edge[far], indent + rest)
 
-    walk(root, "")
-    return lines
+def _branches(
+    beneath: Mapping[str, Sequence[Row | Missing]], node: str, far: str, indent: str
+) -> Iterator[str]:
+    """The lines of all that stands beneath an event, each event before what stands beneath itself."""
+    children = beneath.get(node, ())
+    for n, child in enumerate(children):
+        is_last = n == len(children) - 1
+        mark, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+        if isinstance(child, Missing):
+            yield f"{indent}{mark}{child.id}: {child.why}"
+            continue
+        edge = child["edge"]
+        rule = "recorded" if edge["basis"] != INFERRED else f"inferred({edge['rule']})"
+        yield f"{indent}{mark}{told(child)}"
+        yield f"{indent}{rest}{rule}: {' '.join(edge['reason'].split())}"
+        yield from _branches(beneath, edge[far], far, indent + rest)
 
 
 def _label(row: Row) -> str:

@@ -25,6 +25,8 @@ from Agent.analysis.window import time_us
 from Agent.event.clock import format_timestamp
 
 MAX_CONFIDENCE = 0.95
+UNEXPLAINED = 0.45
+"""What nobody asked about and nothing on record explains is a hint at most."""
 _NO_PEERS = 0.75
 _NO_PEERS_RATE = 0.5
 
@@ -41,7 +43,9 @@ class Cause:
     confidence: float
     """0 to 0.95; the rule stands in `causes`."""
     sort: str = field(default="departure")
-    """departure, loop, errors or in_flight."""
+    """departure, loop, errors, in_flight, event ..."""
+    weight: float = 0.0
+    """What decides between causes of one confidence."""
 
     def to_dict(self) -> dict[str, Any]:
         """The cause as plain values."""
@@ -118,6 +122,8 @@ def departure_cause(
         * support
         * _at_named_moment(question, place, trigger, axis)
     )
+    if trigger is None and main.agent_id not in question.agents:
+        confidence = min(UNEXPLAINED, confidence)
     where = _where(main, place, axis)
     effect = f"{main.agent_id}:{main.series}:{main.sort}"
     told = [_numbers(main, where), *_company(departures[1:])]
@@ -191,6 +197,8 @@ def shared_cause(
     confidence = (
         strength(departure.chance) * near * support * _at_named_moment(question, place, trigger, axis)
     )
+    if trigger is None:
+        confidence = min(UNEXPLAINED, confidence)
     where = _where(departure, place, axis)
     title = (
         f"{departure.alike} of {departure.peers} agents: {_common(departure)}{where}{since_trigger(trigger)}"

@@ -19,12 +19,15 @@ from Agent.analysis.causes import Cause
 from Agent.analysis.debug_report import DebugReport, commands_for
 from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.evidence import matching_messages
+from Agent.analysis.held_lines import held_lines
 from Agent.analysis.inquiry import Inquiry, Lead
 from Agent.analysis.integrity import losses
 from Agent.analysis.links import Links, find_event
 from Agent.analysis.question import Question, read_question
+from Agent.analysis.ranking import ranked
 from Agent.analysis.series import overview, profile, scope
 from Agent.analysis.session import SessionRef, find
+from Agent.analysis.suspect_causes import suspect_causes
 from Agent.analysis.text import plural
 from Agent.analysis.window import time_us
 from Agent.archive.reader import open_reader
@@ -32,8 +35,6 @@ from Agent.tree.reader import TreeReader
 
 __all__ = ["Cause", "DebugReport", "debug_issue", "explain"]
 
-MIN_CONFIDENCE = 0.2
-MAX_CAUSES = 8
 _LOOK_BACK_US = 60_000_000
 
 
@@ -71,26 +72,12 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: 
     seen = overview(engine)
     question = read_question(text, seen.roles, seen.names)
     agents = scope(seen, question.agents, question.roles)
-    inquiry = Inquiry(reader, engine, question, seen, profile(engine, seen, agents))
-    leads: list[Lead] = [
-        *findings.departure_leads(inquiry),
-        *findings.loop_leads(inquiry),
-        *findings.error_leads(inquiry),
-        *findings.shared_leads(inquiry),
-        *findings.shared_error_leads(inquiry),
-    ]
     account = losses(path, reader, engine)
-    causes = [
-        *inquiry.causes_of(leads),
-        *fields.field_causes(inquiry),
-        *findings.open_span_causes(inquiry),
-        *_event_causes(reader, engine, question),
-        *_record_causes(account, question),
-    ]
-    kept = sorted(
-        (cause for cause in _merged(causes) if cause.confidence >= MIN_CONFIDENCE),
-        key=lambda cause: (-cause.confidence, cause.title),
-    )[:MAX_CAUSES]
+    events = sum(sum(counts.values()) for counts in seen.totals.values())
+    with held_lines(engine, events) as lines:
+        inquiry = Inquiry(reader, engine, question, seen, profile(engine, seen, agents), lines)
+        kept = ranked([*_causes(inquiry), *_record_causes(account, question)], seen.roles)
+        evidence = matching_messages(engine, lines, question)
     if tester is not None:
         kept = [tester.test_cause(cause, path) for cause in kept]
     observations = [*_named(question), *findings.observations(inquiry)]
@@ -104,10 +91,28 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: 
         session_id=path.name.removeprefix("session_"),
         causes=tuple(kept),
         observations=tuple(observations),
-        evidence=tuple(matching_messages(engine, question)),
+        evidence=tuple(evidence),
         looked_at=(*inquiry.looked_at, *_counted(account)),
         commands=tuple(commands_for(path, kept, question)),
     )
+
+
+def _causes(inquiry: Inquiry) -> list[Cause]:
+    """What every search finds, in no order."""
+    leads: list[Lead] = [
+        *findings.departure_leads(inquiry),
+        *findings.loop_leads(inquiry),
+        *findings.error_leads(inquiry),
+        *findings.shared_leads(inquiry),
+        *findings.shared_error_leads(inquiry),
+    ]
+    return [
+        *inquiry.causes_of(leads),
+        *suspect_causes(inquiry),
+        *fields.field_causes(inquiry),
+        *findings.open_span_causes(inquiry),
+        *_event_causes(inquiry.reader, inquiry.engine, inquiry.question),
+    ]
 
 
 def _counted(account: dict[str, Any]) -> list[str]:
@@ -179,17 +184,3 @@ def _record_causes(account: dict[str, Any], question: Question) -> list[Cause]:
 
 
 _RECORD_WORDS = frozenset({"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"})
-
-
-def _merged(causes: list[Cause]) -> list[Cause]:
-    """The causes without those that only tell a better one again."""
-    kept: list[Cause] = []
-    for cause in sorted(causes, key=lambda cause: (-cause.confidence, cause.title)):
-        same = any(known.title == cause.title for known in kept)
-        told = cause.sort in {"errors", "loop", "shared", "field"} and any(
-            set(cause.event_ids) & set(known.event_ids) and set(cause.agent_ids) <= set(known.agent_ids)
-            for known in kept
-        )
-        if not same and not told:
-            kept.append(cause)
-    return kept

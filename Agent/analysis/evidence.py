@@ -8,14 +8,16 @@ from typing import Any
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.question import Question, stem
-from Agent.analysis.views import IS_ERROR, scan
+from Agent.analysis.views import IS_ERROR
 
 MAX_MESSAGES = 20_000
 TOP = 8
 
 
-def matching_messages(engine: Engine, question: Question) -> list[dict[str, Any]]:
+def matching_messages(engine: Engine, lines: str, question: Question) -> list[dict[str, Any]]:
     """The messages that share most with the words of a question, errors and rare messages first among equals.
+
+    `lines` is what `held_lines` gives.
 
     Returns:
         Dicts with message, agent_id, event_type, is_error, count, first_seen, last_seen, example_id (the
@@ -27,7 +29,8 @@ def matching_messages(engine: Engine, question: Question) -> list[dict[str, Any]
         f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count, "
         "min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, (ts_us, writer, seq)) AS "
         "example_id "
-        f"FROM {scan('error_id')} WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
+        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {lines}) "
+        "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
         "AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed') "
         "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message LIMIT "
         f"{MAX_MESSAGES}",

@@ -46,10 +46,14 @@ class Errors(list[dict[str, Any]]):
     total: int = 0
 
 
-def error_patterns(engine: Engine) -> dict[str, Any]:
+def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
     """Every error of the session counted once, and what they have in common.
 
     An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not point at one.
+
+    Args:
+        engine: over the session.
+        ends_us: the times of its first and last event; looked for where they are not known.
 
     Returns:
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
@@ -74,8 +78,8 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
             "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
             f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
         )
-        ends = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-        first_us, span_us = ends["first_us"] or 0, max(1, (ends["last_us"] or 0) - (ends["first_us"] or 0))
+        first_us, last_us = ends_us or _ends_us(engine)
+        span_us = max(1, last_us - first_us)
         patterns, member_of = _patterns(engine, first_us, span_us)
         return {
             "total_errors": engine.row("SELECT count(*) AS n FROM error_lines")["n"],
@@ -89,6 +93,11 @@ def error_patterns(engine: Engine) -> dict[str, Any]:
         }
     finally:
         engine.drop_table("error_lines")
+
+
+def _ends_us(engine: Engine) -> tuple[int, int]:
+    row = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
+    return row["first_us"] or 0, row["last_us"] or 0
 
 
 def _counts(engine: Engine, column: str) -> dict[str, int]:

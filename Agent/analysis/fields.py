@@ -47,7 +47,8 @@ def _is_named(name: str, question: Question) -> bool:
 
 
 def _odd_move(history: History, name: str, changes: Sequence[FieldChange], question: Question) -> list[Cause]:
-    scored = [(_oddity(list(changes), n), n) for n in range(1, len(changes))]
+    # its first moves are how it begins
+    scored = [(_oddity(list(changes), n), n) for n in range(_SETTLED, len(changes))]
     if not scored:
         return []
     best, n = max(scored, key=lambda pair: (round(pair[0], 6), -pair[1]))
@@ -55,7 +56,8 @@ def _odd_move(history: History, name: str, changes: Sequence[FieldChange], quest
         return []
     moment = changes[n].moment
     at = f"tick {moment.tick}" if moment.tick is not None else "there"
-    near = 1.0 if history.agent_id in question.agents or not question.agents else 0.35
+    # a field of somebody who is not asked about moves oddly somewhere as a rule
+    near = 1.0 if history.agent_id in question.agents else 0.5
     told = told_change(name, changes, n)
     return [
         Cause(

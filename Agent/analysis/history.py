@@ -16,7 +16,6 @@ from Agent.analysis.loops import Loop, LoopFinder
 from Agent.analysis.rows import EVENT_COLUMNS, engine_row, event_row
 from Agent.analysis.session import agent_events
 from Agent.analysis.states import StateFold
-from Agent.analysis.views import scan, whole_lines
 from Agent.analysis.window import Row, is_sent, order, time_us
 from Agent.tree.reader import TreeReader
 
@@ -211,14 +210,17 @@ def _note_change(
         del known[: MAX_CHANGES // 2]
 
 
-def calls_answered(engine: Engine, agents: Sequence[str]) -> dict[str, list[Row]]:
-    """The calls that other agents answered inside some agents' spans: {agent whose span it was: calls}."""
+def calls_answered(engine: Engine, lines: str, agents: Sequence[str]) -> dict[str, list[Row]]:
+    """The calls that other agents answered inside some agents' spans: {agent whose span it was: calls}.
+
+    `lines` is what `held_lines` gives.
+    """
     if not agents:
         return {}
     found = engine.rows(
-        f"SELECT outer_span.owner AS owner, inner_call.* FROM (SELECT {EVENT_COLUMNS} FROM {whole_lines()} "
+        f"SELECT outer_span.owner AS owner, inner_call.* FROM (SELECT {EVENT_COLUMNS} FROM {lines} "
         "WHERE event_type IN ('agent_action', 'tool.call') AND parent_span_id IS NOT NULL) inner_call JOIN "
-        f"(SELECT span_id AS outer_id, agent_id AS owner FROM {scan()} WHERE span_id IS NOT NULL AND "
+        f"(SELECT span_id AS outer_id, agent_id AS owner FROM {lines} WHERE span_id IS NOT NULL AND "
         "list_contains($1, agent_id)) outer_span ON inner_call.parent_span_id = outer_span.outer_id "
         f"WHERE inner_call.agent_id IS DISTINCT FROM outer_span.owner LIMIT {MAX_CALLED}",
         [list(agents)],
@@ -229,7 +231,9 @@ def calls_answered(engine: Engine, agents: Sequence[str]) -> dict[str, list[Row]
     return calls
 
 
-def last_values(engine: Engine, agents: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def last_values(
+    engine: Engine, lines: str, agents: Sequence[str], names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """The last recorded values of some fields of some agents, full states and changes alike."""
     import orjson
 
@@ -238,10 +242,10 @@ def last_values(engine: Engine, agents: Sequence[str], names: Sequence[str]) -> 
     columns = []
     for n, name in enumerate(names):
         pointer = "/" + name.replace("~", "~0").replace("/", "~1").replace("'", "''")
-        value = f"coalesce(json_extract(fields, '{pointer}'), json_extract(state, '/set{pointer}'))"
+        value = f"coalesce(json_extract(extra, '/fields{pointer}'), json_extract(state, '/set{pointer}'))"
         columns.append(f"arg_max({value}, (ts_us, writer, seq)) FILTER (WHERE {value} IS NOT NULL) AS f{n}")
     found = engine.rows(
-        f"SELECT agent_id, {', '.join(columns)} FROM {scan('fields')} WHERE list_contains($1, agent_id) "
+        f"SELECT agent_id, {', '.join(columns)} FROM {lines} WHERE list_contains($1, agent_id) "
         "AND (event_type = 'state' OR state IS NOT NULL) GROUP BY agent_id",
         [list(agents)],
     )

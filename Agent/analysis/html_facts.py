@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from Agent.errors import InputError
+from Agent.errors import EventNotFound
 from Agent.event.ids import split_event_id
 
 __all__ = ["Asked", "Facts", "gather"]
@@ -53,7 +53,7 @@ def gather(asked: Asked) -> Facts:
     for event_id in examples[:CHAINS]:
         try:
             chains[event_id] = asked.find_causality_chain(event_id, _LOOKBACK_S)
-        except InputError:
+        except EventNotFound:
             continue  # retention took the event meanwhile
     return Facts(summary, asked.timeline(BUCKETS), _tracebacks(asked, examples[:EXAMPLES]), chains)
 

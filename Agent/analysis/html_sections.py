@@ -211,28 +211,28 @@ def _curve(name: str, points: list[Mapping[str, Any]]) -> Markup:
 
 def _learners(learners: Mapping[str, Mapping[str, Any]]) -> Markup:
     ranked = sorted(learners.items(), key=lambda pair: (-pair[1]["total_rewards"], pair[0]))
-
-    def rows(of: list[tuple[str, Mapping[str, Any]]]) -> Markup:
-        cells = [
-            (
-                tag("b", name),
-                number(row["total_rewards"]),
-                number(row["mean_reward"]),
-                count(row["reward_count"]),
-            )
-            for name, row in of
-        ]
-        return table(("agent", "total reward", "mean", "rewards"), cells, right=_NUMBERS)
-
     if len(ranked) <= LEARNERS:
-        return tag("div", tag("h3", "Reward by agent"), rows(ranked))
+        return tag("div", tag("h3", "Reward by agent"), _rewards_of(ranked))
     half = LEARNERS // 2
     return tag(
         "div",
-        tag("div", tag("h3", "Most reward"), rows(ranked[:half])),
-        tag("div", tag("h3", "Least reward"), rows(ranked[-half:])),
+        tag("div", tag("h3", "Most reward"), _rewards_of(ranked[:half])),
+        tag("div", tag("h3", "Least reward"), _rewards_of(ranked[-half:])),
         class_="pair",
     )
+
+
+def _rewards_of(learners: list[tuple[str, Mapping[str, Any]]]) -> Markup:
+    cells = [
+        (
+            tag("b", name),
+            number(row["total_rewards"]),
+            number(row["mean_reward"]),
+            count(row["reward_count"]),
+        )
+        for name, row in learners
+    ]
+    return table(("agent", "total reward", "mean", "rewards"), cells, right=_NUMBERS)
 
 
 def _in_flight(spans: list[Mapping[str, Any]]) -> list[Markup]:

@@ -49,6 +49,8 @@ class Inquiry:
     question: Question
     seen: Overview
     profile: Profile
+    lines: str
+    """What stands behind FROM for every line of the session, of `held_lines`."""
     looked_at: list[str] = field(default_factory=list)
     _histories: dict[str, History] = field(default_factory=dict)
     _called: dict[str, list[Row]] | None = None
@@ -60,7 +62,7 @@ class Inquiry:
     def history(self, agent_id: str) -> History:
         """The history of an agent, read once."""
         if self._called is None:
-            self._called = calls_answered(self.engine, self.examined())
+            self._called = calls_answered(self.engine, self.lines, self.examined())
         if agent_id not in self._histories:
             called = self._called.get(agent_id, [])
             by_tick = self.profile.axis.by_tick
@@ -219,7 +221,7 @@ class Inquiry:
             if lead.agent_id
             for peer in self.profile.peers(lead.agent_id)[:MAX_PEER_STATES]
         }
-        values = last_values(self.engine, sorted(peers), sorted(wanted))
+        values = last_values(self.engine, self.lines, sorted(peers), sorted(wanted))
         found = []
         for lead in leads:
             own = {} if lead.agent_id is None else {
@@ -241,7 +243,13 @@ class Inquiry:
         if trigger is None or lead.search is None:
             return cause
         path = way_back(
-            trigger.row, lead.search.place, lead.history, self.profile.axis, self.reader, self.engine
+            trigger.row,
+            lead.search.place,
+            lead.history,
+            self.profile.axis,
+            self.reader,
+            self.engine,
+            self.lines,
         )
         return (
             lead.cause(Trigger(trigger.row, trigger.rule, trigger.told, trigger.score, path))

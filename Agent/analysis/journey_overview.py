@@ -8,7 +8,7 @@ that a writer took and that stand in no file; somebody did something there, and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +20,14 @@ from Agent.analysis.integrity import counted_losses
 from Agent.analysis.session import agent_events, unknown_agent
 from Agent.analysis.views import scan
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentNotFound, InputError
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.tree.layout import list_sessions
 from Agent.tree.losses import Gap
-from Agent.tree.reader import TreeReader
+from Agent.tree.reader import OpenSpan, TreeReader
 
-__all__ = ["journey_overview", "journeys_overview", "record_gaps", "sessions_of"]
+__all__ = ["journey_overview", "journeys_overview", "record_gaps"]
 
 IDLE_STRETCHES: Final = 5
 MAX_GAPS: Final = 50
@@ -86,7 +86,6 @@ def journey_overview(
         kept.add(event)
         each(event)
     damaged = reader.damaged_lines - damaged_before
-    open_spans = [span for span in reader.in_flight() if span.agent_id == agent_id]
     told = kept.activity.result()
     first_us = kept.busy.first_us or 0
     return told | {
@@ -99,15 +98,20 @@ def journey_overview(
                  for each in kept.busy.stretches(IDLE_STRETCHES)],
         "idle_blur_s": kept.busy.blur_us / 1e6,
         "spans": kept.spans,
-        "in_flight": [
-            {"name": span.name, "span_id": span.span_id, "started_at": format_timestamp(span.started_us),
-             "alive": span.alive}
-            for span in open_spans
-        ],
+        "in_flight": [_open(span) for span in reader.in_flight() if span.agent_id == agent_id],
         "runs": sorted(kept.runs),
         "damaged_lines": damaged,
         "gaps": None if engine is None else record_gaps(reader, engine, list(kept.writers)),
     }  # fmt: skip
+
+
+def _open(span: OpenSpan) -> dict[str, Any]:
+    return {
+        "name": span.name,
+        "span_id": span.span_id,
+        "started_at": format_timestamp(span.started_us),
+        "alive": span.alive,
+    }
 
 
 def _stretch(start_us: int, end_us: int, after: str, before: str) -> dict[str, Any]:
@@ -158,37 +162,33 @@ def _placed(engine: Engine, writer: str, gap: Gap) -> dict[str, Any]:
     }
 
 
-def sessions_of(root: Path, agent_id: str) -> Iterator[TreeReader]:
-    """The sessions under a root in which an agent of that id took part, oldest first."""
-    for ref in list_sessions(root):
-        try:
-            reader = open_reader(ref.path)
-            if reader.holds_agent(agent_id):
-                yield reader
-        except InputError:
-            # pruned meanwhile: it is none of the sessions any more
-            continue
-
-
 def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
     """An agent's way through every session under a root.
 
     Returns:
         `sessions`: the `journey_overview` of each, oldest first; and in total `events`, `actions`, `errors`,
         `busy_s`, `first_seen`, `last_seen`, `between_s` (from one session's end to the next one's beginning:
-        neither idle nor a gap, nothing was running that was recorded), `action_counts`.
+        neither idle nor a gap, nothing was running that was recorded), `action_counts`, and `unread`: by its
+        id, why a session could not be read, so that it counts in none of these.
 
     Raises:
         AgentNotFound: no session under the root knows the agent.
     """
     sessions: list[dict[str, Any]] = []
     newest: TreeReader | None = None
-    for reader in sessions_of(root, agent_id):
-        newest = reader
+    unread: dict[str, str] = {}
+    for ref in list_sessions(root):
         try:
-            sessions.append(journey_overview(reader, agent_id))
+            reader = open_reader(ref.path)
+            if reader.holds_agent(agent_id):
+                newest = reader
+                sessions.append(journey_overview(reader, agent_id))
+        except SessionNotFound:
+            continue  # pruned meanwhile: it is none of the sessions any more
         except AgentNotFound:
             continue  # a file of that name holds no readable event of the agent
+        except DamagedInput as error:
+            unread[ref.session_id] = str(error)
     if not sessions:
         refs = list_sessions(root)
         if newest is None and refs:
@@ -210,6 +210,7 @@ def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
         "last_seen": max(session["last_seen"] for session in sessions),
         "between_s": _between_s(sessions),
         "action_counts": dict(sorted(actions.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "unread": unread,
     }
 
 

@@ -40,6 +40,7 @@ class Links(Window):
         since_us: where the stretch begins.
         until_us: its last microsecond.
         max_queries: how often the engine may be asked.
+        lines: what it is asked, of `held_lines`; None for the files.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Links(Window):
         until_us: int,
         *,
         max_queries: int = MAX_QUERIES,
+        lines: str | None = None,
     ) -> None:
         super().__init__()
         self._reader, self._engine = reader, engine
@@ -59,6 +61,7 @@ class Links(Window):
         self._agents: set[str] = set()
         self._asked: set[str] = set()
         self._queries_left = max_queries
+        self._lines = lines or whole_lines()
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
         """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
@@ -93,7 +96,7 @@ class Links(Window):
     def _ask(self, ids: set[str], outer: set[str], inner: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            f"SELECT {EVENT_COLUMNS} FROM {self._lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [
@@ -135,6 +138,7 @@ class Links(Window):
 
 
 def _place(event_id: str) -> tuple[str, int] | None:
+    """Writer and number of an event, None where the text is no id and so names no event."""
     try:
         return split_event_id(event_id)
     except ValueError:

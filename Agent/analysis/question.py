@@ -47,7 +47,24 @@ _TOPICS: Mapping[str, tuple[str, ...]] = {
         "nothing",
     ),
     "growth": ("memory", "leak", "grow", "swell", "bloat", "ram", "oom", "descriptor", "handle", "bigger"),
-    "drop": ("collapse", "drop", "fall", "fell", "decline", "decrease", "worse", "low", "lose", "lost"),
+    "drop": (
+        "collapse",
+        "drop",
+        "fall",
+        "fell",
+        "decline",
+        "decrease",
+        "worse",
+        "low",
+        "lose",
+        "lost",
+        "poor",
+        "bad",
+        "weak",
+        "fewer",
+        "less",
+        "down",
+    ),
 }
 _EMPTY_WORDS = frozenset(
     [

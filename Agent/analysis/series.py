@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from Agent.analysis.engine import Engine
+from Agent.analysis.kept import kept
 from Agent.analysis.views import IS_ERROR, scan
 
 MAX_BUCKETS = 40
@@ -182,24 +183,28 @@ class Overview:
 
 
 def overview(engine: Engine) -> Overview:
-    """The agents and what they do: one pass for the ends of time, one that leaves the counts in a table."""
-    edges = engine.row(
-        "SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS "
-        f"last_tick, count(tick) * 2 >= count(*) AS ticked FROM {scan()} WHERE agent_id IS NOT NULL AND "
-        f"event_type IN ({_KINDS})"
+    """The agents and what they do: one pass over the lines, which leaves the counts in a table."""
+    said = (
+        f"(SELECT agent_id, agent_role, {_SERIES} AS series, coalesce(event_type IN ({_KINDS}), false) AS "
+        "is_told, tick, ts_us, writer, seq, (outcome = 'error' OR error_id IS NOT NULL) AS failed, "
+        f"{_VALUE} AS value FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL)"
     )
-    axis = _axis(edges)
-    bucket = "0" if axis is None else _bucket(axis)
-    engine.rows(
-        f"CREATE OR REPLACE TEMP TABLE debug_counts AS SELECT agent_id, max(agent_role) AS role, "
-        f"{_SERIES} AS series, {bucket} AS bucket, count(*) AS n, min(ts_us) AS first_us, "
-        "arg_min(concat(writer, '-', seq), ts_us) AS first_id, "
-        "count(*) FILTER (WHERE outcome = 'error' OR error_id IS NOT NULL) AS failed, "
-        f"count({_VALUE}) FILTER (WHERE isfinite({_VALUE})) AS measured, "
-        f"coalesce(sum({_VALUE}) FILTER (WHERE isfinite({_VALUE})), 0.0) AS total, "
-        f"coalesce(sum(({_VALUE}) * ({_VALUE})) FILTER (WHERE isfinite({_VALUE})), 0.0) AS squares "
-        f"FROM {scan(*_KEYS)} WHERE agent_id IS NOT NULL GROUP BY agent_id, series, bucket"
-    )
+    with kept(engine, "debug_said", said) as lines:
+        edges = engine.row(
+            "SELECT min(ts_us) AS first_us, max(ts_us) AS last_us, min(tick) AS first_tick, max(tick) AS "
+            f"last_tick, count(tick) * 2 >= count(*) AS ticked FROM {lines.text} WHERE is_told"
+        )
+        axis = _axis(edges)
+        bucket = "0" if axis is None else _bucket(axis)
+        engine.make_table(
+            "debug_counts",
+            f"SELECT agent_id, max(agent_role) AS role, series, {bucket} AS bucket, count(*) AS n, "
+            "min(ts_us) AS first_us, arg_min(concat(writer, '-', seq), ts_us) AS first_id, "
+            "count(*) FILTER (WHERE failed) AS failed, count(value) FILTER (WHERE isfinite(value)) AS "
+            "measured, coalesce(sum(value) FILTER (WHERE isfinite(value)), 0.0) AS total, "
+            "coalesce(sum(value * value) FILTER (WHERE isfinite(value)), 0.0) AS squares "
+            f"FROM {lines.text} GROUP BY agent_id, series, bucket",
+        )
     late_from = 0 if axis is None else axis.buckets - axis.buckets // 3
     rows = engine.rows(
         "SELECT agent_id, max(role) AS role, series, sum(n)::BIGINT AS n, "
@@ -307,15 +312,15 @@ def scope(seen: Overview, agents: tuple[str, ...], roles: tuple[str, ...]) -> li
     if wanted:
         own_roles = {seen.roles.get(agent) for agent in wanted}
         others = [agent for agent in seen.roles if seen.roles[agent] in own_roles and agent not in wanted]
-        return (wanted + _spread(others, MAX_AGENTS - len(wanted)))[:MAX_AGENTS]
+        return (wanted + spread(others, MAX_AGENTS - len(wanted)))[:MAX_AGENTS]
     ranked = [agent for agent in seen.unusual if not roles or seen.roles[agent] in roles]
     if len(ranked) <= MAX_AGENTS:
         return ranked
     half = MAX_AGENTS // 2
-    return ranked[:half] + _spread(ranked[half:], half)
+    return ranked[:half] + spread(ranked[half:], half)
 
 
-def _spread(items: list[str], count: int) -> list[str]:
+def spread(items: list[str], count: int) -> list[str]:
     """That many of some items, evenly over their order."""
     if len(items) <= count:
         return items

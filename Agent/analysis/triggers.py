@@ -267,12 +267,18 @@ def _beside_peers(found: _FieldTrigger, values: Mapping[str, Mapping[str, Any]])
 
 
 def way_back(
-    row: Row, place: Place, history: History | None, axis: Axis, reader: TreeReader, engine: Engine
+    row: Row,
+    place: Place,
+    history: History | None,
+    axis: Axis,
+    reader: TreeReader,
+    engine: Engine,
+    lines: str | None = None,
 ) -> tuple[tuple[Row, Edge], ...]:
     """The edges from an event back to the failure with the fewest guesses, else along what is recorded."""
     until = time_us(row)
     since = _since(row, place, history, axis, until)
-    links = Links(reader, engine, since, until, max_queries=1)
+    links = Links(reader, engine, since, until, max_queries=1, lines=lines)
     found = {
         cause["id"]: cause
         for cause in chain(row, links, since_us=links.since_us, rules=_TO_A_FAILURE, max_inferred=1)

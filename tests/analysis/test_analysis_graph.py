@@ -12,6 +12,7 @@ from Agent.analysis import LogAnalyzer
 from Agent.analysis.causal_svg import to_svg
 from Agent.analysis.links import find_event
 from Agent.archive.sealing import seal
+from Agent.errors import DamagedInput
 from Agent.tree.reader import TreeReader
 
 NASTY = 'he said "no" \\ <b>&amp;\n\x1b[31m end'
@@ -51,8 +52,8 @@ def test_a_tree_shows_each_step_with_its_reason(builder: SessionBuilder, story: 
     assert story["action"] in lines[0]
     depth = {name: next(line.index("1") for line in lines if f"[{story[name]}]" in line) for name in story
              if name != "noticed"}  # fmt: skip
-    assert depth["action"] < depth["error"] < depth["got"] or depth["action"] < depth["got"] < depth["sent"]
-    assert depth["sent"] < depth["plan"]
+    assert depth["action"] < depth["error"], depth
+    assert depth["action"] < depth["got"] < depth["sent"] < depth["plan"], depth
     assert any("recorded: it is the message that planner sent" in line for line in lines)
 
 
@@ -65,6 +66,17 @@ def test_an_absent_cause_is_a_node_that_says_so(builder: SessionBuilder, story: 
     assert "aaaabbbb-999" in graph.to_dot()
     assert "aaaabbbb-999" in to_svg(graph)
     assert graph.to_dict()["missing"] == [gone.to_dict()]
+
+
+def test_where_the_account_of_the_record_is_damaged_nothing_is_said_of_an_absent_cause(
+    builder: SessionBuilder, story: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_self: TreeReader) -> None:
+        raise DamagedInput("the account is torn")
+
+    monkeypatch.setattr(TreeReader, "losses", damaged)
+    (gone,) = LogAnalyzer(builder.path).causal_graph(story["error"]).missing
+    assert gone.why.startswith("not known") and "the account is torn" in gone.why
 
 
 def test_what_is_only_older_than_the_lookback_is_not_absent(builder: SessionBuilder) -> None:

@@ -73,6 +73,19 @@ def test_an_agent_is_followed_through_all_sessions(tmp_path: Path) -> None:
     assert LogAnalyzer("20261120_103042", tmp_path).journeys_overview("b")["events"] == 3
 
 
+def test_a_session_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_path: Path) -> None:
+    for number in range(2):
+        build = SessionBuilder(tmp_path, f"20261120_10304{number}", writer=f"aaaaaaa{'bc'[number]}")
+        build.emit("agent_action", "a", action_type="act")
+    damaged = tmp_path / "session_20261120_103040" / "archive"
+    damaged.mkdir()
+    (damaged / "part-1.json").write_text("{")
+    found = journeys_overview(tmp_path, "a")
+    assert [row["session_id"] for row in found["sessions"]] == ["20261120_103041"]
+    assert list(found["unread"]) == ["20261120_103040"]
+    assert str(damaged / "part-1.json") in found["unread"]["20261120_103040"]
+
+
 def test_numbers_that_are_missing_are_a_gap_and_no_idleness(known: Known) -> None:
     fault = known.fault("torn_file")
     analyzer = LogAnalyzer(known.truth.session)

@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.processes import child_environment
+from support.processes import child_environment, wait_until_it_computes
 
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.engine import open_engine
@@ -230,7 +229,7 @@ def test_an_interrupt_stops_a_query_and_leaves_the_engine_usable(truth: Truth) -
     )
     assert program.stdout is not None
     assert program.stdout.readline() == "ready\n"
-    time.sleep(1.0)
+    wait_until_it_computes(program)
     os.kill(program.pid, signal.SIGINT)
     watchdog = threading.Timer(60, program.kill)
     watchdog.start()

@@ -48,7 +48,9 @@ def test_all_events_are_read_in_order_and_without_damage(golden):
 
 def test_all_events_are_valid_and_written_again_they_are_the_same(golden):
     session, _ = golden
-    for event in TreeReader(session).events():
+    events = list(TreeReader(session).events())
+    assert len(events) > 20
+    for event in events:
         assert validate_event(event_to_object(event)) == []
         assert json.loads(encode_event(event)) == event_to_object(event)
 

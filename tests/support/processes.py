@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import Agent
@@ -17,6 +18,22 @@ def child_environment(**settings: str) -> dict[str, str]:
     """The test's environment with the package on the path and the settings given."""
     package_parent = str(Path(Agent.__file__).resolve().parents[1])
     return {**os.environ, "PYTHONPATH": package_parent, **settings}
+
+
+def wait_until_it_computes(process: subprocess.Popen[str], seconds: float = 0.5) -> None:
+    """Wait until a process has loaded DuckDB and spent that much processor time since: it is in a query."""
+    maps, stat = Path(f"/proc/{process.pid}/maps"), Path(f"/proc/{process.pid}/stat")
+    since = None
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        # behind the name in brackets the 12th and 13th field are user and system time
+        used = sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
+        if since is None and "duckdb" in maps.read_text():
+            since = used
+        if since is not None and used - since >= seconds:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"process {process.pid} computes nothing")
 
 
 def run_python(*arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,339 @@
+"""Which events may have begun what is asked about: each weighed, and those that are one matter put together.
+
+The weight of an event is a sum of common logarithms, as odds are multiplied (`Weight`): how few events are as
+odd, how well it stands where the change begins, how near it is to whom the text names, what sort of event
+it is, and whether it shares rare words with the text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from Agent.analysis.courses import Change, Onset, onset_of
+from Agent.analysis.fingerprints import shape_of
+from Agent.analysis.question import Question, stem, stems
+from Agent.analysis.suspects import Deed, Odd, Steps, Survey, bursts_by_sort, totals_by_sort
+
+__all__ = ["Matter", "Suspect", "Weight", "onset_asked", "suspected"]
+
+_OF_KIND: Final[Mapping[str, float]] = {
+    # what is set from outside makes things happen
+    "system.config": 0.3, "system.module": 0.3, "strategy_update": 0.3, "policy_update": 0.2,
+    "agent_action": 0.2, "agent_message": 0.1, "state_change": 0.1, "phase": 0.1, "tool.call": 0.0,
+    "model.call": 0.0, "decision": -0.1, "connection": -0.1, "learning_update": -0.2, "log": -0.2,
+    "interaction": -0.2, "cascade": -0.3, "content_generation": -0.3, "error": -0.3, "milestone": -0.4,
+    "checkpoint": -0.6, "training_step": -0.8,
+    # what is measured shows what happened
+    "reward": -1.0, "metric": -1.0, "resource": -1.0, "throughput": -1.0, "exploration": -1.0,
+    "convergence": -1.0,
+}  # fmt: skip
+_OTHER_KIND: Final = -0.1
+_ROUTINE: Final = 0.8
+"""What is done in so many of the steps is routine: each counts."""
+_ODDEST: Final = 0.03
+_BEGINNING: Final = 0.08
+_SET_UP: Final = -0.8
+_FIRST_FAILURE: Final = 8.0
+_EARLY: Final = 0.08
+_UNIVERSAL: Final = frozenset(
+    {"all", "every", "everybody", "everyone", "everything", "each", "whole", "entire", "both"}
+)
+_MANY: Final = 3
+_KEPT: Final = 200
+_REPEATED: Final = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Why an event is suspected, in common logarithms."""
+
+    oddity: float
+    """0: as many such events as there are of a thing that comes once; less for what is common."""
+    onset: float
+    nearness: float
+    kind: float
+    words: float
+    moment: float
+    """Whether it stands before the moment that the text names; what only sets up is worth less."""
+
+    @property
+    def total(self) -> float:
+        """The weight."""
+        return self.oddity + self.onset + self.nearness + self.kind + self.words + self.moment
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One event with its weight."""
+
+    place: int
+    deed: Deed
+    odd: Odd | None
+    weight: Weight
+
+
+@dataclass(slots=True)
+class Matter:
+    """Events that are one matter, such as a message, its receipt, and the call that used it."""
+
+    suspects: list[Suspect]
+    """The weightiest first."""
+    score: float = 0.0
+
+    @property
+    def main(self) -> Suspect:
+        """The weightiest event."""
+        return self.suspects[0]
+
+
+def onset_asked(survey: Survey, question: Question, roles: Mapping[str, str]) -> Onset:
+    """Where what the text is about began: of the agents it names beside their peers, else of everybody."""
+    words = words_of(question)
+    whole = Onset([0.0] * survey.steps)
+    for agent in question.agents:
+        peers = [peer for peer in survey.courses.means if _is_peer(peer, agent, roles)]
+        whole.join(onset_of(survey.courses, agent, peers, words))
+    if not any(survey.courses.keys(agent) for agent in question.agents):
+        # of whom the text names little is on record, or nobody is named
+        wanted = {f"role:{role}" for role in question.roles} | {"role:"}
+        for owner in survey.courses.counts:
+            if owner.startswith("role:") and (not question.roles or owner in wanted):
+                whole.join(onset_of(survey.courses, owner, [], words))
+    _add_first_failures(whole, survey, question, words)
+    return whole
+
+
+def words_of(question: Question) -> set[str]:
+    """The stems of what the text says."""
+    return {stem(word) for word in question.words} | set(stems(" ".join(question.words)))
+
+
+def _is_peer(peer: str, agent: str, roles: Mapping[str, str]) -> bool:
+    return peer != agent and roles.get(peer) == roles.get(agent)
+
+
+def _add_first_failures(whole: Onset, survey: Survey, question: Question, words: Collection[str]) -> None:
+    """A sort of failure that comes for the first time in the course of the session begins something."""
+    first: dict[tuple[str, str], Deed] = {}
+    for deed in survey.deeds:
+        if deed.level == "WARNING" or (deed.failed and deed.kind in {"error", "log"}):
+            first.setdefault((deed.kind, shape_of(deed.message)), deed)
+    for (kind, shape), deed in first.items():
+        if deed.step < _EARLY * survey.steps:
+            continue
+        weight = _FIRST_FAILURE * (1 + 2 * len(set(stems(f"{deed.message} {deed.label}")) & set(words)))
+        weight *= 2.0 if "error" in question.topics else 1.0
+        weight *= 1.0 if not question.agents or deed.agent in question.agents else 0.3
+        change = Change(deed.agent or "", (kind, shape, "first"), deed.step, 0.0, weight)
+        whole.add(change, {deed.step: 1.0})
+
+
+def suspected(
+    survey: Survey, question: Question, roles: Mapping[str, str], steps: Steps, onset: Onset
+) -> list[Matter]:
+    """The matters that may have begun it, the weightiest first."""
+    scale = _Scale(survey, question, roles, steps, onset)
+    weighed = [
+        scale.weigh(place)
+        for place, deed in enumerate(survey.deeds)
+        if deed.kind != "state" and (place in survey.odd or not scale.is_routine(deed))
+    ]
+    weighed.sort(key=lambda each: (-each.weight.total, each.place))
+    return _apart(_matters(weighed[:_KEPT], survey))
+
+
+@dataclass(slots=True)
+class _Scale:
+    """What all events are weighed with."""
+
+    survey: Survey
+    question: Question
+    roles: Mapping[str, str]
+    steps: Steps
+    onset: Onset
+    _fits: list[float] = field(init=False)
+    _bursts: dict[tuple[str, str, str], int] = field(init=False)
+    _totals: Counter[tuple[str, str, str]] = field(init=False)
+    _words: dict[int, set[str]] = field(init=False)
+    _frequency: Counter[str] = field(init=False)
+    _members: Counter[str] = field(init=False)
+    _for_all: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fits = self.onset.fits()
+        self._bursts = bursts_by_sort(self.survey.deeds)
+        self._totals = totals_by_sort(self.survey.deeds)
+        self._members = Counter(self.roles.values())
+        self._for_all = bool(_UNIVERSAL & set(self.question.text.lower().split()))
+        self._words = _shared_words(self.survey.deeds, self.question)
+        self._frequency = Counter(word for shared in self._words.values() for word in shared)
+
+    def weigh(self, place: int) -> Suspect:
+        """One event on the scale."""
+        deed, odd = self.survey.deeds[place], self.survey.odd.get(place)
+        moment = self._moment(deed.step)
+        if deed.step < _BEGINNING * self.survey.steps:
+            moment += _SET_UP
+        return Suspect(
+            place,
+            deed,
+            odd,
+            Weight(
+                self._oddity(deed, odd),
+                math.log10(self._fits[deed.step]),
+                self._nearness(deed),
+                _OF_KIND.get(deed.kind, _OTHER_KIND),
+                self._said(place),
+                moment,
+            ),
+        )
+
+    def _oddity(self, deed: Deed, odd: Odd | None) -> float:
+        """How few events of its sort are as odd, as a logarithm: their number times the chance."""
+        number = self._totals[deed.sort] if self.is_routine(deed) else self._bursts[deed.sort]
+        return -math.log10(max(_ODDEST, number * (odd.chance if odd else 1.0)))
+
+    def is_routine(self, deed: Deed) -> bool:
+        """Whether such events come in most steps: one of them is a suspect only if it is odd."""
+        return self._totals[deed.sort] >= _ROUTINE * self.survey.steps
+
+    def _nearness(self, deed: Deed) -> float:
+        """How near an event is to the agents that the text names."""
+        named = self.question.agents
+        if deed.agent in named:
+            return 0.0
+        if not named:
+            return -0.3 if self._for_all and self._members[deed.role] > _MANY else 0.0
+        if any(self._names(deed, agent) for agent in named):
+            return -0.2
+        if deed.agent is None:
+            return -0.4
+        ours = {self.roles.get(agent) for agent in named}
+        return -0.6 if self.roles.get(deed.agent) not in ours else -1.6
+
+    @staticmethod
+    def _names(deed: Deed, agent: str) -> bool:
+        extra = deed.extra
+        if agent in {
+            extra.get("recipient"),
+            extra.get("sender"),
+            extra.get("target_id"),
+            extra.get("source_id"),
+        }:
+            return True
+        return (
+            any(
+                agent == value or (isinstance(value, dict) and agent in value.values())
+                for value in extra.values()
+                if isinstance(value, str | dict)
+            )
+            and extra.get("agent_id") != agent
+        )
+
+    def _said(self, place: int) -> float:
+        """What words that event and text share are worth: the more, the fewer events have them."""
+        deed = self.survey.deeds[place]
+        if self.is_routine(deed) or deed.kind in {"log", "error"}:
+            return 0.0  # what the text tells of is what is to be explained
+        shared = self._words.get(place, ())
+        rare = sum(0.2 * math.log10(len(self.survey.deeds) / self._frequency[word]) for word in shared)
+        return min(0.5, rare)
+
+    def _moment(self, step: int) -> float:
+        """Whether it stands at, or some steps before, the tick that the text names."""
+        if not self.question.ticks or not self.steps.by_tick:
+            return 0.0
+        slow = 0.07 * self.survey.steps
+        lags = [self.steps.step(tick) - step for tick in self.question.ticks]
+        fits = [0.15 if lag < -2 else 3.0 * math.exp(-max(0, lag - 3) / slow) for lag in lags]
+        return math.log10(max(0.2, *fits))
+
+
+def _shared_words(deeds: Sequence[Deed], question: Question) -> dict[int, set[str]]:
+    """{place: the words of the text that an event says, in its name, its values' names or its line}."""
+    asked = words_of(question)
+    known: dict[str, set[str]] = {}
+    found = {}
+    for place, deed in enumerate(deeds):
+        who = "" if question.agents else deed.agent or ""
+        names = " ".join(_names_of(deed))
+        text = f"{who} {deed.label} {deed.message} {names}"
+        if text not in known:
+            known[text] = set(stems(text)) & asked
+        if known[text]:
+            found[place] = known[text]
+    return found
+
+
+def _names_of(deed: Deed) -> list[str]:
+    names: list[str] = []
+    for key in ("args", "action_data", "body", "data", "decision_data", "update_data", "new_value"):
+        value = deed.extra.get(key)
+        if isinstance(value, dict):
+            names += map(str, value)
+    return names + list((deed.state or {}).get("set") or ())
+
+
+def _matters(suspects: Sequence[Suspect], survey: Survey) -> list[Matter]:
+    """Suspects that are one matter, put together under the weightiest."""
+    matters: list[Matter] = []
+    for suspect in suspects:
+        for matter in matters:
+            if any(_is_same(suspect, known) for known in matter.suspects):
+                matter.suspects.append(suspect)
+                break
+        else:
+            matters.append(Matter([suspect]))
+    places = {suspect.place: suspect for suspect in suspects}
+    for matter in matters:
+        origin = _origin(matter.main, survey)
+        if origin is not None and all(known.place != origin for known in matter.suspects):
+            known = places.get(origin)
+            weight = known.weight if known else matter.main.weight
+            matter.suspects.insert(1, Suspect(origin, survey.deeds[origin], survey.odd.get(origin), weight))
+    return matters
+
+
+def _is_same(one: Suspect, other: Suspect) -> bool:
+    """Whether two events of the same moment are one matter."""
+    a, b = one.deed, other.deed
+    if abs(a.step - b.step) > 1:
+        return False
+    if a.sort == b.sort:
+        return True
+    message = a.extra.get("message_id")
+    if message is not None and message == b.extra.get("message_id"):
+        return True
+    if (a.parent and a.parent == b.span) or (a.span and a.span == b.parent):
+        return True
+    if one.odd is None or other.odd is None or a.step != b.step:
+        return False
+    return one.odd.value == other.odd.value and isinstance(one.odd.value, str | float)
+
+
+_ORIGIN_STEPS: Final = 2
+
+
+def _origin(suspect: Suspect, survey: Survey) -> int | None:
+    """The event that said an odd value first, shortly before: from there it came."""
+    if suspect.odd is None or isinstance(suspect.odd.value, bool) or suspect.odd.value is None:
+        return None
+    place = survey.first_said.get(suspect.odd.value)
+    if place is None or place >= suspect.place:
+        return None
+    near = suspect.deed.step - survey.deeds[place].step <= _ORIGIN_STEPS
+    return place if near and survey.deeds[place].kind != "state" else None
+
+
+def _apart(matters: list[Matter]) -> list[Matter]:
+    """The weightiest first; a further matter of the same sort of event is worth less, as one of many."""
+    seen: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    for matter in matters:
+        sort = matter.main.deed.sort
+        matter.score = matter.main.weight.total - _REPEATED * seen[sort]
+        seen[sort] += 1
+    return sorted(matters, key=lambda matter: (-matter.score, matter.main.place))
