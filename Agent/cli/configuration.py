@@ -42,6 +42,7 @@ def show(origin: bool, as_json: bool) -> int:
     above, the user's file, the preset, LOGGING_CONFIG, the default.
     """
     from Agent.config.effective import effective_settings
+    from Agent.config.settings import TABLES
 
     found = effective_settings()
     if as_json:
@@ -60,11 +61,11 @@ def show(origin: bool, as_json: bool) -> int:
     width = max(len(f"{name} = {_toml(setting.value)}") for name, setting in lines) + 2
     for name, setting in lines:
         _line(name, setting, width if origin else 0)
-    for table in ("levels", "rotation"):
+    for table in TABLES:
         render.emit(f"\n[{table}]")
         for name, setting in found.settings.items():
             if name.startswith(f"{table}."):
-                _line(name.partition(".")[2], setting, width if origin else 0)
+                _line(_toml_key(name.partition(".")[2]), setting, width if origin else 0)
     if found.outputs is not None:
         render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
         render.emit(f"# {orjson.dumps(found.outputs).decode()}")
@@ -76,6 +77,11 @@ def _line(name: str, setting: Any, width: int) -> None:
     text = f"{name} = {_toml(setting.value)}"
     where = render.paint(f"# {render.clean(setting)}", dim=True)
     render.emit(f"{text.ljust(width)}{where}" if width else text)
+
+
+def _toml_key(name: str) -> str:
+    """A name as a key of TOML, quoted unless it is one word of letters."""
+    return name if name.isidentifier() and name.isascii() else _toml(name)
 
 
 def _toml(value: Any) -> str:

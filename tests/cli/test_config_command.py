@@ -19,7 +19,8 @@ def project(tmp_path, monkeypatch):
 
 def test_show_is_toml_that_says_the_same_again(run, project):
     (project / "agent-trace.toml").write_text(
-        'level = "WARNING"\nkeep_sessions = 5\n[levels]\nagents = "ERROR"'
+        'level = "WARNING"\nkeep_sessions = 5\n[levels]\nagents = "ERROR"\n'
+        '[captures]\n"tool:search" = "metadata"'
     )
     before = options_from({}, {"HOME": str(project)})
     done = run("config", "show")
@@ -32,6 +33,7 @@ def test_show_is_toml_that_says_the_same_again(run, project):
         str(project / "trace"),
     )
     assert told["levels"]["agents"] == "ERROR" and told["levels"]["learning"] == "WARNING"
+    assert told["captures"]["tool:search"] == "metadata" and told["captures"]["agents"] == "redacted"
     (project / "agent-trace.toml").write_text(run("config", "show", "--origin").stdout)
     after = options_from({}, {"HOME": str(project)})
     assert (after.level, after.keep_sessions, after.levels["agents"]) == (
@@ -45,10 +47,12 @@ def test_show_says_where_each_setting_comes_from(run, project):
     path = project / "agent-trace.toml"
     path.write_text('preset = "production"\n\nqueue_size = 7\n[levels]\nlearning = "ERROR"')
     done = run("config", "show", "--origin", AGENT_TRACE_STATE="strict")
-    lines = {line.split(" = ")[0]: line for line in done.stdout.splitlines() if " = " in line}
+    options, _, tables = done.stdout.partition("[levels]")
+    levels = tables.partition("[rotation]")[0]
+    lines = {line.split(" = ")[0]: line for line in f"{options}{levels}".splitlines() if " = " in line}
     assert lines["preset"].endswith(f"# {path}:1")
     assert lines["queue_size"].endswith(f"# {path}:3")
-    assert lines["learning"].startswith('learning = "ERROR"') or lines["learning"].startswith("learning = [")
+    assert lines["learning"].startswith('learning = "ERROR"')
     assert f"# {path}:5" in done.stdout
     assert lines["state"].endswith("# AGENT_TRACE_STATE")
     assert lines["redact"].endswith("# default")
