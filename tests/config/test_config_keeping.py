@@ -164,7 +164,8 @@ def test_killed_while_segments_go_nothing_that_was_acknowledged_is_unaccounted_f
     acknowledged = {line.strip() for line in lines if line.endswith("\n")}
     (ref,) = list_sessions(trace_root)
     losses = TreeReader(ref.path).losses()
-    assert losses.total_retired > 0
+    # what was entered and is still there counts as read
+    assert losses.total_retired > 0 or read_account(ref.path).removing
     assert (losses.total_lost, losses.total_unknown) == (0, 0)
     read = {event.id for event in TreeReader(ref.path).events()}
     gone = read_account(ref.path).numbers
