@@ -37,13 +37,11 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-# What one append takes at most: as many buffers as the kernel does, less the newline before them.
-_BATCH_LINES = 1023
-# At so many lines the thread is woken (a power of two), at so many whoever logs writes them, and what is
-# beyond the last is dropped.
-_MANY_LINES = 4096
-_LATE_LINES = 8192
-_HELD_LINES = 16_384
+# At so many lines the thread is woken, at so many whoever logs writes them, and what is beyond the last is
+# dropped. Each batch makes whoever logs meanwhile wait once or twice, so batches are large and few.
+_MANY_LINES = 8192
+_LATE_LINES = 16_384
+_HELD_LINES = 32_768
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _LOOKS = 64
@@ -57,13 +55,6 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     # nobody waits for a pipe that somebody put in its place
     | getattr(os, "O_NONBLOCK", 0)
-)
-
-
-# Lines go to the kernel from where they are where it takes several buffers at once: joining megabytes would
-# keep every other thread waiting.
-_append: Callable[[int, list[bytes]], int] = getattr(
-    os, "writev", lambda fd, batch: os.write(fd, b"".join(batch))
 )
 
 
@@ -237,29 +228,27 @@ class Mirrors:
                 size_bytes = sum(map(len, lines))
                 # no more at a time than a part of the file, so that it is rotated near its size
                 parts = size_bytes // (mirror.limit_bytes // _PARTS or 1) + 1
-                step = min(max(len(lines) // parts, 1), _BATCH_LINES)
+                step = max(len(lines) // parts, 1)
                 for begin in range(0, len(lines), step):
                     self._write(mirror, lines[begin : begin + step])
         finally:
             mirror.turn.release()
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        batch = [b"\n", *lines]
-        size_bytes = sum(map(len, batch))
+        batch = b"\n" + b"".join(lines)
         try:
-            mirror.room_bytes -= size_bytes
+            mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
-                self._open_for(mirror, size_bytes)
-            written = _append(mirror.fd, batch)
+                self._open_for(mirror, len(batch))
+            written = os.write(mirror.fd, batch)
         except OSError as error:
             self.counts.add(f"mirror:{error_name(error)}", len(lines))
             self._close_file(mirror)
             return
-        if written != size_bytes:
+        if written != len(batch):
             # the next batch begins with a newline, so only the torn line is lost from this cache
             # a text may hold newlines of its own
-            whole = b"".join(batch)[:written].count(b"\n")
-            self.counts.add("mirror:short_write", max(1, len(lines) - whole + 1))
+            self.counts.add("mirror:short_write", max(1, len(lines) - batch[:written].count(b"\n") + 1))
 
     def _open_for(self, mirror: _Mirror, size_bytes: int) -> None:
         """See that the descriptor is the file of that name, rotated if the batch does not fit.
