@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory, and a thread writes them in batches: after 50 ms, sooner if there are many, or at once
-when urgent. Each batch is one append that begins and ends with a newline, so that processes share a file
-without a lock; only rotation takes one.
+Lines gather in memory and go out in batches: at 32 lines, after 50 ms, or at once when urgent. Each batch is
+one append that begins and ends with a newline, so that processes share a file without a lock; only rotation
+takes one.
 """
 
 from __future__ import annotations
@@ -37,15 +37,14 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-# At so many lines the thread is woken, at so many whoever logs writes them, and what is beyond the last is
-# dropped. Each batch makes whoever logs meanwhile wait once or twice, so batches are large and few.
-_MANY_LINES = 8192
-_LATE_LINES = 16_384
-_HELD_LINES = 32_768
+_BATCH_LINES = 32
+# Making lines of another form costs more than writing them: it is left to the thread of the mirrors, unless
+# that does not keep up.
+_FORMED_BATCH_LINES = 1024
+_HELD_LINES = 16_384
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _LOOKS = 64
-_PARTS = 16
 _IDLE_ROUNDS = 20
 _FLAGS = (
     os.O_WRONLY
@@ -136,7 +135,7 @@ class Mirrors:
 
         def add(line: bytes) -> None:
             append(line)
-            if not len(waiting) % _MANY_LINES or self._idle:
+            if len(waiting) >= _BATCH_LINES or self._idle:
                 self._attend(mirror)
 
         return add
@@ -147,24 +146,21 @@ class Mirrors:
             # what may be the last line of a process goes where the name points now
             mirror.look_at_ns = 0
             self._flush(mirror)
-        elif not len(mirror.waiting) % _MANY_LINES or self._idle:
+        elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
             self._attend(mirror)
 
     def _attend(self, mirror: _Mirror) -> None:
-        """See to it that somebody writes what waits; do it where the thread does not keep up."""
-        if len(mirror.waiting) >= _LATE_LINES or self._closed:
+        """Write a full batch, or see to it that somebody will."""
+        full = _BATCH_LINES if mirror.form is None else _FORMED_BATCH_LINES
+        if len(mirror.waiting) >= full or self._closed:
             self._flush(mirror)
             if len(mirror.waiting) > _HELD_LINES:
                 # whoever is writing does not keep up; a cache may slow its writers a little, and no more
                 self._flush(mirror, patience_s=0.2)
             if len(mirror.waiting) > _HELD_LINES:
                 self._drop(mirror)
-        if self._closed:
-            return
-        if self._idle:
+        if self._idle and not self._closed:
             self._start()
-        else:
-            self._wake.set()
 
     def _drop(self, mirror: _Mirror) -> None:
         # The older half: whoever comes next must not meet a full list again at once.
@@ -196,8 +192,7 @@ class Mirrors:
             wake.clear()
             quiet_rounds = 0
             while quiet_rounds < _IDLE_ROUNDS and not self._closed:
-                wake.wait(_INTERVAL_S)
-                wake.clear()
+                time.sleep(_INTERVAL_S)
                 quiet_rounds = 0 if self._flush_all() else quiet_rounds + 1
             self._idle = True
             # whoever added before it read `_idle` as False has its lines written here
@@ -223,16 +218,16 @@ class Mirrors:
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
             if lines and mirror.form is not None:
-                lines = mirror.form(lines)
-            if lines:
-                size_bytes = sum(map(len, lines))
-                # no more at a time than a part of the file, so that it is rotated near its size
-                parts = size_bytes // (mirror.limit_bytes // _PARTS or 1) + 1
-                step = max(len(lines) // parts, 1)
-                for begin in range(0, len(lines), step):
-                    self._write(mirror, lines[begin : begin + step])
+                self._write_formed(mirror, mirror.form(lines))
+            elif lines:
+                self._write(mirror, lines)
         finally:
             mirror.turn.release()
+
+    def _write_formed(self, mirror: _Mirror, lines: list[bytes]) -> None:
+        """As many at a time as others have, so that files are rotated near their size."""
+        for begin in range(0, len(lines), _BATCH_LINES):
+            self._write(mirror, lines[begin : begin + _BATCH_LINES])
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
         batch = b"\n" + b"".join(lines)
