@@ -46,6 +46,7 @@ _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _LOOKS = 64
 _IDLE_ROUNDS = 20
+_END_PATIENCE_S = 5.0
 _FLAGS = (
     os.O_WRONLY
     | os.O_APPEND
@@ -316,9 +317,12 @@ class Mirrors:
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=1.0)
         self._thread = None
-        self.flush()
         for mirror in self._mirrors.values():
-            if mirror.turn.acquire(timeout=1.0):
+            self._flush(mirror, patience_s=_END_PATIENCE_S)
+            if mirror.waiting:
+                # whoever writes got no processor all that time, and the process ends
+                self.counts.add("mirror:left_at_the_end", len(mirror.waiting))
+            elif mirror.turn.acquire(timeout=_END_PATIENCE_S):
                 self._close_file(mirror)
                 mirror.turn.release()
 

@@ -244,3 +244,14 @@ def test_a_rotation_costs_what_is_there_and_not_what_may_be(tmp_path, monkeypatc
         mirrors.add("agents", b"a" * 30 + b"\n", True)
     mirrors.close()
     assert len(renamed) == 1 + 2 + 3
+
+
+def test_lines_that_stay_behind_at_the_end_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("Agent.tree.mirror._END_PATIENCE_S", 0.05)
+    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    mirrors = Mirrors(tmp_path)
+    mirrors.add("agents", b"one\n")
+    # as if another thread were writing and got no processor
+    with mirrors._mirrors["agents"].turn:
+        mirrors.close()
+    assert mirrors.counts.snapshot() == {"mirror:left_at_the_end": 1}
