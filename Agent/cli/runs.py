@@ -169,7 +169,7 @@ def _show(record: RunRecord) -> None:
     shown = run.session_id if run.state == "root" else run.run_id
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
     facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
-    facts += [("started", _time(run.started_at)), ("parent run", run.parent_run_id)]
+    facts += [("started", run.started_at and _time(run.started_at)), ("parent run", run.parent_run_id)]
     if run.duration_s is not None and run.state != "root":
         facts.append(("duration", render.duration(run.duration_s)))
     if run.error is not None:
@@ -188,6 +188,10 @@ def _show(record: RunRecord) -> None:
             ("runs in it", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
         )
     render.pairs((name, value) for name, value in facts if value is not None)
+    if run.started_at is None and run.state == "root":
+        render.emit(
+            "  nothing is recorded in it: its steps, calls and artifacts come from Agent.flight.recorder"
+        )
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))
         _steps(record.steps[:_SHOWN_ROWS])

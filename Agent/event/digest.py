@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,11 @@ import orjson
 
 from Agent.event.pointers import escape, fold_tags
 
-__all__ = ["canonical_bytes", "code_digest", "digest_bytes", "digest_json"]
+__all__ = ["canonical_bytes", "code_digest", "differ_in_tokens_alone", "digest_bytes", "digest_json"]
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
+_TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
 
 
 def digest_bytes(data: bytes) -> str:
@@ -39,6 +41,14 @@ def code_digest(module: str, qualname: str, source: str) -> str:
     """16 hex digits of a function's identity and text; line endings and trailing blanks do not count."""
     lines = [line.rstrip() for line in source.splitlines()]
     return digest_bytes(_dump([module, qualname, "\n".join(lines).strip("\n")]))
+
+
+def differ_in_tokens_alone(one: str, other: str) -> bool:
+    """Whether two redacted texts are the same but for which secrets were hidden in them.
+
+    A token says which secret it was only to the holder of the key, who may be another today.
+    """
+    return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
 
 
 def canonical_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:

@@ -6,20 +6,18 @@ only where a secret is hidden; arguments that are near, at the same place and tu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from Agent.event.digest import canonical_bytes
+from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.pointers import escape
 from Agent.flight.recorded_calls import RecordedCall, Tagged
 
 __all__ = ["Asked", "Match", "Nearest", "Rung", "distances", "find_match"]
 
-_TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
 _UNORDERED = frozenset({"set", "frozenset", "map", "Counter", "defaultdict"})
 _MAX_COMPARED_CHARS = 1_000
 _MAX_LOOKED_AT = 24
@@ -171,8 +169,7 @@ def _walk(
 
 
 def _text_distance(one: str, other: str) -> float:
-    """0 for texts that differ in tokens alone: another key makes other tokens of the same secrets."""
-    if "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other):
+    if differ_in_tokens_alone(one, other):
         return 0.0
     if max(len(one), len(other)) > _MAX_COMPARED_CHARS:
         one_words, other_words = one.split(), other.split()

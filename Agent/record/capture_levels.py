@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 
 from Agent.event.kinds import Home
+from Agent.event.model import ENVELOPE_KEYS
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import escape
 from Agent.record.artifact_bytes import JSON, Encoded
@@ -33,10 +34,7 @@ CAPTURE_LEVELS: Final = (FULL, REDACTED, METADATA)
 _FIELD, _TOOL = "field:", "tool:"
 Put = Callable[["Slot", bytes, bytes, bytes, bytes], str]
 _BEGIN: Final = b'{"id":"'
-_ENVELOPE: Final = frozenset(
-    "id schema_version type session_id level logger message run_id span_id parent_span_id causes tick code "
-    "state types extra timestamp agent_id agent_role event_type".split()
-)
+_ENVELOPE: Final = frozenset({*ENVELOPE_KEYS, "type", "agent_id", "agent_role", "event_type"})
 _PLACES: Final = re.compile(r"\{(\w+)\}").findall
 """The fields that a kind's message is made of."""
 _TOOL_NAMES: Final = {"tool.call": "name", "model.call": "model_name"}

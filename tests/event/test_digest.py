@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import hashable_values, json_values, restorable_values
 
-from Agent.event.digest import code_digest, digest_json
+from Agent.event.digest import code_digest, differ_in_tokens_alone, digest_json
 from Agent.event.values import encode_value
 
 
@@ -157,3 +157,11 @@ def test_code_digest_sees_code_and_not_its_line_endings():
     ]
     assert len({code_digest(*parts) for parts in [("m", "f", source), *others]}) == 5
     assert len(code_digest("m", "f", "'\ud800'")) == 16
+
+
+def test_texts_whose_hidden_parts_alone_differ_are_told_from_others():
+    one, other = f"[redacted:{'a' * 16}]", f"[redacted:{'b' * 16}]"
+    assert differ_in_tokens_alone(f"key {one}!", f"key {other}!")
+    assert not differ_in_tokens_alone(f"x{one}y", f"xy{other}")
+    assert not differ_in_tokens_alone(f"x{one}", "x")
+    assert not differ_in_tokens_alone("x", f"x{one}")
