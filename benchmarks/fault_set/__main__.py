@@ -1,6 +1,7 @@
-"""`python -m benchmarks.fault_set --half tuning|final|healthy [--json]`: how often the true event is named.
+"""How often the true event is named: `python -m benchmarks.fault_set --half HALF [--json]`.
 
-`--list` tells the cases of a half without running one. Progress goes to stderr.
+The halves are `tuning`, `final`, `healthy`, `blind` and `blind-healthy`. `--list` tells the cases of one without
+running any. Progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import json
 import sys
 
+from benchmarks.fault_set.blind_cases import BLIND, BLIND_HEALTHY
 from benchmarks.fault_set.cases import halves, healthy
 from benchmarks.fault_set.scoring import as_object, as_text, score
 
@@ -18,17 +20,19 @@ def main(arguments: list[str]) -> int:
         prog="python -m benchmarks.fault_set",
         description="Faults in running simulations: is the true event among the first three causes?",
     )
-    parser.add_argument("--half", choices=("tuning", "final", "healthy"), required=True)
+    sets = {**halves(), "healthy": healthy(), "blind": list(BLIND), "blind-healthy": list(BLIND_HEALTHY)}
+    parser.add_argument("--half", choices=tuple(sets), required=True)
     parser.add_argument("--json", action="store_true", help="one JSON object, with every result")
     parser.add_argument("--list", action="store_true", help="the cases only; nothing is run")
     given = parser.parse_args(arguments)
-    cases = healthy() if given.half == "healthy" else halves()[given.half]
+    cases, is_healthy = sets[given.half], given.half.endswith("healthy")
     if given.list:
         print("\n".join(case.name for case in cases))
         return 0
-    results = score(cases, faulty=given.half != "healthy")
-    found = as_object(given.half, results)
-    print(json.dumps(found, indent=2) if given.json else as_text(given.half, results))
+    results = score(cases, faulty=not is_healthy)
+    kind = "healthy" if is_healthy else given.half  # healthy sessions are told in false alarms
+    found = {**as_object(kind, results), "half": given.half}
+    print(json.dumps(found, indent=2) if given.json else as_text(kind, results))
     return 0
 
 

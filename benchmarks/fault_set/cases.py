@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from benchmarks.fault_set import bandits, building, chat_team, fleet, market, pipeline
+from benchmarks.fault_set.blind_cases import BLIND, BLIND_HEALTHY
 from benchmarks.fault_set.case import Case, digest
 
 WORLDS = tuple(module.WORLD for module in (bandits, building, chat_team, fleet, market, pipeline))
@@ -34,4 +35,4 @@ def healthy() -> list[Case]:
 
 def case_named(name: str) -> Case:
     """The case of that name; KeyError where there is none."""
-    return {case.name: case for case in CASES}[name]
+    return {case.name: case for case in (*CASES, *BLIND, *BLIND_HEALTHY)}[name]
