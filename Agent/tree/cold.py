@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from Agent.tree.lines import RawLine
+from Agent.tree.seqset import SeqSet
 
 __all__ = ["ColdLines"]
 
@@ -25,6 +26,12 @@ class ColdLines(Protocol):
 
     def all_lines(self) -> Iterator[RawLine]:
         """The lines of all segments, each segment's in their order."""
+
+    def lines_to_read(self, kinds: Collection[str], seen: dict[str, SeqSet]) -> Iterator[RawLine]:
+        """The lines of events of some kinds, and those of which only reading tells what they are.
+
+        Before the first of them, the numbers of all other events are put into `seen`, by writer.
+        """
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """The lines of all segments in order of (timestamp, writer, seq).

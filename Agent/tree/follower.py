@@ -35,14 +35,16 @@ from Agent.tree.tailing import Place, Tail
 __all__ = ["CURSOR_VERSION", "Follower"]
 
 CURSOR_VERSION: Final = 1
-_POLL_BYTES: Final = 8 * 1024 * 1024
+_POLL_BYTES: Final = 4 * 1024 * 1024
 _POLL_INTERVAL_S: Final = 0.05
 _BUSY_INTERVAL_S: Final = 0.01
 # notices can be lost, so all files are looked at that often
 _ALL_INTERVAL_S: Final = 0.25
 _ALL_SHARE: Final = 0.04
-# looking at the files may take this part of the time
+# looking at the files, where names change or nothing gives notice, may take this part of the time
 _LOOKING_SHARE: Final = 0.25
+# after this time of never being at the end, notices rest
+_BEHIND_S: Final = 1.0
 
 
 class Follower:
@@ -75,7 +77,7 @@ class Follower:
         self._observer: Any = None
         self._written: deque[Path] = deque()
         self._look_at_all_s = 0.0
-        self._look_took_s = 0.0
+        self._looked_s = 0.0
         self._ahead: list[tuple[RawLine, Event]] = []
         self._given = 0
         if cursor is not None:
@@ -91,7 +93,7 @@ class Follower:
     def poll(self) -> list[Event]:
         """What is new since the last poll, in order of (timestamp, writer, seq) within the poll.
 
-        At most about 8 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
+        At most about 4 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
         more is there.
         """
         return [event for _, event in self._take()]
@@ -161,7 +163,7 @@ class Follower:
 
     def _batches(self, stop: Callable[[], bool], settle_s: float) -> Iterator[list[tuple[RawLine, Event]]]:
         self._start_notices()
-        last_event = 0.0
+        last_event, caught_up_s = 0.0, time.monotonic()
         while True:
             # asked before the files are looked at, so that what was written before it turned true is still
             # yielded
@@ -170,25 +172,37 @@ class Follower:
             began = time.monotonic()
             only = None if stopping else self._noticed()
             events = self._take(only)
-            settled = events if stopping or self.behind else _settled(events, settle_s)
+            settled = len(events) if stopping or self.behind else _settled(events, settle_s)
             self._ahead, self._given = events, 0
             if settled:
-                yield events[: len(settled)]
-            self._ahead, self._given = events[len(settled) :], 0
+                batch = events[:settled]
+                yield batch
+                # it would stand beside the next one, in whoever took it
+                batch.clear()
+            self._ahead, self._given = events[settled:], 0
+            any_came = bool(events)
+            del events
             if self.behind:
+                if time.monotonic() - caught_up_s > _BEHIND_S:
+                    # all files are looked at anyway, and notices that nobody needs would gather
+                    self.close()
                 continue
+            caught_up_s = time.monotonic()
             if stopping:
                 return
+            if self._observer is None:
+                self._start_notices()
+                # of what was written before them nobody gives notice
+                self._look_at_all_s = 0.0
+                continue
             now = time.monotonic()
-            if only is None:
-                self._look_took_s = now - began
-            if events:
+            if any_came:
                 last_event = now
             if self._ahead:
                 time.sleep(settle_s)
                 continue
             interval = _BUSY_INTERVAL_S if now - last_event < 1.0 else _POLL_INTERVAL_S
-            if not events and not self._observer:
+            if not any_came and not self._observer:
                 # every look is one at all files
                 time.sleep(min((now - began) * (1 / _LOOKING_SHARE - 1), _POLL_INTERVAL_S))
             self._wake.wait(interval)
@@ -199,13 +213,15 @@ class Follower:
         now = time.monotonic()
         if self.behind or not self._observer or now >= self._look_at_all_s:
             # set before the look, so that a notice that comes meanwhile is not forgotten
-            self._look_at_all_s = now + max(_ALL_INTERVAL_S, self._look_took_s / _ALL_SHARE)
+            self._looked_s = now
+            self._look_at_all_s = now + max(_ALL_INTERVAL_S, self._tail.listing_s / _ALL_SHARE)
             return None
         return [path for path in written if is_tree_file(self.session, path)]
 
     def _wake_for(self, path: Path | None) -> None:
         if path is None:
-            self._look_at_all_s = 0.0
+            soonest_s = self._looked_s + self._tail.listing_s / _LOOKING_SHARE
+            self._look_at_all_s = min(self._look_at_all_s, soonest_s)
         else:
             self._written.append(path)
         self._wake.set()
@@ -288,7 +304,7 @@ class Follower:
         except ImportError:
             self._observer = False
             return
-        self._observer = start_notices((self.session, agents_dir(self.session)), self._wake_for)
+        self._observer = start_notices((self.session, agents_dir(self.session)), self._wake_for) or False
 
     def close(self) -> None:
         """End the notices."""
@@ -305,15 +321,15 @@ class Follower:
         self.close()
 
 
-def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> list[tuple[RawLine, Event]]:
-    """Those at the beginning of a sorted list that are old enough; all, where a clock was set back."""
+def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
+    """How many at the beginning of a sorted list are old enough; all, where a clock was set back."""
     if not events or not settle_s:
-        return events
+        return len(events)
     now_us = time.time() * 1e6
     if events[-1][1].timestamp_us > now_us:
-        return events
+        return len(events)
     limit_us = now_us - settle_s * 1e6
-    return events[: bisect.bisect_right(events, limit_us, key=lambda pair: pair[1].timestamp_us)]
+    return bisect.bisect_right(events, limit_us, key=lambda pair: pair[1].timestamp_us)
 
 
 def _place_of(entry: Mapping[str, Any]) -> tuple[int, int, str | None]:

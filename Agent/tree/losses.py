@@ -17,11 +17,13 @@ from Agent.tree.claim import Claim
 from Agent.tree.recovered import RecoveredWriter
 from Agent.tree.seqset import SeqSet
 
-__all__ = ["HELD_IN_MEMORY", "Accounting", "Gap", "Losses", "WriterLosses"]
+__all__ = ["HELD_IN_MEMORY", "TELLING", "Accounting", "Gap", "Losses", "WriterLosses"]
 
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
 """The durabilities under which a number is taken before its line goes to a file, and others with it."""
+TELLING: Final = frozenset({"log.closed", "log.retired"})
+"""The kinds of events that say something about numbers (`Accounting.see`)."""
 
 
 @dataclass(frozen=True, slots=True)

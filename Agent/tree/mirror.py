@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: at 32 lines, after 50 ms, or at once when urgent. Each batch is
-one append that begins and ends with a newline, so that processes share a file without a lock; only rotation
-takes one.
+Lines gather in memory and go out in batches: after 50 ms, at 4,096 lines, or at once when urgent. A batch is
+one append or several, each of which begins and ends with a newline, so that processes share a file without
+a lock; only rotation takes one.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 }
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
-_BATCH_LINES = 32
-# Making lines of another form costs more than writing them: it is left to the thread of the mirrors, unless
-# that does not keep up.
-_FORMED_BATCH_LINES = 1024
+# So many that fewer than one call in a thousand writes them; mostly the thread comes first.
+_BATCH_LINES = 4096
+# A file is rotated near its size: no append is larger than the share of that size between two looks, or, of a
+# small file, than an eighth of it.
+_APPEND_BYTES = 16_384
 _HELD_LINES = 16_384
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
@@ -152,8 +153,7 @@ class Mirrors:
 
     def _attend(self, mirror: _Mirror) -> None:
         """Write a full batch, or see to it that somebody will."""
-        full = _BATCH_LINES if mirror.form is None else _FORMED_BATCH_LINES
-        if len(mirror.waiting) >= full or self._closed:
+        if len(mirror.waiting) >= _BATCH_LINES or self._closed:
             self._flush(mirror)
             if len(mirror.waiting) > _HELD_LINES:
                 # whoever is writing does not keep up; a cache may slow its writers a little, and no more
@@ -218,20 +218,18 @@ class Mirrors:
         try:
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
-            if lines and mirror.form is not None:
-                self._write_formed(mirror, mirror.form(lines))
-            elif lines:
-                self._write(mirror, lines)
+            if lines:
+                self._write(mirror, lines if mirror.form is None else mirror.form(lines))
         finally:
             mirror.turn.release()
 
-    def _write_formed(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        """As many at a time as others have, so that files are rotated near their size."""
-        for begin in range(0, len(lines), _BATCH_LINES):
-            self._write(mirror, lines[begin : begin + _BATCH_LINES])
-
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
         batch = b"\n" + b"".join(lines)
+        most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES))
+        if len(lines) > 1 and len(batch) > most:
+            self._write(mirror, lines[: len(lines) // 2])
+            self._write(mirror, lines[len(lines) // 2 :])
+            return
         try:
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:

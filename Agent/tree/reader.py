@@ -239,13 +239,17 @@ class TreeReader:
             if event is not None and (wanted is None or event.kind in wanted):
                 yield own_line(raw.line, event), event
 
-    def scan(self) -> Scan:
-        """Every event once, in no order across files; `.losses` when all were taken."""
-        return Scan(self.session, self._damage, self._cold)
+    def scan(self, kinds: Collection[str] | None = None) -> Scan:
+        """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
+
+        All are accounted for; of segments that are no longer there as files those of other kinds are only
+        counted.
+        """
+        return Scan(self.session, self._damage, self._cold, kinds)
 
     def losses(self) -> Losses:
-        """What became of every number that a writer took, by reading everything."""
-        scan = self.scan()
+        """What became of every number that a writer took: files are read, what was removed is counted."""
+        scan = self.scan(())
         for _ in scan:
             pass
         return scan.losses

@@ -6,7 +6,7 @@ The fastest way to see every event once; `reader.losses` and `summary` are made 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +17,10 @@ from Agent.tree.claim import read_claims
 from Agent.tree.cold import ColdLines
 from Agent.tree.layout import boards_dir
 from Agent.tree.lines import DamageLog, LineDecoder, RawLine, tail_writer
-from Agent.tree.losses import HELD_IN_MEMORY, Accounting, Losses, WriterLosses
+from Agent.tree.losses import HELD_IN_MEMORY, TELLING, Accounting, Losses, WriterLosses
 from Agent.tree.recovered import read_recovery
 from Agent.tree.retired import read_account
+from Agent.tree.seqset import SeqSet
 from Agent.tree.tailing import Tail
 
 __all__ = ["LOOKS", "LOOK_AGAIN_S", "Scan", "Writers", "add_said"]
@@ -100,11 +101,26 @@ class Writers:
 
 
 class Scan:
-    """The events of a session, once each; `losses` is the account when all were taken."""
+    """The events of a session, once each; `losses` is the account when all were taken.
 
-    def __init__(self, session: Path, damage: DamageLog, cold: ColdLines | None = None) -> None:
+    Args:
+        session: the session's directory.
+        damage: where damaged lines are kept.
+        cold: what holds the lines of segments that are no longer there as files.
+        kinds: which events are given, where not all; the others are accounted for all the same, those in
+            `cold` without being read.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        damage: DamageLog,
+        cold: ColdLines | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
         self._session = session
         self._cold = cold
+        self._kinds = None if kinds is None else frozenset(kinds)
         self._damage = damage
         self._writers: Writers | None = None
         self.losses: Losses = Losses(())
@@ -112,23 +128,31 @@ class Scan:
     def __iter__(self) -> Iterator[Event]:
         decoder = LineDecoder(self._damage, self._knows)
         account = Accounting(decoder.seen)
-        for raw in self._lines(account):
+        for raw in self._lines(account, decoder.seen):
             event = decoder.decode(raw)
             if event is not None:
                 account.see(event)
-                yield event
+                if self._kinds is None or event.kind in self._kinds:
+                    yield event
 
     def _knows(self, writer: str) -> bool:
         return self._writers is not None and self._writers.knows(writer)
 
-    def _lines(self, account: Accounting) -> Iterator[RawLine]:
+    def _cold_lines(self, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
+        if self._cold is None:
+            return iter(())
+        if self._kinds is None:
+            return self._cold.all_lines()
+        return self._cold.lines_to_read(self._kinds | TELLING, seen)
+
+    def _lines(self, account: Accounting, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
         tail = Tail(self._session, self._damage.note_unreadable)
         for look in range(LOOKS):
             if look:
                 time.sleep(LOOK_AGAIN_S)
             self._writers = writers = Writers(self._session, account)
-            if self._cold is not None and not look:
-                yield from self._cold.all_lines()
+            if not look:
+                yield from self._cold_lines(seen)
             # twice, for a file that was rolled between its listing and its opening: it keeps its number
             yield from tail.new_lines()
             yield from tail.new_lines()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["Place", "Tail"]
 # so long after it was rolled a segment that has not grown is left alone, and one that is away is gone
 _SETTLED_S = 2.0
 _LEAST_SHARE_BYTES = 64 * 1024
+# looking for what has grown may take this part of the time of someone who is behind
+_LISTING_SHARE = 0.05
+_LISTING_INTERVAL_S = 0.25
 
 
 @dataclass(slots=True)
@@ -63,6 +67,11 @@ class Tail:
         """Files that went away before they were read to their end, as retention takes them."""
         self.behind = False
         self._pass = 0
+        self._waiting: deque[tuple[Inode, Place]] = deque()
+        self._share_bytes = 0
+        self._list_again_s = 0.0
+        self.listing_s = 0.0
+        """How long the last look at all files took."""
 
     def new_lines(
         self, limit_bytes: int | None = None, only: Collection[Path] | None = None
@@ -70,28 +79,42 @@ class Tail:
         """One pass: the complete lines that were not given out before.
 
         Args:
-            limit_bytes: about how much is read in this pass; `behind` says afterwards whether more waits.
+            limit_bytes: about how much is read in this pass; `behind` says afterwards whether more waits. The
+                files that have grown are looked for now and then while much waits, and for the last time in
+                the pass that is not behind.
             only: look at these files alone; what was renamed or removed is left to a pass over all.
         """
         self.behind = False
-        grown = self._grown_files(only)
         if limit_bytes is None:
-            for inode, place in grown:
+            for inode, place in self._grown_files(only):
                 yield from self._lines_of(inode, place, None)
             return
-        share = max(limit_bytes // max(len(grown), 1), _LEAST_SHARE_BYTES)
-        # whoever waited longest comes first, so that busy files starve no other
-        grown.sort(key=lambda pair: pair[1].read_in_pass)
-        self._pass += 1
+        is_new = not self._waiting or time.monotonic() > self._list_again_s
+        if is_new:
+            self._list(limit_bytes, only)
         left_bytes = limit_bytes
-        for inode, place in grown:
-            if left_bytes <= 0:
-                self.behind = True
-                return
+        while self._waiting and left_bytes > 0:
+            inode, place = self._waiting.popleft()
             begin = place.offset
-            yield from self._lines_of(inode, place, share)
+            yield from self._lines_of(inode, place, self._share_bytes)
             place.read_in_pass = self._pass
             left_bytes -= place.offset - begin
+        if self._waiting or not is_new:
+            self.behind = True
+
+    def _list(self, limit_bytes: int, only: Collection[Path] | None) -> None:
+        """Note which files have grown, and how much of each is to be read."""
+        began = time.monotonic()
+        grown = self._grown_files(only)
+        # whoever waited longest comes first, so that busy files starve no other
+        grown.sort(key=lambda pair: pair[1].read_in_pass)
+        self._waiting = deque(grown)
+        self._share_bytes = max(limit_bytes // max(len(grown), 1), _LEAST_SHARE_BYTES)
+        self._pass += 1
+        ended = time.monotonic()
+        if only is None:
+            self.listing_s = ended - began
+        self._list_again_s = ended + max(_LISTING_INTERVAL_S, self.listing_s / _LISTING_SHARE)
 
     def _grown_files(self, only: Collection[Path] | None) -> list[tuple[Inode, Place]]:
         now = time.monotonic()
@@ -163,7 +186,8 @@ class Tail:
             offset=place.offset,
             number=place.number,
             limit_bytes=share,
-            find_again=lambda inode: self._find_again(place, inode),
+            # looking for one costs as much as listing all, which comes soon where a share is read
+            find_again=lambda inode: self._find_again(place, inode) if share is None else None,
         )
         try:
             for raw in lines:
@@ -182,6 +206,8 @@ class Tail:
             # gone between listing and opening, or not ours to read
             if not isinstance(error, FileNotFoundError):
                 self._on_unreadable(place.path, inode, error)
+            elif share is not None and not _is_rolled(place.path):
+                self.behind = True
             return
         if place.offset < place.size_bytes:
             self.behind = True

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flight_oracle import judge_erasing, judge_flight_fault, judge_runs, judge_thinning
 from harness import CALLS, Counting, KillAtRandom, Launcher, Outcome, Tampering
 from keeping_oracle import judge_following, judge_pruning, judge_recovering, judge_sealing
 from keeping_programs import QUEUE_SIZE
@@ -27,6 +28,11 @@ EVENTS = {
     "recovering": 24,
     "pruning": 6,
     "sealing": 6,
+    "stepping": 12,
+    "storing": 10,
+    "checkpointing": 9,
+    "thinning": 0,
+    "erasing": 8,
     "queueing": 40,
     "buffering": 24,
     "ending": 24,
@@ -34,8 +40,12 @@ EVENTS = {
     "faulting": 40,
 }
 """How many events a scenario writes when it is killed at a system call."""
+RUN_SCENARIOS = ("stepping", "storing", "checkpointing")
+"""Those whose acknowledgements are of runs."""
 PROCESSES = {"claiming": 3}
 """How many processes write in a scenario from its beginning, where it is not one."""
+_MOST = dict.fromkeys(RUN_SCENARIOS, 60)
+"""After how many acknowledgements a kill at random comes at the latest, where it is not 300."""
 OWN_DEATHS = {"recovering": 1}
 """How many processes of a scenario die without being killed by anybody else."""
 RANDOM_SCENARIOS = (
@@ -47,6 +57,7 @@ RANDOM_SCENARIOS = (
     "retaining",
     "queueing",
     "buffering",
+    *RUN_SCENARIOS,
 )
 ERRORS = {
     "write": ("ENOSPC", "EIO", "EROFS", "EFBIG", "EINTR"),
@@ -68,6 +79,7 @@ FAULT_SCENARIOS = (
     "queueing",
     "retaining",
     "ending",
+    *RUN_SCENARIOS,
 )
 WINDOWS = ("{k}", "{k}..{last}", "{k}+")
 
@@ -141,7 +153,7 @@ class Cell:
             directory,
             events=1_000_000,
             threads=chance.choice((1, 2, 3)),
-            fault=KillAtRandom.drawn(chance, processes=PROCESSES.get(self.scenario, 1)),
+            fault=KillAtRandom.drawn(chance, _MOST.get(self.scenario, 300), PROCESSES.get(self.scenario, 1)),
             **_options(self.scenario),
         )
         verdict = _judge_kill(self.scenario, outcome)
@@ -165,6 +177,10 @@ class Cell:
             living = len(outcome.pids) - OWN_DEATHS.get(self.scenario, 0)
             struck = outcome.exit_code != 0 or len(outcome.done) < living
             verdict = _judge_kill(self.scenario, outcome)
+        elif self.scenario in RUN_SCENARIOS:
+            struck = bool(outcome.injected or outcome.injected_later)
+            verdict = Verdict()
+            judge_flight_fault(verdict, outcome, self.action.removeprefix("error="))
         else:
             struck = bool(outcome.injected or outcome.injected_later)
             verdict = judge_fault(
@@ -202,6 +218,9 @@ def _judge_kill(scenario: str, outcome: Outcome) -> Verdict:
         "recovering": judge_recovering,
         "pruning": judge_pruning,
         "sealing": judge_sealing,
+        **dict.fromkeys(RUN_SCENARIOS, judge_runs),
+        "thinning": judge_thinning,
+        "erasing": judge_erasing,
     }
     if scenario in afterwards:
         afterwards[scenario](verdict, outcome)
@@ -290,10 +309,13 @@ def fault_cells(stride: int, most: int) -> Iterator[Cell]:
 _CALLS_MADE = {"openat": 40, "write": 45, "close": 20}
 
 
-def drawn_fault_cells(faults: int, seed: int) -> Iterator[Cell]:
-    """So many runs with faults, drawn evenly from the scenarios, calls, errors, windows and the first k."""
+def drawn_fault_cells(faults: int, seed: int, only: str = "") -> Iterator[Cell]:
+    """So many runs with faults, drawn evenly from the scenarios, calls, errors, windows and the first k.
+
+    Of those scenarios alone whose names begin with `only`.
+    """
     chance = random.Random(seed)
-    kinds = list(fault_cells(1, 1))
+    kinds = [cell for cell in fault_cells(1, 1) if cell.scenario.startswith(only)]
     for _ in range(faults):
         kind = chance.choice(kinds)
         k = chance.randint(1, _CALLS_MADE.get(kind.call, 8))

@@ -106,6 +106,8 @@ class Outcome:
     healths: dict[int, dict[str, Any]] = field(default_factory=dict)
     """What `health()` last said in each process."""
     done: set[int] = field(default_factory=set)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """Steps, artifacts and checkpoints whose calls returned."""
     stderr: str = ""
     injected: list[str] = field(default_factory=list)
     """The calls that strace made to fail before the program last told its health."""
@@ -140,6 +142,8 @@ class Outcome:
         elif kind == "H":
             process, _, text = rest.partition(" ")
             self.healths[int(process)] = orjson.loads(text)
+        elif kind == "F":
+            self.facts.append(orjson.loads(rest))
         elif kind == "D":
             self.done.add(int(rest))
         else:
@@ -315,7 +319,8 @@ class _Run:
 
     def _is_time_for(self, killer: KillAtRandom) -> bool:
         outcome = self._outcome
-        return len(outcome.calls) >= killer.acknowledgements and len(outcome.pids) >= killer.processes
+        acknowledged = len(outcome.calls) + len(outcome.facts)
+        return acknowledged >= killer.acknowledgements and len(outcome.pids) >= killer.processes
 
     def _receive(self) -> bytes:
         try:

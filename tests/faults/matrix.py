@@ -112,7 +112,7 @@ def main() -> int:
     if given.drawn and reason is None:
         cells += drawn_cells(given.drawn, given.seed, directory)
     if given.drawn_faults and reason is None:
-        cells += drawn_fault_cells(given.drawn_faults, given.seed)
+        cells += drawn_fault_cells(given.drawn_faults, given.seed, scenario)
     if given.again:
         cells = [cell_of(given.again)]
     print(f"seed {given.seed}; what was wrong is kept under {directory}")

@@ -148,7 +148,8 @@ def _judge_plain(verdict: Verdict, outcome: Outcome, found: Found, buffer_entrie
             verdict.expect(data == expected, f"{call.identity} holds {data}")
     written = Counter(
         (data["process"], data["thread"], data["number"])
-        for data in (event["extra"]["action_data"] for event in found.of_kind("agent_action"))
+        for data in (event["extra"].get("action_data") for event in found.of_kind("agent_action"))
+        if data is not None
     )
     verdict.expect(max(written.values(), default=1) == 1, "a call stands under two ids")
     returned = Counter((c.process, c.thread, c.number) for c in outcome.calls if c.mark != "B")

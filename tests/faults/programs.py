@@ -17,6 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from flight_programs import checkpointing, erasing, stepping, storing, thinning
+from flight_programs import sabotage as sabotage_flight
+from flight_programs import warm_up as warm_up_flight
 from keeping_programs import claiming, following, pruning, queueing, recovering, retaining, sealing
 from told import Told, end, in_threads, write_many
 
@@ -172,6 +175,11 @@ SCENARIOS: dict[str, Callable[..., None]] = {
         recovering,
         pruning,
         sealing,
+        stepping,
+        storing,
+        checkpointing,
+        thinning,
+        erasing,
         queueing,
         buffering,
         ending,
@@ -186,8 +194,10 @@ def sabotage(mutation: str, seed: int) -> None:
     """Have one write in a thousand go wrong in one of four ways, as a broken writer would.
 
     `ahead` is a follower whose cursor is where it has read, not where it has yielded; `unsaid` is retention that
-    removes without an account.
+    removes without an account; what is done to runs is in `flight_programs`.
     """
+    if sabotage_flight(mutation):
+        return
     if mutation == "unsaid":
         Agent.tree.retention.write_account = lambda session, account: None
         return
@@ -264,6 +274,7 @@ def warm_up() -> None:
         setup_logging(trace_root=directory)
         AgentLogger("warm", "up").log_action("write", {})
         PerformanceLogger().log_metric("number", 1.0)
+        warm_up_flight()
         shutdown_logging()
 
 

@@ -5,6 +5,7 @@ One line each:
     P pid                                a further process writes along
     A|B|Q id process thread number       a call returned that id; "-" for none. What a kill may cost of those
                                          still held in memory is known of B, a buffered metric, and of Q, queued
+    F json                               a step, an artifact or a checkpoint whose call returned (flight_programs)
     H process json                       `health()` at the end of the writing
     D process                            that process has made all its calls
 """

@@ -295,6 +295,46 @@ def test_a_poll_over_many_files_is_bounded_too_and_none_starves(session, monkeyp
     assert sorted(seen) == [*range(1, 61), *range(1000, 1090)]
 
 
+def test_much_that_waits_in_many_files_is_read_with_few_looks_at_all_of_them(session, monkeypatch):
+    monkeypatch.setattr(follower_module, "_POLL_BYTES", 3_000)
+    for number in range(300):
+        (session / "agents" / f"a{number:03}.log").write_bytes(make_line(W, number + 1, text="x" * 1000))
+    follower = Follower(session)
+    look, looks = follower._tail._files, []
+    monkeypatch.setattr(follower._tail, "_files", lambda: looks.append(1) or look())
+    monkeypatch.setattr("Agent.tree.tailing._LISTING_INTERVAL_S", 60.0)
+    polls = [follower.poll()]
+    # what is written meanwhile, into a file that was read already and into a new one, comes before the end
+    (session / "agents" / "b.log").write_bytes(make_line(W, 302))
+    with (session / "agents" / "a000.log").open("ab") as file:
+        file.write(make_line(W, 301))
+    while follower.behind:
+        polls.append(follower.poll())
+    assert sorted(seq for events in polls for seq in seqs(events)) == list(range(1, 303))
+    assert len(polls) > 90 and len(looks) == 2
+
+
+def test_notices_rest_while_much_waits_and_serve_again_after_it(session, monkeypatch):
+    monkeypatch.setattr(follower_module, "_POLL_BYTES", 3_000)
+    monkeypatch.setattr(follower_module, "_BEHIND_S", 0.0)
+    for number in range(300):
+        (session / "agents" / f"a{number:03}.log").write_bytes(make_line(W, number + 1, text="x" * 1000))
+    follower = Follower(session)
+    observed, idle = [], []
+
+    def stop() -> bool:
+        if len(observed) == 300 and follower._observer and not idle:
+            idle.append(1)
+            (session / "agents" / "b.log").write_bytes(make_line(W, 301))
+        return len(observed) > 300
+
+    for _ in follower.follow(stop):
+        observed.append(bool(follower._observer))
+    follower.close()
+    assert idle and len(observed) == 301
+    assert not any(observed[10:290]) and observed[-1]
+
+
 def follow_in_thread(follower, stop, seen):
     """Collect (event, microseconds from its time to now) while another thread writes."""
 

@@ -50,10 +50,22 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
 def test_a_full_batch_is_written_at_once_and_begins_and_ends_with_a_newline(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
-    for number in range(32):
+    for number in range(4096):
         mirrors.add("agents", b"%d\n" % number)
     data = (tmp_path / "agents" / "agents.log").read_bytes()
-    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(32))
+    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(4096))
+
+
+def test_a_large_batch_does_not_overrun_the_size_at_which_a_small_file_is_rotated(tmp_path):
+    mirrors = Mirrors(tmp_path, rotation={"agents": (50_000, 1000)})
+    line = b"x" * 999 + b"\n"
+    with mirrors._mirrors["agents"].turn:
+        for _ in range(1000):
+            mirrors.add("agents", line)
+    mirrors.close()
+    sizes = [path.stat().st_size for path in (tmp_path / "agents").glob("agents.log*")]
+    assert max(sizes) <= 50_000 and len(sizes) >= 20
+    assert mirror_lines(tmp_path) == [line.strip()] * 1000
 
 
 def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
@@ -209,6 +221,7 @@ def test_a_writer_mirrors_what_it_has_written_and_nothing_else(category, session
 
 def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.mirror._HELD_LINES", 100)
+    monkeypatch.setattr("Agent.tree.mirror._BATCH_LINES", 10)
     mirrors = Mirrors(tmp_path)
     add = mirrors.adder("agents")
     # as if a signal handler recorded while its own thread is inside a flush
