@@ -15,7 +15,7 @@ from typing import Final
 
 from Agent.analysis.question import stems
 
-__all__ = ["Change", "Course", "Courses", "Key", "Onset", "begins", "onset_of"]
+__all__ = ["Change", "Courses", "Key", "Onset", "Track", "begins", "onset_of"]
 
 Key = tuple[str, ...]
 """What goes on: kind, label, path and measure."""
@@ -30,72 +30,104 @@ _MIN_PEERS: Final = 3
 _FEWEST: Final = 4
 _NAMED: Final = 3.0
 _VAGUE: Final = 10.0
-_LARGEST: Final = 1e100
+LARGEST: Final = 1e100
 _CARRIED: Final = 0.35
 _CLEAR: Final = 15.0
 _SHORT: Final = 1e-3
 _MONOTONE: Final = 0.97
 
 
-class Course:
-    """One number over the steps: sums and counts."""
+class Track:
+    """One value of one agent over the steps, as sums: its level, how far it moves, which way."""
 
-    __slots__ = ("counts", "sums")
+    __slots__ = ("cells",)
 
     def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
-        self.sums: dict[int, float] = {}
+        self.cells: dict[int, list[float]] = {}
+        """{step: [how many levels, their sum, how many moves, their sum, how many drifts, their sum]}."""
+
+    def cell(self, step: int) -> list[float]:
+        """The sums of a step, to be added to."""
+        found = self.cells.get(step)
+        if found is None:
+            found = self.cells[step] = [0, 0.0, 0, 0.0, 0, 0.0]
+        return found
 
     def add(self, step: int, value: float) -> None:
-        """Take a value in a step."""
-        self.counts[step] = self.counts.get(step, 0) + 1
-        self.sums[step] = self.sums.get(step, 0.0) + value
+        """Take a level; none with whose square one cannot reckon."""
+        if -LARGEST < value < LARGEST:
+            cell = self.cell(step)
+            cell[0] += 1
+            cell[1] += value
 
-    def means(self) -> dict[int, float]:
-        """{step: mean}, of steps with a value."""
-        return {step: self.sums[step] / count for step, count in self.counts.items()}
+
+_PLACES: Final = {"mean": 0, "duration": 0, "moves": 2, "drift": 4, "count": 0}
 
 
 @dataclass(slots=True)
 class Courses:
-    """Everybody's courses; an owner is an agent, or a role as `role:NAME`."""
+    """Everybody's courses; an owner is an agent, or all agents of a role as `role:NAME`."""
 
     steps: int
-    means: dict[str, dict[Key, Course]] = field(default_factory=dict)
-    counts: dict[str, dict[Key, Course]] = field(default_factory=dict)
+    tracks: dict[str, dict[Key, Track]] = field(default_factory=dict)
+    """{agent: {what goes on, without the measure: its track}}."""
+    members: dict[str, list[str]] = field(default_factory=dict)
+    """{role: its agents}."""
+    _pooled: dict[str, dict[Key, dict[int, list[float]]]] = field(default_factory=dict)
 
-    def add(self, owner: str, key: Key, step: int, value: float) -> None:
-        """Take a value of an owner; none with whose square one cannot reckon."""
-        if not abs(value) < _LARGEST:
-            return
-        own = self.means.setdefault(owner, {})
-        course = own.get(key)
-        if course is None:
-            course = own[key] = Course()
-        course.add(step, value)
-
-    def count(self, owner: str, key: Key, step: int) -> None:
-        """Take that an owner did something."""
-        own = self.counts.setdefault(owner, {})
-        course = own.get(key)
-        if course is None:
-            course = own[key] = Course()
-        course.add(step, 1.0)
+    def track(self, agent: str, name: Key) -> Track:
+        """The track of one thing of an agent, made when it is first asked for."""
+        own = self.tracks.setdefault(agent, {})
+        found = own.get(name)
+        if found is None:
+            found = own[name] = Track()
+        return found
 
     def of(self, owner: str, key: Key) -> dict[int, float]:
         """One course: means of the steps that have one, or counts of all steps."""
-        if key[-1] != "count":
-            course = self.means.get(owner, {}).get(key)
-            return {} if course is None else course.means()
-        course = self.counts.get(owner, {}).get(key)
-        counts = {} if course is None else course.counts
-        return {step: float(counts.get(step, 0)) for step in range(self.steps)}
+        cells = self._of(owner).get(key[:-1], {})
+        if key[-1] == "count":
+            return {step: cells[step][2] if step in cells else 0.0 for step in range(self.steps)}
+        at = _PLACES[key[-1]]
+        return {step: cell[at + 1] / cell[at] for step, cell in cells.items() if cell[at]}
 
     def keys(self, owner: str) -> list[Key]:
         """The courses of an owner that are long enough to change."""
-        found = [k for k, c in self.means.get(owner, {}).items() if len(c.counts) >= MIN_POINTS]
-        done = self.counts.get(owner, {}).items()
-        return found + [key for key, course in done if sum(course.counts.values()) >= _FEWEST]
+        found: list[Key] = []
+        for name, cells in self._of(owner).items():
+            is_event = len(name) == _OF_EVENT
+            for measure in ("duration",) if is_event else ("mean", "moves", "drift"):
+                at = _PLACES[measure]
+                if len(cells) >= MIN_POINTS and sum(cell[at] > 0 for cell in cells.values()) >= MIN_POINTS:
+                    found.append((*name, measure))
+            if is_event and sum(cell[2] for cell in cells.values()) >= _FEWEST:
+                found.append((*name, "count"))
+        return found
+
+    def _of(self, owner: str) -> dict[Key, dict[int, list[float]]]:
+        if owner not in self._pooled:
+            role = owner.removeprefix("role:")
+            agents = self.members.get(role, []) if owner != role else [owner]
+            self._pooled[owner] = _pooled([self.tracks.get(agent, {}) for agent in agents])
+        return self._pooled[owner]
+
+
+_OF_EVENT: Final = 2
+"""A name of kind and label alone is of the events themselves: how many, how long."""
+
+
+def _pooled(tracks: Sequence[Mapping[Key, Track]]) -> dict[Key, dict[int, list[float]]]:
+    """The tracks of several agents added up."""
+    if len(tracks) == 1:
+        return {name: track.cells for name, track in tracks[0].items()}
+    sums: dict[Key, dict[int, list[float]]] = {}
+    for own in tracks:
+        for name, track in own.items():
+            known = sums.setdefault(name, {})
+            for step, cell in track.cells.items():
+                at = known.get(step)
+                known[step] = cell[:] if at is None else [a + b for a, b in zip(at, cell, strict=True)]
+    return sums
 
 
 @dataclass(frozen=True, slots=True)

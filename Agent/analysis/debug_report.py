@@ -57,16 +57,26 @@ class DebugReport:
         yield section("Looked at", _wrapped(self.looked_at))
         yield section("To look further", self.commands)
 
-    def to_screen(self, causes: int = 3) -> str:
-        """The report on one screen: the first causes, the messages and the commands to go on with."""
+    def to_screen(self, causes: int = 3, lines: int = 40) -> str:
+        """The report on one screen: the first causes, as many as fit, and the commands to go on with."""
         parts = [f"Issue: {self.issue}\nSession {self.session_id}"]
-        parts += [self._cause(n, cause) for n, cause in enumerate(self.causes[:causes], 1)] or [NOTHING_FOUND]
-        if len(self.causes) > causes:
-            parts[-1] += f"\n\n   and {len(self.causes) - causes} less likely, with --all"
+        ending = section("To look further", self.commands)
+        # besides the causes: a blank line behind each part, and what tells of the causes left out
+        room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
+        shown: list[str] = []
+        for number, cause in enumerate(self.causes[:causes], 1):
+            text = self._cause(number, cause)
+            room -= len(text.splitlines()) + 1
+            if shown and room < 0:
+                break
+            shown.append(text)
+        parts += shown or [NOTHING_FOUND]
+        if len(self.causes) > len(shown):
+            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely, with --all"
         if not self.causes:
             parts.append(section("What the record says", _wrapped(self.observations)))
             parts.append(section("Looked at", _wrapped(self.looked_at)))
-        parts.append(section("To look further", self.commands))
+        parts.append(ending)
         return "\n\n".join(part for part in parts if part)
 
     @staticmethod

@@ -5,7 +5,6 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,16 +13,29 @@ from typing import Any, TypeVar
 
 from Agent.analysis import views
 from Agent.analysis.legs import LIVE, names_files, reads_files, resolve
-from Agent.analysis.packed import Pack
+from Agent.analysis.packed import Pack, new_pack
 from Agent.analysis.progress import interruptible
-from Agent.analysis.sources import FORMS, Sources, Standing, escape, find_sources, standing_at
-from Agent.analysis.sql_statement import check_reads_only, columns_of, told
+from Agent.analysis.sources import (
+    FORMS,
+    KnownFiles,
+    KnownParts,
+    Sources,
+    Standing,
+    escape,
+    find_sources,
+    standing_at,
+)
+from Agent.analysis.spill import Spill
+from Agent.analysis.sql_statement import check_reads_only, columns_of, first_of, told
 from Agent.archive.sealed_parts import archive_dir
+from Agent.archive.sealed_write import cores
 from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.tree.kept import nothing_retired
-from Agent.tree.layout import agent_files, agents_dir, tree_files
+from Agent.tree.layout import agent_files, agents_dir
 
 MEMORY_LIMIT = "1GB"
+MOST_THREADS = 4
+"""Each that reads lines holds two of the longest that may come, 128 MB: with eight nothing would be left."""
 _TRIES = 5
 _PATIENCE_S = 3.0
 # where more files than so many are rolled while a query runs, as many are while it runs again
@@ -56,13 +68,13 @@ class Engine:
     ) -> None:
         self._given = session
         self._session = session.resolve()
-        self._find: Callable[[], Sources] = lambda: find_sources(
-            session, list_files, agent_id, archive=archive
-        )
+        parts = KnownParts(session) if archive else None
+        self._find: Callable[[], Sources] = lambda: find_sources(session, list_files, agent_id, parts=parts)
         self._list_files = list_files
         self._sources = Sources()
         self._by_name: dict[Path, Standing] = {}
         self._pack: Pack | None = None
+        self._spill: Spill | None = None
         self._set: dict[str, list[str]] = {}
         self._connection: Any = None
         self._has_views = False
@@ -142,7 +154,7 @@ class Engine:
     def _use_files(self, *, packed: bool = False) -> None:
         """Look at the files that are there now; many small ones are packed into one if that may be."""
         before, self._sources = self._sources, self._find()
-        if (before.forms, before.only) != (self._sources.forms, self._sources.only):
+        if before.statement != self._sources.statement:
             self._has_views = False
         connection = self._open()
         standing = self._sources.standing
@@ -172,7 +184,8 @@ class Engine:
         )
 
     def _resolved(self, sql: str) -> str:
-        return resolve(sql, self._sources.forms, self._sources.only)
+        sources = self._sources
+        return resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """The answer to a query that has exactly one row."""
@@ -203,15 +216,16 @@ class Engine:
         self._check(query)
         return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
 
-    def user_batches(self, query: str, rows: int) -> Iterator[list[tuple[Any, ...]]]:
-        """The same, so many at a time, in flat memory; FilesMoved if the session was pruned meanwhile.
+    def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The same or the first of them, so many at a time, in flat memory; FilesMoved if they were pruned.
 
         Nothing else can be asked until the last batch was taken.
         """
         self._check(query)
         with nothing_retired(self._given):
             self._use_files()
-            cursor = interruptible(self._connection, lambda: self._execute(query, ()))
+            asked = query if most is None else first_of(self._connection, query, most)
+            cursor = interruptible(self._connection, lambda: self._execute(asked, ()))
             while batch := interruptible(self._connection, lambda: self._next(cursor, query, rows)):
                 yield batch
 
@@ -266,6 +280,9 @@ class Engine:
             self._connection = None
             self._has_views = False
             self._set = {}
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None
         if self._pack is not None:
             self._pack.close()
             self._pack = None
@@ -313,11 +330,13 @@ class Engine:
             import duckdb
         except ImportError as error:
             raise MissingExtra("aggregates need duckdb", remedy="pip install duckdb") from error
+        self._spill = Spill(self._session)
         connection = duckdb.connect(
             config={
                 "memory_limit": MEMORY_LIMIT,
                 "autoinstall_known_extensions": False,
-                "temp_directory": self._spill(),
+                "temp_directory": self._spill.path,
+                "threads": min(cores(), MOST_THREADS),
             }
         )
         connection.execute("SET preserve_insertion_order = false")
@@ -329,7 +348,7 @@ class Engine:
         # The escaped form is what a pattern is checked against, the plain one what it matches.
         allowed = [str(self._session), escape(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
-        self._pack = self._new_pack()
+        self._pack = new_pack(self._session / ".state")
         if self._pack is not None:
             connection.execute("SET allowed_paths = [?]", [self._pack.path])
         connection.execute("SET enable_external_access = false")
@@ -349,23 +368,11 @@ class Engine:
             self._has_views = True
         return connection
 
-    def _spill(self) -> str:
-        """Where a large sort may go: the session's cache directory if that can be written, else nowhere."""
-        state = self._session / ".state"
-        return str(state / f"spill-{os.getpid()}") if os.access(state, os.W_OK) else ""
-
-    def _new_pack(self) -> Pack | None:
-        try:
-            return Pack(self._session / ".state")
-        except OSError:
-            # where nothing can be written small files are read one by one, which takes longer
-            return None
-
 
 def open_engine(session: Path, agent_id: str | None = None) -> Engine:
     """An engine over everything a session holds, live and sealed, or over one agent's files alone."""
     if agent_id is None:
-        return Engine(session, lambda: tree_files(session), archive=True)
+        return Engine(session, KnownFiles(session).read, archive=True)
     return Engine(session, lambda: agent_files(session, agent_id), archive=True, agent_id=agent_id)
 
 

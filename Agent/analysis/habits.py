@@ -7,10 +7,13 @@ counts values, shapes, ranges, and how far values move. `suspects` asks for the 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeGuard
+
+from Agent.analysis.courses import LARGEST, Track
 
 __all__ = ["ALIKE", "Habit", "Oddity", "Said", "is_number", "kind_of"]
 
@@ -70,12 +73,23 @@ def kind_of(value: Any) -> str:
     return "a text" if value else "empty"
 
 
+class Own:
+    """What one agent said in one place: last, ever, and step by step."""
+
+    __slots__ = ("last", "said", "track")
+
+    def __init__(self, value: Any) -> None:
+        self.last = value
+        self.said = {value}
+        self.track = Track()
+
+
 class Habit:
     """What was said so far in one place, by whom."""
 
     __slots__ = (
-        "_changes", "_farthest", "_highest", "_last", "_leaped", "_lowest", "_moves", "_named", "_numbers",
-        "_of_agent", "_own_new", "_records", "_single", "_steps_measured", "count", "leaps", "said", "sorts",
+        "_changes", "_farthest", "_highest", "_leaped", "_lowest", "_moves", "_named", "_new_at", "_numbers",
+        "_own_new", "_records", "_single", "_steps_measured", "count", "leaps", "own", "said", "sorts",
         "values",
     )  # fmt: skip
 
@@ -88,24 +102,19 @@ class Habit:
         self.leaps: list[tuple[float, int]] = []
         """The farthest moves of one agent's value, with their steps."""
         self._single = 0
+        self._new_at: list[int] = []
         self._numbers = self._records = 0
         self._lowest = self._highest = 0.0
-        self._last: dict[str | None, Any] = {}
-        self._of_agent: dict[str | None, set[Any]] = {}
+        self.own: dict[str | None, Own] = {}
         self._moves = self._changes = self._own_new = 0
         self._steps_measured = self._leaped = 0
         self._farthest = 0.0
         self._named: Counter[bool] = Counter()
 
-    def last(self, agent: str | None) -> tuple[bool, Any]:
-        """Whether an agent said something before, and what last."""
-        return agent in self._last, self._last.get(agent)
-
     def begin(self, agent: str | None, value: Any) -> None:
         """Take what an agent began with: it is no saying, but what its first one is compared with."""
-        if agent not in self._last:
-            self._last[agent] = value
-            self._of_agent[agent] = {value}
+        if agent not in self.own:
+            self.own[agent] = Own(value)
 
     def oddity(self, value: Any, agent: str | None) -> Oddity:
         """How unlike everything before it a value of an agent is.
@@ -113,32 +122,34 @@ class Habit:
         The chance is the share of earlier ones that were as unlike all before them, by the rule of
         succession; of a number beyond all others it falls with the square of the distance.
         """
-        known = agent in self._last
-        if known and self._last[agent] == value:
+        own = self.own.get(agent)
+        if own is not None and own.last == value and not self._comes_once():
             return ALIKE  # most of what is said is what was said before
         numeric = is_number(value)
         found = self._beside_all(value, numeric=numeric)
-        if known:
-            self._beside_own(found, value, agent, numeric=numeric)
+        if own is not None:
+            self._beside_own(found, value, own, numeric=numeric)
         if self._named:
             names_itself = _names_itself(value, agent) if agent and isinstance(value, str) else None
             asked = sum(self._named.values())
-            if names_itself is not None and asked > _MIN_MOVES and not self._named[names_itself]:
-                found.append(Oddity(0.5 / (asked + 1), ANOTHER))
+            if names_itself is False and asked > _MIN_MOVES and not self._named[False]:
+                found.append(Oddity(_chance_of_new(0, asked), ANOTHER))
         return min(found, key=_chance, default=ALIKE)
 
     def _beside_all(self, value: Any, *, numeric: bool) -> list[Oddity]:
         n = self.count
         found: list[Oddity] = []
         if n and not self.sorts[kind_of(value)]:
-            found.append(Oddity((len(self.sorts) - 0.5) / (n + 1), OTHER_SORT))
+            found.append(Oddity(_chance_of_new(len(self.sorts) - 1, n), OTHER_SORT))
         if n < MIN_SEEN:
             return found
         if value not in self.values:
-            if not numeric or self._are_few():
-                found.append(Oddity((len(self.values) - 0.5) / (n + 1), NEW))
-        elif n >= _MIN_UNIQUE and self._single >= _UNIQUE * n and not (numeric and self._counts_on()):
-            found.append(Oddity((n - self._single + 0.5) / (n + 1), AGAIN))
+            if not numeric or (self._are_few() and not self._counts_on()):
+                found.append(Oddity(_chance_of_new(self._new_of_late(), n), NEW))
+        elif self._comes_once():
+            # numbers meet by chance, those that count on do not
+            met = 1 if numeric and not self._counts_on() else n - self._single
+            found.append(Oddity(_chance_of_new(met, n), AGAIN))
         if numeric and self._numbers >= MIN_SEEN:
             beyond = max(self._lowest - value, value - self._highest)
             if beyond > 0:
@@ -147,12 +158,12 @@ class Habit:
                 found.append(Oddity(chance, BEYOND, (self._lowest, self._highest)))
         return found
 
-    def _beside_own(self, found: list[Oddity], value: Any, agent: str | None, *, numeric: bool) -> None:
-        last = self._last[agent]
+    def _beside_own(self, found: list[Oddity], value: Any, own: Own, *, numeric: bool) -> None:
+        last = own.last
         if self._moves >= _MIN_MOVES and (not numeric or self._are_few()):
-            found.append(Oddity((self._changes + 0.5) / (self._moves + 1), CHANGED, last))
-            if value not in self._of_agent[agent]:
-                found.append(Oddity((self._own_new + 0.5) / (self._moves + 1), OWN_NEW, last))
+            found.append(Oddity(_chance_of_new(self._changes, self._moves), CHANGED, last))
+            if value not in own.said:
+                found.append(Oddity(_chance_of_new(self._own_new, self._moves), OWN_NEW, last))
         if self._steps_measured > _MIN_MOVES and numeric and is_number(last):
             leap = abs(value - last)
             if leap > self._farthest:
@@ -161,12 +172,19 @@ class Habit:
                 chance *= _nearer(beside, leap - self._farthest)
                 found.append(Oddity(chance, LEAP, last))
 
+    def _comes_once(self) -> bool:
+        return self.count >= _MIN_UNIQUE and self._single >= _UNIQUE * self.count
+
+    def _new_of_late(self) -> int:
+        """How many values were new, by the rate of the later half: where none was, all are known."""
+        return 2 * (len(self._new_at) - bisect_right(self._new_at, self.count // 2))
+
     def _are_few(self) -> bool:
         """Whether few values come again and again, so that a new one means something."""
         return len(self.values) <= max(3, _FEW * self.count)
 
     def _counts_on(self) -> bool:
-        return self._records > 0.3 * self.count
+        return self._records > 0.3 * len(self.values)
 
     def learn(self, value: Any, agent: str | None, step: int, event: int) -> None:
         """Take a value as one of those that are usual."""
@@ -175,26 +193,46 @@ class Habit:
         self.count += 1
         before = self.values[value]
         self._single += (before == 0) - (before == 1)
+        if before == 0:
+            self._new_at.append(self.count)
         self.values[value] = before + 1
         self.sorts[kind_of(value)] += 1
-        known = agent in self._last
-        if is_number(value):
+        own = self.own.get(agent)
+        numeric = is_number(value)
+        if numeric:
             self._measure(value)
-            if known and is_number(self._last[agent]):
-                self._measure_move(abs(value - self._last[agent]), step)
-        if known:
+        if own is None:
+            own = self.own[agent] = Own(value)
+        else:
             self._moves += 1
-        if not known or self._last[agent] != value:
-            own = self._of_agent.setdefault(agent, set())
-            self._changes += known
-            self._own_new += known and value not in own
-            self._last[agent] = value
-            if len(own) < MAX_OWN:
-                own.add(value)
+            self._follow(own, value, step, numeric=numeric)
+        if numeric or isinstance(value, bool):
+            own.track.add(step, float(value))
         if agent and isinstance(value, str):
             names_itself = _names_itself(value, agent)
             if names_itself is not None:
                 self._named[names_itself] += 1
+
+    def _follow(self, own: Own, value: Any, step: int, *, numeric: bool) -> None:
+        """Take how an agent's value goes on from its last one."""
+        last = own.last
+        cell = own.track.cell(step)
+        cell[2] += 1
+        if numeric and is_number(last):
+            drift = float(value - last)
+            self._measure_move(abs(drift), step)
+            if abs(drift) < LARGEST:
+                cell[3] += abs(drift)
+                cell[4] += 1
+                cell[5] += drift
+        else:
+            cell[3] += last != value
+        if last != value:
+            self._changes += 1
+            self._own_new += value not in own.said
+            own.last = value
+            if len(own.said) < MAX_OWN:
+                own.said.add(value)
 
     def _measure(self, value: float) -> None:
         self._numbers += 1
@@ -237,6 +275,20 @@ class Habit:
         return found
 
 
+def _chance_of_new(exceptions: int, n: int) -> float:
+    """How often one more exception comes after some of n.
+
+    By the rule of succession; where there was none yet, it may be a law, the surer the longer it held.
+    """
+    # values may come up faster of late than there were any before
+    chance = min(1.0, (exceptions + 0.5) / (n + 1))
+    return chance if exceptions else chance * _LAW / (n + _LAW)
+
+
+_LAW: Final = 4.0
+"""What held so often without exception is as likely a law as a habit."""
+
+
 def _nearer(usual: float, distance: float) -> float:
     """The square of what is usual by a distance, at most 1."""
     return (usual / distance) ** 2 if usual < distance else 1.0
@@ -251,9 +303,9 @@ def _beside(value: Any, others: Sequence[Any]) -> Oddity:
     n, values = len(others), set(others)
     found = [ALIKE]
     if kind_of(value) not in {kind_of(other) for other in others}:
-        found.append(Oddity((len({kind_of(other) for other in others}) - 0.5) / (n + 1), OTHER_SORT))
+        found.append(Oddity(_chance_of_new(len({kind_of(other) for other in others}) - 1, n), OTHER_SORT))
     if value not in values and (not is_number(value) or len(values) <= max(3, _FEW * n)):
-        found.append(Oddity((len(values) - 0.5) / (n + 1), NEW))
+        found.append(Oddity(_chance_of_new(len(values) - 1, n), NEW))
     numbers = [other for other in others if is_number(other)]
     if is_number(value) and len(numbers) > MIN_SEEN:
         low, high = min(numbers), max(numbers)

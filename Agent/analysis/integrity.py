@@ -7,6 +7,7 @@ The numbers are gathered by the engine; what their gaps mean is decided by the t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any, Final
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.views import numbers, scan, whole_lines
+from Agent.archive.reader import ArchiveLines
+from Agent.archive.sealed_numbers import NUMBER_BITS, PIECE, bits_of
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.tree.layout import tree_files
-from Agent.tree.lines import DamageLog, Inode, LineDecoder
+from Agent.tree.lines import DamageLog, Inode, LineDecoder, RawLine
 from Agent.tree.losses import Accounting, Losses
 from Agent.tree.reader import TreeReader
 from Agent.tree.retired import read_account
@@ -26,8 +29,6 @@ from Agent.tree.scan import Writers, add_said
 from Agent.tree.seqset import SeqSet
 from Agent.tree.tailing import Tail
 
-_LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
 _LOOKS: Final = 3
 
 
@@ -79,8 +80,9 @@ def _dropped(engine: Engine) -> Counter[str]:
 def counted_losses(path: Path, engine: Engine) -> Losses | None:
     """The account from numbers alone, without decoding all lines; None where only reading can tell.
 
-    That is where lines are damaged, since a whole event may stand behind a torn one, and where a running
-    process seems to have lost something.
+    Of files that hold damaged lines all are decoded, since a whole event may stand behind a torn one. Only
+    reading tells where a running process damaged something or seems to have lost something, and where a
+    number comes twice.
     """
     counted = _count(path, engine)
     return None if counted is None else counted[0]
@@ -94,6 +96,7 @@ class _Count:
     closed: dict[str, int] = field(default_factory=dict)
     retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     dropped: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    is_damaged: bool = False
 
     def account(self) -> Accounting:
         return Accounting(self.seen, self.closed, self.retired)
@@ -108,33 +111,38 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
         count = _counted_lines(engine)
         if count is None or not _catch_up(path, standing, count, writers):
             return None
+        damaged = _read_damaged(path, engine, count, writers) if count.is_damaged else 0
+        if damaged is None:
+            return None
         account = count.account()
         try:
             # after the files: what retention removed meanwhile it had entered before
             add_said(account, path)
         except DamagedInput:
             return None  # the reader, who is asked then, tells what is damaged
-        found = writers.losses(account, 0)
+        found = writers.losses(account, damaged)
         if writers.are_explained(found):
             return found, count
     return None
 
 
 def _counted_lines(engine: Engine) -> _Count | None:
-    """Numbers as bits, and what lines say of the record, in one scan of all; None if a line is damaged."""
+    """Numbers as bits, and what lines say of the record, in one scan of all; None if a number comes twice."""
     count = _Count()
     without_count = False
     for row in engine.rows(
-        "SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN seq >> 16 END AS piece, "
-        # a bit for each number: after retention they may be as scattered as they are many
-        "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB AS bits, "
+        f"SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN {PIECE} END AS piece, "
+        f"count(*) AS n, {NUMBER_BITS} AS bits, "
         "list({'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines "
         f"FROM {numbers()} GROUP BY owner, piece"
     ):
         writer = row["owner"]
-        if writer is None or row["piece"] is None:
+        if writer is None:
+            count.is_damaged = True
+            continue
+        bits = 0 if row["piece"] is None else bits_of(row["bits"])
+        if bits.bit_count() != row["n"]:
             return None
-        bits = int.from_bytes(bytes(row["bits"]).translate(_LOWEST_FIRST), "little")
         count.seen.setdefault(writer, SeqSet()).add_bits(row["piece"], bits)
         for line in row["lines"] or ():
             seq, said = line["seq"], line["said"]
@@ -146,7 +154,8 @@ def _counted_lines(engine: Engine) -> _Count | None:
                 without_count |= said["count"] is None
     if without_count:
         count.retired = _retired_by_event(engine)
-    return None if engine.damaged_in_archive else count
+    count.is_damaged |= bool(engine.damaged_in_archive)
+    return count
 
 
 def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
@@ -190,6 +199,40 @@ def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Wri
     for writer, seqs in decoder.seen.items():
         count.seen.setdefault(writer, SeqSet()).update(seqs)
     return damage.count == 0
+
+
+def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -> int | None:
+    """Read the files that hold damaged lines, and count what stands in them; how many lines are damaged.
+
+    None where somebody may be writing such a line just now, or where the engine sees other lines as damaged.
+    """
+    if writers.alive:
+        return None
+    told = engine.damaged_lines()
+    names = [path / Path(name).relative_to(path.resolve()) for name in told]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in _lines_of(path, names, damage):
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count if damage.count == sum(told.values()) else None
+
+
+def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawLine]:
+    """The lines of files that nobody writes, also of those that are sealed and gone."""
+    there = [file for file in files if file.exists()]
+    tail = Tail(path, damage.note_unreadable, lambda: there)
+    yield from tail.new_lines()
+    yield from (place.rest for place in tail.places.values() if place.rest is not None)
+    archive = ArchiveLines(path)
+    for file in files:
+        if file not in there:
+            yield from archive.lines(file)
 
 
 def _note_dropped(count: _Count, event: Event) -> None:

@@ -33,7 +33,7 @@ _NOT_SAID: Final = frozenset(
         "context_span", "reason", "class", "init", "shared", "unseen", "cumulative_reward", "old_state",
         "old_value", "old_strategy", "old_policy", "previous", "error_module", "error_args",
         "error_attributes", "direction", "sender", "recipient", "code_version", "yielded", "returned",
-        "fields",
+        "fields", "reads", "adopted",
     }
 )  # fmt: skip
 _NUMBER: Final = re.compile(r"[0-9]+")

@@ -23,6 +23,7 @@ __all__ = [
     "OLDER",
     "SEALED",
     "SEALED_FILENAME",
+    "UNNEEDED_IN_SCAN",
     "VERBATIM",
     "either",
     "live_lines",
@@ -44,6 +45,13 @@ OLDER: Final = "older"
 VERBATIM: Final = "verbatim"
 """Events of the archive whose line is kept as it stands."""
 
+UNNEEDED: Final = frozenset(
+    "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
+)
+"""Keys that no other column is made of."""
+UNNEEDED_IN_SCAN: Final = UNNEEDED | {"agent_id", "agent_role"}
+"""The same where a flat line's payload is not put together, for which every key of it is read."""
+
 _ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
 # all columns of a selection in brackets are those that it names itself
 _EVERYTHING: Final = re.compile(
@@ -53,20 +61,24 @@ _WORD: Final = re.compile(r"\w+")
 _UNREAD: Final = re.compile(r"/\*(\w+)\*/(.*?)/\*end\*/", re.DOTALL)
 _OR: Final = "{{or}}"
 _ONLY: Final = "{{only}}"
+_AS_COLUMNS: Final = "{{as columns}}"
 
 
 def either(legs: Mapping[str, str]) -> str:
     """A sub-query that is the union of some legs, by form; `resolve` makes SQL of it."""
-    return "({{any}}" + _OR.join(f"{form}:{select}" for form, select in legs.items()) + "{{end}})"
+    # files last: read first, they keep the engine from putting on the disk what it sorts of the rest
+    in_order = sorted(legs, key=lambda form: form == LIVE)
+    return "({{any}}" + _OR.join(f"{form}:{legs[form]}" for form in in_order) + "{{end}})"
 
 
-def resolve(sql: str, forms: Collection[str], only: str = "") -> str:
+def resolve(sql: str, forms: Collection[str], only: str = "", *, uniform: bool = False) -> str:
     """The SQL with the legs of those forms alone; without any, that of live lines.
 
     Args:
         sql: made with `either`.
         forms: which forms the session has.
         only: a further condition on rows of the archive, over `file` and `filename`.
+        uniform: whether every row of the archive is an event and columns alone, so that none is looked at.
     """
     wanted = forms or (LIVE,)
     named = _named(sql)
@@ -75,7 +87,9 @@ def resolve(sql: str, forms: Collection[str], only: str = "") -> str:
         legs = (leg.partition(":") for leg in found[1].split(_OR))
         return " UNION ALL ".join(_pruned(select, named) for form, _, select in legs if form in wanted)
 
-    return _ANY.sub(kept, sql).replace(_ONLY, f"AND {only}" if only else "")
+    as_columns = "true" if uniform else "raw IS NULL AND event_type IS NOT NULL"
+    found = _ANY.sub(kept, sql).replace(_AS_COLUMNS, as_columns)
+    return found.replace(_ONLY, f"AND {only}" if only else "")
 
 
 def _named(sql: str) -> frozenset[str] | None:
@@ -105,44 +119,42 @@ def _pruned(select: str, named: Collection[str] | None) -> str:
     return _UNREAD.sub(lambda found: found[2] if named is None or found[1] in named else "", select)
 
 
-def select(columns: Mapping[str, str], source: str) -> str:
-    """A selection of named expressions."""
-    listed = [f"{expression} AS {quoted_name(name)}" for name, expression in columns.items()]
-    spare = [name in UNNEEDED for name in columns]
-    parts = [
-        unread(name, f", {text}") if free else f", {text}"
-        for name, text, free in zip(columns, listed, spare, strict=True)
-    ]
-    return f"SELECT {''.join(parts)[2:]} FROM {source}"
+def select(columns: Mapping[str, str], source: str, spare: Collection[str] = UNNEEDED) -> str:
+    """A selection of named expressions; one in `spare` is left out where the question does not name it."""
+    listed = {name: f"{expression} AS {quoted_name(name)}" for name, expression in columns.items()}
+    return f"SELECT {_joined(listed, spare)} FROM {source}"
 
 
-def _types_literal(columns: Mapping[str, str]) -> str:
-    parts = [
-        unread(name, f", {quoted_name(name)}: '{sql_type}'")
-        if name in UNNEEDED
-        else f", {quoted_name(name)}: '{sql_type}'"
-        for name, sql_type in columns.items()
-    ]
-    return "{" + "".join(parts)[2:] + "}"
+def _joined(parts: Mapping[str, str], spare: Collection[str]) -> str:
+    """Parts of a list by name, the first of which is always there."""
+    texts = [unread(name, f", {text}") if name in spare else f", {text}" for name, text in parts.items()]
+    return "".join(texts)[2:]
 
 
-def live_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
+def live_lines(
+    columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
+) -> str:
     """The lines of files that are events, and `filename`.
 
     Args:
         columns: the keys of a line, and their types.
         payload: those inside `extra`; None takes it as JSON.
+        spare: the keys that need not be read where the question does not name them.
     """
     # `files` is a variable of the connection, so that no path stands in a statement.
-    return f"{read_files(columns, payload)} WHERE {is_event()}"
+    return f"{read_files(columns, payload, spare)} WHERE {is_event()}"
 
 
-def read_files(columns: Mapping[str, str], payload: Mapping[str, str] | None) -> str:
+def read_files(
+    columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
+) -> str:
     """The scan of files itself: a damaged line is a row of NULLs."""
-    extra = "JSON"
+    types = {name: f"{quoted_name(name)}: '{sql_type}'" for name, sql_type in columns.items()}
+    types["extra"] = "extra: 'JSON'"
     if payload is not None:
-        extra = "STRUCT(" + ", ".join(f"{quoted_name(n)} {t}" for n, t in payload.items()) + ")"
-    typed = _types_literal({**columns, "extra": extra})
+        members = {name: f"{quoted_name(name)} {sql_type}" for name, sql_type in payload.items()}
+        types["extra"] = f"extra: 'STRUCT({_joined(members, spare)})'"
+    typed = "{" + _joined(types, spare) + "}"
     return (
         "read_json(getvariable('files'), format='newline_delimited', records=true, ignore_errors=true, "
         f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={typed})"
@@ -155,7 +167,7 @@ def _rows(form: str) -> str:
 
 def sealed_rows(form: str, from_text: Mapping[str, str]) -> str:
     """The rows of an archive that are columns alone, and a struct `p` of keys out of the payload's text."""
-    where = f"WHERE raw IS NULL AND event_type IS NOT NULL {_ONLY}"
+    where = f"WHERE {_AS_COLUMNS} {_ONLY}"
     if not from_text:
         return f"{_rows(form)} {where}"
     parsed = f"json_transform(extra, {literal(structure(dict(from_text)))})"
@@ -171,11 +183,6 @@ def verbatim_lines(columns: Mapping[str, str], payload: Mapping[str, str] | None
         f"WHERE raw IS NOT NULL AND event_type IS NOT NULL {_ONLY})"
     )
 
-
-UNNEEDED: Final = frozenset(
-    "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
-)
-"""Keys that no other column of a scan is made of."""
 
 SEALED_FILENAME: Final = "concat(getvariable('session'), file)"
 """What `filename` is of a row of the archive: the file in which its line stood."""

@@ -16,7 +16,7 @@ from typing import Final
 from Agent.analysis.sources import Standing, standing_at
 from Agent.tree.lines import open_file
 
-__all__ = ["LEAST_FILES", "Pack"]
+__all__ = ["LEAST_FILES", "Pack", "new_pack"]
 
 LEAST_FILES: Final = 64
 """Fewer small files are read one by one."""
@@ -105,6 +105,15 @@ class Pack:
     def close(self) -> None:
         """Give the file back."""
         self._close()
+
+
+def new_pack(directory: Path) -> Pack | None:
+    """A pack in that directory; None where none can be made: small files are read one by one then."""
+    try:
+        return Pack(directory)
+    except OSError:
+        # where nothing can be written it takes longer, and nothing else is different
+        return None
 
 
 def _small(standing: Mapping[Path, Standing]) -> dict[Path, Standing]:

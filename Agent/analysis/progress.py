@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, TypeVar
+from queue import SimpleQueue
+from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["interruptible", "listener", "watched"]
 
@@ -59,30 +60,69 @@ def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
     with watched(connection):
         if threading.current_thread() is not threading.main_thread():
             return fetch()
-        # not `join`, which takes a thread for ended when it is interrupted itself (Python 3.11)
-        over = threading.Event()
-        answers: list[Answer] = []
-        errors: list[BaseException] = []
-
-        def run() -> None:
-            """Keep what the query gives, or what it raises."""
-            try:
-                answers.append(fetch())
-            except BaseException as error:  # noqa: BLE001 - raised below, in the thread that asked
-                errors.append(error)
-            finally:
-                over.set()
-
-        thread = threading.Thread(target=run, name="agent-trace query", daemon=True)
-        thread.start()
+        asked = _Query(fetch)
+        _query_thread().asked.put(asked)
         try:
-            over.wait()
+            asked.over.wait()
         except BaseException:
-            while not over.is_set():
+            while not asked.over.is_set():
                 # again, should it have come before the query began
                 connection.interrupt()
-                over.wait(0.1)
+                asked.over.wait(0.1)
             raise
-        if errors:
-            raise errors[0]
-        return answers[0]
+        return asked.answer()
+
+
+class _Query(Generic[Answer]):
+    """One query that the main thread waits for, and what came of it."""
+
+    def __init__(self, fetch: Callable[[], Answer]) -> None:
+        self.fetch = fetch
+        # not `join`, which takes a thread for ended when it is interrupted itself (Python 3.11)
+        self.over = threading.Event()
+        self.answers: list[Answer] = []
+        self.errors: list[BaseException] = []
+
+    def run(self) -> None:
+        """Keep what the query gives, or what it raises."""
+        try:
+            self.answers.append(self.fetch())
+        except BaseException as error:  # noqa: BLE001 - raised by `answer`, in the thread that asked
+            self.errors.append(error)
+        finally:
+            self.over.set()
+
+    def answer(self) -> Answer:
+        """What the query gave; raises what it raised."""
+        if self.errors:
+            raise self.errors[0]
+        return self.answers[0]
+
+
+class _QueryThread(threading.Thread):
+    """The thread that the main thread's queries run in, one after the other.
+
+    It lasts: a thread for each query leaves its memory in an arena of its own, and a process that asks for
+    hours grows by that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="agent-trace query", daemon=True)
+        self.asked: SimpleQueue[_Query[Any]] = SimpleQueue()
+
+    def run(self) -> None:
+        """Answer what is asked, for as long as the process lives."""
+        while True:
+            # no name keeps a query here, since its answer would live until the next one
+            self.asked.get().run()
+
+
+_threads: list[_QueryThread] = []
+
+
+def _query_thread() -> _QueryThread:
+    """The thread for queries, a new one where there is none: at first, and in a process that was forked."""
+    if not _threads or not _threads[0].is_alive():
+        _threads[:] = [_QueryThread()]
+        _threads[0].start()
+    return _threads[0]

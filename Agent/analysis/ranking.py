@@ -46,7 +46,31 @@ def ranked(causes: Sequence[Cause], agents: Collection[str]) -> list[Cause]:
         order.append((worth, place, cause))
         seen.update([form, whose])
     order.sort(key=lambda each: (-each[0], each[1]))
-    return [cause for _, _, cause in order[:MAX_CAUSES]]
+    return _with_events([cause for _, _, cause in order])[:MAX_CAUSES]
+
+
+def _with_events(order: Sequence[Cause]) -> list[Cause]:
+    """The same causes, the single events of the first places before a second one that tells of a course.
+
+    Several courses change with one cause: the surest of them tells that something did, the others tell it
+    again.
+    """
+    first: list[Cause] = []
+    events, courses = sum(cause.sort == "event" for cause in order), 0
+    for cause in order:
+        if len(first) == _FIRST:
+            break
+        is_event = cause.sort == "event"
+        if not is_event and events and (courses or cause.confidence < _SURE):
+            continue
+        first.append(cause)
+        events -= is_event
+        courses += not is_event
+    return [*first, *(cause for cause in order if cause not in first)]
+
+
+_FIRST: Final = 3
+_SURE: Final = 0.5
 
 
 def _surest(cause: Cause) -> tuple[float, float, str]:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.analysis.legs import LIVE, OLDER, SEALED, VERBATIM
 from Agent.archive.parquet_rows import literal, promoted_columns
-from Agent.archive.sealed_parts import Part, SealedSegment, read_parts
-from Agent.tree.layout import agents_dir, parse_file_name, safe_name
+from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_parts
+from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
-__all__ = ["Sources", "Standing", "escape", "find_sources", "standing_at"]
+__all__ = ["KnownFiles", "KnownParts", "Sources", "Standing", "escape", "find_sources", "standing_at"]
 
 FORMS: Final = (LIVE, SEALED, OLDER, VERBATIM)
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
@@ -41,6 +42,8 @@ class Sources:
     verbatim: tuple[str, ...] = ()
     only: str = ""
     """A condition on rows of the archive, where not all of a part are to be read."""
+    uniform: bool = False
+    """Whether every row of the archive is an event that is stored as columns alone."""
     damaged: tuple[tuple[str, int], ...] = ()
     """(file, count) of the damaged lines in the archive."""
     standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
@@ -51,13 +54,85 @@ class Sources:
         """The forms that there are."""
         return tuple(form for form in FORMS if getattr(self, form))
 
+    @property
+    def statement(self) -> tuple[tuple[str, ...], str, bool]:
+        """What a statement over the files depends on, besides their names."""
+        return self.forms, self.only, self.uniform
+
+
+class KnownParts:
+    """The parts of a session's archive, read again where one may have come, changed or gone.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._parts: list[Part] = []
+        self._seen: _State = None
+
+    def read(self) -> list[Part]:
+        """As `read_parts`; every change of a part is a change of the directory."""
+        state = _state_of(archive_dir(self._session))
+        if state is None or state != self._seen:
+            self._parts = read_parts(self._session)
+            self._seen = state
+        return self._parts
+
+
+class KnownFiles:
+    """The files of a session, listed again where one may have come, gone or got another name.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._files: list[Path] = []
+        self._seen: _State = None
+
+    def read(self) -> list[Path]:
+        """As `tree_files`."""
+        state = None
+        # a run has a directory of its own in there
+        if not os.path.lexists(runs_dir(self._session)):
+            state = _state_of(self._session, agents_dir(self._session))
+        if state is None or state != self._seen:
+            self._files = tree_files(self._session)
+            self._seen = state
+        return self._files
+
+
+_State = tuple[int, ...] | None
+_SETTLED_NS: Final = 2_000_000_000
+
+
+def _state_of(*directories: Path) -> _State:
+    """What is another when a name in the directories changed; None where that cannot be told.
+
+    It cannot be where one is not there, or has just changed: what comes in the same instant changes its time
+    no further.
+    """
+    found: list[int] = []
+    for directory in directories:
+        try:
+            status = directory.stat()
+        except OSError:
+            return None
+        if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
+            return None
+        found += (status.st_ino, status.st_mtime_ns)
+    return tuple(found)
+
 
 def find_sources(
     session: Path,
     list_files: Callable[[], Sequence[Path]],
     agent_id: str | None = None,
     *,
-    archive: bool = True,
+    parts: KnownParts | None = None,
 ) -> Sources:
     """Where the lines of a session, or of one agent's files, lie now.
 
@@ -65,26 +140,28 @@ def find_sources(
         session: its directory.
         list_files: the files that may be read.
         agent_id: whose rows are wanted of the archive; None for all.
-        archive: whether there may be one.
+        parts: those of its archive; None where they are not to be read.
     """
     listed = {path: found for path in list_files() if (found := standing_at(path)) is not None}
-    parts = read_parts(session) if archive else []
-    if not parts:
+    known = [] if parts is None else parts.read()
+    if not known:
         return Sources(live=_patterns(session, listed), standing=listed)
     wanted = _wanted(session, agent_id)
-    instead: set[Path] = set()
+    # by their text, as everything here: there may be tens of thousands, with every question
+    names = dict(zip(_below(session, listed), listed.items(), strict=True))
+    instead: set[str] = set()
     read: list[tuple[Part, list[SealedSegment]]] = []
-    for part in parts:
+    for part in known:
         chosen = [each for each in part.segments if wanted(each)]
-        standing = {each.file for each in chosen if each.is_file(session / each.file)}
-        instead |= {session / file for file in standing}
+        standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
+        instead |= standing
         # of a cache only what still stands there unchanged; of the record everything
         segments = chosen if part.json_removed else [each for each in chosen if each.file in standing]
         if segments:
             read.append((part, segments))
     promoted = promoted_columns()
     fitting = [part for part, _ in read if dict(part.promoted) == promoted]
-    live = {path: found for path, found in listed.items() if path not in instead}
+    live = dict(pair for name, pair in names.items() if name not in instead)
     return Sources(
         live=_patterns(session, live),
         standing=live,
@@ -92,6 +169,7 @@ def find_sources(
         older=_patterns(session, (part.parquet for part, _ in read if part not in fitting)),
         verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
         only=_only(session, read),
+        uniform=all(part.rows == part.events and not part.verbatim for part, _ in read),
         damaged=tuple(
             (str(session.resolve() / each.file), each.damaged)
             for _, segments in read
@@ -99,6 +177,14 @@ def find_sources(
             if each.damaged
         ),
     )
+
+
+def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> bool:
+    """Whether what stands under a segment's name is the file that was sealed (`SealedSegment.is_file`)."""
+    if listed is None or listed[1].size_bytes != segment.size_bytes:
+        return False
+    path, standing = listed
+    return standing.mtime_ns == segment.mtime_ns or segment.is_file(path)
 
 
 def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bool]:
@@ -133,14 +219,16 @@ def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
 
 
 def _patterns(session: Path, paths: Iterable[Path]) -> tuple[str, ...]:
-    # by their text: there may be tens of thousands of files, which are listed with every question
-    root, resolved = f"{session}{os.sep}", escape(f"{session.resolve()}{os.sep}")
-    found = []
+    resolved = escape(f"{session.resolve()}{os.sep}")
+    return tuple(resolved + escape(name) for name in _below(session, paths))
+
+
+def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
+    """The paths in the session, as text."""
+    root = f"{session}{os.sep}"
     for path in paths:
         text = str(path)
-        below = text[len(root) :] if text.startswith(root) else str(path.relative_to(session))
-        found.append(resolved + escape(below))
-    return tuple(found)
+        yield text[len(root) :] if text.startswith(root) else str(path.relative_to(session))
 
 
 def escape(path: str) -> str:

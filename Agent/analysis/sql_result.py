@@ -43,9 +43,14 @@ class SqlResult(Sequence[dict[str, Any]]):
         """The names of the columns; one that comes twice is numbered."""
         return list(self.types)
 
-    def batches(self, rows: int = 2048) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows as tuples, so many at a time: memory stays flat however long the answer is."""
-        return self._engine.user_batches(self.query, rows)
+    def batches(self, rows: int = 2048, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows as tuples, so many at a time: memory stays flat however long the answer is.
+
+        Args:
+            rows: how many at a time.
+            most: how many in all, where not all are wanted: then a large order is not made as a whole.
+        """
+        return self._engine.user_batches(self.query, rows, most)
 
     def _all(self) -> list[dict[str, Any]]:
         if self._rows is None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from Agent.errors import UsageError
 
-__all__ = ["check_reads_only", "columns_of", "told"]
+__all__ = ["check_reads_only", "columns_of", "first_of", "told"]
 
 _READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 _EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(?:ANALYZE\b|\([^()]*\))?", re.IGNORECASE)
@@ -54,6 +54,22 @@ def check_reads_only(connection: Any, query: str) -> None:
 def columns_of(query: str) -> str:
     """A statement whose rows are the columns of another; that itself, where it describes already."""
     return query if _DESCRIBES.match(query) else _DESCRIBE + query
+
+
+def first_of(connection: Any, query: str, rows: int) -> str:
+    """A statement for the first rows of an answer alone, so that of an order no more is kept."""
+    if _DESCRIBES.match(query):
+        return query
+    # on lines of its own, since a comment may stand at its end
+    whole = query.rstrip().rstrip(";")
+    limited = f"SELECT * FROM (\n{whole}\n) LIMIT {rows}"  # noqa: S608 - it was checked to do nothing but read
+    import duckdb
+
+    try:
+        connection.extract_statements(limited)
+    except duckdb.Error:
+        return query  # it cannot stand in brackets, such as with a comment behind its semicolon
+    return limited
 
 
 def _nodes(tree: Any) -> set[str]:

@@ -18,7 +18,7 @@ from Agent.event.clock import EPOCH, parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.values import decode_value
-from Agent.flight.fold import StateFold, change_of
+from Agent.flight.fold import StateFold, change_of, fold_events, settle_from_store
 from Agent.tree.reader import TreeReader
 
 __all__ = ["MAX_CHANGES", "StateFold", "checkpoints", "field_changes", "state_at"]
@@ -30,7 +30,8 @@ Moment = str | int | datetime
 def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> dict[str, Any]:
     """What the record shows of an agent's state at a moment, after everything that had happened by then.
 
-    The fields are those of the nearest full state before, and what actions changed since.
+    The fields are those of the nearest full state before, what actions changed since, and what the last
+    checkpoint that a run took since then knows better.
 
     Args:
         reader: of the session.
@@ -45,7 +46,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         timestamp, tick, event_type, action of the event after which it is known to be what it is}),
         `reported` (what `log_state_change` said), `as_of` (the last event folded in), `base` (the full state
         it started from, None if there was none), `changes` since it, `sampled` (fields over 4 KiB and
-        generators: recorded in full states only), `unseen` (names that could not be exposed).
+        generators: recorded in full states and checkpoints only), `unseen` (names that could not be exposed).
 
     Raises:
         AgentNotFound: the session knows no such agent.
@@ -171,10 +172,13 @@ def _time(text: str) -> int:
 
 
 def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
-    fold = StateFold()
-    for event in _until(reader, engine, agent_id, limit):
-        fold.add(event)
-    return fold
+    fold = fold_events(StateFold(), _until(reader, engine, agent_id, limit))
+    if fold.checkpoint is None:
+        return fold
+    from Agent.flight.checkpoints import LocalCheckpointStore
+
+    with LocalCheckpointStore(reader.session) as store:
+        return settle_from_store(fold, store)
 
 
 def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> Iterator[Event]:

@@ -10,9 +10,9 @@ from Agent.analysis.causes import Cause, make_cause
 from Agent.analysis.courses import Change, Key, Onset
 from Agent.analysis.habits import AGAIN, ANOTHER, BEYOND, LEAP
 from Agent.analysis.inquiry import Inquiry
-from Agent.analysis.series import spread
+from Agent.analysis.onsets import onset_asked
 from Agent.analysis.suspects import Deed, Odd, Steps, read_deeds, survey
-from Agent.analysis.suspicion import Matter, Suspect, onset_asked, suspected
+from Agent.analysis.suspicion import Matter, Suspect, suspected
 from Agent.analysis.text import plural, short_number
 from Agent.event.clock import format_timestamp
 
@@ -21,7 +21,6 @@ __all__ = ["suspect_causes"]
 MAX_MATTERS: Final = 5
 HINT: Final = 0.49
 MIN_SCORE: Final = 0.0
-MAX_PEERS: Final = 15
 
 MAX_EVENTS: Final = 4
 """So many events of a matter are named."""
@@ -38,11 +37,7 @@ def suspect_causes(inquiry: Inquiry) -> list[Cause]:
     steps = Steps.of(axis)
     deeds = read_deeds(inquiry.engine, inquiry.lines, steps, question.agents)
     roles = {deed.agent: deed.role for deed in deeds.all if deed.agent is not None}
-    owners = set(question.agents)
-    for agent in question.agents:
-        peers = sorted(other for other in roles if roles[other] == roles.get(agent) and other != agent)
-        owners.update(spread(peers, MAX_PEERS))
-    seen = survey(deeds, steps.count, owners)
+    seen = survey(deeds, steps.count)
     onset = onset_asked(seen, question, roles)
     matters = suspected(seen, question, roles, steps, onset)
     some = ", a sample of all" if deeds.sampled else ""
@@ -51,12 +46,8 @@ def suspect_causes(inquiry: Inquiry) -> list[Cause]:
         f"those of its sort, and where {plural(len(onset.changes), 'course')} of what is asked about changes"
     )
     telling = [each for each in matters if each.score >= MIN_SCORE and _is_telling(each)]
-    return [
-        # of several only the weightiest can be it
-        suspect_cause(
-            each, onset, confidence_of(each) if each is matters[0] else min(HINT, confidence_of(each))
-        )
-        for each in telling[:MAX_MATTERS]
+    return [suspect_cause(each, onset, confidence_of(each, is_first=each is matters[0])) for each in telling][
+        :MAX_MATTERS
     ]
 
 
@@ -70,15 +61,12 @@ _MIN_ONSET: Final = 0.3
 _MIN_ODDITY: Final = 0.0
 
 
-def confidence_of(matter: Matter) -> float:
-    """How sure a matter is: a hint, unless it is odd, stands where a change begins, and near whom is named.
-
-    Of sessions in which nothing was wrong one in thirty had such a matter.
-    """
+def confidence_of(matter: Matter, *, is_first: bool) -> float:
+    """How sure a matter is: a hint, unless it is odd, stands where a change begins, and near who is named."""
     weight, odd = matter.main.weight, matter.main.odd
     is_clear = weight.oddity >= _CLEAR_ODDITY and weight.onset >= _CLEAR_ONSET and weight.nearness >= _NEAR
     is_outcome = weight.kind < _OUTCOME or odd is None or odd.path in _BESIDE
-    if not is_clear or is_outcome or weight.moment < 0:
+    if not is_first or not is_clear or is_outcome or weight.moment < 0:  # of several the weightiest can be it
         return min(HINT, 0.3 + 0.12 * matter.score)
     return min(0.95, max(0.5, 0.35 + 0.15 * matter.score))
 
@@ -151,6 +139,8 @@ def _told_odd(odd: Odd | None) -> str:
     path, value = odd.path, _short(odd.value)
     if path == "arrived":
         return "which was never received, as others are"
+    if path == "fails":
+        return "from which on it comes thick and fast"
     if path == "failed":
         return "which failed, as others do not"
     if path == "after":

@@ -19,13 +19,15 @@ from Agent.analysis.leaves import LABELS, Leaf, label_of, leaves, scalars
 from Agent.analysis.rows import BY_ORDER, EVENT_COLUMNS, engine_row
 from Agent.analysis.series import Axis
 
-__all__ = ["Deed", "Odd", "Steps", "Survey", "bursts_by_sort", "read_deeds", "survey", "totals_by_sort"]
+__all__ = ["Deed", "Odd", "Steps", "Survey", "bursts_by_sort", "read_deeds", "survey", "worth"]
 
 MAX_OF_SORT: Final = 1_500
 """So many events of one name are looked at, those of the agents in question all: of more an even sample."""
 MAX_EVENTS: Final = 60_000
 MAX_STEPS: Final = 400
 STEPS_OF_TIME: Final = 120
+_ROUTINE: Final = 0.8
+"""What is done in so many of the steps is routine: each counts."""
 TELLING: Final = 0.3
 """A chance above this is nothing odd."""
 _SILENT_KINDS: Final = (
@@ -92,6 +94,12 @@ class Survey:
     courses: Courses = field(default_factory=lambda: Courses(0))
     first_said: dict[Any, int] = field(default_factory=dict)
     """{a text or a number: the place of the deed that said it first}."""
+    totals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """How many events of each sort there are."""
+
+    def is_routine(self, deed: Deed) -> bool:
+        """Whether such events come in most steps: one of them is a suspect only if it is odd."""
+        return self.totals[deed.sort] >= _ROUTINE * self.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +192,10 @@ def _deeds(rows: Iterable[dict[str, Any]], steps: Steps) -> list[Deed]:
 class _Look:
     """One pass over the deeds, in order."""
 
-    def __init__(self, deeds: Deeds, steps: int, owners: Collection[str]) -> None:
-        self.survey = Survey(deeds.all, steps, courses=Courses(steps))
+    def __init__(self, deeds: Deeds, steps: int) -> None:
+        totals = Counter(deed.sort for deed in deeds.all)
+        self.survey = Survey(deeds.all, steps, courses=Courses(steps), totals=totals)
         self.habits: defaultdict[tuple[str, ...], Habit] = defaultdict(Habit)
-        self._owners = owners
         self._before: dict[str, tuple[str | None, str]] = {}
         self._found: defaultdict[int, list[tuple[Odd, Habit, float | None]]] = defaultdict(list)
         self._lost = deeds.lost
@@ -201,16 +209,28 @@ class _Look:
             for path, value in self._said(deed):
                 self._look_at(place, deed, path, value)
             self._count(deed)
+        self._end()
         for key, habit in self.habits.items():
             for said, oddity in habit.beside_others():
                 if oddity.chance < TELLING:
                     odd = Odd(oddity.chance, key[-1], said.value, oddity)
                     self._found[said.event].append((odd, habit, None))
         for place, found in self._found.items():
-            best = min((_settled(*each) for each in found), key=lambda odd: odd.chance)
+            best = min((_settled(*each) for each in found), key=_significance)
             if best.chance < 1.0:
                 self.survey.odd[place] = best
         return self.survey
+
+    def _end(self) -> None:
+        """Keep what was learnt of everybody's values, step by step."""
+        courses = self.survey.courses
+        for owner, role in {deed.agent or "": deed.role for deed in self.survey.deeds}.items():
+            courses.members.setdefault(role, []).append(owner)
+        for key, habit in self.habits.items():
+            if key[-1] != "after":
+                name = ("state", "", key[-1]) if key[1] == "state" else key[1:]
+                for agent, own in habit.own.items():
+                    courses.tracks.setdefault(agent or "", {})[name] = own.track
 
     def _begin(self, deed: Deed) -> None:
         fields = deed.extra.get("fields")
@@ -227,6 +247,8 @@ class _Look:
             # of the last ones some are under way
             if is_sent and deed.step < self.survey.steps - 2:
                 found.append(("arrived", str(deed.extra.get("message_id")) not in self._lost))
+            if not is_sent:
+                found.append(("message_id", deed.extra.get("message_id")))
         elif deed.kind == "agent_action" and deed.agent is not None:
             before = self._before.get(deed.role)
             if before is not None:
@@ -243,53 +265,43 @@ class _Look:
         key = (deed.role, "state", path) if of_state else (*deed.sort, path)
         habit = self.habits[key]
         oddity = habit.oddity(value, deed.agent)
-        known, last = habit.last(deed.agent)
-        moved = abs(value - last) if known and is_number(value) and is_number(last) else None
         if oddity.chance < TELLING:
+            own = habit.own.get(deed.agent)
+            moved = None
+            if own is not None and is_number(value) and is_number(own.last):
+                moved = abs(value - own.last)
             self._found[place].append((Odd(oddity.chance, path, value, oddity), habit, moved))
         if isinstance(value, str) or (is_number(value) and abs(value) > 1):
             self.survey.first_said.setdefault(value, place)
-        course = ("state", "", path) if of_state else (deed.kind, deed.label, path)
-        for owner in self._owners_of(deed):
-            if isinstance(value, bool) or is_number(value):
-                self.survey.courses.add(owner, (*course, "mean"), deed.step, float(value))
-            if known and path != "after":
-                distance = moved if moved is not None else float(value != last)
-                self.survey.courses.add(owner, (*course, "moves"), deed.step, distance)
-                if moved is not None:
-                    self.survey.courses.add(owner, (*course, "drift"), deed.step, value - last)
         habit.learn(value, deed.agent, deed.step, place)
 
     def _count(self, deed: Deed) -> None:
         duration = deed.extra.get("duration_ms")
-        for owner in self._owners_of(deed):
-            self.survey.courses.count(owner, (deed.kind, deed.label, "count"), deed.step)
-            if is_number(duration):
-                # the logarithm, since a few long ones say little of all
-                logarithm = math.log(max(duration, 1e-4))
-                self.survey.courses.add(owner, (deed.kind, deed.label, "duration"), deed.step, logarithm)
-
-    def _owners_of(self, deed: Deed) -> list[str]:
-        owners = [f"role:{deed.role}"]
-        if deed.agent in self._owners:
-            owners.append(deed.agent or "")
-        return owners
+        track = self.survey.courses.track(deed.agent or "", (deed.kind, deed.label))
+        track.cell(deed.step)[2] += 1
+        if is_number(duration):
+            # the logarithm, since a few long ones say little of all
+            track.add(deed.step, math.log(max(duration, 1e-4)))
 
 
-def survey(deeds: Deeds, steps: int, owners: Collection[str]) -> Survey:
-    """What is odd, and how everything goes on; `owners` are the agents whose own courses are wanted."""
-    return _Look(deeds, steps, owners).run()
+def survey(deeds: Deeds, steps: int) -> Survey:
+    """What is odd, and how everything goes on."""
+    return _Look(deeds, steps).run()
 
 
 _CALLS: Final = frozenset({"agent_action", "tool.call", "metric", "learning_update"})
 
 
+def _significance(odd: Odd) -> float:
+    return max(odd.chance, _LEAST) / worth(odd.path)
+
+
 def _settled(odd: Odd, habit: Habit, moved: float | None) -> Odd:
-    """The chance of an oddity in the light of what came later, and worth less where it is an outcome.
+    """The chance of an oddity in the light of what came later.
 
     A leap that comes again and again is how the value moves.
     """
-    chance = odd.chance / worth(odd.path)
+    chance = odd.chance
     if moved is not None and odd.oddity.sort in {LEAP, BEYOND}:
         again = _bursts(step for distance, step in habit.leaps if distance >= 0.5 * moved)
         if again > _OFTEN:
@@ -300,6 +312,7 @@ def _settled(odd: Odd, habit: Habit, moved: float | None) -> Odd:
 
 
 _OFTEN: Final = 3
+_LEAST: Final = 1e-4
 
 
 def worth(path: str) -> float:
@@ -334,8 +347,3 @@ def bursts_by_sort(deeds: Sequence[Deed]) -> dict[tuple[str, str, str], int]:
     for deed in deeds:
         steps[deed.sort].add(deed.step)
     return {sort: _bursts(own) for sort, own in steps.items()}
-
-
-def totals_by_sort(deeds: Sequence[Deed]) -> Counter[tuple[str, str, str]]:
-    """How many events of each sort there are."""
-    return Counter(deed.sort for deed in deeds)

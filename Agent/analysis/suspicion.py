@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from Agent.analysis.courses import Change, Onset, onset_of
-from Agent.analysis.fingerprints import shape_of
-from Agent.analysis.question import Question, stem, stems
-from Agent.analysis.suspects import Deed, Odd, Steps, Survey, bursts_by_sort, totals_by_sort
+from Agent.analysis.courses import Onset
+from Agent.analysis.onsets import words_of
+from Agent.analysis.question import Question, stems
+from Agent.analysis.suspects import Deed, Odd, Steps, Survey, bursts_by_sort, worth
+from Agent.analysis.touched import chance_beside_untouched
 
-__all__ = ["Matter", "Suspect", "Weight", "onset_asked", "suspected"]
+__all__ = ["Matter", "Suspect", "Weight", "suspected"]
 
 _OF_KIND: Final[Mapping[str, float]] = {
     # what is set from outside makes things happen
@@ -32,13 +33,11 @@ _OF_KIND: Final[Mapping[str, float]] = {
     "convergence": -1.0,
 }  # fmt: skip
 _OTHER_KIND: Final = -0.1
-_ROUTINE: Final = 0.8
-"""What is done in so many of the steps is routine: each counts."""
 _ODDEST: Final = 0.03
+_RARE: Final = 0.4
+"""What comes a single time is as odd, though it says nothing unlike others."""
 _BEGINNING: Final = 0.08
 _SET_UP: Final = -0.8
-_FIRST_FAILURE: Final = 8.0
-_EARLY: Final = 0.08
 _UNIVERSAL: Final = frozenset(
     {"all", "every", "everybody", "everyone", "everything", "each", "whole", "entire", "both"}
 )
@@ -90,48 +89,6 @@ class Matter:
         return self.suspects[0]
 
 
-def onset_asked(survey: Survey, question: Question, roles: Mapping[str, str]) -> Onset:
-    """Where what the text is about began: of the agents it names beside their peers, else of everybody."""
-    words = words_of(question)
-    whole = Onset([0.0] * survey.steps)
-    for agent in question.agents:
-        peers = [peer for peer in survey.courses.means if _is_peer(peer, agent, roles)]
-        whole.join(onset_of(survey.courses, agent, peers, words))
-    if not any(survey.courses.keys(agent) for agent in question.agents):
-        # of whom the text names little is on record, or nobody is named
-        wanted = {f"role:{role}" for role in question.roles} | {"role:"}
-        for owner in survey.courses.counts:
-            if owner.startswith("role:") and (not question.roles or owner in wanted):
-                whole.join(onset_of(survey.courses, owner, [], words))
-    _add_first_failures(whole, survey, question, words)
-    return whole
-
-
-def words_of(question: Question) -> set[str]:
-    """The stems of what the text says."""
-    return {stem(word) for word in question.words} | set(stems(" ".join(question.words)))
-
-
-def _is_peer(peer: str, agent: str, roles: Mapping[str, str]) -> bool:
-    return peer != agent and roles.get(peer) == roles.get(agent)
-
-
-def _add_first_failures(whole: Onset, survey: Survey, question: Question, words: Collection[str]) -> None:
-    """A sort of failure that comes for the first time in the course of the session begins something."""
-    first: dict[tuple[str, str], Deed] = {}
-    for deed in survey.deeds:
-        if deed.level == "WARNING" or (deed.failed and deed.kind in {"error", "log"}):
-            first.setdefault((deed.kind, shape_of(deed.message)), deed)
-    for (kind, shape), deed in first.items():
-        if deed.step < _EARLY * survey.steps:
-            continue
-        weight = _FIRST_FAILURE * (1 + 2 * len(set(stems(f"{deed.message} {deed.label}")) & set(words)))
-        weight *= 2.0 if "error" in question.topics else 1.0
-        weight *= 1.0 if not question.agents or deed.agent in question.agents else 0.3
-        change = Change(deed.agent or "", (kind, shape, "first"), deed.step, 0.0, weight)
-        whole.add(change, {deed.step: 1.0})
-
-
 def suspected(
     survey: Survey, question: Question, roles: Mapping[str, str], steps: Steps, onset: Onset
 ) -> list[Matter]:
@@ -140,10 +97,29 @@ def suspected(
     weighed = [
         scale.weigh(place)
         for place, deed in enumerate(survey.deeds)
-        if deed.kind != "state" and (place in survey.odd or not scale.is_routine(deed))
+        if deed.kind != "state" and (place in survey.odd or not survey.is_routine(deed))
     ]
     weighed.sort(key=lambda each: (-each.weight.total, each.place))
-    return _apart(_matters(weighed[:_KEPT], survey))
+    matters = _apart(_matters(weighed[:_KEPT], survey))
+    if not question.agents:
+        _look_at_touched(matters[:_TOUCHED], survey)
+    return _apart(matters)
+
+
+_TOUCHED: Final = 24
+_MOST: Final = 1.0
+
+
+def _look_at_touched(matters: Sequence[Matter], survey: Survey) -> None:
+    """Where those whom a matter touches part from the others, what is asked about may well begin with it."""
+    for matter in matters:
+        deed, weight = matter.main.deed, matter.main.weight
+        touched = {each.deed.agent for each in matter.suspects if each.deed.sort == deed.sort}
+        agents = {agent for agent in touched if agent is not None}
+        chance = chance_beside_untouched(survey.courses, agents, deed.role, deed.step, deed.sort[1:])
+        gain = min(_MOST, -0.3 * math.log10(max(chance, 1e-9)))
+        if gain > weight.onset:
+            matter.suspects[0] = replace(matter.main, weight=replace(weight, onset=gain))
 
 
 @dataclass(slots=True)
@@ -157,7 +133,6 @@ class _Scale:
     onset: Onset
     _fits: list[float] = field(init=False)
     _bursts: dict[tuple[str, str, str], int] = field(init=False)
-    _totals: Counter[tuple[str, str, str]] = field(init=False)
     _words: dict[int, set[str]] = field(init=False)
     _frequency: Counter[str] = field(init=False)
     _members: Counter[str] = field(init=False)
@@ -166,7 +141,6 @@ class _Scale:
     def __post_init__(self) -> None:
         self._fits = self.onset.fits()
         self._bursts = bursts_by_sort(self.survey.deeds)
-        self._totals = totals_by_sort(self.survey.deeds)
         self._members = Counter(self.roles.values())
         self._for_all = bool(_UNIVERSAL & set(self.question.text.lower().split()))
         self._words = _shared_words(self.survey.deeds, self.question)
@@ -186,7 +160,7 @@ class _Scale:
                 self._oddity(deed, odd),
                 math.log10(self._fits[deed.step]),
                 self._nearness(deed),
-                _OF_KIND.get(deed.kind, _OTHER_KIND),
+                _kind_of(deed),
                 self._said(place),
                 moment,
             ),
@@ -194,12 +168,12 @@ class _Scale:
 
     def _oddity(self, deed: Deed, odd: Odd | None) -> float:
         """How few events of its sort are as odd, as a logarithm: their number times the chance."""
-        number = self._totals[deed.sort] if self.is_routine(deed) else self._bursts[deed.sort]
-        return -math.log10(max(_ODDEST, number * (odd.chance if odd else 1.0)))
-
-    def is_routine(self, deed: Deed) -> bool:
-        """Whether such events come in most steps: one of them is a suspect only if it is odd."""
-        return self._totals[deed.sort] >= _ROUTINE * self.survey.steps
+        number = self.survey.totals[deed.sort] if self.survey.is_routine(deed) else self._bursts[deed.sort]
+        if odd is None:
+            return _RARE - math.log10(number)
+        # what comes of a thing is worth less however odd it is
+        chance = number * min(1.0, odd.chance / worth(odd.path))
+        return -math.log10(max(_ODDEST / worth(odd.path), chance))
 
     def _nearness(self, deed: Deed) -> float:
         """How near an event is to the agents that the text names."""
@@ -237,7 +211,7 @@ class _Scale:
     def _said(self, place: int) -> float:
         """What words that event and text share are worth: the more, the fewer events have them."""
         deed = self.survey.deeds[place]
-        if self.is_routine(deed) or deed.kind in {"log", "error"}:
+        if self.survey.is_routine(deed) or deed.kind in {"log", "error"}:
             return 0.0  # what the text tells of is what is to be explained
         shared = self._words.get(place, ())
         rare = sum(0.2 * math.log10(len(self.survey.deeds) / self._frequency[word]) for word in shared)
@@ -251,6 +225,19 @@ class _Scale:
         lags = [self.steps.step(tick) - step for tick in self.question.ticks]
         fits = [0.15 if lag < -2 else 3.0 * math.exp(-max(0, lag - 3) / slow) for lag in lags]
         return math.log10(max(0.2, *fits))
+
+
+def _kind_of(deed: Deed) -> float:
+    """What an event of its kind is worth; a line of a log is what its level and its values make of it."""
+    if deed.kind == "log":
+        if deed.level in {"WARNING", "ERROR", "CRITICAL"}:
+            return _COMPLAINT
+        return _OF_KIND["agent_message" if deed.extra.keys() - _ENVELOPE else "log"]
+    return _OF_KIND.get(deed.kind, _OTHER_KIND)
+
+
+_COMPLAINT: Final = -0.4
+_ENVELOPE: Final = frozenset({"agent_id", "agent_role", "event_type"})
 
 
 def _shared_words(deeds: Sequence[Deed], question: Question) -> dict[int, set[str]]:

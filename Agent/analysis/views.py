@@ -14,6 +14,7 @@ from Agent.analysis.legs import (
     OLDER,
     SEALED,
     SEALED_FILENAME,
+    UNNEEDED_IN_SCAN,
     VERBATIM,
     either,
     live_lines,
@@ -86,15 +87,19 @@ def scan(*keys: str) -> str:
     The text is for `Engine`, which knows the forms in which the session's lines lie.
     """
     known = payload_columns()
-    payload = {name: known[name] for name in (*_AGENT, "event_type", *keys)}
+    payload = {name: known[name] for name in ("event_type", *_AGENT, *keys)}
     # A run's lines are flat: their payload stands beside the envelope.
     beside = {name: sql_type for name, sql_type in payload.items() if name in flat_keys()}
     return either(
         {
-            LIVE: select(_of_line(payload), live_lines(ENVELOPE | beside, payload)),
+            LIVE: select(
+                _of_line(payload), live_lines(ENVELOPE | beside, payload, UNNEEDED_IN_SCAN), UNNEEDED_IN_SCAN
+            ),
             SEALED: _of_rows(SEALED, payload, promoted_columns()),
             OLDER: _of_rows(OLDER, payload, {}),
-            VERBATIM: select(_of_line(payload, "j."), verbatim_lines(ENVELOPE | beside, payload)),
+            VERBATIM: select(
+                _of_line(payload, "j."), verbatim_lines(ENVELOPE | beside, payload), UNNEEDED_IN_SCAN
+            ),
         }
     )
 
@@ -124,7 +129,7 @@ def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> st
         for name in payload
         if name != "event_type"
     }
-    return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text))
+    return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text), UNNEEDED_IN_SCAN)
 
 
 def whole_lines() -> str:

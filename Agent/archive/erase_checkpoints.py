@@ -15,6 +15,7 @@ import orjson
 
 from Agent.archive.erase_target import AGENT, MATCH, Target
 from Agent.errors import DamagedInput, NotErased, RunNotFound
+from Agent.flight.checkpoint_chunks import remove_unshared
 from Agent.flight.checkpoint_files import INDEX_NAME, REMOVED_FACT, RunFiles, shared_chunks_dir
 from Agent.flight.checkpoint_frames import PACK_SUFFIX
 from Agent.flight.checkpoint_index import Row
@@ -79,6 +80,7 @@ def erase_checkpoints(session: Path, found: FoundCheckpoints) -> None:
             going = set(numbers)
             remove(run, [row for row in run.files.index.everything() if row.number in going])
             run.files.index.shrink(whole=True)
+    remove_unshared(shared_chunks_dir(session))
 
 
 def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
@@ -109,21 +111,28 @@ class _Opened:
 def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int]:
     if target.kind == AGENT:
         yield from (row.number for row in rows if row.agent_id == target.value and not row.removed)
-    elif target.kind == MATCH:
-        chains: dict[int, list[Row]] = {}
-        for row in rows:
-            chains.setdefault(row.chain, []).append(row)
-        for chain in chains.values():
-            yield from _matching(run, sorted(chain, key=lambda row: row.position), target)
+        rows = [row for row in rows if row.agent_id is None]
+    elif target.kind != MATCH:
+        return
+    chains: dict[int, list[Row]] = {}
+    for row in rows:
+        chains.setdefault(row.chain, []).append(row)
+    for chain in chains.values():
+        yield from _matching(run, sorted(chain, key=lambda row: row.position), target)
 
 
 def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
-    """Those of a chain whose document, or whose row, holds the value."""
+    """Those of a chain whose document, or whose row, holds the value; those of a run that hold the agent."""
     value: Any = None
     try:
         for row in chain:
             value = run.files.after(value, row)
             if row.removed:
+                continue
+            if target.kind == AGENT:
+                state = value.get("state") if isinstance(value, dict) else None
+                if isinstance(state, dict) and target.value in state:
+                    yield row.number
                 continue
             told = orjson.dumps({name: getattr(row, name) for name in Row.__slots__})
             if target.forms.find(orjson.dumps(value)) is not None or target.forms.find(told) is not None:

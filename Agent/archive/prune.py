@@ -1,4 +1,7 @@
-"""Removes whole sessions by policy: by number, by age, by the size of all; those in use are left alone."""
+"""Removes whole sessions by policy: by number, by age, by the size of all; those in use are left alone.
+
+`prune_checkpoints` removes checkpoints alone, which leaves runs their events and artifacts.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from typing import Any
 
 from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoint_model import Removed
+from Agent.flight.checkpoint_policy import RetentionPolicy
 from Agent.tree.layout import list_sessions
 from Agent.tree.removal import finish_removals, left_overs, remove_session, why_in_use
 from Agent.tree.session import open_session
 
-__all__ = ["Policy", "PrunedSession", "Pruning", "prune"]
+__all__ = ["Policy", "PrunedSession", "Pruning", "prune", "prune_checkpoints"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,38 @@ def prune(
     return Pruning(
         tuple(pruned), dry_run, len(staying), sum(candidate.size_bytes for candidate in staying), finished
     )
+
+
+def prune_checkpoints(
+    root: Path,
+    policy: RetentionPolicy,
+    *,
+    dry_run: bool = False,
+    on_session: Callable[[str, Removed], None] = lambda _session_id, _removed: None,
+) -> Removed:
+    """Remove what a policy does not keep of the checkpoints below a root; killed, the next one goes on.
+
+    Args:
+        root: the trace root.
+        policy: by which failed runs are kept longer.
+        dry_run: count only.
+        on_session: told of each session that loses some.
+
+    Raises:
+        OSError, DamagedInput: some cannot be read or removed; what was removed before is gone.
+    """
+    from Agent.flight.checkpoints import LocalCheckpointStore
+    from Agent.record.redaction import Redactor
+
+    total = Removed()
+    for ref in list_sessions(root):
+        # It only removes, so no value meets this redactor.
+        with LocalCheckpointStore(ref.path, redactor=Redactor(b"")) as store:
+            removed = store.prune(policy, dry_run=dry_run)
+        if removed != Removed():
+            on_session(ref.session_id, removed)
+        total.add(removed)
+    return total
 
 
 def _pruned(candidate: _Candidate, reason: str, now_s: float, *, dry_run: bool) -> PrunedSession:

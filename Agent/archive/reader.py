@@ -7,17 +7,21 @@ also where they are sealed: for one agent's questions that is the shorter way.
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed_lines import file_lines, part_source
+from Agent.archive.sealed_numbers import add_numbers, rows_to_read
 from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_parts
 from Agent.archive.sealed_write import open_connection
+from Agent.errors import DamagedInput
 from Agent.tree.layout import parse_file_name, segment_order
 from Agent.tree.lines import RawLine
 from Agent.tree.reader import TreeReader
+from Agent.tree.seqset import SeqSet
 
 __all__ = ["ArchiveLines", "open_reader"]
 
@@ -70,6 +74,21 @@ class ArchiveLines:
         ]
         return sorted(found, key=lambda pair: _place(pair[1].file))
 
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """A connection of this session, on which what the engine cannot read is DamagedInput."""
+        with open_connection(self._session) as connection:
+            import duckdb  # opening has said clearly if it is missing
+
+            try:
+                yield connection
+            except duckdb.Error as error:
+                raise DamagedInput(
+                    f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
+                    path=archive_dir(self._session),
+                    remedy="agent-trace verify says which part is damaged; restore it from a copy",
+                ) from error
+
     def files(self) -> dict[Path, str | None]:
         """The names that the segments had, in order, and the agent of the first event of each."""
         return {self._session / segment.file: segment.agent_id for _, segment in self._gone()}
@@ -79,7 +98,7 @@ class ArchiveLines:
         file = path.relative_to(self._session).as_posix()
         for part, segment in ((known, each) for known in self._parts for each in known.segments):
             if segment.file == file and not segment.is_file(path):
-                with open_connection(self._session) as connection:
+                with self._connection() as connection:
                     yield from self._raw(part, file_lines(connection, part, [file]))
 
     def all_lines(self) -> Iterator[RawLine]:
@@ -89,10 +108,41 @@ class ArchiveLines:
             by_part.setdefault(part.name, []).append(segment.file)
         if not by_part:
             return
-        with open_connection(self._session) as connection:
+        with self._connection() as connection:
             for part in self._parts:
                 if part.name in by_part:
                     yield from self._raw(part, file_lines(connection, part, by_part[part.name]))
+
+    def lines_to_read(self, kinds: Collection[str], seen: dict[str, SeqSet]) -> Iterator[RawLine]:
+        """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
+        gone = self._gone()
+        if not gone:
+            return
+        rows = self._rows_of(gone)
+        by_name = {part.name: part for part, _ in gone}
+        with self._connection() as connection:
+            doubtful = add_numbers(connection, rows, kinds, seen)
+            cursor = connection.execute(
+                f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows} "
+                f"AND {rows_to_read(kinds, doubtful)} ORDER BY filename, file, line"
+            )
+            while found := cursor.fetchmany(_BATCH_ROWS):
+                for part, file, line, data in found:
+                    yield from self._raw(by_name[part], iter([(file, line, data)]))
+
+    def _rows_of(self, gone: list[tuple[Part, SealedSegment]]) -> str:
+        """The rows of some segments as a relation, with their condition at its end."""
+        by_part: dict[str, list[str]] = {}
+        for part, segment in gone:
+            by_part.setdefault(part.name, []).append(segment.file)
+        parts = [part for part in self._parts if part.name in by_part]
+        source = f"{part_source(parts).removesuffix(')')}, filename=true) WHERE true"
+        for part in parts:
+            files = by_part[part.name]
+            if len(files) < len(part.segments):
+                listed, name = ", ".join(map(literal, files)), literal(part.name)
+                source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({listed}))"
+        return source
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """The lines of all segments in order of (timestamp, writer, seq); the sort spills to the disk."""
@@ -100,7 +150,7 @@ class ArchiveLines:
         if not wanted:
             return
         by_name = {part.name: part for part in self._parts}
-        with open_connection(self._session) as connection:
+        with self._connection() as connection:
             cursor = connection.execute(self._ordered_query(wanted, since_us, until_us))
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 for part, file, line, data in rows:

@@ -28,6 +28,7 @@ from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.checkpoint_files import checkpoints_dir
 from Agent.flight.checkpoint_frames import PACK_SUFFIX, is_written_to
 from Agent.flight.runs import RunRef, read_run
+from Agent.record.chance.reads import states_of
 from Agent.tree.artifacts import ROOT_RUN, artifacts_dir, new_hash
 from Agent.tree.layout import CATEGORY_FILES, FILE_MODE, category_file, run_dir, run_ids, safe_name
 from Agent.tree.session import open_session
@@ -195,17 +196,22 @@ def _gather(ref: RunRef, runs: tuple[str, ...], written: _Lines, saved: list[Eve
     reader = open_reader(ref.session)
     wanted = set(runs)
     codes: set[str | None] = set()
+    states: set[str] = set()
     events = 0
     for event in reader.events():
         if ref.run_id is None or event.run_id in wanted:
             written.add(_file_of(event), encode_event(event))
             codes.add(event.code)
+            states |= states_of(event.extra.get("reads"))
             if event.kind == "artifact.saved":
                 saved.append(event)
             events += 1
     if ref.run_id is not None:
-        for event in reader.events(kinds={"code"}):
-            if event.run_id not in wanted and event.extra.get("digest") in codes:
+        for event in reader.events(kinds={"code", "source.state"}):
+            is_needed = (
+                event.id in states if event.kind == "source.state" else event.extra.get("digest") in codes
+            )
+            if event.run_id not in wanted and is_needed:
                 written.add(_file_of(event), encode_event(event))
                 events += 1
     return events

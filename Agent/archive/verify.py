@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.reader import open_reader
+from Agent.archive.sealed_parts import Part, read_parts
+from Agent.archive.sealed_write import file_digest
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -67,6 +69,10 @@ class Verification:
     artifacts: int = 0
     """How many artifacts were read and compared with their digests."""
     damaged_artifacts: tuple[DamagedArtifact, ...] = ()
+    parts: int = 0
+    """How many parts of the archive were read and compared with their digests."""
+    damaged_parts: tuple[str, ...] = ()
+    """Those that are not what was sealed, below the session's directory."""
 
     @property
     def lost(self) -> int:
@@ -80,11 +86,12 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is lost, unexplained or damaged, and every artifact is what was saved.
+        """Whether nothing is lost, unexplained or damaged, no artifact and no part of the archive either.
 
         What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
         """
-        return not (self.lost or self.unknown or self.damaged_lines or self.damaged_artifacts)
+        damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts
+        return not (self.lost or self.unknown or damaged)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
@@ -99,24 +106,30 @@ class Verification:
             "torn_tails": self.torn_tails,
             "artifacts": self.artifacts,
             "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
+            "parts": self.parts,
+            "damaged_parts": list(self.damaged_parts),
             "writers": [asdict(writer) for writer in self.writers],
         }
 
 
 def verify(session: Path) -> Verification:
-    """Read everything once and account for every number that was taken.
+    """Account for every number that was taken: every file is read once, every part of the archive compared.
 
     Raises:
         SessionNotFound: there is no such session.
-        DamagedInput: what recovering left cannot be read.
+        DamagedInput: what recovering left, or a part of the archive, cannot be read.
     """
     reader = open_reader(session)
     recovery = read_recovery(session)
-    scan = reader.scan()
+    parts = read_parts(session)
+    damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
+    scan = reader.scan({"artifact.saved"})
     artifacts = _Artifacts(session)
-    for event in scan:
-        if event.kind == "artifact.saved":
+    try:
+        for event in scan:
             artifacts.check(event)
+    except DamagedInput as error:
+        raise _of_part(damaged_parts[0]) if damaged_parts else error from error
     losses = scan.losses
     damaged: Counter[str] = Counter()
     torn: Counter[str] = Counter()
@@ -138,7 +151,16 @@ def verify(session: Path) -> Verification:
         read_account(session).reasons[ERASED],
         artifacts.checked,
         tuple(artifacts.damaged),
+        len(parts),
+        tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
     )
+
+
+def _of_part(part: Part) -> DamagedInput:
+    remedy = "restore it from a copy"
+    if not part.json_removed:
+        remedy = "its JSON lines are still there: delete the archive and seal again"
+    return DamagedInput("it is not what was sealed", path=part.parquet, remedy=remedy)
 
 
 class _Artifacts:

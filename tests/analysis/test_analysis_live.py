@@ -81,7 +81,7 @@ def test_statements_over_kept_tables_alone_look_at_no_file(builder: SessionBuild
         return tree_files(builder.path)
 
     engine = Engine(builder.path, listed)
-    with kept(engine, "all_lines", scan()) as source:
+    with kept(engine, "all_lines", f"(SELECT agent_id FROM {scan()})") as source:
         made = len(looked)
         assert made == 1
         assert engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"] == 12

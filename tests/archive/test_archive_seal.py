@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -16,8 +17,11 @@ from support.processes import child_environment
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts
+from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts, write_part
+from Agent.archive.verify import verify
 from Agent.errors import DamagedInput, SessionNotFound, UsageError
+from Agent.event.codec import encode_event
+from Agent.event.model import Event
 from Agent.testing import FAULTS, make_session
 from Agent.tree.layout import agents_dir, tree_files
 from Agent.tree.reader import TreeReader
@@ -351,3 +355,77 @@ def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(sess
     monkeypatch.undo()
     seal(session, remove=True)
     assert tree_files(session) == []
+
+
+def test_verify_counts_what_is_sealed_and_says_the_same_as_of_lines(session):
+    def told():
+        return verify(session).to_dict() | {"parts": 0}
+
+    live = told()
+    seal(session)
+    assert told() == live
+    seal(session, remove=True)
+    assert told() == live
+    assert verify(session).parts == len(read_parts(session))
+
+
+def test_a_part_that_is_not_what_was_sealed_is_named(session):
+    seal(session, remove=True, part_bytes=500_000)
+    part = read_parts(session)[1]
+    write_part(replace(part, digest="0" * 64))
+    found = verify(session)
+    assert found.damaged_parts == (f"archive/{part.parquet.name}",) and not found.sound
+    part.parquet.write_bytes(b"no parquet")
+    with pytest.raises(DamagedInput, match="not what was sealed"):
+        verify(session)
+    with pytest.raises(DamagedInput, match="cannot be read"):
+        open_reader(session).losses()
+
+
+LINES = st.sampled_from(
+    [
+        encode_event(
+            Event(
+                timestamp="2026-11-20T10:30:45.000001Z",
+                id=f"{writer}-{seq}",
+                schema_version=1,
+                kind=kind,
+                session_id="20261120_103045",
+                level="INFO",
+                logger="agent",
+                message="done",
+                extra={"agent_id": "ann", "event_type": kind, **extra},
+            )
+        )[:-1]
+        for writer in ("eeeeffff", "ccccdddd")
+        # a number is always of the same event: which of two that share one counts is a matter of order
+        for seq, kind, extra in (
+            (1, "log", {}),
+            (2, "reward", {"reward": 0.5}),
+            (3, "log.retired", {"writer": writer, "first_seq": 5, "last_seq": 7}),
+            (65_536, "log", {}),
+            (70_000, "log.closed", {"last_seq": 70_001}),
+        )
+    ]
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=st.lists(st.one_of(LINES, LINES, ODD_LINES), min_size=1, max_size=12),
+    second=st.lists(st.one_of(LINES, LINES, ODD_LINES), min_size=1, max_size=12),
+)
+def test_the_account_of_sealed_lines_is_that_of_the_same_lines_in_files(first, second, tmp_path_factory):
+    session = tmp_path_factory.mktemp("same") / "session_20261120_103045"
+    agents_dir(session).mkdir(parents=True)
+    for name, lines in (("a.log", first), ("b.log", second)):
+        (agents_dir(session) / name).write_bytes(b"\n".join(lines) + b"\n")
+    live = open_reader(session).losses()
+    seal(session, remove=True)
+    assert open_reader(session).losses() == live
+    verified = verify(session)
+    assert sum(row.read for row in verified.writers) == live.total_read
+    # one of two files stands again, as where `seal --remove` was cut short
+    unseal(session)
+    (agents_dir(session) / "b.log").unlink()
+    assert open_reader(session).losses() == live

@@ -1,0 +1,95 @@
+"""Where what is asked about began: of whom the text names beside the peers, else of everybody, failures too.
+
+`suspicion` weighs single events by how well they stand there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from Agent.analysis.courses import Change, Onset, onset_of
+from Agent.analysis.fingerprints import shape_of
+from Agent.analysis.habits import NEW, Oddity
+from Agent.analysis.question import Question, stem, stems
+from Agent.analysis.series import spread
+from Agent.analysis.suspects import Odd, Survey
+
+__all__ = ["dense_from", "onset_asked", "words_of"]
+
+MAX_PEERS: Final = 15
+_FIRST_FAILURE: Final = 8.0
+_EARLY: Final = 0.08
+
+
+def onset_asked(survey: Survey, question: Question, roles: Mapping[str, str]) -> Onset:
+    """Where what the text is about began: of the agents it names beside their peers, else of everybody."""
+    words = words_of(question)
+    whole = Onset([0.0] * survey.steps)
+    for agent in question.agents:
+        peers = sorted(peer for peer in survey.courses.tracks if _is_peer(peer, agent, roles))
+        whole.join(onset_of(survey.courses, agent, spread(peers, MAX_PEERS), words))
+    if not any(survey.courses.keys(agent) for agent in question.agents):
+        # of whom the text names little is on record, or nobody is named
+        wanted = {f"role:{role}" for role in question.roles} | {"role:"}
+        for owner in map("role:{}".format, survey.courses.members):
+            if not question.roles or owner in wanted:
+                whole.join(onset_of(survey.courses, owner, [], words))
+    _add_first_failures(whole, survey, question, words)
+    return whole
+
+
+def words_of(question: Question) -> set[str]:
+    """The stems of what the text says."""
+    return {stem(word) for word in question.words} | set(stems(" ".join(question.words)))
+
+
+def _is_peer(peer: str, agent: str, roles: Mapping[str, str]) -> bool:
+    return peer != agent and roles.get(peer) == roles.get(agent)
+
+
+def _add_first_failures(whole: Onset, survey: Survey, question: Question, words: Collection[str]) -> None:
+    """A sort of failure that comes for the first time in the course of the session begins something."""
+    alike: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, deed in enumerate(survey.deeds):
+        if deed.level == "WARNING" or (deed.failed and deed.kind in {"error", "log"}):
+            alike[deed.kind, shape_of(deed.message)].append(place)
+    for (kind, shape), places in alike.items():
+        begin = dense_from([survey.deeds[place].step for place in places], survey.steps)
+        deed = survey.deeds[places[begin]]
+        if begin:
+            chance = (begin + 0.5) / (len(places) + 1) / len(places)
+            for place in places[begin : begin + 2]:
+                survey.odd[place] = Odd(chance, "fails", deed.message, Oddity(chance, NEW))
+        if deed.step < _EARLY * survey.steps:
+            continue
+        weight = _FIRST_FAILURE * (1 + 2 * len(set(stems(f"{deed.message} {deed.label}")) & set(words)))
+        weight *= 2.0 if "error" in question.topics else 1.0
+        weight *= 1.0 if not question.agents or deed.agent in question.agents else 0.3
+        change = Change(deed.agent or "", (kind, shape, "first"), deed.step, 0.0, weight)
+        whole.add(change, {deed.step: 1.0})
+
+
+def dense_from(steps: Sequence[int], count: int) -> int:
+    """The place from which on what came now and then comes thick and fast; 0 where it always did.
+
+    The stretch whose excess over the usual rate is the largest.
+    """
+    usual = _DENSE * len(steps) / count
+    best = excess = 0.0
+    begin = best_begin = 0
+    for place, step in enumerate(steps):
+        gap = usual * (step - steps[place - 1]) if place else 0.0
+        if excess - gap <= 0:
+            excess, begin = 0.0, place
+        else:
+            excess -= gap
+        excess += 1
+        if excess > best:
+            best, best_begin = excess, begin
+    return best_begin if best >= max(_DENSEST, 0.3 * len(steps)) and best_begin < 0.5 * len(steps) else 0
+
+
+_DENSE: Final = 1.3
+_DENSEST: Final = 4.0
