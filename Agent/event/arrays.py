@@ -35,13 +35,17 @@ def _numpy() -> Any:
 
 
 def numpy_reducer(cls: type) -> Reducer | None:
-    """The codec of a type of numpy's own; None for others and for subclasses of them."""
+    """The codec of a type of numpy's own; None for others and for subclasses of them.
+
+    A class with `agent_trace_adopts` counts as the one that this names: a generator whose draws are recorded.
+    """
     numpy = sys.modules.get("numpy")
     if numpy is None or not class_name(cls).startswith("numpy"):
         return None
     if cls is getattr(numpy, "ndarray", None):
         return _reduce_array
     random = getattr(numpy, "random", None)
+    cls = getattr(cls, "agent_trace_adopts", cls)
     if cls is getattr(random, "Generator", None):
         return _reduce_generator
     if cls is getattr(random, "RandomState", None):

@@ -67,7 +67,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
-        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number",
+        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object",
         is_span=True,
     ),
     _kind(
@@ -80,7 +80,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object unseen?:array",
+        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object adopted?:object unseen?:array",
     ),
     _kind(
         "code",
@@ -118,7 +118,7 @@ _ROWS = (
         _LEARNING,
         "Learning update: {learning_stage}",
         "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
-        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number",
+        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object",
         is_span=True,
     ),
     _kind(
@@ -208,7 +208,13 @@ _ROWS = (
     # the course of the simulation
     _kind("simulation_start", _EVENTS, "Simulation starts", "name?:any configuration?:any"),
     _kind("simulation_end", _EVENTS, "Simulation ends", "name?:any outcome?:any duration_ms?:number"),
-    _kind("checkpoint", _EVENTS, "Checkpoint {name}", "name:any data?:any"),
+    _kind(
+        "checkpoint",
+        _EVENTS,
+        "Checkpoint {name}",
+        "name:any data?:any step_id?:string reason?:string stored_as?:string digest?:string state_bytes?:integer "
+        "size_bytes?:integer phase?:string code_version?:string agent_version?:string exposed?:boolean",
+    ),
     _kind("phase", _EVENTS, "Phase {name}", "name:any previous?:any data?:any"),
     _kind("milestone", _EVENTS, "Milestone {name}", "name:any data?:any"),
     _kind("context_entry", _AGENTS, "Entering {context}", "context:string context_span:string"),
@@ -235,7 +241,13 @@ _ROWS = (
         "Events {first_seq} to {last_seq} of {writer} were retired",
         "writer:string first_seq:integer last_seq:integer policy?:string count?:integer files?:integer size_bytes?:integer",
     ),
-    _kind("source.read", _SYSTEM, "Read {source}", "source:string value?:any call?:string"),
+    _kind(
+        "source.read",
+        _SYSTEM,
+        "Read past the recorder: {source}",
+        "source:string value?:any call?:string file?:string line?:integer count?:integer",
+    ),
+    _kind("source.state", _SYSTEM, "State of a generator: {source}", "source:string value:any name?:string"),
     # recorded runs (flat form)
     _kind(
         "run.started", _EVENTS, "Run started", "agent?:string labels?:object parent_run_id?:string", home=_RUN

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from Agent.flight.runs import RunRecord, RunSummary, find_run, list_runs, read_run
     from Agent.flight.tool_recording import record_tool
     from Agent.flight.tool_replayer import ToolReplayer
+    from Agent.record.chance.sources import recorded_sources
 
 __all__ = [
     "Checkpoint",
@@ -29,6 +30,7 @@ __all__ = [
     "record_model_stream",
     "record_tool",
     "recorded_model",
+    "recorded_sources",
     "Recorder",
     "recorder",
     "replaying_tools",
@@ -53,6 +55,7 @@ _HOMES = {
     "record_model_stream": "model_streams",
     "record_tool": "tool_recording",
     "recorded_model": "recorded_models",
+    "recorded_sources": "Agent.record.chance.sources",
     "Recorder": "run_recorder",
     "recorder": "run_recorder",
     "replaying_tools": "replaying",
@@ -72,5 +75,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(import_module(home if "." in home else f"{__name__}.{home}"), name)
     return value

@@ -26,7 +26,7 @@ from Agent.flight.checkpoint_frames import (
 )
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["ChunkFiles", "chunk_digest", "split"]
+__all__ = ["ChunkFiles", "chunk_digest", "remove_unshared", "split"]
 
 _LEAF_BYTES: Final = 4096
 _MIN_BYTES: Final = 8192
@@ -79,6 +79,14 @@ def chunk_digest(chunk: bytes) -> str:
     from hashlib import blake2b
 
     return blake2b(chunk, digest_size=16).hexdigest()
+
+
+def remove_unshared(shared: Path) -> None:
+    """Remove the links of chunks that no run has any more; writers may go on meanwhile."""
+    for path in shared.iterdir() if shared.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_nlink == 1:
+                path.unlink()
 
 
 class ChunkFiles:
@@ -180,18 +188,21 @@ class ChunkFiles:
             path = self.path(digest)
             with contextlib.suppress(FileNotFoundError):
                 size = path.stat().st_size
-                path.unlink()
-                if self._left_alone(path.name):
+                # The shared link first: killed in between, the run's own is known to belong to nothing.
+                if self._is_alone(path):
                     freed += size
+                path.unlink()
         return freed
 
-    def _left_alone(self, name: str) -> bool:
-        """Whether no other run has the chunk; then its shared link goes, too."""
+    def _is_alone(self, path: Path) -> bool:
+        """Whether no other run has the chunk; then its shared link is gone."""
         if self.shared is None:
             return True
-        link = self.shared / name
+        link = self.shared / path.name
         try:
-            if link.stat().st_nlink > 1:
+            known = link.stat()
+            # Its own name and, where the two are one file, the run's.
+            if known.st_nlink > 1 + (known.st_ino == path.stat().st_ino):
                 return False
             link.unlink()
         except FileNotFoundError:

@@ -7,6 +7,7 @@ one time, and a kill leaves either the row with its frame or a frame without a r
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,13 @@ __all__ = ["CheckpointIndex", "Row"]
 
 _VERSION: Final = 1
 _BUSY_SECONDS: Final = 30
+_ERRNO: Final = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_BUSY: errno.EBUSY,
+}
+"""What SQLite met, where it says so; of a file that it cannot open it does not say why."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -163,7 +171,9 @@ class CheckpointIndex:
         try:
             yield
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
-            raise OSError(f"the index of checkpoints {self.path}: {error}") from error
+            told = f"the index of checkpoints {self.path}: {error}"
+            known = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise (OSError(_ERRNO[known], told) if known in _ERRNO else OSError(told)) from error
         except sqlite3.DatabaseError as error:
             raise DamagedInput(
                 f"the index of checkpoints cannot be read: {error}",

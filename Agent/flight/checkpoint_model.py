@@ -33,6 +33,16 @@ class StepEvent:
     output_state: dict[str, Any] = field(default_factory=dict)
     timestamp: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @classmethod
+    def of(cls, source: object) -> StepEvent:
+        """The step that an object or a mapping with such names describes; TypeError without `step_id`."""
+        if isinstance(source, cls):
+            return source
+        found = _found(source, cls.__dataclass_fields__)
+        if "step_id" not in found:
+            raise TypeError(f"a step needs a step_id: {type(source).__name__} has none")
+        return cls(**found)
+
     def checkpoint(self, run_id: str, **more: Any) -> Checkpoint:
         """The checkpoint behind this step: its output state; further fields of `Checkpoint` by name."""
         return Checkpoint(run_id, self.step_id, self.output_state, timestamp=self.timestamp, **more)
@@ -77,15 +87,18 @@ class Checkpoint:
         """
         if isinstance(source, cls):
             return source
-        names = [name for name in cls.__dataclass_fields__ if name not in ("info", "unrestored")]
-        if isinstance(source, Mapping):
-            found = {name: source[name] for name in names if name in source}
-        else:
-            found = {name: getattr(source, name) for name in names if hasattr(source, name)}
+        found = _found(source, set(cls.__dataclass_fields__) - {"info", "unrestored"})
         lacking = [name for name in ("run_id", "step_id", "state") if name not in found]
         if lacking:
             raise TypeError(f"a checkpoint needs {' and '.join(lacking)}: {type(source).__name__} has none")
         return cls(**found)
+
+
+def _found(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Those of the names that a mapping or an object has."""
+    if isinstance(source, Mapping):
+        return {name: source[name] for name in names if name in source}
+    return {name: getattr(source, name) for name in names if hasattr(source, name)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.errors import RunNotFound
+from Agent.flight.checkpoint_chunks import remove_unshared
 from Agent.flight.checkpoint_files import (
     INDEX_NAME,
     REMOVED_FACT,
@@ -158,6 +159,10 @@ class OpenRuns:
         """Remove what removals that were killed had set aside."""
         for path in runs_dir(self.session).glob(f"*/checkpoints.*{_REMOVED_SUFFIX}"):
             shutil.rmtree(path)
+
+    def sweep_shared(self) -> None:
+        """Remove what runs shared and none has any more."""
+        remove_unshared(shared_chunks_dir(self.session))
 
     def _no_run(self, run_id: str) -> RunNotFound:
         return RunNotFound(

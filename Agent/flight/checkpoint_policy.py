@@ -5,7 +5,7 @@ Both are told what happened; neither looks at a clock or a disk.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ from Agent.flight.checkpoint_model import CheckpointInfo
 __all__ = ["CheckpointPolicy", "CheckpointTrigger", "RetentionPolicy"]
 
 _DAY_US: Final = 86_400_000_000
+_SCOPES: Final = ("agents", "run", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,20 @@ class CheckpointPolicy:
     every_steps: int | None = None
     every_ticks: int | None = None
     every_seconds: float | None = None
-    phases: frozenset[str] = frozenset()
+    phases: Collection[str] = frozenset()
     """Names of phases that begin with one; `*` for each."""
     on_error: bool = True
     sample: float = 1.0
     """The part of all runs that is checkpointed, chosen by run id; errors are, in every run."""
+    of: str = "agents"
+    """`agents`: each by its own steps; `run`: all of it at once, by the steps of the run; or `both`."""
 
     def __post_init__(self) -> None:
+        if self.of not in _SCOPES:
+            raise UsageError(f"of is {self.of!r}", remedy=f"give {', '.join(_SCOPES)}")
+        phases: object = self.phases
+        if isinstance(phases, str):
+            raise UsageError(f"phases is {self.phases!r}", remedy="give names in a list or a set")
         for name in ("every_steps", "every_ticks", "every_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -67,7 +75,13 @@ class CheckpointTrigger:
     _taken_ns: int | None = None
 
     def due(
-        self, now_ns: int, *, tick: int | None = None, phase: str | None = None, error: bool = False
+        self,
+        now_ns: int,
+        *,
+        tick: int | None = None,
+        phase: str | None = None,
+        error: bool = False,
+        steps: int = 1,
     ) -> str | None:
         """Why a checkpoint is due behind this step: error, phase, tick, step or time; None if none is.
 
@@ -76,9 +90,10 @@ class CheckpointTrigger:
             tick: of the simulation.
             phase: that the step belongs to.
             error: whether the step failed.
+            steps: how many steps came to their end; 0 where only a tick did.
         """
         policy = self.policy
-        self._steps += 1
+        self._steps += steps
         if self._taken_ns is None:
             self._taken_ns = now_ns
         if self._tick is None:
@@ -104,7 +119,8 @@ class CheckpointTrigger:
         elif policy.every_seconds and now_ns - self._taken_ns >= policy.every_seconds * 1e9:
             reason = "time"
         if reason is not None:
-            self._steps, self._tick, self._taken_ns = 0, tick, now_ns
+            self._steps, self._taken_ns = 0, now_ns
+            self._tick = self._tick if tick is None else tick
         return reason
 
 
@@ -112,7 +128,8 @@ class CheckpointTrigger:
 class RetentionPolicy:
     """What `prune` keeps; a checkpoint goes if a condition that is given says so.
 
-    A run failed if it was said so (`note_outcome`), or if one of its checkpoints was taken on an error.
+    A run failed if its end said so, if it was begun and never ended and has no process any more, or, of one
+    whose events say nothing, if one of its checkpoints was taken on an error.
     """
 
     keep_days: float | None = 14.0

@@ -13,16 +13,50 @@ from pathlib import Path
 from typing import Any
 
 from Agent.errors import RunNotFound
+from Agent.event.kinds import Category
 from Agent.flight.checkpoint_files import checkpoints_dir
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo, Removed
 from Agent.flight.checkpoint_policy import RetentionPolicy
 from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.run_context import RunScope, is_run_id, settled_scope
 from Agent.record import installed as recording
+from Agent.record.binding import AgentBinding
+from Agent.record.context import Scope, current_scope
+from Agent.record.loggers import INFO, present
 from Agent.record.pipeline import Pipeline
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 
 __all__ = ["SessionCheckpoints", "checkpoint_store"]
+
+
+def emit_checkpoint(pipeline: Pipeline, info: CheckpointInfo, binding: AgentBinding | None = None) -> str:
+    """Write the event of a checkpoint that was saved, and give its id; it stands in the run of that."""
+    payload = present(
+        name=info.step_id,
+        step_id=info.step_id,
+        reason=info.reason,
+        stored_as=info.kind,
+        digest=info.digest,
+        state_bytes=info.state_bytes,
+        size_bytes=info.size_bytes,
+        phase=info.phase,
+        code_version=info.code,
+        agent_version=info.agent_version,
+        exposed=True if binding is not None else None,
+    )
+    scope = settled_scope()
+    run_id = info.run_id if is_run_id(info.run_id) else None
+    if (None if scope is None else scope.run_id) != run_id:
+        scope = RunScope(None, run_id, None, None)
+    if binding is None:
+        category = Category.EVENTS if info.agent_id is None else Category.AGENTS
+        binding = pipeline.binding(info.agent_id, None, "flight", category.value)
+    token = current_scope.set(Scope(scope, tick=info.tick))
+    try:
+        return pipeline.emit(binding.slot("checkpoint", INFO), info.step_id, payload)
+    finally:
+        current_scope.reset(token)
 
 
 class SessionCheckpoints:
@@ -52,13 +86,45 @@ class SessionCheckpoints:
         """
         pipeline = recording.current_pipeline()
         try:
-            return self._of(pipeline).save_checkpoint(checkpoint, step_id, state, **details)
+            info = self._of(pipeline).save_checkpoint(checkpoint, step_id, state, **details)
         except TypeError:
             raise
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            pipeline.health.trouble("checkpoint", error)
-            pipeline.health.drop("a checkpoint could not be written")
-            return None
+            return self._refused(pipeline, error)
+        emit_checkpoint(pipeline, info)
+        return info
+
+    def take(
+        self, pipeline: Pipeline, checkpoint: Checkpoint, binding: AgentBinding | None
+    ) -> CheckpointInfo | None:
+        """Keep a checkpoint of a run that is recorded; one of that step stays, and this one gets a number.
+
+        Args:
+            pipeline: that records the run.
+            checkpoint: of it.
+            binding: of the agent whose exposed state it is; None for one of the whole run.
+        """
+        try:
+            info = self._of(pipeline).save_checkpoint(checkpoint, replace=False)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refused(pipeline, error)
+        emit_checkpoint(pipeline, info, binding)
+        return info
+
+    def note_outcome(self, run_id: str, *, ok: bool) -> None:
+        """Say that a run has ended, and whether well, which decides how long its checkpoints are kept."""
+        pipeline = recording.active_pipeline()
+        if self._store is None or pipeline is None or self._pipeline is not pipeline:
+            return
+        try:
+            self._of(pipeline).note_outcome(run_id, ok=ok)
+        except Exception as error:  # noqa: BLE001 - as above; `prune` then goes by the run's events
+            pipeline.health.trouble("the outcome of a run with checkpoints", error)
+
+    @staticmethod
+    def _refused(pipeline: Pipeline, error: Exception) -> None:
+        pipeline.health.trouble("checkpoint", error)
+        pipeline.health.drop("a checkpoint could not be written")
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """The checkpoint of a step; RunNotFound, EventNotFound or DamagedInput."""
@@ -95,7 +161,16 @@ class SessionCheckpoints:
                     raise OSError("this recording keeps no files")
                 self._store = LocalCheckpointStore(pipeline.artifacts.session, redactor=pipeline.redactor)
                 self._pipeline = pipeline
+                # So that nobody takes what has ended for something that is written to.
+                pipeline.at_close.append(lambda: self._end(pipeline))
             return self._store
+
+    def _end(self, pipeline: Pipeline) -> None:
+        """Write no more into a session that ends."""
+        try:
+            self._end_other_than(None)
+        except Exception as error:  # noqa: BLE001 - as above; what was saved is whole all the same
+            pipeline.health.trouble("the end of checkpoints", error)
 
     def _end_other_than(self, pipeline: Pipeline | None) -> None:
         """Write no more into a session that is recorded no longer."""

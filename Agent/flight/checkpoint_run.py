@@ -81,14 +81,17 @@ class RunCheckpoints:
         self.files = files
         self._heads: OrderedDict[str | None, _Head] = OrderedDict()
         self._held_bytes = 0
+        self._repeated: dict[tuple[str, str | None], int] = {}
+        """The number that a repeated step's name came to; where to begin looking for a free one."""
 
-    def save(self, row: Row, document: Document, *, full: bool = False) -> Row:
+    def save(self, row: Row, document: Document, *, full: bool = False, replace: bool = True) -> Row:
         """Keep a document under a row's step and agent, in the place of what was there.
 
         Args:
             row: what is known of it; number, chain and place are set here.
             document: its values.
             full: as a snapshot, whatever would be smaller.
+            replace: False: what was there stays, and the step's name gets a number.
 
         Raises:
             OSError: it could not be written; nothing was changed.
@@ -103,9 +106,12 @@ class RunCheckpoints:
                     row.writer = files.writer
                     row.state_bytes, row.digest = len(document.text), document.digest
                     row.opaque = len(document.opaque)
-                    before = index.row(row.step_id, row.agent_id)
-                    if before is not None:
-                        index.mark_removed([before.number])
+                    if replace:
+                        before = index.row(row.step_id, row.agent_id)
+                        if before is not None:
+                            index.mark_removed([before.number])
+                    else:
+                        row.step_id = self._free_name(row.step_id, row.agent_id)
                     head = self._write(row, document, head)
                     index.put(row)
             except BaseException:
@@ -113,6 +119,17 @@ class RunCheckpoints:
                 raise
             self._hold(row.agent_id, head)
         return row
+
+    def _free_name(self, step_id: str, agent_id: str | None) -> str:
+        """The name of a step, with a number behind it where the agent has a checkpoint of that name."""
+        known = self._repeated.get((step_id, agent_id), 1)
+        name = step_id if known == 1 else f"{step_id}-{known}"
+        while self.files.index.row(name, agent_id) is not None:
+            known += 1
+            name = f"{step_id}-{known}"
+        if known > 1:
+            self._repeated[step_id, agent_id] = known
+        return name
 
     def _write(self, row: Row, document: Document, head: _Head | None) -> _Head:
         delta: Any = None

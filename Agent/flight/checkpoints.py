@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from Agent.flight.checkpoint_values import (
     encode_document,
     plain_document,
 )
+from Agent.flight.run_ends import recorded_outcome
 from Agent.record import installed as recording
 from Agent.record.agents import agent_id_of
 from Agent.record.capture import Capture
@@ -70,13 +72,14 @@ class LocalCheckpointStore:
             checkpoint: a `Checkpoint`, or an object or mapping with such names; or the run's id.
             step_id: with a run's id.
             state: with a run's id; anything, see "Values" in docs/FORMAT.md.
-            details: other fields of a `Checkpoint`; `full=True` stores it as a snapshot.
+            details: other fields of a `Checkpoint`; `full=True` stores it as a snapshot, `replace=False` lets
+                what is there stand and gives the step's name a number.
 
         Raises:
             TypeError: something necessary is missing, or a field is unknown.
             OSError: it could not be written; the store is as it was before.
         """
-        full = bool(details.pop("full", False))
+        how = {"full": bool(details.pop("full", False)), "replace": bool(details.pop("replace", True))}
         if isinstance(checkpoint, str):
             if step_id is None:
                 raise TypeError("save_checkpoint needs a checkpoint, or run_id, step_id and state")
@@ -93,13 +96,13 @@ class LocalCheckpointStore:
         document = encode_document(values, self._capture)
         with self._runs.lock:
             try:
-                return self._saved(given, document, full=full)
+                return self._saved(given, document, how)
             except RemovedMeanwhile:
-                return self._saved(given, document, full=full)
+                return self._saved(given, document, how)
 
-    def _saved(self, given: Checkpoint, document: Document, *, full: bool) -> CheckpointInfo:
+    def _saved(self, given: Checkpoint, document: Document, how: dict[str, bool]) -> CheckpointInfo:
         run = self._runs.get(given.run_id, make=True)
-        return run.save(row_of(given, self._capture.redactor), document, full=full).info(given.run_id)
+        return run.save(row_of(given, self._capture.redactor), document, **how).info(given.run_id)
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """The checkpoint of a step, as Python values.
@@ -150,7 +153,12 @@ class LocalCheckpointStore:
         return [row.info(run_id) for row in rows]
 
     def delete_checkpoints(
-        self, run_id: str, step_ids: Iterable[str] | None = None, agent_id: str | None = None
+        self,
+        run_id: str,
+        step_ids: Iterable[str] | None = None,
+        agent_id: str | None = None,
+        *,
+        exactly: bool = False,
     ) -> Removed:
         """Remove checkpoints; what stood on them is written anew, and loads as before.
 
@@ -159,7 +167,8 @@ class LocalCheckpointStore:
         Args:
             run_id: of whom.
             step_ids: which; None for all.
-            agent_id: of one agent only.
+            agent_id: of one agent only; None for all.
+            exactly: None for an agent means those of the whole run alone.
 
         Raises:
             RunNotFound: the session holds no checkpoints of that run.
@@ -167,12 +176,12 @@ class LocalCheckpointStore:
         """
         with self._runs.lock:
             run = self._runs.get(run_id)
-            if step_ids is None and agent_id is None:
+            if step_ids is None and agent_id is None and not exactly:
                 gone = self._runs.remove(run)
                 if gone is not None:
                     return gone
             wanted = None if step_ids is None else set(map(self._capture.strict.text, step_ids))
-            rows = run.files.index.listed(agent_id, everybody=agent_id is None)
+            rows = run.files.index.listed(agent_id, everybody=agent_id is None and not exactly)
             return remove(run, [row for row in rows if wanted is None or row.step_id in wanted])
 
     def prune(
@@ -195,7 +204,11 @@ class LocalCheckpointStore:
             if not dry_run:
                 self._runs.finish_removals()
             for run_id in self.runs():
-                outcome.add(self._prune_run(self._runs.get(run_id), policy, now_us, dry_run=dry_run))
+                # One whose removal was cut short is finished when it is opened, and then is none.
+                with contextlib.suppress(RunNotFound):
+                    outcome.add(self._prune_run(self._runs.get(run_id), policy, now_us, dry_run=dry_run))
+            if not dry_run:
+                self._runs.sweep_shared()
         return outcome
 
     def _prune_run(
@@ -204,7 +217,7 @@ class LocalCheckpointStore:
         index = run.files.index
         rows = index.listed()
         infos = [row.info(run.run_id) for row in rows]
-        failed = is_failed(index.fact("outcome"), infos)
+        failed = is_failed(index.fact("outcome") or recorded_outcome(self.session, run.run_id), infos)
         if infos and policy.drops_run(newest_us(infos), now_us, failed=failed):
             if dry_run:
                 return Removed(checkpoints=len(infos), runs=1)

@@ -9,12 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.flight.checkpoint_model import CheckpointInfo
 
-__all__ = ["StateFold", "change_of", "fold_events", "fold_from_checkpoint", "is_outside_write", "later_than"]
+__all__ = [
+    "StateFold",
+    "change_of",
+    "fold_events",
+    "fold_from_checkpoint",
+    "is_outside_write",
+    "later_than",
+    "settle_from_store",
+]
 
 _HEAVY_BYTES: Final = 4096
 _GENERATORS: Final = ("random.Random", "numpy.Generator", "numpy.RandomState")
@@ -40,6 +49,10 @@ class StateFold:
     """Fields that are looked at in full states only, being large or a generator."""
     made_by: dict[str, Event] = field(default_factory=dict)
     """The event after which each field is known to be what it is."""
+    checkpoint: Event | None = None
+    """The last checkpoint of the agent's exposed state since its last full state; see `settle`."""
+    _since: set[str] = field(default_factory=set)
+    """The fields that are known from later events than that."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> StateFold:
@@ -71,6 +84,9 @@ class StateFold:
             new = event.extra.get("new_state")
             if isinstance(new, dict):
                 self.reported.update(new)
+        elif event.kind == "checkpoint" and event.extra.get("exposed") is True:
+            self.checkpoint = event
+            self._since.clear()
         self.last = event
         return changed
 
@@ -91,6 +107,7 @@ class StateFold:
             if name in changed or name in self.made_by
         }
         self.base, self.changes = event, 0
+        self.checkpoint = None
         self.unseen = [str(name) for name in event.extra.get("unseen") or ()]
         self.sampled = sorted(name for name in full if _is_sampled(full[name], self.tags.get(name, {})))
         return changed
@@ -110,8 +127,34 @@ class StateFold:
             self.fields.pop(name, None)
             self.tags.pop(name, None)
             self.made_by.pop(name, None)
+            self._since.add(name)
+        self._since.update(changed)
         self.changes += 1
         return changed
+
+    def settle(self, fields: Mapping[str, Any], types: Mapping[str, str] | None = None) -> None:
+        """Take in what `checkpoint` holds: large fields and generators, too, of which actions say nothing.
+
+        Args:
+            fields, types: as `of` has them.
+        """
+        known = StateFold.of(fields, types)
+        for name in [name for name in self.fields if name not in fields and name not in self._since]:
+            for about in (self.fields, self.tags, self.made_by):
+                about.pop(name, None)
+        for name, value in known.fields.items():
+            tags = known.tags.get(name, {})
+            if name in self._since or (
+                _same(self.fields.get(name, _ABSENT), value) and self.tags.get(name, {}) == tags
+            ):
+                continue
+            self.fields[name] = value
+            self.tags.pop(name, None)
+            if tags:
+                self.tags[name] = tags
+            if self.checkpoint is not None:
+                self.made_by[name] = self.checkpoint
+        self.sampled = sorted({*self.sampled, *known.sampled} & self.fields.keys() - self._since)
 
     def types(self) -> dict[str, str]:
         """The tags of all fields, as pointers below the mapping of fields."""
@@ -185,6 +228,22 @@ def fold_from_checkpoint(
         if isinstance(fields, dict):
             fold, later = StateFold.of(fields, types), later_than(base, events)
     return fold_events(fold, (event for event in later if until_us is None or event.timestamp_us <= until_us))
+
+
+def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:
+    """The fold with what the last checkpoint in it holds, where the store still has that."""
+    event = fold.checkpoint
+    if event is None or event.run_id is None:
+        return fold
+    try:
+        fields, types = store.recorded_state(event.run_id, str(event.extra.get("step_id")), event.agent_id)
+    except (RunNotFound, EventNotFound, DamagedInput):
+        # Retention removed it, or it is damaged: events alone give the state all the same, and `sampled`
+        # says of which fields an older value.
+        return fold
+    if isinstance(fields, dict):
+        fold.settle(fields, types)
+    return fold
 
 
 def is_outside_write(event: Event) -> bool:

@@ -77,7 +77,7 @@ class replaying_tools:  # noqa: N801 - used like a function
     the record has no answer for ends the block with a RecordingMiss, even where the code in it swallowed it.
 
     Args:
-        run, root: as `ToolReplayer` takes them.
+        run, root: as `ToolReplayer` takes them; or such a replayer itself.
         live: the names of tools and models that are called for real, or True for all; a write tool is so only
             with an idempotency key.
         on_miss: `live` calls for real what the record has no answer for, as a fork does behind its point.
@@ -87,7 +87,7 @@ class replaying_tools:  # noqa: N801 - used like a function
 
     def __init__(
         self,
-        run: str | os.PathLike[str] | RunRef | None = None,
+        run: str | os.PathLike[str] | RunRef | ToolReplayer | None = None,
         root: str | os.PathLike[str] | None = None,
         *,
         live: bool | Collection[str] = False,
@@ -108,7 +108,8 @@ class replaying_tools:  # noqa: N801 - used like a function
         self.replayer: ToolReplayer | None = None
 
     def __enter__(self) -> ToolReplayer:
-        self.replayer = ToolReplayer(*self._run, **self._how)
+        run, root = self._run
+        self.replayer = run if isinstance(run, ToolReplayer) else ToolReplayer(run, root, **self._how)
         policy: dict[str, Any] = self._policy
         self._player = ToolPlayer(self.replayer, current_player.get(), **policy)
         self._token = current_player.set(self._player)

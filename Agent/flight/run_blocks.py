@@ -48,13 +48,15 @@ class _Block:
 class RunBlock(_Block):
     """A block that is a run; `run_id` is known inside. It may be finished by hand before its end."""
 
-    def __init__(self, recorder: Recorder, agent: str | None, labels: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, recorder: Recorder, agent: str | None, labels: Mapping[str, Any] | None, **more: Any
+    ) -> None:
         self._recorder = recorder
-        self._agent, self._labels = agent, labels
+        self._agent, self._labels, self._more = agent, labels, more
         self.run_id = ""
 
     def _begin(self) -> None:
-        self.run_id = self._recorder.start_run(self._agent, self._labels)
+        self.run_id = self._recorder.start_run(self._agent, self._labels, **self._more)
 
     def _end(self, error: BaseException | None) -> None:
         if is_open(self.run_id):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.layout import run_files, safe_name
 
 if TYPE_CHECKING:
+    from Agent.flight.run_checkpoints import RunCheckpointing
     from Agent.record.binding import AgentBinding
     from Agent.record.pipeline import Pipeline
 
@@ -137,12 +139,24 @@ class Run:
         self.ended = False
         self.binding: AgentBinding | None = None
         """What its events are written through, made with the first."""
+        self.checkpoints: RunCheckpointing | None = None
+        """What takes them, where the run was begun with a policy."""
 
     def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
         """Let what happens from here on be part of it."""
         scope = RunScope(before, self.run_id, pipeline.next_span_id(), agent, f"run {self.agent_id or '-'}")
         self.span = _Open(pipeline, scope, f"run {self.run_id}")
         scope.enter()
+
+    def end(self, *, ok: bool) -> None:
+        """Let nothing more happen in it; its outcome says how long its checkpoints are kept."""
+        self.steps.clear()
+        if self.checkpoints is not None:
+            self.checkpoints.run_ended(ok=ok)
+        elif (recording := sys.modules.get("Agent.flight.checkpoint_recording")) is not None:
+            recording.checkpoint_store.note_outcome(self.directory_id, ok=ok)  # saved by the program itself
+        self.ended = True
+        OPEN_RUNS.pop(self.run_id or "", None)
 
     def add(self, step: Step) -> None:
         """Keep a step that was started."""

@@ -19,15 +19,17 @@ from Agent.event.schema import CURRENT_SCHEMA
 from Agent.flight.run_context import Run, settled_scope
 from Agent.record.binding import AgentBinding
 from Agent.record.context import Scope
+from Agent.record.failures import outcome_of, record_error
 from Agent.record.health import say
 from Agent.record.levels import LIMITS
 from Agent.record.loggers import INFO, WARNING
+from Agent.record.texts import message_of
 from Agent.tree.layout import RUN_CATEGORY
 
 if TYPE_CHECKING:
     from Agent.record.pipeline import Pipeline
 
-__all__ = ["emit_run_event", "is_recorded", "note_misuse"]
+__all__ = ["emit_run_event", "ending_of", "is_recorded", "note_misuse"]
 
 _LIMIT = LIMITS[Category.EVENTS.value]
 _NONE: Mapping[str, Any] = {}
@@ -89,6 +91,22 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
     slot = _binding_of(pipeline, run, agent).slot(kind, level)
     head = _head(pipeline.session_id, kind, level)
     return pipeline.put(slot, head, _links(run, scope, span_id, causes), b"," if body else b"", body + b"}\n")
+
+
+def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
+    """What an event says of the error that ended it."""
+    if error is None:
+        return {}
+    if not isinstance(error, BaseException):
+        return {"error": error, "outcome": "error"}
+    outcome = outcome_of(error)
+    told: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
+    if outcome == "error":
+        scope = settled_scope()
+        agent = scope.agent if scope is not None else None
+        binding = agent or pipeline.binding(run.agent_id, None, "flight", "errors")
+        told["error_id"] = record_error(pipeline, binding, error)
+    return told
 
 
 def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:

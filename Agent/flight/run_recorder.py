@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from Agent.event.kinds import RunStatus
 from Agent.flight.guard import Guard
@@ -26,17 +26,22 @@ from Agent.flight.run_context import (
     settled_scope,
     surrounding_run,
 )
-from Agent.flight.run_lines import emit_run_event, note_misuse
+from Agent.flight.run_lines import emit_run_event, ending_of, note_misuse
 from Agent.flight.saving import save_artifact, save_call_part, save_step_output
 from Agent.record import installed
-from Agent.record.failures import outcome_of, record_error
 from Agent.record.loggers import WARNING, as_fields, present
 from Agent.record.pipeline import Pipeline
-from Agent.record.texts import as_message, as_text, message_of
+from Agent.record.texts import as_message, as_text
 from Agent.tree.artifacts import artifact_ref, safe_path
 from Agent.tree.layout import safe_name
 
+if TYPE_CHECKING:
+    from Agent.flight.checkpoint_model import StepEvent
+    from Agent.flight.checkpoint_policy import CheckpointPolicy
+
 __all__ = ["Recorder", "recorder"]
+
+T = TypeVar("T")
 
 
 class Recorder:
@@ -62,7 +67,13 @@ class Recorder:
         return None if active is None else self._run(active).run_id
 
     def start_run(
-        self, agent: str | None = None, labels: Mapping[str, Any] | None = None, *, run_id: str | None = None
+        self,
+        agent: str | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        checkpoints: CheckpointPolicy | None = None,
+        state: Any = None,
     ) -> str:
         """Begin a run and give its id, a UUIDv7; within another run it is that run's child.
 
@@ -70,6 +81,8 @@ class Recorder:
             agent: whose run it is.
             labels: what it can be found by.
             run_id: its id, where it has one already: small letters, digits, `_`, `-` and `.`.
+            checkpoints: when states are kept whole, such as `CheckpointPolicy(every_steps=10)`.
+            state: what the run's own state is: a function that gives it, or an object that exposes it.
         """
         identity = new_run_id() if run_id is None or not is_run_id(as_message(run_id)) else as_message(run_id)
         with Guard("start_run") as pipeline:
@@ -78,6 +91,11 @@ class Recorder:
             if run_id is not None and identity != run_id:
                 note_misuse(pipeline, "a run was given an id that none can have", as_text(run_id))
             self._start(pipeline, identity, self._agent if agent is None else agent, labels)
+            if checkpoints is not None or state is not None:
+                from Agent.flight.run_checkpoints import begin_checkpoints
+
+                labels = {**self._labels, **as_fields(labels)}
+                begin_checkpoints(pipeline, OPEN_RUNS[identity], checkpoints, state, labels)
         return identity
 
     def finish_run(
@@ -151,6 +169,15 @@ class Recorder:
                 return self._finish_step(pipeline, identity, name, output, error, run_id)
         return artifact_ref(f"steps/{safe_name(identity)}.json")
 
+    def record_step(self, step: StepEvent) -> str:
+        """Record a step that was made, as a `StepEvent` tells it; gives the reference to what is kept of it.
+
+        Its tool call is recorded like any other, and its output state is what the run's checkpoints hold.
+        """
+        from Agent.flight.step_events import write_step_event
+
+        return write_step_event(self, step)
+
     def record_model_call(  # noqa: PLR0913, PLR0917 - what a model call is told by
         self,
         step_id: str | None = None,
@@ -222,9 +249,16 @@ class Recorder:
                 return save_artifact(pipeline, self._run(pipeline, run_id), path, data, media_type)
         return artifact_ref(safe_path(as_message(path)))
 
-    def run(self, agent: str | None = None, labels: Mapping[str, Any] | None = None) -> RunBlock:
+    def run(
+        self,
+        agent: str | None = None,
+        labels: Mapping[str, Any] | None = None,
+        *,
+        checkpoints: CheckpointPolicy | None = None,
+        state: Any = None,
+    ) -> RunBlock:
         """A block that is a run: an exception that leaves it ends it as failed, and goes on."""
-        return RunBlock(self, agent, labels)
+        return RunBlock(self, agent, labels, checkpoints=checkpoints, state=state)
 
     def step(self, step_id: str, name: str | None = None, *, step_type: str | None = None) -> StepBlock:
         """A block that is a step; what is assigned to its `output` is kept."""
@@ -233,6 +267,12 @@ class Recorder:
     def attach(self, run_id: str) -> AttachBlock:
         """A block whose calls belong to a run that was begun in another thread or process."""
         return AttachBlock(self, run_id)
+
+    def adopt(self, generator: T, name: str | None = None) -> T:
+        """Have what is drawn from a generator recorded, and use what comes back: see `recorded_sources`."""
+        from Agent.record.chance.sources import adopt
+
+        return adopt(generator, name)
 
     def join(self, run_id: str) -> tuple[Token[Run | None], RunScope] | None:
         """Take part in a run from here on; what `part` takes back. `attach` is the block of both."""
@@ -299,15 +339,13 @@ class Recorder:
         status: str | None,
     ) -> str:
         left_open = run.open_steps()
-        payload = {"ok": ok, **_ending(pipeline, run, error)}
+        payload = {"ok": ok, **ending_of(pipeline, run, error)}
         payload["status"] = as_message(status or (RunStatus.SUCCESS if ok else RunStatus.FAILURE).value)
         for step in reversed(left_open):
             step.close(pipeline)
         if left_open:
             payload["open_steps"] = [step.step_id for step in left_open]
-        run.steps.clear()
-        run.ended = True
-        OPEN_RUNS.pop(run.run_id or "", None)
+        run.end(ok=ok)
         if self._current.get() is run:
             self._current.set(run.parent)
         if run.span is None:  # begun in another process
@@ -336,7 +374,7 @@ class Recorder:
             step_id=identity,
             name=as_message(name) if name is not None else step.name if step is not None else None,
             output_ref=output_ref,
-            **_ending(pipeline, run, error),
+            **ending_of(pipeline, run, error),
         )
         if step is None:
             note_misuse(pipeline, "a step was finished that was not open", identity)
@@ -346,23 +384,9 @@ class Recorder:
         payload["duration_ms"] = step.close(pipeline)
         before = step.scope.before
         emit_run_event(pipeline, run, "step.finished", payload, scope=before, span_id=step.span_id)
+        if run.checkpoints is not None:
+            run.checkpoints.step_ended(identity, failed=payload.get("outcome") == "error")
         return output_ref
-
-
-def _ending(pipeline: Pipeline, run: Run, error: str | BaseException | None) -> dict[str, Any]:
-    """What an event says of the error that ended it."""
-    if error is None:
-        return {}
-    if not isinstance(error, BaseException):
-        return {"error": error, "outcome": "error"}
-    outcome = outcome_of(error)
-    told: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
-    if outcome == "error":
-        scope = settled_scope()
-        agent = scope.agent if scope is not None else None
-        binding = agent or pipeline.binding(run.agent_id, None, "flight", "errors")
-        told["error_id"] = record_error(pipeline, binding, error)
-    return told
 
 
 recorder = Recorder()

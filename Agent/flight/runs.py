@@ -10,18 +10,21 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from Agent.errors import RunNotFound, SessionNotFound
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.flight.run_ends import is_written_by_somebody
 from Agent.flight.run_fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
 from Agent.tree.artifacts import ROOT_RUN, artifact_path, read_artifact
-from Agent.tree.claim import read_claims
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids
 from Agent.tree.reader import TreeReader
+
+if TYPE_CHECKING:
+    from Agent.flight.checkpoint_model import CheckpointInfo, StepEvent
 
 __all__ = ["RunRecord", "RunRef", "RunSummary", "find_run", "list_runs", "read_run"]
 
@@ -53,6 +56,26 @@ class RunRecord:
     def events(self) -> Iterator[Event]:
         """Its own events in order: runs, steps, model and tool calls, artifacts."""
         return _events_of(self.ref)
+
+    def step_events(self) -> Iterator[StepEvent]:
+        """Its steps that `recorder.record_step` recorded, as they were given; DamagedInput."""
+        from Agent.flight.step_events import read_step_events
+
+        return read_step_events(self)
+
+    def checkpoints(self) -> list[CheckpointInfo]:
+        """Its checkpoints, in the order in which they were saved, as far as none was pruned.
+
+        `checkpoint_store.load_checkpoint(run_id, step_id, agent_id)` gives the state of one.
+        """
+        from Agent.flight.checkpoints import LocalCheckpointStore
+
+        with LocalCheckpointStore(self.ref.session) as store:
+            try:
+                found = store.list_checkpoints(self._directory_id())
+            except RunNotFound:
+                return []  # it left none
+        return [info for info in found if self.ref.agent_id in {None, info.agent_id}]
 
     def path_of(self, ref: str) -> Path:
         """The file of an artifact; DamagedInput where the reference is none."""
@@ -177,8 +200,7 @@ def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:
     fold = RunFold(ref.run_id or _root_id(ref.session), ref.session, keeps_rows=keeps_rows)
     for event in _events_of(ref):
         fold.add(event)
-    claims = read_claims(ref.session)
-    fold.is_alive = any(claims[writer].is_alive() for writer in fold.writers if writer in claims)
+    fold.is_alive = is_written_by_somebody(fold)
     return fold
 
 

@@ -91,11 +91,13 @@ class ToolCall:
         self._parts.take("args", arguments)
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
-        self._token: Token[Scope | None] = current_scope.set(
+        inside = (
             span_scope(scope, span_id, facts.name, self._agent, is_action=False)
             if agent is not None
             else Scope(scope, span_id=span_id, name=facts.name)
         )
+        inside.reads = None  # a replay answers the tool, so nothing in its body is read again
+        self._token: Token[Scope | None] = current_scope.set(inside)
         self._board_slot = -1
         if pipeline.board is not None:
             agent_id = None if agent is None else agent.agent_id

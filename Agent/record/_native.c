@@ -586,7 +586,100 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
     return both;
 }
 
+/* ---- the calls ---- */
+
+/* A profile hook that leaves nearly every call at once: it goes on to Python only for C functions that are watched,
+   known by their definitions, and for Python functions that are, known by their code. */
+enum { MAX_WATCHED = 64, FLAGS = 256 };
+static const PyMethodDef *WATCHED[MAX_WATCHED];
+static PyObject *WATCHED_CODES[MAX_WATCHED];
+static unsigned char IS_WATCHED[FLAGS];
+static int watched_count, watched_code_count;
+static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
+
+static unsigned int flag_of(const void *pointer) {
+    return (unsigned int)(((uintptr_t)pointer >> 4) ^ ((uintptr_t)pointer >> 12)) % FLAGS;
+}
+
+static const PyMethodDef *definition_of(PyObject *function) {
+    if (PyCFunction_Check(function)) return ((PyCFunctionObject *)function)->m_ml;
+    if (Py_IS_TYPE(function, &PyMethodDescr_Type) || Py_IS_TYPE(function, &PyClassMethodDescr_Type))
+        return ((PyMethodDescrObject *)function)->d_method;
+    return NULL;
+}
+
+/* Whether the code of a frame is the package's own, on whose behalf nothing is told. */
+static int is_own(PyFrameObject *frame) {
+    PyObject *globals = PyFrame_GetGlobals(frame);
+    PyObject *name = globals == NULL ? NULL : PyDict_GetItemWithError(globals, NAME);
+    int own = name != NULL && PyUnicode_Check(name) && PyUnicode_Tailmatch(name, OWN, 0, PY_SSIZE_T_MAX, -1) == 1 &&
+              PyUnicode_Tailmatch(name, NOT_OWN, 0, PY_SSIZE_T_MAX, -1) == 0;
+    Py_XDECREF(globals);
+    PyErr_Clear();
+    return own;
+}
+
+static int tell_call(PyObject *hook, PyFrameObject *frame, const char *event, PyObject *argument) {
+    PyObject *told = PyObject_CallFunction(hook, "OsO", frame, event, argument == NULL ? Py_None : argument);
+    if (told == NULL) return -1;
+    Py_DECREF(told);
+    return 0;
+}
+
+static int look_at_call(PyObject *hook, PyFrameObject *frame, int what, PyObject *argument) {
+    if (what == PyTrace_C_CALL) {
+        if (!PyCFunction_Check(argument)) return 0;
+        const PyMethodDef *definition = ((PyCFunctionObject *)argument)->m_ml;
+        if (!IS_WATCHED[flag_of(definition)]) return 0;
+        for (int i = 0; i < watched_count; i++)
+            if (WATCHED[i] == definition) return is_own(frame) ? 0 : tell_call(hook, frame, "c_call", argument);
+    } else if (what == PyTrace_CALL) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        int found = 0;
+        for (int i = 0; i < watched_code_count && !found; i++) found = WATCHED_CODES[i] == (PyObject *)code;
+        Py_DECREF(code);
+        if (found) return tell_call(hook, frame, "call", NULL);
+    }
+    return 0;
+}
+
+/* set_watched(functions, codes, own, not_own): what hooks of all threads are told of from here on, unless a module
+   whose name begins with `own`, and not with `not_own`, makes the call. */
+static PyObject *set_watched(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *callables, *codes, *own, *not_own;
+    if (!PyArg_ParseTuple(arguments, "O!O!UU", &PyTuple_Type, &callables, &PyTuple_Type, &codes, &own, &not_own))
+        return NULL;
+    if (PyTuple_GET_SIZE(callables) > MAX_WATCHED || PyTuple_GET_SIZE(codes) > MAX_WATCHED) {
+        PyErr_SetString(PyExc_ValueError, "more than can be watched");
+        return NULL;
+    }
+    Py_XSETREF(OWN, Py_NewRef(own));
+    Py_XSETREF(NOT_OWN, Py_NewRef(not_own));
+    if (NAME == NULL && (NAME = PyUnicode_InternFromString("__name__")) == NULL) return NULL;
+    watched_count = 0;
+    memset(IS_WATCHED, 0, sizeof IS_WATCHED);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(callables); i++) {
+        const PyMethodDef *definition = definition_of(PyTuple_GET_ITEM(callables, i));
+        if (definition == NULL) continue; /* not of C: no call of it comes here */
+        WATCHED[watched_count++] = definition;
+        IS_WATCHED[flag_of(definition)] = 1;
+    }
+    for (int i = 0; i < watched_code_count; i++) Py_CLEAR(WATCHED_CODES[i]);
+    watched_code_count = 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(codes); i++)
+        WATCHED_CODES[watched_code_count++] = Py_NewRef(PyTuple_GET_ITEM(codes, i));
+    Py_RETURN_NONE;
+}
+
+/* watch_calls(hook): what `sys.setprofile(hook)` does, for the calls alone that are watched. */
+static PyObject *watch_calls(PyObject *Py_UNUSED(module), PyObject *hook) {
+    PyEval_SetProfile(look_at_call, hook);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+    {"set_watched", set_watched, METH_VARARGS, "Which C functions, and which code, `watch_calls` is about."},
+    {"watch_calls", watch_calls, METH_O, "Like `sys.setprofile`, but told of watched calls alone."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},

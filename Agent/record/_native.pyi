@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from types import CodeType, FrameType
 from typing import Any
 
 class Judge:
@@ -23,4 +24,8 @@ class Judge:
 def differing(
     present: dict[str, Any], last: dict[str, Any], ignored: dict[str, type], /
 ) -> list[tuple[str, Any]] | None: ...
+def set_watched(
+    functions: tuple[Any, ...], codes: tuple[CodeType, ...], own: str, not_own: str, /
+) -> None: ...
+def watch_calls(hook: Callable[[FrameType, str, Any], object], /) -> None: ...
 def stamped(prefix: str, microsecond: int, writer: str, seq: int, /, *parts: bytes) -> tuple[bytes, str]: ...

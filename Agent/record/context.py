@@ -11,10 +11,12 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.ids import split_event_id
+from Agent.record import installed
 from Agent.record.health import note
 
 if TYPE_CHECKING:
     from Agent.record.binding import AgentBinding
+    from Agent.record.chance.reads import Reads
 
 
 MAX_PATH = 32
@@ -24,7 +26,18 @@ MAX_PATH = 32
 class Scope:
     """One level of nesting: what an event that happens here inherits; `path` names the spans around it."""
 
-    __slots__ = ("actions", "agent", "causes", "fields", "links", "path", "run_id", "span_id", "tick")
+    __slots__ = (
+        "actions",
+        "agent",
+        "causes",
+        "fields",
+        "links",
+        "path",
+        "reads",
+        "run_id",
+        "span_id",
+        "tick",
+    )
 
     def __init__(
         self,
@@ -45,6 +58,7 @@ class Scope:
             self.causes = causes or ()
             self.fields = fields
             self.run_id: str | None = None
+            self.reads: Reads | None = None
             self.path: tuple[str, ...] = ()
             self.actions: tuple[AgentBinding, ...] = ()
         else:
@@ -55,6 +69,7 @@ class Scope:
             self.causes = causes if causes is not None else () if span_id else parent.causes
             self.fields = {**parent.fields, **fields} if parent.fields and fields else fields or parent.fields
             self.run_id = parent.run_id
+            self.reads = parent.reads
             self.path = parent.path
             self.actions = parent.actions
         if name is not None and len(self.path) < MAX_PATH:
@@ -95,11 +110,12 @@ def span_scope(
     scope.causes = ()
     scope.links = None
     if parent is None:
-        scope.tick = scope.fields = scope.run_id = None
+        scope.tick = scope.fields = scope.run_id = scope.reads = None
         scope.path = (name,)
         scope.actions = (agent,) if is_action else ()
     else:
         scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
+        scope.reads = parent.reads
         path = parent.path
         scope.path = (*path, name) if len(path) < MAX_PATH else path
         scope.actions = (*parent.actions, agent) if is_action else parent.actions
@@ -143,6 +159,9 @@ def tick(number: int) -> Iterator[None]:
         yield
     finally:
         current_scope.reset(token)
+        pipeline = installed.active
+        if step is not None and pipeline is not None and pipeline.watcher is not None:
+            pipeline.watcher.tick_ended(step)
 
 
 @contextmanager

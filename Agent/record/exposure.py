@@ -228,8 +228,8 @@ def _set_in_dict(obj: Any, fields: Mapping[str, Any]) -> None:
 def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
         present = getattr(obj, name, None)
-        if present is not None and type(present) is type(value) and sort_of(type(value)) is Sort.GENERATOR:
-            # In place: others may hold the same generator.
+        if sort_of(type(value)) is Sort.GENERATOR and isinstance(present, type(value)):
+            # In place: others may hold the same generator, and an adopted one stays that.
             if hasattr(value, "getstate"):
                 present.setstate(value.getstate())
             elif hasattr(value, "bit_generator"):

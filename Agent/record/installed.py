@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 from Agent.record.health import attend
 
 if TYPE_CHECKING:
+    from Agent.record.chance.player import SourcePlayer
+    from Agent.record.chance.reads import Reads
     from Agent.record.pipeline import Pipeline
 
 active: Pipeline | None = None
 """The pipeline that events go to; the hot path reads it here, others call `active_pipeline()`."""
 bootstrap: Callable[[], None] | None = None
 """What the first event calls when nobody set up recording; `Agent/__init__` names it."""
+open_reads: Callable[[object], Reads] | None = None
+"""Makes what a traced action reads of chance and time into; None while no source is recorded."""
+source_player: SourcePlayer | None = None
+"""What a re-drive installs: it answers sources from the record."""
 
 
 def active_pipeline() -> Pipeline | None:

@@ -35,6 +35,7 @@ from Agent.record.texts import as_text, printable
 from Agent.tree.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
+    from Agent.record.run_watcher import RunWatcher
     from Agent.tree.artifacts import ArtifactFiles
 
 _NO_PAYLOAD: Mapping[str, Any] = {}
@@ -115,6 +116,8 @@ class Pipeline:
         self.closed = False
         self.at_close: list[Callable[[], None]] = []
         """What rooms above have to do when this session ends."""
+        self.watcher: RunWatcher | None = None
+        """Told of what ends, where a run wants checkpoints."""
         self._next_report_ns = 0
         self._head_room = HeadRoom()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}

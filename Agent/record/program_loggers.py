@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from Agent.event.kinds import Category
+from Agent.record import installed
 from Agent.record.awaitable import awaitable
 from Agent.record.coercion import rate_of
 from Agent.record.installed import flush_active
@@ -160,7 +161,10 @@ class SystemLogger(EventLogger):
     def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
         """Record the transition into a phase."""
         payload = present("name", name=name, previous=previous, data=data)
-        return self._course("phase", as_text(name), payload, causes)
+        written = self._course("phase", as_text(name), payload, causes)
+        if installed.active is not None and installed.active.watcher is not None:
+            installed.active.watcher.phase_began(as_text(name))
+        return written
 
     def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
         """Record that something worth knowing was reached."""

@@ -26,13 +26,13 @@ KEPT: Final = frozenset(
     "error_module fingerprint name context context_span component version writer durability policy source "
     "agent parent_run_id status step_id step_type step_span output_ref prompt_ref args_ref result_ref "
     "items_ref chunks_ref problem call_id model_name model_version model_provider tool_kind path ref "
-    "media_type value_types open_steps unseen shared shared_with usage currency interface site "
+    "adopted file media_type value_types open_steps unseen shared shared_with usage currency interface site "
     "answered_by coded counters replay_id run_id target verdict rung recorded_id recorded_run previous "
-    "capture".split()
+    "capture stored_as agent_version".split()
 )
 """Own fields that hold names, ids and references: they are kept."""
 _WORDS: Final = {
-    "reason": frozenset({"first", "periodic", "error", "exit"}),
+    "reason": frozenset({"first", "periodic", "error", "exit", "step", "tick", "time", "phase"}),
     "outcome": frozenset({"error", "cancelled", "closed", "interrupted"}),
 }
 """Fields that hold one of our own words; what else stands there is the user's."""

@@ -196,6 +196,11 @@ class GeneratorOwners:
     def __init__(self) -> None:
         self._owners: dict[int, tuple[Any, dict[str, None]]] = {}
 
+    def is_of_one(self, generator: Any) -> bool:
+        """Whether one agent alone was seen with it, so that its state is in that agent's."""
+        known = self._owners.get(id(generator))
+        return known is not None and known[0]() is generator and len(known[1]) == 1
+
     def other_owner(self, generator: Any, agent_id: str) -> str | None:
         """The first other agent that was seen with the same generator, None if there is none."""
         known = self._owners.get(id(generator))

@@ -8,6 +8,7 @@ import orjson
 
 from Agent.event.digest import digest_json
 from Agent.event.pointers import escape
+from Agent.record import installed
 from Agent.record.binding import AgentBinding
 from Agent.record.code_identity import CodeIdentity
 from Agent.record.exposure import Sort, sort_of
@@ -30,8 +31,11 @@ def emit_state(
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
+    adopted: dict[str, str] = {}
     for name, value in exposed.fields.items():
         if sort_of(type(value)) is Sort.GENERATOR:
+            if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
+                adopted[name] = place
             other = pipeline.agents.owners.other_owner(value, str(binding.agent_id))
             if other is not None:
                 tracker.shared[name] = other
@@ -48,6 +52,8 @@ def emit_state(
     if tracker.shared:
         rest["shared"] = sorted(tracker.shared)
         rest["shared_with"] = tracker.shared
+    if adopted:
+        rest["adopted"] = adopted
     if unseen:
         rest["unseen"] = unseen
     more, _ = capture.body(rest)
@@ -58,6 +64,14 @@ def emit_state(
         types = {**(types or {}), **(init_types or {})} or None
     slot = binding.slot("state", 20)
     pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+
+
+def _adopted_at(generator: object) -> str | None:
+    """What tells an adopted generator from others, None for one that is not."""
+    from Agent.record.chance.sources import adoption_of
+
+    adopted = adoption_of(generator)
+    return None if adopted is None else adopted.place
 
 
 def changes_tail(

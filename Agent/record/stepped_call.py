@@ -81,7 +81,9 @@ class SteppedCall(Call):
         duration_ns = self.pipeline.monotonic_ns() - self.started_ns
         try:
             self._close_scope()
-            self._emit(self.args_body + ending, duration_ns)
+            event_id = self._emit(self.args_body + ending, duration_ns)
+            if self.is_entry and self.pipeline.watcher is not None:
+                self.pipeline.watcher.action_ended(self, event_id, None)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
         if self.leave is not None:
@@ -96,11 +98,11 @@ class SteppedCall(Call):
         self._leave_scope()
         return True
 
-    def _emit(self, body: bytes, duration_ns: int) -> None:
+    def _emit(self, body: bytes, duration_ns: int) -> str:
         """Write the event where the generator began, whoever consumed the last of it."""
         counted = b'%s"yielded":%d,"active_ms":%.6g,' % (body, self.yielded, self.active_ns / 1e6)
         token = current_scope.set(self.outer)
         try:
-            super()._emit(counted, duration_ns)
+            return super()._emit(counted, duration_ns)
         finally:
             current_scope.reset(token)

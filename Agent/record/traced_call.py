@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from Agent.record import installed
 from Agent.record.context import Scope, current_scope, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_state
@@ -19,6 +20,7 @@ from Agent.record.state_events import changes_tail, emit_state
 if TYPE_CHECKING:
     from Agent.record.agents import Known
     from Agent.record.binding import AgentBinding
+    from Agent.record.chance.reads import Reads
     from Agent.record.judge import Types
     from Agent.record.pipeline import Pipeline
     from Agent.record.state import StateTracker
@@ -29,7 +31,7 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "root", "span_id",
+        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "reads", "root", "span_id",
         "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
@@ -76,9 +78,11 @@ class Call:
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
-        self.token: Token[Scope | None] = current_scope.set(
-            span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
-        )
+        inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        self.reads: Reads | None = None
+        if installed.open_reads is not None and spec.is_action:
+            self.reads = inside.reads = installed.open_reads(spec)
+        self.token: Token[Scope | None] = current_scope.set(inside)
         self.board_slot = -1
         board = pipeline.board
         if board is not None:
@@ -122,7 +126,9 @@ class Call:
                     body += whole + b","
                     if types:
                         self.types = {**self.types, **types} if self.types else types
-            self._emit(body, duration_ns)
+            event_id = self._emit(body, duration_ns)
+            if self.is_entry and self.pipeline.watcher is not None:
+                self.pipeline.watcher.action_ended(self, event_id, None)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(error)
         if self.leave is not None:
@@ -139,9 +145,11 @@ class Call:
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
             self._close_scope()
-            self._emit(self.args_body + ending, duration_ns)
+            event_id = self._emit(self.args_body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
                 emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
+            if self.is_entry and self.pipeline.watcher is not None:
+                self.pipeline.watcher.action_ended(self, event_id, error if outcome == "error" else None)
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)
         if self.leave is not None:
@@ -162,9 +170,15 @@ class Call:
         """Count a span that was closed in another context than opened in, as a loop does at its end."""
         self.pipeline.health.note("a span was closed in another context")
 
-    def _emit(self, body: bytes, duration_ns: int) -> None:
-        """Write the event; `body` is the arguments and the result, each with a comma behind it."""
+    def _emit(self, body: bytes, duration_ns: int) -> str:
+        """Write the event; `body` is the arguments and the result, each with a comma behind it. Its id."""
         spec, pipeline, types = self.spec, self.pipeline, self.types
+        if self.reads is not None:
+            self.reads.close()
+            read, read_types = self.reads.body(pipeline.capture)
+            body += read
+            if read_types:
+                types = {**types, **read_types} if types else read_types
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
             body = looked_at + b","
@@ -183,19 +197,17 @@ class Call:
         slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
         if spec.kind == "metric":
             measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
-            pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
-            return
+            return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
         head = spec.head_root if self.root else spec.head
         scope = current_scope.get()
         line_head = slot.heads.get(spec.label)
         if types or line_head is None or (scope is not None and scope.fields):
             whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
-            pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
-            return
+            return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
         outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
         links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
         rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
-        pipeline.put(slot, line_head, links, slot.extra, rest)
+        return pipeline.put(slot, line_head, links, slot.extra, rest)
 
     def _trouble(self, error: BaseException) -> None:
         self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)

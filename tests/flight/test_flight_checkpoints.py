@@ -368,6 +368,28 @@ def test_runs_agents_and_steps_share_chunks(store: LocalCheckpointStore, session
     assert list(shared_chunks_dir(session).iterdir()) == []
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_removal_that_dies_beside_a_shared_chunk_leaves_none_behind_when_it_is_finished(
+    store: LocalCheckpointStore, session: Path, first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save_checkpoint("r", "1", {"text": ["a word that goes"] * 2000})
+    unlink = Path.unlink
+    fails = iter([first, not first])
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.name.endswith(".json.zst") and next(fails, False):
+            raise OSError(5, "Input/output error")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        with pytest.raises(OSError, match="Input"):
+            store.delete_checkpoints("r")
+    store.prune()
+    assert store.runs() == []
+    assert list(session.rglob("*.json.zst")) == []
+
+
 def test_deleting_a_step_rebases_what_stood_on_it_and_its_bytes_are_gone(
     store: LocalCheckpointStore, session: Path
 ) -> None:

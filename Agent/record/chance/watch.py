@@ -1,0 +1,252 @@
+"""Reads that go round the seams: a profile hook sees the calls of C functions that Python code makes.
+
+So it finds `time.time` in a default argument and a generator that nobody adopted, by the place of the call.
+A re-drive watches by the same table; what it does with a find is its own business.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import random
+import sys
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from types import FrameType
+from typing import Any
+
+from Agent.event.kinds import Category
+from Agent.record import installed
+from Agent.record.chance.adopted import reads_here
+from Agent.record.chance.callers import NOT_OWN, OWN, Asker, asker_of
+from Agent.record.chance.clock import CLOCKS
+from Agent.record.chance.generators import AdoptedDraws, AdoptedRandom, adopted_of
+from Agent.record.health import note, say
+from Agent.record.native import native
+
+Hook = Callable[[FrameType, str, Any], None]
+
+_MOMENTS = frozenset({"now", "utcnow"})  # `today` asks `time.time` by its name
+_ENTROPY = frozenset({"urandom", "getrandom"})
+_DRAWS = frozenset({"random", "getrandbits"})
+WATCHED_NAMES = CLOCKS | _MOMENTS | _ENTROPY | _DRAWS
+"""Names of the C functions that are looked at."""
+UNADOPTED = "a random.Random outside the exposed state"
+_MAX_SITES = 1_000
+_FIRST_CALLS = 32
+_EVERY = 64
+_seeder_codes = (random.Random.seed.__code__, random.Random.setstate.__code__)
+# By identity: the hash of a code object is made anew, from all of it, each time.
+SEEDERS = frozenset(map(id, _seeder_codes))
+"""The code that seeds a generator, by identity."""
+
+
+def begin_hook(hook: Hook) -> None:
+    """Have this thread tell of watched calls, and every thread that begins from here on."""
+    threading.setprofile(partial(_begin_in_thread, hook))
+    _set(hook)
+
+
+def has_hook(hook: Hook) -> bool:
+    """Whether this thread tells this one: a profiler that came later takes its place."""
+    return sys.getprofile() is hook
+
+
+def end_hook() -> None:
+    """Tell of nothing any more."""
+    sys.setprofile(None)
+    threading.setprofile(None)
+
+
+def _begin_in_thread(hook: Hook, frame: FrameType, event: str, argument: Any) -> None:
+    """The first event of a new thread."""
+    _set(hook)
+    hook(frame, event, argument)
+
+
+def _set(hook: Hook) -> None:
+    watch = getattr(native, "watch_calls", None)
+    if watch is None:
+        sys.setprofile(hook)
+        return
+    _set_watched()
+    watch(hook)
+
+
+@cache
+def _set_watched() -> None:
+    """Tell the native part which functions these are, whatever stands in their places now."""
+    clocks: Any = importlib.import_module("time")
+    system: Any = sys.modules.get("posix") or sys.modules["nt"]
+    moments: Any = importlib.import_module("_datetime").datetime
+    twister: Any = sys.modules["_random"].Random
+    found = [inspect.unwrap(getattr(clocks, name)) for name in CLOCKS if hasattr(clocks, name)]
+    found += [getattr(system, name) for name in _ENTROPY if hasattr(system, name)]
+    found += [vars(twister)[name] for name in _DRAWS]
+    methods = [vars(moments)[name] for name in _MOMENTS]
+    found += [inspect.unwrap(method) for method in methods]
+    native.set_watched(tuple(found), _seeder_codes, OWN, NOT_OWN)  # type: ignore[union-attr]
+
+
+def seeds_with_known_values(frame: FrameType) -> bool:
+    """Whether a call of one of `SEEDERS` seeds with what the code has, not with entropy."""
+    return frame.f_code.co_name != "seed" or frame.f_locals.get("a") is not None
+
+
+def source_of_call(function: Any, name: str, is_known: Callable[[Any], bool]) -> str | None:
+    """The source that a C function of a watched name reads, None for any other function.
+
+    Args:
+        is_known: whether draws from a generator count as recorded.
+    """
+    owner = getattr(function, "__self__", None)
+    if name in _DRAWS and isinstance(owner, sys.modules["_random"].Random):
+        if owner is vars(sys.modules["random"])["_inst"]:
+            return "random"
+        return None if is_known(owner) else UNADOPTED
+    module = getattr(function, "__module__", None)
+    if name in CLOCKS and module == "time":
+        return f"time.{name}"
+    if name in _ENTROPY and module in {"posix", "nt"}:
+        return f"os.{name}"
+    if name in _MOMENTS and isinstance(owner, type):
+        datetime = sys.modules.get("datetime")
+        if datetime is not None and issubclass(owner, datetime.date):
+            kind = "datetime" if issubclass(owner, datetime.datetime) else "date"
+            return f"datetime.{kind}.{name}"
+    return None
+
+
+@dataclass(slots=True)
+class UnrecordedRead:
+    """A place in the code that read a source past the recorder."""
+
+    source: str
+    function: str
+    file: str
+    line: int
+    count: int = 1
+
+    def __str__(self) -> str:
+        times = "" if self.count == 1 else f", {self.count} times"
+        return f"{self.source} read by {self.function} ({self.file}:{self.line}{times})"
+
+
+class ReadNotice:
+    """Notices what traced actions read past the recorder, once a place and counted.
+
+    Args:
+        is_full: look at every action; else at the first calls of each traced function and some of the later
+            ones, since what is looked at takes some three times as long.
+        draws_only: clocks are nobody's business.
+    """
+
+    def __init__(self, *, is_full: bool = False, draws_only: bool = False) -> None:
+        self.found: dict[tuple[str, str, int], UnrecordedRead] = {}
+        self._is_full = is_full
+        self._draws_only = draws_only
+        self._hook = self._profile
+        self._seeded: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._calls: Counter[object] = Counter()
+        self._told: dict[tuple[str, str, int], int] = {}
+
+    def begin(self, function: object) -> bool:
+        """An action begins, a call of this function: whether it is looked at, and `end` is to be called."""
+        self._calls[function] += 1
+        number = self._calls[function]
+        if not (self._is_full or number <= _FIRST_CALLS or number % _EVERY == 0):
+            return False
+        present = sys.getprofile()
+        if present is not None or installed.source_player is not None:
+            if present is not None and not isinstance(getattr(present, "__self__", None), ReadNotice):
+                note("a profiler is at work, so reads past the recorder are not noticed")
+            return False
+        begin_hook(self._hook)
+        return True
+
+    def end(self) -> None:
+        """That action ended."""
+        if has_hook(self._hook):
+            end_hook()
+
+    def tell_counts(self) -> None:
+        """Write how often each place was seen to read."""
+        for place, read in self.found.items():
+            if read.count > self._told.get(place, 1):
+                self._told[place] = read.count
+                _tell(read, {"count": read.count})
+
+    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event != "c_call":
+            if event == "call" and id(frame.f_code) in SEEDERS:
+                self._see_seed(frame)
+            return
+        name = argument.__name__
+        if name not in (_DRAWS if self._draws_only else WATCHED_NAMES) or reads_here() is None:
+            return
+        source = source_of_call(argument, name, self._is_known)
+        if source is None:
+            return
+        asker = asker_of(frame)
+        if asker is None:
+            return
+        owner = getattr(argument, "__self__", None)
+        if isinstance(owner, random.Random):
+            adopted = adopted_of(owner)
+            if isinstance(adopted, AdoptedRandom):
+                adopted.restart()  # its count is behind by this draw
+        self._note(source, asker)
+
+    def _see_seed(self, frame: FrameType) -> None:
+        """A generator that an action seeds with known values draws known numbers."""
+        generator = frame.f_locals.get("self")
+        if reads_here() is not None and seeds_with_known_values(frame):
+            self._seeded.add(generator)
+        else:
+            self._seeded.discard(generator)
+
+    def _is_known(self, generator: Any) -> bool:
+        """Whether a draw from it can be made again: from its agent's state, or from its seed."""
+        if not isinstance(generator, random.Random):
+            return False
+        adopted = adopted_of(generator)
+        if adopted is not None:
+            # What draws inside one of its own methods is part of what that gives.
+            return isinstance(adopted, AdoptedDraws) and adopted.drawing_thread == threading.get_ident()
+        active = installed.active_pipeline()
+        is_state = active is not None and active.agents.owners.is_of_one(generator)
+        return is_state or generator in self._seeded
+
+    def _note(self, source: str, asker: Asker) -> None:
+        code, line = asker.frame.f_code, asker.frame.f_lineno
+        place = (source, code.co_filename, line)
+        known = self.found.get(place)
+        if known is not None:
+            known.count += 1
+            return
+        if len(self.found) >= _MAX_SITES:
+            note("more places read past the recorder than are named")
+            return
+        file = os.path.basename(code.co_filename)  # noqa: PTH119 - a text, not a file
+        read = self.found[place] = UnrecordedRead(source, code.co_qualname, file, line)
+        note("a source was read past the recorder")
+        active = installed.active_pipeline()
+        if active is not None and self.tell_counts not in active.at_close:
+            active.at_close.append(self.tell_counts)
+        if len(self.found) == 1:
+            say(f"{read} goes past the recorder, so a replay cannot prove anything; Agent.health() counts")
+        _tell(read, {})
+
+
+def _tell(read: UnrecordedRead, more: dict[str, Any]) -> None:
+    active = installed.active_pipeline()
+    if active is None:
+        return
+    slot = active.binding(None, None, "sources", Category.SYSTEM.value).slot("source.read", 30)
+    payload = {"source": read.source, "call": read.function, "file": read.file, "line": read.line, **more}
+    active.emit(slot, read.source, payload)
