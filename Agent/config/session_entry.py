@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.config.options import SETTABLE, Options
 from Agent.errors import ConfigurationError
-from Agent.event.clock import format_timestamp
-from Agent.event.ids import session_id_for, uuid7
 from Agent.record.redaction import Redactor
-from Agent.tree.claim import boot_id, hostname, process_start_ticks
+from Agent.tree.claim import process_start_ticks
 from Agent.tree.session import SessionInfo, create_session
-from Agent.version import __version__
 
 __all__ = ["SESSION_VARIABLE", "enter_session", "open_to_children", "unwritable"]
 
@@ -52,19 +48,8 @@ def unwritable(root: Path, error: OSError) -> ConfigurationError:
 
 
 def _create(options: Options, redactor: Redactor) -> Path:
-    now_ns = time.time_ns()
-    info = SessionInfo(
-        session_id=session_id_for(now_ns // 1000),
-        session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
-        host=hostname(),
-        boot_id=boot_id(),
-        pid=os.getpid(),
-        process_start_ticks=process_start_ticks(os.getpid()),
-        python=sys.version.split()[0],
-        started_at=format_timestamp(now_ns // 1000),
-        argv=tuple(_arguments(redactor)),
-        versions={"agent-trace": __version__},
-        configuration=redactor.object(_configuration(options)),
+    info = SessionInfo.begun_now(
+        argv=tuple(_arguments(redactor)), configuration=redactor.object(_configuration(options))
     )
     try:
         return create_session(options.trace_root, info)

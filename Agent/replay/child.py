@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
+from Agent.record import installed
 from Agent.record.installed import install_pipeline
 from Agent.record.levels import LIMITS
 from Agent.record.memory_sink import MemorySink
@@ -32,11 +34,14 @@ from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
 from Agent.replay.recording import Recording, read_recording
+from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import restorable
 from Agent.replay.target import TargetFailed, build, import_target, objects_in
 from Agent.replay.tool_answers import ActionTools
 from Agent.replay.values import Decoder
+
+D = TypeVar("D", bound=Driver)
 
 
 def main(request_path: str) -> None:
@@ -78,7 +83,7 @@ class Redrive:
 
     def run(self) -> None:
         """Do all of it; what goes wrong with the target is a reason of the outcome."""
-        _turn_recording_away(Path(self._request["outcome_path"]).parent)
+        turn_recording_away(Path(self._request["outcome_path"]).parent)
         self._install()
         self._note_record()
         try:
@@ -89,6 +94,16 @@ class Redrive:
             return
         self._drive()
         self._conclude()
+
+    @property
+    def recording(self) -> Recording:
+        """The run as it was read."""
+        return self._recording
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What the target gave, by agent; None for those that are inside others."""
+        return self._objects
 
     def outcome_bytes(self) -> bytes:
         """The outcome as JSON, secrets that an exception's text brought in replaced."""
@@ -112,6 +127,13 @@ class Redrive:
             outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
         for damage in recording.damage[:3]:
             outcome.reason(f"the record is damaged at {damage}")
+        for event in recording.events:
+            if event.kind == "source.read" and "count" not in event.extra:
+                extra = event.extra
+                outcome.doubts.append(
+                    f"when it was recorded {extra.get('source')} was read past the recorder by "
+                    f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
+                )
         outcome.environment = {
             "python": sys.version.split()[0],
             "hash_seed": os.environ.get("PYTHONHASHSEED", ""),
@@ -120,6 +142,12 @@ class Redrive:
         }
 
     def _build(self) -> None:
+        given = self._given()
+        self._objects = objects_in(given, self._agent_id, frozenset(self._recording.agents))
+        self._install()  # whatever the target set up
+
+    def _given(self) -> Any:
+        """What the target's factory gives."""
         recording = self._recording
         name: str = self._request["target"]
         module = name.partition(":")[0]
@@ -129,9 +157,7 @@ class Redrive:
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
         spec = self._spec()
-        given = build(factory, spec, name)
-        self._objects = objects_in(given, self._agent_id, frozenset(recording.agents))
-        self._install()  # whatever the target set up
+        return build(factory, spec, name)
 
     def _spec(self) -> Spec:
         if self._agent_id is not None:
@@ -157,6 +183,7 @@ class Redrive:
             nested={} if self._agent_id is not None else {f.agent_id: None for f in acting if not f.roots},
             peer=self._peers,
             of=self._spec_of,
+            sources=recorded_counts(recording, agent_id),
         )
 
     def _init(self, first: Event | None) -> ConstructorArguments | None:
@@ -168,12 +195,26 @@ class Redrive:
         return ConstructorArguments(tuple(restored.value["args"]), restored.value["kwargs"])
 
     def _drive(self) -> None:
-        recording, outcome = self._recording, self.outcome
+        outcome = self.outcome
         given = frozenset(name for name, obj in self._objects.items() if obj is not None)
         live = frozenset(self._objects)
-        plan = make_plan(recording, given, live)
+        plan = make_plan(self._recording, given, live)
         outcome.agents = sorted(given)
         self._count(plan, live)
+        driver = self._driver_for(plan, Driver)
+        for action in plan.actions:
+            if action.overlaps:
+                outcome.doubts.append(
+                    f"step {action.number} ran beside another driven action, and their order is not imposed: "
+                    "drive each agent alone"
+                )
+                break
+        driver.run()
+
+    def _driver_for(self, plan: Plan, kind: type[D]) -> D:
+        """What carries out a plan, with everything that it works with."""
+        recording, outcome = self._recording, self.outcome
+        live = frozenset(self._objects)
         player = self._make_player(live)
         judge = ActionJudge(
             self._comparison,
@@ -183,24 +224,20 @@ class Redrive:
             self._errors(),
             is_whole=recording.is_complete,
         )
-        driver = Driver(
+        sources = SourceAnswers(recording, player, self._watch, self._decoder, outcome)
+        installed.source_player = sources
+        self._driver = driver = kind(
             plan,
-            {name: self._objects[name] for name in given},
+            {name: obj for name, obj in self._objects.items() if obj is not None},
             recording.agents,
             outcome,
             player,
-            Equipment(self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch),
+            Equipment(
+                self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch, sources
+            ),
         )
-        self._driver = driver
-        self._watch.wrap_modules()
-        for action in plan.actions:
-            if action.overlaps:
-                outcome.doubts.append(
-                    f"step {action.number} ran beside another driven action, and their order is not imposed: "
-                    "drive each agent alone"
-                )
-                break
-        driver.run()
+        self._watch.put_in_seams()
+        return driver
 
     def _count(self, plan: Plan, live: frozenset[str]) -> None:
         outcome = self.outcome
@@ -327,8 +364,11 @@ def _is_recorded_main(module: str, recording: Recording) -> bool:
     return bool(path and argv and Path(path).name == Path(argv[0]).name)
 
 
-def _turn_recording_away(directory: Path) -> None:
-    """Whatever the target sets up records under a directory that goes with the replay, never into a tree."""
+def turn_recording_away(directory: Path) -> Callable[[], None]:
+    """Whatever the target sets up records under a directory that goes with the replay, never into a tree.
+
+    What it gives ends that.
+    """
     from Agent.tree import session
     from Agent.tree.layout import create_session_dir
 
@@ -336,6 +376,7 @@ def _turn_recording_away(directory: Path) -> None:
         return create_session_dir(directory / "recorded", session_id)
 
     vars(session)["create_session_dir"] = elsewhere
+    return lambda: vars(session).update(create_session_dir=create_session_dir)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,15 @@ Stands between `plan.py` and `verdict.py`; it runs in the child process that `ch
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
+from Agent.record.chance.generators import adopt_random
+from Agent.record.chance.sources import adoption_of
 from Agent.record.context import Scope, current_scope
 from Agent.record.installed import active_pipeline, install_pipeline
 from Agent.record.memory_sink import MemorySink
@@ -21,9 +24,10 @@ from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, sc
 from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.judge import ActionJudge
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
-from Agent.replay.plan import FRAMEWORK_KINDS, DrivenAction, Plan, RecordedCall, is_outside_write
+from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
 from Agent.replay.recording import AgentFacts
+from Agent.replay.source_answers import SourceAnswers
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import (
     agents_in,
@@ -50,6 +54,7 @@ class Equipment:
     comparison: Comparison
     judge: ActionJudge
     watch: SourceWatch
+    sources: SourceAnswers
 
 
 class Driver:
@@ -79,6 +84,7 @@ class Driver:
         self._decoder = equipment.decoder
         self._comparison = equipment.comparison
         self._watch = equipment.watch
+        self._sources = equipment.sources
         self._judge = equipment.judge
         self._entered: set[int] = set()
         self._restored: set[str] = set()
@@ -114,15 +120,28 @@ class Driver:
             self._entered.add(id(target))
             if self._objects.get(agent_id) is target:
                 self._restore(agent_id, target)
-            for _, generator in generators_in(target):
-                self._watch.allow(generator)
+            self._allow_generators(agent_id, target)
         action = self._current
         if action is not None and recorded is action.call and target is not None:
             for event in action.before:
                 self._impose(action, event, target)
             if agent_id in self._suspects:
                 for name, generator in generators_in(target):
-                    self._generators[name] = (generator, generator_state(generator))
+                    if adoption_of(generator) is None:
+                        self._generators[name] = (generator, generator_state(generator))
+
+    def _allow_generators(self, agent_id: str, target: object) -> None:
+        """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
+        facts = self._facts.get(agent_id)
+        for name, generator in generators_in(target):
+            if facts is not None and name in facts.adopted:
+                if isinstance(generator, random.Random):
+                    adopt_random(generator, "?")
+                adopted = adoption_of(generator)
+                if adopted is not None:
+                    self._sources.identify(adopted, facts.adopted[name])
+                    continue
+            self._watch.allow(generator)
 
     def call_back(self, recorded: RecordedCall) -> None:
         """Make a call into a driven agent that an answered call made in the record."""
@@ -152,12 +171,13 @@ class Driver:
         self._judge.begin(action)
         self._current = action
         self._player.begin(action)
+        self._sources.begin()
         self._generators.clear()
         scope = Scope(None, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None)
         token = current_scope.set(scope)
         error: BaseException | None = None
         try:
-            with self._watch.watching(action.number):
+            with self._watch.watching(action):
                 self._call(method, args, kwargs)
         except ReplayStopped:
             pass  # as above: it is looked for below
@@ -184,6 +204,7 @@ class Driver:
             self._player.stop(f"the re-drive could not be recorded: {', '.join(dropped)}")
         missing = self._player.end()
         self._judge.compare(action, self._events(), missing)
+        self._sources.compare_left(action)
         for event in action.after:
             self._compare_state(action, event, obj)
 
@@ -234,9 +255,7 @@ class Driver:
         return [
             event
             for event in self._events()
-            if event.parent_span_id is not None
-            and event.kind not in FRAMEWORK_KINDS
-            and event.kind != "metric"
+            if event.parent_span_id is not None and not is_of_framework(event) and event.kind != "metric"
         ]
 
     def _restore(self, agent_id: str, obj: object) -> None:
@@ -267,12 +286,15 @@ class Driver:
             )
 
     def _put_back(self, agent_id: str, obj: object, fields: Mapping[str, Any]) -> None:
+        self._sources.is_putting = True
         try:
             put_back(obj, fields)
         except Exception as error:  # noqa: BLE001 - the user's own code may restore
             self._player.stop(
                 f"recorded fields could not be put back onto {agent_id}: {type(error).__name__}: {error}"
             )
+        finally:
+            self._sources.is_putting = False
 
     def _impose(self, action: DrivenAction, event: Event, obj: object) -> None:
         if event.kind == "state":
@@ -295,6 +317,8 @@ class Driver:
             remove_fields(obj, list(event.extra.get("unset") or ()))
 
     def _compare_state(self, action: DrivenAction, event: Event, obj: object) -> None:
+        if action.agent_id in self._suspects:
+            self._put_shared(event, obj)
         found = state_difference(event, obj, self._pipeline, self._comparison)
         self._outcome.counts.full_states += 1
         if found is not None:
@@ -312,6 +336,12 @@ class Driver:
                     f"the full state ({event.extra.get('reason')})",
                 )
             )
+
+    def _put_shared(self, event: Event, obj: object) -> None:
+        """Put adopted generators that others draw from where they stood then: their draws are compared."""
+        fields = restorable(event, self._decoder).fields
+        names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
+        self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
     def _compare_ends(self) -> None:
         """Compare the states at a clean end with those now, if every action was driven."""

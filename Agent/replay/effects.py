@@ -12,7 +12,7 @@ from Agent.event.digest import canonical_bytes
 from Agent.event.model import Event
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 
-_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "root"})
+_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root"})
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "error": frozenset({"traceback", "fingerprint"}),
     "agent_message": frozenset({"message_id"}),
@@ -31,7 +31,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     ),
     "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
     "run.started": frozenset({"parent_run_id"}),
-    "state": frozenset({"digest", "class", "init", "shared", "shared_with", "unseen"}),
+    "state": frozenset({"digest", "class", "init", "shared", "shared_with", "adopted", "unseen"}),
 }
 
 
@@ -106,7 +106,7 @@ def effect_difference(
         where = f"effect {number} ({describe(one)})"
         if describe(one) != describe(other):
             return where, Difference("", describe(one), describe(other))
-        found = _event_difference(one, other, comparison)
+        found = event_difference(one, other, comparison)
         if found is not None:
             return where, found
     if len(recorded) == len(replayed):
@@ -124,7 +124,8 @@ def describe(event: Event) -> str:
     return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
 
 
-def _event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+def event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    """In what two events of one kind differ, times and measurements left out; None if in nothing."""
     for name in ("level", "logger", "tick"):
         if getattr(one, name) != getattr(other, name):
             return Difference(f"/{name}", getattr(one, name), getattr(other, name))

@@ -14,7 +14,7 @@ from Agent.event.model import Event
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 from Agent.replay.effects import Identifiers, effect_difference, sort_key
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
-from Agent.replay.plan import FRAMEWORK_KINDS, DrivenAction, RecordedCall
+from Agent.replay.plan import DrivenAction, RecordedCall, is_of_framework
 from Agent.replay.player import described_call
 from Agent.replay.recording import is_traced_action, method_name
 from Agent.replay.states import field_of
@@ -223,7 +223,7 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
     parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
     found = []
     for event in events:
-        if event is driven or event.kind in FRAMEWORK_KINDS or (event.kind == "metric") is not metrics:
+        if event is driven or is_of_framework(event) or (event.kind == "metric") is not metrics:
             continue
         span_id = event.parent_span_id
         while span_id is not None and span_id != driven.span_id:

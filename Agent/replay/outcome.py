@@ -38,11 +38,12 @@ class Divergence:
         at = f"{self.field}{self.path}" + (f" of {self.place}" if self.place else "")
         return (
             f"step {self.step}, {self.action} of {self.agent_id} (event {self.event_id}), {at}: "
-            f"recorded {_short(self.recorded)}, replayed {_short(self.replayed)}"
+            f"recorded {short(self.recorded)}, replayed {short(self.replayed)}"
         )
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value on one line, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 160 else text[:157] + "..."
 

@@ -45,7 +45,7 @@ class Spec:
     of: Callable[[str], Spec]
     """`of(agent_id)` gives the same for another agent of the run: its role, `init` and `state`."""
     sources: Mapping[str, Any] = field(default_factory=dict)
-    """Recorded sources of chance and time: none are recorded yet."""
+    """Recorded sources of chance, time and environment, each with the number of its reads."""
 
 
 class Peers:
@@ -88,13 +88,20 @@ class Peers:
                 code = self._recording.codes.get(digest or "")
                 is_async = bool(code is not None and code.is_async)
                 methods[name] = self._method(agent_id, facts.role, name, is_async=is_async)
-            self._made[agent_id] = _make_stand_in(agent_id, facts.role, methods, self._refuse)
+            self._made[agent_id] = _make_stand_in(agent_id, facts.role, methods, self._refuse_now)
         return self._made[agent_id]
 
     @property
     def asked_for(self) -> frozenset[str]:
         """The agents for which the factory took a stand-in."""
         return frozenset(self._asked_for)
+
+    def _refuse_now(self, reason: str) -> None:
+        self._refuse(reason)  # of whoever answers by then
+
+    def answer_by(self, player: Callable[[], Player], refuse: Callable[[str], None]) -> None:
+        """Let another player answer from here on, also through the stand-ins that were made."""
+        self._player, self._refuse = player, refuse
 
     def _method(self, agent_id: str, role: str | None, name: str, *, is_async: bool) -> Callable[..., Any]:
         def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:

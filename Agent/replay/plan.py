@@ -12,11 +12,25 @@ from Agent.event.model import Event
 from Agent.replay.recording import Recording, began_us, is_traced_action, method_name
 
 FRAMEWORK_KINDS = frozenset(
-    {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "resource"}
+    {
+        "code",
+        "log.opened",
+        "log.closed",
+        "log.dropped",
+        "log.retired",
+        "source.read",
+        "source.state",
+        "resource",
+    }
 )
 """Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is driven."""
 _OVERLAP_US = 50
 _ASYNC_SLACK_US = 2_000
+
+
+def is_of_framework(event: Event) -> bool:
+    """Whether recording itself wrote the event: one of those kinds, or a checkpoint of the store."""
+    return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +160,7 @@ def _add_surroundings(
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
-        if event.kind in FRAMEWORK_KINDS:
+        if is_of_framework(event):
             continue
         own = roots.get(event.span_id or "")
         if own is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from Agent.event.order import order_key
 from Agent.record.installed import flush_active
 from Agent.replay.recording import ACTION_KINDS, began_us
 from Agent.replay.reference import RunRef, find_run
+from Agent.tree.reader import TreeReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,50 @@ class PlayedStep:
 
 
 @dataclass(frozen=True, slots=True)
+class _Account:
+    """What the record lacks."""
+
+    damage: tuple[str, ...]
+    is_complete: bool
+
+
+@dataclass(frozen=True)
 class Playback:
-    """The recorded steps of a run in the order in which they began."""
+    """The recorded steps of a run in the order in which they began.
+
+    Whether the record is whole is found out when it is first asked for: everything in the session is
+    accounted for, which takes longer than one agent's steps.
+    """
 
     run: str
     session: Path
     agent_id: str | None
     steps: tuple[PlayedStep, ...]
-    damage: tuple[str, ...]
-    """Lines of the record that could not be read, and events that are missing."""
-    is_complete: bool
-    """Every process of the session ended cleanly."""
+    reader: TreeReader = field(repr=False, compare=False)
+    """What read them."""
+
+    @cached_property
+    def _account(self) -> _Account:
+        losses = self.reader.losses()
+        damage = [
+            f"{place.path.name}:{place.line_number}: {place.reason}"
+            for place in self.reader.damage()
+            if not place.reason.startswith("torn")
+        ]
+        missing = losses.total_lost + losses.total_unknown
+        if missing:
+            damage.append(f"{missing} events are missing")
+        return _Account(tuple(damage), all(writer.closed for writer in losses.writers))
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """Lines of the record that could not be read, and events that are missing."""
+        return self._account.damage
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every process of the session ended cleanly."""
+        return self._account.is_complete
 
     @property
     def sound(self) -> bool:
@@ -85,13 +120,18 @@ class Playback:
     def __len__(self) -> int:
         return len(self.steps)
 
+    def lines(self) -> Iterator[str]:
+        """As text, line by line: the steps, and then what the record lacks."""
+        yield f"{self.run}: {len(self.steps)} steps of a recording"
+        for step in self.steps:
+            yield from str(step).splitlines()
+        yield from (f"damage: {place}" for place in self.damage)
+        ending = "" if self.is_complete else ", and did not end cleanly"
+        state = "is sound" if self.sound else f"has {len(self.damage)} damaged places"
+        yield f"the record {state}{ending}"
+
     def __str__(self) -> str:
-        ending = "" if self.is_complete else ", which did not end cleanly"
-        state = "sound" if self.sound else f"{len(self.damage)} damaged places"
-        lines = [f"{self.run}: {len(self.steps)} steps of a recording{ending}; {state}"]
-        lines += [str(step) for step in self.steps]
-        lines += [f"damage: {place}" for place in self.damage]
-        return "\n".join(lines)
+        return "\n".join(self.lines())
 
 
 def play_run(
@@ -112,23 +152,12 @@ def play_run(
     reader = open_reader(reference.session)
     if reference.agent_id is not None and not reader.holds_agent(reference.agent_id):
         raise AgentNotFound(f"no agent {reference.agent_id!r} in this session", path=reference.session)
-    events = list(reader.events(reference.agent_id))
-    losses = reader.losses()
-    damage = [
-        f"{place.path.name}:{place.line_number}: {place.reason}"
-        for place in reader.damage()
-        if not place.reason.startswith("torn")
-    ]
-    missing = losses.total_lost + losses.total_unknown
-    if missing:
-        damage.append(f"{missing} events are missing")
     return Playback(
         run=reference.name,
         session=reference.session,
         agent_id=reference.agent_id,
-        steps=tuple(_steps(events)),
-        damage=tuple(damage),
-        is_complete=all(writer.closed for writer in losses.writers),
+        steps=tuple(_steps(list(reader.events(reference.agent_id)))),
+        reader=reader,
     )
 
 

@@ -300,6 +300,11 @@ class RecordedPlayer:
         )  # fmt: skip
 
 
+def open_call() -> RecordedCall | None:
+    """The recorded counterpart of the innermost live call that is open; None where there is none."""
+    return _open_call.get()
+
+
 def described_call(call: RecordedCall) -> str:
     """A recorded call in a few words."""
     return _told(call)

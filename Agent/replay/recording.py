@@ -29,6 +29,8 @@ class AgentFacts:
     roots: int = 0
     """Those of them that nothing else was open above."""
     first_state: Event | None = None
+    adopted: dict[str, str] = field(default_factory=dict)
+    """Its fields that hold generators whose draws were recorded, and by what these are told apart."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -71,6 +73,8 @@ class Recording:
     """In order of time, writer and number."""
     agents: dict[str, AgentFacts] = field(default_factory=dict)
     codes: dict[str, CodeFacts] = field(default_factory=dict)
+    generator_states: dict[str, Event] = field(default_factory=dict)
+    """States from which recorded draws are counted, by the event's id."""
     damage: list[str] = field(default_factory=list)
     lost: int = 0
     """Events that a cleanly closed or crashed writer took a number for and that are not there."""
@@ -203,6 +207,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
             str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
         )
         return
+    if event.kind == "source.state":
+        recording.generator_states[event.id] = event
+        return
     if event.kind == "log.dropped":
         count = event.extra.get("count")
         recording.dropped += count if isinstance(count, int) else 1
@@ -230,6 +237,8 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
             facts.first_state = event
     elif reason == "exit":
         facts.has_exit = True
+    adopted = event.extra.get("adopted")
+    facts.adopted.update(adopted if isinstance(adopted, dict) else {})
     shared = event.extra.get("shared")
     if shared:
         owners = event.extra.get("shared_with")

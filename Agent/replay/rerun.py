@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,11 +18,12 @@ from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
+from Agent.replay.child_process import run_module
 from Agent.replay.outcome import Outcome
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
 from Agent.replay.target import Target, target_name
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 from Agent.tree.session import SessionInfo, open_session
 
 ROOT_RUN = "root"
@@ -70,7 +70,7 @@ def replay_run(
         outcome=outcome,
         session=reference.session,
         agent_id=reference.agent_id,
-        path=_make_directory(reference.session),
+        path=make_replay_directory(reference.session),
         stdout=stdout[-_MAX_OUTPUT_CHARS:],
         stderr=stderr[-_MAX_OUTPUT_CHARS:],
     )
@@ -96,60 +96,26 @@ def _in_child(
         "sys_path": sys.path,
         "outcome_path": str(outcome_path),
     }
-    request_path = directory / "request.json"
-    request_path.write_bytes(orjson.dumps(request))
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
-        [sys.executable, "-m", "Agent.replay.child", str(request_path)],
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    try:
-        stdout, stderr = process.communicate(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        stdout, stderr = process.communicate()
-        outcome = Outcome(agents=_asked(reference))
+    ended = run_module("Agent.replay.child", request, directory, timeout_seconds)
+    outcome = Outcome(agents=_asked(reference))
+    if ended.returncode is None:
         outcome.reason(f"the re-drive did not end within {timeout_seconds:g} s and was stopped")
-        return outcome, stdout, stderr
-    except BaseException:
-        process.kill()
-        process.communicate()
-        raise
-    try:
-        return Outcome.from_object(orjson.loads(outcome_path.read_bytes())), stdout, stderr
-    except (OSError, ValueError, KeyError, TypeError):
-        outcome = Outcome(agents=_asked(reference))
-        last = stderr.strip().splitlines()[-1:] or ["it said nothing"]
-        outcome.reason(f"the child process ended with {process.returncode} before it could report: {last[0]}")
-        return outcome, stdout, stderr
+    else:
+        try:
+            outcome = Outcome.from_object(orjson.loads(outcome_path.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError):
+            outcome.reason(ended.last_words)
+    return outcome, ended.stdout, ended.stderr
 
 
 def _asked(reference: RunReference) -> list[str]:
     return [] if reference.agent_id is None else [reference.agent_id]
 
 
-def _environment() -> dict[str, str]:
-    """The caller's environment without its recording, under another hash seed."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
-    seed = 1 + secrets.randbelow(2**32 - 1)
-    while str(seed) == os.environ.get("PYTHONHASHSEED"):
-        seed = 1 + secrets.randbelow(2**32 - 1)
-    environment["PYTHONHASHSEED"] = str(seed)
-    package = str(Path(__file__).resolve().parents[2])
-    behind = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
-    return environment
-
-
-def _make_directory(session: Path) -> Path | None:
-    """A new directory for this replay under the session's root run; None where it cannot be made."""
+def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
+    """A new directory for this replay under the run; None where it cannot be made."""
     replay_id = f"{session_id_for(time.time_ns() // 1000)}-{secrets.token_hex(4)}"
-    path = session / "runs" / ROOT_RUN / "replays" / replay_id
+    path = run_dir(session, run_id) / "replays" / replay_id
     try:
         for directory in (*reversed(path.parents[:3]), path):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=directory is not path)
@@ -162,7 +128,12 @@ def _keep(report: ReplayReport) -> None:
     if report.path is None:
         report.outcome.remarks.append("the report could not be kept: the session cannot be written")
         return
-    data = orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
-    fd = os.open(report.path / "report.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    keep_json(report.path / "report.json", report.to_dict())
+
+
+def keep_json(path: Path, value: object) -> None:
+    """Write a file of a replay's directory, which is the owner's alone; OSError where that fails."""
+    data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with os.fdopen(fd, "wb") as file:
         file.write(data)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from Agent.errors import ReplayError, TargetNotGiven, UsageError
+from Agent.record import installed
 from Agent.record.agents import agent_id_of
-from Agent.tree.session import SessionInfo
+from Agent.tree.session import SessionInfo, update_session
 
 Target = str | Callable[..., Any]
 
@@ -50,6 +51,25 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
             )
         return target
     return _name_of(target)
+
+
+def remember_target(target: Target, agent_id: str = "*") -> None:
+    """Let the session that is recorded now remember what builds its agents again, for `replay` and `fork`.
+
+    Args:
+        target: `module:factory`, or such a function.
+        agent_id: the agent that it builds; all of them without it.
+
+    Raises:
+        UsageError: it is no importable name, or nothing is recorded into files.
+    """
+    name = target_name(target, None, None)
+    pipeline = installed.active_pipeline()
+    if pipeline is None or pipeline.artifacts is None:
+        raise UsageError(
+            "no session is recorded that could remember a target", remedy="call setup_logging() first"
+        )
+    update_session(pipeline.artifacts.session, targets={agent_id: name})
 
 
 def _remembered(info: SessionInfo | None, agent_id: str | None) -> str | None:

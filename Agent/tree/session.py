@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +17,11 @@ from typing import Any, Self
 import orjson
 
 from Agent.errors import DamagedInput, SessionNotFound
+from Agent.event.clock import format_timestamp
+from Agent.event.ids import session_id_for, uuid7
+from Agent.tree.claim import boot_id, hostname, process_start_ticks
 from Agent.tree.layout import FILE_MODE, create_session_dir, session_file
+from Agent.version import __version__
 
 __all__ = [
     "SessionInfo",
@@ -50,6 +56,23 @@ class SessionInfo:
     """Agent id to the `module:factory` that replays it."""
     other: Mapping[str, Any] = field(default_factory=dict)
     """What a later version wrote and this one does not know."""
+
+    @classmethod
+    def begun_now(cls, **more: Any) -> Self:
+        """That of a session which this process begins now; `more` are further fields, by name."""
+        now_ns = time.time_ns()
+        return cls(
+            session_id=session_id_for(now_ns // 1000),
+            session_uid=uuid7(now_ns // 1_000_000, os.urandom(10)),
+            host=hostname(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            process_start_ticks=process_start_ticks(os.getpid()),
+            python=sys.version.split()[0],
+            versions={"agent-trace": __version__},
+            started_at=format_timestamp(now_ns // 1000),
+            **more,
+        )
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:

@@ -76,6 +76,20 @@ def test_one_agent_is_played_alone(toy):
     assert "told = 1" in text
 
 
+def test_steps_are_shown_before_the_whole_record_is_accounted_for(toy, monkeypatch):
+    toy.record(TALE)
+    playback = play_run("last/b", root=toy.root)
+    asked = []
+    count = playback.reader.losses
+    monkeypatch.setattr(playback.reader, "losses", lambda: asked.append(1) or count())
+    shown = playback.lines()
+    assert "3 steps" in next(shown)
+    assert "b tell {'text': 'two'} -> 'TWO'" in next(shown)
+    assert not asked
+    assert list(shown)[-1] == "the record is sound"
+    assert playback.exit_code == 0 and asked == [1]
+
+
 def test_no_code_is_needed(toy):
     toy.record(TALE)
     toy.path.unlink()

@@ -54,7 +54,7 @@ WATCHED = {
     "time.strftime('%Y')": "time.strftime",
     "datetime.datetime.now()": "datetime.datetime.now",
     "Stamp.now()": "datetime.datetime.now",
-    "datetime.date.today()": "datetime.date.today",
+    "datetime.date.today()": "time.time",
     "uuid.uuid4()": "uuid.uuid4",
     "os.urandom(4)": "os.urandom",
     "secrets.token_hex(4)": "secrets",

@@ -1,0 +1,30 @@
+"""The recorded answers that are left at a checkpoint, for executors that go on from there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from Agent.errors import RunNotFound
+from Agent.flight.recorded_calls import CallBook, read_calls
+from Agent.flight.runs import RunRef
+from Agent.flight.tool_matching import Asked
+from Agent.flight.tool_replayer import ToolReplayer
+from Agent.record.player import CallPlace
+
+
+class AnswersBehind(ToolReplayer):
+    """Answers by name and arguments alone: executors call from other places than the recorded program."""
+
+    def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> Asked:
+        """A call that is made now, wherever."""
+        return super().ask(kind, name, arguments, None)
+
+
+def replayer_behind(ref: RunRef, after_us: int) -> ToolReplayer:
+    """The recorded answers of a run's tools and models, of those calls that ended behind a moment."""
+    try:
+        book = read_calls(ref)
+    except RunNotFound:
+        book = CallBook(ref)
+    book.calls = [call for call in book.calls if call.event.timestamp_us > after_us]
+    return AnswersBehind(book=book, tolerance=0.0)

@@ -1,0 +1,90 @@
+"""The other process in which code is driven: under another hash seed, and without this one's recording.
+
+`rerun.py` and `forking.py` start one for each request; what it leaves is in the file that the request names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child process ended, and what it printed."""
+
+    stdout: str
+    stderr: str
+    returncode: int | None
+    """None: it took longer than it may, and was stopped."""
+
+    @property
+    def last_words(self) -> str:
+        """How it ended, for one that left no outcome."""
+        last = self.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        return f"the child process ended with {self.returncode} before it could report: {last[0]}"
+
+
+def run_module(
+    module: str, request: Mapping[str, Any], directory: Path, timeout_seconds: float | None
+) -> Ended:
+    """Let a module of this package carry out a request, which it gets as a file in that directory.
+
+    Whatever ends this call early, an interrupt too, ends that process and those that it forked.
+    """
+    request_path = directory / "request.json"
+    request_path.write_bytes(orjson.dumps(request))
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request_path)],
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        process_group=0,
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        stdout, stderr = _end(process)
+        return Ended(stdout, stderr, None)
+    except BaseException:
+        _end(process)
+        raise
+    return Ended(stdout, stderr, process.returncode)
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a child process and those that it forked; what they had printed."""
+    if hasattr(os, "killpg"):
+        # an interrupt can come when it has just ended
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    return process.communicate()
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment without its recording, under another hash seed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
+    seed = 1 + secrets.randbelow(2**32 - 1)
+    while str(seed) == os.environ.get("PYTHONHASHSEED"):
+        seed = 1 + secrets.randbelow(2**32 - 1)
+    environment["PYTHONHASHSEED"] = str(seed)
+    package = str(Path(__file__).resolve().parents[2])
+    behind = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
+    return environment

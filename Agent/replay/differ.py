@@ -1,0 +1,91 @@
+"""The difference of two outputs, key by key: what changed, what came, what went.
+
+Both are compared in the form in which they would be recorded, so that a tuple is no list, 1 is not True, and
+a secret that is hidden in the record is no difference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from Agent.flight.checkpoint_values import CHECKPOINT_LIMITS
+from Agent.record.agents import agent_id_of
+from Agent.record.capture import Capture
+from Agent.record.redaction import Redactor
+from Agent.replay.comparison import Comparison, Recorded
+
+OUTPUT_KEY = "output"
+"""The key of an output that is no mapping of its own."""
+_SHOWN_KEYS = 5
+
+
+def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = None) -> dict[str, Any]:
+    """What a replay gave differently.
+
+    Args:
+        original: what was recorded.
+        replayed: what the replay gave.
+        comparison: keeps what had to be overlooked, such as hidden values.
+
+    Returns:
+        `summary` in words, `has_changes`, `changed` {key: {"old", "new"}}, `added` and `removed`
+        {key: value}. What is no mapping is compared under the key `output`.
+    """
+    comparison = comparison or Comparison()
+    old, new = _keyed(original), _keyed(replayed)
+    changed = {
+        key: {"old": old[key], "new": new[key]}
+        for key in old
+        if key in new and not _same(old[key], new[key], comparison)
+    }
+    added = {key: new[key] for key in new if key not in old}
+    removed = {key: old[key] for key in old if key not in new}
+    return {
+        "summary": _summary(changed, added, removed),
+        "has_changes": bool(changed or added or removed),
+        "changed": changed,
+        "added": added,
+        "removed": removed,
+    }
+
+
+def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
+    """A value as JSON without its secrets, and its tags as pointers; never raises for a value."""
+    body, types = _capture().body({"value": value}, "")
+    return orjson.loads(b"{" + body + b"}")["value"], {
+        pointer.removeprefix("/value"): tag for pointer, tag in (types or {}).items()
+    }
+
+
+def _capture() -> Capture:
+    return Capture(Redactor(os.urandom(32)), CHECKPOINT_LIMITS, agent_id_of)
+
+
+def _same(one: Any, other: Any, comparison: Comparison) -> bool:
+    left, right = recorded_form(one), recorded_form(other)
+    return comparison.difference(Recorded(*left, ""), Recorded(*right, "")) is None
+
+
+def _keyed(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    return (
+        {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else {OUTPUT_KEY: value}
+    )
+
+
+def _summary(changed: dict[str, Any], added: dict[str, Any], removed: dict[str, Any]) -> str:
+    kinds = (("changed", changed), ("added", added), ("removed", removed))
+    found = [f"{len(keys)} {word} ({_names(list(keys))})" for word, keys in kinds if keys]
+    return ", ".join(found) if found else "no changes"
+
+
+def _names(keys: list[str]) -> str:
+    return ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
+
+
+__all__ = ["OUTPUT_KEY", "compute_diff", "recorded_form"]

@@ -1,0 +1,168 @@
+"""What was done in a run, step by step: what each was given, what it gave, and the state behind it.
+
+`saved_points.py` makes checkpoints of it, and looks there for what an executor is to be given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from Agent.archive.reader import open_reader
+from Agent.errors import RunNotFound
+from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
+from Agent.event.values import decode_value
+from Agent.flight.checkpoint_model import Checkpoint
+from Agent.flight.fold import StateFold
+from Agent.flight.recorded_program import RecordedProgram
+from Agent.flight.runs import RunRecord, RunRef, read_run
+from Agent.replay.recording import ACTION_KINDS
+
+NOT_RECORDED: Final[Any] = object()
+START: Final = "start"
+"""The step id of a checkpoint that stands before the first step."""
+GRAPH_STEP, NODE_STEP = "langgraph.graph", "langgraph.node"
+"""Types of the steps that `recorded_graph` records."""
+_STEP_EVENT = "step_event"
+
+
+@dataclass(slots=True)
+class DoneStep:
+    """One step that has ended."""
+
+    step_id: str
+    ended_us: int
+    agent_id: str | None = None
+    event_id: str | None = None
+    given: Any = NOT_RECORDED
+    output: Any = NOT_RECORDED
+    before: Any = NOT_RECORDED
+    """The state before it."""
+    state: Any = NOT_RECORDED
+    """The state behind it."""
+    step_type: str | None = None
+    tick: int | None = None
+    continued: bool = False
+    """Whether a graph went on with a thread of earlier calls."""
+
+    def checkpoint(self, run_id: str) -> Checkpoint:
+        """The state behind it, to be kept."""
+        return self._kept(run_id, self.step_id, self.state, self.ended_us, self.event_id)
+
+    def start(self, run_id: str) -> Checkpoint:
+        """The state before it, likewise."""
+        return self._kept(run_id, START, self.before, 0, None)
+
+    def _kept(self, run_id: str, step_id: str, state: Any, at_us: int, event_id: str | None) -> Checkpoint:
+        return Checkpoint(
+            run_id,
+            step_id,
+            state,
+            agent_id=self.agent_id,
+            timestamp=datetime.fromtimestamp(at_us / 1e6, UTC),
+            tick=self.tick if step_id != START else None,
+            reason="auto",
+            event_id=event_id,
+        )
+
+
+def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:
+    """The steps of the recorder in a run; without any, the outermost actions of its agents, as they ended.
+
+    Args:
+        ref: the run; nothing of it has to be there but checkpoints.
+        agent_id: of one agent only.
+    """
+    values = _Values(RecordedProgram(ref.session))
+    if agent_id is None:
+        try:
+            record = read_run(ref)
+        except RunNotFound:
+            return []
+        found = list(_recorder_steps(record, values))
+        if found:
+            return found
+    return sorted(_actions(ref, agent_id, values), key=lambda step: step.ended_us)
+
+
+@dataclass(slots=True)
+class _Values:
+    """Makes recorded values again; tokens stay in the place of secrets."""
+
+    program: Mapping[str, Any]
+
+    def made(self, value: Any, types: Mapping[str, str] | None, below: str = "") -> Any:
+        """The value whose tags stand below that pointer."""
+        tags = {
+            pointer[len(below) :]: tag
+            for pointer, tag in (types or {}).items()
+            if tag != "redacted" and (pointer == below or pointer.startswith(f"{below}/"))
+        }
+        return decode_value(value, tags, codecs=self.program)
+
+
+def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
+    types = {
+        event.extra.get("ref"): event.extra.get("value_types")
+        for event in record.events()
+        if event.kind == "artifact.saved"
+    }
+    outputs: dict[str, Any] = {}
+    ended = [step for step in record.steps if step.output_ref is not None and step.finished_at is not None]
+    for step in sorted(ended, key=lambda each: str(each.finished_at)):
+        kept = orjson.loads(b"".join(record.read(str(step.output_ref))))
+        found = values.made(kept, types.get(step.output_ref))
+        done = DoneStep(
+            step.step_id,
+            parse_timestamp(str(step.finished_at)),
+            output=found,
+            step_type=step.step_type,
+        )
+        if step.step_type == _STEP_EVENT and isinstance(found, dict):
+            done.given = done.before = found.get("input_state")
+            done.output = done.state = found.get("output_state")
+        elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(found, dict):
+            done.given, done.output = found.get("input"), found.get("output")
+            done.continued = bool(found.get("continued"))
+        else:
+            outputs[step.step_id] = found
+            done.state = dict(outputs)
+        yield done
+
+
+def _actions(ref: RunRef, agent_id: str | None, values: _Values) -> Iterator[DoneStep]:
+    """Outermost actions, with the exposed state behind each where all of it is known."""
+    tracks: dict[str | None, _Track] = {}
+    for event in open_reader(ref.session).events(agent_id or ref.agent_id):
+        track = tracks.setdefault(event.agent_id, _Track())
+        track.fold.add(event)
+        is_own = ref.run_id is None or event.run_id == ref.run_id
+        if event.kind not in ACTION_KINDS or event.code is None or "call" not in event.extra or not is_own:
+            continue
+        track.count += 1
+        yield track.done(event, values)
+
+
+@dataclass(slots=True)
+class _Track:
+    """One agent so far."""
+
+    fold: StateFold = field(default_factory=StateFold)
+    count: int = 0
+
+    def done(self, event: Event, values: _Values) -> DoneStep:
+        extra, fold = event.extra, self.fold
+        done = DoneStep(f"step_{self.count}", event.timestamp_us, event.agent_id, event.id, tick=event.tick)
+        if "args" in extra:
+            done.given = values.made(extra["args"], event.types, "/extra/args")
+        done.output = values.made(extra.get("result"), event.types, "/extra/result")
+        if fold.base is not None and not fold.unseen and not fold.sampled:
+            done.state = values.made(dict(fold.fields), fold.types())
+            if self.count == 1 and isinstance(fold.base.extra.get("fields"), dict):
+                done.before = values.made(fold.base.extra["fields"], fold.base.types, "/extra/fields")
+        return done

@@ -1,0 +1,156 @@
+"""What an executor is asked, `ReplayConfig`; what came of it, `ReplayResult`; and the rule of its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.replay.differ import recorded_form
+from Agent.replay.executors.protocol import Execution
+from Agent.replay.outcome import short
+from Agent.replay.patches import Patch
+from Agent.replay.verdict import EXIT_CODES, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayConfig:
+    """How to go on from a checkpoint; without anything, as it was recorded."""
+
+    modified_input: Any = None
+    """Another input. A mapping is a JSON merge patch of a recorded mapping; all else takes its place."""
+    dry_run: bool = False
+    """Run no user code and ask no model: the mock executor."""
+    modified_state: Patch | None = None
+    """A patch of the state, as `fork_run` takes it."""
+    overrides: Mapping[str, Any] | None = None
+    """Handed to the executor as they are."""
+    executor: str | None = None
+    """By name; without it the run's label `framework`, then what the record shows."""
+    target: Any = None
+    """`module:factory`, or such a function, for executors that build agents or graphs."""
+    live: bool | Collection[str] = False
+    """Names of tools and models that may be called for real, or True for all."""
+    timeout_seconds: float | None = None
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether something is to be other than it was recorded."""
+        return self.modified_input is not None or self.modified_state is not None or bool(self.live)
+
+
+@dataclass(slots=True)
+class ReplayResult:
+    """What going on from a checkpoint gave, beside what was recorded; `str()` of it is for people."""
+
+    replay_id: str
+    checkpoint_id: str
+    run: str
+    executor: str
+    input: Any
+    output: Any
+    original_output: Any
+    diff: dict[str, Any]
+    execution: Execution = field(repr=False)
+    verdict: Verdict | None
+    """None of a comparison: where something was modified, or a fork was made."""
+    reasons: tuple[str, ...]
+    """Why it is UNVERIFIED."""
+    duration_ms: float
+    error: str | None = None
+    """Type and text of what the executor raised."""
+    path: Path | None = None
+    """The directory that keeps the report; None where it could not be written."""
+
+    @property
+    def completed(self) -> bool:
+        """Whether the executor came to its end."""
+        return self.error is None
+
+    @property
+    def user_code_ran(self) -> bool:
+        """Whether code of the user's made the output."""
+        return self.execution.user_code_ran
+
+    @property
+    def exit_code(self) -> int:
+        """Of the verdict; of a comparison 0, or 4 where it did not come to its end."""
+        if self.verdict is not None:
+            return EXIT_CODES[self.verdict]
+        return 0 if self.completed and not self.execution.reasons else 4
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, without secrets."""
+        told = {
+            "replay_id": self.replay_id,
+            "checkpoint_id": self.checkpoint_id,
+            "run": self.run,
+            "executor": self.executor,
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "reasons": list(self.reasons),
+            "completed": self.completed,
+            "user_code_ran": self.user_code_ran,
+            "error": self.error,
+            "duration_ms": round(self.duration_ms, 3),
+            "input": self.input,
+            "output": self.output,
+            "original_output": self.original_output,
+            "diff": self.diff,
+            "divergence": self.execution.divergence,
+            "notes": list(self.execution.notes),
+            "details": self.execution.details,
+        }
+        found, _ = recorded_form(told)
+        return dict(found)
+
+    def __str__(self) -> str:
+        verdict = "comparison" if self.verdict is None else self.verdict.value
+        lines = [f"{verdict} {self.checkpoint_id} by {self.executor}: {self.diff['summary']}"]
+        lines += [f"  because {reason}" for reason in self.reasons]
+        if self.execution.divergence is not None:
+            lines.append(f"  first difference: {self.execution.divergence}")
+        if self.error is not None:
+            lines.append(f"  raised: {self.error}")
+        for key, change in self.diff["changed"].items():
+            lines.append(f"  {key}: {short(change['old'])} -> {short(change['new'])}")
+        lines += [f"  {key}: added, {short(value)}" for key, value in self.diff["added"].items()]
+        lines += [f"  {key}: gone, it was {short(value)}" for key, value in self.diff["removed"].items()]
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.execution.notes)])
+
+
+def judge_execution(
+    execution: Execution,
+    diff: Mapping[str, Any],
+    *,
+    is_modified: bool,
+    error: str | None,
+    overlooked: Collection[str] = (),
+    is_equivalent: bool = False,
+) -> tuple[Verdict | None, tuple[str, ...]]:
+    """The verdict of an execution and why nothing was proved.
+
+    Where no user code ran nothing is ever proved; what was meant to differ is a comparison.
+
+    Args:
+        is_modified: something was to be other than recorded.
+        error: what the executor raised.
+        overlooked: values that could not be compared, by name.
+        is_equivalent: equal only over values that are hidden on both sides.
+    """
+    if not execution.user_code_ran:
+        return Verdict.UNVERIFIED, tuple(execution.reasons) or ("no user code ran",)
+    if is_modified or execution.is_comparison:
+        return None, tuple(execution.reasons)
+    reasons = [*execution.reasons, *map(str, execution.reads)]
+    reasons += [f"the value of {name} has no form in which it could be compared" for name in overlooked]
+    differs = bool(diff["has_changes"]) or error is not None or execution.divergence is not None
+    if reasons:
+        if differs:
+            reasons.append(f"so this proves nothing: {execution.divergence or error or diff['summary']}")
+        return Verdict.UNVERIFIED, tuple(reasons)
+    if differs:
+        return Verdict.DIVERGED, ()
+    if execution.output is None or execution.output == {}:
+        return Verdict.UNVERIFIED, ("nothing informative was compared: there is no output, then and now",)
+    return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), ()

@@ -1,0 +1,6 @@
+"""Executors go on from a checkpoint: those that are here, and `register_executor` for others. Names only."""
+
+from Agent.replay.executors.protocol import AgentExecutor, Execution
+from Agent.replay.executors.registry import register_executor, registered_names, unregister_executor
+
+__all__ = ["AgentExecutor", "Execution", "register_executor", "registered_names", "unregister_executor"]

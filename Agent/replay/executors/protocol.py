@@ -1,0 +1,61 @@
+"""What an executor is: code that goes on from a checkpoint and gives what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, runtime_checkable
+
+from Agent.replay.outcome import SourceRead
+
+NOT_GIVEN: Final[Any] = object()
+
+
+@runtime_checkable
+class AgentExecutor(Protocol):
+    """Goes on from a checkpoint with user code, or says that it did not."""
+
+    async def execute(
+        self,
+        input: Any,  # noqa: A002 - the name that the executors of users have
+        state: Any,
+        config: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Go on from there.
+
+        Args:
+            input: what was given to the step behind the checkpoint, or what `ReplayConfig` says instead; None
+                where that is not recorded.
+            state: what the checkpoint keeps, changed where `ReplayConfig` says so.
+            config: `checkpoint_id`, `run_id`, `step_id`, `agent_id`, `session`, `framework`, `labels`,
+                `original_output`, `target`, `modified_state`, `modified_input`, `live`, `timeout_seconds`.
+            overrides: `ReplayConfig.overrides` as they were given.
+
+        Returns:
+            The output, or an `Execution` with more to say.
+        """
+
+
+@dataclass(slots=True)
+class Execution:
+    """What an executor gave, and what it has to say of it."""
+
+    output: Any
+    user_code_ran: bool = True
+    original: Any = NOT_GIVEN
+    """What to compare the output with, where the executor knows better than the run's last output."""
+    reasons: list[str] = field(default_factory=list)
+    """What stands in the way of a verdict."""
+    reads: list[SourceRead] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    divergence: str | None = None
+    """The first difference on the way, in words."""
+    error: str | None = None
+    """Type and text of what ended it early."""
+    is_comparison: bool = False
+    """Whether it was meant to differ, so that there is no verdict."""
+    same_id: Callable[[str, str], bool] | None = None
+    """Whether two texts are ids that were made by chance and stand for the same."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """For programs: ids of what was made, counts."""

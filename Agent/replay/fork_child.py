@@ -1,0 +1,103 @@
+"""The child process of a fork: carries out one request, and records what it does as a session of its own.
+
+Started by `forking.py` as `python -m Agent.replay.fork_child REQUEST`; besides the session it writes its
+outcome file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from Agent.errors import AgentTraceError
+from Agent.replay.fork import Brought, Fork
+from Agent.replay.fork_drive import Trigger
+from Agent.replay.fork_recording import ForkRecording
+from Agent.tree.lineage import FORKED, RESUMED, Lineage
+
+
+def lineage_for(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:
+    """What the fork's session says of where it comes from."""
+    return Lineage(
+        run=request["run"],
+        session_id=request["session_id"],
+        session_uid=request["session_uid"],
+        step=request["step"],
+        run_id=request["fork_id"],
+        patch=request["patch"],
+        seed=request["seed"],
+        agents=tuple(agents),
+        by_itself=brought.resume is not None,
+        from_event=None if brought.first is None else brought.first.id,
+        from_timestamp=None if brought.first is None else brought.first.timestamp,
+        relation=RESUMED if request["patch"] is None and request["seed"] is None else FORKED,
+    )
+
+
+def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
+    fork = Fork(request)
+    brought = fork.bring()
+    triggers: list[Trigger] = []
+
+    def hear(line: bytes) -> None:
+        for trigger in triggers:
+            trigger.hear(line)
+
+    info = fork.recording.info
+    fork.turn_away()()
+    recording = ForkRecording(
+        Path(request["root"]),
+        request["fork_id"],
+        lineage_for(request, brought, sorted(fork.objects)),
+        {} if info is None else dict(info.configuration),
+        dict.fromkeys([*fork.fork.agents, "*"], request["target"]),
+        hear if brought.point.effect is not None else None,
+    )
+    fork.turn_away()
+    agents = fork.fork.agents
+    try:
+        fork.go_on(
+            brought,
+            request["patch"],
+            request["seed"],
+            recording.pipeline,
+            triggers.append,
+            lambda: recording.begin_run(agents[0] if len(agents) == 1 else None),
+        )
+    except AgentTraceError:
+        recording.discard()
+        raise
+    outcome = fork.fork
+    ended_well = outcome.stopped is None and not outcome.errors
+    told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
+    recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
+    return {"session": str(recording.session), "outcome": outcome.to_object()}
+
+
+def answer(request_path: str, carry_out: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Carry out one request, a JSON file, and leave the outcome, or the error, where that says."""
+    request = orjson.loads(Path(request_path).read_bytes())
+    sys.path[:] = request["sys_path"]
+    try:
+        found = carry_out(request)
+    except AgentTraceError as error:
+        found = {"error": as_object(error)}
+    Path(request["outcome_path"]).write_bytes(orjson.dumps(found, default=repr))
+
+
+def as_object(error: AgentTraceError) -> dict[str, Any]:
+    """An error as JSON values, for the process that is to raise it."""
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "path": error.path,
+        "remedy": error.remedy,
+    }
+
+
+if __name__ == "__main__":
+    answer(sys.argv[1], _carry_out)

@@ -1,0 +1,220 @@
+"""The player behind the point of a fork: recorded answers where a call matches, else it stops with its name.
+
+Unlike `player.py`, which judges, it takes calls in any order: what a changed run does is its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from Agent.errors import RecordingMiss, ReplayError
+from Agent.event.model import Event
+from Agent.flight.recorded_calls import CALL_KINDS, CallBook
+from Agent.flight.tool_matching import Match
+from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live
+from Agent.record.pipeline import Pipeline
+from Agent.record.player import Answer, TracedCall
+from Agent.record.remade_errors import Unanswerable
+from Agent.replay.answers import AnswerBook
+from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.fork_echo import Echo
+from Agent.replay.fork_outcome import ForkOutcome
+from Agent.replay.outcome import ReplayStopped
+from Agent.replay.plan import RecordedCall
+from Agent.replay.player import Positional
+from Agent.replay.recording import ACTION_KINDS
+
+
+class ForkAnswers(NamedTuple):
+    """What the record can answer from a point on."""
+
+    own: frozenset[str]
+    """Agents whose code runs."""
+    known: frozenset[str]
+    """Agents of the original; any other was born in the fork, and its code runs as well."""
+    calls: list[RecordedCall]
+    """Recorded calls of all others, in order."""
+    tools: CallBook
+    """What tools and models answered."""
+    errors: dict[str, Event]
+    reads_sources: bool
+    """Whether the original recorded what it read of chance, time and environment."""
+
+
+class ForkPlayer:
+    """Answers calls while a fork goes on.
+
+    Args:
+        answers: makes answers again.
+        live: names of tools, models and agents that may be called for real; True for all.
+        outcome: takes what was answered, and why it stopped.
+    """
+
+    def __init__(
+        self,
+        recorded: ForkAnswers,
+        answers: AnswerBook,
+        comparison: Comparison,
+        outcome: ForkOutcome,
+        *,
+        live: bool | Collection[str],
+    ) -> None:
+        self.live = recorded.own
+        self.pipeline: Pipeline | None = None
+        """What records the fork; it makes arguments plain."""
+        self.current: RecordedCall | None = None
+        """The recorded counterpart of the action that is driven now."""
+        self.echo: Echo | None = None
+        """Writes what is answered into the record; None where there is none."""
+        self.is_stopped = False
+        self._tools = ToolReplayer(book=recorded.tools, tolerance=0.0)
+        self._answers = answers
+        self._comparison = comparison
+        self._outcome = outcome
+        self._allowed = live
+        self._known = recorded.known
+        self._free: dict[tuple[str | None, str], list[RecordedCall]] = {}
+        for call in recorded.calls:
+            self._free.setdefault((call.agent_id, call.name), []).append(call)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether calls of agents may have to be answered or refused; for tools it always is."""
+        return bool(self._known - self.live)
+
+    def enter(self, call: TracedCall) -> Answer | None:
+        """The recorded answer; None for what runs."""
+        if self.is_stopped:
+            raise ReplayStopped
+        if call.kind in CALL_KINDS:
+            return self._tool(call)
+        if call.kind not in ACTION_KINDS:
+            return None
+        if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._known:
+            return None
+        return self._peer(call)
+
+    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
+        """What ran for real ended; nothing is compared."""
+
+    def stop(self, reason: str) -> None:
+        """End the fork here; no `except Exception` of the driven code gets around it."""
+        self.is_stopped = True
+        if self._outcome.stopped is None:
+            self._outcome.stopped = reason
+        raise ReplayStopped
+
+    def refuse(self, reason: str) -> None:
+        """What a stand-in says when it is asked for what the record does not hold."""
+        self.stop(reason)
+
+    def _tool(self, call: TracedCall) -> Answer | None:
+        name = call.action_type
+        if is_live(self._allowed, name):
+            self._note_real(call, name)
+            return None
+        kind = "tool.call" if call.kind == "tool.call" else "model.call"
+        asked = self._tools.ask(kind, name, dict(call.args))
+        found = self._tools.find(asked)
+        if not isinstance(found, Match):
+            what = "tool" if kind == "tool.call" else "model"
+            self.stop(
+                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded answer behind the point; "
+                f"allow the call for real with --live {name}"
+            )
+        assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
+        try:
+            answer = self._tools.take(found)
+        except RecordingMiss as error:
+            self.stop(str(error))
+            raise
+        except Unanswerable as error:
+            self.stop(f"the recorded answer of {name} cannot be given again: {error}")
+            raise
+        self._outcome.answered[name] += 1
+        return answer
+
+    def _note_real(self, call: TracedCall, name: str) -> None:
+        try:
+            check_live(name, call.place)
+        except ReplayError as error:
+            self.stop(str(error))
+        self._outcome.live[name] += 1
+
+    def _peer(self, call: TracedCall) -> Answer | None:
+        name = call.qualname.rpartition(".")[2]
+        who = str(call.agent_id)
+        if is_live(self._allowed, who) and call.target is not None:
+            self._note_real(call, who)
+            return None
+        found = self._matching(call, name)
+        if found is None:
+            hint = "" if call.target is None else f"; allow its code to run with --live {who}"
+            asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
+            self.stop(f"{name} of {who}, called with {asked}, has no recorded answer behind the point{hint}")
+        assert found is not None  # noqa: S101 - as above
+        self._free[found.agent_id, found.name].remove(found)
+        if found.parent is not self.current:
+            self._outcome.moved += 1
+        try:
+            event = found.event if self.echo is None else self.echo.write(found.event)
+            answer, lack = self._answers.answer(event)
+        except Unanswerable as error:
+            self.stop(f"the recorded answer of {name} of {who} (event {found.event.id}): {error}")
+            raise
+        if lack is not None:
+            self._outcome.note(f"the answer of {name} of {who}: {lack}")
+        self._outcome.answered[who] += 1
+        return answer
+
+    def _matching(self, call: TracedCall, name: str) -> RecordedCall | None:
+        """A recorded call with the same arguments, in the counterpart of what is driven if there is one."""
+        free = self._free.get((call.agent_id, name), [])
+        near = [each for each in free if self.current is not None and each.parent is self.current]
+        for each in (*near, *(other for other in free if other not in near)):
+            if "args" not in each.event.extra or self._agrees(call, each):
+                return each
+        return None
+
+    def _agrees(self, call: TracedCall, recorded: RecordedCall) -> bool:
+        assert self.pipeline is not None  # noqa: S101 - set before anything is driven
+        expected = recorded.event.extra["args"]
+        given: Mapping[str, Any] = call.args
+        if isinstance(given, Positional):
+            names = list(expected)
+            given = {
+                (names[int(key)] if key.isdigit() and int(key) < len(names) else key): value
+                for key, value in given.items()
+            }
+        body, types = self.pipeline.capture.body({"args": dict(given)})
+        made = orjson.loads(b"{" + body + b"}")["args"]
+        return (
+            self._comparison.difference(
+                Recorded(expected, recorded.event.types or {}, "/extra/args"),
+                Recorded(made, types or {}, "/extra/args"),
+            )
+            is None
+        )
+
+
+def answerable(calls: Iterable[RecordedCall], own: frozenset[str]) -> list[RecordedCall]:
+    """Those calls that are answered: of agents whose code does not run, made by ones whose code does."""
+    found = []
+    for call in calls:
+        above = call.parent
+        if call.agent_id is None or call.agent_id in own:
+            continue
+        if above is None or above.agent_id is None or above.agent_id in own:
+            found.append(call)
+    return sorted(found, key=lambda call: (call.began_us, call.event.seq))
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+__all__ = ["ForkPlayer", "answerable"]

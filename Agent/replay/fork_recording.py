@@ -1,0 +1,123 @@
+"""The record of a fork: a new session beside the original's, with one run in it; it says where it comes from.
+
+`fork_child.py` begins it where the fork begins; nothing of it enters the categories across sessions.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from Agent.event.clock import format_timestamp
+from Agent.event.model import RedactedBytes
+from Agent.flight.run_recorder import Recorder
+from Agent.record.pipeline import Pipeline, RecordOptions
+from Agent.record.redaction import Redactor
+from Agent.record.state_events import emit_last_states
+from Agent.tree.artifacts import ArtifactFiles
+from Agent.tree.lineage import FORKED, Lineage
+from Agent.tree.session import SessionInfo, create_session, update_session
+from Agent.tree.sink import Stream
+from Agent.tree.summary import write_summary
+from Agent.tree.writer import SessionWriter
+
+
+class HeardSink:
+    """A sink whose every line is heard before the next is made; all else is the sink's own."""
+
+    def __init__(self, sink: SessionWriter, hear: Callable[[bytes], None]) -> None:
+        self._sink = sink
+        self._hear = hear
+
+    def open_stream(self, agent_id: str | None, category: str) -> Stream:
+        """The stream, heard."""
+        return _HeardStream(self._sink.open_stream(agent_id, category), self._hear)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
+
+
+class _HeardStream:
+    def __init__(self, stream: Any, hear: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._hear = hear
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Write a line, then let it be heard."""
+        written: bool = self._stream.write(line)
+        self._hear(line)
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class ForkRecording:
+    """One fork as it is recorded.
+
+    Args:
+        root: the trace root, where the session is made.
+        run_id: the id of the run in it.
+        lineage: where it comes from.
+        configuration: settings of the original that count for what is recorded.
+        targets: what replays it.
+        hear: hears each line, None for nobody.
+
+    Raises:
+        OSError: the root cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        run_id: str,
+        lineage: Lineage,
+        configuration: dict[str, Any],
+        targets: dict[str, str],
+        hear: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.run_id = run_id
+        redactor = Redactor(os.urandom(32), enabled=bool(configuration.get("redact", True)))
+        command = "fork" if lineage.relation == FORKED else "resume"
+        info = SessionInfo.begun_now(
+            argv=("agent-trace", command),
+            configuration=configuration,
+            targets=targets,
+            other={lineage.relation: redactor.object(lineage.to_object())},
+        )
+        self.session = create_session(root, info)
+        writer = SessionWriter(self.session)
+        sink: Any = writer if hear is None else HeardSink(writer, hear)
+        self.pipeline = Pipeline(
+            sink,
+            session_id=self.session.name.removeprefix("session_"),
+            redactor=redactor,
+            options=RecordOptions(strict_state=configuration.get("state") == "strict"),
+            board=writer.board,
+            artifacts=ArtifactFiles(self.session),
+        )
+        self.pipeline.announce(writer, writer.durability)
+        self._recorder = Recorder()
+        self._lineage = lineage
+
+    def begin_run(self, agent_id: str | None) -> None:
+        """Begin the run; the pipeline is the installed one by now."""
+        labels = {self._lineage.relation: f"{self._lineage.run} at {self._lineage.step}"}
+        self._recorder.start_run(agent_id, labels, run_id=self.run_id)
+
+    def discard(self) -> None:
+        """Take the session away again: what was asked for could not be done."""
+        self.pipeline.close()
+        shutil.rmtree(self.session)
+
+    def end(self, *, ok: bool, error: str | None, status: str | None) -> None:
+        """End the run, write the last states, close the session."""
+        self._recorder.finish_run(ok, error, status=status, run_id=self.run_id)
+        emit_last_states(self.pipeline)
+        self.pipeline.close()
+        update_session(self.session, ended_at=format_timestamp(time.time_ns() // 1000))
+        write_summary(self.session)

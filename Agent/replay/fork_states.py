@@ -1,0 +1,45 @@
+"""The states of agents in a fork: told when its record begins, and read when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from Agent.record.agents import agent_id_of
+from Agent.record.binding import AgentBinding
+from Agent.record.exposure import read_state
+from Agent.record.pipeline import Pipeline
+from Agent.record.state import StateTracker
+from Agent.record.state_events import emit_state
+
+
+def tell_states(pipeline: Pipeline, objects: Mapping[str, object]) -> None:
+    """Begin a fork's record with the whole states, so that each action is told by what it changes."""
+    for tracker, binding, obj in trackers(pipeline, objects):
+        emit_state(pipeline, binding, tracker, obj, "first")
+
+
+def trackers(
+    pipeline: Pipeline, objects: Mapping[str, object]
+) -> Iterator[tuple[StateTracker, AgentBinding, object]]:
+    """What a pipeline keeps of agents, as if each had begun to act."""
+    for obj in objects.values():
+        known = pipeline.agents.find(obj)
+        if known is not None:
+            tracker = pipeline.agents.tracker(known, obj)
+            tracker.actions = 1
+            yield tracker, known.binding, obj
+
+
+def acting_in(pipeline: Pipeline) -> dict[str, object]:
+    """The agents that a pipeline has seen, by id."""
+    return {str(known.binding.agent_id): obj for known, obj in pipeline.agents.living()}
+
+
+def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
+    """What an object exposes now, as JSON values, without secrets."""
+    body, _ = pipeline.capture.user_body(read_state(obj, agent_id_of).fields, "")
+    found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
+    return found

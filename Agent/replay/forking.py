@@ -1,0 +1,283 @@
+"""`resume_from_checkpoint` and `fork_run`: find run and target, start the child process that goes on, report.
+
+A fork is a new run in a session of its own, which says what it comes from; the original is only read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from Agent import errors
+from Agent.errors import AgentTraceError, DamagedInput, ReplayError, SessionNotFound
+from Agent.flight.run_context import new_run_id
+from Agent.flight.runs import RunRef
+from Agent.record.installed import flush_active
+from Agent.replay.child_process import run_module
+from Agent.replay.fork_outcome import ForkOutcome, RaisedError
+from Agent.replay.patches import Patch, check_patch
+from Agent.replay.run_comparison import RunComparison, RunName, compare_runs
+from Agent.replay.run_sides import open_side
+from Agent.replay.target import Target, target_name
+from Agent.tree.session import SessionInfo, open_session
+
+_MAX_OUTPUT_CHARS = 20_000
+
+
+@dataclass(frozen=True)
+class ForkResult:
+    """What came of a fork or a resumed run; `str()` of it is for people, `to_dict()` for programs."""
+
+    run: str
+    """The original as a command line names it."""
+    step: str
+    fork_id: str
+    """The id of the new run."""
+    session: Path
+    """The session that holds it."""
+    target: str
+    outcome: ForkOutcome
+    patch: Any = None
+    seed: int | None = None
+    stdout: str = field(default="", repr=False)
+    stderr: str = field(default="", repr=False)
+
+    @property
+    def completed(self) -> bool:
+        """Whether it went on to its end."""
+        return self.outcome.stopped is None
+
+    @property
+    def stopped(self) -> str | None:
+        """Why it did not get to its end, such as a call that the record has no answer for."""
+        return self.outcome.stopped
+
+    @property
+    def errors(self) -> tuple[RaisedError, ...]:
+        """The exceptions that left driven actions."""
+        return tuple(self.outcome.errors)
+
+    @property
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Agent to its exposed fields at the end, as JSON values."""
+        return self.outcome.states
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Those of the one agent that ran; of several the first."""
+        return self.outcome.states.get(self.outcome.agents[0], {}) if self.outcome.agents else {}
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it went on to its end, whatever came of it; 4 where it had to stop."""
+        return 0 if self.completed else 4
+
+    @cached_property
+    def comparison(self) -> RunComparison:
+        """Where it parts from the original; no verdict, since it was meant to."""
+        return compare_runs(self.run, self.fork_id, self.session.parent)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, the comparison with the original among them."""
+        return {
+            "run": self.run,
+            "step": self.step,
+            "fork_id": self.fork_id,
+            "session": str(self.session),
+            "target": self.target,
+            "patch": self.patch,
+            "seed": self.seed,
+            "completed": self.completed,
+            **self.outcome.to_object(),
+            "comparison": self.comparison.to_dict(),
+        }
+
+    def __str__(self) -> str:
+        outcome = self.outcome
+        verb = "resumed" if self.patch is None and self.seed is None else "forked"
+        lines = [
+            f"{self.fork_id} {verb} from {self.run}, {outcome.point}",
+            f"  state from {outcome.start}"
+            + (f", {outcome.redriven:,} recorded actions driven again" if outcome.redriven else ""),
+        ]
+        if outcome.changed:
+            lines.append(f"  changed: {', '.join(outcome.changed)}")
+        driven = f"  went on for {outcome.steps:,} of {outcome.remaining:,} recorded actions"
+        if outcome.steps or outcome.remaining:
+            lines.append(driven)
+        if outcome.answered:
+            told = ", ".join(f"{name} ({count:,})" for name, count in outcome.answered.most_common(5))
+            moved = f", {outcome.moved:,} of them recorded elsewhere" if outcome.moved else ""
+            lines.append(f"  answered from the record: {told}{moved}")
+        if outcome.live:
+            lines.append(f"  called for real: {', '.join(f'{n} ({c:,})' for n, c in outcome.live.items())}")
+        if outcome.stopped is not None:
+            lines.append(f"  stopped: {outcome.stopped}")
+        lines += [f"  raised: {error}" for error in outcome.errors[:5]]
+        if len(outcome.errors) > 5:
+            lines.append(f"  and {len(outcome.errors) - 5:,} more errors")
+        lines += [f"  note: {note}" for note in outcome.notes]
+        lines += [f"  {line}" for line in str(self.comparison).splitlines()]
+        return "\n".join(lines)
+
+
+def resume_from_checkpoint(
+    run: RunName,
+    step: str | int,
+    target: Target | None = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    live: bool | Collection[str] = False,
+    timeout_seconds: float | None = None,
+) -> ForkResult:
+    """Go on from a point of a recorded run as it was, in a new run; see `fork_run` for the arguments."""
+    return _forked(run, step, None, None, target, root, live, timeout_seconds)
+
+
+def fork_run(
+    run: RunName,
+    step: str | int,
+    patch: Patch | None = None,
+    target: Target | None = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    seed: int | None = None,
+    live: bool | Collection[str] = False,
+    timeout_seconds: float | None = None,
+) -> tuple[str, ForkResult]:
+    """Go on from a point of a recorded run with something changed; the new run's id and what came of it.
+
+    Args:
+        run: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
+        step: the id of a checkpoint or step, or of an event (the place behind it), `tick:N` (before it), or
+            the number of a driven action, alone or as `step_N` (behind it).
+        patch: of the state there: a mapping is a JSON merge patch, a list of operations a JSON patch. Where
+            several agents are driven, {agent_id: patch}.
+        target: `module:factory`, or such a function; without it the one that the session remembers.
+        root: the trace root; the one configured, then ./trace without it. The fork is kept there as well.
+        seed: seeds every exposed generator there.
+        live: names of tools, models and agents that may be called for real, or True for all. What is not
+            among them and has no recorded answer ends the fork, and the result says which call it was.
+        timeout_seconds: after this the child process is killed.
+
+    Raises:
+        RunNotFound, SessionNotFound, AgentNotFound: there is no such run.
+        EventNotFound: it has no such step.
+        TargetNotGiven: no code was named, and the session remembers none.
+        UsageError: the patch is none, or does not fit the state.
+        ReplayError: the point cannot be reached.
+    """
+    if patch is not None:
+        check_patch(patch)
+    result = _forked(run, step, patch, seed, target, root, live, timeout_seconds)
+    return result.fork_id, result
+
+
+def _forked(
+    run: RunName,
+    step: str | int,
+    patch: Patch | None,
+    seed: int | None,
+    target: Target | None,
+    root: str | os.PathLike[str] | None,
+    live: bool | Collection[str],
+    timeout_seconds: float | None,
+) -> ForkResult:
+    request = fork_request(run, step, target, root, live)
+    request |= {"patch": patch, "seed": seed, "fork_id": new_run_id()}
+    answer, stdout, stderr = in_child("Agent.replay.fork_child", request, timeout_seconds)
+    return ForkResult(
+        run=request["run"],
+        step=request["step"],
+        fork_id=request["fork_id"],
+        session=Path(answer["session"]),
+        target=request["target"],
+        outcome=ForkOutcome.from_object(answer["outcome"]),
+        patch=patch,
+        seed=seed,
+        stdout=stdout[-_MAX_OUTPUT_CHARS:],
+        stderr=stderr[-_MAX_OUTPUT_CHARS:],
+    )
+
+
+def fork_request(
+    run: RunName,
+    step: str | int,
+    target: Target | None,
+    root: str | os.PathLike[str] | None,
+    live: bool | Collection[str],
+) -> dict[str, Any]:
+    """What the child process is told of the run and the point.
+
+    Raises:
+        RunNotFound, SessionNotFound, AgentNotFound, TargetNotGiven, UsageError: as `fork_run`.
+    """
+    flush_active()
+    side = open_side(run, root)
+    info = _info(side.session)
+    ref: RunRef = side.ref
+    agent_id = ref.agent_id
+    owner = agent_id
+    if ref.run_id is not None:
+        began = next(side.reader.run_events(ref.run_id), None)
+        owner = None if began is None else began.agent_id
+    return {
+        "run": side.name,
+        "session": str(side.session.absolute()),
+        "session_id": side.session.name.removeprefix("session_"),
+        "session_uid": "" if info is None else info.session_uid,
+        "run_id": ref.run_id,
+        "run_ids": sorted(side.run_ids),
+        "agent_id": agent_id,
+        "owner": owner,
+        "target": target_name(target, info, owner),
+        "step": str(step),
+        "live": live if isinstance(live, bool) else sorted({live} if isinstance(live, str) else live),
+        "root": str(side.session.absolute().parent),
+        "sys_path": sys.path,
+    }
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # its events can be driven; a target has to be named
+
+
+def in_child(
+    module: str, request: dict[str, Any], timeout_seconds: float | None
+) -> tuple[dict[str, Any], str, str]:
+    """Let a module of this package carry out a request in another process: its answer, what it printed.
+
+    Raises:
+        AgentTraceError: what that process says.
+        ReplayError: it died, or took longer.
+    """
+    with tempfile.TemporaryDirectory(prefix="agent-trace-fork-") as directory:
+        outcome_path = Path(directory, "outcome.json")
+        request = {**request, "outcome_path": str(outcome_path)}
+        ended = run_module(module, request, Path(directory), timeout_seconds)
+        if ended.returncode is None:
+            raise ReplayError(f"the fork did not end within {timeout_seconds:g} s and was stopped")
+        try:
+            answer: dict[str, Any] = orjson.loads(outcome_path.read_bytes())
+        except (OSError, ValueError):
+            raise ReplayError(ended.last_words) from None
+    if "error" in answer:
+        raise _error(answer["error"])
+    return answer, ended.stdout, ended.stderr
+
+
+def _error(told: dict[str, Any]) -> AgentTraceError:
+    kind = getattr(errors, told["type"], ReplayError)
+    made: AgentTraceError = kind(told["message"], path=told["path"], remedy=told["remedy"])
+    return made

@@ -1,0 +1,251 @@
+"""`ReplayExecutor`: goes on from a checkpoint by the executor that fits the run, and compares what it gives.
+
+Tools and models of the run answer from the record meanwhile, and the network is out of reach.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import (
+    AgentTraceError,
+    DamagedInput,
+    RecordingMiss,
+    RunNotFound,
+    SessionNotFound,
+    UsageError,
+)
+from Agent.flight.replaying import replaying_tools
+from Agent.flight.runs import RunRef, read_run
+from Agent.flight.tool_replayer import ToolReplayer
+from Agent.replay.answers_behind import replayer_behind
+from Agent.replay.comparison import Comparison
+from Agent.replay.differ import compute_diff
+from Agent.replay.executor_result import ReplayConfig, ReplayResult, judge_execution
+from Agent.replay.executors import registry
+from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
+from Agent.replay.executors.turned_away import recording_turned_away
+from Agent.replay.executors.watched import ExecutorWatch, watched
+from Agent.replay.patches import apply_patch, check_patch, merged
+from Agent.replay.rerun import keep_json, make_replay_directory
+from Agent.replay.saved_points import CheckpointManager, SavedCheckpoint, given_and_output
+from Agent.tree.artifacts import ROOT_RUN
+from Agent.tree.session import open_session
+
+
+class ReplayExecutor:
+    """Goes on from checkpoints.
+
+    Args:
+        checkpoint_manager: knows the checkpoints.
+        pool: what the manager was made with, where it was made with something; nothing else.
+
+    Raises:
+        UsageError: the manager is none, or the pool is another one.
+    """
+
+    def __init__(self, checkpoint_manager: CheckpointManager, pool: Any = None) -> None:
+        if not isinstance(checkpoint_manager, CheckpointManager):
+            raise UsageError(
+                f"a {type(checkpoint_manager).__name__} is no CheckpointManager",
+                remedy="ReplayExecutor(CheckpointManager())",
+            )
+        if pool is not None and pool is not checkpoint_manager.place:
+            raise UsageError(
+                "the executor and its manager look at different places",
+                remedy="give both the same, or one nothing",
+            )
+        self.checkpoints = checkpoint_manager
+
+    async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
+        """Go on from a checkpoint, and compare the output with the recorded one.
+
+        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/REPLAY.md.
+
+        Raises:
+            UsageError: no such executor; a patch that does not fit; what the executor cannot do.
+            RunNotFound, EventNotFound, DamagedInput: the checkpoint is not there, or cannot be read.
+            MissingExtra, TargetNotGiven: the executor lacks a library, or code.
+        """
+        config = ReplayConfig() if config is None else config
+        saved = await self.checkpoints.get_checkpoint(checkpoint_id)
+        given, original, shown = await asyncio.to_thread(self._recorded, saved)
+        name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
+        told = self._told(saved, config, name, original)
+        chosen = registry.MOCK if config.dry_run else name
+        executor = registry.find_executor(chosen)
+        began = time.perf_counter()
+        execution, error = await self._executed(
+            executor, _input(given, config), _state(saved, config), told, config
+        )
+        duration_ms = (time.perf_counter() - began) * 1000
+        result = _result(saved, chosen, told, execution, error, config, duration_ms)
+        result.input = _input(given, config)
+        await asyncio.to_thread(_keep, saved, result)
+        return result
+
+    def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:
+        found = given_and_output(saved, NOT_GIVEN)
+        if found[1] is not NOT_GIVEN:
+            return found
+        return found[0], self.checkpoints.last_state_like(saved), found[2]
+
+    @staticmethod
+    def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
+        """What the executor is told beside input and state."""
+        return {
+            "checkpoint_id": saved.checkpoint_id,
+            "run": saved.run,
+            "run_id": saved.ref.run_id,
+            "session": str(saved.session),
+            "step_id": saved.info.step_id,
+            "agent_id": saved.info.agent_id,
+            "saved_us": saved.saved_us,
+            "framework": _labels(saved).get("framework"),
+            "labels": _labels(saved),
+            "would_run": name,
+            "original_output": original,
+            "target": config.target,
+            "modified_input": config.modified_input,
+            "modified_state": config.modified_state,
+            "live": config.live,
+            "timeout_seconds": config.timeout_seconds,
+        }
+
+    async def _executed(
+        self, executor: AgentExecutor, given: Any, state: Any, told: Mapping[str, Any], config: ReplayConfig
+    ) -> tuple[Execution, str | None]:
+        """What the executor gave, and what it raised."""
+        ref = RunRef(Path(told["session"]), told["run_id"])
+        watch = ExecutorWatch(allows_network=bool(config.live))
+        replayer: ToolReplayer | None = None
+        is_users = isinstance(executor, registry.FunctionExecutor) or not type(
+            executor
+        ).__module__.startswith("Agent.replay.executors.")
+        try:
+            with ExitStack() as around:
+                around.enter_context(recording_turned_away())
+                if is_users:
+                    around.enter_context(watch.open())
+                    replayer = await asyncio.to_thread(replayer_behind, ref, told["saved_us"])
+                    around.enter_context(replaying_tools(replayer, live=config.live))
+                running: Any = executor.execute(given, state, told, config.overrides)
+                if is_users:
+                    running = watched(running, watch, 1)
+                async with asyncio.timeout(config.timeout_seconds):
+                    found = await running
+        except RecordingMiss as error:
+            return Execution(None, reasons=[str(error)], reads=watch.reads), str(error)
+        except AgentTraceError:
+            raise
+        except TimeoutError as error:
+            told_text = f"it did not end within {config.timeout_seconds} s"
+            if config.timeout_seconds is None:
+                told_text = f"TimeoutError: {error}"
+            return Execution(None, reasons=[told_text], reads=watch.reads), told_text
+        except Exception as error:  # noqa: BLE001 - what user code raises is a result
+            return Execution(None, reads=watch.reads), f"{type(error).__name__}: {error}"
+        execution = found if isinstance(found, Execution) else Execution(found)
+        execution.reads += watch.reads
+        unused = [call.name for call in replayer.unused] if replayer is not None else []
+        if unused:
+            execution.reasons.append(
+                f"{len(unused)} recorded calls behind the checkpoint were not made: {', '.join(unused[:5])}"
+            )
+        return execution, execution.error
+
+
+def _input(given: Any, config: ReplayConfig) -> Any:
+    if config.modified_input is None:
+        return given
+    if isinstance(given, dict) and isinstance(config.modified_input, Mapping):
+        return merged(dict(given), config.modified_input)
+    return config.modified_input
+
+
+def _state(saved: SavedCheckpoint, config: ReplayConfig) -> Any:
+    if config.modified_state is None:
+        return saved.state
+    check_patch(config.modified_state)
+    if not isinstance(saved.state, dict):
+        raise UsageError(
+            f"the state of {saved.checkpoint_id} is a {type(saved.state).__name__}", remedy="patch a mapping"
+        )
+    return apply_patch(saved.state, {}, config.modified_state).fields
+
+
+def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
+    if saved.ref.run_id is None:
+        return {}
+    try:
+        return dict(read_run(saved.ref).summary.labels)
+    except RunNotFound:
+        return {}  # a run that left nothing but checkpoints
+
+
+def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
+    """The executor of a run: what its label says, what its steps show, what its session remembers."""
+    label = _labels(saved).get("framework")
+    if isinstance(label, str) and (registry.is_registered(label) or label in registry.registered_names()):
+        return label
+    if shown is not None:
+        return shown
+    if config.target is not None:
+        return registry.TRACED
+    try:
+        return registry.TRACED if open_session(saved.session).targets else registry.GENERIC
+    except (SessionNotFound, DamagedInput):
+        return registry.GENERIC  # it remembers nothing that could be read
+
+
+def _result(
+    saved: SavedCheckpoint,
+    chosen: str,
+    told: Mapping[str, Any],
+    execution: Execution,
+    error: str | None,
+    config: ReplayConfig,
+    duration_ms: float,
+) -> ReplayResult:
+    original = told["original_output"] if execution.original is NOT_GIVEN else execution.original
+    comparison = Comparison(None, execution.same_id)
+    diff = compute_diff(original, execution.output, comparison)
+    agreement = comparison.agreement
+    verdict, reasons = judge_execution(
+        execution,
+        diff,
+        is_modified=config.is_modified,
+        error=error,
+        overlooked=[*sorted(agreement.opaque), *agreement.opaque_differences],
+        is_equivalent=bool(agreement.redacted or agreement.identifiers),
+    )
+    return ReplayResult(
+        replay_id="",
+        checkpoint_id=saved.checkpoint_id,
+        run=saved.run,
+        executor=chosen,
+        input=None,
+        output=execution.output,
+        original_output=original,
+        diff=diff,
+        execution=execution,
+        verdict=verdict,
+        reasons=reasons,
+        duration_ms=duration_ms,
+        error=error,
+    )
+
+
+def _keep(saved: SavedCheckpoint, result: ReplayResult) -> None:
+    """Leave the report in the run's directory, and nothing else anywhere."""
+    directory = make_replay_directory(saved.session, saved.ref.run_id or ROOT_RUN)
+    if directory is None:
+        result.execution.notes.append("the report could not be kept: the session cannot be written")
+        return
+    result.replay_id, result.path = directory.name, directory
+    keep_json(directory / "report.json", result.to_dict())

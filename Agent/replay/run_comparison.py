@@ -1,0 +1,198 @@
+"""`compare_runs`: where two runs part first, sessions, recorded runs and forks alike.
+
+Sessions are bisected where that is possible; that two are alike is said only after all of both was compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from Agent.record.installed import flush_active
+from Agent.replay.bisection import Bisection, Unseekable
+from Agent.replay.comparison import Comparison
+from Agent.replay.outcome import short
+from Agent.replay.parting import Parting, RunDivergence, SameIds, StreamWalk
+from Agent.replay.run_sides import Side, StreamKey, align, open_side
+from Agent.replay.tracks import END, Meter
+
+RunName = str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """What comparing two runs found; true where they differ."""
+
+    a: str
+    b: str
+    divergence: RunDivergence | None
+    """The first difference, None where there is none."""
+    compared: int
+    """Pairs of events that were compared and agree."""
+    method: str
+    """`bisection` or `walk`."""
+    meter: Meter
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 where they differ, 0 where they are alike, 4 where nothing could be compared."""
+        return 1 if self.divergence is not None else 0 if self.compared else 4
+
+    def __bool__(self) -> bool:
+        return self.divergence is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "differ": bool(self),
+            "divergence": None if self.divergence is None else self.divergence.to_dict(),
+            "compared": self.compared,
+            "method": self.method,
+            "read": {
+                "lines": self.meter.lines,
+                "size_bytes": self.meter.size_bytes,
+                "of_bytes": self.meter.total_bytes,
+            }
+            if self.method == "bisection"
+            else None,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        found = self.divergence
+        if found is None and not self.compared:
+            lines = [f"nothing of {self.a} and {self.b} could be compared"]
+        elif found is None:
+            lines = [f"{self.a} and {self.b} are alike: {self.compared:,} pairs of events agree"]
+        else:
+            lines = [
+                f"{self.a} and {self.b} part at {found}",
+                f"  a: {short(found.a)}",
+                f"  b: {short(found.b)}",
+            ]
+            if found.common_cause is not None:
+                lines.append(f"  last in common: {found.common_cause}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])
+
+    @property
+    def _reading(self) -> str:
+        if self.method == "walk":
+            return f"compared pair by pair: {self.compared:,} pairs agree" + (
+                " before that" if self.divergence is not None else ""
+            )
+        return (
+            f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
+            f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
+        )
+
+
+def compare_runs(
+    a: RunName,
+    b: RunName,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    exhaustive: bool = False,
+    progress: Callable[[float], None] = lambda _: None,
+) -> RunComparison:
+    """The first divergence of two runs: tick, agent and field with both values, and what they had in common.
+
+    Events are paired by agent, order and place; ids, times and measured numbers take no part. A fork is
+    compared with its origin from where it goes on.
+
+    Args:
+        a, b: each a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
+        root: the trace root; the one configured, then ./trace without it.
+        exhaustive: compare every event from the beginning instead of bisecting.
+        progress: hears the share of agents that were compared, where all are.
+
+    Raises:
+        RunNotFound, SessionNotFound, AgentNotFound: there is no such run.
+    """
+    flush_active()
+    one, other = open_side(a, root), open_side(b, root)
+    notes = align(one, other)
+    is_aligned = one.since is not None or other.since is not None
+    run_ids = (*one.reader.run_ids(), *other.reader.run_ids())
+    same_ids = SameIds((*one.writers(), *other.writers()), run_ids)
+    if not exhaustive and not is_aligned:
+        try:
+            found = _bisected(one, other, same_ids, notes)
+        except Unseekable as why:
+            notes.append(f"every event was compared: {why}")
+        else:
+            if found is not None:
+                return found
+            notes.append("the ends are alike, so every event was compared")
+    return _walked(one, other, same_ids, notes, with_states=not is_aligned, progress=progress)
+
+
+def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
+    bisection = Bisection(one, other, same_ids)
+    window = bisection.window()
+    if window is None:
+        return None
+    comparison = Comparison(None, same_ids)
+    walk = StreamWalk(comparison, same_ids, with_states=True)
+    best: Parting | None = None
+    for key in bisection.streams():
+        best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
+    if best is None:
+        raise Unseekable("what differs at the end could not be narrowed down by blocks")
+    grounds = (
+        *window.notes,
+        *(
+            [
+                f"what stands before {window.unit} {window.first:.0f} was sampled and taken as alike; "
+                "--exhaustive compares it all"
+            ]
+            if window.first != -END
+            else []
+        ),
+    )
+    return RunComparison(
+        one.name, other.name, best.divergence, walk.compared, "bisection", bisection.meter, (*notes, *grounds)
+    )
+
+
+def _walked(
+    one: Side,
+    other: Side,
+    same_ids: SameIds,
+    notes: list[str],
+    *,
+    with_states: bool,
+    progress: Callable[[float], None],
+) -> RunComparison:
+    comparison = Comparison(None, same_ids)
+    walk = StreamWalk(comparison, same_ids, with_states=with_states)
+    best: Parting | None = None
+    keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
+    for number, key in enumerate(keys, start=1):
+        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), limit=best))
+        progress(number / len(keys))
+    agreement = comparison.agreement
+    if walk.reordered:
+        notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
+    if agreement.redacted:
+        notes.append(f"{agreement.redacted:,} values are hidden on both sides")
+    if agreement.opaque_differences:
+        notes.append(
+            f"{len(agreement.opaque_differences):,} values without a codec look different, which says nothing"
+        )
+    for side in (one, other):
+        damaged = side.reader.damaged_lines
+        if damaged:
+            notes.append(f"{damaged:,} damaged lines of {side.name} were passed over")
+    found = None if best is None else best.divergence
+    return RunComparison(one.name, other.name, found, walk.compared, "walk", Meter(), tuple(notes))
+
+
+def _earlier(one: Parting | None, other: Parting | None) -> Parting | None:
+    if one is None or (other is not None and other.order < one.order):
+        return other
+    return one

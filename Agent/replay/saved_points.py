@@ -1,0 +1,239 @@
+"""`CheckpointManager`: the checkpoints under a trace root, each by one id, over the store of `flight/`.
+
+`replay_executor.py` goes on from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.errors import EventNotFound, RunNotFound, UsageError
+from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoint_files import checkpoints_dir
+from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo
+from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.runs import RunRef, find_run
+from Agent.record.installed import flush_active
+from Agent.replay.checkpoint_names import CheckpointName, parse_checkpoint_id
+from Agent.replay.done_steps import GRAPH_STEP, NODE_STEP, NOT_RECORDED, DoneStep, done_steps
+from Agent.tree.artifacts import ROOT_RUN
+from Agent.tree.default_root import default_root
+from Agent.tree.layout import list_sessions
+
+_MOST_STEPS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCheckpoint:
+    """A checkpoint with its id; `get_checkpoint` gives it with its state."""
+
+    checkpoint_id: str
+    session: Path
+    info: CheckpointInfo
+    ref: RunRef
+    state: Any = None
+    unrestored: tuple[str, ...] = ()
+    """Pointers below `state` of what could not be brought back."""
+
+    @property
+    def run(self) -> str:
+        """The run, or the one agent of a session's root run, as a command line names it."""
+        if self.ref.run_id is not None:
+            return self.ref.run_id
+        session_id = self.session.name.removeprefix("session_")
+        return session_id if self.info.agent_id is None else f"{session_id}/{self.info.agent_id}"
+
+    @property
+    def saved_us(self) -> int:
+        """When it was saved, in microseconds since 1970."""
+        return parse_timestamp(self.info.timestamp)
+
+
+class CheckpointManager:
+    """Lists, makes, loads and removes checkpoints of recorded runs.
+
+    Args:
+        place: a trace root, or the directory of one session; None for the trace root that is configured,
+            then ./trace. Anything with an attribute `trace_root` that is such a path is taken as well, such
+            as a stand-in for a pool of connections.
+
+    Raises:
+        UsageError: it is something else.
+    """
+
+    def __init__(self, place: Any = None) -> None:
+        self.place = place
+        given = getattr(place, "trace_root", place)
+        if given is not None and not isinstance(given, (str, os.PathLike)):
+            raise UsageError(
+                f"a CheckpointManager cannot be made from a {type(place).__name__}",
+                remedy="give a trace root, a session's directory, or nothing",
+            )
+        path = default_root() if given is None else Path(given)
+        self._session = path if path.name.startswith("session_") and path.is_dir() else None
+        self.root = path if self._session is None else path.parent
+
+    async def auto_checkpoint_trace(self, trace_id: str, *, limit: int = _MOST_STEPS) -> list[str]:
+        """Checkpoints at the steps of a run; those that it has already, where it has any.
+
+        Args:
+            trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
+            limit: the most that are made; of a longer run every n-th step.
+
+        Returns:
+            Their ids, in the order of the steps.
+
+        Raises:
+            RunNotFound: there is no such run.
+            EventNotFound: it has no step behind which the state is known.
+        """
+        return await asyncio.to_thread(self._auto, trace_id, limit)
+
+    async def list_checkpoints(self, trace_id: str) -> list[SavedCheckpoint]:
+        """Those of a run in the order in which they were saved, without their states; RunNotFound."""
+        return await asyncio.to_thread(self._listed, trace_id)
+
+    async def get_checkpoint(self, checkpoint_id: str) -> SavedCheckpoint:
+        """A checkpoint with its state.
+
+        Raises:
+            UsageError: that is no id.
+            RunNotFound, EventNotFound, DamagedInput: it is not there, or cannot be read.
+        """
+        return await asyncio.to_thread(self._loaded, checkpoint_id)
+
+    async def delete_checkpoint(self, checkpoint_id: str) -> bool:
+        """Remove one; False where it was not there; raises like `get_checkpoint`, but for that."""
+        return await asyncio.to_thread(self._deleted, checkpoint_id)
+
+    async def create_checkpoint(self, checkpoint: Any) -> str:
+        """Keep a `Checkpoint`, or what has its names, of a run that is recorded here; its id; RunNotFound."""
+        return await asyncio.to_thread(self._created, Checkpoint.of(checkpoint))
+
+    def last_state_like(self, saved: SavedCheckpoint) -> Any:
+        """The state of the last checkpoint of the same run and agent."""
+        same = [each for each in self._listed_of(saved.ref) if each.info.agent_id == saved.info.agent_id]
+        return self._loaded(same[-1].checkpoint_id).state
+
+    def find(self, trace_id: str) -> RunRef:
+        """The run that is meant, one that left nothing but checkpoints included; RunNotFound."""
+        flush_active()
+        if self._session is not None and trace_id in {None, "last"}:
+            return RunRef(self._session, None)
+        for session in self._sessions():
+            if trace_id and trace_id != ROOT_RUN and checkpoints_dir(session, trace_id).is_dir():
+                return RunRef(session, trace_id)
+        return find_run(trace_id, self.root)
+
+    def _sessions(self) -> Iterator[Path]:
+        if self._session is not None:
+            yield self._session
+        else:
+            yield from (ref.path for ref in reversed(list_sessions(self.root)))
+
+    def _auto(self, trace_id: str, limit: int) -> list[str]:
+        ref = self.find(trace_id)
+        known = self._listed_of(ref)
+        if known:
+            return [each.checkpoint_id for each in known]
+        steps = [step for step in done_steps(ref, ref.agent_id) if step.state is not NOT_RECORDED]
+        if not steps:
+            raise EventNotFound(
+                f"no state is known behind any step of {trace_id!r}",
+                path=ref.session,
+                remedy="record steps or agents with exposed state, or give the run a CheckpointPolicy",
+            )
+        spacing = -(-len(steps) // max(limit, 1))
+        first: dict[str | None, DoneStep] = {}
+        for step in steps:
+            first.setdefault(step.agent_id, step)
+        run_id = ref.run_id or ROOT_RUN
+        with LocalCheckpointStore(ref.session) as store:
+            for step in first.values():
+                if step.before is not NOT_RECORDED:
+                    store.save_checkpoint(step.start(run_id), replace=False)
+            for number, step in enumerate(steps, start=1):
+                if number % spacing == 0 or number == len(steps):
+                    store.save_checkpoint(step.checkpoint(run_id), replace=False)
+        return [each.checkpoint_id for each in self._listed_of(ref)]
+
+    def _listed(self, trace_id: str) -> list[SavedCheckpoint]:
+        return self._listed_of(self.find(trace_id))
+
+    def _listed_of(self, ref: RunRef) -> list[SavedCheckpoint]:
+        with LocalCheckpointStore(ref.session) as store:
+            try:
+                found = store.list_checkpoints(ref.run_id or ROOT_RUN)
+            except RunNotFound:
+                return []  # the run itself is there, it left none
+        return [self._named(ref, info) for info in found if ref.agent_id in {None, info.agent_id}]
+
+    def _named(self, ref: RunRef, info: CheckpointInfo, **more: Any) -> SavedCheckpoint:
+        run = ref.run_id or ref.session.name.removeprefix("session_")
+        name = CheckpointName(run, info.step_id, info.agent_id)
+        return SavedCheckpoint(str(name), ref.session, info, ref, **more)
+
+    def _loaded(self, checkpoint_id: str) -> SavedCheckpoint:
+        name = parse_checkpoint_id(checkpoint_id)
+        ref = self.find(name.run)
+        with LocalCheckpointStore(ref.session) as store:
+            found = store.load_checkpoint(ref.run_id or ROOT_RUN, name.step_id, name.agent_id)
+        assert found.info is not None  # noqa: S101 - what was loaded says how it is stored
+        return self._named(ref, found.info, state=found.state, unrestored=found.unrestored)
+
+    def _deleted(self, checkpoint_id: str) -> bool:
+        name = parse_checkpoint_id(checkpoint_id)
+        ref = self.find(name.run)
+        run_id = ref.run_id or ROOT_RUN
+        with LocalCheckpointStore(ref.session) as store:
+            try:
+                known = store.list_checkpoints(run_id)
+            except RunNotFound:
+                return False
+            if not any((each.step_id, each.agent_id) == name[1:] for each in known):
+                return False
+            gone = store.delete_checkpoints(run_id, [name.step_id], name.agent_id, exactly=True)
+        return gone.checkpoints > 0
+
+    def _created(self, checkpoint: Checkpoint) -> str:
+        ref = self.find(checkpoint.run_id)
+        checkpoint.run_id = ref.run_id or ROOT_RUN
+        with LocalCheckpointStore(ref.session) as store:
+            return self._named(ref, store.save_checkpoint(checkpoint)).checkpoint_id
+
+
+def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any, str | None]:
+    """What was given to the step behind a checkpoint, what the run gave in the end, and what made it.
+
+    Args:
+        last_state: the output of a run that left nothing but checkpoints.
+
+    Returns:
+        Input and output, None where they are not recorded; and `langgraph` where a graph made it.
+    """
+    steps = done_steps(saved.ref, saved.info.agent_id)
+    graph = [step for step in steps if step.step_type == GRAPH_STEP]
+    if graph:
+        return graph[-1].given if saved.info.step_id == "step_0" else None, graph[-1].output, "langgraph"
+    steps = [step for step in steps if step.step_type != NODE_STEP]
+    if not steps:
+        return None, last_state, None
+    given = next((step.given for step in steps[_place(saved, steps) :]), NOT_RECORDED)
+    output = steps[-1].output
+    return None if given is NOT_RECORDED else given, None if output is NOT_RECORDED else output, None
+
+
+def _place(saved: SavedCheckpoint, steps: list[DoneStep]) -> int:
+    """How many steps stand before a checkpoint."""
+    for number, step in enumerate(steps, start=1):
+        if saved.info.event_id is not None and step.event_id == saved.info.event_id:
+            return number
+    named = [number for number, step in enumerate(steps, start=1) if step.step_id == saved.info.step_id]
+    if named:
+        return named[-1]
+    return sum(step.ended_us <= saved.saved_us for step in steps)

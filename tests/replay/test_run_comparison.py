@@ -1,0 +1,224 @@
+"""Two runs compared: where they part first, on which grounds that is said, and when they are alike."""
+
+import pytest
+
+from Agent.archive.sealing import seal
+from Agent.errors import AgentNotFound, InputError
+from Agent.event.model import Event
+from Agent.replay import compare_runs
+from Agent.replay.comparison import Comparison
+from Agent.replay.parting import SameIds, StreamWalk
+from Agent.tree.layout import agent_files, list_sessions
+
+RING = """
+import math
+import random
+from Agent import send, receive, tick
+
+CHANGE = None
+TICKS, AGENTS = 120, 4
+
+class Walker:
+    def __init__(self, number):
+        self.agent_id, self.agent_role = f"w{number}", "walker"
+        self.chance = random.Random(number)
+        self.logger = AgentLogger(self.agent_id, "walker")
+        self.place, self.stride = 0.0, 1.0
+
+    @trace_agent_action
+    def step(self, message):
+        receive(message)
+        way = self.chance.gauss(0, self.stride) + math.sin(message.body)
+        self.logger.log_decision("way", {"way": way}, "chance")
+        self.place += way
+        return send("next", self.place)
+
+def main():
+    walkers = [Walker(number) for number in range(AGENTS)]
+    for number in range(TICKS):
+        with tick(number):
+            if CHANGE is not None and number == CHANGE[0]:
+                setattr(walkers[CHANGE[1]], *CHANGE[2])
+            message = send_first(walkers[-1])
+            for walker in walkers:
+                message = walker.step(message)
+
+def send_first(walker):
+    return walker.logger.send("w0", walker.place)
+"""
+
+
+@pytest.fixture
+def rings(toy):
+    """Records the ring, unchanged and with each change that is asked for; gives the sessions' ids."""
+
+    def record(*changes, **options):
+        for change in changes:
+            toy.record(RING.replace("CHANGE = None", f"CHANGE = {change!r}"), **options)
+        return [session.session_id for session in list_sessions(toy.root)]
+
+    return record
+
+
+def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy, rings):
+    found = compare_runs(*rings(None, None), toy.root)
+    assert (found.divergence, bool(found), found.exit_code) == (None, False, 0)
+    assert found.compared > 120 * 4 * 4
+    assert found.method == "walk", "that two are alike takes a look at everything"
+
+
+@pytest.mark.parametrize("at", [1, 60, 118])
+@pytest.mark.parametrize("exhaustive", [False, True])
+def test_the_first_tick_agent_and_field_are_named_with_both_values(toy, rings, at, exhaustive):
+    found = compare_runs(*rings(None, (at, 2, ("stride", 3.0))), toy.root, exhaustive=exhaustive)
+    divergence = found.divergence
+    assert (divergence.tick, divergence.agent_id, divergence.field) == (at, "w2", "decision_data")
+    assert divergence.path == "/way"
+    assert divergence.a != divergence.b
+    assert found.method == ("walk" if exhaustive else "bisection")
+    assert found.exit_code == 1
+
+
+def test_what_both_had_in_common_last_is_named(toy, rings):
+    found = compare_runs(*rings(None, (60, 2, ("stride", 3.0))), toy.root)
+    cause = found.divergence.common_cause
+    assert (cause.what, cause.tick, cause.relation) == ("agent_message of w2", 60, "inside")
+
+
+def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
+    a, _ = rings(None, None)
+    toy.record(RING.replace("random.Random(number)", "random.Random(number + 1)"))
+    b = list_sessions(toy.root)[-1].session_id
+    found = [compare_runs(a, b, toy.root, exhaustive=exhaustive).divergence for exhaustive in (False, True)]
+    assert found[0] == found[1]
+    assert found[0].field == "state.chance"
+
+
+def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy, rings):
+    a, _ = rings(None, None)
+    toy.record(RING.replace('{"way": way}', '{"way": way} | ({"odd": 1} if message.body == 0.0 else {})'))
+    b = list_sessions(toy.root)[-1].session_id
+    found = compare_runs(a, b, toy.root)
+    assert (found.method, found.divergence.tick, found.divergence.path) == ("walk", 0, "/odd")
+
+
+def test_one_agent_is_compared_alone(toy, rings):
+    a, b = rings(None, (60, 2, ("stride", 3.0)))
+    found = compare_runs(f"{a}/w1", f"{b}/w1", toy.root)
+    assert (found.divergence.tick, found.divergence.agent_id) == (61, "w1")
+    assert found.divergence.field == "args", "what it was given came before what it made of it"
+
+
+def test_steps_that_one_of_them_lacks_are_a_difference(toy, rings):
+    a, _ = rings(None, None)
+    toy.record(RING.replace("TICKS, AGENTS = 120, 4", "TICKS, AGENTS = 123, 4"))
+    b = list_sessions(toy.root)[-1].session_id
+    for exhaustive in (False, True):
+        divergence = compare_runs(a, b, toy.root, exhaustive=exhaustive).divergence
+        assert divergence.field == "events"
+        assert divergence.a.startswith(("state exit", "<absent>"))
+        assert divergence.b.startswith("agent_message"), "what only the longer one did"
+        assert divergence.common_cause.tick == 119
+
+
+def test_what_comes_behind_the_last_tick_is_no_earlier_than_what_comes_before_it(toy, rings):
+    a, b = rings(None, (60, 2, ("stride", 3.0)))
+    found = compare_runs(a, b, toy.root, exhaustive=True)
+    assert found.divergence.tick == 60, "every last state differs, too, and carries no tick"
+
+
+def test_sealed_sessions_are_walked_whole(toy, rings):
+    names = rings(None, (60, 2, ("stride", 3.0)))
+    for session in list_sessions(toy.root):
+        seal(session.path, remove=True)
+    found = compare_runs(*names, toy.root)
+    assert (found.method, found.divergence.tick, found.divergence.agent_id) == ("walk", 60, "w2")
+    assert any("sealed" in note for note in found.notes)
+
+
+def test_two_runs_with_nothing_to_compare_are_not_called_alike(toy):
+    toy.record("def main():\n    AgentLogger('a', 'b').debug('x')\n", level="ERROR")
+    (session,) = list_sessions(toy.root)
+    found = compare_runs(session.session_id, session.session_id, toy.root)
+    assert (found.exit_code, found.compared) == (4, 0)
+    assert "nothing" in str(found)
+
+
+def test_a_damaged_line_is_passed_over_and_told(toy, rings):
+    a, b = rings(None, None)
+    (path,) = agent_files(list_sessions(toy.root)[1].path, "w3")
+    lines = path.read_bytes().split(b"\n")
+    lines[10] = lines[10][:40]
+    path.write_bytes(b"\n".join(lines))
+    found = compare_runs(a, b, toy.root)
+    assert found.divergence.agent_id == "w3"
+    assert any("damaged" in note for note in found.notes)
+
+
+def test_a_run_that_is_not_there_is_one_error(toy, rings):
+    a, _ = rings(None, None)
+    with pytest.raises(InputError, match="nothing"):
+        compare_runs(a, "nothing", toy.root)
+    with pytest.raises(AgentNotFound, match="it knows w0"):
+        compare_runs(a, f"{a}/w9", toy.root)
+
+
+RUNS = """
+from Agent.flight import record_tool, recorder
+
+@record_tool
+def price(city):
+    return PRICES[city]
+
+PRICES = {"Oslo": 10, "Rome": 20}
+
+def trip(cities):
+    with recorder.run("traveller"):
+        for number, city in enumerate(cities):
+            with recorder.step(f"step_{number}") as step:
+                step.output = price(city)
+
+def main():
+    trip(["Oslo", "Rome"])
+    trip(["Oslo", "Rome"])
+    PRICES["Rome"] = 25
+    trip(["Oslo", "Rome"])
+"""
+
+
+def test_recorded_runs_are_compared_by_what_they_did(toy):
+    from Agent.flight import list_runs
+
+    toy.record(RUNS)
+    third, second, first = [run.run_id for run in list_runs(toy.root)]
+    assert not compare_runs(first, second, toy.root)
+    found = compare_runs(second, third, toy.root)
+    assert (found.divergence.action, found.divergence.field) == ("tool.call", "result")
+    assert (found.divergence.a, found.divergence.b) == (20, 25)
+
+
+def _event(number, session, **more):
+    return Event("2026-11-20T00:00:00.000000Z", f"{session}-{number}", 1, "decision", session, **more)
+
+
+def test_ids_of_the_two_sessions_pair_off_one_to_one_and_other_texts_do_not():
+    same = SameIds(["aaaaaaaa", "bbbbbbbb"])
+    assert same("aaaaaaaa-1", "bbbbbbbb-9")
+    assert same("aaaaaaaa-1", "bbbbbbbb-9")
+    assert not same("aaaaaaaa-1", "bbbbbbbb-8")
+    assert not same("aaaaaaaa-2", "bbbbbbbb-9")
+    assert not same("zzzzzzzz-1", "yyyyyyyy-2")
+    assert not same("0123456789abcdef", "0123456789abcdee")
+
+
+def test_events_that_name_their_counterparts_agree():
+    same = SameIds(["aaaaaaaa", "bbbbbbbb"])
+    walk = StreamWalk(Comparison(None, same), same, with_states=True)
+    ones = [_event(1, "aaaaaaaa"), _event(2, "aaaaaaaa", causes=("aaaaaaaa-1",))]
+    others = [_event(5, "bbbbbbbb"), _event(6, "bbbbbbbb", causes=("bbbbbbbb-5",))]
+    assert walk.first_parting(ones, others) is None
+    third = _event(7, "bbbbbbbb", causes=("bbbbbbbb-6",))
+    again = StreamWalk(Comparison(None, same), same, with_states=True)
+    parting = again.first_parting([*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third])
+    assert parting is not None
+    assert (parting.divergence.field, parting.divergence.number) == ("causes", 3)
