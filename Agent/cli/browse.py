@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from Agent.cli import parameters, render
+from Agent.tree.lineage import as_tree
 
 STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed": {"fg": "red"}}
 
@@ -20,7 +21,8 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
     """List the recorded sessions, newest last.
 
     One row a session: its id, when it started and how long it took, how many agents, events and errors it
-    holds, and whether it is running, closed or crashed.
+    holds, and whether it is running, closed or crashed. One that was forked or resumed from another stands
+    under that.
     """
     from Agent.cli.session_rows import session_rows
 
@@ -31,11 +33,13 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
     if not rows:
         render.note(f"no session was recorded in {root} yet; agent-trace demo records one")
         return
+    tree = as_tree((row["session_id"], (row["origin"] or {}).get("session_id")) for row in rows)
+    by_id = {row["session_id"]: row for row in rows}
     render.table(
         ("SESSION", "STARTED (UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"),
         [
             (
-                row["session_id"],
+                indented(row["session_id"], depth),
                 (row["started_at"] or "-")[:19].replace("T", " "),
                 "-" if row["duration_s"] is None else render.duration(row["duration_s"]),
                 render.count(row["agents"]),
@@ -43,11 +47,20 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
                 render.count(row["errors"]),
                 row["state"],
             )
-            for row in rows
+            for row, depth in ((by_id[name], depth) for name, depth in tree)
         ],
         right=("DURATION", "AGENTS", "EVENTS", "ERRORS"),
         styles={"STATE": STATE_STYLES},
     )
     for row in rows:
+        if row["origin"]:
+            origin = row["origin"]
+            verb = origin["relation"].removesuffix("_from")
+            render.note(f"{row['session_id']} was {verb} from {origin['run']} at {origin['step']}")
         if row["problem"]:
             render.note(f"{row['session_id']}: {row['problem']}; its events are read all the same")
+
+
+def indented(name: str, depth: int) -> str:
+    """A name in a tree: behind what it comes from, and a little to the right."""
+    return f"{'  ' * (depth - 1)}└ {name}" if depth else name

@@ -1,4 +1,4 @@
-"""`diff --stats`: how the behaviour of two sessions, or of two values of a field, differs in numbers."""
+"""`diff`: where two runs part first, or with `--stats` how their behaviour differs in numbers."""
 
 from __future__ import annotations
 
@@ -7,42 +7,75 @@ from pathlib import Path
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.progress import shown
+from Agent.cli.progress import bar, shown
 
 
 @click.command(
     epilog=parameters.examples(
+        "agent-trace diff 20261120_103045 20261121_090000",
+        "agent-trace diff 20261120_103045/creator_017 last/creator_017 --json",
         "agent-trace diff --stats 20261120_103045 20261121_090000",
         "agent-trace diff --stats --by agent_version last",
         "agent-trace diff --stats --by agent_version --values 1.2,1.3 --json",
     )
 )
 @click.argument("runs", metavar="[A] [B]", nargs=-1, shell_complete=parameters.complete_runs)
+@click.option("--exhaustive", is_flag=True, help="Compare every event instead of bisecting.")
 @click.option("--stats", is_flag=True, help="Compare behaviour in numbers.")
 @click.option("--by", "field", metavar="FIELD", help="Compare the events of one session by a field's values.")
 @click.option("--values", metavar="X,Y", help="Which two values of the field; default: the two commonest.")
 @parameters.json_option
 @parameters.root_option
 def diff(
-    runs: tuple[str, ...], stats: bool, field: str | None, values: str | None, as_json: bool, root: Path
+    runs: tuple[str, ...],
+    exhaustive: bool,
+    stats: bool,
+    field: str | None,
+    values: str | None,
+    as_json: bool,
+    root: Path,
 ) -> int:
-    """Compare two sessions, or two versions in one, in numbers.
+    """Find where two runs part, or compare them in numbers.
 
-    Counts, rates, rewards, errors and latencies: for each how large the change is and whether noise explains
-    it. Exit code 1 says that there is a difference that noise does not explain.
+    The first tick, agent and field in which they differ, with both values and what they had in common
+    last. Sessions, runs, forks and SESSION/agent_id are compared by what agents did, whatever their ids and
+    times. With --stats: counts, rates, rewards, errors and latencies of two sessions, or of two versions in
+    one, for each how large the change is and whether noise explains it. Exit code 1 says that there is a
+    difference.
     """
     context = click.get_current_context()
-    if not stats and field is None:
-        raise click.UsageError(
-            "step-by-step comparison is not there yet, use --stats for behaviour in numbers", context
-        )
+    is_in_numbers = stats or field is not None
     wanted = 1 if field is not None else 2
     if len(runs) > wanted or (field is None and len(runs) < 2):
         raise click.UsageError(
-            "--by takes one session" if field is not None else "name two sessions, A and B", context
+            "--by takes one session"
+            if field is not None
+            else f"name two {'sessions' if is_in_numbers else 'runs'}, A and B",
+            context,
         )
     if values is not None and field is None:
         raise click.UsageError("--values goes with --by", context)
+    if exhaustive and is_in_numbers:
+        raise click.UsageError("--exhaustive goes without --stats and --by", context)
+    if is_in_numbers:
+        return _in_numbers(runs, field, values, root, as_json=as_json)
+    from Agent.replay import compare_runs
+
+    with bar("comparing") as show:
+        found = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
+    if as_json:
+        render.emit_json(found.to_dict())
+    else:
+        width = render.width_of_terminal()
+        for line in str(found).splitlines():
+            for each in render.wrapped(render.clean(line), width):
+                render.emit(each)
+    return found.exit_code
+
+
+def _in_numbers(
+    runs: tuple[str, ...], field: str | None, values: str | None, root: Path, *, as_json: bool
+) -> int:
     from Agent.analysis import LogAnalyzer
 
     analyzer = LogAnalyzer(parameters.session_of(runs[0] if runs else "last"), root)

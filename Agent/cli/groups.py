@@ -35,7 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             ),
             CommandEntry("causes", "Agent.cli.causes:causes", "Show what led to an event, across agents."),
             CommandEntry(
-                "diff", "Agent.cli.diff:diff", "Compare two sessions, or two versions in one, in numbers."
+                "diff", "Agent.cli.diff:diff", "Find where two runs part, or compare them in numbers."
             ),
             CommandEntry("tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."),
             CommandEntry(
@@ -58,6 +58,8 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
             CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
             CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
+            CommandEntry("resume", "Agent.cli.fork:resume", "Go on from a point of a run, in a new run."),
+            CommandEntry("fork", "Agent.cli.fork:fork", "Go on from a point, with something changed."),
             CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
             CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
         ),

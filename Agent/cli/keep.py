@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
+from Agent.cli.run_checkpoints import prune_runs
 from Agent.errors import SessionInUse
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _account(done: Recovered) -> str:
 def verify(run: str, as_json: bool, root: Path) -> int:
     """Prove that a record is whole, or say what it lacks.
 
-    Reads everything, accounts for every event, writer by writer, and compares every artifact with its digest.
+    Accounts for every event, writer by writer, and compares artifacts and sealed parts with their digests.
     Exit code 1 if any is lost, missing without an explanation, or damaged. What a kill cut off before its
     call returned, and what a policy retired, is shown and is no fault of the record. Without RUN: the newest
     session.
@@ -198,7 +199,16 @@ def _show_verification(found: Verification) -> None:
         if any(row.state == "killed" for row in found.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
-    faults = [
+    render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(found))}", fg="red"))
+    for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
+        render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
+    for path in found.damaged_parts:
+        render.emit(f"  {render.clean(path)}: it is not what was sealed")
+
+
+def _faults(found: Verification) -> list[str]:
+    """What keeps a session from being sound, counted."""
+    return [
         f"{number:,} {what}"
         for number, what in (
             (found.lost, "lost"),
@@ -208,12 +218,13 @@ def _show_verification(found: Verification) -> None:
                 len(found.damaged_artifacts),
                 "damaged " + ("artifact" if len(found.damaged_artifacts) == 1 else "artifacts"),
             ),
+            (
+                len(found.damaged_parts),
+                "damaged " + ("part" if len(found.damaged_parts) == 1 else "parts") + " of the archive",
+            ),
         )
         if number
     ]
-    render.emit(render.paint(f"{name} is not sound: {', '.join(faults)}", fg="red"))
-    for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
-        render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
 
 
 def _parse(value: str, units: dict[str, int], what: str) -> float:
@@ -234,13 +245,28 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 
 @click.command(
     epilog=parameters.examples(
-        "agent-trace prune --keep-sessions 20 --dry-run", "agent-trace prune --older-than 30d --max-bytes 2GB"
+        "agent-trace prune --keep-sessions 20 --dry-run",
+        "agent-trace prune --older-than 30d --max-bytes 2GB",
+        "agent-trace prune --checkpoints",
+        "agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10",
     )
 )
 @click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
 @click.option("--older-than", callback=_age, metavar="AGE", help="Remove what ended longer ago, such as 30d.")
 @click.option(
     "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until all fit, such as 2GB."
+)
+@click.option(
+    "--checkpoints",
+    is_flag=True,
+    help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
+)
+@click.option("--failed-older-than", callback=_age, metavar="AGE", help="The age for those of failed runs.")
+@click.option(
+    "--keep-last",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Of each agent in a successful run only the last N, errors and phases besides.",
 )
 @click.option("--dry-run", "-n", is_flag=True, help="Say what would go and remove nothing.")
 @parameters.json_option
@@ -249,6 +275,9 @@ def prune(
     keep_sessions: int | None,
     older_than: float | None,
     max_bytes: int | None,
+    checkpoints: bool,
+    failed_older_than: float | None,
+    keep_last: int | None,
     dry_run: bool,
     as_json: bool,
     root: Path,
@@ -257,7 +286,15 @@ def prune(
 
     A session goes if any of the rules asks for it; one that a process writes to never does. Killed in the
     middle, the next prune goes on. What one running session may grow to is the option max_session_bytes.
+    With --checkpoints, runs stay and their checkpoints go, those of failed and crashed runs later.
     """
+    if checkpoints:
+        if keep_sessions is not None or max_bytes is not None:
+            raise click.UsageError("--keep-sessions and --max-bytes are for whole sessions")
+        prune_runs(root, older_than, failed_older_than, keep_last, dry_run=dry_run, as_json=as_json)
+        return
+    if failed_older_than is not None or keep_last is not None:
+        raise click.UsageError("--failed-older-than and --keep-last are for --checkpoints")
     from Agent.archive.prune import Policy
     from Agent.archive.prune import prune as prune_sessions
 

@@ -32,8 +32,9 @@ VERDICT_STYLES: dict[str, dict[str, Any]] = {
 def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     """Step through a run as recorded, without your code.
 
-    Each step with its arguments, the recorded answer and what it changed. Nothing is judged: exit code 0 says
-    that the record is sound, 1 that it is damaged. RUN is last, a session or SESSION/agent_id.
+    Each step with its arguments, the recorded answer and what it changed; at the end, whether the record is
+    whole. Nothing is judged: exit code 0 says that it is, 1 that it is damaged. RUN is last, a session or
+    SESSION/agent_id.
     """
     from Agent.replay import play_run
 
@@ -52,7 +53,7 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
         )
         return played.exit_code
     width = render.width_of_terminal()
-    for line in str(played).splitlines():
+    for line in played.lines():
         shown = render.clean(line)
         render.emit(shown if width is None else render.clip(shown, width))
     return played.exit_code

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.cli import parameters, render, run_calls
+from Agent.cli import parameters, render, run_calls, run_checkpoints, run_metrics
+from Agent.cli.browse import indented
 from Agent.cli.run_files import export_file, import_file
+from Agent.cli.session_rows import origin_of
+from Agent.tree.lineage import as_tree, lineage_of
 
 if TYPE_CHECKING:
     from Agent.flight.run_fold import Step
@@ -58,6 +61,12 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "--models", "what", flag_value="model_calls", help="Every call of a model in RUN: tokens, cost, time."
 )
 @click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
+@click.option(
+    "--checkpoints", "what", flag_value="checkpoints", help="Every state of RUN that was kept whole."
+)
+@click.option(
+    "--metrics", is_flag=True, help="How checkpoints, replays and forks of all runs are doing, in numbers."
+)
 @click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
 @click.option("--export", "target", metavar="FILE", help="Write RUN, and the runs in it, into a new file.")
 @click.option("--import", "source", metavar="FILE", help="Take in a run that was exported elsewhere.")
@@ -73,6 +82,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def runs(
     run: str | None,
     what: str | None,
+    metrics: bool,
     artifact: str | None,
     target: str | None,
     source: str | None,
@@ -84,9 +94,14 @@ def runs(
 
     RUN is a run's id or the beginning of one, a session (its root run: what was recorded outside of all
     runs), SESSION/agent_id, or last (the newest session). A run that was never finished and has no process
-    any more is crashed; the steps that were open then are named.
+    any more is crashed; the steps that were open then are named. A forked or resumed run stands under what
+    it comes from.
     """
     context = click.get_current_context()
+    if metrics:
+        alone = (run, what, artifact, target, source, limit)
+        run_metrics.show(root, context, as_json=as_json, is_alone=set(alone) == {None})
+        return
     if source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
             raise click.UsageError("an import takes nothing but the file", context)
@@ -105,6 +120,8 @@ def runs(
     record = read_run(find_run(run, root))
     if artifact is not None:
         _print_artifact(record, artifact)
+    elif what == "checkpoints":
+        _checkpoints(record, as_json=as_json)
     elif as_json:
         render.emit_json(_as_data(record) if what is None else [asdict(row) for row in getattr(record, what)])
     elif what == "steps":
@@ -131,11 +148,13 @@ def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
     if not rows:
         render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
         return
+    tree = as_tree((each.run_id, (_origin(each) or {}).get("run")) for each in rows)
+    by_id = {each.run_id: each for each in rows}
     render.table(
         ("RUN", "STARTED (UTC)", "DURATION", "STATE", "STEPS", "MODEL", "AGENT", "LABELS"),
         [
             (
-                each.run_id,
+                indented(each.run_id, depth),
                 _time(each.started_at),
                 "-" if each.duration_s is None else render.duration(each.duration_s),
                 each.state,
@@ -144,7 +163,7 @@ def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
                 each.agent or "-",
                 _labels(each),
             )
-            for each in rows
+            for each, depth in ((by_id[name], depth) for name, depth in tree)
         ],
         right=("DURATION", "STEPS", "MODEL"),
         styles={"STATE": STATE_STYLES},
@@ -154,7 +173,13 @@ def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
 
 
 def _row(summary: RunSummary) -> dict[str, Any]:
-    return {**asdict(summary), "session": str(summary.session)}
+    return {**asdict(summary), "session": str(summary.session), "origin": _origin(summary)}
+
+
+def _origin(summary: RunSummary) -> dict[str, Any] | None:
+    """What a forked or resumed run comes from; None for an original."""
+    lineage = lineage_of(summary.session)
+    return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
 
 
 def _as_data(record: RunRecord) -> dict[str, Any]:
@@ -182,6 +207,9 @@ def _show(record: RunRecord) -> None:
         facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens}{paid}), --models"))
     if run.tool_calls:
         facts.append(("tool calls", f"{render.count(run.tool_calls)}, --tools"))
+    kept = len(record.checkpoints())
+    if kept:
+        facts.append(("checkpoints", f"{render.count(kept)}, --checkpoints"))
     if record.children:
         more = len(record.children) - 2
         facts.append(
@@ -198,6 +226,14 @@ def _show(record: RunRecord) -> None:
     if record.artifacts:
         render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
         _artifacts(record, _SHOWN_ROWS)
+
+
+def _checkpoints(record: RunRecord, *, as_json: bool) -> None:
+    found = record.checkpoints()
+    if as_json:
+        render.emit_json([asdict(row) for row in found])
+    else:
+        run_checkpoints.show(found)
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:

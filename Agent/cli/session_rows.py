@@ -11,6 +11,7 @@ from Agent.errors import InputError
 from Agent.event.clock import parse_timestamp
 from Agent.tree.claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, summary_file, tree_files
+from Agent.tree.lineage import Lineage, lineage_within
 from Agent.tree.session import open_session
 from Agent.tree.summary import summarise
 
@@ -25,18 +26,20 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
     Returns:
         session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts), state:
         `running`, `closed`, `crashed`, or `recovered` where somebody finished it after that; and problem: why
-        the session's description could not be read, so that state is a guess; else None.
+        the session's description could not be read, so that state is a guess; else None; and origin: what a
+        forked or resumed run in it comes from, else None.
     """
     found = list_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
 
 
 def _row(ref: SessionRef) -> dict[str, Any]:
-    started_at = ended_at = recovered_at = problem = None
+    started_at = ended_at = recovered_at = problem = lineage = None
     try:
         info = open_session(ref.path)
         started_at, ended_at = info.started_at or None, info.ended_at
         recovered_at = info.recovered_at
+        lineage = lineage_within(info)
     except InputError as error:
         # its events are there all the same, and say when it was
         problem = error.message
@@ -58,6 +61,19 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         "lost": counts["lost"],
         "state": _state(running, closed, recovered_at is not None),
         "problem": problem,
+        "origin": None if lineage is None else origin_of(lineage),
+    }
+
+
+def origin_of(lineage: Lineage) -> dict[str, Any]:
+    """What a forked or resumed run comes from, as the lists show it."""
+    return {
+        "relation": lineage.relation,
+        "run": lineage.run,
+        "session_id": lineage.session_id,
+        "step": lineage.step,
+        "patch": lineage.patch,
+        "seed": lineage.seed,
     }
 
 

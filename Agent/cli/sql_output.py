@@ -29,7 +29,7 @@ def write_rows(result: SqlResult, form: str, limit: int | None) -> None:
     if form == "table":
         _write_table(result, limit)
     else:
-        FORMATS[form](result.columns, _first(result.batches(), limit))
+        FORMATS[form](result.columns, _first(result.batches(most=limit), limit))
 
 
 def _first(batches: Iterator[list[tuple[Any, ...]]], limit: int | None) -> Rows:
@@ -89,7 +89,7 @@ def _text(value: Any) -> Any:
 
 def _write_table(result: SqlResult, limit: int | None) -> None:
     most = limit or TABLE_ROWS
-    batches = result.batches(most + 1)
+    batches = result.batches(most + 1, most + 1)
     rows = list(islice(chain.from_iterable(batches), most + 1))
     cells = [
         ["null" if value is None else render.clean(_short(value)) for value in row] for row in rows[:most]

@@ -84,7 +84,8 @@ def test_differences_are_exit_code_1_and_data(ask):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["a", "b"], "--stats"),
+        (["a"], "two runs"),
+        (["--exhaustive", "--stats", "a", "b"], "--exhaustive"),
         (["--stats", "a"], "two sessions"),
         (["--stats", "--by", "x", "a", "b"], "one session"),
         (["--stats", "last", "last", "--values", "a,b"], "--by"),

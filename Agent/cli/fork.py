@@ -1,0 +1,173 @@
+"""`resume` and `fork`: go on from a point of a recorded run, as it was or with something changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from Agent.cli import parameters, render
+
+if TYPE_CHECKING:
+    from Agent.replay import ForkResult
+
+_STEP_HELP = "A checkpoint's or step's id, an event's id, tick:N, or the number of an action."
+_TARGET_HELP = "What builds the agent: a function of a spec. Without it, the one that the session remembers."
+_LIVE_HELP = "A tool, model or agent that may be called for real; repeatable."
+
+
+def _options(function: Any) -> Any:
+    """What both commands take."""
+    decorators = (
+        parameters.run_argument,
+        parameters.agent_option,
+        click.option("--step", "--step-id", required=True, metavar="STEP", help=_STEP_HELP),
+        click.option("--target", metavar="MODULE:FACTORY", help=_TARGET_HELP),
+        click.option("--live", multiple=True, metavar="NAME", help=_LIVE_HELP),
+        click.option(
+            "--timeout",
+            "timeout_seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="Give up after that.",
+        ),
+        parameters.json_option,
+        parameters.root_option,
+    )
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace resume 01a1f918 --step step_5",
+        "agent-trace resume last/creator_017 --step tick:40 --target Agent.demo.targets:creator",
+    )
+)
+@_options
+def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) -> int:
+    """Go on from a point of a run, in a new run.
+
+    The state there is restored, from a checkpoint or by driving again what stands before it; the rest of the
+    recorded actions follow. Tools, models and other agents answer from the record; a call that it has no
+    answer for ends the new run (exit code 4) unless --live allows it. RUN is a run, last, a session or
+    SESSION/agent_id.
+    """
+    from Agent.replay import resume_from_checkpoint
+
+    _find_code_here()
+    result = resume_from_checkpoint(_named(run, agent), step, **how)
+    return _show(result, as_json=as_json)
+
+
+@click.command(
+    epilog=parameters.examples(
+        """agent-trace fork 01a1f918 --step step_3 --modify '{"max_retries": 3}'""",
+        """agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'""",
+        "agent-trace fork last/creator_017 --step tick:20 --seed 3",
+        "agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers",
+        "agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'",
+    )
+)
+@_options
+@click.option(
+    "--modify",
+    metavar="PATCH",
+    help="A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.",
+)
+@click.option("--seed", type=int, metavar="N", help="Seed every generator that the agents expose.")
+@click.option(
+    "--sweep", is_flag=True, help="Many forks at once: from --vary, --seeds and a list in --modify."
+)
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Sweep: the seeds 1 to N.")
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="FIELD=V1,V2",
+    help="Sweep: values of a field as JSON; repeated, all combinations.",
+)
+@click.option(
+    "--outcome",
+    metavar="FIELD",
+    help="Sweep: what is looked at, a field at the end, FIELD>VALUE, or error (the default).",
+)
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Sweep: forks at one time; all cores without."
+)
+def fork(
+    run: str,
+    agent: str | None,
+    step: str,
+    modify: str | None,
+    seed: int | None,
+    sweep: bool,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Go on from a point, with something changed.
+
+    --modify changes the state there, --seed its chance; then it goes on as `resume` does, in a new run that
+    says what it comes from, and is compared with the original. --sweep makes many such forks at once and
+    shows how an outcome is distributed over them and the smallest change that flips it. Exit code 0 says that
+    it went on to its end, 4 that it had to stop.
+    """
+    context = click.get_current_context()
+    patch = _json(modify, context)
+    name = _named(run, agent)
+    _find_code_here()
+    swept = {key: how.pop(key) for key in ("seeds", "vary", "outcome", "workers")}
+    if sweep:
+        from Agent.cli.sweep import run_sweep
+
+        if seed is not None:
+            raise click.UsageError("a sweep takes --seeds", context)
+        return run_sweep(name, step, patch, as_json=as_json, **swept, **how)
+    if any(swept.values()):
+        raise click.UsageError("--seeds, --vary, --outcome and --workers go with --sweep", context)
+    if patch is None and seed is None:
+        raise click.UsageError("say what is to be changed with --modify or --seed", context)
+    from Agent.replay import fork_run
+
+    _, result = fork_run(name, step, patch, seed=seed, **how)
+    return _show(result, as_json=as_json)
+
+
+def _named(run: str, agent: str | None) -> str:
+    """The run with the agent behind it, where that was given apart."""
+    if agent is None:
+        return run
+    if run == "last" or "/" not in run:
+        return f"{run}/{agent}"
+    raise click.UsageError("RUN names an agent already, or a path", click.get_current_context())
+
+
+def _find_code_here() -> None:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where `python -m` would find the code too
+
+
+def _json(text: str | None, context: click.Context) -> Any:
+    if text is None:
+        return None
+    try:
+        data = Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()
+        return orjson.loads(data)
+    except OSError as error:
+        raise click.UsageError(f"--modify: {text[1:]} cannot be read: {error.strerror}", context) from None
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"--modify is no JSON: {error}", context) from None
+
+
+def _show(result: ForkResult, *, as_json: bool) -> int:
+    if as_json:
+        render.emit_json(result.to_dict())
+    else:
+        width = render.width_of_terminal()
+        for line in str(result).splitlines():
+            for each in render.wrapped(render.clean(line), width):
+                render.emit(each)
+    return result.exit_code
