@@ -3,7 +3,8 @@
 A state of 200 KB changes by one hundredth at each step: leaves, insertions into lists and removals from them,
 and keys that come to the end. Bytes are those of the files, index included, beside what full states would
 take as JSON. Beside it, in turns of a hundred steps, LangGraph's SqliteSaver keeps the same states, which it
-does in full; 'one write' is the floor: the state as JSON, appended to a file.
+does in full; 'one write' is the floor: the state as JSON, appended to a file. The long run can be made in
+several sittings: `--keep DIR --minutes 9`, until it says that all steps are there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,8 @@ class Kept:
         return found
 
     def line(self, name: str) -> tuple[str, ...]:
-        loads = [at(self.load_ms, 0.5), at(self.load_ms, 0.99), at(self.load_cpu_ms, 0.99)]
+        loads = [at(self.load_ms, 0.5), at(self.load_ms, 0.99), max(self.load_ms)]
+        loads += [at(self.load_cpu_ms, 0.99), max(self.load_cpu_ms)]
         return (
             name,
             f"{self.steps:,}",
@@ -124,31 +127,48 @@ def bytes_under(directory: Path) -> int:
     return sum(found.values())
 
 
-def long_run(directory: Path, steps: int) -> Kept:
-    """Many steps of one run, then loads of random ones, each compared with what was saved."""
-    from hashlib import blake2b
+def long_run(directory: Path, steps: int, minutes: float) -> Kept | None:
+    """Many steps of one run, then loads of random ones, each compared with what was saved.
 
+    It goes on with what an earlier sitting left in the directory; None where the time ran out before the end.
+    """
     from Agent.flight.checkpoints import LocalCheckpointStore
 
-    kept, workload, digests = Kept(), Workload(SIZE_BYTES), []
-    with LocalCheckpointStore(directory) as store:
-        for number in range(steps):
+    store_directory, account = directory / "store", directory / "account.json"
+    wanted = set(random.Random(2).sample(range(steps), min(LOADS, steps)))
+    kept, digests = Kept(), {}
+    if account.exists():
+        known = orjson.loads(account.read_bytes())
+        kept, digests = Kept(**known["kept"]), {int(at): digest for at, digest in known["digests"].items()}
+    workload = Workload(SIZE_BYTES)
+    for _ in range(kept.steps):
+        workload.step()  # what the state was then follows from the seed
+    ends_s = time.monotonic() + minutes * 60
+    with LocalCheckpointStore(store_directory) as store:
+        for number in range(kept.steps, steps):
             state = workload.step()
             kept.save(
                 lambda number=number, state=state: store.save_checkpoint("run", f"step_{number}", state)
             )
             text = orjson.dumps(state)
             kept.state_bytes += len(text)
-            digests.append(blake2b(text, digest_size=8).digest())
+            if number in wanted:
+                digests[number] = blake2b(text, digest_size=16).hexdigest()
             if number % 5000 == 4999:
                 progress(f"  {number + 1:,} steps, {sum(kept.save_ms) / len(kept.save_ms):.2f} ms each")
-    kept.stored_bytes = bytes_under(directory)
-    chance = random.Random(2)
-    with LocalCheckpointStore(directory) as store:
+            if time.monotonic() > ends_s:
+                break
+    told = {"kept": asdict(kept), "digests": {str(at): digest for at, digest in digests.items()}}
+    account.write_bytes(orjson.dumps(told))
+    if kept.steps < steps:
+        progress(f"  {kept.steps:,} of {steps:,} steps; the same command goes on")
+        return None
+    kept.stored_bytes = bytes_under(store_directory)
+    with LocalCheckpointStore(store_directory) as store:
         store.load_checkpoint("run", "step_0")
-        for number in chance.sample(range(steps), min(LOADS, steps)):
+        for number in random.Random(2).sample(range(steps), len(wanted)):
             found = kept.load(lambda number=number: store.load_checkpoint("run", f"step_{number}"))
-            if blake2b(orjson.dumps(found.state), digest_size=8).digest() != digests[number]:
+            if blake2b(orjson.dumps(found.state), digest_size=16).hexdigest() != digests[number]:
                 raise AssertionError(f"step {number} came back changed")
     return kept
 
@@ -263,8 +283,16 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
     report = Report()
     headings = (
         *("", "steps", "MB", "of full JSON", "save ms p50", "save ms p99", "save CPU ms"),
-        *("load ms p50", "load ms p99", "load CPU ms p99"),
+        *("load ms p50", "load ms p99", "load ms max", "load CPU ms p99", "load CPU ms max"),
     )
+    steps = given.steps or (QUICK_STEPS if given.quick else FULL_STEPS)
+    progress(f"{steps:,} steps")
+    place = given.keep or directory / "long"
+    place.mkdir(exist_ok=True, parents=True)
+    long = long_run(place, steps, given.minutes)
+    if long is None:
+        report.notes.append(f"not all of the {steps:,} steps are there yet: call it again")
+        return report
     peer_steps = given.steps or (PEER_STEPS // 4 if given.quick else PEER_STEPS)
     progress(f"{peer_steps:,} steps beside others")
     kept, report.configurations = beside_peers(directory, peer_steps)
@@ -272,25 +300,31 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
     report.tables.append(Table("The same states, in turns", headings, lines))
     if Langgraph.name not in kept:
         report.notes.append("LangGraph's saver is not installed: pip install langgraph-checkpoint-sqlite")
-    steps = given.steps or (QUICK_STEPS if given.quick else FULL_STEPS)
-    progress(f"{steps:,} steps")
-    (directory / "long").mkdir()
-    long = long_run(directory / "long", steps)
     report.tables.append(Table("One long run", headings, [long.line("Agent Trace")]))
-    share, slowest = long.stored_bytes / long.state_bytes, at(long.load_ms, 0.99)
-    cpu = f"{at(long.load_cpu_ms, 0.99):.1f} ms of CPU"
-    report.rows += [
-        Row("bytes, 1 % changed a step", f"{share:.2%}", "full states as JSON", "<= 3 %", share <= 0.03),
-        Row("loading any step, p99", f"{slowest:.1f} ms", cpu, "<= 50 ms", slowest <= 50),
-    ]
-    report.figures["checkpoints"] = {"share": share, "load_p99_ms": slowest, "steps": steps}
+    report.rows += budgets(long)
+    share, loads = long.stored_bytes / long.state_bytes, len(long.load_ms)
+    report.figures["checkpoints"] = {"share": share, "loads": loads, "steps": steps}
     return report
+
+
+def budgets(long: Kept) -> list[Row]:
+    """What the long run has to keep."""
+    share = long.stored_bytes / long.state_bytes
+    rows = [Row("bytes, 1 % changed a step", f"{share:.2%}", "full states as JSON", "<= 3 %", share <= 0.03)]
+    for name, quantile in (("p99", 0.99), ("max", 1.0)):
+        slowest, cpu = at(long.load_ms, quantile), at(long.load_cpu_ms, quantile)
+        what = f"loading any of {long.steps:,} steps, {name} of {len(long.load_ms)}"
+        rows.append(Row(what, f"{slowest:.1f} ms", f"{cpu:.1f} ms of CPU", "<= 50 ms", slowest <= 50))
+    return rows
 
 
 def main(arguments: list[str]) -> int:
     parser = options("benchmarks.checkpoints", "Checkpoints measured: bytes, time to save, time to load.")
     parser.add_argument("--steps", type=int, help="so many steps instead, in both tables")
+    parser.add_argument("--keep", type=Path, help="where the long run stays, for another call to go on with")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how long a call saves at most")
     given = parser.parse_args(arguments)
+    given.keep = given.keep and given.keep.absolute()
     return run(given, lambda directory: measure(given, directory))
 
 
