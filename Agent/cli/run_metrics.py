@@ -17,7 +17,7 @@ def show(root: Path, context: click.Context, *, as_json: bool, is_alone: bool) -
     """
     if not is_alone:
         raise click.UsageError("--metrics is of all runs, and takes nothing else", context)
-    from Agent.replay.metrics import replay_metrics
+    from Agent.replay.differences.metrics import replay_metrics
 
     found = replay_metrics(root)
     if as_json:

@@ -1,6 +1,6 @@
 """Changes to a recorded state: JSON merge patch (RFC 7386) and JSON patch (RFC 6902), with its tags.
 
-A patch changes the JSON form of a state; `fork_drive.py` puts what it changed back onto the object.
+A patch changes the JSON form of a state; `forks/drive.py` puts what it changed back onto the object.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ from Agent import shutdown_logging
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.flight import StepEvent, checkpoint_store, record_tool, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
-from Agent.replay.checkpoint_names import CheckpointName, parse_checkpoint_id
-from Agent.replay.differ import compute_diff
 from Agent.replay.executors import AgentExecutor, Execution, register_executor, unregister_executor
+from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
+from Agent.replay.executors.differ import compute_diff
 
 CALLS: list[str] = []
 

@@ -187,7 +187,7 @@ class Model:
     async def ask(self, prompt):
         self.asked += 1
         number = self.asked
-        await asyncio.sleep(0.001 * (4 - number % 4))
+        await asyncio.sleep(0.02 * (4 - number % 4))
         return f"{prompt} {number}"
 
 class Asker:

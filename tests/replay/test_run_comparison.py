@@ -7,7 +7,7 @@ from Agent.errors import AgentNotFound, InputError
 from Agent.event.model import Event
 from Agent.replay import compare_runs
 from Agent.replay.comparison import Comparison
-from Agent.replay.parting import SameIds, StreamWalk
+from Agent.replay.differences.parting import SameIds, StreamWalk
 from Agent.tree.layout import agent_files, list_sessions
 
 RING = """

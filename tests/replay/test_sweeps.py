@@ -6,7 +6,7 @@ import pytest
 
 from Agent.errors import TargetNotGiven, UsageError
 from Agent.replay import sweep_forks
-from Agent.replay.sweep_outcome import OutcomeOf
+from Agent.replay.forks.sweep_outcome import OutcomeOf
 from Agent.tree.layout import list_sessions
 
 SAVER = """
@@ -122,7 +122,7 @@ def test_a_sweep_with_nothing_to_try_or_no_target_is_one_error(toy):
     ],
 )
 def test_an_outcome_is_a_field_a_condition_or_an_error(text, expected):
-    from Agent.replay.fork_outcome import ForkOutcome
+    from Agent.replay.forks.outcome import ForkOutcome
 
     fork = ForkOutcome(agents=["a"], states={"a": {"money": 12.5, "mood": {"keen": 1}, "name": "ann"}})
     assert OutcomeOf.parse(text).of(fork) == expected

@@ -9,7 +9,7 @@ from typing import Any
 from Agent.errors import RecordingMiss
 from Agent.flight.recorded_graphs import node_step_id, restored_values
 from Agent.flight.recorded_models.driving import interface
-from Agent.replay.done_steps import DoneStep
+from Agent.replay.executors.done_steps import DoneStep
 from Agent.replay.executors.watched import ExecutorWatch, watched
 
 

@@ -27,10 +27,10 @@ from Agent.flight.recorded_models.driving import interface
 from Agent.flight.replaying import replaying_tools
 from Agent.flight.runs import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
-from Agent.replay.answers_behind import replayer_behind
 from Agent.replay.comparison import Comparison, Difference, Recorded
-from Agent.replay.differ import recorded_form
-from Agent.replay.done_steps import GRAPH_STEP, NODE_STEP, DoneStep, done_steps
+from Agent.replay.executors.answers_behind import replayer_behind
+from Agent.replay.executors.differ import recorded_form
+from Agent.replay.executors.done_steps import GRAPH_STEP, NODE_STEP, DoneStep, done_steps
 from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.executors.watched import ExecutorWatch

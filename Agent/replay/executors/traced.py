@@ -11,7 +11,7 @@ from Agent.archive.reader import open_reader
 from Agent.errors import UsageError
 from Agent.flight.fold import StateFold, fold_events
 from Agent.replay.executors.protocol import Execution
-from Agent.replay.forking import ForkResult, fork_run, resume_from_checkpoint
+from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
 
 
 class TracedExecutor:

@@ -23,17 +23,17 @@ from Agent.errors import (
 from Agent.flight.replaying import replaying_tools
 from Agent.flight.runs import RunRef, read_run
 from Agent.flight.tool_replayer import ToolReplayer
-from Agent.replay.answers_behind import replayer_behind
 from Agent.replay.comparison import Comparison
-from Agent.replay.differ import compute_diff
-from Agent.replay.executor_result import ReplayConfig, ReplayResult, judge_execution
 from Agent.replay.executors import registry
+from Agent.replay.executors.answers_behind import replayer_behind
+from Agent.replay.executors.differ import compute_diff
 from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
+from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
+from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint, given_and_output
 from Agent.replay.executors.turned_away import recording_turned_away
 from Agent.replay.executors.watched import ExecutorWatch, watched
 from Agent.replay.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.replay.saved_points import CheckpointManager, SavedCheckpoint, given_and_output
 from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.session import open_session
 

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from Agent.errors import UsageError
-from Agent.replay.fork_outcome import ForkOutcome
+from Agent.replay.forks.outcome import ForkOutcome
 
 ERROR = "error"
 STOPPED = "stopped"

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from Agent.event.model import Event
 from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.differences.parting import PASSED_OVER, SameIds
+from Agent.replay.differences.sides import Side, StreamKey
+from Agent.replay.differences.tracks import END, Axis, Meter, OutOfOrder, Track, decoded, number_of, tick_of
 from Agent.replay.effects import describe, event_difference
-from Agent.replay.parting import PASSED_OVER, SameIds
-from Agent.replay.run_sides import Side, StreamKey
-from Agent.replay.tracks import END, Axis, Meter, OutOfOrder, Track, decoded, number_of, tick_of
 
 _TAIL_BYTES = 3 * 1024
 _END_BYTES = 8 * 1024

@@ -17,11 +17,11 @@ from typing import Any
 import orjson
 
 from Agent.errors import UsageError
-from Agent.replay.forking import fork_request, in_child
+from Agent.replay.differences.run_comparison import RunName
+from Agent.replay.forks.forking import fork_request, in_child
+from Agent.replay.forks.sweep_outcome import ERROR, STOPPED, OutcomeOf
 from Agent.replay.patches import Patch, check_patch
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.replay.run_comparison import RunName
-from Agent.replay.sweep_outcome import ERROR, STOPPED, OutcomeOf
 from Agent.replay.target import Target
 
 _SHOWN_VALUES = 8
@@ -187,7 +187,7 @@ def sweep_forks(
         raise UsageError("a sweep needs a system that can fork processes", remedy="use fork_run for each")
     request = fork_request(run, step, target, root, live)
     request |= {"variants": variants, "outcome": outcome, "workers": workers or len(os.sched_getaffinity(0))}
-    answer, _, _ = in_child("Agent.replay.sweep_child", request, timeout_seconds)
+    answer, _, _ = in_child("Agent.replay.forks.sweep_child", request, timeout_seconds)
     report = _report(request, answer, make_replay_directory(Path(request["session"])))
     if report.path is not None:
         keep_json(report.path / "sweep.json", report.to_dict())

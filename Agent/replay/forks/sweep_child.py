@@ -1,7 +1,7 @@
 """The child process of a sweep: reaches the point once, and forks itself there for every change.
 
-Started by `sweeping.py` as `python -m Agent.replay.sweep_child REQUEST`. What the forks do is recorded into
-nothing; each leaves its outcome in a file of the request's directory.
+Started by `sweeping.py` as `python -m Agent.replay.forks.sweep_child REQUEST`. What the forks do is recorded
+into nothing; each leaves its outcome in a file of the request's directory.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from Agent.event.serialise import to_json
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import read_state
 from Agent.record.memory_sink import MemorySink
-from Agent.replay.fork import Brought, Fork
-from Agent.replay.fork_child import answer, as_object
-from Agent.replay.fork_drive import Trigger
+from Agent.replay.forks.child import answer, as_object
+from Agent.replay.forks.drive import Trigger
+from Agent.replay.forks.fork import Brought, Fork
+from Agent.replay.forks.sweep_outcome import STOPPED, OutcomeOf
 from Agent.replay.patches import Patch, leaves, of_leaves
-from Agent.replay.sweep_outcome import STOPPED, OutcomeOf
 
 
 class Variant(NamedTuple):

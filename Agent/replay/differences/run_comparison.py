@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from Agent.record.installed import flush_active
-from Agent.replay.bisection import Bisection, Unseekable
 from Agent.replay.comparison import Comparison
+from Agent.replay.differences.bisection import Bisection, Unseekable
+from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, StreamWalk
+from Agent.replay.differences.sides import Side, StreamKey, align, open_side
+from Agent.replay.differences.tracks import END, Meter
 from Agent.replay.outcome import short
-from Agent.replay.parting import Parting, RunDivergence, SameIds, StreamWalk
-from Agent.replay.run_sides import Side, StreamKey, align, open_side
-from Agent.replay.tracks import END, Meter
 
 RunName = str | os.PathLike[str] | None
 

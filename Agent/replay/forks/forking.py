@@ -22,10 +22,10 @@ from Agent.flight.run_context import new_run_id
 from Agent.flight.runs import RunRef
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_module
-from Agent.replay.fork_outcome import ForkOutcome, RaisedError
+from Agent.replay.differences.run_comparison import RunComparison, RunName, compare_runs
+from Agent.replay.differences.sides import open_side
+from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.patches import Patch, check_patch
-from Agent.replay.run_comparison import RunComparison, RunName, compare_runs
-from Agent.replay.run_sides import open_side
 from Agent.replay.target import Target, target_name
 from Agent.tree.session import SessionInfo, open_session
 
@@ -193,7 +193,7 @@ def _forked(
 ) -> ForkResult:
     request = fork_request(run, step, target, root, live)
     request |= {"patch": patch, "seed": seed, "fork_id": new_run_id()}
-    answer, stdout, stderr = in_child("Agent.replay.fork_child", request, timeout_seconds)
+    answer, stdout, stderr = in_child("Agent.replay.forks.child", request, timeout_seconds)
     return ForkResult(
         run=request["run"],
         step=request["step"],

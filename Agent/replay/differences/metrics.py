@@ -14,7 +14,7 @@ import orjson
 from Agent.errors import InputError
 from Agent.flight.checkpoints import LocalCheckpointStore
 from Agent.flight.runs import list_runs
-from Agent.replay.run_comparison import compare_runs
+from Agent.replay.differences.run_comparison import compare_runs
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions, runs_dir
 from Agent.tree.lineage import lineage_of

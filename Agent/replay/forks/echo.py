@@ -1,6 +1,6 @@
 """What other agents answered in a fork, written into its record as their own actions.
 
-So the record of a fork is whole: it can be replayed and forked like any other. `fork_player.py` calls it.
+So the record of a fork is whole: it can be replayed and forked like any other. `player.py` calls it.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
 from Agent.replay.answers import AnswerBook
 from Agent.replay.comparison import Comparison, Recorded
-from Agent.replay.fork_echo import Echo
-from Agent.replay.fork_outcome import ForkOutcome
+from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.plan import RecordedCall
 from Agent.replay.player import Positional

@@ -1,6 +1,6 @@
 """A fork in the process that carries it out: what the target gives is brought to the point, and goes on.
 
-`fork_child.py` does so once and records it, `sweep_child.py` with many changes at one point.
+`child.py` does so once and records it, `sweep_child.py` with many changes at one point.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.child import Redrive, turn_recording_away
 from Agent.replay.comparison import Recorded
-from Agent.replay.fork_drive import (
+from Agent.replay.forks.drive import (
     ForkDriver,
     Trigger,
     patch_objects,
@@ -38,11 +38,11 @@ from Agent.replay.fork_drive import (
     resume_of,
     seed_generators,
 )
-from Agent.replay.fork_echo import Echo
-from Agent.replay.fork_outcome import ForkOutcome
-from Agent.replay.fork_player import ForkAnswers, ForkPlayer, answerable
-from Agent.replay.fork_point import ForkPoint, find_point, first_event, start_for, with_state
-from Agent.replay.fork_states import acting_in, state_of, tell_states, trackers
+from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.outcome import ForkOutcome
+from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
+from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
+from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch
 from Agent.replay.peers import Spec

@@ -1,6 +1,6 @@
 """The record of a fork: a new session beside the original's, with one run in it; it says where it comes from.
 
-`fork_child.py` begins it where the fork begins; nothing of it enters the categories across sessions.
+`child.py` begins it where the fork begins; nothing of it enters the categories across sessions.
 """
 
 from __future__ import annotations

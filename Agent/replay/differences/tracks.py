@@ -1,6 +1,6 @@
 """A file of the record in which a tick or a number is sought, reading some blocks of it and counting them.
 
-`bisection.py` compares two sessions through these; `run_sides.py` says which files belong together.
+`bisection.py` compares two sessions through these; `sides.py` says which files belong together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Driving up to the point of a fork and on from there: the first with comparison, the second without.
 
-`fork_child.py` says where the point is; what is recorded from there on is the fork.
+`child.py` says where the point is; what is recorded from there on is the fork.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from Agent.replay.calls import scope_fields
 from Agent.replay.comparison import Recorded
 from Agent.replay.drive import Driver
 from Agent.replay.effects import describe
-from Agent.replay.fork_outcome import ForkOutcome, RaisedError
-from Agent.replay.fork_player import ForkPlayer
+from Agent.replay.forks.outcome import ForkOutcome, RaisedError
+from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch, apply_patch
 from Agent.replay.plan import DrivenAction, is_outside_write

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Agent.replay.differ import recorded_form
+from Agent.replay.executors.differ import recorded_form
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.outcome import short
 from Agent.replay.patches import Patch

@@ -19,8 +19,8 @@ from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo
 from Agent.flight.checkpoints import LocalCheckpointStore
 from Agent.flight.runs import RunRef, find_run
 from Agent.record.installed import flush_active
-from Agent.replay.checkpoint_names import CheckpointName, parse_checkpoint_id
-from Agent.replay.done_steps import GRAPH_STEP, NODE_STEP, NOT_RECORDED, DoneStep, done_steps
+from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
+from Agent.replay.executors.done_steps import GRAPH_STEP, NODE_STEP, NOT_RECORDED, DoneStep, done_steps
 from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions

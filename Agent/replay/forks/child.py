@@ -1,6 +1,6 @@
 """The child process of a fork: carries out one request, and records what it does as a session of its own.
 
-Started by `forking.py` as `python -m Agent.replay.fork_child REQUEST`; besides the session it writes its
+Started by `forking.py` as `python -m Agent.replay.forks.child REQUEST`; besides the session it writes its
 outcome file.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 
 from Agent.errors import AgentTraceError
-from Agent.replay.fork import Brought, Fork
-from Agent.replay.fork_drive import Trigger
-from Agent.replay.fork_recording import ForkRecording
+from Agent.replay.forks.drive import Trigger
+from Agent.replay.forks.fork import Brought, Fork
+from Agent.replay.forks.recording import ForkRecording
 from Agent.tree.lineage import FORKED, RESUMED, Lineage
 
 
