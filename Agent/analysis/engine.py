@@ -337,6 +337,8 @@ class Engine:
                 "autoinstall_known_extensions": False,
                 "temp_directory": self._spill.path,
                 "threads": min(cores(), MOST_THREADS),
+                # eight more for reading ahead from afar: on a local disk they only hold memory, each for itself
+                "async_threads": 0,
             }
         )
         connection.execute("SET preserve_insertion_order = false")

@@ -361,4 +361,11 @@ def _connection() -> Any:
         import duckdb
     except ImportError as error:
         raise MissingExtra("generated sessions need duckdb", remedy="pip install duckdb") from error
-    return duckdb.connect(config={"threads": 1, "memory_limit": "1GB", "autoinstall_known_extensions": False})
+    return duckdb.connect(
+        config={
+            "threads": 1,
+            "async_threads": 0,
+            "memory_limit": "1GB",
+            "autoinstall_known_extensions": False,
+        }
+    )
