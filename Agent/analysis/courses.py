@@ -199,6 +199,7 @@ class Onset:
 def onset_of(courses: Courses, owner: str, peers: Sequence[str], words: Collection[str]) -> Onset:
     """Where the courses of an owner change, beside those of its peers; what `words` name counts more."""
     onset = Onset([0.0] * courses.steps)
+    found: dict[Key, tuple[Change, dict[int, float]]] = {}
     for key in courses.keys(owner):
         points = _beside_peers(courses, owner, key, peers)
         if len(points) < MIN_POINTS or (key[-1] != "count" and _is_counter(points)):
@@ -208,16 +209,24 @@ def onset_of(courses: Courses, owner: str, peers: Sequence[str], words: Collecti
             continue
         best = max(gains.values())
         named = _NAMED if set(stems(" ".join(key))) & set(words) else 1.0
-        weight = named * max(0.0, min(best, CERTAIN) - NOISE)
-        if weight <= 0:
-            continue
         # half the evidence: courses are rougher than the model of two levels
         shares = {points[place][0]: math.exp((gain - best) / 2) for place, gain in gains.items()}
         whole = sum(shares.values())
         belief = {step: share / whole for step, share in shares.items()}
         at = max(belief, key=lambda step: (belief[step], -step))
-        onset.add(Change(owner, key, at, best, weight), belief)
+        weight = named * max(0.0, min(best, CERTAIN) - NOISE)
+        weight *= _SETTLING if at < _EARLY * courses.steps else 1.0
+        # level, movement and trend of one value change together
+        if weight > 0 and (key[:-1] not in found or weight > found[key[:-1]][0].weight):
+            found[key[:-1]] = Change(owner, key, at, best, weight), belief
+    for change, belief in found.values():
+        onset.add(change, belief)
     return onset
+
+
+_EARLY: Final = 0.08
+_SETTLING: Final = 0.15
+"""What changes when a session has just begun is how things begin."""
 
 
 def _beside_peers(courses: Courses, owner: str, key: Key, peers: Sequence[str]) -> list[tuple[int, float]]:

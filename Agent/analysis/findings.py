@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from Agent.analysis.causes import Cause, departure_cause, shared_cause, times, topics_of
@@ -42,6 +43,8 @@ def departure_leads(inquiry: Inquiry) -> list[Lead]:
         for group in _by_place(departures, inquiry.question):
             place = place_of(group[0], history, axis)
             silent = place.last is not None and max(history.steps) <= place.until < axis.last
+            if silent:
+                place = replace(place, last=history.latest() or place.last)
             search = None
             if group[0].sort != NEVER:
                 search = inquiry.search(place, group[0].series)

@@ -11,14 +11,15 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from Agent.analysis.courses import LARGEST, Track
 
 __all__ = ["ALIKE", "Habit", "Oddity", "Said", "is_number", "kind_of"]
 
-AGAIN, ANOTHER, BEYOND, LEAP, NEW, OTHER_SORT, CHANGED, OWN_NEW = (
-    "again", "another", "beyond", "leap", "new", "sort", "changed", "own",
+AGAIN, ANOTHER, BACK, BEYOND, LEAP, NEW, OTHER_SORT, CHANGED, OWN_NEW = (
+    "again", "another", "back", "beyond", "leap", "new", "sort", "changed", "own",
 )  # fmt: skip
 
 MIN_SEEN: Final = 2
@@ -26,6 +27,8 @@ _MIN_MOVES: Final = 3
 _MIN_UNIQUE: Final = 20
 _UNIQUE: Final = 0.9
 _FEW: Final = 0.2
+_SCALE: Final = 5
+"""Numbers of so many values measure something; of fewer each may have a meaning of its own."""
 MAX_SAID: Final = 60
 """A value said more often than this is routine; of rarer ones each is compared with all others."""
 MAX_OWN: Final = 200
@@ -88,9 +91,9 @@ class Habit:
     """What was said so far in one place, by whom."""
 
     __slots__ = (
-        "_changes", "_farthest", "_highest", "_leaped", "_lowest", "_moves", "_named", "_new_at", "_numbers",
-        "_own_new", "_records", "_single", "_steps_measured", "count", "leaps", "own", "said", "sorts",
-        "values",
+        "_changes", "_falls", "_farthest", "_highest", "_leaped", "_lowest", "_moves", "_named", "_new_at",
+        "_numbers", "_own_new", "_records", "_rises", "_single", "_steps_measured", "count", "leaps", "own",
+        "said", "sorts", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -107,6 +110,7 @@ class Habit:
         self._lowest = self._highest = 0.0
         self.own: dict[str | None, Own] = {}
         self._moves = self._changes = self._own_new = 0
+        self._rises = self._falls = 0
         self._steps_measured = self._leaped = 0
         self._farthest = 0.0
         self._named: Counter[bool] = Counter()
@@ -144,7 +148,7 @@ class Habit:
         if n < MIN_SEEN:
             return found
         if value not in self.values:
-            if not numeric or (self._are_few() and not self._counts_on()):
+            if not numeric or (self._are_few() and not self._counts_on() and self._stands_apart(value)):
                 found.append(Oddity(_chance_of_new(self._new_of_late(), n), NEW))
         elif self._comes_once():
             # numbers meet by chance, those that count on do not
@@ -165,6 +169,8 @@ class Habit:
             if value not in own.said:
                 found.append(Oddity(_chance_of_new(self._own_new, self._moves), OWN_NEW, last))
         if self._steps_measured > _MIN_MOVES and numeric and is_number(last):
+            if value < last and self._rises > _MIN_MOVES:
+                found.append(Oddity(_chance_of_new(self._falls, self._rises), BACK, last))
             leap = abs(value - last)
             if leap > self._farthest:
                 beside = self._farthest or abs(last) or 1.0
@@ -182,6 +188,38 @@ class Habit:
     def _are_few(self) -> bool:
         """Whether few values come again and again, so that a new one means something."""
         return len(self.values) <= max(3, _FEW * self.count)
+
+    def _stands_apart(self, value: float) -> bool:
+        """Whether a number is farther from all others than any of them from its next: no mere one more."""
+        numbers = sorted(other for other in self.values if is_number(other))
+        if len(numbers) < _SCALE:
+            return True
+        nearest = min(abs(other - value) for other in numbers)
+        return nearest > max(later - earlier for earlier, later in pairwise(numbers))
+
+    def times(self, oddity: Oddity, value: Any) -> tuple[int, int]:
+        """How many exceptions of the sort of an oddity there are so far, and of how many they are.
+
+        Asked again when all is known, it says whether what was odd at first came to be common.
+        """
+        match oddity.sort:
+            case "sort":
+                return self.sorts[kind_of(value)], self.count
+            case "again":
+                return self.count - len(self.values), self.count
+            case "another":
+                return self._named[False], sum(self._named.values())
+            case "back":
+                return self._falls, self._rises + self._falls
+            case "changed":
+                return self._changes, self._moves
+            case "own":
+                return self._own_new, self._moves
+        return len(self._new_at), self.count
+
+    def still_holds(self, oddity: Oddity) -> bool:
+        """Whether what made a value odd holds for most: where many come again, none comes once."""
+        return oddity.sort != AGAIN or self._comes_once()
 
     def _counts_on(self) -> bool:
         return self._records > 0.3 * len(self.values)
@@ -220,6 +258,8 @@ class Habit:
         cell[2] += 1
         if numeric and is_number(last):
             drift = float(value - last)
+            self._rises += drift > 0
+            self._falls += drift < 0
             self._measure_move(abs(drift), step)
             if abs(drift) < LARGEST:
                 cell[3] += abs(drift)
@@ -256,13 +296,25 @@ class Habit:
             self._farthest = distance
             self._leaped += self._steps_measured > 1
 
+    def _runs(self) -> Counter[tuple[str | None, Any]]:
+        """How often each agent came to each of its values."""
+        last: dict[str | None, Any] = {}
+        runs: Counter[tuple[str | None, Any]] = Counter()
+        for each in self.said:
+            runs[each.agent, each.value] += each.agent not in last or last[each.agent] != each.value
+            last[each.agent] = each.value
+        return runs
+
     def beside_others(self) -> list[tuple[Said, Oddity]]:
         """What is said seldom, each beside all others, later ones too; not those of its own moment."""
         if self.count != len(self.said) or self.count < MIN_SEEN + 2 or len(self.values) == 1:
             return []
         found = []
+        runs = self._runs()
         # what is said first is how it begins
         for own in self.said[1:]:
+            if runs[own.agent, own.value] > _TO_AND_FRO:
+                continue
             others = [
                 each.value
                 for each in self.said
@@ -273,6 +325,10 @@ class Habit:
                 if odd.chance < 1.0:
                     found.append((own, odd))
         return found
+
+
+_TO_AND_FRO: Final = 2
+"""Who comes back to a value more often than that goes to and fro between some."""
 
 
 def _chance_of_new(exceptions: int, n: int) -> float:

@@ -121,6 +121,11 @@ class History:
             self.forgotten.update(known["event_type"] for known in self.marks[: MAX_MARKS // 2])
             del self.marks[: MAX_MARKS // 2]
 
+    def latest(self) -> Moment | None:
+        """The last thing that it did or was told, whatever that was."""
+        done = [moment for name, moment in self.last.items() if name not in _NOT_DONE]
+        return max(done, key=lambda moment: moment.us, default=None)
+
     def time_at(self, place: float) -> int | None:
         """The time of the first event at or after a place."""
         times = (us for at, us in zip(self.steps, self.clock, strict=True) if at >= place)
@@ -136,6 +141,7 @@ def series_name(row: Row) -> str:
     return f"{prefix}:{extra.get(key) or ''}" if prefix else str(kind)
 
 
+_NOT_DONE = frozenset({"state", "code", "log.opened", "log.closed"})
 _NAMED = {
     "agent_action": ("action", "action_type"),
     "decision": ("decision", "decision_type"),

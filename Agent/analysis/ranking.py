@@ -30,6 +30,7 @@ def ranked(causes: Sequence[Cause], agents: Collection[str]) -> list[Cause]:
     only tells a surer one again is left out.
     """
     kept: list[Cause] = []
+    joined: set[str] = set()
     for cause in sorted(causes, key=_surest):
         if cause.confidence < MIN_CONFIDENCE:
             continue
@@ -38,6 +39,7 @@ def ranked(causes: Sequence[Cause], agents: Collection[str]) -> list[Cause]:
             kept.append(cause)
         elif cause.sort == "event":
             kept[place] = _joined(kept[place], cause)
+            joined.add(kept[place].title)
     seen: Counter[str] = Counter()
     order: list[tuple[float, int, Cause]] = []
     for place, cause in enumerate(kept):
@@ -46,14 +48,14 @@ def ranked(causes: Sequence[Cause], agents: Collection[str]) -> list[Cause]:
         order.append((worth, place, cause))
         seen.update([form, whose])
     order.sort(key=lambda each: (-each[0], each[1]))
-    return _with_events([cause for _, _, cause in order])[:MAX_CAUSES]
+    return _with_events([cause for _, _, cause in order], joined)[:MAX_CAUSES]
 
 
-def _with_events(order: Sequence[Cause]) -> list[Cause]:
+def _with_events(order: Sequence[Cause], joined: Collection[str]) -> list[Cause]:
     """The same causes, the single events of the first places before a second one that tells of a course.
 
     Several courses change with one cause: the surest of them tells that something did, the others tell it
-    again.
+    again. A course whose title is in `joined` tells of a single event, too.
     """
     first: list[Cause] = []
     events, courses = sum(cause.sort == "event" for cause in order), 0
@@ -61,11 +63,11 @@ def _with_events(order: Sequence[Cause]) -> list[Cause]:
         if len(first) == _FIRST:
             break
         is_event = cause.sort == "event"
-        if not is_event and events and (courses or cause.confidence < _SURE):
+        if not is_event and events and cause.title not in joined and (courses or cause.confidence < _SURE):
             continue
         first.append(cause)
         events -= is_event
-        courses += not is_event
+        courses += not is_event and cause.title not in joined
     return [*first, *(cause for cause in order if cause not in first)]
 
 

@@ -10,9 +10,11 @@ from Agent.analysis.causes import Cause, make_cause
 from Agent.analysis.courses import Change, Key, Onset
 from Agent.analysis.habits import AGAIN, ANOTHER, BEYOND, LEAP
 from Agent.analysis.inquiry import Inquiry
+from Agent.analysis.leaves import leaves
+from Agent.analysis.matters import Matter, Suspect
 from Agent.analysis.onsets import onset_asked
 from Agent.analysis.suspects import Deed, Odd, Steps, read_deeds, survey
-from Agent.analysis.suspicion import Matter, Suspect, suspected
+from Agent.analysis.suspicion import suspected
 from Agent.analysis.text import plural, short_number
 from Agent.event.clock import format_timestamp
 
@@ -193,7 +195,9 @@ def _edge(main: Suspect, other: Suspect) -> Edge:
         return Edge(first.id, then.id, RECORDED, "message", "it is the same message")
     if (a.parent and a.parent == b.span) or (a.span and a.span == b.parent):
         return Edge(first.id, then.id, RECORDED, "span", "one happened inside the other")
-    rule, reason = ("alike", "the same was done at that moment") if a.sort == b.sort else (
-        "same_value", "both say the same odd value"
-    )  # fmt: skip
-    return Edge(first.id, then.id, INFERRED, rule, reason)
+    if a.sort == b.sort:
+        return Edge(first.id, then.id, INFERRED, "alike", "the same was done at that moment")
+    odd = main.odd.value if main.odd is not None else None
+    if odd is not None and any(value == odd for _, value in leaves(b.extra, b.state)):
+        return Edge(first.id, then.id, INFERRED, "same_value", "both say the same odd value")
+    return Edge(first.id, then.id, INFERRED, "forerunner", "it came shortly before and may have led to it")

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from Agent.analysis.courses import Courses
 from Agent.analysis.engine import Engine
-from Agent.analysis.habits import BEYOND, LEAP, Habit, Oddity, is_number
+from Agent.analysis.habits import AGAIN, BEYOND, LEAP, Habit, Oddity, is_number
 from Agent.analysis.leaves import LABELS, Leaf, label_of, leaves, scalars
 from Agent.analysis.rows import BY_ORDER, EVENT_COLUMNS, engine_row
 from Agent.analysis.series import Axis
@@ -94,6 +94,8 @@ class Survey:
     courses: Courses = field(default_factory=lambda: Courses(0))
     first_said: dict[Any, int] = field(default_factory=dict)
     """{a text or a number: the place of the deed that said it first}."""
+    said: Counter[Any] = field(default_factory=Counter)
+    """How many events say a text or a number, or name an agent."""
     totals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """How many events of each sort there are."""
 
@@ -197,7 +199,7 @@ class _Look:
         self.survey = Survey(deeds.all, steps, courses=Courses(steps), totals=totals)
         self.habits: defaultdict[tuple[str, ...], Habit] = defaultdict(Habit)
         self._before: dict[str, tuple[str | None, str]] = {}
-        self._found: defaultdict[int, list[tuple[Odd, Habit, float | None]]] = defaultdict(list)
+        self._found: defaultdict[int, list[_Sight]] = defaultdict(list)
         self._lost = deeds.lost
 
     def run(self) -> Survey:
@@ -214,12 +216,21 @@ class _Look:
             for said, oddity in habit.beside_others():
                 if oddity.chance < TELLING:
                     odd = Odd(oddity.chance, key[-1], said.value, oddity)
-                    self._found[said.event].append((odd, habit, None))
+                    self._found[said.event].append(_Sight(odd, habit, None, None))
+        moments = self._moments()
         for place, found in self._found.items():
-            best = min((_settled(*each) for each in found), key=_significance)
+            best = min((_settled(sight, moments[sight.of]) for sight in found), key=_significance)
             if best.chance < 1.0:
                 self.survey.odd[place] = best
         return self.survey
+
+    def _moments(self) -> dict[tuple[int, str], int]:
+        """At how many moments each habit was broken in each way."""
+        steps: defaultdict[tuple[int, str], set[int]] = defaultdict(set)
+        for place, found in self._found.items():
+            for sight in found:
+                steps[sight.of].add(self.survey.deeds[place].step)
+        return {of: _bursts(own) for of, own in steps.items()}
 
     def _end(self) -> None:
         """Keep what was learnt of everybody's values, step by step."""
@@ -270,12 +281,15 @@ class _Look:
             moved = None
             if own is not None and is_number(value) and is_number(own.last):
                 moved = abs(value - own.last)
-            self._found[place].append((Odd(oddity.chance, path, value, oddity), habit, moved))
+            odd = Odd(oddity.chance, path, value, oddity)
+            self._found[place].append(_Sight(odd, habit, moved, habit.times(oddity, value)))
         if isinstance(value, str) or (is_number(value) and abs(value) > 1):
             self.survey.first_said.setdefault(value, place)
+            self.survey.said[value] += 1
         habit.learn(value, deed.agent, deed.step, place)
 
     def _count(self, deed: Deed) -> None:
+        self.survey.said[deed.agent] += 1
         duration = deed.extra.get("duration_ms")
         track = self.survey.courses.track(deed.agent or "", (deed.kind, deed.label))
         track.cell(deed.step)[2] += 1
@@ -296,21 +310,55 @@ def _significance(odd: Odd) -> float:
     return max(odd.chance, _LEAST) / worth(odd.path)
 
 
-def _settled(odd: Odd, habit: Habit, moved: float | None) -> Odd:
+class _Sight(NamedTuple):
+    """An oddity as it was seen: of which habit, how far the value moved, how many exceptions there were."""
+
+    odd: Odd
+    habit: Habit
+    moved: float | None
+    times: tuple[int, int] | None
+    """So many exceptions of so many values; None where all values were known."""
+
+    @property
+    def of(self) -> tuple[int, str]:
+        """The habit that was broken, and how."""
+        return id(self.habit), self.odd.oddity.sort
+
+
+def _settled(sight: _Sight, moments: int) -> Odd:
     """The chance of an oddity in the light of what came later.
 
-    A leap that comes again and again is how the value moves.
+    A leap that comes again and again is how the value moves; an exception that comes at several moments, and
+    as often later as it could have come before, is none.
     """
+    odd, habit, moved, times = sight
     chance = odd.chance
-    if moved is not None and odd.oddity.sort in {LEAP, BEYOND}:
-        again = _bursts(step for distance, step in habit.leaps if distance >= 0.5 * moved)
-        if again > _OFTEN:
-            chance = max(chance, TELLING)
-        elif again > 1:
-            chance = max(chance, again / max(1, habit.count))
+    if odd.oddity.sort in {LEAP, BEYOND}:
+        if moved is not None:
+            again = _bursts(step for distance, step in habit.leaps if distance >= 0.5 * moved)
+            if again > _OFTEN:
+                chance = max(chance, TELLING)
+            elif again > 1:
+                chance = max(chance, again / max(1, habit.count))
+    elif times is not None and (moments > 1 or not habit.still_holds(odd.oddity)):
+        so_far, seen = times
+        every, of = habit.times(odd.oddity, odd.value)
+        # that one of few names comes again is the likelier, the more came before
+        before = every * (seen / of) ** (2 if odd.oddity.sort == AGAIN else 1)
+        share = moments / of if habit.still_holds(odd.oddity) else 1.0
+        chance = max(chance, min(share, _at_most(so_far, before)))
     return odd._replace(chance=min(1.0, chance))
 
 
+def _at_most(count: int, mean: float) -> float:
+    """The chance of that many or fewer where so many are usual."""
+    if count > _COMMON or mean <= 0:
+        return 1.0
+    logs = (n * math.log(mean) - mean - math.lgamma(n + 1) for n in range(count + 1))
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+_COMMON: Final = 30
 _OFTEN: Final = 3
 _LEAST: Final = 1e-4
 

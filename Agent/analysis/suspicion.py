@@ -8,16 +8,16 @@ it is, and whether it shares rare words with the text.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from Agent.analysis.courses import Onset
+from Agent.analysis.matters import Matter, Suspect, Weight, apart, grouped, look_at_touched, with_forerunners
 from Agent.analysis.onsets import words_of
 from Agent.analysis.question import Question, stems
 from Agent.analysis.suspects import Deed, Odd, Steps, Survey, bursts_by_sort, worth
-from Agent.analysis.touched import chance_beside_untouched
 
 __all__ = ["Matter", "Suspect", "Weight", "suspected"]
 
@@ -43,50 +43,6 @@ _UNIVERSAL: Final = frozenset(
 )
 _MANY: Final = 3
 _KEPT: Final = 200
-_REPEATED: Final = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """Why an event is suspected, in common logarithms."""
-
-    oddity: float
-    """0: as many such events as there are of a thing that comes once; less for what is common."""
-    onset: float
-    nearness: float
-    kind: float
-    words: float
-    moment: float
-    """Whether it stands before the moment that the text names; what only sets up is worth less."""
-
-    @property
-    def total(self) -> float:
-        """The weight."""
-        return self.oddity + self.onset + self.nearness + self.kind + self.words + self.moment
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """One event with its weight."""
-
-    place: int
-    deed: Deed
-    odd: Odd | None
-    weight: Weight
-
-
-@dataclass(slots=True)
-class Matter:
-    """Events that are one matter, such as a message, its receipt, and the call that used it."""
-
-    suspects: list[Suspect]
-    """The weightiest first."""
-    score: float = 0.0
-
-    @property
-    def main(self) -> Suspect:
-        """The weightiest event."""
-        return self.suspects[0]
 
 
 def suspected(
@@ -100,26 +56,14 @@ def suspected(
         if deed.kind != "state" and (place in survey.odd or not survey.is_routine(deed))
     ]
     weighed.sort(key=lambda each: (-each.weight.total, each.place))
-    matters = _apart(_matters(weighed[:_KEPT], survey))
+    matters = apart(grouped(weighed[:_KEPT], survey))
+    matters = apart(with_forerunners(matters, survey, scale.weigh))
     if not question.agents:
-        _look_at_touched(matters[:_TOUCHED], survey)
-    return _apart(matters)
+        look_at_touched(matters[:_TOUCHED], survey)
+    return apart(matters)
 
 
 _TOUCHED: Final = 24
-_MOST: Final = 1.0
-
-
-def _look_at_touched(matters: Sequence[Matter], survey: Survey) -> None:
-    """Where those whom a matter touches part from the others, what is asked about may well begin with it."""
-    for matter in matters:
-        deed, weight = matter.main.deed, matter.main.weight
-        touched = {each.deed.agent for each in matter.suspects if each.deed.sort == deed.sort}
-        agents = {agent for agent in touched if agent is not None}
-        chance = chance_beside_untouched(survey.courses, agents, deed.role, deed.step, deed.sort[1:])
-        gain = min(_MOST, -0.3 * math.log10(max(chance, 1e-9)))
-        if gain > weight.onset:
-            matter.suspects[0] = replace(matter.main, weight=replace(weight, onset=gain))
 
 
 @dataclass(slots=True)
@@ -263,64 +207,3 @@ def _names_of(deed: Deed) -> list[str]:
         if isinstance(value, dict):
             names += map(str, value)
     return names + list((deed.state or {}).get("set") or ())
-
-
-def _matters(suspects: Sequence[Suspect], survey: Survey) -> list[Matter]:
-    """Suspects that are one matter, put together under the weightiest."""
-    matters: list[Matter] = []
-    for suspect in suspects:
-        for matter in matters:
-            if any(_is_same(suspect, known) for known in matter.suspects):
-                matter.suspects.append(suspect)
-                break
-        else:
-            matters.append(Matter([suspect]))
-    places = {suspect.place: suspect for suspect in suspects}
-    for matter in matters:
-        origin = _origin(matter.main, survey)
-        if origin is not None and all(known.place != origin for known in matter.suspects):
-            known = places.get(origin)
-            weight = known.weight if known else matter.main.weight
-            matter.suspects.insert(1, Suspect(origin, survey.deeds[origin], survey.odd.get(origin), weight))
-    return matters
-
-
-def _is_same(one: Suspect, other: Suspect) -> bool:
-    """Whether two events of the same moment are one matter."""
-    a, b = one.deed, other.deed
-    if abs(a.step - b.step) > 1:
-        return False
-    if a.sort == b.sort:
-        return True
-    message = a.extra.get("message_id")
-    if message is not None and message == b.extra.get("message_id"):
-        return True
-    if (a.parent and a.parent == b.span) or (a.span and a.span == b.parent):
-        return True
-    if one.odd is None or other.odd is None or a.step != b.step:
-        return False
-    return one.odd.value == other.odd.value and isinstance(one.odd.value, str | float)
-
-
-_ORIGIN_STEPS: Final = 2
-
-
-def _origin(suspect: Suspect, survey: Survey) -> int | None:
-    """The event that said an odd value first, shortly before: from there it came."""
-    if suspect.odd is None or isinstance(suspect.odd.value, bool) or suspect.odd.value is None:
-        return None
-    place = survey.first_said.get(suspect.odd.value)
-    if place is None or place >= suspect.place:
-        return None
-    near = suspect.deed.step - survey.deeds[place].step <= _ORIGIN_STEPS
-    return place if near and survey.deeds[place].kind != "state" else None
-
-
-def _apart(matters: list[Matter]) -> list[Matter]:
-    """The weightiest first; a further matter of the same sort of event is worth less, as one of many."""
-    seen: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-    for matter in matters:
-        sort = matter.main.deed.sort
-        matter.score = matter.main.weight.total - _REPEATED * seen[sort]
-        seen[sort] += 1
-    return sorted(matters, key=lambda matter: (-matter.score, matter.main.place))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from Agent.analysis.causes import Cause
 from Agent.analysis.courses import NOISE, Courses, Onset, begins, onset_of
-from Agent.analysis.habits import ALIKE, Habit
+from Agent.analysis.habits import ALIKE, BACK, NEW, Habit
 from Agent.analysis.leaves import MAX_KEYS, label_of, leaves
 from Agent.analysis.onsets import dense_from
 from Agent.analysis.ranking import ranked
@@ -35,6 +35,28 @@ def test_what_was_always_said_is_not_odd_and_what_never_was_is_the_odder_the_mor
 def test_a_counter_and_a_clock_are_never_odd() -> None:
     assert learnt(list(range(100))).oddity(100, "a").chance > 0.5
     assert learnt([f"id {n}" for n in range(100)]).oddity("id 100", "a").chance > 0.5
+
+
+def test_what_only_ever_rose_is_odd_where_it_goes_back() -> None:
+    orders = learnt([3, 9, 17, 22, 40, 51, 60, 78])
+    assert orders.oddity(66, "a").sort == BACK
+    assert orders.oddity(66, "a").chance < 0.05 < orders.oddity(90, "a").chance
+    assert learnt([3, 9, 7, 22, 20, 51, 60, 58]).oddity(50, "a").chance > 0.5
+
+
+def test_one_more_on_a_scale_of_counts_is_not_new_and_a_number_that_stands_apart_is() -> None:
+    counts = learnt([n % 13 for n in range(400)])
+    assert counts.oddity(13, "a").sort != NEW
+    assert counts.oddity(77, "a").chance < 0.001 < counts.oddity(13, "a").chance
+    assert learnt([200, 404] * 30).oddity(503, "a").chance < 0.05
+
+
+def test_who_goes_to_and_fro_between_values_says_nothing_unlike_the_others() -> None:
+    def odd_values(values: list[str]) -> set[Any]:
+        return {said.value for said, _ in learnt(values).beside_others()}
+
+    assert odd_values(["dollar", "franc"] * 8) == set()
+    assert "yen" in odd_values(["dollar", "franc"] * 5 + ["yen"] + ["dollar", "franc"] * 3)
 
 
 def test_a_number_far_beyond_all_others_is_odder_than_one_just_beyond() -> None:
@@ -217,6 +239,37 @@ def test_several_symptoms_of_one_agent_leave_room_for_another_cause() -> None:
     ]
     other = cause("c did set_b at tick 3", 0.4, ("e4",), "c", "event")
     assert other.title in [each.title for each in ranked([*faces, other], {"a", "c"})][:3]
+
+
+def test_a_course_that_has_its_event_keeps_its_place_among_the_first_three() -> None:
+    first = cause("a calls b again and again", 0.95, ("e1",), "a", "loop")
+    second = cause("a calls c again and again", 0.55, ("e2", "e3"), "a", "loop")
+    own = cause("a did c at tick 3, keep is text", 0.45, ("e3",), "a", "event")
+    events = [cause(f"event {n}", 0.4 - n / 100, (f"s{n}",), f"x{n}", "event") for n in range(3)]
+    order = [each.title for each in ranked([first, second, own, *events], {"a"})]
+    assert second.title in order[:3]
+    without = [each.title for each in ranked([first, second, *events], {"a"})]
+    assert second.title not in without[:3]
+
+
+def test_what_changes_when_a_session_has_just_begun_counts_little() -> None:
+    courses = Courses(100)
+    for step in range(100):
+        courses.track("early", ("metric", "queue", "value")).add(step, 0.0 if step < 4 else 9.0)
+        courses.track("late", ("metric", "queue", "value")).add(step, 0.0 if step < 60 else 9.0)
+    early, late = (onset_of(courses, owner, [], set()) for owner in ("early", "late"))
+    assert late.changes[0].step == 60
+    assert early.weight < 0.2 * late.weight
+
+
+def test_level_movement_and_trend_of_one_value_are_one_change() -> None:
+    draw = random.Random(4)
+    courses = Courses(80)
+    for step in range(80):
+        cell = courses.track("a", ("metric", "queue", "value")).cell(step)
+        level, move = (9.0, 3.0) if step >= 40 else (1.0, 0.2)
+        cell[:] = [1, level + draw.random(), 1, move + draw.random() / 9, 1, draw.random() / 9]
+    assert len(onset_of(courses, "a", [], set()).changes) == 1
 
 
 def test_an_event_of_the_same_matter_is_told_with_the_surer_cause() -> None:
