@@ -34,7 +34,8 @@ def command_lines(block: Block) -> list[list[str]]:
     found = []
     for line in block.source.replace("\\\n", " ").splitlines():
         for part in re.split(r"&&|\|\||[|;]", line.partition(" #")[0]):
-            words = shlex.split(part.strip().removeprefix("$ "))
+            # what a program prints stands in such blocks, too, and may hold half a pair of quotes
+            words = shlex.split(part.strip().removeprefix("$ ")) if "agent-trace" in part else []
             if words and words[0].rpartition("/")[2] == "agent-trace":
                 found.append(words[1:])
     return found
@@ -44,6 +45,8 @@ def calls_of(path: Path) -> list[list[str]]:
     return [words for block in blocks_of(path.read_text(encoding="utf-8")) for words in command_lines(block)]
 
 
+FOLLOWED = {"INCIDENT.md"}
+"""Pages whose commands belong to a record of their own; a test follows each from top to bottom."""
 CALLS = [
     pytest.param(words, id=f"{page_id(page)}: agent-trace {' '.join(words)}")
     for page in PAGES
@@ -107,7 +110,12 @@ def demo_root(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [call for call in CALLS if call.values[0] and call.values[0][0] in READ_ONLY]
+    "words",
+    [
+        call
+        for call in CALLS
+        if call.values[0] and call.values[0][0] in READ_ONLY and not any(page in call.id for page in FOLLOWED)
+    ],
 )
 def test_a_reading_command_of_the_pages_runs_over_the_demo(words, demo_root, tmp_path):
     done = run_python("-m", "Agent", *words, cwd=tmp_path, AGENT_TRACE_ROOT=str(demo_root))
