@@ -11,6 +11,7 @@ AgentTraceError                     exit code 70
 │   ├── EventNotFound               3
 │   ├── DamagedInput                3   a file that is not what it should be
 │   ├── NotErased                   3   something that has to go cannot be removed or rewritten
+│   ├── NotDelivered                3   a service could not be reached, or took nothing
 │   └── MissingExtra                3   an optional part is not installed
 └── ReplayError                     4   a replay could not prove anything
     ├── TargetNotGiven              4   no code to drive
@@ -29,6 +30,7 @@ __all__ = [
     "EventNotFound",
     "InputError",
     "MissingExtra",
+    "NotDelivered",
     "NotErased",
     "RecordingMiss",
     "ReplayError",
@@ -116,6 +118,10 @@ class DamagedInput(InputError):
 
 class NotErased(InputError):
     """Something that has to be erased cannot be removed or rewritten; what was erased before is gone."""
+
+
+class NotDelivered(InputError):
+    """A service could not be reached, or took nothing of what was sent; it stays in the record."""
 
 
 class MissingExtra(InputError):

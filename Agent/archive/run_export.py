@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -18,7 +18,7 @@ import orjson
 
 from Agent.archive.erase_files import chunks_of, files_below
 from Agent.archive.reader import open_reader
-from Agent.archive.run_package import MANIFEST, Manifest, is_member_path, wrong_artifact
+from Agent.archive.run_package import MANIFEST, Manifest, artifact_member, is_member_path, wrong_artifact
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import encode_event
 from Agent.event.kinds import Home
@@ -57,7 +57,9 @@ class ExportedRun:
         return {name: getattr(self, name) for name in self.__slots__} | {"path": str(self.path)}
 
 
-def export_run(ref: RunRef, path: str | os.PathLike[str]) -> ExportedRun:
+def export_run(
+    ref: RunRef, path: str | os.PathLike[str], *, only: Callable[[Event], bool] | None = None
+) -> ExportedRun:
     """Write one run, with the runs begun in it, into a new file.
 
     Of the session go along: what it recorded in these runs, the code that ran in them, its ids and times.
@@ -66,6 +68,7 @@ def export_run(ref: RunRef, path: str | os.PathLike[str]) -> ExportedRun:
     Args:
         ref: the run, as `find_run` gives it; of a session's root run the whole session goes along.
         path: of the file, which must not exist.
+        only: which events go along; with it, of artifacts those that they tell of, and no checkpoints.
 
     Raises:
         UsageError: the file is there, or the run is narrowed to one agent.
@@ -86,11 +89,18 @@ def export_run(ref: RunRef, path: str | os.PathLike[str]) -> ExportedRun:
         with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
             written = _Lines(Path(place))
             saved: list[Event] = []
-            events = _gather(ref, runs, written, saved)
+            events = _gather(ref, runs, written, saved, only)
             members = dict(written.close())
+            if only is not None:
+                runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
+            told = None if only is None else set(map(artifact_member, saved))
             for run in (*runs, *([ROOT_RUN] if ref.run_id is None else [])):
                 # What somebody put there by hand under a name that none of ours has stays there.
-                members.update(each for each in _files_of(ref.session, run) if is_member_path(each[0], {run}))
+                members.update(
+                    each
+                    for each in _files_of(ref.session, run)
+                    if is_member_path(each[0], {run}) and (told is None or each[0] in told)
+                )
             description = _description(ref.session)
             manifest = _write(aside, members, description, ref, runs)
             _refuse_damaged(ref.session, saved, manifest)
@@ -188,7 +198,13 @@ def _refuse_damaged(session: Path, saved: list[Event], manifest: Manifest) -> No
             )
 
 
-def _gather(ref: RunRef, runs: tuple[str, ...], written: _Lines, saved: list[Event]) -> int:
+def _gather(
+    ref: RunRef,
+    runs: tuple[str, ...],
+    written: _Lines,
+    saved: list[Event],
+    only: Callable[[Event], bool] | None,
+) -> int:
     """Write the events of the runs into the files that they stand in; how many there are.
 
     `saved` takes those that tell of artifacts.
@@ -199,6 +215,8 @@ def _gather(ref: RunRef, runs: tuple[str, ...], written: _Lines, saved: list[Eve
     states: set[str] = set()
     events = 0
     for event in reader.events():
+        if only is not None and not only(event):
+            continue
         if ref.run_id is None or event.run_id in wanted:
             written.add(_file_of(event), encode_event(event))
             codes.add(event.code)

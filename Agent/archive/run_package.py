@@ -27,6 +27,7 @@ __all__ = [
     "PACKAGE_VERSION",
     "Limits",
     "Manifest",
+    "artifact_member",
     "check_members",
     "is_member_path",
     "open_package",
@@ -138,11 +139,16 @@ def _most_bytes(path: str) -> float:
     return 256 << 20 if path.endswith(".zst") and "/checkpoints/" in path else float("inf")
 
 
+def artifact_member(event: Event) -> str:
+    """The member that an `artifact.saved` event tells of."""
+    return f"runs/{event.run_id or ROOT_RUN}/artifacts/{event.extra.get('path')}"
+
+
 def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str | None:
     """The member that an `artifact.saved` event tells of, where it is there and not what was saved."""
     if event.kind != "artifact.saved":
         return None
-    name = f"runs/{event.run_id or ROOT_RUN}/artifacts/{event.extra.get('path')}"
+    name = artifact_member(event)
     digest = event.extra.get("digest")
     return name if name in members and isinstance(digest, str) and members[name][1] != digest else None
 

@@ -197,7 +197,7 @@ class Redactor:
 
     def _under(self, key: str, value: Any, pointer: str, types: dict[str, str]) -> Any:
         """A value that stands under a key."""
-        if not self.is_denied(key):
+        if not self.is_denied(key) or _is_directory(key, value):
             return self.value(value, pointer, types)
         if value in ("", None, [], {}) or isinstance(value, bool):
             return value
@@ -365,3 +365,8 @@ def _plain_text(value: str, tag: str | None) -> str:
 def redacted(raw: bytes) -> RedactedBytes:
     """Say that these bytes went through a `Redactor`; only this room calls it."""
     return RedactedBytes(raw)
+
+
+def _is_directory(key: str, value: Any) -> bool:
+    """Whether it is the shell's variable for the directory that one is in, and no password."""
+    return key in {"PWD", "OLDPWD"} and isinstance(value, str) and value.startswith("/")

@@ -94,15 +94,16 @@ class Call:
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
-        period = pipeline.options.state_period
-        if tracker.actions % period == 0:
-            reason = "first" if tracker.actions == 0 else "periodic"
-            emit_state(pipeline, self.binding, tracker, target, reason)
-        elif self.spec.strict_state or (self.spec.strict_state is None and pipeline.options.strict_state):
+        actions, strict = tracker.actions, self.spec.strict_state
+        if actions and (pipeline.options.strict_state if strict is None else strict):
+            # Before a periodic state, too: what that shows would else be nobody's.
             changed, gone = tracker.changes(target)
             if changed or gone:
                 payload = {"trigger": "outside", "changed": changed, **({"unset": gone} if gone else {})}
                 pipeline.emit(self.binding.slot("state_change", 20), "outside", payload)
+        if actions % pipeline.options.state_period == 0:
+            reason = "first" if actions == 0 else "periodic"
+            emit_state(pipeline, self.binding, tracker, target, reason)
         tracker.actions += 1
 
     def end(self, result: Any) -> None:

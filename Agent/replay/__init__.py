@@ -9,6 +9,13 @@ from Agent.replay.executors.result import ReplayConfig, ReplayResult
 from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
 from Agent.replay.forks.sweeping import SweepReport, sweep_forks
+from Agent.replay.golden.adding import AddedGolden, add_golden
+from Agent.replay.golden.checking import GoldenReport, check_golden
+from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
+from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
+from Agent.replay.golden.updating import update_golden
+from Agent.replay.history import HistoryReport, ReplayedRun, replay_runs
+from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Divergence, SourceRead
 from Agent.replay.peers import Spec
 from Agent.replay.playback import Playback, PlayedStep, play_run
@@ -18,19 +25,31 @@ from Agent.replay.target import remember_target
 from Agent.replay.verdict import Verdict
 
 __all__ = [
+    "add_golden",
+    "AddedGolden",
+    "check_golden",
     "CheckpointManager",
     "CommonCause",
     "compare_runs",
     "Divergence",
+    "find_golden",
     "fork_run",
     "ForkResult",
+    "GoldenReport",
+    "GoldenTrace",
+    "HistoryReport",
+    "list_goldens",
+    "Normaliser",
     "play_run",
     "Playback",
     "PlayedStep",
     "remember_target",
+    "remove_golden",
     "replay_metrics",
     "replay_run",
+    "replay_runs",
     "ReplayConfig",
+    "ReplayedRun",
     "ReplayExecutor",
     "ReplayMetrics",
     "ReplayReport",
@@ -39,10 +58,13 @@ __all__ = [
     "RunComparison",
     "RunDivergence",
     "SavedCheckpoint",
+    "shrink_golden",
+    "ShrunkGolden",
     "SourceRead",
     "Spec",
     "sweep_forks",
     "SweepReport",
     "ToolReplayer",
+    "update_golden",
     "Verdict",
 ]

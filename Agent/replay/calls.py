@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
@@ -12,6 +13,9 @@ from Agent.replay.comparison import Recorded
 from Agent.replay.values import Decoder
 
 _OWN_KEYS = frozenset({"agent_id", "agent_role", "event_type", "call", "root", "duration_ms", "error_id"})
+
+
+_signatures: WeakKeyDictionary[Any, inspect.Signature] = WeakKeyDictionary()
 
 
 class MisfitArguments(Exception):
@@ -38,9 +42,8 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
     Raises:
         MisfitArguments: the method takes others.
     """
-    try:
-        signature = inspect.signature(method)
-    except (TypeError, ValueError):
+    signature = _signature_of(method)
+    if signature is None:
         return [], dict(recorded)
     keywords = dict(recorded)
     positions: list[Any] = []
@@ -60,6 +63,20 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
     except TypeError as error:
         raise MisfitArguments(str(error)) from None
     return positions, keywords
+
+
+def _signature_of(method: Any) -> inspect.Signature | None:
+    """What a method takes, None where that is not known; a function's is looked up once."""
+    function = getattr(method, "__func__", None)
+    try:
+        if function is None:
+            return inspect.signature(method)
+        known = _signatures.get(function)
+        if known is None:
+            known = _signatures[function] = inspect.signature(method)
+    except (TypeError, ValueError):
+        return None
+    return known
 
 
 def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
 from Agent.replay.judge import ActionJudge
+from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome, ReplayStopped
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
@@ -73,9 +74,12 @@ class Redrive:
             options=RecordOptions(strict_state=recording.configuration("state", default="exit") == "strict"),
         )
         self._identifiers = Identifiers()
-        self._comparison = Comparison(None, self._same_id)
+        self._comparison = Comparison(
+            None, self._same_id, Normaliser.from_object(request.get("normalise") or {})
+        )
         self._objects: dict[str, Any] = {}
         self._watch = SourceWatch()
+        self._watch.reachable = frozenset({"network"} if request.get("network") else ())
         self._decoder = Decoder(self._find_agent)
         self._peers = Peers(recording, self._player_now, self._refuse)
         self._player: RecordedPlayer | None = None
@@ -144,6 +148,9 @@ class Redrive:
     def _build(self) -> None:
         given = self._given()
         self._objects = objects_in(given, self._agent_id, frozenset(self._recording.agents))
+        only = self._request.get("agents")
+        if only is not None:
+            self._objects = {name: obj for name, obj in self._objects.items() if name in only}
         self._install()  # whatever the target set up
 
     def _given(self) -> Any:
@@ -160,8 +167,8 @@ class Redrive:
         return build(factory, spec, name)
 
     def _spec(self) -> Spec:
-        if self._agent_id is not None:
-            return self._spec_of(self._agent_id)
+        if self._agent_id is not None or self._request.get("agents") is not None:
+            return self._spec_of(self._agent_id or self._request["asked_for"])
         acting = [facts for facts in self._recording.agents.values() if facts.entries]
         # Where all others acted inside one agent's actions, that one is what the run is driven through.
         roots = [facts for facts in acting if facts.roots]
@@ -275,8 +282,9 @@ class Redrive:
             outcome.normalisers.append(
                 f"{agreement.identifiers} ids of events, which are others in every run"
             )
+        outcome.normalisers += self._comparison.overlooked.told()
         outcome.unseen = self._unseen()
-        outcome.sources = self._watch.reads
+        self._watch.tell(outcome, self._comparison.overlooked.excuses)
         if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:
             nested = [name for name in outcome.answered if name not in self._peers.asked_for]
             if nested and self._agent_id is None:
@@ -309,7 +317,13 @@ class Redrive:
             self.outcome,
             self._pipeline,
             self._comparison,
-            partial(ActionTools, session=self._recording.session, decoder=self._decoder, errors=errors),
+            partial(
+                ActionTools,
+                session=self._recording.session,
+                decoder=self._decoder,
+                errors=errors,
+                comparison=self._comparison,
+            ),
         )
         current_player.set(self._player)
         return self._player

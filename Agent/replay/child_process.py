@@ -11,12 +11,17 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import orjson
+
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,18 @@ class Ended:
 
 
 def run_module(
-    module: str, request: Mapping[str, Any], directory: Path, timeout_seconds: float | None
+    module: str,
+    request: Mapping[str, Any],
+    directory: Path,
+    timeout_seconds: float | None,
+    stop: Event | None = None,
 ) -> Ended:
     """Let a module of this package carry out a request, which it gets as a file in that directory.
 
     Whatever ends this call early, an interrupt too, ends that process and those that it forked.
+
+    Args:
+        stop: set by another thread, it ends them as well, with CancelledError.
     """
     request_path = directory / "request.json"
     request_path.write_bytes(orjson.dumps(request))
@@ -56,7 +68,7 @@ def run_module(
         process_group=0,
     )
     try:
-        stdout, stderr = process.communicate(timeout=timeout_seconds)
+        stdout, stderr = _output(process, timeout_seconds, stop)
     except subprocess.TimeoutExpired:
         stdout, stderr = _end(process)
         return Ended(stdout, stderr, None)
@@ -64,6 +76,23 @@ def run_module(
         _end(process)
         raise
     return Ended(stdout, stderr, process.returncode)
+
+
+def _output(
+    process: subprocess.Popen[str], timeout_seconds: float | None, stop: Event | None
+) -> tuple[str, str]:
+    """What a process printed, once it has ended."""
+    if stop is None:
+        return process.communicate(timeout=timeout_seconds)
+    ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return process.communicate(timeout=_LOOK_S)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise CancelledError from None
+            if ends_at is not None and time.monotonic() >= ends_at:
+                raise
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -7,15 +7,17 @@ stands there. `effects.py` compares whole events with this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.pointers import escape, fold_tags
+from Agent.replay.normaliser import Normaliser, Overlooked
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
 _MAX_SHOWN_CHARS = 400
+_MOST_UNORDERED = 2_000
 
 
 class Recorded(NamedTuple):
@@ -70,17 +72,28 @@ class Comparison:
         main_module: the name under which this process imported the program that was `__main__` when it was
             recorded, None if that is not known.
         same_id: whether a recorded and a replayed text are ids of the same event.
+        normaliser: what may differ; nothing without it.
     """
 
-    def __init__(self, main_module: str | None = None, same_id: SameId | None = None) -> None:
+    def __init__(
+        self,
+        main_module: str | None = None,
+        same_id: SameId | None = None,
+        normaliser: Normaliser | None = None,
+    ) -> None:
         self.agreement = Agreement()
+        self.overlooked = Overlooked(normaliser or Normaliser())
         self.main_module = main_module
         self._same_id = same_id
 
     def difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
         """Where the two first part, None where they agree."""
-        one = fold_tags(recorded.value, recorded.types, recorded.pointer, self._node_of_record)
-        other = fold_tags(replayed.value, replayed.types, replayed.pointer, _node)
+        # Without tags nothing is folded, and comparing changes nothing: no copies are needed.
+        one, other = recorded.value, replayed.value
+        if recorded.types:
+            one = fold_tags(one, recorded.types, recorded.pointer, self._node_of_record)
+        if replayed.types:
+            other = fold_tags(other, replayed.types, replayed.pointer, _node)
         return self._walk(one, other, "")
 
     def same_ids(self, recorded: Sequence[str], replayed: Sequence[str]) -> bool:
@@ -99,6 +112,8 @@ class Comparison:
         if type(one) is _Tagged or type(other) is _Tagged:
             return self._tagged(one, other, path)
         if type(one) is not type(other):
+            if _is_number(one) and _is_number(other) and self.overlooked.number(one, other):
+                return None
             return Difference(path, shown(one), shown(other))
         if type(one) is str:
             return self._text(one, other, path)
@@ -107,6 +122,7 @@ class Comparison:
         if type(one) is list:
             return self._list(one, other, path)
         same = repr(one) == repr(other) if type(one) is float else one == other
+        same = same or (_is_number(one) and self.overlooked.number(one, other))
         return None if same else Difference(path, one, other)
 
     def _text(self, one: str, other: str, path: str) -> Difference | None:
@@ -117,6 +133,8 @@ class Comparison:
             return None
         if self._same_id is not None and self._same_id(one, other):
             self.agreement.identifiers += 1
+            return None
+        if self.overlooked.text(one, other):
             return None
         return Difference(path, shown(one), shown(other))
 
@@ -131,6 +149,8 @@ class Comparison:
             return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
         if name == "opaque":
             self._opaque(one.node, other.node, path)
+            return None
+        if one.node != other.node and self.overlooked.tagged(name):
             return None
         if name in _UNORDERED and type(one.node) is list and type(other.node) is list:
             return self._set(one.node, other.node, path)
@@ -162,6 +182,50 @@ class Comparison:
         return None
 
     def _list(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        if not self.overlooked.normaliser.order:
+            return self._in_order(one, other, path)
+        mark = self.mark()
+        found = self._in_order(one, other, path)
+        if found is None:
+            return None
+        self.go_back(mark)
+        if not self._are_members(one, other):
+            return found
+        self.overlooked.counts["orders"] += 1
+        return None
+
+    def _are_members(self, one: list[Any], other: list[Any]) -> bool:
+        """Whether each value of one list has its counterpart somewhere in the other."""
+        if len(one) != len(other) or len(one) > _MOST_UNORDERED:
+            return False
+        free = list(other)
+        for left in one:
+            place = next((index for index, right in enumerate(free) if self._agree(left, right)), None)
+            if place is None:
+                return False
+            del free[place]
+        return True
+
+    def _agree(self, one: Any, other: Any) -> bool:
+        """Whether two values agree; where they do not, nothing of the try is kept."""
+        mark = self.mark()
+        if self._walk(one, other, "") is None:
+            return True
+        self.go_back(mark)
+        return False
+
+    def mark(self) -> tuple[Agreement, Any]:
+        """What it had to overlook up to now, to go back to after a try that failed."""
+        kept = self.agreement
+        copy = replace(kept, opaque=set(kept.opaque), opaque_differences=list(kept.opaque_differences))
+        return copy, self.overlooked.mark()
+
+    def go_back(self, mark: tuple[Agreement, Any]) -> None:
+        """Forget what was overlooked since then."""
+        self.agreement = mark[0]
+        self.overlooked.go_back(mark[1])
+
+    def _in_order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         for index, (left, right) in enumerate(zip(one, other, strict=False)):
             found = self._walk(left, right, f"{path}/{index}")
             if found is not None:
@@ -176,7 +240,11 @@ class Comparison:
     def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left = sorted(one, key=_key)
         right = sorted(other, key=_key)
-        found = self._list(left, right, path)
+        mark = self.mark() if self.overlooked.normaliser else None
+        found = self._in_order(left, right, path)
+        if found is not None and mark is not None:
+            self.go_back(mark)
+            found = None if self._are_members(left, right) else found
         return None if found is None else Difference(path, shown(left), shown(right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
@@ -191,6 +259,10 @@ class Comparison:
             if found is not None:
                 return found
         return None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
 
 
 def _node(tag: str, node: Any, _at: str) -> _Tagged:

@@ -24,9 +24,10 @@ from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, sc
 from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.judge import ActionJudge
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
-from Agent.replay.recording import AgentFacts
+from Agent.replay.recording import AgentFacts, sharing_agents
 from Agent.replay.source_answers import SourceAnswers
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import (
@@ -34,7 +35,6 @@ from Agent.replay.states import (
     generator_state,
     generators_in,
     put_back,
-    remove_fields,
     restorable,
     state_difference,
 )
@@ -86,11 +86,18 @@ class Driver:
         self._watch = equipment.watch
         self._sources = equipment.sources
         self._judge = equipment.judge
+        self._outside = OutsideWrites(
+            self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
+        )
         self._entered: set[int] = set()
         self._restored: set[str] = set()
+        self._answered_at: list[int] = []
+        """How many lines the action had left when each of its calls was answered."""
+        self._seen_whole: dict[str, int] = {}
+        """The step behind which an agent's whole state was compared last."""
         self._current: DrivenAction | None = None
         self._loop: AbstractEventLoop | None = None
-        self._suspects = _sharing_agents(objects, facts, player.live)
+        self._suspects = sharing_agents(objects, facts, player.live)
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
@@ -123,6 +130,7 @@ class Driver:
             self._allow_generators(agent_id, target)
         action = self._current
         if action is not None and recorded is action.call and target is not None:
+            self._outside.compare(action, target)
             for event in action.before:
                 self._impose(action, event, target)
             if agent_id in self._suspects:
@@ -160,6 +168,10 @@ class Driver:
         except Exception:  # noqa: BLE001 - the answered caller dealt with it; the effects show whether it came
             return
 
+    def answered(self) -> None:
+        """A call of the driven action was answered: what it leaves from here on comes behind that."""
+        self._answered_at.append(len(self._sink.lines))
+
     def _drive(self, action: DrivenAction) -> None:
         outcome, obj = self._outcome, self._objects[action.agent_id]
         method, args, kwargs = self._prepared(action.call, obj)
@@ -168,6 +180,7 @@ class Driver:
         if action.event.extra.get("outcome") in {"cancelled", "interrupted"}:
             outcome.doubts.append(f"step {action.number} was {action.event.extra['outcome']} from outside")
         self._sink.clear()
+        self._answered_at.clear()
         self._judge.begin(action)
         self._current = action
         self._player.begin(action)
@@ -203,10 +216,12 @@ class Driver:
         if dropped:
             self._player.stop(f"the re-drive could not be recorded: {', '.join(dropped)}")
         missing = self._player.end()
-        self._judge.compare(action, self._events(), missing)
+        self._judge.compare(action, self._events(), missing, self._answered_at)
         self._sources.compare_left(action)
         for event in action.after:
             self._compare_state(action, event, obj)
+        if action.after:
+            self._seen_whole[action.agent_id] = action.number
 
     def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
         event = call.event
@@ -306,15 +321,7 @@ class Driver:
                     f"from step {action.number} on {action.agent_id} was another object: the first is driven"
                 )
         elif is_outside_write(event):
-            restored = self._decoder.restore(
-                Recorded(event.extra["changed"], event.types or {}, "/extra/changed")
-            )
-            if restored.unrestored:
-                self._player.stop(
-                    f"a write to {action.agent_id} from outside cannot be restored: {restored.unrestored[0]}"
-                )
-            self._put_back(action.agent_id, obj, restored.value)
-            remove_fields(obj, list(event.extra.get("unset") or ()))
+            self._outside.impose(action.agent_id, event, obj)
 
     def _compare_state(self, action: DrivenAction, event: Event, obj: object) -> None:
         if action.agent_id in self._suspects:
@@ -328,7 +335,7 @@ class Driver:
                     action.number,
                     event.id,
                     action.call.name,
-                    action.agent_id,
+                    str(event.agent_id),
                     f"state.{name}",
                     difference.recorded,
                     difference.replayed,
@@ -344,16 +351,30 @@ class Driver:
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
     def _compare_ends(self) -> None:
-        """Compare the states at a clean end with those now, if every action was driven."""
-        for agent_id, event in self._plan.exits.items():
-            obj = self._objects.get(agent_id)
-            mine = [action for action in self._plan.actions if action.agent_id == agent_id]
-            if obj is None or not mine or self._facts[agent_id].lives > 1:
+        """Compare the states at a clean end with those now, and name what nobody saw since."""
+        last = {action.agent_id: action for action in self._plan.actions}
+        for agent_id in (*self._objects, *self._outcome.inside):
+            # Those inside others have their last step where the run has its.
+            action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
+            obj = self._objects.get(agent_id) or self.nearby.get(agent_id)
+            if obj is None or action is None:
                 continue
-            self._compare_state(mine[-1], event, obj)
-            first = self._facts[agent_id].first_state
-            is_changed = first is not None and first.extra.get("digest") != event.extra.get("digest")
-            self._judge.ended(agent_id, is_changed=is_changed)
+            event, facts = self._plan.exits.get(agent_id), self._facts.get(agent_id)
+            if event is None or facts is None or facts.lives > 1:
+                if self._seen_whole.get(agent_id) != action.number:
+                    self._note_unseen(agent_id, obj)
+                continue
+            self._compare_state(action, event, obj)
+            if agent_id in self._objects:
+                first = facts.first_state
+                is_changed = first is not None and first.extra.get("digest") != event.extra.get("digest")
+                self._judge.ended(agent_id, is_changed=is_changed)
+
+    def _note_unseen(self, agent_id: str, obj: object) -> None:
+        """Name the fields that only full states hold, of an agent that has none behind its last action."""
+        known = self._pipeline.agents.find(obj)
+        if known is not None and known.tracker is not None and known.tracker.heavy:
+            self._outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():
@@ -375,19 +396,3 @@ class Driver:
             self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
             self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()
-
-
-def _sharing_agents(
-    objects: Mapping[str, object], facts: Mapping[str, AgentFacts], live: frozenset[str]
-) -> frozenset[str]:
-    """Driven agents whose generators an agent may hold, too, whose code does not run here."""
-    outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
-    found = set()
-    for agent_id in objects:
-        own = facts[agent_id].shared_with if agent_id in facts else set()
-        named = any(owner in outside for owner in own)
-        unnamed = None in own and bool(outside)
-        by_others = any({agent_id, None} & facts[other].shared_with for other in outside)
-        if named or unnamed or by_others:
-            found.add(agent_id)
-    return frozenset(found)

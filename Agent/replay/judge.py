@@ -6,13 +6,14 @@ The first difference ends the re-drive; what agreed is counted, and whether it s
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
-from Agent.replay.effects import Identifiers, effect_difference, sort_key
+from Agent.replay.effects import Identifiers, describe, effect_difference, event_difference, sort_key
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall, is_of_framework
 from Agent.replay.player import described_call
@@ -55,8 +56,18 @@ class ActionJudge:
         """An action is about to be driven."""
         self._identifiers.begin(action.effects)
 
-    def compare(self, action: DrivenAction, events: Sequence[Event], missing: RecordedCall | None) -> None:
+    def compare(
+        self,
+        action: DrivenAction,
+        events: Sequence[Event],
+        missing: RecordedCall | None,
+        answered_at: Sequence[int] = (),
+    ) -> None:
         """Compare what an action left in the record with what it left now.
+
+        Args:
+            missing: a recorded call that was not made.
+            answered_at: how many of the events stood there when each call was answered.
 
         Raises:
             ReplayStopped: they differ; the outcome says where.
@@ -74,6 +85,7 @@ class ActionJudge:
         if missing is not None:
             self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
         informative += self._effects(action, effects)
+        self._order_of_answers(action, effects, events, answered_at)
         self._measurements(action, replayed, events)
         self._identifiers.end()
         informative += sum(
@@ -153,8 +165,15 @@ class ActionJudge:
         return changed
 
     def _effects(self, action: DrivenAction, effects: Sequence[Event]) -> int:
+        is_free = self._comparison.overlooked.normaliser.order
+        mark = self._comparison.mark() if is_free else None
         found = effect_difference(action.effects, effects, self._comparison)
-        if found is not None and _is_concurrent(action.call):
+        if found is not None and mark is not None:
+            self._comparison.go_back(mark)
+            if self._are_same_in_any_order(action.effects, effects):
+                self._normaliser("order of what actions did, as declared")
+                found = None
+        elif found is not None and _is_concurrent(action.call):
             ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
             if effect_difference(*ordered, self._comparison) is None:
                 self._normaliser("order of what concurrent calls did")
@@ -164,6 +183,38 @@ class ActionJudge:
             self._differs(action, "effects", difference, place=place)
         self._outcome.counts.effects += len(effects)
         return len(effects)
+
+    def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
+        """Whether each effect has its counterpart among the others', wherever that stands."""
+        free = list(replayed)
+        for one in recorded:
+            for place, other in enumerate(free):
+                mark = self._comparison.mark()
+                if describe(one) == describe(other) and not event_difference(one, other, self._comparison):
+                    del free[place]
+                    break
+                self._comparison.go_back(mark)
+            else:
+                return False
+        return not free
+
+    def _order_of_answers(
+        self,
+        action: DrivenAction,
+        effects: Sequence[Event],
+        events: Sequence[Event],
+        answered_at: Sequence[int],
+    ) -> None:
+        """Compare on which side of the answered calls each effect stands; tasks may take turns otherwise."""
+        is_free = self._comparison.overlooked.normaliser.order or len(effects) != len(action.behind)
+        if is_free or action.call.is_async or any(child.is_async for child in action.call.children):
+            return
+        places = {event.id: number for number, event in enumerate(events)}
+        for effect, recorded in zip(effects, action.behind, strict=True):
+            replayed = bisect_right(answered_at, places[effect.id])
+            if recorded != replayed:
+                told = [f"behind {count} answered calls" for count in (recorded, replayed)]
+                self._differs(action, "calls", Difference("", *told), describe(effect))
 
     def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         if not self._is_whole:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-_COUNTERS = ("answered", "inside", "undriven", "notes")
+_COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
 
 
 class ReplayStopped(BaseException):
@@ -98,6 +98,10 @@ class Outcome:
     sources: list[SourceRead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen, `agent.field` where several agents are driven."""
+    unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
+    """Agent to fields that only full states hold, where none stands behind its last action."""
+    imposed: Counter[str] = field(default_factory=Counter)
+    """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)
     """Ways in which values agree that are not equal byte for byte."""
     answered: Counter[str] = field(default_factory=Counter)

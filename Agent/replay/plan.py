@@ -69,6 +69,10 @@ class DrivenAction:
     """Full states of an action that failed."""
     effects: list[Event] = field(default_factory=list)
     """Events inside it, in order, those inside answered calls left out."""
+    answered: int = 0
+    """Calls in it, made by driven code, that a re-drive answers."""
+    behind: list[int] = field(default_factory=list)
+    """For each effect, how many of them had ended before it."""
     metrics: Counter[str] = field(default_factory=Counter)
     """Names of measurements inside it."""
     overlaps: bool = False
@@ -91,7 +95,7 @@ class Plan:
 
     actions: list[DrivenAction] = field(default_factory=list)
     exits: dict[str, Event] = field(default_factory=dict)
-    """Agent to its state at a clean end."""
+    """Agent to its state at a clean end, those inside others included."""
     undriven: Counter[str] = field(default_factory=Counter)
     """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
     functions: int = 0
@@ -178,8 +182,15 @@ def _add_surroundings(
                     root.metrics[str(event.extra.get("metric_name"))] += 1
             else:
                 root.effects.append(event)
+                root.behind.append(root.answered)
+            continue
+        caller = tree.caller_of(event, roots, live)
+        if caller is not None:
+            caller.answered += 1
             continue
         agent = event.agent_id
+        if agent in live and agent not in given and event.extra.get("reason") == "exit":
+            plan.exits[agent] = event  # of an agent inside others nothing else is the plan's
         if agent is None or agent not in given or tree.is_inside_any(event, roots):
             continue
         if event.kind == "state":
@@ -303,6 +314,20 @@ class _CallTree:
             if str(call.event.span_id) in roots:
                 return roots[str(call.event.span_id)]
             call = call.parent
+        return None
+
+    def caller_of(
+        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
+    ) -> DrivenAction | None:
+        """The driven action in which driven code made this call of an answered agent; None for others."""
+        call = self.calls.get(event.span_id or "")
+        if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
+            return None
+        above: RecordedCall | None = call.parent
+        while above is not None:
+            if str(above.event.span_id) in roots:
+                return roots[str(above.event.span_id)]
+            above = above.parent
         return None
 
     def is_inside_tool(self, event: Event) -> bool:

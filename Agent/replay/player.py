@@ -40,6 +40,9 @@ class Stage(Protocol):
     def call_back(self, recorded: RecordedCall) -> None:
         """Make a call that an answered call made in the record."""
 
+    def answered(self) -> None:
+        """A call of driven code was answered."""
+
 
 class RecordedPlayer:
     """Answers traced calls from the record while an action is driven.
@@ -76,6 +79,8 @@ class RecordedPlayer:
         self._tools_of = tools_of
         self._tokens: dict[int, Token[RecordedCall | None]] = {}
         self._tools: ActionTools | None = None
+        self._built: dict[str, dict[str, None]] = {}
+        """Methods that the factory called, and the agents whose they are."""
 
     def enter(self, call: TracedCall) -> Answer | None:
         """The recorded answer, None for the code of live agents."""
@@ -142,8 +147,13 @@ class RecordedPlayer:
 
     def _enter_outside(self, call: TracedCall) -> None:
         """The factory builds; what it calls runs, and is told."""
-        if call.agent_id in self.known and call.kind in _ACTION_KINDS:
-            self._outcome.remark(f"the factory called {_named(call)}, which ran for real")
+        if call.agent_id not in self.known or call.kind not in _ACTION_KINDS:
+            return
+        callers = self._built.setdefault(_name(call), {})
+        if callers and call.agent_id not in callers:
+            self._outcome.remarks.remove(_told_of_factory(_name(call), callers))
+        callers[str(call.agent_id)] = None
+        self._outcome.remark(_told_of_factory(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
         """A measured call leaves no answer in the record; around a traced one it may run."""
@@ -184,6 +194,8 @@ class RecordedPlayer:
         self._outcome.counts.answers += 1
         self._outcome.answered[str(call.agent_id)] += 1
         self._call_back(chosen)
+        if self.stage is not None:
+            self.stage.answered()
         try:
             answer, lack = self._answers.answer(chosen.event)
         except Unanswerable as error:
@@ -320,6 +332,11 @@ def _name(call: TracedCall) -> str:
 
 def _named(call: TracedCall) -> str:
     return f"{_name(call)} of {call.agent_id}"
+
+
+def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
+    whose = next(iter(agents)) if len(agents) == 1 else f"{len(agents)} agents"
+    return f"the factory called {name} of {whose}, which ran for real"
 
 
 def _with_names(args: Positional, names: list[str]) -> dict[str, Any]:

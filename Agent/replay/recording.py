@@ -5,6 +5,7 @@ For one agent only what happened inside its actions is kept. `plan.py` makes out
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,19 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     if shared:
         owners = event.extra.get("shared_with")
         facts.shared_with.update(owners.values() if isinstance(owners, dict) else [None])
+
+
+def sharing_agents(
+    objects: Iterable[str], facts: Mapping[str, AgentFacts], live: frozenset[str]
+) -> frozenset[str]:
+    """Driven agents whose generators an agent may hold, too, whose code does not run here."""
+    outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
+    found = set()
+    for agent_id in objects:
+        own = facts[agent_id].shared_with if agent_id in facts else set()
+        named = any(owner in outside for owner in own)
+        unnamed = None in own and bool(outside)
+        by_others = any({agent_id, None} & facts[other].shared_with for other in outside)
+        if named or unnamed or by_others:
+            found.add(agent_id)
+    return frozenset(found)

@@ -64,6 +64,16 @@ class ReplayReport:
         return tuple(self.outcome.unseen)
 
     @property
+    def unseen_at_end(self) -> tuple[str, ...]:
+        """Fields over 4 KiB and generators that no full state shows as they were at the end."""
+        agents = self.outcome.agents
+        return tuple(
+            field if agents == [agent_id] else f"{agent_id}.{field}"
+            for agent_id, fields in self.outcome.unseen_at_end.items()
+            for field in fields
+        )
+
+    @property
     def proof(self) -> dict[str, Any]:
         """What was compared, in numbers and names."""
         proof = self.outcome.to_object()
@@ -96,6 +106,8 @@ class ReplayReport:
         scope = ", complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
         seen = f"not seen: {_names(self.outcome.unseen)}" if self.outcome.unseen else "all fields seen"
         compared = f"{counts.informative:,} informative comparisons"
+        if self.unseen_at_end:
+            seen += f"; not seen as they ended: {_names(self.unseen_at_end)}"
         return f"{self.verdict} {who}: {covered}{scope}, {compared}; {seen}"
 
     def __str__(self) -> str:
@@ -117,6 +129,8 @@ class ReplayReport:
             )
         if outcome.inside:
             lines.append(f"  ran inside the driven agents: {_names(outcome.inside)}")
+        if outcome.imposed:
+            lines.append(f"  written from outside, and put in from the record: {_names(outcome.imposed)}")
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
             lines.append(
                 f"  out of scope: {counts.driven - counts.covered:,} driven actions at the end, which left "

@@ -10,7 +10,10 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import orjson
 
@@ -19,6 +22,7 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_module
+from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
@@ -30,6 +34,21 @@ ROOT_RUN = "root"
 _MAX_OUTPUT_CHARS = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class RedriveOptions:
+    """How a run is driven, beside what and with which code."""
+
+    timeout_seconds: float | None = None
+    normaliser: Normaliser | None = None
+    network: bool = False
+    agents: Collection[str] | None = None
+    """Of what the target gives, only these: the others answer from the record."""
+    asked_for: str | None = None
+    """With `agents`: the agent that the target is asked for, as it was for the whole of the run."""
+    stop: Event | None = None
+    """Another thread sets it to end the child process."""
+
+
 def replay_run(
     run: RunRef = "last",
     target: Target | None = None,
@@ -37,6 +56,8 @@ def replay_run(
     agent_id: str | None = None,
     *,
     timeout_seconds: float | None = None,
+    normaliser: Normaliser | None = None,
+    network: bool = False,
 ) -> ReplayReport:
     """Drive recorded actions again on a fresh object, and compare what they do with the record.
 
@@ -46,6 +67,8 @@ def replay_run(
         root: the trace root; the one configured, then ./trace without it.
         agent_id: the one agent that is driven, where `run` names none.
         timeout_seconds: after this the child process is killed and the verdict is UNVERIFIED.
+        normaliser: what may differ; what is equal but for that is EQUIVALENT at best.
+        network: whether driven code may use the network; EQUIVALENT at best where it does.
 
     Raises:
         SessionNotFound, AgentNotFound: there is no such run.
@@ -62,11 +85,20 @@ def replay_run(
             remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
         )
     name = target_name(target, _info(reference.session), reference.agent_id)
+    return drive_again(reference, name, RedriveOptions(timeout_seconds, normaliser, network))
+
+
+def drive_again(reference: RunReference, target: str, options: RedriveOptions) -> ReplayReport:
+    """Drive a run that is known to be there in a child process, and report.
+
+    Raises:
+        CancelledError: `options.stop` was set.
+    """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-        outcome, stdout, stderr = _in_child(reference, name, Path(directory), timeout_seconds)
+        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options)
     report = ReplayReport(
         run=reference.name,
-        target=name,
+        target=target,
         outcome=outcome,
         session=reference.session,
         agent_id=reference.agent_id,
@@ -86,7 +118,7 @@ def _info(session: Path) -> SessionInfo | None:
 
 
 def _in_child(
-    reference: RunReference, target: str, directory: Path, timeout_seconds: float | None
+    reference: RunReference, target: str, directory: Path, options: RedriveOptions
 ) -> tuple[Outcome, str, str]:
     outcome_path = directory / "outcome.json"
     request = {
@@ -95,11 +127,15 @@ def _in_child(
         "target": target,
         "sys_path": sys.path,
         "outcome_path": str(outcome_path),
+        "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
+        "network": options.network,
+        "agents": None if options.agents is None else sorted(options.agents),
+        "asked_for": options.asked_for,
     }
-    ended = run_module("Agent.replay.child", request, directory, timeout_seconds)
+    ended = run_module("Agent.replay.child", request, directory, options.timeout_seconds, options.stop)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
-        outcome.reason(f"the re-drive did not end within {timeout_seconds:g} s and was stopped")
+        outcome.reason(f"the re-drive did not end within {options.timeout_seconds:g} s and was stopped")
     else:
         try:
             outcome = Outcome.from_object(orjson.loads(outcome_path.read_bytes()))

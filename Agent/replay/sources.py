@@ -40,7 +40,7 @@ from Agent.record.chance.watch import (
     seeds_with_known_values,
     source_of_call,
 )
-from Agent.replay.outcome import SourceRead
+from Agent.replay.outcome import Outcome, SourceRead
 
 if TYPE_CHECKING:
     from Agent.replay.plan import DrivenAction
@@ -75,6 +75,10 @@ class SourceWatch:
         """Whether an action is driven now."""
         self.allows_network = False
         """Whether somebody asked for calls for real, as behind the point of a fork."""
+        self.reachable: frozenset[str] = frozenset()
+        """What is not refused, since somebody declared it."""
+        self.reached: set[str] = set()
+        """What of it was used."""
         self._step = 0
         self._hook = self._profile
         self._places: set[tuple[str, int]] = set()
@@ -110,6 +114,23 @@ class SourceWatch:
         """Driven code reads a source of which the record holds nothing there."""
         if self.is_on:
             self._add(source, asker)
+
+    def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
+        """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
+
+        Args:
+            excuses: says what was declared that lets reads of a source differ.
+        """
+        outcome.normalisers += [f"{what} was within reach, as declared" for what in sorted(self.reached)]
+        outcome.sources = self.reads
+        if outcome.divergence is not None:
+            return  # it may come from any of them
+        outcome.sources = [read for read in self.reads if excuses(read.source) is None]
+        outcome.normalisers += [
+            f"{read}: {excuses(read.source)} may differ, as declared"
+            for read in self.reads
+            if excuses(read.source) is not None
+        ]
 
     @contextmanager
     def watching(self, action: DrivenAction) -> Iterator[None]:
@@ -187,6 +208,9 @@ class SourceWatch:
     def _audit(self, event: str, _arguments: tuple[Any, ...]) -> None:
         refused = _REFUSED.get(event)
         if refused is None or self.allows_network:
+            return
+        if refused in self.reachable:
+            self.reached.add(refused)
             return
         if refused != "network" and not self.is_on:
             return

@@ -58,7 +58,13 @@ def restorable(event: Event, decoder: Decoder) -> RestorableState:
 def put_back(obj: object, fields: Mapping[str, Any]) -> None:
     """Restore fields; those that are not given stay as they are, also where a class restores itself whole."""
     present = read_state(obj, agent_id_of).fields
-    restore_state(obj, {**{name: value for name, value in present.items() if name not in fields}, **fields})
+    # A text that is there already stays the object that it is: by that of its id recording knows an agent.
+    kept = {
+        name: value
+        for name, value in present.items()
+        if name not in fields or (type(value) is type(fields[name]) is str and value == fields[name])
+    }
+    restore_state(obj, {**fields, **kept})
 
 
 def remove_fields(obj: Any, names: list[str]) -> None:

@@ -13,10 +13,11 @@ from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.flight.recorded_calls import Decoding, calls_among
 from Agent.flight.runs import RunRef
-from Agent.flight.tool_matching import Asked, Match, Nearest
+from Agent.flight.tool_matching import Asked, Match, Nearest, Rung
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
+from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.plan import DrivenAction
 from Agent.replay.values import Decoder
 
@@ -45,15 +46,22 @@ class ActionTools:
         session: where their artifacts lie.
         decoder: makes values again.
         errors: the `error` events of the run by id.
+        comparison: knows in what arguments may differ.
     """
 
     def __init__(
-        self, action: DrivenAction, session: Path, decoder: Decoder, errors: Mapping[str, Event]
+        self,
+        action: DrivenAction,
+        session: Path,
+        decoder: Decoder,
+        errors: Mapping[str, Event],
+        comparison: Comparison,
     ) -> None:
         # Where in the code a call stands may change: what it asks for and in which order may not.
         decoding = Decoding(decoder.codecs, decoder.find_class, errors)
         book = calls_among(action.effects, RunRef(session, None), decoding)
         self._replayer = ToolReplayer(book=book, tolerance=0.0)
+        self._comparison = comparison
 
     def answer(self, call: TracedCall) -> Given | ToolMiss:
         """The recorded answer, or what is recorded in its place.
@@ -64,13 +72,29 @@ class ActionTools:
         asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
         found = self._replayer.find(asked)
         if not isinstance(found, Match):
-            return self._missed(asked, found)
+            declared = self._as_declared(asked)
+            if declared is None:
+                return self._missed(asked, found)
+            found = declared
         try:
             answer = self._replayer.take(found)
         except RecordingMiss as error:
             raise Unanswerable(str(error)) from None
         doubt = f"{call.action_type} was matched past a secret" if not found.is_exact else None
         return Given(answer, doubt)
+
+    def _as_declared(self, asked: Asked) -> Match | None:
+        """The first free call whose arguments differ only in what was declared."""
+        if not self._comparison.overlooked.normaliser:
+            return None
+        given = Recorded(*asked.arguments, "")
+        for call in self._replayer.unused:
+            if (call.kind, call.name) == (asked.kind, asked.name):
+                mark = self._comparison.mark()
+                if self._comparison.difference(Recorded(*call.arguments, ""), given) is None:
+                    return Match(call, Rung.EXACT, {})
+                self._comparison.go_back(mark)
+        return None
 
     def _missed(self, asked: Asked, nearest: tuple[Nearest, ...]) -> ToolMiss:
         if not nearest:

@@ -558,3 +558,11 @@ def test_foreign_logging_is_left_alone(caplog):
     with recording(), caplog.at_level(logging.DEBUG):
         AgentLogger("a1").info("x", extra={"password": PLAIN_SECRET})
     assert caplog.records == []
+
+
+def test_the_directory_that_a_shell_is_in_is_no_password():
+    redactor, tags = Redactor(b"k" * 32), {}
+    told = redactor.object({"PWD": "/srv/shop", "OLDPWD": "/srv", "pwd": "/srv/shop", "PASSWORD": "/srv"})
+    assert (told["PWD"], told["OLDPWD"]) == ("/srv/shop", "/srv")
+    assert "/srv" not in told["pwd"] + told["PASSWORD"]
+    assert redactor.value({"PWD": "hunter2"}, "", tags)["PWD"] != "hunter2"

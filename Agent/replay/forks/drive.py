@@ -40,12 +40,17 @@ from Agent.replay.values import Decoder
 class ForkDriver(Driver):
     """Carries out a part of a plan, then another part with a player of its own."""
 
-    def bring_to(self, actions: Sequence[DrivenAction]) -> bool:
-        """Drive recorded actions and compare each with the record; whether all went as recorded."""
+    def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
+        """Drive recorded actions and compare each with the record; whether all went as recorded.
+
+        Args:
+            done: called behind each.
+        """
         self._player.stage = self
         try:
             for action in actions:
                 self._drive(action)
+                done()
             for agent_id, obj in self._objects.items():
                 self._restore(agent_id, obj)
         except ReplayStopped:

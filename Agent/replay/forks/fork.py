@@ -42,6 +42,7 @@ from Agent.replay.forks.echo import Echo
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
 from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
+from Agent.replay.forks.progress import tell
 from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch
@@ -70,6 +71,9 @@ class Brought:
 class Fork(Redrive):
     """One fork, from the request to the outcome."""
 
+    driver_kind: type[ForkDriver] = ForkDriver
+    player_kind: type[ForkPlayer] = ForkPlayer
+
     def __init__(self, request: dict[str, Any]) -> None:
         super().__init__(request)
         self._run_ids = frozenset(request["run_ids"])
@@ -79,6 +83,9 @@ class Fork(Redrive):
         if self._run_ids and self._agent_id is None:
             self._agent_id = self._agent_of_run()
         self.fork = ForkOutcome()
+        self.is_telling = True
+        """Whether who waits is told how far it is; of many forks only all of them are."""
+        self._directory = Path(request["outcome_path"]).parent
         self.shows: Callable[[str, list[str]], bool] = lambda _agent, _given: True
         """Which agents' states the outcome holds, given the agent and those with an object."""
 
@@ -99,7 +106,7 @@ class Fork(Redrive):
         if self._run_ids:
             own = {event.id for event in self._entries()}
             plan.actions = [action for action in plan.actions if action.event.id in own]
-        point = find_point(self._step, plan, self._recording, self._ref)
+        point = self._point(plan)
         self.fork.agents = sorted(given)
         self.fork.point = point.what
         resume = resume_of(self._objects[given[0]]) if len(given) == 1 else None
@@ -113,6 +120,10 @@ class Fork(Redrive):
             )
         return self._brought_by_actions(plan, point, given, resume)
 
+    def _point(self, plan: Plan) -> ForkPoint:
+        """Where it goes on."""
+        return find_point(self._step, plan, self._recording, self._ref)
+
     def _brought_by_state(
         self, plan: Plan, point: ForkPoint, agent_id: str, resume: Callable[[], Any]
     ) -> Brought:
@@ -122,7 +133,7 @@ class Fork(Redrive):
             raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
             raise ReplayError(f"the state at {point.what} is no mapping of names, so no object can take it")
-        driver = self._driver_for(plan, ForkDriver)
+        driver = self._driver_for(plan, self.driver_kind)
         put_back(self._objects[agent_id], restored.value)
         self.fork.start = point.what
         self.fork.remaining = len(plan.actions) - point.index
@@ -136,11 +147,11 @@ class Fork(Redrive):
         start = start_for(point, plan, recording, self._ref, given, is_alone=set(given) == set(self._objects))
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
-        driver = self._driver_for(plan, ForkDriver)
+        driver = self._driver_for(plan, self.driver_kind)
         prefix = plan.actions[start.begin : point.index]
         self.fork.start, self.fork.redriven = start.what, len(prefix)
         self.fork.remaining = len(plan.actions) - point.index
-        if not driver.bring_to(prefix):
+        if not driver.bring_to(prefix, self.tell_progress):
             reasons = judge(self.outcome)[1] or [str(self.outcome.divergence)]
             raise ReplayError(
                 f"{point.what} cannot be reached by driving what stands before it: {reasons[0]}",
@@ -152,6 +163,12 @@ class Fork(Redrive):
             self.fork.note(doubt)
         keeps_on = resume if point.effect is None else None
         return Brought(plan, point, driver, first_event(point, plan), keeps_on)
+
+    def tell_progress(self) -> None:
+        """Let whoever waits know how many of the actions are done, those before the point among them."""
+        if self.is_telling:
+            done = self.outcome.counts.driven + self.fork.steps
+            tell(self._directory, done, self.fork.redriven + self.fork.remaining)
 
     def pipeline_into(self, sink: MemorySink) -> Pipeline:
         """A pipeline for forks without a record: first states, which nobody would read, count as written."""
@@ -174,7 +191,7 @@ class Fork(Redrive):
 
     def turn_away(self) -> Callable[[], None]:
         """Keep what the target sets up out of the tree; what it gives ends that."""
-        return turn_recording_away(Path(self._request["outcome_path"]).parent)
+        return turn_recording_away(self._directory)
 
     def go_on(
         self,
@@ -252,6 +269,7 @@ class Fork(Redrive):
             player.current = action.call
             error = driver.go_on(action, around)
             fork.steps += 1
+            self.tell_progress()
             if player.is_stopped:
                 raise ReplayStopped
             if error is not None:
@@ -294,7 +312,7 @@ class Fork(Redrive):
         )
 
     def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:
-        player = ForkPlayer(
+        player = self.player_kind(
             answers,
             AnswerBook(self._decoder, answers.errors, pipeline.session_id),
             self._comparison,

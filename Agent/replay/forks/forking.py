@@ -25,6 +25,7 @@ from Agent.replay.child_process import run_module
 from Agent.replay.differences.run_comparison import RunComparison, RunName, compare_runs
 from Agent.replay.differences.sides import open_side
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
+from Agent.replay.forks.progress import followed
 from Agent.replay.patches import Patch, check_patch
 from Agent.replay.target import Target, target_name
 from Agent.tree.session import SessionInfo, open_session
@@ -265,7 +266,8 @@ def in_child(
     with tempfile.TemporaryDirectory(prefix="agent-trace-fork-") as directory:
         outcome_path = Path(directory, "outcome.json")
         request = {**request, "outcome_path": str(outcome_path)}
-        ended = run_module(module, request, Path(directory), timeout_seconds)
+        with followed(Path(directory)):
+            ended = run_module(module, request, Path(directory), timeout_seconds)
         if ended.returncode is None:
             raise ReplayError(f"the fork did not end within {timeout_seconds:g} s and was stopped")
         try:

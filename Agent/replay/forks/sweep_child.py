@@ -10,9 +10,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -26,6 +26,7 @@ from Agent.record.memory_sink import MemorySink
 from Agent.replay.forks.child import answer, as_object
 from Agent.replay.forks.drive import Trigger
 from Agent.replay.forks.fork import Brought, Fork
+from Agent.replay.forks.progress import tell
 from Agent.replay.forks.sweep_outcome import STOPPED, OutcomeOf
 from Agent.replay.patches import Patch, leaves, of_leaves
 
@@ -37,11 +38,14 @@ class Variant(NamedTuple):
     seed: int | None
 
 
+V = TypeVar("V")
+
+
 class NoSink(MemorySink):
     """Takes lines and keeps none; whoever waits for one hears it."""
 
     def __init__(self) -> None:
-        super().__init__("swept")
+        super().__init__("sweeping")  # an id of a writer, since lines are read again
         self.triggers: list[Trigger] = []
 
     def write(self, line: RedactedBytes) -> bool:
@@ -51,8 +55,8 @@ class NoSink(MemorySink):
         return True
 
 
-class Sweep:
-    """All forks of one point.
+class Sweep(Generic[V]):
+    """All forks of one point; `V` is what one of them is told to do.
 
     Args:
         workers: how many run at one time.
@@ -67,17 +71,19 @@ class Sweep:
         self._outcome = outcome
         self._workers = workers
         self._directory = directory
-        self._tried = 0
+        self._tried = self._ended = 0
+        self._expected = 0
         self._sink = NoSink()
         self._pipeline = fork.pipeline_into(self._sink)
         fork.shows = outcome.concerns
 
-    def try_all(self, variants: Iterable[Variant]) -> list[dict[str, Any]]:
+    def try_all(self, variants: Sequence[V]) -> list[dict[str, Any]]:
         """What came of each change, in order."""
         gc.collect()
         gc.freeze()  # what is there already stays shared with the forks
         running: dict[int, int] = {}
         numbers = []
+        self._expected += len(variants)
         for variant in variants:
             if len(running) == self._workers:
                 self._wait(running)
@@ -94,8 +100,10 @@ class Sweep:
     def _wait(self, running: dict[int, int]) -> None:
         pid, _ = os.wait()
         running.pop(pid, None)
+        self._ended += 1
+        tell(self._directory, self._ended, max(self._expected, self._ended))
 
-    def _carry_out(self, number: int, variant: Variant) -> None:
+    def _carry_out(self, number: int, variant: V) -> None:
         """Everything that one fork does, in a process of its own, which ends here."""
         told: dict[str, Any]
         try:
@@ -112,6 +120,20 @@ class Sweep:
         finally:
             os._exit(0)
 
+    def _told(self, variant: V) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _read(self, number: int) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = orjson.loads((self._directory / f"variant-{number}.json").read_bytes())
+        except (OSError, ValueError):
+            return {"value": STOPPED, "stopped": "its process died", "errors": [], "steps": 0, "notes": []}
+        return told
+
+
+class PatchSweep(Sweep[Variant]):
+    """Forks that differ by a patch of the state, a seed, or both."""
+
     def _told(self, variant: Variant) -> dict[str, Any]:
         fork, triggers = self._fork.fork, self._sink.triggers
         self._fork.go_on(self._brought, variant.patch, variant.seed, self._pipeline, triggers.append)
@@ -125,13 +147,6 @@ class Sweep:
             "processor_seconds": fork.processor_seconds,
             "process_seconds": time.process_time(),  # of a process that began with its fork
         }
-
-    def _read(self, number: int) -> dict[str, Any]:
-        try:
-            told: dict[str, Any] = orjson.loads((self._directory / f"variant-{number}.json").read_bytes())
-        except (OSError, ValueError):
-            return {"value": STOPPED, "stopped": "its process died", "errors": [], "steps": 0, "notes": []}
-        return told
 
     def smallest(self, patch: Patch, seed: int | None, baseline: Any) -> Patch:
         """The patch without whatever of it is not needed to change the outcome."""
@@ -184,10 +199,11 @@ def _state_of(fork: Fork) -> Any:
 def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     fork = Fork(request)
+    fork.is_telling = False
     brought = fork.bring()
     fork.read_answers(brought)
     reached = time.monotonic()
-    sweep = Sweep(
+    sweep = PatchSweep(
         fork,
         brought,
         OutcomeOf.parse(request["outcome"]),
@@ -195,7 +211,7 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
         Path(request["outcome_path"]).parent,
     )
     variants = [Variant(each["patch"], each["seed"]) for each in request["variants"]]
-    with _silent():
+    with silenced():
         told = sweep.try_all([Variant(None, None), *variants])
         baseline, *tried = told
         _raise_first(told)
@@ -215,7 +231,7 @@ def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _smallest(
-    sweep: Sweep, variants: list[Variant], tried: list[dict[str, Any]], baseline: Any, state: Any
+    sweep: PatchSweep, variants: list[Variant], tried: list[dict[str, Any]], baseline: Any, state: Any
 ) -> dict[str, Any] | None:
     flips = [
         variant
@@ -238,7 +254,7 @@ def _raise_first(told: list[dict[str, Any]]) -> None:
             raise kind(each["error"]["message"], path=each["error"]["path"], remedy=each["error"]["remedy"])
 
 
-class _silent:  # noqa: N801 - used like a function
+class silenced:  # noqa: N801 - used like a function
     """What forks print goes nowhere: a hundred of them at one time say nothing that can be read."""
 
     def __enter__(self) -> None:

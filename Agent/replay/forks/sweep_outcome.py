@@ -19,7 +19,7 @@ from Agent.replay.forks.outcome import ForkOutcome
 ERROR = "error"
 STOPPED = "stopped"
 NO_ERROR = "no error"
-_ABSENT = "<absent>"
+ABSENT = "<absent>"
 _CONDITION = re.compile(r"(?P<field>.+?)(?P<sign>==|!=|>=|<=|=|>|<)(?P<value>.+)", re.DOTALL)
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,
@@ -97,5 +97,5 @@ def _at(value: Any, path: str) -> Any:
         elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
         else:
-            return _ABSENT
+            return ABSENT
     return value

@@ -67,6 +67,8 @@ class SweepReport:
     forks_seconds: float
     path: Path | None = None
     """Where the report is kept."""
+    live: tuple[str, ...] = ()
+    """What the forks might call for real."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -136,6 +138,7 @@ class SweepReport:
         lines.append(f"  {len(self.flips):,} of {count:,} differ from the run without a change")
         if self.smallest is not None:
             seed = "" if self.smallest["seed"] is None else f" --seed {self.smallest['seed']}"
+            seed += "".join(f" --live {name}" for name in self.live)
             patch = orjson.dumps(self.smallest["patch"]).decode()
             lines += [
                 f"  smallest change that does: {patch}",
@@ -224,6 +227,7 @@ def _report(request: dict[str, Any], answer: dict[str, Any], path: Path | None) 
         reached_seconds=answer["reached_seconds"],
         forks_seconds=answer["forks_seconds"],
         path=path,
+        live=tuple(request["live"]) if isinstance(request["live"], list) else (),
     )
 
 

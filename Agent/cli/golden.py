@@ -1,0 +1,306 @@
+"""`golden`: recorded runs kept as tests: added, listed, checked, brought up to date, made small, removed."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+from Agent.cli.normalising import normalise_option
+from Agent.cli.progress import bar
+from Agent.cli.verdicts import VERDICT_STYLES, emit_judged
+
+if TYPE_CHECKING:
+    from Agent.replay.golden.checking import GoldenReport
+    from Agent.replay.golden.trace import GoldenTrace
+
+__all__ = ["golden"]
+
+_directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("tests", "golden_traces"),
+    metavar="DIR",
+    help="Where golden traces are.",
+)
+_target_option = click.option(
+    "--target", metavar="MODULE:FACTORY", help="Other code than the golden trace, or the session, names."
+)
+_timeout_option = click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that."
+)
+
+
+@click.group(
+    epilog=parameters.examples(
+        "agent-trace golden add last/creator_017 --name quota-incident",
+        "agent-trace golden check --json",
+        "agent-trace golden shrink quota-incident",
+    )
+)
+def golden() -> None:
+    """Keep recorded runs as tests, and check them.
+
+    A golden trace is a directory with all that a replay of one run needs. `check`, or the pytest fixture
+    golden_trace, drives the present code over it, without a network.
+    """
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden add last/creator_017 --name quota-incident",
+        "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
+    )
+)
+@parameters.run_argument
+@click.option("--name", metavar="NAME", help="Under which it is kept; that of the agent or run without it.")
+@_target_option
+@normalise_option
+@click.option("--network", is_flag=True, help="Let the code use the network while it is driven.")
+@_timeout_option
+@click.option("--replace", "replace_old", is_flag=True, help="Take the place of one of that name.")
+@click.option(
+    "--failing", is_flag=True, help="Keep it also if the code does something else: a test that fails now."
+)
+@_directory_option
+@parameters.json_option
+@parameters.root_option
+def add(run: str, timeout: float | None, as_json: bool, **how: Any) -> int:
+    """Keep a run as a golden trace.
+
+    What a replay needs of RUN is written, and the present code driven over it at once: only what it does
+    again is kept. Exit code 0 says that it is there, 1 that the code does something else, 4 that nothing was
+    proved. RUN is last, a session, SESSION/agent_id, or a run.
+    """
+    from Agent.replay.golden.adding import add_golden
+    from Agent.replay.golden.written_test import source_of_test
+
+    find_code_here()
+    with bar("replaying") as show:
+        show(0.0)
+        added = add_golden(run, timeout_seconds=timeout, **how)
+        show(1.0)
+    if as_json:
+        render.emit_json(
+            {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
+        )
+        return added.exit_code
+    _show(added.report)
+    if not added.is_kept:
+        render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
+        return added.exit_code
+    render.emit(f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}; a test of it:")
+    for line in source_of_test(added.golden).splitlines()[3:]:
+        render.emit(f"  {line}")
+    render.note("it holds what the run was given and said; look at it before you commit it")
+    return added.exit_code
+
+
+@golden.command("list", epilog=parameters.examples("agent-trace golden list"))
+@_directory_option
+@parameters.json_option
+def list_(directory: Path, as_json: bool) -> None:
+    """List the golden traces."""
+    from Agent.replay.golden.trace import list_goldens
+
+    found = list_goldens(directory)
+    if as_json:
+        render.emit_json([_described(each) for each in found])
+        return
+    if not found:
+        render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
+        return
+    render.table(
+        ["NAME", "DRIVES", "TARGET", "MAY DIFFER", "RECORDED", "SIZE"],
+        [
+            [
+                each.name,
+                each.agent_id
+                or (f"{len(each.agents)} agents" if each.agents is not None else "the whole run"),
+                each.target,
+                str(each.normaliser) or "-",
+                each.recorded_at[:16].replace("T", " "),
+                render.size(each.size_bytes),
+            ]
+            for each in found
+        ],
+    )
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden check",
+        "agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator",
+    )
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_target_option
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Replays at one time; all cores without."
+)
+@_directory_option
+@parameters.json_option
+def check(
+    names: tuple[str, ...], target: str | None, workers: int | None, directory: Path, as_json: bool
+) -> int:
+    """Drive the present code over golden traces, all of them without a NAME.
+
+    Exit code 0 says that all pass, 1 that the code does something else in one, 4 that one proved nothing.
+    """
+    from Agent.replay.golden.checking import check_golden
+    from Agent.replay.parallel import in_parallel
+
+    find_code_here()
+    found = _named(names, directory)
+    with bar("replaying golden traces") as show:
+        reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
+    codes = {report.exit_code for report in reports}
+    exit_code = next((code for code in (1, 4) if code in codes), 0)
+    if as_json:
+        render.emit_json({"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]})
+        return exit_code
+    for report in reports:
+        if report.passes:
+            render.emit(f"{_verdict(report)} {report.name}")
+        else:
+            _show(report, with_name=True)
+    passed = sum(report.passes for report in reports)
+    render.emit(f"{passed:,} of {render.plural(len(reports), 'golden trace')} passed")
+    return exit_code
+
+
+@golden.command(epilog=parameters.examples("agent-trace golden update quota-incident"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_target_option
+@_directory_option
+@parameters.json_option
+def update(names: tuple[str, ...], target: str | None, directory: Path, as_json: bool) -> int:
+    """Keep what the present code does in place of what was recorded.
+
+    As pytest --snapshot-update does it: the recorded actions are driven again, answers come from the record,
+    and that is the recording from then on. What proves nothing stays as it is (exit code 4).
+    """
+    from Agent.replay.golden.updating import update_golden
+
+    find_code_here()
+    reports = []
+    found = _named(names, directory)
+    with bar("recording anew") as show:
+        for number, each in enumerate(found, 1):
+            reports.append(update_golden(each, target))
+            show(number / len(found))
+    if as_json:
+        render.emit_json([report.to_dict() for report in reports])
+    for report in [] if as_json else reports:
+        _show(report, with_name=True)
+    return max(report.exit_code for report in reports)
+
+
+@golden.command(
+    epilog=parameters.examples(
+        "agent-trace golden shrink quota-incident",
+        "agent-trace golden shrink last --target shop.agents:build --name smaller --test tests/test_it.py",
+    )
+)
+@click.argument("trace", metavar="NAME|RUN")
+@_target_option
+@click.option("--name", metavar="NAME", help="Of the small one; NAME-shrunk without it.")
+@click.option(
+    "--test",
+    "test_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The test that is written; beside the directory of golden traces without it.",
+)
+@normalise_option
+@_timeout_option
+@_directory_option
+@parameters.json_option
+@parameters.root_option
+def shrink(
+    trace: str,
+    target: str | None,
+    name: str | None,
+    test_path: Path | None,
+    directory: Path,
+    as_json: bool,
+    **how: Any,
+) -> int:
+    """Make a failing golden trace, or run, small.
+
+    Looks for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
+    golden trace of its own, and writes a test that fails now. Exit code 0 says that it did.
+    """
+    from Agent.cli.shrink import shrunk
+    from Agent.replay.golden.written_test import write_test
+
+    find_code_here()
+    with bar("looking for less that fails") as show:
+        found = shrunk(trace, target, name, directory, show, **how)
+    divergence = found.report.report.divergence
+    why = str(divergence) if divergence is not None else found.report.report.reasons[0]
+    test = write_test(found.golden, test_path, f"fails since {why}")
+    if as_json:
+        render.emit_json({**found.to_dict(), "test": str(test)})
+        return 0
+    render.emit(
+        f"{found.golden.name}: {found.actions[0]:,} of {render.plural(found.actions[1], 'action')}, "
+        f"{found.agents[0]:,} of {render.plural(found.agents[1], 'agent')}, "
+        f"after {render.plural(found.trials, 'trial')}"
+    )
+    if not found.is_smallest:
+        render.note("the trials ran out: there may be a smaller one")
+    _show(found.report)
+    render.emit(f"kept as {found.golden.directory}; {test} fails until the code does again what was recorded")
+    return 0
+
+
+@golden.command(epilog=parameters.examples("agent-trace golden remove quota-incident"))
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_directory_option
+def remove(names: tuple[str, ...], directory: Path) -> None:
+    """Remove golden traces; tests that ask for them fail in CI from then on."""
+    from Agent.replay.golden.trace import remove_golden
+
+    for each in _named(names, directory):
+        render.emit(f"removed {remove_golden(each.name, directory).directory}")
+
+
+def find_code_here() -> None:
+    """Let targets be found where `python -m` would find them, too."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
+    """The golden traces of these names, all without one; each must be there."""
+    from Agent.errors import RunNotFound
+    from Agent.replay.golden.trace import find_golden, list_goldens
+
+    if names:
+        return [find_golden(name, directory) for name in dict.fromkeys(names)]
+    found = list_goldens(directory)
+    if not found:
+        raise RunNotFound(
+            "there are no golden traces", path=directory, remedy="agent-trace golden add RUN makes one"
+        )
+    return found
+
+
+def _described(each: GoldenTrace) -> dict[str, Any]:
+    return {**each.to_object(), "directory": str(each.directory), "size_bytes": each.size_bytes}
+
+
+def _verdict(report: GoldenReport) -> str:
+    verdict = str(report.report.verdict)
+    return render.paint(verdict, **VERDICT_STYLES[verdict])
+
+
+def _show(report: GoldenReport, *, with_name: bool = False) -> None:
+    name = report.name if with_name else ""
+    emit_judged(str(report), str(report.report.verdict), name=name, width=render.width_of_terminal())

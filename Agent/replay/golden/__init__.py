@@ -1,0 +1,1 @@
+"""Golden traces: recorded runs kept as tests with all that a replay needs, and failing ones made small."""

@@ -1,0 +1,201 @@
+"""A recorded run made into a golden trace: reduced to what a replay needs, written, and checked at once.
+
+It is put together in a directory beside its place and gets its name when the check has shown that it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.run_export import export_run
+from Agent.errors import DamagedInput, ReplayError, SessionNotFound, UsageError
+from Agent.event.model import Event
+from Agent.flight.runs import RunRef
+from Agent.flight.runs import find_run as find_any_run
+from Agent.record.installed import flush_active
+from Agent.replay.golden.checking import GoldenReport, check_golden
+from Agent.replay.golden.selection import needed
+from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
+from Agent.replay.normaliser import Normaliser
+from Agent.replay.recording import Recording, read_recording
+from Agent.replay.reference import RunReference, find_run
+from Agent.replay.target import Target, target_name
+from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.removal import delete_tree
+from Agent.tree.session import SessionInfo, open_session
+
+__all__ = ["AddedGolden", "add_golden", "keep_recording"]
+
+_SETTINGS: Final = ("redact", "state", "level", "levels")
+
+
+@dataclass(frozen=True)
+class AddedGolden:
+    """What came of adding a golden trace."""
+
+    golden: GoldenTrace
+    report: GoldenReport
+    """How the present code does on it."""
+    is_kept: bool
+    """It is there now; otherwise nothing was written, since it would fail at once."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it is there, else that of the check."""
+        return 0 if self.is_kept else self.report.exit_code
+
+
+def add_golden(
+    run: str | os.PathLike[str] = "last",
+    target: Target | None = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    directory: str | os.PathLike[str] = DEFAULT_DIRECTORY,
+    normaliser: Normaliser | None = None,
+    network: bool = False,
+    timeout_seconds: float | None = None,
+    replace_old: bool = False,
+    failing: bool = False,
+) -> AddedGolden:
+    """Keep a recorded run as a golden trace, once the present code has been seen to do the same.
+
+    Args:
+        run: "last", a session, `SESSION/agent_id`, or a run's id or the beginning of one.
+        target: `module:factory`, or such a function; without it the one that the session remembers.
+        root: the trace root; the one configured, then ./trace without it.
+        name: under which it is kept; without it that of the agent, the run or the session.
+        directory: that holds the golden traces.
+        normaliser: what may differ.
+        network: whether driven code may use the network.
+        timeout_seconds: after this a check ends as UNVERIFIED.
+        replace_old: whether it may take the place of one of that name.
+        failing: keep it also where the present code does something else, as a test that fails now.
+
+    Raises:
+        SessionNotFound, RunNotFound, AgentNotFound: there is no such run.
+        SessionInUse: it is being recorded.
+        TargetNotGiven: no code was named, and the session remembers none.
+        UsageError: a golden trace of that name is there.
+        ReplayError: the record is not whole, so that nothing can be kept of it.
+    """
+    flush_active()
+    ref = _found(run, root)
+    info = _info(ref.session)
+    recording = read_recording(ref.session, ref.agent_id)
+    _refuse_if_lacking(recording)
+    name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
+    place = golden_place(name, Path(directory))
+    if place.exists() and not replace_old:
+        raise UsageError(
+            f"there is a golden trace {name!r} already",
+            path=place,
+            remedy="give another --name, or --replace",
+        )
+    argv = () if info is None else info.argv
+    golden = GoldenTrace(
+        name=name,
+        directory=place,
+        target=target_name(target, info, ref.agent_id),
+        agent_id=ref.agent_id,
+        normaliser=normaliser or Normaliser(),
+        network=network,
+        timeout_seconds=timeout_seconds,
+        origin=_name_of(ref),
+        recorded_at="" if info is None else info.started_at,
+        program=Path(argv[0]).name if argv else "",
+        settings=_settings(info),
+    )
+    only = needed(recording) if ref.agent_id is not None else None
+    return keep_recording(golden, RunRef(ref.session, ref.run_id), only, failing=failing)
+
+
+def keep_recording(
+    golden: GoldenTrace, ref: RunRef, only: Callable[[Event], bool] | None, *, failing: bool = False
+) -> AddedGolden:
+    """Put a golden trace together, check it, and give it its place if it holds.
+
+    Args:
+        golden: what it says of itself.
+        ref: the run whose events it keeps.
+        only: which of them; all without it.
+        failing: keep it also where it fails, as long as the code could be driven.
+    """
+    _make_parent(golden.directory.parent)
+    aside = golden.directory.with_name(f".{golden.directory.name}.{os.getpid()}.new")
+    delete_tree(aside)
+    draft = replace(golden, directory=aside)
+    try:
+        draft.save()
+        export_run(ref, draft.recording, only=only)
+        report = check_golden(draft)
+        if report.undeclared:
+            # the recording itself holds hidden values or ids of events, and that is said where it is kept
+            draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
+            draft.save()
+        report = GoldenReport(replace(draft, directory=golden.directory), report.report)
+        is_kept = report.passes or (failing and report.report.outcome.counts.actions > 0)
+        if is_kept:
+            write_file(draft.expected, report.expected_text.encode())
+            _put_in_place(aside, golden.directory)
+    finally:
+        delete_tree(aside)
+    return AddedGolden(report.golden, report, is_kept)
+
+
+def _put_in_place(aside: Path, place: Path) -> None:
+    """Give a directory its name; what had it goes away only then."""
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    if place.exists():
+        place.rename(old)
+    aside.rename(place)
+    delete_tree(old)
+
+
+def _make_parent(directory: Path) -> None:
+    for each in (*reversed(directory.parents), directory):
+        each.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def _found(run: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> RunRef:
+    """The session, agent or explicit run that is meant."""
+    try:
+        found: RunReference = find_run(run, root)
+    except SessionNotFound:
+        return find_any_run(run, root)
+    return RunRef(found.session, None, found.agent_id)
+
+
+def _name_of(ref: RunRef) -> str:
+    session = ref.session.name.removeprefix("session_")
+    return ref.run_id or (f"{session}/{ref.agent_id}" if ref.agent_id is not None else session)
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # exporting it will say so, where that is needed
+
+
+def _settings(info: SessionInfo | None) -> dict[str, Any]:
+    configuration = {} if info is None else info.configuration
+    return {name: configuration[name] for name in _SETTINGS if name in configuration}
+
+
+def _refuse_if_lacking(recording: Recording) -> None:
+    lacking = None
+    if recording.lost:
+        lacking = f"{recording.lost:,} events of the session are missing"
+    elif recording.damage:
+        lacking = f"it is damaged at {recording.damage[0]}"
+    if lacking is not None:
+        raise ReplayError(
+            f"a golden trace cannot be made of a record that is not whole: {lacking}",
+            path=recording.session,
+            remedy="`agent-trace verify` tells more",
+        )

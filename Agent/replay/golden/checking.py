@@ -1,0 +1,146 @@
+"""A golden trace checked: its recording unpacked, the present code driven over it, the outcome judged.
+
+Green means that something was proved: UNVERIFIED fails with its reasons, and EQUIVALENT passes only where the
+golden trace declares in what the two may differ.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from Agent.archive.run_import import import_run
+from Agent.replay.golden.trace import CONCURRENT_ORDER, GoldenTrace
+from Agent.replay.outcome import short
+from Agent.replay.reference import RunReference
+from Agent.replay.report import ReplayReport
+from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.verdict import Verdict
+from Agent.tree.session import update_session
+
+__all__ = ["GoldenReport", "check_golden", "unpacked"]
+
+_DECLARED = ", as declared"
+_INHERENT = {
+    "redacted values": re.compile(r"\d+ redacted values\b"),
+    "ids of events": re.compile(r"\d+ ids of events\b"),
+    CONCURRENT_ORDER: re.compile(re.escape(CONCURRENT_ORDER)),
+}
+
+
+@dataclass(frozen=True)
+class GoldenReport:
+    """What checking a golden trace proved; `str()` of it is for people, `to_dict()` for programs."""
+
+    golden: GoldenTrace
+    report: ReplayReport
+
+    @property
+    def name(self) -> str:
+        """The golden trace's name."""
+        return self.golden.name
+
+    @property
+    def undeclared(self) -> tuple[str, ...]:
+        """In what an EQUIVALENT replay is less than equal although nobody declared it."""
+        if self.report.verdict is not Verdict.EQUIVALENT:
+            return ()
+        found = (kind_of(told) for told in self.report.outcome.normalisers)
+        return tuple(dict.fromkeys(kind for kind in found if kind and kind not in self.golden.accepts))
+
+    @property
+    def passes(self) -> bool:
+        """Whether the code does what was recorded: IDENTICAL, or EQUIVALENT as declared."""
+        return self.report.verdict in {Verdict.IDENTICAL, Verdict.EQUIVALENT} and not self.undeclared
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it passes, 4 where nothing was proved, else 1."""
+        return 0 if self.passes else self.report.exit_code or 1
+
+    @property
+    def outcome_text(self) -> str:
+        """What came of it in lines that are the same each time: what `expected.txt` is compared with."""
+        outcome = self.report.outcome
+        if self.passes:
+            return self.expected_text
+        lines = [f"does not do what was recorded: {self.report.verdict}"]
+        if outcome.divergence is not None:
+            found = outcome.divergence
+            lines.append(f"step {found.step}, {found.action} of {found.agent_id}: {found.field}{found.path}")
+            lines += [f"recorded: {short(found.recorded)}", f"replayed: {short(found.replayed)}"]
+        lines += [f"because {reason}" for reason in self.report.reasons]
+        lines += [f"equal but for {kind}, which is not declared" for kind in self.undeclared]
+        return "\n".join(lines) + "\n"
+
+    @property
+    def expected_text(self) -> str:
+        """What `expected.txt` has to say of this recording."""
+        outcome = self.report.outcome
+        who = f"agents: {', '.join(outcome.agents)}\nactions: {outcome.counts.actions}\n"
+        return f"does what was recorded\n{who}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; the replay's proof among them."""
+        shown = self.report.to_dict()
+        del shown["session"], shown["path"]  # both were temporary
+        return {
+            **shown,
+            "name": self.name,
+            "passes": self.passes,
+            "exit_code": self.exit_code,
+            "undeclared": list(self.undeclared),
+        }
+
+    def __str__(self) -> str:
+        lines = str(self.report).splitlines()
+        lines[-1] = f"  target {self.report.target}, golden trace {self.golden.directory}"
+        if self.undeclared:
+            lines.insert(1, f"  fails: nobody declared that it may differ in {' and '.join(self.undeclared)}")
+        return "\n".join(lines)
+
+
+def kind_of(told: str) -> str | None:
+    """In what two sides differ, of a line of a report; None where a normaliser was declared for it."""
+    if told.endswith(_DECLARED):
+        return None
+    return next((kind for kind, pattern in _INHERENT.items() if pattern.match(told)), told)
+
+
+def check_golden(golden: GoldenTrace, target: str | None = None, stop: Event | None = None) -> GoldenReport:
+    """Drive the present code over the recording, in another process that has no network.
+
+    Args:
+        target: other code than the golden trace names, as `module:factory`.
+        stop: set by another thread, it ends the check with CancelledError.
+
+    Raises:
+        DamagedInput: the recording is not what it was.
+    """
+    with unpacked(golden) as reference:
+        return check_unpacked(golden, reference, target, stop)
+
+
+def check_unpacked(
+    golden: GoldenTrace, reference: RunReference, target: str | None = None, stop: Event | None = None
+) -> GoldenReport:
+    """The same, of a recording that is unpacked already."""
+    options = RedriveOptions(
+        golden.timeout_seconds, golden.normaliser, golden.network, golden.agents, golden.asked_for, stop
+    )
+    return GoldenReport(golden, drive_again(reference, target or golden.target, options))
+
+
+@contextmanager
+def unpacked(golden: GoldenTrace) -> Iterator[RunReference]:
+    """The recording as a session of its own in a directory that goes away."""
+    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+        session = import_run(golden.recording, Path(place, "trace")).session
+        update_session(session, configuration=golden.settings, argv=(golden.program,))
+        yield RunReference(session, golden.agent_id)

@@ -1,0 +1,198 @@
+"""One golden trace on disk: a directory with the recording, what drives it, and what is expected of that.
+
+`recording.zip` is a file as `archive/run_export.py` writes it. A zip and no plain logs: a `.gitignore` that
+leaves out `*.log`, or a checkout that changes line ends, cannot touch it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import DamagedInput, RunNotFound, UsageError
+from Agent.replay.normaliser import Normaliser
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
+from Agent.tree.removal import delete_tree
+
+__all__ = ["DEFAULT_DIRECTORY", "GoldenTrace", "find_golden", "golden_place", "list_goldens", "remove_golden"]
+
+DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
+"""Where golden traces are, seen from a project's root."""
+CONCURRENT_ORDER: Final = "order of what concurrent calls did"
+"""What every golden trace accepts from the start: a replay does not impose that order."""
+_FORMAT: Final = "agent-trace golden trace"
+_VERSION: Final = 1
+_DESCRIPTION: Final = "golden.json"
+_MAX_DESCRIPTION_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTrace:
+    """What a golden trace says of itself."""
+
+    name: str
+    directory: Path
+    """Its own directory."""
+    target: str
+    """`module:factory`."""
+    agent_id: str | None = None
+    """The one agent that is driven; None for the whole run."""
+    agents: tuple[str, ...] | None = None
+    """Of a whole run, the agents whose code runs; None for all that the target gives."""
+    asked_for: str | None = None
+    """With `agents`: the agent that the target is asked for; None for the run."""
+    normaliser: Normaliser = field(default_factory=Normaliser)
+    """What may differ."""
+    accepts: tuple[str, ...] = (CONCURRENT_ORDER,)
+    """In what else the two may be less than equal: what the recording itself hides, ids of events."""
+    network: bool = False
+    """Whether driven code may use the network."""
+    timeout_seconds: float | None = None
+    origin: str = ""
+    """The run that it was made of, as a command line named it."""
+    recorded_at: str = ""
+    program: str = ""
+    """The file that was run when it was recorded, whose classes are known as `__main__`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the recording that a replay looks at."""
+
+    @property
+    def recording(self) -> Path:
+        """The file that holds the recording."""
+        return self.directory / "recording.zip"
+
+    @property
+    def expected(self) -> Path:
+        """The file that says what is expected, for people and for syrupy."""
+        return self.directory / "expected.txt"
+
+    def to_object(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "name": self.name,
+            "target": self.target,
+            "agent_id": self.agent_id,
+            "agents": None if self.agents is None else list(self.agents),
+            "asked_for": self.asked_for,
+            "normalise": self.normaliser.to_object(),
+            "accepts": list(self.accepts),
+            "network": self.network,
+            "timeout_seconds": self.timeout_seconds,
+            "origin": self.origin,
+            "recorded_at": self.recorded_at,
+            "program": self.program,
+            "settings": self.settings,
+        }
+
+    def save(self) -> None:
+        """Write the description; the directory is made if need be."""
+        self.directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        data = orjson.dumps(self.to_object(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        write_file(self.directory / _DESCRIPTION, data)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much room it takes."""
+        return sum(path.stat().st_size for path in self.directory.iterdir() if path.is_file())
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file of a golden trace, which is the owner's alone."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, FILE_MODE), "wb") as file:
+        file.write(data)
+
+
+def golden_place(name: str, directory: Path) -> Path:
+    """The directory of the golden trace of that name.
+
+    Raises:
+        UsageError: no golden trace can have that name.
+    """
+    if not name.strip():
+        raise UsageError("a golden trace needs a name", remedy="give --name")
+    return directory / safe_name(name)
+
+
+def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
+    """The golden trace of that name.
+
+    Raises:
+        RunNotFound: there is none.
+        DamagedInput: it cannot be read.
+    """
+    place = golden_place(name, directory)
+    if (place / _DESCRIPTION).is_file():
+        return _read(place)
+    from difflib import get_close_matches
+
+    known = [path.parent.name for path in directory.glob(f"[!.]*/{_DESCRIPTION}")]
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? To add it" if near else "to add it"
+    raise RunNotFound(
+        f"there is no golden trace {name!r}",
+        path=directory,
+        remedy=f"{hint}: agent-trace golden add RUN --name {name}",
+    )
+
+
+def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
+    """The golden traces below a directory, by name.
+
+    Raises:
+        DamagedInput: one of them cannot be read.
+    """
+    found = [_read(path.parent) for path in sorted(directory.glob(f"[!.]*/{_DESCRIPTION}"))]
+    return sorted(found, key=lambda golden: golden.name)
+
+
+def remove_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
+    """Remove a golden trace and say what it was; errors as `find_golden`."""
+    golden = find_golden(name, directory)
+    delete_tree(golden.directory)
+    return golden
+
+
+def _read(place: Path) -> GoldenTrace:
+    path = place / _DESCRIPTION
+    try:
+        with path.open("rb") as file:
+            stored = orjson.loads(file.read(_MAX_DESCRIPTION_BYTES))
+        return _golden(stored, place)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, UsageError) as error:
+        raise DamagedInput(
+            f"the golden trace cannot be read: {type(error).__name__}: {error}",
+            path=path,
+            remedy="take it from version control again, or add it anew with --replace",
+        ) from None
+
+
+def _golden(stored: Any, place: Path) -> GoldenTrace:
+    if stored["format"] != _FORMAT or stored["version"] != _VERSION:
+        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows version 1")
+    texts = {name: stored[name] for name in ("name", "target", "origin", "recorded_at", "program")}
+    if not all(isinstance(value, str) for value in texts.values()) or ":" not in texts["target"]:
+        raise ValueError("a text in it is none, or the target is not module:factory")
+    agents, agent_id, asked_for = stored["agents"], stored["agent_id"], stored["asked_for"]
+    if not all(isinstance(each, (str, type(None))) for each in (agent_id, asked_for)):
+        raise TypeError("an agent is named that is none")
+    if not isinstance(stored["settings"], dict):
+        raise TypeError("its settings are none")
+    return GoldenTrace(
+        **texts,
+        directory=place,
+        agent_id=agent_id,
+        agents=None if agents is None else tuple(map(str, agents)),
+        asked_for=asked_for,
+        normaliser=Normaliser.from_object(stored["normalise"]),
+        accepts=tuple(map(str, stored["accepts"])),
+        network=stored["network"] is True,
+        timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
+        settings=stored["settings"],
+    )

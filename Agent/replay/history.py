@@ -1,0 +1,290 @@
+"""`replay_runs`: everything that was ever recorded driven again with the present code, and one report of it.
+
+Each run is a `replay_run` in a child process of its own, as many at one time as there are cores.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from Agent.archive.reader import open_reader
+from Agent.errors import AgentTraceError, DamagedInput, SessionNotFound, UsageError
+from Agent.record.installed import flush_active
+from Agent.replay.normaliser import Normaliser
+from Agent.replay.outcome import Divergence
+from Agent.replay.parallel import Progress, cores, in_parallel
+from Agent.replay.reference import RunRef, RunReference, find_run
+from Agent.replay.report import ReplayReport
+from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.target import Target, target_name
+from Agent.replay.verdict import EXIT_CODES, Verdict
+from Agent.tree.default_root import default_root
+from Agent.tree.layout import list_sessions
+from Agent.tree.session import SessionInfo, open_session
+
+__all__ = ["HistoryReport", "ReplayedRun", "replay_runs"]
+
+_MOST_NAMED = 5
+_MOST_GROUPS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedRun:
+    """How the code did on one run; the whole of it stands in the report that the run keeps."""
+
+    run: str
+    """As a command line names it."""
+    verdict: Verdict
+    target: str = ""
+    divergence: Divergence | None = None
+    reasons: tuple[str, ...] = ()
+    actions: int = 0
+    covered: int = 0
+    path: str | None = None
+    """The directory of its report."""
+
+    @property
+    def exit_code(self) -> int:
+        """That of `replay`."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def way(self) -> str:
+        """In what way it does not do the same, without what differs from run to run; "" where it does."""
+        if self.verdict is Verdict.DIVERGED and self.divergence is not None:
+            return f"part at {self.divergence.action}, {self.divergence.field}"
+        if self.verdict is Verdict.UNVERIFIED:
+            return "proved nothing: " + re.sub(r"\d+", "N", self.reasons[0] if self.reasons else "no reason")
+        return ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "run": self.run,
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "target": self.target,
+            "divergence": None if self.divergence is None else asdict(self.divergence),
+            "reasons": list(self.reasons),
+            "actions": self.actions,
+            "covered": self.covered,
+            "path": self.path,
+        }
+
+
+@dataclass(frozen=True)
+class HistoryReport:
+    """How the code did on many runs; `str()` of it is for people, `to_dict()` for programs."""
+
+    runs: tuple[ReplayedRun, ...]
+    seconds: float
+    workers: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Verdict to the number of runs."""
+        found = Counter(run.verdict.value for run in self.runs)
+        return {verdict.value: found[verdict.value] for verdict in Verdict}
+
+    @property
+    def verdict(self) -> Verdict:
+        """DIVERGED if any run is, else UNVERIFIED if any is, else EQUIVALENT if any is, else IDENTICAL."""
+        order = (Verdict.DIVERGED, Verdict.UNVERIFIED, Verdict.EQUIVALENT, Verdict.IDENTICAL)
+        return next(verdict for verdict in order if self.counts[verdict.value])
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every run is IDENTICAL or EQUIVALENT, 1 where one DIVERGED, else 4."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def failing(self) -> tuple[ReplayedRun, ...]:
+        """The runs that are DIVERGED or UNVERIFIED."""
+        return tuple(run for run in self.runs if run.exit_code)
+
+    @property
+    def ways(self) -> dict[str, tuple[ReplayedRun, ...]]:
+        """In what way runs do not do the same, and which do so, the most frequent first."""
+        found: dict[str, list[ReplayedRun]] = {}
+        for run in self.failing:
+            found.setdefault(run.way, []).append(run)
+        ordered = sorted(found.items(), key=lambda item: (item[1][0].exit_code == 4, -len(item[1])))
+        return {way: tuple(runs) for way, runs in ordered}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
+            "counts": self.counts,
+            "actions": sum(run.actions for run in self.runs),
+            "covered": sum(run.covered for run in self.runs),
+            "ways": {way: [run.run for run in runs] for way, runs in self.ways.items()},
+            "runs": [run.to_dict() for run in self.runs],
+            "seconds": round(self.seconds, 3),
+            "workers": self.workers,
+        }
+
+    @property
+    def headline(self) -> str:
+        """The verdict over all, and how many runs have which."""
+        told = ", ".join(f"{count:,} {verdict}" for verdict, count in self.counts.items() if count)
+        return f"{self.verdict} {len(self.runs):,} run{'s' * (len(self.runs) != 1)}: {told}"
+
+    def __str__(self) -> str:
+        covered, actions = (sum(getattr(run, name) for run in self.runs) for name in ("covered", "actions"))
+        lines = [self.headline]
+        lines.append(
+            f"  {covered:,} of {actions:,} actions covered; {self.seconds:.1f} s, {self.workers} at one time"
+        )
+        for way, runs in list(self.ways.items())[:_MOST_GROUPS]:
+            lines.append(
+                f"  {len(runs):,} {way}" if runs[0].exit_code == 1 else f"  {len(runs):,} {_of(runs[0])}"
+            )
+            if runs[0].divergence is not None and runs[0].exit_code == 1:
+                lines.append(f"    {runs[0].run}: {runs[0].divergence}")
+            named = ", ".join(run.run for run in runs[:_MOST_NAMED])
+            more = f" and {len(runs) - _MOST_NAMED:,} more" if len(runs) > _MOST_NAMED else ""
+            lines.append(f"    in {named}{more}")
+        if len(self.ways) > _MOST_GROUPS:
+            lines.append(f"  and {len(self.ways) - _MOST_GROUPS:,} other ways")
+        return "\n".join(lines)
+
+
+def _of(run: ReplayedRun) -> str:
+    """Why a run proved nothing, as it said so itself."""
+    more = f" (and {len(run.reasons) - 1} more reasons)" if len(run.reasons) > 1 else ""
+    return f"proved nothing: {run.reasons[0] if run.reasons else 'no reason'}{more}"
+
+
+def replay_runs(
+    target: Target | None = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    runs: Iterable[RunRef] | None = None,
+    agents: str | None = None,
+    since: datetime | None = None,
+    normaliser: Normaliser | None = None,
+    network: bool = False,
+    timeout_seconds: float | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> HistoryReport:
+    """Drive all recorded runs again with the present code, several at one time.
+
+    A session is driven as a whole. Where it remembers targets of single agents, these are driven one by one.
+
+    Args:
+        target: `module:factory`, or such a function; without it what each session remembers.
+        root: the trace root; the one configured, then ./trace without it.
+        runs: which, named as for `replay_run`; every session under the root without it.
+        agents: a pattern such as `creator_*`: the agents of that name are driven one by one.
+        since: only sessions that began then or later.
+        normaliser: what may differ.
+        network: whether driven code may use the network.
+        timeout_seconds: after this one run ends as UNVERIFIED.
+        workers: how many runs at one time; as many as there are cores without it.
+        progress: is told the share that is done.
+
+    Raises:
+        SessionNotFound: there is no run.
+        UsageError: the target is no importable name.
+    """
+    flush_active()
+    began = time.monotonic()
+    name = None if target is None else target_name(target, None, None)
+    references = _references(root, runs, agents, since)
+    if not references:
+        where = Path(root) if root is not None else default_root()
+        raise SessionNotFound(
+            "there is no run to drive", path=where, remedy="record one, or ask for other agents or times"
+        )
+    workers = min(workers or cores(), len(references))
+    options = RedriveOptions(timeout_seconds, normaliser, network)
+    jobs = [partial(_replayed, reference, name, options) for reference in references]
+    found = in_parallel(jobs, workers, progress)
+    return HistoryReport(tuple(found), time.monotonic() - began, workers)
+
+
+def _replayed(
+    reference: RunReference, target: str | None, options: RedriveOptions, stop: Event
+) -> ReplayedRun:
+    """One run; what stands in the way of driving it is why it proved nothing."""
+    from dataclasses import replace
+
+    name = target or ""
+    try:
+        name = name or target_name(None, _info(reference.session), reference.agent_id)
+        report: ReplayReport = drive_again(reference, name, replace(options, stop=stop))
+    except AgentTraceError as error:
+        return ReplayedRun(reference.name, Verdict.UNVERIFIED, name, reasons=(str(error),))
+    counts = report.outcome.counts
+    return ReplayedRun(
+        reference.name,
+        report.verdict,
+        name,
+        report.divergence if report.verdict is Verdict.DIVERGED else None,
+        report.reasons,
+        counts.actions,
+        counts.covered,
+        None if report.path is None else str(report.path),
+    )
+
+
+def _references(
+    root: str | os.PathLike[str] | None,
+    runs: Iterable[RunRef] | None,
+    agents: str | None,
+    since: datetime | None,
+) -> list[RunReference]:
+    if runs is None:
+        place = Path(root) if root is not None else default_root()
+        named = [RunReference(ref.path, None) for ref in list_sessions(place)]
+    else:
+        if isinstance(runs, (str, os.PathLike)):
+            raise UsageError("runs is one name, not several", remedy="give a list of them")
+        named = [find_run(run, root) for run in runs]
+    return [
+        each
+        for reference in named
+        if since is None or _began(reference.session) >= since.timestamp()
+        for each in _units(reference, agents)
+    ]
+
+
+def _units(reference: RunReference, agents: str | None) -> list[RunReference]:
+    """What is driven of a run: all of it, or its agents one by one."""
+    if reference.agent_id is not None:
+        return [reference]
+    if agents is not None:
+        known = (files.agent_id for files in open_reader(reference.session).agents())
+        return [RunReference(reference.session, each) for each in known if fnmatchcase(each, agents)]
+    info = _info(reference.session)
+    single = sorted(info.targets) if info is not None and "*" not in info.targets else []
+    return [RunReference(reference.session, each) for each in single] or [reference]
+
+
+def _began(session: Path) -> float:
+    """When a session began, in seconds since 1970; where nothing tells, by the directory's own time."""
+    info = _info(session)
+    if info is not None and info.started_at:
+        return datetime.fromisoformat(info.started_at).timestamp()
+    return session.stat().st_mtime
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # its events can be driven; only what it remembers is missing

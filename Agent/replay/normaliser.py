@@ -1,0 +1,212 @@
+"""In what two values may differ and still count as equal: only what somebody declared.
+
+`comparison.py` asks here where two leaves differ. What agrees only after that makes a re-drive EQUIVALENT,
+and the report counts it; nothing here is on by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
+
+from Agent.errors import UsageError
+
+__all__ = ["Normaliser", "Overlooked"]
+
+_HEX = "0-9a-fA-F"
+_ID: Final = re.compile(
+    rf"(?<![0-9A-Za-z])(?:[{_HEX}]{{8}}(?:-[{_HEX}]{{4}}){{3}}-[{_HEX}]{{12}}"  # a UUID
+    rf"|(?=[{_HEX}]{{0,63}}[0-9])[{_HEX}]{{16,64}}"  # a span's id, a digest
+    r"|[0-7][0-9A-HJKMNP-TV-Z]{25})(?![0-9A-Za-z])"  # a ULID
+)
+_TIME: Final = re.compile(
+    r"(?<!\d)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)"
+    r"|(?<!\d)\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?!\d)"
+)
+_PATH: Final = re.compile(r"(?<![\w./~-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+~%-]+){2,}")
+_TEMPORARY: Final = re.compile(r"tmp[a-z0-9_]{8}")
+_TIME_TAGS: Final = frozenset({"datetime", "date", "time", "timedelta"})
+_EPOCH_S: Final = (946_684_800, 4_102_444_800)
+"""2000 to 2100: numbers there, or that many milli-, micro- or nanoseconds, are taken for moments."""
+_UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
+_CLOCKS: Final = ("time.", "datetime.")
+_MADE_IDS: Final = ("uuid.",)
+
+
+class _Bindings(NamedTuple):
+    """Which recorded id stands for which replayed one."""
+
+    replayed: dict[str, str]
+    recorded: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Normaliser:
+    """What may differ between a recording and its replay; all of it is off unless it is asked for.
+
+    Args:
+        ids: UUIDs, ULIDs and hexadecimal ids of 16 digits and more, as long as each has one counterpart.
+        times: dates and times, in texts, as values of `datetime`, and as numbers since 1970.
+        order: the order of lists and of what an action did; the same things must be there.
+        floats: how far numbers may be apart, relative to the larger one; 0 for not at all.
+        paths: the directories in absolute paths, and the names of temporary files.
+    """
+
+    ids: bool = False
+    times: bool = False
+    order: bool = False
+    floats: float = 0.0
+    paths: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.floats, (int, float)) or not 0 <= self.floats < 1:
+            raise UsageError(f"floats is {self.floats!r}, not a share from 0 to below 1", remedy="try 1e-9")
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, each.name) for each in fields(self))
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"floats={self.floats:g}" if each.name == "floats" else each.name
+            for each in fields(self)
+            if getattr(self, each.name)
+        )
+
+    def to_object(self) -> dict[str, Any]:
+        """As a JSON object, without what is off."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if getattr(self, each.name)}
+
+    @classmethod
+    def from_object(cls, stored: Mapping[str, Any]) -> Normaliser:
+        """Back from a JSON object.
+
+        Raises:
+            UsageError: it holds something that no normaliser has.
+        """
+        known = {each.name: type(each.default) for each in fields(cls)}
+        for name, value in stored.items():
+            fits = isinstance(value, (int, float)) if known.get(name) is float else isinstance(value, bool)
+            if name not in known or not fits:
+                raise UsageError(
+                    f"the normaliser knows no {name}={value!r}",
+                    remedy="ids, times, order and paths are true or false, floats is a number",
+                )
+        return cls(**stored)
+
+
+class Overlooked:
+    """What one comparison overlooked of what was declared, counted; ids keep their counterparts.
+
+    Args:
+        normaliser: what may differ.
+    """
+
+    def __init__(self, normaliser: Normaliser) -> None:
+        self.normaliser = normaliser
+        self.counts: Counter[str] = Counter()
+        self._bound = _Bindings({}, {})
+
+    def mark(self) -> tuple[Counter[str], _Bindings]:
+        """Where it stands now, to go back to after a try that failed."""
+        return Counter(self.counts), _Bindings(dict(self._bound.replayed), dict(self._bound.recorded))
+
+    def go_back(self, mark: tuple[Counter[str], _Bindings]) -> None:
+        """Forget what was overlooked since then."""
+        self.counts, self._bound = mark
+
+    def text(self, recorded: str, replayed: str) -> bool:
+        """Whether two texts that differ are equal but for what may differ."""
+        mark = self.mark()
+        one, other = self._without(recorded), self._without(replayed)
+        same = one.rest == other.rest and len(one.ids) == len(other.ids)
+        same = same and all(map(self._bind, one.ids, other.ids))
+        if not same:
+            self.go_back(mark)
+            return False
+        pairs = {"ids": (one.ids, other.ids), "times": (one.times, other.times)}
+        pairs["paths"] = (one.paths, other.paths)
+        for kind, (left, right) in pairs.items():
+            self.counts[kind] += sum(a != b for a, b in zip(left, right, strict=True))
+        return True
+
+    def number(self, recorded: Any, replayed: Any) -> bool:
+        """Whether two numbers that differ are near enough, or are both moments."""
+        tolerance = self.normaliser.floats
+        is_float = isinstance(recorded, float) or isinstance(replayed, float)
+        if tolerance and is_float and math.isclose(recorded, replayed, rel_tol=tolerance, abs_tol=1e-300):
+            self.counts["floats"] += 1
+            return True
+        if (
+            self.normaliser.times
+            and _unit_of(recorded) is not None
+            and _unit_of(recorded) == _unit_of(replayed)
+        ):
+            self.counts["times"] += 1
+            return True
+        return False
+
+    def tagged(self, tag: str) -> bool:
+        """Whether any two values of that tag may stand for one another."""
+        if self.normaliser.times and tag in _TIME_TAGS:
+            self.counts["times"] += 1
+            return True
+        return False
+
+    def excuses(self, source: str) -> str | None:
+        """What was declared that lets an unrecorded read of this source differ; None for nothing."""
+        if self.normaliser.times and source.startswith(_CLOCKS):
+            return "times"
+        return "ids" if self.normaliser.ids and source.startswith(_MADE_IDS) else None
+
+    def told(self) -> list[str]:
+        """What was overlooked, in words."""
+        return [
+            f"{count:,} {kind} that differ, as declared"
+            for kind, count in sorted(self.counts.items())
+            if count
+        ]
+
+    def _bind(self, recorded: str, replayed: str) -> bool:
+        """Whether the two ids may be each other's counterpart; from now on they are."""
+        known = self._bound.replayed.setdefault(recorded, replayed)
+        return known == replayed and self._bound.recorded.setdefault(replayed, recorded) == recorded
+
+    def _without(self, text: str) -> _Parts:
+        """A text taken apart into what may differ and the rest."""
+        parts = _Parts("", [], [], [])
+        for is_on, pattern, found, mark in (
+            (self.normaliser.paths, _PATH, parts.paths, "<path>"),
+            (self.normaliser.times, _TIME, parts.times, "<time>"),
+            (self.normaliser.ids, _ID, parts.ids, "<id>"),
+        ):
+            if not is_on:
+                continue
+            ends = [_last_part(each) for each in pattern.findall(text)] if pattern is _PATH else []
+            found.extend(pattern.findall(text))
+            at = iter(ends)
+            text = pattern.sub(lambda _, mark=mark, at=at: mark + next(at, ""), text)  # type: ignore[misc]
+        return parts._replace(rest=text)
+
+
+class _Parts(NamedTuple):
+    rest: str
+    ids: list[str]
+    times: list[str]
+    paths: list[str]
+
+
+def _last_part(path: str) -> str:
+    """What of a path has to agree: its last part, unless chance made that name."""
+    last = re.split(r"[/\\]", path)[-1]
+    return _TEMPORARY.sub("/<temporary>", last) if _TEMPORARY.fullmatch(last) else f"/{last}"
+
+
+def _unit_of(value: Any) -> int | None:
+    """In which parts of a second a number tells a moment; None where it tells none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return next((unit for unit in _UNITS if _EPOCH_S[0] * unit <= value < _EPOCH_S[1] * unit), None)

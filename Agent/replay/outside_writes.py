@@ -1,0 +1,115 @@
+"""Writes to an agent between its actions, which only `state="strict"` records: put in where they were made.
+
+Some of them are the driven code's own, where one driven agent writes to another. Those happen again by
+themselves, so what is there already is looked at first; `drive.py` calls this when an action begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.event.pointers import escape
+from Agent.record.pipeline import Pipeline
+from Agent.replay.comparison import ABSENT, Comparison, Recorded, shown
+from Agent.replay.outcome import Divergence, Outcome
+from Agent.replay.plan import DrivenAction, is_outside_write
+from Agent.replay.player import RecordedPlayer
+from Agent.replay.states import remove_fields
+from Agent.replay.values import Decoder
+
+_CHANGED = "/extra/changed"
+PutBack = Callable[[str, object, Mapping[str, Any]], None]
+
+
+class OutsideWrites:
+    """Puts recorded writes in, and compares those that the driven code makes itself.
+
+    Args:
+        put_back: puts fields onto an agent's object.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        decoder: Decoder,
+        comparison: Comparison,
+        outcome: Outcome,
+        player: RecordedPlayer,
+        put_back: PutBack,
+    ) -> None:
+        self._pipeline = pipeline
+        self._decoder = decoder
+        self._comparison = comparison
+        self._outcome = outcome
+        self._player = player
+        self._put_back = put_back
+
+    def compare(self, action: DrivenAction, obj: object) -> None:
+        """Compare what driven code wrote to an agent since its last action with the record.
+
+        Raises:
+            ReplayStopped: it wrote something else.
+        """
+        if not self._pipeline.options.strict_state:
+            return
+        known = self._pipeline.agents.find(obj)
+        tracker = None if known is None else known.tracker
+        if tracker is None or tracker.actions == 0:
+            return
+        written, gone = tracker.changes(obj)
+        events = [event for event in action.before if is_outside_write(event)]
+        recorded = {name: event for event in events for name in event.extra["changed"]}
+        removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
+        for name in (*written, *gone):
+            if name in recorded or name in removed:
+                self._compare_field(action, name, written.get(name, ABSENT), recorded.get(name))
+            else:
+                self._differs(action, name, "<not written>", _shown_field(written, name, self._pipeline))
+
+    def impose(self, agent_id: str, event: Event, obj: object) -> None:
+        """Write what was written there from outside."""
+        restored = self._decoder.restore(Recorded(event.extra["changed"], event.types or {}, _CHANGED))
+        if restored.unrestored:
+            self._player.stop(
+                f"a write to {agent_id} from outside cannot be restored: {restored.unrestored[0]}"
+            )
+        self._put_back(agent_id, obj, restored.value)
+        names = [str(name) for name in event.extra.get("unset") or ()]
+        remove_fields(obj, names)
+        self._outcome.imposed.update(f"{agent_id}.{name}" for name in (*restored.value, *names))
+
+    def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
+        """Stop where driven code wrote a field that the record knows with another value behind its action."""
+        if event is not None and value is not ABSENT:
+            body, types = self._pipeline.capture.user_body({name: value}, _CHANGED)
+            pointer = f"{_CHANGED}/{escape(name)}"
+            one = Recorded(event.extra["changed"][name], event.types or {}, pointer)
+            other = Recorded(orjson.loads(b"{" + body + b"}")[name], types or {}, pointer)
+            if self._comparison.difference(one, other) is None:
+                return
+        elif event is None and value is ABSENT:
+            return
+        # Somebody who is not driven may have written it once more: which of the two it is, nobody knows.
+        self._player.stop(
+            f"{name} of {action.agent_id} was written from outside before step {action.number}, and driven "
+            "code writes it too, with another value"
+        )
+
+    def _differs(self, action: DrivenAction, name: str, recorded: Any, replayed: Any) -> None:
+        self._player.diverge(
+            Divergence(
+                action.number, action.event.id, action.call.name, action.agent_id, f"state.{name}",
+                recorded, replayed, place="what was written to it before the step",
+            )
+        )  # fmt: skip
+
+
+def _shown_field(written: Mapping[str, Any], name: str, pipeline: Pipeline) -> Any:
+    if name not in written:
+        return "<removed>"
+    body, _ = pipeline.capture.user_body({name: written[name]}, _CHANGED)
+    return shown(orjson.loads(b"{" + body + b"}")[name])

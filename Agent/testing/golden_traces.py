@@ -1,0 +1,128 @@
+"""What the fixture `golden_trace` gives: golden traces found from where the test is, checked and updated.
+
+It stands on syrupy: `--snapshot-update` keeps the present behaviour, and its report counts golden traces.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.data import SnapshotCollections
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from Agent.errors import AgentTraceError, RunNotFound
+from Agent.replay.golden.checking import GoldenReport, check_golden
+from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, find_golden
+from Agent.replay.golden.updating import update_golden
+from Agent.replay.target import Target, target_name
+
+__all__ = ["GoldenTraces", "golden_traces_for"]
+
+
+class ExpectedOutcome(SingleFileSnapshotExtension):
+    """Where syrupy finds what is expected: in the golden trace's own directory, whose path is the index."""
+
+    _write_mode = WriteMode.TEXT
+    file_extension = "txt"
+
+    @classmethod
+    def get_location(cls, *, test_location: Any, index: Any) -> str:  # noqa: ARG003 - syrupy names them
+        """The file that says what is expected of a golden trace."""
+        return str(Path(str(index), "expected.txt"))
+
+    @classmethod
+    def matches_test_location(cls, *, test_location: Any, snapshot_location: str) -> bool:  # noqa: ARG003
+        """Any test may ask for any golden trace."""
+        return True
+
+    def discover_snapshots(self, **_: Any) -> SnapshotCollections:
+        """None: a golden trace that no test of this run asked for is not syrupy's to delete."""
+        return SnapshotCollections()
+
+
+class GoldenTraces:
+    """Golden traces as a test sees them.
+
+    Args:
+        directories: where they may be, the nearest first.
+        snapshot: syrupy's own.
+    """
+
+    def __init__(self, directories: list[Path], snapshot: SnapshotAssertion) -> None:
+        self._directories = directories
+        self._snapshot = snapshot.use_extension(ExpectedOutcome)
+
+    def __call__(self, name: str, *, target: Target | None = None) -> GoldenReport:
+        """Fail the test unless the present code does what the golden trace holds; else the report of it.
+
+        Args:
+            name: of the golden trace.
+            target: other code than it names: `module:factory`, or such a function.
+        """
+        __tracebackhide__ = True
+        golden = self._find(name)
+        try:
+            code = None if target is None else target_name(target, None, None)
+            found = check_golden(golden, code)
+            if not found.passes and self._is_update:
+                found = update_golden(golden, code)
+        except AgentTraceError as error:
+            pytest.fail(f"golden trace {name}: {error}", pytrace=False)
+        # In an update syrupy writes down whatever it hears: what fails must not become what is expected.
+        is_heard = found.passes or not self._is_update
+        is_expected = is_heard and self._snapshot(name=str(golden.directory)) == found.outcome_text
+        if not found.passes:
+            pytest.fail(_told(found), pytrace=False)
+        if not is_expected:
+            pytest.fail(
+                f"golden trace {name}: {golden.expected} does not say what the recording holds\n"
+                f"it should be:\n{found.outcome_text}",
+                pytrace=False,
+            )
+        return found
+
+    @property
+    def _is_update(self) -> bool:
+        return bool(self._snapshot.update_snapshots)
+
+    def _find(self, name: str) -> GoldenTrace:
+        __tracebackhide__ = True
+        missing: RunNotFound | None = None
+        for directory in self._directories:
+            try:
+                return find_golden(name, directory)
+            except RunNotFound as error:
+                missing = missing if missing is not None and "did you mean" in str(missing) else error
+            except AgentTraceError as error:
+                pytest.fail(str(error), pytrace=False)
+        if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
+            pytest.fail(f"{missing}; in CI a golden trace that is missing is a failure", pytrace=False)
+        return pytest.skip(str(missing))
+
+
+def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
+    """The golden traces that a test can ask for: beside its file, above it, in the project's directory."""
+    root = request.config.rootpath
+    here = request.path.parent
+    places = [each / DEFAULT_DIRECTORY.name for each in (here, *here.parents) if each.is_relative_to(root)]
+    directories = [each for each in dict.fromkeys([*places, root / DEFAULT_DIRECTORY]) if each.is_dir()]
+    return GoldenTraces(directories or [root / DEFAULT_DIRECTORY], request.getfixturevalue("snapshot"))
+
+
+def _told(found: GoldenReport) -> str:
+    lines = [f"golden trace {found.name}: the code does not do what was recorded", str(found)]
+    output = (found.report.stdout + found.report.stderr).strip()
+    if output:
+        lines.append(f"  it printed:\n{output[-2_000:]}")
+    if found.report.verdict == "UNVERIFIED":
+        lines.append(
+            "  a replay that proved nothing is no success: see docs/REPLAY.md for what it could not see"
+        )
+    else:
+        lines.append("  if it is meant to: pytest --snapshot-update keeps what it does now")
+        lines.append(f"  to look for the smallest part that fails: agent-trace golden shrink {found.name}")
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""On which side of an answered call an agent logs and learns is part of what it does."""
+
+ASKER = """
+import asyncio
+
+class Peer:
+    def __init__(self):
+        self.agent_id, self.agent_role = "b", "peer"
+
+    @trace_agent_action
+    def offer(self, number):
+        return number * 2
+
+    @trace_agent_action
+    async def wait(self, number):
+        await asyncio.sleep(0)
+        return number
+
+class Asker:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "asker"
+        self.logger = AgentLogger("a", "asker")
+        self.peer = Peer()
+        self.found = 0
+
+    @trace_agent_action
+    def ask(self, number):
+        self.logger.info("asking")
+        self.found = self.peer.offer(number)
+        self.logger.info("asked")
+        return self.found
+
+    async def note(self):
+        self.logger.info("noted")
+        await asyncio.sleep(0)
+
+    @trace_agent_action
+    async def ask_beside(self, number):
+        found, _ = await asyncio.gather(self.peer.wait(number), self.note())
+        return found
+
+def build(spec):
+    return Asker()
+
+def main():
+    asker = Asker()
+    for number in range(3):
+        asker.ask(number)
+        asyncio.run(asker.ask_beside(number))
+"""
+
+
+def test_a_line_moved_past_an_answered_call_is_a_difference(toy):
+    toy.record(ASKER)
+    report = toy.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    before = '        self.found = self.peer.offer(number)\n        self.logger.info("asked")\n'
+    after = '        self.logger.info("asked")\n        self.found = self.peer.offer(number)\n'
+    report = toy.change(before, after).replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+    assert (report.divergence.field, report.divergence.place) == ("calls", "log of a")
+    assert report.divergence.recorded == "behind 1 answered calls"
+    assert report.divergence.replayed == "behind 0 answered calls"

@@ -1,0 +1,293 @@
+"""Causes tested by forks, in worlds of which the truth is known: one thing is planted, others only look like it."""
+
+import pytest
+
+from Agent.analysis import debug_issue
+from Agent.analysis.tested_effects import judged, judged_chance
+from Agent.archive.reader import open_reader
+from Agent.errors import ReplayError, TargetNotGiven
+from Agent.replay import sweep_forks
+from Agent.replay.trials.testing import Trials
+from Agent.tree.layout import list_sessions
+
+SHOP = """
+import random
+from Agent import instrument, tick
+
+class Worker:
+    def __init__(self, number):
+        self.agent_id, self.agent_role = f"worker_{number}", "worker"
+        self.log = AgentLogger(self.agent_id, "worker")
+        self.chance = random.Random(number)
+        self.inbox, self.price, self.sold = [], 10, 0
+
+    @trace_agent_action("work")
+    def work(self):
+        while self.inbox:
+            message = self.inbox.pop(0)
+            self.log.receive(message)
+            self.price = message.body.get("price", self.price)
+        if self.price > 100:
+            raise ValueError(f"nobody pays {self.price}")
+        if self.chance.random() < 0.8:
+            self.sell()
+
+    @trace_agent_action("sell")
+    def sell(self):
+        self.sold += 1
+
+class Planner:
+    def __init__(self, shop):
+        self.agent_id, self.agent_role = "planner", "planner"
+        self.shop, self.log = shop, AgentLogger("planner", "planner")
+
+    @trace_agent_action("advise")
+    def advise(self, day):
+        for worker in self.shop.workers:
+            if day % 4 == 0:
+                worker.inbox.append(self.log.send(worker.agent_id, {"price": 10 + day % 3}))
+        if day == 9:
+            worker = self.shop.workers[2]
+            worker.inbox.append(self.log.send("worker_3", {"price": 99999}))
+            worker.inbox.append(self.log.send("worker_3", {"weather": "storm"}))
+
+class Shop:
+    def __init__(self):
+        self.workers = [Worker(number) for number in range(1, 5)]
+        self.planner = Planner(self)
+        self.day = 0
+
+    def step(self):
+        self.planner.advise(self.day)
+        for worker in self.workers:
+            try:
+                worker.work()
+            except ValueError:
+                pass
+        self.day += 1
+
+instrument(Shop, methods=["step"], agent_id=lambda shop: "shop", agent_role="shop")
+
+def main():
+    shop = Shop()
+    for day in range(16):
+        with tick(day):
+            shop.step()
+
+def build(spec):
+    return {"shop": Shop(), **spec.nested}
+"""
+
+
+SCOUT = """
+from Agent import tick
+from Agent.flight import record_tool
+
+@record_tool
+def lookup(day):
+    return {"map": "upside down" if day == 7 else "upright"}
+
+class Scout:
+    def __init__(self):
+        self.agent_id, self.agent_role = "scout", "scout"
+        self.log = AgentLogger("scout", "scout")
+        self.ground, self.map, self.labels = 0.0, "upright", []
+
+    @trace_agent_action("step")
+    def step(self, reading, label):
+        found = lookup(len(self.labels))
+        if found["map"] != "upright":
+            self.map = found["map"]
+        self.labels.append(label)
+        self.ground += 0.5 * (reading - self.ground)
+        if self.map != "upright":
+            self.log.log_decision("detour", {"why": self.map})
+        if self.ground > -20:
+            self.hunt()
+
+    @trace_agent_action("hunt")
+    def hunt(self):
+        return len(self.labels)
+
+def main():
+    scout = Scout()
+    for day in range(12):
+        with tick(day):
+            scout.step(-90000.0 if day == 5 else 1.0, "strange !!" if day == 4 else "plain")
+
+def build(spec):
+    return Scout()
+"""
+
+GAMBLER = """
+import random
+from Agent import tick
+
+def luck(seed):
+    chance = random.Random(seed)
+    return sum(chance.random() < 0.5 for _ in range(12))
+
+class Gambler:
+    def __init__(self, seed):
+        self.agent_id, self.agent_role = "gambler", "player"
+        self.log, self.learning = AgentLogger("gambler", "player"), LearningLogger("luck", "gambler")
+        self.chance = random.Random(seed)
+        self.hats = []
+
+    @trace_agent_action("play")
+    def play(self, hat):
+        self.hats.append(hat)
+        self.learning.log_reward("play", reward=float(self.chance.random() < 0.5))
+
+def main():
+    gambler = Gambler(min(range(4000), key=luck))
+    for day in range(12):
+        with tick(day):
+            gambler.play("a cursed hat" if day == 1 else "a hat")
+
+def build(spec):
+    return Gambler(0)
+"""
+
+
+def events_of(toy):
+    """Every event of the one session."""
+    return list(open_reader(list_sessions(toy.root)[0].path).events())
+
+
+def the_event(events, **wanted):
+    """The first event whose payload has these values."""
+
+    def value(event, key):
+        return {"kind": event.kind, "tick": event.tick}.get(key, event.extra.get(key))
+
+    return next(event for event in events if all(value(event, key) == wanted[key] for key in wanted))
+
+
+def tried(toy, suspected, sort, series, agents, worse, seeds=5):
+    """What forks show: first of chance alone, then of each event, judged as `debug` does."""
+    session = list_sessions(toy.root)[0].path
+    trials = Trials(session, sort, series, agents, target=f"{toy.name}:build", worse=worse, seeds=seeds)
+    chance, *found = trials.try_events([(event.id, "", {event.id}) for event in suspected])
+    assert chance[0].lacks is None, chance
+    chosen = [next(each for each in ways if each.lacks is None) for ways in found]
+    return (
+        judged_chance(chance[0].told, chance[0].with_it[0], chance[0].without_it, worse),
+        *(judged(each.told, each.with_it, each.without_it, worse) for each in chosen),
+    )
+
+
+def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it_is_not(toy):
+    events = events_of(toy.record(SHOP))
+    poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
+    storm = the_event(events, kind="agent_message", direction="received", body={"weather": "storm"})
+    chance, shown, not_shown = tried(toy, [poison, storm], "count", ("error",), ("worker_3",), 1)
+    assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 3, 0)
+    assert "message of tick 9" in shown.told
+    assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
+    assert not_shown.reason == "the same comes without it"
+    assert chance.verdict == "INCONCLUSIVE"
+
+
+def test_an_effect_on_what_hangs_on_chance_has_an_interval_and_another_agent_has_none(toy):
+    events = events_of(toy.record(SHOP))
+    poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
+    _, shown = tried(toy, [poison], "count", ("action:sell",), ("worker_3",), -1, seeds=12)
+    assert shown.verdict == "SHOWN"
+    assert shown.low < shown.effect < shown.high < 0
+    assert "Welch" in shown.method
+    _, other = tried(toy, [poison], "count", ("action:sell",), ("worker_2",), -1, seeds=12)
+    assert other.verdict == "INCONCLUSIVE"
+    assert other.low <= 0 <= other.high
+
+
+def test_a_bad_observation_is_shown_to_be_the_cause_and_a_strange_label_is_not(toy):
+    events = events_of(toy.record(SCOUT))
+    bad = the_event(events, action_type="step", tick=5)
+    strange = the_event(events, action_type="step", tick=4)
+    _, shown, not_shown = tried(toy, [bad, strange], "count", ("action:hunt",), ("scout",), -1)
+    assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 0, 6)
+    assert "called with what it got" in shown.told
+    assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
+
+
+def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_not(toy):
+    events = events_of(toy.record(SCOUT))
+    calls = [event for event in events if event.kind == "tool.call"]
+    _, shown = tried(toy, [calls[7]], "count", ("decision:detour",), ("scout",), 1)
+    assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 5, 0)
+    assert "answered as it was" in shown.told
+    trials = Trials(
+        list_sessions(toy.root)[0].path, "count", ("decision:detour",), ("scout",),
+        target=f"{toy.name}:build", worse=1, seeds=1,
+    )  # fmt: skip
+    _, (right,) = trials.try_events([(calls[6].id, "", ())])
+    assert right.lacks == "nothing can be done at this event that would leave it out"
+
+
+def test_an_unlucky_seed_is_shown_to_be_the_cause_and_what_was_worn_that_day_is_not(toy):
+    events = events_of(toy.record(GAMBLER))
+    hat = the_event(events, action_type="play", tick=1)
+    chance, not_shown = tried(toy, [hat], "reward", ("reward",), ("gambler",), -1, seeds=19)
+    assert chance.verdict == "SHOWN"
+    assert chance.effect < chance.high < 0
+    assert not_shown.verdict != "SHOWN"
+
+
+def test_a_report_says_of_which_cause_a_fork_showed_the_effect(toy):
+    events = events_of(toy.record(SHOP))
+    poison = [event.id for event in events if event.extra.get("body") == {"price": 99999}]
+    told = debug_issue(
+        "worker_3 fails all the time", root=toy.root, test=True, target=f"{toy.name}:build", seeds=4
+    )
+    edges = [edge for edge in told.causes[0].edges if edge.basis == "tested"]
+    assert {edge.cause_id for edge in edges} & set(poison), str(told)
+    assert all(edge.test.verdict == "SHOWN" and edge.test.effect > 0 for edge in edges)
+    assert told.causes[0].confidence == 0.95
+    assert "tested SHOWN" in str(told)
+    assert "forks" in told.tests[0]
+
+
+def test_without_a_target_causes_stay_untested_and_one_line_says_how_to_give_one(toy):
+    toy.record(SHOP)
+    told = debug_issue("worker_3 fails all the time", root=toy.root, test=True)
+    assert len(told.tests) == 1
+    assert "give --target module:factory" in told.tests[0]
+    assert not any(edge.test for cause in told.causes for edge in cause.edges)
+    with pytest.raises(TargetNotGiven):
+        Trials(list_sessions(toy.root)[0].path, "count", ("error",), ())
+
+
+def test_a_fork_that_does_not_do_what_was_recorded_proves_nothing(toy):
+    events = events_of(toy.record(SHOP))
+    poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
+    toy.change("if self.price > 100:", "if self.price > 100_000:")
+    trials = Trials(
+        list_sessions(toy.root)[0].path,
+        "count",
+        ("error",),
+        ("worker_3",),
+        target=f"{toy.name}:build",
+        seeds=2,
+    )
+    chance, found = trials.try_events([(poison.id, "", ())])
+    assert "does not do what was recorded (0 instead of 3)" in found[0].lacks
+    assert chance[0].lacks
+
+
+def test_how_often_an_action_is_called_from_outside_cannot_be_measured(toy):
+    toy.record(SCOUT)
+    session = list_sessions(toy.root)[0].path
+    target = f"{toy.name}:build"
+    with pytest.raises(ReplayError, match="called from outside"):
+        Trials(session, "count", ("action:step",), ("scout",), target=target, seeds=1).try_events([])
+
+
+def test_a_sweep_from_inside_an_action_changes_what_it_should(toy):
+    events = events_of(toy.record(SCOUT))
+    inside = the_event(events, kind="tool.call", tick=8)
+    report = sweep_forks(
+        f"{list_sessions(toy.root)[0].session_id}/scout", inside.id, [{"map": "torn"}],
+        outcome="map=torn", target=f"{toy.name}:build", root=toy.root,
+    )  # fmt: skip
+    assert [fork.value for fork in report.forks] == [True], report.forks

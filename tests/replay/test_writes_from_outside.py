@@ -1,0 +1,185 @@
+"""Writes to an agent between its actions, by others that are driven and by others that are not."""
+
+SHARED = """
+class Purse:
+    def __init__(self):
+        self.agent_id, self.agent_role = "purse", "purse"
+        self.coins = 10
+        self.looks = 0
+
+    @trace_agent_action
+    def look(self):
+        self.looks += 1
+        return self.looks
+
+class Giver:
+    def __init__(self, purse):
+        self.agent_id, self.agent_role = "giver", "giver"
+        self.purse = purse
+        self.given = 0
+
+    @trace_agent_action
+    def give(self, amount):
+        self.given += amount
+        self.purse.coins += amount
+        return self.given
+
+def make():
+    purse = Purse()
+    return {"giver": Giver(purse), "purse": purse}
+
+def build(spec):
+    return make()
+
+def main():
+    agents = make()
+    for amount in (1, 2, 3):
+        agents["purse"].look()
+        agents["giver"].give(amount)
+        agents["purse"].look()
+        {more}
+"""
+COINS = "self.purse.coins += amount"
+
+
+def test_what_one_driven_agent_writes_to_another_is_not_put_in_over_it(toy):
+    report = toy.record(SHARED.replace("{more}", "pass"), state="strict").replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change(COINS, COINS + " + (amount == 2)").replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "coins of purse was written from outside before step 6" in report.reasons[0]
+
+
+def test_a_write_to_another_agent_that_the_record_does_not_hold_diverges(toy):
+    toy.record(SHARED.replace("{more}", "pass"), state="strict")
+    report = toy.change("return self.given", "self.purse.extra = amount; return self.given").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert (report.divergence.agent_id, report.divergence.field) == ("purse", "state.extra")
+    assert report.divergence.recorded == "<not written>"
+
+
+def test_a_write_that_was_put_in_is_named(toy):
+    toy.record(SHARED.replace("{more}", "agents['purse'].coins = 50"), state="strict")
+    report = toy.replay("last/purse")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.proof["imposed"]["purse.coins"] >= 2
+    assert "written from outside, and put in from the record: purse.coins" in str(report)
+
+
+def test_a_write_before_a_periodic_state_is_recorded_and_put_in(toy):
+    source = """
+class Counter:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "counter"
+        self.count = 0
+
+    @trace_agent_action
+    def act(self):
+        self.count += 1
+        return self.count
+
+def build(spec):
+    return Counter()
+
+def main():
+    counter = Counter()
+    for number in range(260):
+        if number == 256:
+            counter.count = 1000
+        counter.act()
+"""
+    report = toy.record(source, state="strict").replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.outcome.counts.full_states >= 1
+
+
+LARGE = """
+import random
+
+class Keeper:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "keeper"
+        self.rng = random.Random(3)
+        self.rows = [0] * 3000
+
+    @trace_agent_action
+    def act(self, number):
+        self.rows.append(number)
+        return number
+
+def build(spec):
+    return Keeper()
+
+KEPT = []
+
+def main():
+    keeper = Keeper()
+    {keep}
+    for number in range(3):
+        keeper.act(number)
+"""
+
+
+def test_fields_that_no_full_state_shows_at_the_end_are_named_in_the_first_line(toy):
+    report = toy.record(LARGE.replace("{keep}", "pass")).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.unseen_at_end == ("rng", "rows")
+    assert str(report).splitlines()[0].endswith("not seen as they ended: rng, rows")
+
+
+def test_where_the_agent_is_still_there_at_the_end_they_are_compared(toy):
+    report = toy.record(LARGE.replace("{keep}", "KEPT.append(keeper)")).replay()
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+    report = toy.change("self.rows.append(number)", "self.rows.append(number + (number == 2))").replay()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.rows"), str(report)
+
+
+INSIDE = """
+class Inner:
+    def __init__(self):
+        self.agent_id, self.agent_role = "inner", "inner"
+        self.rows = [0] * 3000
+
+    @trace_agent_action
+    def act(self, number):
+        self.rows.append(number)
+
+class Outer:
+    def __init__(self):
+        self.agent_id, self.agent_role = "outer", "outer"
+        self.inner = Inner()
+        self.count = 0
+
+    @trace_agent_action
+    def step(self):
+        self.count += 1
+        self.inner.act(self.count)
+
+def build(spec):
+    return {"outer": Outer(), **spec.nested}
+
+KEPT = []
+
+def main():
+    outer = Outer()
+    KEPT.append(outer)
+    for _ in range(3):
+        outer.step()
+"""
+
+
+def test_agents_inside_others_are_compared_as_they_ended_too(toy):
+    report = toy.record(INSIDE).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.rows.append(number)", "self.rows.append(number + (number == 3))").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+    assert (report.divergence.step, report.divergence.agent_id) == (3, "inner")
+    assert report.divergence.field == "state.rows"
+
+
+def test_agents_with_ids_of_one_letter_keep_their_first_state(toy):
+    # Recording knows an agent by the text that is its id, and a restored text is another object.
+    source = SHARED.replace('"purse", "purse"', '"p", "purse"').replace('"purse": purse', '"p": purse')
+    source = source.replace('agents["purse"]', 'agents["p"]').replace("{more}", "pass")
+    report = toy.record(source).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)

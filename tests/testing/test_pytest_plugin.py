@@ -1,0 +1,167 @@
+"""The pytest fixture `golden_trace`, in test runs of their own as a user starts them."""
+
+import shutil
+import tomllib
+from importlib.metadata import entry_points
+
+import pytest
+from support.processes import REPOSITORY, run_python
+
+pytest_plugins = ["pytester"]
+
+SHOP = """
+from Agent.utils import trace_agent_action
+
+class Till:
+    def __init__(self):
+        self.agent_id, self.agent_role = "till", "till"
+        self.coins = 0
+
+    @trace_agent_action
+    def pay(self, amount):
+        self.coins += amount
+        return {"coins": self.coins}
+
+def build(spec):
+    return Till()
+"""
+RECORD = """
+import sys
+from pathlib import Path
+from Agent import setup_logging, shutdown_logging
+from Agent.replay import add_golden
+import shop
+
+setup_logging(trace_root="trace")
+till = shop.Till()
+for amount in (1, 2, 3):
+    till.pay(amount)
+shutdown_logging()
+assert add_golden("last/till", "shop:build", "trace").is_kept
+"""
+CHANGED = SHOP.replace('{"coins": self.coins}', '{"coins": self.coins, "paid": amount}')
+CHANCE = SHOP.replace("self.coins += amount", "self.coins += amount + 0 * __import__('random').randint(1, 2)")
+TEST = "def test_till(golden_trace):\n    golden_trace('till')\n"
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A project with a golden trace."""
+    place = tmp_path_factory.mktemp("project")
+    (place / "shop.py").write_text(SHOP)
+    # added in its own directory, as a user does it
+    done = run_python(
+        "-c", RECORD, cwd=place, HOME=str(place), AGENT_TRACE_SESSION="", AGENT_TRACE_ROOT="trace"
+    )
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def project(pytester, kept, monkeypatch):
+    """That project as pytester's own."""
+    for name in ("CI", "AGENT_TRACE_ROOT", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copytree(kept / "tests", pytester.path / "tests")
+    pytester.makepyfile(shop=SHOP)
+    pytester.makeini("[pytest]\npythonpath = .\n")
+    (pytester.path / "tests" / "test_till.py").write_text(TEST)
+    return pytester
+
+
+def driven(project, *arguments):
+    plugins = [] if _is_installed() else ["-p", "Agent.testing.pytest_plugin"]
+    return project.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *plugins, *arguments)
+
+
+def _is_installed():
+    return any(point.value == "Agent.testing.pytest_plugin" for point in entry_points(group="pytest11"))
+
+
+def test_the_package_declares_the_plugin_and_what_it_needs():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["pytest11"] == {"agent_trace": "Agent.testing.pytest_plugin"}
+    assert any(need.startswith("syrupy") for need in project["optional-dependencies"]["golden"])
+
+
+def test_a_test_passes_while_the_code_does_what_was_recorded(project):
+    done = driven(project)
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["*1 snapshot passed*"])
+
+
+def test_a_test_fails_with_the_first_difference_and_what_can_be_done(project):
+    project.makepyfile(shop=CHANGED)
+    done = driven(project)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(
+        [
+            "golden trace till: the code does not do what was recorded",
+            "*first difference: step 1, pay of till*result/paid: recorded '<absent>', replayed 1",
+            "*pytest --snapshot-update keeps what it does now",
+            "*agent-trace golden shrink till",
+        ]
+    )
+
+
+def test_an_update_flag_keeps_what_the_code_does_now(project):
+    project.makepyfile(shop=CHANGED)
+    driven(project, "--snapshot-update").assert_outcomes(passed=1)
+    driven(project).assert_outcomes(passed=1)
+    project.makepyfile(shop=SHOP)
+    driven(project).assert_outcomes(failed=1)
+
+
+def test_a_replay_that_proved_nothing_fails_and_no_update_changes_that(project):
+    project.makepyfile(shop=CHANCE)
+    before = {path: path.read_bytes() for path in (project.path / "tests").rglob("till/*")}
+    for arguments in ([], ["--snapshot-update"]):
+        done = driven(project, *arguments)
+        done.assert_outcomes(failed=1)
+        done.stdout.fnmatch_lines(["UNVERIFIED till*", "*because random read by Till.pay*"])
+    assert {path: path.read_bytes() for path in (project.path / "tests").rglob("till/*")} == before
+
+
+def test_a_missing_golden_trace_is_skipped_with_the_command_that_adds_it_and_fails_in_ci(
+    project, monkeypatch
+):
+    (project.path / "tests" / "test_till.py").write_text(TEST.replace("'till'", "'tils'"))
+    done = driven(project, "-rs")
+    done.assert_outcomes(skipped=1)
+    done.stdout.fnmatch_lines(["*did you mean till?*agent-trace golden add RUN --name tils*"])
+    monkeypatch.setenv("CI", "true")
+    done = driven(project)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*agent-trace golden add RUN --name tils*in CI*is a failure*"])
+
+
+def test_an_update_removes_no_golden_trace_that_no_test_asked_for(project):
+    shutil.copytree(project.path / "tests/golden_traces/till", project.path / "tests/golden_traces/other")
+    driven(project, "--snapshot-update").assert_outcomes(passed=1)
+    assert sorted(path.name for path in (project.path / "tests/golden_traces").iterdir()) == ["other", "till"]
+    assert len(list((project.path / "tests/golden_traces/other").iterdir())) == 3
+
+
+def test_an_expectation_that_somebody_changed_by_hand_fails(project):
+    expected = project.path / "tests/golden_traces/till/expected.txt"
+    expected.write_text(expected.read_text().replace("actions: 3", "actions: 4"))
+    done = driven(project)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*does not say what the recording holds*", "actions: 3"])
+
+
+def test_without_syrupy_only_a_test_that_asks_for_the_fixture_fails(project):
+    project.makepyfile(test_other="def test_other():\n    pass\n")
+    done = driven(project, "-p", "no:syrupy")
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["golden_trace needs syrupy; pip install 'agent-trace[golden]'"])
+
+
+def test_loading_the_plugin_loads_no_replay_no_engine_and_no_syrupy(tmp_path):
+    script = (
+        "import sys, Agent.testing.pytest_plugin; "
+        "print([name for name in ('Agent.replay', 'Agent.testing.known_truth', 'Agent.archive', 'duckdb', 'rich', "
+        "'syrupy', 'zstandard') if name in sys.modules])"
+    )
+    done = run_python("-c", script, cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
