@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from Agent.analysis import (
     states,
     timeline,
 )
+from Agent.analysis.cause_tester import HowToTest
 from Agent.analysis.engine import Engine, open_engine
 from Agent.analysis.interaction_lines import interaction_lines
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
@@ -192,9 +193,19 @@ class LogAnalyzer:
             self.reader, self.engine, event, lookback_seconds, with_effects=with_effects
         )
 
-    def debug_issue(self, text: str, *, test: bool = False) -> debug.DebugReport:
-        """What explains an issue that is told in words (`debug.explain`)."""
-        return debug.explain(text, self.path, self.reader, self.engine, test=test)
+    def debug_issue(
+        self,
+        text: str,
+        *,
+        test: bool = False,
+        target: Any = None,
+        outcome: str = "",
+        live: bool | Collection[str] = False,
+        seeds: int | None = None,
+    ) -> debug.DebugReport:
+        """What explains an issue that is told in words (`debug.debug_issue`)."""
+        how = HowToTest(target, outcome, live, seeds) if test else None
+        return debug.explain(text, self.path, self.reader, self.engine, how)
 
     def compare(self, other: SessionRef) -> comparison.Comparison:
         """How another session differs from this one, and whether noise explains it (`comparison`)."""

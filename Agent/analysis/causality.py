@@ -12,6 +12,7 @@ from typing import Any
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.links import Links, find_event
+from Agent.analysis.tested_effects import CauseTest
 from Agent.analysis.window import Row, Window, order, started_us, time_us
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.model import Event
@@ -19,6 +20,8 @@ from Agent.tree.reader import TreeReader
 
 RECORDED = "recorded"
 INFERRED = "inferred"
+TESTED = "tested"
+"""A fork showed the effect."""
 
 MAX_HOPS = 8
 MAX_INFERRED_HOPS = 3
@@ -38,17 +41,22 @@ Forward = Callable[[list[Row]], list[Row]]
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """That one event led to another; `basis` is recorded or inferred, `rule` says by what."""
+    """That one event led to another; `basis` is recorded, inferred or tested, `rule` says by what."""
 
     cause_id: str
     effect_id: str
     basis: str
     rule: str
     reason: str
+    test: CauseTest | None = None
+    """What forks without the cause showed, where they were made."""
 
-    def to_dict(self) -> dict[str, str]:
-        """The edge as a plain dict."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """The edge as a plain dict; `test` is there where it was tested."""
+        made = asdict(self)
+        if self.test is None:
+            del made["test"]
+        return made
 
 
 def is_failure(row: Row) -> bool:

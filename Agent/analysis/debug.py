@@ -9,12 +9,13 @@ its confidence.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from Agent.analysis import cause_tester as testing
 from Agent.analysis import fields, findings
 from Agent.analysis.causality import Edge, chain, is_failure
+from Agent.analysis.cause_tester import HowToTest
 from Agent.analysis.causes import Cause
 from Agent.analysis.debug_report import DebugReport, commands_for
 from Agent.analysis.engine import Engine, open_engine
@@ -28,6 +29,7 @@ from Agent.analysis.ranking import ranked
 from Agent.analysis.series import overview, profile, scope
 from Agent.analysis.session import SessionRef, find
 from Agent.analysis.suspect_causes import suspect_causes
+from Agent.analysis.tested_causes import tested
 from Agent.analysis.text import plural
 from Agent.analysis.window import time_us
 from Agent.archive.reader import open_reader
@@ -44,6 +46,10 @@ def debug_issue(
     root: str | os.PathLike[str] | None = None,
     *,
     test: bool = False,
+    target: Any = None,
+    outcome: str = "",
+    live: bool | Collection[str] = False,
+    seeds: int | None = None,
 ) -> DebugReport:
     """What explains an issue that is told in words, such as "Agent creator_001 not generating content".
 
@@ -51,24 +57,35 @@ def debug_issue(
         text: the issue; agents, actions, errors and ticks that it names are looked at first.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the one configured, else ./trace.
-        test: have each cause tested by a fork of the run without it.
+        test: have the leading causes tested by forks of the run, with and without them.
+        target: what builds the agents for that, `module:factory` or such a function; without it the one that
+            the session remembers.
+        outcome: what the complaint is about, as `sweep_forks` takes it; without it the text tells.
+        live: what forks may call for real, as `fork_run` takes it.
+        seeds: with how many other seeds of chance each cause is tried.
 
     Raises:
         SessionNotFound: there is no such session, or it is empty.
         UsageError: causes are to be tested, and nothing that can is installed.
     """
     path = find(session, root)
+    how = HowToTest(target, outcome, live, seeds) if test else None
     reader = open_reader(path)
     engine = open_engine(path)
     try:
-        return explain(text, path, reader, engine, test=test)
+        return explain(text, path, reader, engine, how)
     finally:
         engine.close()
 
 
-def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: bool = False) -> DebugReport:
-    """The report on an issue in one session."""
-    tester = testing.cause_tester() if test else None
+def explain(
+    text: str,
+    path: Path,
+    reader: TreeReader,
+    engine: Engine,
+    how: HowToTest | None = None,
+) -> DebugReport:
+    """The report on an issue in one session; `how` has its causes tested."""
     seen = overview(engine)
     question = read_question(text, seen.roles, seen.names)
     agents = scope(seen, question.agents, question.roles)
@@ -78,8 +95,9 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: 
         inquiry = Inquiry(reader, engine, question, seen, profile(engine, seen, agents), lines)
         kept = ranked([*_causes(inquiry), *_record_causes(account, question)], seen.roles)
         evidence = matching_messages(engine, lines, question)
-    if tester is not None:
-        kept = [tester.test_cause(cause, path) for cause in kept]
+    tests: list[str] = []
+    if how is not None:
+        kept, tests = tested(kept, question, path, how)
     observations = [*_named(question), *findings.observations(inquiry)]
     missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
     if missing:
@@ -94,6 +112,7 @@ def explain(text: str, path: Path, reader: TreeReader, engine: Engine, *, test: 
         evidence=tuple(evidence),
         looked_at=(*inquiry.looked_at, *_counted(account)),
         commands=tuple(commands_for(path, kept, question)),
+        tests=tuple(tests),
     )
 
 

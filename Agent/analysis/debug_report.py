@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from Agent.analysis.causality import Edge
 from Agent.analysis.causes import Cause
 from Agent.analysis.question import Question
 from Agent.analysis.session import trace_root
@@ -34,7 +35,9 @@ class DebugReport:
     """Messages that speak of it, best match first."""
     looked_at: tuple[str, ...]
     commands: tuple[str, ...]
-    """Command lines to look further, the replay that would test the first cause among them."""
+    """Command lines to look further, the replay of the first cause's agent among them."""
+    tests: tuple[str, ...] = ()
+    """What was done to test the causes, or why it was not."""
 
     def __repr__(self) -> str:
         return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
@@ -48,6 +51,7 @@ class DebugReport:
             yield "\n\n".join(self._cause(n, cause) for n, cause in enumerate(self.causes, 1))
         else:
             yield NOTHING_FOUND
+        yield section("Tests", _wrapped(self.tests))
         yield section("What the record says", _wrapped(self.observations))
         rows = [
             (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
@@ -63,6 +67,7 @@ class DebugReport:
         ending = section("To look further", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
         room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
+        room -= len(section("Tests", _wrapped(self.tests)).splitlines())
         shown: list[str] = []
         for number, cause in enumerate(self.causes[:causes], 1):
             text = self._cause(number, cause)
@@ -76,6 +81,7 @@ class DebugReport:
         if not self.causes:
             parts.append(section("What the record says", _wrapped(self.observations)))
             parts.append(section("Looked at", _wrapped(self.looked_at)))
+        parts.append(section("Tests", _wrapped(self.tests)))
         parts.append(ending)
         return "\n\n".join(part for part in parts if part)
 
@@ -84,7 +90,8 @@ class DebugReport:
         head = textwrap.fill(f"{number}. {cause.title}", WIDTH, subsequent_indent="   ")
         body = textwrap.fill(cause.explanation, WIDTH, initial_indent="   ", subsequent_indent="   ")
         weak = "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
-        return f"{head}\n   confidence {cause.confidence:.2f}{weak}\n{body}"
+        tests = "".join(f"\n{_test_line(edge)}" for edge in cause.edges if edge.test is not None)
+        return f"{head}\n   confidence {cause.confidence:.2f}{weak}{tests}\n{body}"
 
     def to_markdown(self) -> str:
         """The report for an issue tracker."""
@@ -101,11 +108,13 @@ class DebugReport:
                 lines += [
                     *(
                         f"- `{e.cause_id}` -> `{e.effect_id}`: {e.basis} ({e.rule}), {e.reason}"
+                        + (f". {e.test}" if e.test is not None else "")
                         for e in cause.edges
                     ),
                     "",
                 ]
         for title, items in (
+            ("Tests", self.tests),
             ("What the record says", self.observations),
             (
                 "Messages that speak of it",
@@ -130,7 +139,14 @@ class DebugReport:
             "evidence": [dict(item) for item in self.evidence],
             "looked_at": list(self.looked_at),
             "commands": list(self.commands),
+            "tests": list(self.tests),
         }
+
+
+def _test_line(edge: Edge) -> str:
+    """What testing one event of a cause showed."""
+    text = f"{edge.test} (event {edge.cause_id})" if edge.cause_id != "chance" else str(edge.test)
+    return textwrap.fill(text, WIDTH, initial_indent="   tested ", subsequent_indent="   ")
 
 
 def _wrapped(items: Sequence[str]) -> list[str]:

@@ -337,7 +337,7 @@ class Engine:
                 "autoinstall_known_extensions": False,
                 "temp_directory": self._spill.path,
                 "threads": min(cores(), MOST_THREADS),
-                # eight more for reading ahead from afar: on a local disk they only hold memory, each for itself
+                # the other eight read ahead from afar; with a local disk they only hold memory
                 "async_threads": 0,
             }
         )

@@ -17,7 +17,7 @@ _TINY = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class Welch:
-    """The difference of two means (second less first), its interval at 95 %, and how often chance makes it.
+    """The difference of two means (second less first), its interval, and how often chance makes it.
 
     `chance` is None where there are too few values to tell; the interval then is, too.
     """
@@ -34,8 +34,8 @@ class Welch:
         return self.mean_2 - self.mean_1
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> Welch:
-    """The test on two sets of values.
+def welch(first: Sequence[float], second: Sequence[float], level: float = CONFIDENCE) -> Welch:
+    """The test on two sets of values; `level` is that of the interval.
 
     The chance is never below that of the rarest of all ways in which the values could have been dealt to the
     two sets: a few values that happen to be alike prove little, however small their spread.
@@ -54,7 +54,7 @@ def welch(first: Sequence[float], second: Sequence[float]) -> Welch:
         return Welch(mean_1, mean_2, difference, difference, _rarest_deal(n1, n2))
     freedom = (part_1 + part_2) ** 2 / (part_1**2 / (n1 - 1) + part_2**2 / (n2 - 1))
     chance = max(two_sided(difference / error, freedom), _rarest_deal(n1, n2))
-    half = _quantile(freedom) * error
+    half = _quantile(freedom, level) * error
     return Welch(mean_1, mean_2, difference - half, difference + half, chance)
 
 
@@ -68,14 +68,14 @@ def two_sided(t: float, freedom: float) -> float:
     return _beta(freedom / 2, 0.5, freedom / (freedom + t * t))
 
 
-def _quantile(freedom: float) -> float:
-    """How far from 0 the share CONFIDENCE of Student's t lies at most."""
+def _quantile(freedom: float, level: float) -> float:
+    """How far from 0 that share of Student's t lies at most."""
     low, high = 0.0, 2.0
-    while two_sided(high, freedom) > 1 - CONFIDENCE:
+    while two_sided(high, freedom) > 1 - level:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        if two_sided(middle, freedom) > 1 - CONFIDENCE:
+        if two_sided(middle, freedom) > 1 - level:
             low = middle
         else:
             high = middle

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.progress import shown
+from Agent.cli.progress import shown, shown_forks
 
 
 @click.command(
@@ -58,31 +59,62 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
     epilog=parameters.examples(
         'agent-trace debug "Agent creator_017 stopped publishing"',
         'agent-trace debug "lookup times out" --markdown',
+        'agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build',
     )
 )
 @click.argument("issue", metavar="TEXT")
 @click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
 @click.option("--all", "show_all", is_flag=True, help="Every cause, and all that was looked at.")
-@click.option("--test", is_flag=True, help="Test each cause by a fork (not there yet).")
+@click.option("--test", is_flag=True, help="Test the leading causes by forks with and without them.")
+@click.option(
+    "--target",
+    metavar="MODULE:FACTORY",
+    help="Test: what builds the agents, best all of them. Without it, what the session remembers.",
+)
+@click.option(
+    "--outcome",
+    metavar="FIELD",
+    help="Test: what the complaint is about, a field at the end or FIELD>VALUE; without it the text tells.",
+)
+@click.option("--live", multiple=True, metavar="NAME", help="Test: what may be called for real; repeatable.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Test: how many other seeds of chance, 19 without.",
+)
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
 def debug(
-    issue: str, markdown: bool, show_all: bool, test: bool, session: str, as_json: bool, root: Path
+    issue: str,
+    markdown: bool,
+    show_all: bool,
+    test: bool,
+    session: str,
+    as_json: bool,
+    root: Path,
+    **how: Any,
 ) -> int:
     """Find what explains an issue told in plain words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
-    Exit code 1 says that nothing was found that explains it.
+    --test runs your code from the moment of each leading cause on, as it was and without it, under several
+    seeds, and says what difference it makes. Exit code 1 says that nothing was found that explains it.
     """
     from Agent.analysis import LogAnalyzer
 
+    context = click.get_current_context()
     if not issue.strip():
-        raise click.UsageError(
-            "TEXT is empty, describe what is wrong in a few words", click.get_current_context()
+        raise click.UsageError("TEXT is empty, describe what is wrong in a few words", context)
+    if not test and any(given not in (None, ()) for given in how.values()):
+        raise click.UsageError("--target, --outcome, --live and --seeds go with --test", context)
+    if test:
+        parameters.find_code_here()
+    with shown(), shown_forks("testing the causes"):
+        report = LogAnalyzer(session, root).debug_issue(
+            issue, test=test, **{name: given for name, given in how.items() if given is not None}
         )
-    with shown():
-        report = LogAnalyzer(session, root).debug_issue(issue, test=test)
     if as_json:
         render.emit_json(report.to_dict())
     elif markdown:

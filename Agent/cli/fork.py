@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 import orjson
 
 from Agent.cli import parameters, render
+from Agent.cli.progress import shown_forks
 
 if TYPE_CHECKING:
     from Agent.replay import ForkResult
@@ -59,8 +59,9 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     """
     from Agent.replay import resume_from_checkpoint
 
-    _find_code_here()
-    result = resume_from_checkpoint(_named(run, agent), step, **how)
+    parameters.find_code_here()
+    with shown_forks("resuming"):
+        result = resume_from_checkpoint(_named(run, agent), step, **how)
     return _show(result, as_json=as_json)
 
 
@@ -118,7 +119,7 @@ def fork(
     context = click.get_current_context()
     patch = _json(modify, context)
     name = _named(run, agent)
-    _find_code_here()
+    parameters.find_code_here()
     swept = {key: how.pop(key) for key in ("seeds", "vary", "outcome", "workers")}
     if sweep:
         from Agent.cli.sweep import run_sweep
@@ -132,7 +133,8 @@ def fork(
         raise click.UsageError("say what is to be changed with --modify or --seed", context)
     from Agent.replay import fork_run
 
-    _, result = fork_run(name, step, patch, seed=seed, **how)
+    with shown_forks("forking"):
+        _, result = fork_run(name, step, patch, seed=seed, **how)
     return _show(result, as_json=as_json)
 
 
@@ -143,11 +145,6 @@ def _named(run: str, agent: str | None) -> str:
     if run == "last" or "/" not in run:
         return f"{run}/{agent}"
     raise click.UsageError("RUN names an agent already, or a path", click.get_current_context())
-
-
-def _find_code_here() -> None:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where `python -m` would find the code too
 
 
 def _json(text: str | None, context: click.Context) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ __all__ = [
     "complete_sessions",
     "configured_root",
     "examples",
+    "find_code_here",
     "json_option",
     "root_option",
     "run_argument",
@@ -47,6 +49,12 @@ def examples(*lines: str) -> str:
     return "\b\n" + "\n".join(
         ["Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)]
     )
+
+
+def find_code_here() -> None:
+    """Let the code that is driven be found where `python -m` would find it too."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
 
 
 def _root_of(ctx: click.Context) -> Path:

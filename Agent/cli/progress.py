@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["bar", "shown"]
+__all__ = ["bar", "shown", "shown_forks"]
 
 
 @contextmanager
@@ -64,6 +64,22 @@ def shown(what: str = "reading the session") -> Iterator[None]:
         yield
         return
     from Agent.analysis.progress import listener
+
+    with bar(what) as show:
+        token = listener.set(show)
+        try:
+            yield
+        finally:
+            listener.reset(token)
+
+
+@contextmanager
+def shown_forks(what: str) -> Iterator[None]:
+    """Show how far forks are while this is open, where they take longer than a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from Agent.replay.forks.progress import listener
 
     with bar(what) as show:
         token = listener.set(show)

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from Agent.cli import render
+from Agent.cli.progress import shown_forks
 
 
 def run_sweep(
@@ -26,9 +27,10 @@ def run_sweep(
     from Agent.replay import sweep_forks
 
     every_seed = range(1, (seeds or 0) + 1)
-    report = sweep_forks(
-        run, step, _patches(patch, vary), seeds=every_seed, outcome=outcome or "error", **how
-    )
+    with shown_forks("sweeping"):
+        report = sweep_forks(
+            run, step, _patches(patch, vary), seeds=every_seed, outcome=outcome or "error", **how
+        )
     if as_json:
         render.emit_json(report.to_dict())
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from Agent.analysis import cause_tester
 from Agent.config.process import has_ended, note_obstacle, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
@@ -16,6 +17,8 @@ from Agent.tree import default_root
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from Agent.analysis.cause_tester import CauseTester, HowToTest, Measurable
 
 __all__ = ["begin_by_default"]
 
@@ -51,4 +54,22 @@ def _configured_root() -> Path:
     return configured_root()
 
 
+def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
+    from Agent.replay.trials.testing import DEFAULT_SEEDS, Trials
+
+    return Trials(
+        session,
+        complaint.sort,
+        complaint.series,
+        complaint.agents,
+        outcome=how.outcome,
+        target=how.target,
+        live=how.live,
+        worse=complaint.worse,
+        seeds=DEFAULT_SEEDS if how.seeds is None else how.seeds,
+        timeout_seconds=how.timeout_seconds,
+    )
+
+
 default_root.find = _configured_root
+cause_tester.find = _trials

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ["Hooks", "has_ended", "note_obstacle", "obstacle", "set_hooks", "wiring_lock"]
+__all__ = ["Hooks", "call_at_last", "has_ended", "note_obstacle", "obstacle", "set_hooks", "wiring_lock"]
 
 
 def _nothing() -> None:
@@ -29,6 +29,7 @@ class Hooks(NamedTuple):
 
 
 _hooks = Hooks()
+_last: list[Callable[[], None]] = []
 _ended = False
 _obstacle: str | None = None
 # Re-entrant: a signal handler may log while its own thread is setting up.
@@ -62,10 +63,17 @@ def set_hooks(hooks: Hooks) -> None:
     _hooks = hooks
 
 
+def call_at_last(what: Callable[[], None]) -> None:
+    """Have something done when recording has ended with its process, as sending what it wrote last."""
+    _last.append(what)
+
+
 def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
     _ended = True
     _hooks.at_end()
+    for call in _last:
+        call()
 
 
 def _before_fork() -> None:

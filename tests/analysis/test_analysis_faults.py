@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
 
-from Agent.analysis import debug_issue
-from Agent.analysis.cause_tester import install_cause_tester
-from Agent.analysis.causes import Cause
+from Agent.analysis import cause_tester, debug_issue
+from Agent.analysis.cause_tester import HowToTest, Measurable
 from Agent.analysis.debug_report import CLEAR
 from Agent.errors import UsageError
+from Agent.replay.trials.testing import Tried
 from Agent.testing import FAULTS, make_session
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
@@ -128,22 +129,42 @@ def test_missing_events_are_a_cause_where_the_text_misses_events(builder: Sessio
     assert report.causes[0].title == "The record lacks 3 events"
 
 
-def test_testing_causes_needs_somebody_who_can(builder: SessionBuilder) -> None:
+def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Office(builder, "poisoned message")
-    with pytest.raises(UsageError, match="fork"):
-        debug_issue("worker_3 fails", session=builder.path, test=True)
+    asked: list[Any] = []
 
     class Sure:
-        def test_cause(self, cause: Cause, session: Path) -> Cause:
-            assert session == builder.path
-            return Cause(cause.title, "tested", cause.event_ids, cause.agent_ids, cause.edges, 0.95)
+        def try_events(self, suspicions: Sequence[tuple[str, str, Collection[str]]]) -> list[list[Tried]]:
+            asked.extend(suspicions)
+            return [[Tried(None, "", lacks="nobody drew")]] + [
+                [Tried(event_id, "it left out", (5, 5), (0, 0))] for event_id, _, _ in suspicions
+            ]
 
-    install_cause_tester(Sure())
-    try:
-        report = debug_issue("worker_3 fails", session=builder.path, test=True)
-    finally:
-        install_cause_tester(None)
-    assert {cause.explanation for cause in report.causes} == {"tested"}
+    def find(session: Path, complaint: Measurable, how: HowToTest) -> Sure:
+        assert (session, complaint.series, how.seeds) == (builder.path, ("error",), 7)
+        return Sure()
+
+    monkeypatch.setattr(cause_tester, "find", find)
+    report = debug_issue("worker_3 fails", session=builder.path, test=True, seeds=7)
+    first = report.causes[0]
+    tested = [edge for edge in first.edges if edge.basis == "tested"]
+    assert tested
+    assert {edge.cause_id for edge in tested} <= {event_id for event_id, _, _ in asked}
+    assert all(edge.test is not None and edge.test.effect == 5 for edge in tested)
+    assert first.confidence == 0.95
+    assert "tested SHOWN: it left out" in str(report)
+    assert any("nobody drew" in line for line in report.tests)
+
+
+def test_testing_causes_needs_somebody_who_can(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Office(builder, "poisoned message")
+    monkeypatch.setattr(cause_tester, "find", cause_tester.nobody)
+    with pytest.raises(UsageError, match="forks"):
+        debug_issue("worker_3 fails", session=builder.path, test=True)
 
 
 @pytest.mark.slow

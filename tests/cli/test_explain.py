@@ -101,6 +101,22 @@ def test_debug_wants_words(ask, text):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.parametrize(
+    "option", [["--target", "shop:build"], ["--seeds", "3"], ["--outcome", "sold"], ["--live", "x"]]
+)
+def test_how_to_test_goes_with_test(ask, option):
+    done = ask("debug", ISSUE, *option)
+    assert done.returncode == 2
+    assert "go with --test" in done.stderr
+
+
+def test_a_target_that_is_none_is_told_and_causes_stay_untested(ask):
+    done = ask("debug", ISSUE, "--test", "--target", "no_such_module:build", "--all")
+    assert done.returncode == 0, done.stderr
+    assert "not tested: the target no_such_module cannot be imported" in " ".join(done.stdout.split())
+    assert "SHOWN" not in done.stdout
+
+
 @pytest.mark.parametrize("command", [["analyze"], ["errors"], ["debug", "x"]])
 def test_a_session_that_is_not_there_is_one_line_and_exit_code_3(ask, run, command):
     for done in (ask(*command, "--session", "1999"), run(*command)):

@@ -1,0 +1,87 @@
+"""What forks with and without a cause show: intervals that are known from print, and when nothing is shown."""
+
+import pytest
+
+from Agent.analysis.causality import INFERRED, Edge
+from Agent.analysis.cause_tester import HowToTest
+from Agent.analysis.causes import Cause
+from Agent.analysis.question import read_question
+from Agent.analysis.tested_causes import complaint_of
+from Agent.analysis.tested_effects import judged, judged_chance, newcombe, wilson
+
+AGENTS = {"worker_1": "worker", "worker_2": "worker"}
+SERIES = ["action:publish", "tool:search", "reward", "error"]
+
+
+def test_intervals_are_those_that_are_printed():
+    # Newcombe, Statistics in Medicine 17 (1998), pages 857 and 873
+    assert [round(each, 4) for each in wilson(81, 263, 0.95)] == [0.2553, 0.3662]
+    assert [round(each, 4) for each in wilson(15, 148, 0.95)] == [0.0624, 0.1605]
+    assert [round(each, 4) for each in newcombe(56, 70, 48, 80, 0.95)] == [0.0524, 0.3339]
+
+
+def test_numbers_apart_are_shown_and_numbers_that_overlap_are_not():
+    shown = judged("it dropped", [10, 12, 11, 13, 9], [2, 3, 1, 2, 2], 1)
+    assert (shown.verdict, shown.effect) == ("SHOWN", 9.0)
+    assert 0 < shown.low < 9 < shown.high
+    open_ = judged("it dropped", [10, 2, 7, 5], [3, 8, 6, 4], 1)
+    assert (open_.verdict, open_.reason) == ("INCONCLUSIVE", "the interval holds zero")
+    assert open_.low < 0 < open_.high
+
+
+def test_an_effect_the_other_way_round_is_no_cause():
+    assert judged("it dropped", [0, 0], [5, 5], 1).verdict == "CONTRARY"
+    assert judged("it dropped", [0, 0], [5, 5], -1).verdict == "SHOWN"
+    assert judged("it dropped", [0, 0], [5, 5], 0).verdict == "SHOWN"
+
+
+def test_of_conditions_shares_are_compared():
+    test = judged("it dropped", [True] * 18 + [False] * 2, [True] * 3 + [False] * 17, 0)
+    assert test.verdict == "SHOWN"
+    assert "Newcombe" in test.method
+    assert test.with_it == 0.9
+    few = judged("it dropped", [True, False, True], [False, True, False], 0)
+    assert few.verdict == "INCONCLUSIVE"
+
+
+def test_one_fork_of_each_shows_something_only_where_nothing_hangs_on_chance():
+    assert judged("it dropped", [3], [0], 1).verdict == "SHOWN"
+    assert judged("it dropped", [], [], 1).reason == "nothing was compared"
+    assert judged("it dropped", ["x"], ["y"], 0).verdict == "INCONCLUSIVE"
+    assert judged("it dropped", [3, 4], [0], 1).reason.startswith("chance plays a part")
+
+
+def test_a_run_is_unlucky_only_where_all_others_do_better():
+    assert judged_chance("other seeds", 1, [2] * 19, -1).verdict == "SHOWN"
+    one_as_bad = judged_chance("other seeds", 1, [2] * 18 + [1], -1)
+    assert (one_as_bad.verdict, one_as_bad.reason) == ("INCONCLUSIVE", "1 of 19 other seeds do as badly")
+    assert judged_chance("other seeds", 3, [2] * 19, -1).verdict == "CONTRARY"
+    too_few = judged_chance("other seeds", 1, [2] * 5, -1)
+    assert too_few.verdict == "INCONCLUSIVE"
+    assert "19" in too_few.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "sort", "series", "worse"),
+    [
+        ("worker_1 fails all the time", "count", ("error",), 1),
+        ("worker_1 stopped publishing", "count", ("action:publish",), -1),
+        ("the rewards of worker_1 fell", "reward", ("reward",), -1),
+        ("worker_1 does search again and again", "count", ("tool:search",), 1),
+        ("worker_1 does publish", "count", ("action:publish",), 0),
+    ],
+)
+def test_what_is_measured_is_what_the_text_names(text, sort, series, worse):
+    found = complaint_of(read_question(text, AGENTS, SERIES), (), HowToTest())
+    assert found == (sort, series, ("worker_1",), worse)
+
+
+def test_where_the_text_names_nothing_that_can_be_counted_the_leading_cause_says_it():
+    question = read_question("worker_1 behaves oddly", AGENTS, SERIES)
+    assert complaint_of(question, (), HowToTest()) is None
+    edge = Edge("abcdefgh-1", "worker_1:action:publish:stopped", INFERRED, "state_before_change", "")
+    cause = Cause("it stopped", "", (), (), (edge,), 0.6)
+    assert complaint_of(question, [cause], HowToTest()) == ("count", ("action:publish",), ("worker_1",), -1)
+    assert complaint_of(question, [cause], HowToTest(outcome="sold>3")) == ("state", (), ("worker_1",), 0)
+    slow = read_question("worker_1 is very slow", AGENTS, SERIES)
+    assert complaint_of(slow, [cause], HowToTest()) is None
