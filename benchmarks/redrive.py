@@ -1,0 +1,175 @@
+"""What a re-drive costs beside the program that it drives: `python -m benchmarks.redrive`.
+
+The same actions are done untraced, traced into files, and driven again with and without the watch for
+unrecorded sources, each in a process of its own, in turns. What is compared is processor time a step, the
+process's start left out; reading the record and starting the child stand apart, since they are paid once.
+Without the watch nothing would be proved: it is taken away here only to show what it costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.command import options, progress, run
+from benchmarks.method import quartiles_of_ratios
+from benchmarks.table import Report, Row, Table
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+WAYS = ("untraced", "traced", "driven again", "driven again, not watched")
+MOST = 2.0
+LONG_US = 50
+"""Actions that take longer are compared with the untraced program, others with the traced one."""
+
+
+class Size(NamedTuple):
+    """How much is measured: rounds of work in an action to a number of actions, and turns."""
+
+    actions: dict[int, int]
+    turns: int
+
+
+FULL = Size({0: 20_000, 600: 10_000, 3_000: 3_000}, 7)
+QUICK = Size({0: 2_000, 600: 1_500, 3_000: 500}, 3)
+
+
+class Taken(NamedTuple):
+    """Processor microseconds a step, and seconds of what is paid once."""
+
+    step_us: float
+    once_seconds: float
+
+
+def once(way: str, rounds: int, actions: int, directory: Path) -> Taken:
+    """One way, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.redrive", "--one", way, str(rounds), str(actions)]
+    done = subprocess.run(
+        [*command, str(directory)], cwd=directory, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)}, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise RuntimeError(f"{way}, {rounds} rounds: {done.stderr}")
+    return Taken(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def take(way: str, rounds: int, actions: int, directory: Path) -> Taken:
+    """The same in this process."""
+    from time import process_time
+
+    from benchmarks.redrive_subject import TracedTrader, Trader, play
+
+    root = directory / f"trace-{rounds}"
+    if way.startswith("driven"):
+        return _driven(root, actions, is_watched=way == WAYS[2])
+    if way == "traced":
+        from Agent import setup_logging, shutdown_logging
+
+        # Each turn records anew; the last record is the one that is driven.
+        setup_logging(trace_root=root)
+        trader: Trader = TracedTrader(rounds)
+        trader.act("tea", 1.0)
+        began = process_time()
+        play(trader, actions)
+        taken = process_time() - began
+        shutdown_logging()
+    else:
+        trader = Trader(rounds)
+        began = process_time()
+        play(trader, actions)
+        taken = process_time() - began
+    return Taken(taken / actions * 1e6, 0.0)
+
+
+def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
+    """A re-drive in this process, as its child process does it."""
+    from time import process_time
+
+    from Agent.replay.child import Redrive
+    from Agent.replay.drive import Driver
+    from Agent.replay.reference import find_run
+    from Agent.replay.verdict import Verdict, judge
+
+    spent: list[float] = []
+    drive = Driver.run
+
+    def timed(driver: Driver) -> None:
+        began = process_time()
+        with _watch(driver, is_on=is_watched):
+            drive(driver)
+        spent.append(process_time() - began)
+
+    vars(sys.modules["Agent.replay.drive"])["Driver"].run = timed
+    reference = find_run("last/trader", root)
+    redrive = Redrive(
+        {
+            "session": str(reference.session),
+            "agent_id": reference.agent_id,
+            "target": "benchmarks.redrive_subject:build",
+            "sys_path": sys.path,
+            "outcome_path": str(root / "outcome.json"),
+        }
+    )
+    redrive.run()
+    verdict, reasons = judge(redrive.outcome)
+    if verdict is not Verdict.IDENTICAL:
+        raise RuntimeError(f"{verdict}: {reasons}")
+    return Taken(spent[0] / actions * 1e6, process_time() - spent[0])
+
+
+@contextmanager
+def _watch(driver: Any, *, is_on: bool) -> Iterator[None]:
+    """Without the watch, nothing is hooked in and no states are compared."""
+    if not is_on:
+        from contextlib import nullcontext
+
+        driver._watch.watching = lambda action: nullcontext()
+    yield
+
+
+def measure(given: argparse.Namespace, directory: Path) -> Report:
+    size = QUICK if given.quick else FULL
+    report = Report()
+    headings = ("an action, untraced", *WAYS[1:], "once: start and reading", "steps")
+    table = Table(f"Processor microseconds a step (medians of {size.turns} turns)", headings)
+    report.tables.append(table)
+    for rounds, actions in size.actions.items():
+        progress(f"actions of {rounds} rounds")
+        turns = [
+            {way: once(way, rounds, actions, directory) for way in WAYS} for _ in range(size.turns)
+        ]  # each after the other within a turn, so that a slow phase strikes all
+        of = {way: [turn[way].step_us for turn in turns] for way in WAYS}
+        medians = {way: statistics.median(values) for way, values in of.items()}
+        reading = statistics.median(turn[WAYS[2]].once_seconds for turn in turns)
+        cells = tuple(f"{medians[way]:,.1f}" for way in WAYS)
+        table.lines.append((*cells, f"{reading:.2f} s", f"{actions:,}"))
+        beside = "untraced" if medians["untraced"] >= LONG_US else "traced"
+        low, middle, high = quartiles_of_ratios(of[WAYS[2]], of[beside])
+        what = f"re-drive, actions of {medians['untraced']:,.0f} us"
+        figure = f"{middle:.2f} x ({low:.2f} to {high:.2f})"
+        report.rows.append(Row(what, figure, f"the {beside} program", f"<= {MOST:g} x", middle <= MOST))
+        watch = statistics.median(a - b for a, b in zip(of[WAYS[2]], of[WAYS[3]], strict=True))
+        report.rows.append(Row("  of that the watch", f"{watch:,.1f} us a step", "", ""))
+        report.figures[f"redrive_{rounds}"] = {**medians, "ratio": middle, "beside": beside}
+    return report
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--one"]:
+        way, rounds, actions, directory = arguments[1:]
+        print(json.dumps(take(way, int(rounds), int(actions), Path(directory))._asdict()))
+        return 0
+    parser = options("benchmarks.redrive", "A re-drive measured beside the program that it drives.")
+    given = parser.parse_args(arguments)
+    return run(given, lambda directory: measure(given, directory))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
