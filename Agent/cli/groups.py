@@ -60,6 +60,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
             CommandEntry("resume", "Agent.cli.fork:resume", "Go on from a point of a run, in a new run."),
             CommandEntry("fork", "Agent.cli.fork:fork", "Go on from a point, with something changed."),
+            CommandEntry("golden", "Agent.cli.golden:golden", "Keep recorded runs as tests, and check them."),
             CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
             CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
         ),
@@ -74,6 +75,14 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             ),
             CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
             CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
+        ),
+    ),
+    (
+        "Sharing",
+        (
+            CommandEntry("serve", "Agent.cli.serve:serve", "Run the service: a shared memory of runs."),
+            CommandEntry("keys", "Agent.cli.keys:keys", "Make, list and revoke the keys of the service."),
+            CommandEntry("ship", "Agent.cli.ship:ship", "Send sessions to a service, without their content."),
         ),
     ),
     (

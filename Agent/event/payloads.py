@@ -271,7 +271,15 @@ _ROWS = (
         _EVENTS,
         "Step {step_id} finished",
         "step_id:string name?:string output_ref:string duration_ms?:number outcome?:string error?:any "
-        "error_id?:string problem?:string",
+        "error_id?:string problem?:string metadata?:object",
+        home=_RUN,
+    ),
+    _kind(
+        "run.failure",
+        _EVENTS,
+        "Failure: {failure_type} {failure_code}",
+        "failure_type:string failure_code:string step_id?:string step_span?:string "
+        "failure_message?:string fingerprint?:string error_id?:string",
         home=_RUN,
     ),
     _kind(

@@ -160,13 +160,14 @@ class Recorder:
         output: Any = None,
         *,
         error: str | BaseException | None = None,
+        metadata: Mapping[str, Any] | None = None,
         run_id: str | None = None,
     ) -> str:
         """End a step and keep its output as a JSON artifact; gives the reference to that."""
         identity = as_message(step_id)
         with Guard("finish_step") as pipeline:
             if pipeline is not None:
-                return self._finish_step(pipeline, identity, name, output, error, run_id)
+                return self._finish_step(pipeline, identity, name, output, error, metadata, run_id)
         return artifact_ref(f"steps/{safe_name(identity)}.json")
 
     def record_step(self, step: StepEvent) -> str:
@@ -361,6 +362,7 @@ class Recorder:
         name: str | None,
         output: Any,
         error: str | BaseException | None,
+        metadata: Mapping[str, Any] | None,
         run_id: str | None,
     ) -> str:
         run = self._run(pipeline, run_id)
@@ -374,6 +376,7 @@ class Recorder:
             step_id=identity,
             name=as_message(name) if name is not None else step.name if step is not None else None,
             output_ref=output_ref,
+            metadata=as_fields(metadata) or None,
             **ending_of(pipeline, run, error),
         )
         if step is None:

@@ -1,0 +1,123 @@
+"""`agent-trace serve`: the service until Ctrl-C or SIGTERM; `Agent.server` does the work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli import parameters, render
+
+if TYPE_CHECKING:
+    from Agent.server.running import RunningServer, ServerRole
+
+_MIB = 1 << 20
+
+
+def database_option(function: Any) -> Any:
+    """`--database URL`: which database."""
+    return click.option(
+        "--database",
+        metavar="URL",
+        envvar="AGENT_TRACE_DATABASE",
+        show_envvar=True,
+        help="sqlite:////path/file.db, a path, or postgresql://user@host/name; else your own SQLite file.",
+    )(function)
+
+
+def database_of(given: str | None) -> str:
+    """The database that was named, else the user's own."""
+    from Agent.server.settings import default_database_url
+
+    return given or default_database_url(os.environ)
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace serve",
+        "agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
+        "agent-trace serve --role query --database postgresql://reader@db/agents",
+    )
+)
+@click.option(
+    "--role",
+    type=click.Choice(["all", "ingest", "query"]),
+    default="all",
+    help="ingest only writes, query cannot write.",
+)
+@database_option
+@click.option("--host", default="127.0.0.1", help="Where to listen; beyond loopback, keys are needed.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of ingest.")
+@click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Of query.")
+@click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
+@click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
+@click.option(
+    "--max-body-mib",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    default=8,
+    help="The largest body as sent; unpacked, four times that.",
+)
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(0, 100_000),
+    default=100.0,
+    help="Requests a second for each key, 0 for any number.",
+)
+@parameters.json_option
+def serve(
+    role: str,
+    database: str | None,
+    host: str,
+    port: int,
+    query_port: int,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    max_body_mib: int,
+    rate: float,
+    as_json: bool,
+) -> None:
+    """Run the service: a shared memory of runs.
+
+    It takes runs and events on port 8000, and answers questions on 8001. Without options it listens on this
+    machine alone, needs no key, and keeps an SQLite file. Prompts, answers and other content are not stored.
+    It ends with Ctrl-C or SIGTERM.
+    """
+    from Agent.server import ServerSettings
+    from Agent.server import serve as serve_roles
+    from Agent.server.serving import started_lines, warnings_of
+
+    settings = ServerSettings(
+        database_url=database_of(database),
+        host=host,
+        ingest_port=port,
+        query_port=query_port,
+        max_sent_bytes=max_body_mib * _MIB,
+        max_unpacked_bytes=4 * max_body_mib * _MIB,
+        requests_per_second=rate,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    roles: list[ServerRole] = (
+        ["ingest", "query"] if role == "all" else ["ingest" if role == "ingest" else "query"]
+    )
+    for line in warnings_of(settings, roles):
+        render.note(line)
+
+    def started(server: RunningServer) -> None:
+        if as_json:
+            urls = {name: getattr(server, f"{name}_url") for name in server.roles}
+            render.emit_json(urls)
+            return
+        for line in started_lines(server):
+            render.emit(line)
+        if "query" in server.roles:
+            render.note(f"try: curl {server.query_url}/v1/runs")
+
+    serve_roles(settings, roles, started=started)

@@ -1,0 +1,182 @@
+"""`ship`: sessions of this machine to a service; what it does is `Agent.client`'s."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from Agent.cli import parameters, render
+
+if TYPE_CHECKING:
+    from Agent.client.destination import Destination
+    from Agent.client.shipment import Shipment
+
+__all__ = ["ship"]
+
+_LOOK_S: Final = 0.5
+_SHOWN_PATHS: Final = 6
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace ship --to http://localhost:8000",
+        "agent-trace ship --to http://localhost:8000 --all",
+        "agent-trace ship --to https://traces.example.com last --follow",
+    )
+)
+@click.argument("session", required=False, shell_complete=parameters.complete_sessions)
+@click.option("--to", "url", required=True, metavar="URL", help="The ingest service.")
+@click.option("--all", "every", is_flag=True, help="Every session of the trace root, oldest first.")
+@click.option(
+    "--api-key",
+    envvar="AGENT_TRACE_API_KEY",
+    show_envvar=True,
+    metavar="KEY",
+    help="For a service that is not on this machine. The variable keeps it out of the list of processes.",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the session's programs have ended.")
+@click.option("--content", is_flag=True, help="Send payloads and messages, too; the project must take them.")
+@click.option(
+    "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long nobody needs to answer."
+)
+@parameters.json_option
+@parameters.root_option
+def ship(
+    session: str | None,
+    url: str,
+    every: bool,
+    api_key: str | None,
+    follow: bool,
+    content: bool,
+    patience_s: float,
+    as_json: bool,
+    root: Path,
+) -> int:
+    """Send recorded sessions to a service, live ones or old ones.
+
+    Only names, ids, counts, times and short labels leave this machine; what stayed is told by its path. What
+    was sent is remembered, so the next call sends what is new, and nothing is stored twice. SESSION is an id,
+    a unique prefix of one, a path, or last (the default).
+    """
+    from Agent.client.destination import Destination
+    from Agent.tree.layout import find_session, list_sessions
+
+    context = click.get_current_context()
+    if every and session is not None:
+        raise click.UsageError("give SESSION or --all", context)
+    if every and follow:
+        raise click.UsageError("--follow is about one session", context)
+    destination = Destination(url, api_key)
+    if destination.shows_key:
+        render.note(f"the API key goes to {destination.place} unencrypted; use https")
+    paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
+    answers = []
+    for path in paths:
+        answer = _ship_one(path, destination, content, patience_s, follow=follow, skips_busy=every)
+        answers.append(answer)
+        if not as_json:
+            _show(answer, destination.place)
+    if as_json:
+        render.emit_json(answers if every else answers[0])
+    elif not paths:
+        render.note("no session was recorded here yet")
+    return 1 if any(answer["refused"] for answer in answers) else 0
+
+
+def _ship_one(
+    path: Path,
+    destination: Destination,
+    content: bool,
+    patience_s: float,
+    *,
+    follow: bool,
+    skips_busy: bool,
+) -> dict[str, Any]:
+    from Agent.client.shipment import Shipment
+    from Agent.errors import SessionInUse
+
+    told = False
+
+    def wait(seconds: float) -> bool:
+        nonlocal told
+        if shipment.outcome.problem and not told:
+            told = True
+            render.note(
+                f"{destination.place}: {shipment.outcome.problem}, trying again for {patience_s:g} seconds"
+            )
+        time.sleep(seconds)
+        return False
+
+    try:
+        shipment = Shipment(path, destination, wait, content=content, patience_s=patience_s)
+    except SessionInUse as error:
+        if not skips_busy:
+            raise
+        return {**_answer(path, None), "skipped": error.message}
+    with shipment:
+        _send(shipment, follow=follow)
+        return _answer(path, shipment)
+
+
+def _send(shipment: Shipment, *, follow: bool) -> None:
+    from Agent.cli.progress import bar
+    from Agent.client.shipment import is_written
+
+    with bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
+        shipment.ship_archive()
+        while True:
+            # Asked first: what was written before the last program ended is then sent below.
+            may_grow = follow and is_written(shipment.session)
+            while shipment.ship() or shipment.behind:
+                show(shipment.share)
+            if not may_grow:
+                break
+            time.sleep(_LOOK_S)
+        show(1.0)
+
+
+def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
+    from Agent.client.shipment import is_written
+
+    answer: dict[str, Any] = {
+        "session": str(path), "sent": 0, "stored": 0, "refused": 0, "reasons": {}, "bodies": 0, "bytes": 0,
+        "retries": 0, "dropped": {}, "damaged_lines": 0, "is_written": is_written(path),
+    }  # fmt: skip
+    if shipment is None:
+        return answer
+    outcome = shipment.outcome
+    for name in ("sent", "stored", "refused", "bodies", "bytes", "retries"):
+        answer[name] = getattr(outcome, name)
+    answer["reasons"] = dict(outcome.reasons)
+    answer["dropped"] = dict(shipment.dropped.most_common())
+    answer["damaged_lines"] = shipment.damaged_lines
+    answer["cursor_problem"] = shipment.cursor_problem
+    return answer
+
+
+def _show(answer: dict[str, Any], place: str) -> None:
+    name = Path(answer["session"]).name.removeprefix("session_")
+    if "skipped" in answer:
+        render.note(f"{name}: {answer['skipped']}")
+        return
+    if answer["sent"]:
+        known = answer["sent"] - answer["stored"]
+        aside = f", {render.count(known)} of them known there" if known else ""
+        amount = f"{render.size(answer['bytes'])} in {render.count(answer['bodies'])} requests"
+        render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
+    elif not answer["refused"]:
+        render.emit(f"{name}: all of it is at {place} already")
+    if answer["dropped"]:
+        shown = [f"{path} {render.count(n)}" for path, n in list(answer["dropped"].items())[:_SHOWN_PATHS]]
+        more = len(answer["dropped"]) - len(shown)
+        render.note(f"  not sent: {', '.join(shown)}" + (f", and {more} more paths" if more > 0 else ""))
+    for reason, times in list(answer["reasons"].items())[:_SHOWN_PATHS]:
+        render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
+    render.note_damage(answer["damaged_lines"])
+    if answer.get("cursor_problem"):
+        render.note(f"  how far it was sent cannot be kept ({answer['cursor_problem']}), so it is sent anew")
+    if answer["is_written"]:
+        render.note("  a program still writes to it: --follow goes on until it has ended")

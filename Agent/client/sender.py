@@ -1,0 +1,229 @@
+"""The agent's end of the process that sends: starts it, and asks it how far it is.
+
+Nothing in here raises and nothing waits but `flush` and the end of the program: recording goes on whether or
+not anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from Agent.client.destination import Destination
+from Agent.client.sending_lock import is_sent_by_another
+from Agent.config.process import call_at_last
+from Agent.record.health import note, say
+
+__all__ = ["Sender", "finish_sender", "sender_for"]
+
+_MODULE: Final = "Agent.client.sender_process"
+_NOTHING: Final[dict[str, Any]] = {"delivered": False, "sent": 0, "problem": "nothing is being sent"}
+
+
+class Sender:
+    """One process that sends one session to one place.
+
+    Args:
+        session: the session's directory.
+        destination: where to.
+        content: send payloads and messages, too.
+        exit_timeout_s: how long the end of the program waits for what is still on its way.
+    """
+
+    def __init__(
+        self, session: Path, destination: Destination, *, content: bool, exit_timeout_s: float
+    ) -> None:
+        self.session = session
+        self.destination = destination
+        self.exit_timeout_s = exit_timeout_s
+        self.last: dict[str, Any] = dict(_NOTHING)
+        """What the process answered last."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._rest = b""
+        self._process = self._start(content)
+
+    def _start(self, content: bool) -> subprocess.Popen[bytes] | None:
+        order = {
+            "session": os.fspath(self.session.resolve()),
+            "url": self.destination.url,
+            "api_key": self.destination.api_key,
+            "content": content,
+        }
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
+                [sys.executable, "-P", "-m", _MODULE],
+                env=_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except (OSError, ValueError, TypeError) as error:
+            note("the process that sends could not be started")
+            say(
+                f"nothing is sent, its process could not be started ({error}); `agent-trace ship` sends later"
+            )
+            return None
+        self._process = process
+        # The key goes through the pipe: arguments and environment are for others to read.
+        self._write(orjson.dumps(order, option=orjson.OPT_APPEND_NEWLINE))
+        return process
+
+    def _write(self, line: bytes) -> bool:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.closed:
+            return False
+        try:
+            process.stdin.write(line)
+            process.stdin.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def flush(self, timeout_s: float) -> dict[str, Any]:
+        """Have everything sent that was recorded until now; what came of it."""
+        return self._ask("flush", timeout_s)
+
+    def finish(self, *, reap: bool = False) -> None:
+        """Have the rest sent and let the process end; say so where not everything could be sent.
+
+        Args:
+            reap: wait until it has ended, where the program goes on.
+        """
+        answer = self._ask("finish", self.exit_timeout_s)
+        self._leave(reap=reap and bool(answer.get("delivered")))
+        if answer.get("delivered") or answer.get("elsewhere"):
+            return
+        why = f" ({answer['problem']})" if answer.get("problem") else ""
+        say(
+            f"not all events are with {self.destination.place} yet{why}; nothing is lost: "
+            f"`agent-trace ship --to {self.destination.place} {self.session.name.removeprefix('session_')}`"
+        )
+
+    def _leave(self, *, reap: bool) -> None:
+        """Ask for nothing more; the process sends the rest and ends by itself."""
+        process = self._process
+        if process is None or self._pid != os.getpid():
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue  # the process is gone, and the pipe with it
+        try:
+            process.wait(2.0 if reap else 0.0)
+        except subprocess.TimeoutExpired:
+            # Popen would warn of a process that is left alone; this one is meant to be.
+            process.returncode = 0
+
+    def _ask(self, order: str, timeout_s: float) -> dict[str, Any]:
+        if self._pid != os.getpid():
+            return {
+                "delivered": False,
+                "elsewhere": True,
+                "problem": "the process that forked this one sends",
+            }
+        with self._lock:
+            if not self._write(orjson.dumps({"order": order, "timeout_s": timeout_s}) + b"\n"):
+                return {**self.last, "delivered": False, "problem": "the process that sends has ended"}
+            line = self._line(time.monotonic() + timeout_s + 1.0)
+        if line is None:
+            return {**self.last, "delivered": False, "problem": f"it took longer than {timeout_s:g} s"}
+        self.last = orjson.loads(line)
+        return self.last
+
+    def _line(self, deadline_s: float) -> bytes | None:
+        """The next whole line of the process, None where none comes in time."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return None
+        fd = process.stdout.fileno()
+        while b"\n" not in self._rest:
+            left_s = deadline_s - time.monotonic()
+            ready = left_s > 0 and select.select([fd], [], [], left_s)[0]
+            data = os.read(fd, 65536) if ready else b""
+            if not data:
+                return None
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+
+class _Wanted(NamedTuple):
+    """What somebody asked to have sent."""
+
+    session: Path
+    destination: Destination
+    content: bool
+
+
+_senders: dict[_Wanted, Sender | None] = {}
+_lock = threading.Lock()
+
+
+def sender_for(
+    session: Path, destination: Destination, *, content: bool, exit_timeout_s: float
+) -> Sender | None:
+    """The process that sends this session there, begun by the first who asks.
+
+    None where another process of the session has one: that sends what this one records, too.
+    """
+    wanted = _Wanted(session, destination, content)
+    sender = _senders.get(wanted)
+    if sender is not None:
+        return sender
+    with _lock:
+        if not _senders:
+            call_at_last(_finish_all)
+        sender = _senders.get(wanted)
+        if sender is None:
+            if not is_sent_by_another(session, destination):
+                sender = Sender(session, destination, content=content, exit_timeout_s=exit_timeout_s)
+            _senders[wanted] = sender
+    return sender
+
+
+def finish_sender(sender: Sender) -> None:
+    """Have the rest sent and let the process end, while the program goes on."""
+    with _lock:
+        for wanted in [wanted for wanted, known in _senders.items() if known is sender]:
+            del _senders[wanted]
+    sender.finish(reap=True)
+
+
+def _finish_all() -> None:
+    for wanted, known in list(_senders.items()):
+        # Whoever sent for this process may have ended before it.
+        sender = known or sender_for(
+            wanted.session, wanted.destination, content=wanted.content, exit_timeout_s=5.0
+        )
+        if sender is not None:
+            sender.finish()
+
+
+def _begin_in_child() -> None:
+    """A thread of the parent may hold the lock; it does not exist here."""
+    global _lock  # noqa: PLW0603 - of this one process
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, in which the other one finds the package and takes no part in the session."""
+    package_parent = str(Path(__file__).resolve().parents[2])
+    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+    paths = (package_parent, kept.get("PYTHONPATH", ""))
+    kept["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return kept

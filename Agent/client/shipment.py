@@ -1,0 +1,223 @@
+"""One session on its way to a service: what is new in its files is delivered, a cursor says how far that is.
+
+The session is the write-ahead log: nothing is kept beside it but the cursor, which moves once events were
+taken. A sender that dies costs the next one a little time, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+
+from Agent.archive.reader import ArchiveLines
+from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, Outcome, bodies_of
+from Agent.client.destination import Connection, Destination
+from Agent.client.sending_lock import lock_sending
+from Agent.config.load import redaction_key
+from Agent.errors import DamagedInput
+from Agent.event.model import Event
+from Agent.export.allowed import AllowList
+from Agent.export.messages import Dropped
+from Agent.export.writing import event_to_wire, session_to_wire
+from Agent.tree.claim import read_claims
+from Agent.tree.cursors import write_cursor
+from Agent.tree.flocks import close_lock
+from Agent.tree.follower import Follower
+from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
+from Agent.tree.lines import DamageLog, LineDecoder
+from Agent.tree.session import open_session
+
+__all__ = ["Shipment", "is_written"]
+
+_ARCHIVE: Final = "archive"
+
+
+def is_written(session: Path) -> bool:
+    """Whether a process still writes to the session."""
+    living = [writer for writer, claim in read_claims(session).items() if claim.is_alive()]
+    # A process may have ended the session and go on: its boards are then gone.
+    if any((boards_dir(session) / f"{writer}.board").exists() for writer in living):
+        return True
+    return bool(living) and open_session(session).ended_at is None
+
+
+class Shipment:
+    """Sends one session; only one process does so for a destination.
+
+    Args:
+        session: its directory.
+        destination: where to.
+        wait: waits so many seconds and says whether to stop; see `Delivery`.
+        content: send payloads and messages, too. A service keeps them where a project takes content.
+        patience_s: see `Delivery`.
+
+    Raises:
+        SessionInUse: another process sends it there.
+        SessionNotFound, DamagedInput: it cannot be read.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        destination: Destination,
+        wait: Callable[[float], bool],
+        *,
+        content: bool = False,
+        patience_s: float | None = None,
+    ) -> None:
+        self.session = session
+        self.destination = destination
+        self._content = content
+        self._connection = Connection(destination)
+        info = open_session(session)
+        self._delivery = Delivery(
+            self._connection, session_to_wire(info), wait, content=content, patience_s=patience_s
+        )
+        self._allowed = AllowList(redaction_key())
+        self._lock: int | None = lock_sending(session, destination)
+        self.cursor_problem: str | None = None
+        """Why how far it is cannot be kept; then the next sender begins anew, which stores nothing twice."""
+        self.damage = DamageLog()
+        try:
+            self._stored = self._read_cursor()
+            files = {name: value for name, value in self._stored.items() if name != _ARCHIVE}
+            self._follower = self._follow(files)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of what was sent."""
+        return self._delivery.outcome
+
+    @property
+    def dropped(self) -> Dropped:
+        """What was left out of events before they were sent, by path."""
+        return self._allowed.dropped
+
+    @property
+    def damaged_lines(self) -> int:
+        """How many lines were met that are no events; they are not sent."""
+        return self._follower.damaged_lines + self.damage.count
+
+    def ship(self) -> int:
+        """Send what is new since the last time; the number of events.
+
+        At most about 4 MiB of lines a call, so `behind` tells whether there is more.
+
+        Raises:
+            Stopped, NotDelivered: see `Delivery.deliver`; these events are due again.
+        """
+        events = self._follower.poll()
+        if not events:
+            return 0
+        try:
+            for portion in bodies_of([self._wire(event) for event in events]):
+                self._delivery.deliver(portion)
+        except BaseException:
+            # The follower is past them, the service is not: what the disk says holds.
+            self._follower.close()
+            self._follower = self._follow(
+                {name: value for name, value in self._stored.items() if name != _ARCHIVE}
+            )
+            raise
+        self._keep({**self._follower.cursor(), _ARCHIVE: self._stored.get(_ARCHIVE)})
+        return len(events)
+
+    @property
+    def behind(self) -> bool:
+        """Whether more was there than one call sends."""
+        return self._follower.behind
+
+    @property
+    def share(self) -> float:
+        """Which part of what the files hold was read so far."""
+        total = sum(path.stat().st_size for path in tree_files(self.session) if path.exists())
+        read = sum(int(entry["offset"]) for entry in self._follower.cursor()["files"])
+        return min(read / total, 1.0) if total else 1.0
+
+    def ship_archive(self) -> int:
+        """Send what stands in the archive alone, since its files were sealed and removed; number of events.
+
+        Raises:
+            Stopped, NotDelivered: see `Delivery.deliver`.
+            DamagedInput: a part of the archive cannot be read.
+        """
+        cold = ArchiveLines(self.session)
+        segments = len(cold.files())
+        if not segments:
+            return 0
+        progress = self._stored.get(_ARCHIVE)
+        before = progress if isinstance(progress, dict) and progress.get("segments") == segments else {}
+        done = before.get("lines", 0)
+        seen = sent = 0
+        waiting: list[bytes] = []
+        for seen, event in enumerate(self._cold_events(cold), start=1):
+            if seen <= done:
+                continue
+            if event is not None:
+                waiting.append(self._wire(event))
+            if len(waiting) >= MAX_BODY_EVENTS:
+                sent += self._deliver_cold(waiting, segments, seen)
+        if waiting:
+            sent += self._deliver_cold(waiting, segments, seen)
+        return sent
+
+    def _deliver_cold(self, waiting: list[bytes], segments: int, lines: int) -> int:
+        for portion in bodies_of(waiting):
+            self._delivery.deliver(portion)
+        count = len(waiting)
+        waiting.clear()
+        self._keep({**self._follower.cursor(), _ARCHIVE: {"segments": segments, "lines": lines}})
+        return count
+
+    def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
+        claims = read_claims(self.session)
+        decoder = LineDecoder(self.damage, claims.__contains__)
+        return (decoder.decode(raw) for raw in cold.all_lines())
+
+    def _wire(self, event: Event) -> bytes:
+        return event_to_wire(event, self._allowed, content=self._content)
+
+    def _follow(self, cursor: dict[str, Any]) -> Follower:
+        if not cursor:
+            return Follower(self.session)
+        try:
+            return Follower(self.session, cursor=cursor)
+        except DamagedInput:
+            return Follower(self.session)  # what was sent before comes again, and is known there
+
+    def _read_cursor(self) -> dict[str, Any]:
+        path = cursors_dir(self.session) / f"{safe_name(self.destination.cursor_name)}.json"
+        try:
+            stored = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return {}
+        return stored if isinstance(stored, dict) else {}
+
+    def _keep(self, cursor: dict[str, Any]) -> None:
+        self._stored = cursor
+        try:
+            write_cursor(self.session, self.destination.cursor_name, cursor)
+        except OSError as error:
+            self.cursor_problem = error.strerror or str(error)
+
+    def close(self) -> None:
+        """Hang up, and let another one send."""
+        self._connection.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            close_lock(lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,68 @@
+"""What leaves the machine: the wire, and the allow-list of what may stand on it. Names only."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Agent.export.allowed import AllowList
+    from Agent.export.failure_classes import classify, classify_exception
+    from Agent.export.messages import (
+        Batch,
+        Dropped,
+        EventMessage,
+        FailureMessage,
+        Refused,
+        RunMessage,
+        StepMessage,
+        WireError,
+    )
+    from Agent.export.reading import read_batch, read_run
+    from Agent.export.writing import encode_body, event_to_wire, session_to_wire
+
+__all__ = [
+    "AllowList",
+    "Batch",
+    "classify",
+    "classify_exception",
+    "Dropped",
+    "encode_body",
+    "event_to_wire",
+    "EventMessage",
+    "FailureMessage",
+    "read_batch",
+    "read_run",
+    "Refused",
+    "RunMessage",
+    "session_to_wire",
+    "StepMessage",
+    "WireError",
+]
+
+_HOMES = {
+    "AllowList": "allowed",
+    "Batch": "messages",
+    "classify": "failure_classes",
+    "classify_exception": "failure_classes",
+    "Dropped": "messages",
+    "encode_body": "writing",
+    "event_to_wire": "writing",
+    "EventMessage": "messages",
+    "FailureMessage": "messages",
+    "read_batch": "reading",
+    "read_run": "reading",
+    "Refused": "messages",
+    "RunMessage": "messages",
+    "session_to_wire": "writing",
+    "StepMessage": "messages",
+    "WireError": "messages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name, whose module is loaded when it is first asked for."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value

@@ -1,0 +1,284 @@
+"""The allow-list: which keys of which kinds may leave the machine, and in what shape. Everything else stays.
+
+The client keeps to it before it sends, and the server again before it stores. A kind's own numbers and flags
+may leave; of its texts those that are named here. What the table does not name is dropped, with its path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from Agent.event.kinds import FailureType, RunStatus
+from Agent.event.payloads import KINDS
+from Agent.export.labels import hidden_name, is_identity, is_label, may_hold
+from Agent.export.messages import Dropped
+
+__all__ = ["AllowList"]
+
+_MAX_INTEGER: Final = 2**63 - 1
+_MAX_MEMBERS: Final = 64
+_MISSING: Final = object()
+_CARD_DIGITS: Final = range(13, 20)
+
+_OUTCOMES: Final = frozenset("ok error cancelled interrupted closed success failure partial".split())
+_STATUSES: Final = frozenset(status.value for status in RunStatus)
+_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
+
+# Behind each kind: keys by shape. `name` is a name that becomes a keyed digest where it is no label, `key` is
+# such a name or a number, `label` is dropped where it is none.
+_TABLE: Final = """
+agent_action        name:action_type,call outcome:outcome id:error_id label:code_version
+agent_message       label:direction id:message_id name:sender,recipient
+state               label:reason,class
+code                digest:digest label:module name:qualname
+decision            name:decision_type
+state_change        label:trigger
+content_generation  label:content_type key:content_id
+strategy_update     label:strategy_type
+learning_update     name:learning_stage,call outcome:outcome id:error_id
+training_step       number:step label:learning_type numbers:metrics
+reward              key:action_id label:learning_type
+exploration         key:action_selected label:mode,learning_type
+policy_update       label:learning_type
+convergence         name:metric number:value,threshold label:learning_type
+interaction         name:interaction_type key:source_id,target_id,content_id
+connection          key:source_id,target_id label:connection_type
+cascade             key:content_id,root_agent_id,parent_id
+collaboration       label:collaboration_type keys:participants key:content_id
+metric              name:metric_name,call label:unit outcome:outcome id:error_id
+throughput          name:operation
+resource
+error               label:error_type,error_module digest:fingerprint name:action_type,learning_stage
+error               name:call,metric_name failure_type:failure_type label:failure_code
+simulation_start    name:name
+simulation_end      name:name label:outcome
+checkpoint          key:name,step_id label:reason,stored_as,phase,code_version,agent_version
+phase               key:name,previous
+milestone           key:name
+context_entry       name:context id:context_span
+context_exit        name:context outcome:outcome id:error_id
+system.init         label:component
+system.config       label:name
+system.module       label:module,version
+log
+log.opened          id:writer label:durability
+log.closed          id:writer
+log.dropped
+log.retired         id:writer label:policy
+source.read         label:source name:call
+source.state        label:source
+run.started         name:agent id:parent_run_id metadata:labels
+run.finished        status:status outcome:outcome id:error_id count:open_steps
+run.failure         failure_type:failure_type label:failure_code key:step_id id:step_span,error_id
+run.failure         digest:fingerprint
+step.started        key:step_id name:name label:step_type id:step_span
+step.finished       key:step_id name:name outcome:outcome id:error_id metadata:metadata
+model.call          name:model_name label:model_version,model_provider key:step_id numbers:params,usage
+model.call          id:call_id,error_id,answered_by label:currency,interface name:site outcome:outcome
+tool.call           name:name id:call_id,error_id,answered_by outcome:outcome label:tool_kind name:site
+artifact.saved      label:media_type key:step_id
+replay.started      id:replay_id,run_id
+replay.finished     id:replay_id label:verdict
+replay.match        name:name label:rung id:recorded_id,recorded_run
+"""
+
+
+class AllowList:
+    """Keeps of payloads what may leave the machine; `dropped` says by path what was left out.
+
+    Args:
+        key: makes the digests that stand for names which are no labels. Without it such names are dropped.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self.dropped = Dropped()
+        self._key = key
+        self._shapes: dict[str, Callable[[Any, str], Any]] = {
+            "name": self._name,
+            "key": self._name_or_number,
+            "keys": self._keys,
+            "label": self._label,
+            "id": self._identity,
+            "digest": _digest,
+            "number": _number,
+            "flag": _flag,
+            "count": _count,
+            "numbers": self._numbers,
+            "metadata": self._metadata,
+            "outcome": _one_of(_OUTCOMES),
+            "status": _one_of(_STATUSES),
+            "failure_type": _one_of(_FAILURE_TYPES),
+        }
+
+    def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:
+        """What of an event's payload may leave; nothing of a kind that the table does not hold."""
+        row = _ROWS.get(kind, {})
+        kept: dict[str, Any] = {}
+        for key, value in extra.items():
+            shape = row.get(key)
+            if value is None:
+                continue
+            found = _MISSING if shape is None else self._shapes[shape](value, f"{path}/{key}")
+            if found is not _MISSING:
+                kept[key] = found
+            elif shape not in {"metadata", "numbers", "keys"} or not isinstance(value, (dict, list)):
+                self.drop(path, key)
+        return kept
+
+    def drop(self, path: str, key: object) -> None:
+        """Count what is left out; a key that is no label may tell something itself, so it is not named."""
+        self.dropped.note(f"{path}/{key}" if isinstance(key, str) and is_label(key) else f"{path}/*")
+
+    def name(self, value: Any, path: str) -> str | None:
+        """A name as it may leave: itself, a digest in its place, or None, which is counted."""
+        found = self._name(value, path)
+        if found is _MISSING:
+            self.dropped.note(path)
+            return None
+        return str(found)
+
+    def label(self, value: Any, path: str) -> str | None:
+        """A label, None for what is none, which is counted."""
+        if self._label(value, path) is _MISSING:
+            self.dropped.note(path)
+            return None
+        return str(value)
+
+    def identity(self, value: Any, path: str) -> str | None:
+        """An id, None for what is none, which is counted."""
+        if self._identity(value, path) is _MISSING:
+            self.dropped.note(path)
+            return None
+        return str(value)
+
+    def metadata(self, value: Any, path: str) -> dict[str, Any]:
+        """Numbers, flags and labels of a mapping under names that tell nothing; the others are counted."""
+        found = self._metadata(value, path)
+        if found is not _MISSING:
+            return dict(found)
+        if not isinstance(value, dict):
+            self.dropped.note(path)
+        return {}
+
+    def _name(self, value: Any, _path: str) -> Any:
+        if not isinstance(value, str) or not value:
+            return _MISSING
+        if is_label(value):
+            return value
+        return _MISSING if self._key is None else hidden_name(value, self._key)
+
+    def _name_or_number(self, value: Any, path: str) -> Any:
+        return self._name(value, path) if isinstance(value, str) else _number(value, path)
+
+    def _keys(self, value: Any, path: str) -> Any:
+        if not isinstance(value, list):
+            return _MISSING
+        found = [self._name_or_number(each, path) for each in value[:_MAX_MEMBERS]]
+        kept = [each for each in found if each is not _MISSING]
+        for _ in range(len(value) - len(kept)):
+            self.dropped.note(f"{path}/*")
+        return kept or _MISSING
+
+    @staticmethod
+    def _label(value: Any, _path: str) -> Any:
+        return value if isinstance(value, str) and is_label(value) else _MISSING
+
+    @staticmethod
+    def _identity(value: Any, _path: str) -> Any:
+        return value if isinstance(value, str) and is_identity(value) else _MISSING
+
+    def _numbers(self, value: Any, path: str) -> Any:
+        return self._members(value, path, with_labels=False)
+
+    def _metadata(self, value: Any, path: str) -> Any:
+        return self._members(value, path, with_labels=True)
+
+    def _members(self, value: Any, path: str, *, with_labels: bool) -> Any:
+        """The members of a mapping of the user's: the keys are his as well, so they are judged, too."""
+        if not isinstance(value, dict):
+            return _MISSING
+        kept: dict[str, Any] = {}
+        for key, each in value.items():
+            if each is None:
+                continue
+            if isinstance(key, str) and len(kept) < _MAX_MEMBERS and _may_stay(key, each, with_labels):
+                kept[key] = each
+            else:
+                self.drop(path, key)
+        return kept or _MISSING
+
+
+def _may_stay(key: str, value: Any, with_labels: bool) -> bool:
+    if isinstance(value, bool):
+        return may_hold(key, a_number=True)
+    if isinstance(value, (int, float)):
+        return _number(value, "") is not _MISSING and not _is_card(value) and may_hold(key, a_number=True)
+    return (
+        with_labels and isinstance(value, str) and is_label(value) and may_hold(key, a_number=_is_code(value))
+    )
+
+
+def _is_code(value: str) -> bool:
+    """Whether a label is a number in quotes, which tells as little as one."""
+    return value.isdigit()
+
+
+def _is_card(value: float) -> bool:
+    """Whether a number has the length and the check digit of a payment card."""
+    digits = str(value)
+    if len(digits) not in _CARD_DIGITS or not digits.isdigit():
+        return False
+    doubled = [int(digit) * 2 for digit in digits[-2::-2]]
+    total = sum(map(int, digits[-1::-2])) + sum(each - 9 if each > 9 else each for each in doubled)
+    return total % 10 == 0
+
+
+def _number(value: Any, _path: str) -> Any:
+    if isinstance(value, bool):
+        return _MISSING
+    if isinstance(value, int):
+        return value if abs(value) <= _MAX_INTEGER else _MISSING
+    return value if isinstance(value, float) and math.isfinite(value) else _MISSING
+
+
+def _flag(value: Any, _path: str) -> Any:
+    return value if isinstance(value, bool) else _MISSING
+
+
+def _count(value: Any, path: str) -> Any:
+    """How many a list held; a number is one already."""
+    return len(value) if isinstance(value, list) else _number(value, path)
+
+
+def _digest(value: Any, _path: str) -> Any:
+    is_one = isinstance(value, str) and 8 <= len(value) <= 64 and not set(value) - set("0123456789abcdef")
+    return value if is_one else _MISSING
+
+
+def _one_of(values: frozenset[str]) -> Callable[[Any, str], Any]:
+    return lambda value, _path: value if isinstance(value, str) and value in values else _MISSING
+
+
+def _rows() -> dict[str, dict[str, str]]:
+    """The table as {kind: {key: shape}}, with the numbers and flags that each kind has of its own."""
+    rows: dict[str, dict[str, str]] = {}
+    for line in _TABLE.strip().splitlines():
+        kind, *shapes = line.split()
+        row = rows.setdefault(kind, _own_numbers(kind))
+        for word in shapes:
+            shape, _, keys = word.partition(":")
+            row.update(dict.fromkeys(keys.split(","), shape))
+    return rows
+
+
+def _own_numbers(kind: str) -> dict[str, str]:
+    return {
+        field.name: "flag" if field.type == "boolean" else "number"
+        for field in KINDS[kind].fields
+        if field.type in {"number", "integer", "boolean"}
+    }
+
+
+_ROWS: Final = _rows()

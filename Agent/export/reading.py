@@ -1,0 +1,250 @@
+"""From the wire to values: bodies of `POST /v1/events` and `POST /v1/runs`, judged again by the allow-list.
+
+Both functions are total: whatever JSON comes in, a result or a `WireError` comes out. Nothing that the
+allow-list does not know gets past them unless the project takes content.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from Agent.event.ids import is_session_id, split_event_id
+from Agent.event.kinds import LEVELS
+from Agent.event.payloads import KINDS
+from Agent.export.allowed import AllowList
+from Agent.export.messages import (
+    MAX_ITEMS,
+    WIRE_VERSION,
+    Batch,
+    Dropped,
+    EventMessage,
+    Refused,
+    RunMessage,
+    WireError,
+)
+from Agent.export.run_document import run_of_document
+from Agent.export.run_messages import runs_of_events
+from Agent.export.times import NO_TIME, read_time
+
+__all__ = ["read_batch", "read_run"]
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_EVENT_ID: Final = re.compile(r"[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{8,64}")
+_MAX_INTEGER: Final = 2**63 - 1
+_MAX_CAUSES: Final = 1000
+_MAX_DEPTH: Final = 32
+
+_ENVELOPE: Final = frozenset(
+    "timestamp id schema_version kind level logger run_id span_id parent_span_id causes tick agent_id "
+    "agent_role code extra message state types".split()
+)
+_NAME_KEYS: Final = {
+    "agent_action": "action_type",
+    "learning_update": "learning_stage",
+    "decision": "decision_type",
+    "interaction": "interaction_type",
+    "metric": "metric_name",
+    "convergence": "metric",
+    "throughput": "operation",
+    "error": "error_type",
+    "context_entry": "context",
+    "context_exit": "context",
+    "model.call": "model_name",
+    "run.failure": "failure_code",
+    **dict.fromkeys("tool.call step.started step.finished checkpoint phase milestone".split(), "name"),
+    **dict.fromkeys(("simulation_start", "simulation_end"), "name"),
+}
+
+
+class _NotOne(ValueError):
+    """An item that is no event: where in it, and why."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(problem)
+        self.path, self.problem = path, problem
+
+
+def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]:
+    """The events of a body and the runs that they tell of, and what was left out of them, by path.
+
+    Args:
+        value: what the body holds as JSON.
+        content: whether the project takes content; the body has to say as well that it sends some.
+
+    Raises:
+        WireError: the body is none. A single item that is none stands in `refused` instead.
+    """
+    if not isinstance(value, dict):
+        raise WireError("", "the body is no object")
+    version = value.get("wire_version", WIRE_VERSION)
+    if version != WIRE_VERSION or isinstance(version, bool):
+        raise WireError("/wire_version", f"this server reads version {WIRE_VERSION}")
+    items, documents = _list_of(value, "events"), _list_of(value, "runs")
+    if len(items) + len(documents) > MAX_ITEMS:
+        raise WireError("/events", f"a body holds at most {MAX_ITEMS:,} items")
+    allowed = AllowList()
+    with_content = content and value.get("content") is True
+    session = value.get("session")
+    uid = _session_uid(session) if items else ""
+    events, refused = [], []
+    for index, item in enumerate(items):
+        try:
+            events.append(_event(item, uid, allowed, with_content=with_content))
+        except _NotOne as problem:
+            refused.append(Refused(index, f"/events/{index}{problem.path}", problem.problem))
+    runs = runs_of_events(events)
+    for index, document in enumerate(documents):
+        try:
+            runs.append(run_of_document(document, allowed, content=content))
+        except WireError as error:
+            refused.append(Refused(len(items) + index, f"/runs/{index}{error.path}", error.problem))
+    name = session.get("session_id") if isinstance(session, dict) else None
+    if name is not None and not (isinstance(name, str) and len(name) < 40 and is_session_id(name)):
+        allowed.dropped.note("/session/session_id")
+        name = None
+    return Batch(tuple(events), tuple(runs), tuple(refused), uid or None, name), allowed.dropped
+
+
+def read_run(value: object, *, content: bool = False) -> tuple[RunMessage, Dropped]:
+    """The run in a document of `POST /v1/runs`, and what was left out of it, by path.
+
+    Raises:
+        WireError: it is none, or lacks what a run must have.
+    """
+    allowed = AllowList()
+    return run_of_document(value, allowed, content=content), allowed.dropped
+
+
+def _list_of(value: Mapping[str, Any], key: str) -> list[Any]:
+    found = value.get(key, [])
+    if not isinstance(found, list):
+        raise WireError(f"/{key}", "it is no array")
+    return found
+
+
+def _session_uid(session: object) -> str:
+    uid = session.get("session_uid") if isinstance(session, dict) else None
+    if not isinstance(uid, str) or not _UUID.fullmatch(uid):
+        raise WireError("/session/session_uid", "the session has no UUID")
+    return uid
+
+
+def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) -> EventMessage:
+    if not isinstance(item, dict):
+        raise _NotOne("", "it is no object")
+    kind, extra = item.get("kind"), item.get("extra", {})
+    if not isinstance(kind, str) or (kind not in KINDS and allowed.label(kind, "/kind") is None):
+        raise _NotOne("/kind", "it is the name of no kind")
+    if not isinstance(extra, dict):
+        raise _NotOne("/extra", "it is no object")
+    level = item.get("level", "INFO")
+    if not isinstance(level, str) or level not in LEVELS:
+        raise _NotOne("/level", "it is no level")
+    body = _content(item, extra) if with_content else allowed.payload(kind, extra)
+    if not with_content:
+        for key in item.keys() - _ENVELOPE | item.keys() & {"message", "state", "types"}:
+            allowed.drop("", key)
+    for key, read in (("logger", allowed.label), ("code", _digest)):
+        if item.get(key) is not None and (text := read(item[key], f"/{key}")) is not None:
+            body[key] = text
+    run_id = None if item.get("run_id") is None else allowed.identity(item["run_id"], "/run_id")
+    if run_id is None and item.get("run_id") is not None:
+        raise _NotOne("/run_id", "it is no id")
+    name = body.pop(_NAME_KEYS.get(kind, ""), None)
+    duration = _duration(body.pop("duration_ms", None) or body.pop("latency_ms", None))
+    outcome = body.pop("outcome", None)
+    return EventMessage(
+        session_uid=uid,
+        id=_event_id(item.get("id")),
+        ts_us=_timestamp(item.get("timestamp")),
+        kind=kind,
+        level=level,
+        agent_id=_optional(allowed.name, item, "agent_id"),
+        agent_role=_optional(allowed.name, item, "agent_role"),
+        run_id=run_id,
+        span_id=_optional(allowed.identity, item, "span_id"),
+        parent_span_id=_optional(allowed.identity, item, "parent_span_id"),
+        causes=_causes(item.get("causes"), allowed),
+        tick=_tick(item.get("tick"), allowed),
+        name=None if name is None else str(name),
+        duration_ms=duration,
+        outcome=outcome if isinstance(outcome, str) else None,
+        body=body,
+    )
+
+
+def _optional(read: Any, item: Mapping[str, Any], key: str) -> str | None:
+    value = item.get(key)
+    found: str | None = None if value is None else read(value, f"/{key}")
+    return found
+
+
+def _event_id(value: object) -> str:
+    is_one = isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
+    if not is_one or split_event_id(str(value))[1] > _MAX_INTEGER:
+        raise _NotOne("/id", "it is no writer-number")
+    return str(value)
+
+
+def _timestamp(value: object) -> int:
+    ts_us = read_time(value)
+    if ts_us is None:
+        raise _NotOne("/timestamp", NO_TIME)
+    return ts_us
+
+
+def _causes(value: object, allowed: AllowList) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        allowed.dropped.note("/causes")
+        return ()
+    found = [each for each in value[:_MAX_CAUSES] if isinstance(each, str) and _EVENT_ID.fullmatch(each)]
+    for _ in range(len(value) - len(found)):
+        allowed.dropped.note("/causes/*")
+    return tuple(found)
+
+
+def _tick(value: object, allowed: AllowList) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
+        return value
+    allowed.dropped.note("/tick")
+    return None
+
+
+def _digest(value: object, _path: str) -> str | None:
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else None
+
+
+def _duration(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) <= _MAX_INTEGER and math.isfinite(value) else None
+
+
+def _content(item: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole payload with what stood beside it, in values that any database takes."""
+    beside = {key: item[key] for key in ("message", "state", "types") if item.get(key)}
+    cleaned: dict[str, Any] = _plain({**extra, **beside}, 0)
+    return cleaned
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The value without what a database refuses: NUL, halves of surrogates, integers over 64 bit, depth."""
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
+        return None
+    if isinstance(value, dict):
+        return {_plain(str(key), depth): _plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each, depth + 1) for each in value]
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        return str(value)[:64] if abs(value) < 10**60 else None
+    return None if isinstance(value, float) and not math.isfinite(value) else value

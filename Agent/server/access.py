@@ -1,0 +1,109 @@
+"""Who may ask: the holder of a key with the scope, or anybody here where only this machine is listened to."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+
+from Agent.server.pace import Pace
+from Agent.server.problems import Problem
+from Agent.server.settings import ServerSettings, is_loopback
+from Agent.store import Project, Scope, Store
+
+__all__ = ["Access", "Granted"]
+
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+class Access:
+    """Decides about requests to one app.
+
+    Args:
+        store: where the keys are.
+        scope: what a key must be good for.
+        settings: where the server listens and what a key may ask.
+    """
+
+    def __init__(self, store: Store, scope: Scope, settings: ServerSettings) -> None:
+        self._store = store
+        self._scope = scope
+        self._keyless = settings.loopback
+        self._pace = Pace(settings.requests_per_second)
+
+    def project(self, request: Request) -> Project:
+        """The project that a request is about.
+
+        Raises:
+            Problem: 401 without a valid key where one is needed, 403 without the scope, 429 too often.
+        """
+        header = request.headers.get("authorization")
+        if header is None:
+            if self._keyless and _from_here(request):
+                return self._store.find_project("default")
+            raise _unauthorized("a key is needed here")
+        kind, _, token = header.partition(" ")
+        grant = self._store.authenticate(token.strip()) if kind.lower() == "bearer" else None
+        if grant is None:
+            raise _unauthorized("the key is not known, or was revoked")
+        if self._scope not in grant.scopes:
+            raise Problem(
+                403,
+                "forbidden",
+                f"the key is not good for {self._scope}",
+                remedy=f"make one with: agent-trace keys add --scope {self._scope}",
+            )
+        wait_s = self._pace.wait_s(grant.key_id)
+        if wait_s > 0:
+            raise Problem(
+                429,
+                "rate_limited",
+                "the key asks more often than this server allows",
+                remedy="ask again later",
+                headers={"Retry-After": str(math.ceil(wait_s))},
+            )
+        return grant.project
+
+
+def _granted(request: Request) -> Project:
+    access: Access = request.app.state.access
+    return access.project(request)
+
+
+Granted = Annotated[Project, Depends(_granted)]
+"""The project of a request that may be answered: what a route asks for that is not open to all."""
+
+
+def _unauthorized(message: str) -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        message,
+        remedy="send Authorization: Bearer KEY; agent-trace keys add makes one",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
+
+
+def _from_here(request: Request) -> bool:
+    """Whether a program on this machine asks by itself: no proxy for others, no web page of somebody else's.
+
+    A page that a browser shows can send requests to this machine; they carry the page's origin, or under a
+    name that was made to point here, that name as the host.
+    """
+    if request.client is None or not is_loopback(request.client.host):
+        return False
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    if not is_loopback(_name_of(f"//{request.headers.get('host', '')}")):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or is_loopback(_name_of(origin))
+
+
+def _name_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,275 @@
+"""What the service answers, as OpenAPI tells it, and how a row of the database becomes one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Generic, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from Agent.event.clock import format_timestamp
+from Agent.event.kinds import LEVEL_NAMES
+
+__all__ = [
+    "ERRORS",
+    "BatchAnswer",
+    "CountsAnswer",
+    "EventAnswer",
+    "FailureAnswer",
+    "HealthAnswer",
+    "PageAnswer",
+    "RunAnswer",
+    "SessionAnswer",
+    "StepAnswer",
+    "StoredRunAnswer",
+    "event_answer",
+    "failure_answer",
+    "run_answer",
+    "session_answer",
+    "step_answer",
+]
+
+_LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
+T = TypeVar("T")
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    code: str
+    message: str
+    path: str | None = None
+    remedy: str | None = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 400 and above."""
+
+    error: ErrorDetail
+
+
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        401: "No key, or one that is unknown or revoked.",
+        403: "The key lacks the scope.",
+        422: "Something in the request is not what it should be.",
+        429: "The key asks too often; Retry-After says when to come again.",
+        500: "A bug of Agent Trace.",
+        503: "The database does not answer; the same request may come again.",
+    }.items()
+}
+"""What any route may answer beside what it is for."""
+
+
+class HealthAnswer(BaseModel):
+    """Whether the service works."""
+
+    status: Literal["ok"]
+    role: Literal["ingest", "query"]
+    version: str
+
+
+class RefusedItem(BaseModel):
+    """An item of a batch that was not stored, and why."""
+
+    index: int
+    path: str
+    problem: str
+
+
+class BatchAnswer(BaseModel):
+    """What became of a batch; what was accepted is committed."""
+
+    accepted: int
+    duplicates: int
+    runs: int
+    refused: list[RefusedItem]
+    dropped: dict[str, int]
+
+
+class StoredRunAnswer(BaseModel):
+    """A run that is stored; `dropped` names what may not be, by its path."""
+
+    run_id: str
+    stored: Literal[True]
+    dropped: dict[str, int]
+
+
+class RunAnswer(BaseModel):
+    """One run; what is not known is null."""
+
+    run_id: str
+    status: str
+    agent_id: str | None
+    agent_version: str | None
+    started_at: str | None
+    ended_at: str | None
+    duration_ms: float | None
+    failure_type: str | None
+    failure_code: str | None
+    session_uid: str | None
+    parent_run_id: str | None
+    labels: dict[str, Any]
+
+
+class StepAnswer(BaseModel):
+    """One step of a run, in its place."""
+
+    step_id: str
+    step_key: str
+    step_type: str | None
+    name: str | None
+    status: str | None
+    started_at: str | None
+    latency_ms: float | None
+    metadata: dict[str, Any]
+
+
+class FailureAnswer(BaseModel):
+    """One failure of a run; the message only where the project stores content."""
+
+    failure_id: str
+    failure_type: str
+    failure_code: str
+    step_id: str | None
+    step_key: str | None
+    fingerprint: str | None
+    error_id: str | None
+    occurred_at: str | None
+    message: str | None
+
+
+class EventAnswer(BaseModel):
+    """One event, as far as it may be stored."""
+
+    session_uid: str
+    id: str
+    timestamp: str | None
+    kind: str
+    level: str
+    agent_id: str | None
+    agent_role: str | None
+    run_id: str | None
+    span_id: str | None
+    parent_span_id: str | None
+    causes: list[str]
+    tick: int | None
+    name: str | None
+    duration_ms: float | None
+    outcome: str | None
+    body: dict[str, Any]
+
+
+class SessionAnswer(BaseModel):
+    """One execution of a program, with how many of its events are stored."""
+
+    session_uid: str
+    session_id: str | None
+    first_at: str | None
+    last_at: str | None
+    events: int
+
+
+class PageAnswer(BaseModel, Generic[T]):
+    """Some items, and the cursor behind them; null where nothing follows."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+class LatencyAnswer(BaseModel):
+    """Durations in milliseconds; p50 and p95 are values that occurred."""
+
+    count: int
+    mean: float
+    p50: float
+    p95: float
+    max: float
+
+
+class StepLatencyAnswer(LatencyAnswer):
+    """Of the steps of one type."""
+
+    step_type: str | None
+
+
+class AgentCount(BaseModel):
+    """Runs of one agent."""
+
+    agent_id: str | None
+    runs: int
+    failed: int
+
+
+class FailureCount(BaseModel):
+    """Runs by the failure they are listed under."""
+
+    failure_type: str
+    failure_code: str
+    runs: int
+
+
+class CountsAnswer(BaseModel):
+    """Runs in numbers; latencies are of the newest `sampled_runs` of them at most."""
+
+    runs: int
+    by_status: dict[str, int]
+    agents: list[AgentCount]
+    failures: list[FailureCount]
+    run_ms: LatencyAnswer | None
+    steps: list[StepLatencyAnswer]
+    sampled_runs: int
+
+
+def run_answer(row: Mapping[str, Any]) -> RunAnswer:
+    """A run as it is answered."""
+    started_us, ended_us = row["started_us"], row["ended_us"]
+    known = started_us is not None and ended_us is not None
+    return RunAnswer(
+        **_same(row, "run_id status agent_id agent_version failure_type failure_code"),
+        **_same(row, "session_uid parent_run_id labels"),
+        started_at=_time(started_us),
+        ended_at=_time(ended_us),
+        duration_ms=(ended_us - started_us) / 1000 if known else None,
+    )
+
+
+def step_answer(row: Mapping[str, Any]) -> StepAnswer:
+    """A step as it is answered."""
+    same = _same(row, "step_id step_key step_type name status latency_ms metadata")
+    return StepAnswer(**same, started_at=_time(row["started_us"]))
+
+
+def failure_answer(row: Mapping[str, Any]) -> FailureAnswer:
+    """A failure as it is answered."""
+    same = _same(row, "failure_id failure_type failure_code step_id step_key fingerprint error_id message")
+    return FailureAnswer(**same, occurred_at=_time(row["occurred_us"]))
+
+
+def event_answer(row: Mapping[str, Any]) -> EventAnswer:
+    """An event as it is answered."""
+    same = _same(row, "session_uid kind agent_id agent_role run_id span_id parent_span_id tick name")
+    return EventAnswer(
+        **same,
+        **_same(row, "duration_ms outcome body"),
+        id=row["event_id"],
+        timestamp=_time(row["ts_us"]),
+        level=LEVEL_NAMES.get(row["severity"], "INFO"),
+        causes=row["causes"] or [],
+    )
+
+
+def session_answer(row: Mapping[str, Any]) -> SessionAnswer:
+    """A session as it is answered."""
+    same = _same(row, "session_uid session_id events")
+    return SessionAnswer(**same, first_at=_time(row["first_us"]), last_at=_time(row["last_us"]))
+
+
+def _same(row: Mapping[str, Any], names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names.split()}
+
+
+def _time(unix_us: int | None) -> str | None:
+    """None as well for what no calendar here holds."""
+    return format_timestamp(unix_us) if unix_us is not None and 0 <= unix_us < _LAST_US else None

@@ -1,0 +1,106 @@
+"""What a server did since it started, as Prometheus reads it; no count tells whose data it was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["Counters", "CountRequests"]
+
+_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PREFIX: Final = "agent_trace_"
+_HELP: Final = {
+    "events_accepted_total": "Events that were stored.",
+    "events_duplicate_total": "Events that were stored before.",
+    "events_refused_total": "Items of batches that were no events.",
+    "runs_total": "Runs, or parts of runs, that were taken.",
+    "values_dropped_total": "Values that may not be stored and were left out.",
+    "requests_total": "Requests by route and status.",
+    "request_seconds": "How long requests took.",
+}
+
+
+class Counters:
+    """Counts of one app."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._requests: Counter[tuple[str, str, int]] = Counter()
+        self._buckets: Counter[float] = Counter()
+        self._seconds = 0.0
+
+    def add(self, name: str, number: int) -> None:
+        """Adds to one of the plain counts."""
+        with self._lock:
+            self._counts[name] += number
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one request that was answered."""
+        with self._lock:
+            self._requests[method, route, status] += 1
+            self._seconds += seconds
+            bucket = next((bound for bound in _BUCKETS_S if seconds <= bound), float("inf"))
+            self._buckets[bucket] += 1
+
+    def text(self) -> str:
+        """All counts in Prometheus' text format 0.0.4."""
+        with self._lock:
+            lines: list[str] = []
+            for name in sorted(self._counts):
+                lines += [*_head(name, "counter"), f"{_PREFIX}{name} {self._counts[name]}"]
+            lines += _head("requests_total", "counter")
+            for (method, route, status), number in sorted(self._requests.items()):
+                labels = f'method="{method}",route="{route}",status="{status}"'
+                lines.append(f"{_PREFIX}requests_total{{{labels}}} {number}")
+            lines += _head("request_seconds", "histogram")
+            below = 0
+            for bound in (*_BUCKETS_S, float("inf")):
+                below += self._buckets[bound]
+                shown = "+Inf" if bound == float("inf") else f"{bound:g}"
+                lines.append(f'{_PREFIX}request_seconds_bucket{{le="{shown}"}} {below}')
+            lines.append(f"{_PREFIX}request_seconds_sum {self._seconds:.6f}")
+            lines.append(f"{_PREFIX}request_seconds_count {below}")
+        return "\n".join(lines) + "\n"
+
+
+def _head(name: str, kind: str) -> list[str]:
+    return [f"# HELP {_PREFIX}{name} {_HELP[name]}", f"# TYPE {_PREFIX}{name} {kind}"]
+
+
+class CountRequests:
+    """Counts requests under the route's pattern, so that no id becomes a label; others count as `other`."""
+
+    def __init__(self, app: ASGIApp, counters: Counters) -> None:
+        self._app = app
+        self._counters = counters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, as ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 500
+
+        async def seen(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"cache-control", b"no-store"),
+                    (b"x-content-type-options", b"nosniff"),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, seen)
+        finally:
+            route: Any = scope.get("route")
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
+            path = getattr(route, "path", "other")
+            self._counters.request(method, path, status, time.perf_counter() - begun)

@@ -1,0 +1,171 @@
+"""The routes that write: whole runs, and batches of events. They answer when it is committed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export.messages import MAX_ITEMS, Batch, Dropped, RunMessage, WireError
+from Agent.export.reading import read_batch, read_run
+from Agent.server.access import Granted
+from Agent.server.answers import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
+from Agent.server.bodies import read_json
+from Agent.server.counters import Counters
+from Agent.server.problems import Problem
+from Agent.server.settings import ServerSettings
+from Agent.server.wire_rows import event_row, run_row
+from Agent.store import Ingested, Project, Store
+
+__all__ = ["ingest_router"]
+
+_OF_BODIES: Final[dict[int | str, dict[str, Any]]] = ERRORS | {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        400: "The body is no JSON, or is cut off.",
+        408: "The body did not arrive in time.",
+        413: "The body is too large, as sent or unpacked.",
+        415: "The body is of a type or an encoding that is not taken.",
+    }.items()
+}
+
+
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object", **schema}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_LABEL: Final = {"type": "string", "maxLength": 200}
+_TIME: Final = {"type": "string", "format": "date-time"}
+_RUN: Final[dict[str, Any]] = {
+    "required": ["run_id", "agent_id"],
+    "properties": {
+        "run_id": _LABEL,
+        "agent_id": _LABEL,
+        "agent_version": _LABEL,
+        "status": {"type": "string", "enum": [each.value for each in RunStatus]},
+        "started_at": _TIME,
+        "ended_at": _TIME,
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "step_id": _LABEL,
+                    "step_type": {"type": "string", "enum": [each.value for each in StepType]},
+                    "name": _LABEL,
+                    "started_at": _TIME,
+                    "latency_ms": {"type": "number", "minimum": 0},
+                    "metadata": {"type": "object"},
+                },
+            },
+        },
+        "failures": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["failure_type", "failure_code"],
+                "properties": {
+                    "failure_type": {"type": "string", "enum": [each.value for each in FailureType]},
+                    "failure_code": {"type": "string", "examples": [each.value for each in FailureCode]},
+                    "step_id": _LABEL,
+                    "message": {
+                        "type": "string",
+                        "description": "Stored only by projects that take content.",
+                    },
+                },
+            },
+        },
+    },
+}
+_BATCH: Final[dict[str, Any]] = {
+    "properties": {
+        "wire_version": {"type": "integer", "const": 1},
+        "content": {"type": "boolean"},
+        "session": {
+            "type": "object",
+            "required": ["session_uid"],
+            "properties": {"session_uid": {"type": "string", "format": "uuid"}, "session_id": _LABEL},
+        },
+        "events": {
+            "type": "array",
+            "maxItems": MAX_ITEMS,
+            "items": {
+                "type": "object",
+                "required": ["timestamp", "id", "kind"],
+                "properties": {
+                    "timestamp": _TIME,
+                    "id": {"type": "string", "pattern": "^[a-z2-7]{8}-[1-9][0-9]*$"},
+                    "kind": _LABEL,
+                    "extra": {"type": "object"},
+                },
+            },
+        },
+        "runs": {"type": "array", "items": {"type": "object", **_RUN}},
+    },
+}
+
+
+def ingest_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
+    """The routes over a store that may write."""
+    router = APIRouter(prefix="/v1", responses=_OF_BODIES)
+
+    def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
+        events = [event_row(each) for each in batch.events]
+        runs = [run_row(each) for each in batch.runs]
+        done = store.ingest(project, events=events, runs=runs, session_id=session_id)
+        counters.add("events_accepted_total", done.accepted)
+        counters.add("events_duplicate_total", done.duplicates)
+        counters.add("events_refused_total", len(batch.refused))
+        counters.add("runs_total", done.runs)
+        counters.add("values_dropped_total", sum(dropped.values()))
+        return done
+
+    def take_run(project: Project, value: object) -> tuple[RunMessage, Dropped, bool]:
+        run, dropped = read_run(value, content=project.content_allowed)
+        done = take(project, Batch((), (run,)), dropped, None)
+        return run, dropped, done.runs_new > 0
+
+    def take_batch(project: Project, value: object) -> BatchAnswer:
+        batch, dropped = read_batch(value, content=project.content_allowed)
+        done = take(project, batch, dropped, batch.session_id)
+        return BatchAnswer(
+            accepted=done.accepted,
+            duplicates=done.duplicates,
+            runs=done.runs,
+            refused=[RefusedItem(index=i, path=path, problem=why) for i, path, why in batch.refused],
+            dropped=dropped,
+        )
+
+    @router.post(
+        "/runs",
+        status_code=201,
+        summary="Store a run",
+        openapi_extra=_body(_RUN),
+        responses={200: {"model": StoredRunAnswer, "description": "The run was there; it was merged."}},
+    )
+    async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
+        """One run as a document. The same again, or more of it, is merged by its run_id."""
+        value = await read_json(request, settings)
+        run, dropped, new = await run_in_threadpool(_told, take_run, project, value)
+        response.status_code = 201 if new else 200
+        return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
+
+    @router.post("/events", summary="Store a batch of events", openapi_extra=_body(_BATCH))
+    async def post_events(request: Request, project: Granted) -> BatchAnswer:
+        """Events of one session, and runs. What is stored already is counted and left as it is."""
+        value = await read_json(request, settings)
+        answer: BatchAnswer = await run_in_threadpool(_told, take_batch, project, value)
+        return answer
+
+    return router
+
+
+def _told(take: Any, project: Project, value: object) -> Any:
+    """What `take` gives, with a body that is not the wire told as the sender's problem."""
+    try:
+        return take(project, value)
+    except WireError as error:
+        raise Problem(422, "malformed", error.problem, path=error.path) from None

@@ -1,0 +1,8 @@
+"""`python -m Agent.server.query`: the role that reads, on port 8001."""
+
+import sys
+
+from Agent.server.single_role import run_role
+
+if __name__ == "__main__":
+    sys.exit(run_role("query", sys.argv[1:]))

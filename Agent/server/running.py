@@ -1,0 +1,150 @@
+"""Servers that run in threads of this process, each on its own port: for tests, and under `serving`."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Literal, Self
+
+import uvicorn
+
+from Agent.errors import InputError
+from Agent.server.app import make_app
+from Agent.server.settings import ServerSettings
+
+__all__ = ["RunningServer", "ServerRole"]
+
+ServerRole = Literal["ingest", "query"]
+
+_START_S = 30.0
+_DRAIN_S = 10
+_KEEP_ALIVE_S = 30
+_MAX_CONNECTIONS = 512
+
+
+class _Quiet(uvicorn.Server):
+    """A server that leaves the process's signals alone: whoever runs it ends it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
+class RunningServer:
+    """The roles of a service, as long as the block lasts.
+
+    Args:
+        settings: a port of 0 takes any that is free.
+        roles: which apps are run.
+
+    Raises:
+        InputError: the database does not open, or a port is taken.
+    """
+
+    def __init__(self, settings: ServerSettings, roles: Sequence[ServerRole] = ("ingest", "query")) -> None:
+        self.settings = settings
+        self.roles = tuple(roles)
+        self._ports: dict[ServerRole, int] = {}
+        self._servers: list[tuple[_Quiet, threading.Thread]] = []
+
+    @property
+    def ingest_url(self) -> str:
+        """Where the ingest role listens."""
+        return self._url("ingest")
+
+    @property
+    def query_url(self) -> str:
+        """Where the query role listens."""
+        return self._url("query")
+
+    def _url(self, role: ServerRole) -> str:
+        scheme = "http" if self.settings.tls_certificate is None else "https"
+        host = self.settings.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._ports[role]}"
+
+    def start(self) -> None:
+        """Returns when every role answers."""
+        try:
+            for role in sorted(self.roles):  # ingest comes first: it makes the tables that query reads
+                self._start(role)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Lets requests that have begun end, and returns when all servers are down."""
+        for server, _ in self._servers:
+            server.should_exit = True
+        for _, thread in self._servers:
+            thread.join()
+        self._servers.clear()
+
+    def alive(self) -> bool:
+        """Whether every server still runs."""
+        return all(thread.is_alive() for _, thread in self._servers)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self, role: ServerRole) -> None:
+        settings = self.settings
+        port = settings.ingest_port if role == "ingest" else settings.query_port
+        listening = _bound(settings.host, port)
+        self._ports[role] = listening.getsockname()[1]
+        try:
+            app = make_app(settings, role=role)
+        except BaseException:
+            listening.close()
+            raise
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # who asks is who connects: a header could say anything
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_DRAIN_S,
+            limit_concurrency=_MAX_CONNECTIONS,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
+        )
+        server = _Quiet(config)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listening]}, name=f"agent-trace-{role}", daemon=True
+        )
+        thread.start()
+        self._servers.append((server, thread))
+        deadline_s = time.monotonic() + _START_S
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline_s:
+                raise InputError(f"the {role} role did not start", remedy="what stands above says why")
+            time.sleep(0.01)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
+            remedy="choose another with --host or --port",
+        ) from None
+    return listening

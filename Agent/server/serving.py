@@ -1,0 +1,74 @@
+"""`serve`: the service in this process until somebody ends it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+
+from Agent.errors import InputError
+from Agent.server.running import RunningServer, ServerRole
+from Agent.server.settings import ServerSettings
+from Agent.store import open_store
+from Agent.store.engines import parse_url, shown_url
+
+__all__ = ["keys_missing", "serve", "started_lines", "warnings_of"]
+
+_LOOK_S = 0.5
+
+
+def serve(
+    settings: ServerSettings, roles: Sequence[ServerRole], *, started: Callable[[RunningServer], None]
+) -> None:
+    """Runs the roles until SIGTERM, which ends them after the requests that have begun.
+
+    Args:
+        settings: where and on which database.
+        roles: which apps.
+        started: told once all of them answer.
+
+    Raises:
+        KeyboardInterrupt: SIGINT ended it; everything is down as after SIGTERM.
+        InputError: the database does not open, a port is taken, or a server went down by itself.
+    """
+    ended = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
+    try:
+        with RunningServer(settings, roles) as server:
+            started(server)
+            while not ended.wait(_LOOK_S):
+                if not server.alive():
+                    raise InputError("a server went down by itself", remedy="what stands above says why")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def started_lines(server: RunningServer) -> list[str]:
+    """What a person reads when the service has started."""
+    lines = [
+        f"{role}: {server.ingest_url if role == 'ingest' else server.query_url}" for role in server.roles
+    ]
+    return [*lines, f"database: {shown_url(parse_url(server.settings.database_url))}"]
+
+
+def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
+    """What an administrator should know before others reach this server."""
+    if settings.loopback:
+        return []
+    found = []
+    if keys_missing(settings, roles):
+        found.append(
+            "no key is good here yet, so every request is refused; make one with: agent-trace keys add"
+        )
+    if settings.tls_certificate is None:
+        found.append("without TLS the keys travel in the clear; give --tls-certificate and --tls-key")
+    return found
+
+
+def keys_missing(settings: ServerSettings, roles: Sequence[ServerRole]) -> bool:
+    """Whether every request would be refused: keys are needed, and there is none that is good."""
+    if settings.loopback:
+        return False
+    # who only reads may have no right to make the tables
+    with open_store(settings.database_url, role="admin" if "ingest" in roles else "query") as store:
+        return all(key.revoked_us is not None for key in store.list_keys())

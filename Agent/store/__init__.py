@@ -1,0 +1,64 @@
+"""The database of the service: SQLite or PostgreSQL behind one schema. Names only; needs the extra."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Agent.store.database import Store
+    from Agent.store.engines import Role
+    from Agent.store.filters import EventFilter, RunFilter
+    from Agent.store.keys import ApiKey, IssuedKey, Scope
+    from Agent.store.opening import open_store
+    from Agent.store.pages import Page
+    from Agent.store.projects import Project
+    from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
+
+__all__ = [
+    "ApiKey",
+    "EventFilter",
+    "EventRow",
+    "FailureRow",
+    "Ingested",
+    "IssuedKey",
+    "open_store",
+    "Page",
+    "Project",
+    "Role",
+    "RunFilter",
+    "RunRow",
+    "Scope",
+    "StepRow",
+    "Store",
+]
+
+_HOMES = {
+    "ApiKey": "keys",
+    "EventFilter": "filters",
+    "EventRow": "rows",
+    "FailureRow": "rows",
+    "Ingested": "rows",
+    "IssuedKey": "keys",
+    "open_store": "opening",
+    "Page": "pages",
+    "Project": "projects",
+    "Role": "engines",
+    "RunFilter": "filters",
+    "RunRow": "rows",
+    "Scope": "keys",
+    "StepRow": "rows",
+    "Store": "database",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name, whose module is loaded when it is first asked for; MissingExtra without what it needs."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    from Agent.store.extra import extra_needed
+
+    with extra_needed():
+        module = import_module(f"{__name__}.{home}")
+    value = globals()[name] = getattr(module, name)
+    return value

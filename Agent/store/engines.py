@@ -1,0 +1,162 @@
+"""Connections to either database, each role with no more rights than it needs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from Agent.errors import UsageError
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+
+__all__ = ["READER_ROLE", "WRITES", "Role", "make_engine", "parse_url", "shown_url"]
+
+READER_ROLE: Final = "agent_trace_reader"
+"""The role of PostgreSQL that queries take on; it holds SELECT and nothing else."""
+
+WRITES: Final = "agent_trace_writes"
+"""The execution option of a connection that is going to write."""
+
+_BUSY_MS: Final = 20_000
+_CONNECT_S: Final = 5
+_QUERY_MS: Final = 15_000
+_POSTGRES_NAMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+
+
+class Role(StrEnum):
+    """What a store may do."""
+
+    INGEST = "ingest"
+    """Write events and runs."""
+    QUERY = "query"
+    """Read; the database itself refuses anything else."""
+    ADMIN = "admin"
+    """Manage keys and projects."""
+
+
+def parse_url(database_url: str) -> URL:
+    """The URL of a database that this package works with; a bare path is a file of SQLite.
+
+    Raises:
+        UsageError: it names no database of these.
+    """
+    remedy = "give sqlite:////path/to/file.db or postgresql://user@host/database"
+    if "://" not in database_url:
+        if not database_url:
+            raise UsageError("the database's URL is empty", remedy=remedy)
+        return URL.create("sqlite", database=database_url)
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        raise UsageError("this is no URL of a database", remedy=remedy) from None
+    if url.drivername in _POSTGRES_NAMES:
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername != "sqlite":
+        raise UsageError(f"databases of {url.drivername!r} are not supported", remedy=remedy)
+    if url.database in (None, "", ":memory:"):
+        raise UsageError("a database in memory would be gone with its connection", remedy=remedy)
+    return url
+
+
+def shown_url(url: URL) -> str:
+    """The URL without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def make_engine(url: URL, role: Role) -> Engine:
+    """A pool of connections with the rights of that role."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(Path(str(url.database)), role)
+    return _postgres_engine(url, role)
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _sqlite_engine(path: Path, role: Role) -> Engine:
+    reads = role is Role.QUERY
+    if not reads:
+        _make_file(path)
+    mode = "ro" if reads else "rw"
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
+            uri=True,
+            timeout=_BUSY_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        if reads:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # what was answered outlives a loss of power
+        connection.execute("PRAGMA trusted_schema = OFF")
+        return connection
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=QueuePool,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,  # errors are logged; what was sent is not
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        writes = connection.get_execution_options().get(WRITES, False)
+        # who will write asks for it at once: two that read first could not both go on to write
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _make_file(path: Path) -> None:
+    """The database's file, for the user alone; SQLite gives the files beside it the same mode."""
+    for directory in reversed(path.absolute().parents):
+        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+
+
+def _postgres_engine(url: URL, role: Role) -> Engine:
+    reads = role is Role.QUERY
+    options = f"-c statement_timeout={_QUERY_MS} -c default_transaction_read_only=on" if reads else ""
+    engine = create_engine(
+        url,
+        connect_args={
+            "connect_timeout": _CONNECT_S,
+            "options": options,
+            "application_name": f"agent-trace {role}",
+        },
+        pool_size=8,
+        max_overflow=8,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,  # errors are logged; what was sent is not
+    )
+    if reads:
+
+        @event.listens_for(engine, "connect")
+        def take_role(connection: Any, _record: Any) -> None:
+            found = connection.execute(
+                "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, 'member')", (READER_ROLE,)
+            )
+            if found.fetchone() is not None:
+                connection.execute(f"SET ROLE {READER_ROLE}")
+            connection.commit()
+
+    return engine

@@ -1,0 +1,147 @@
+"""Keys: who may ask what of which project; of a key's secret the database holds the digest alone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from Agent.errors import InputError, UsageError
+from Agent.store.projects import Project, add_project
+from Agent.store.schema import API_KEYS, PROJECTS
+
+__all__ = ["ApiKey", "Grant", "IssuedKey", "Scope", "authenticate", "issue_key", "list_keys", "revoke_key"]
+
+_ID_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
+_ID_CHARS: Final = 8
+_SECRET_BYTES: Final = 32
+_TOKEN: Final = re.compile(r"atk_([a-z0-9]{8})_([A-Za-z0-9_-]{43})", re.ASCII)
+_LABEL_CHARS: Final = 100
+
+
+class Scope(StrEnum):
+    """What a key is good for."""
+
+    INGEST = "ingest"
+    QUERY = "query"
+
+
+class ApiKey(NamedTuple):
+    """One key, as lists show it."""
+
+    key_id: str
+    project: str
+    scopes: frozenset[Scope]
+    label: str
+    created_us: int
+    revoked_us: int | None
+
+
+class IssuedKey(NamedTuple):
+    """A new key: the one moment in which its token is known."""
+
+    key: ApiKey
+    token: str
+
+
+class Grant(NamedTuple):
+    """What the holder of a token may do."""
+
+    key_id: str
+    project: Project
+    scopes: frozenset[Scope]
+
+
+def issue_key(
+    connection: Connection, project_name: str, scopes: Iterable[Scope], label: str, now_us: int
+) -> IssuedKey:
+    """Makes a key of a project, and the project where it is not there yet.
+
+    Raises:
+        UsageError: no scope, a label that is too long, or a project's name that is none.
+    """
+    granted = frozenset(scopes)
+    if not granted:
+        raise UsageError("a key needs a scope", remedy="give --scope ingest, --scope query or both")
+    if len(label) > _LABEL_CHARS or not label.isprintable():
+        raise UsageError(f"a label is one printable line of at most {_LABEL_CHARS} characters")
+    project = add_project(connection, project_name, now_us)
+    key_id = "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    connection.execute(
+        insert(API_KEYS).values(
+            key_id=key_id,
+            project_id=project.project_id,
+            scopes=",".join(sorted(granted)),
+            label=label,
+            digest=_digest(secret),
+            created_us=now_us,
+        )
+    )
+    return IssuedKey(ApiKey(key_id, project.name, granted, label, now_us, None), f"atk_{key_id}_{secret}")
+
+
+def list_keys(connection: Connection) -> list[ApiKey]:
+    """All keys, revoked ones too, oldest first."""
+    rows = connection.execute(
+        select(API_KEYS, PROJECTS.c.name.label("project"))
+        .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
+        .order_by(API_KEYS.c.created_us, API_KEYS.c.key_id)
+    )
+    return [
+        ApiKey(row.key_id, row.project, _scopes(row.scopes), row.label, row.created_us, row.revoked_us)
+        for row in rows
+    ]
+
+
+def revoke_key(connection: Connection, key_id: str, now_us: int) -> ApiKey:
+    """Ends a key; it is refused from the next request on. One that was revoked before stays so.
+
+    Raises:
+        InputError: there is no key of that id.
+    """
+    # what people paste is often the whole token; its id is enough, and nothing of it is repeated
+    token = _TOKEN.fullmatch(key_id)
+    wanted = token[1] if token else key_id
+    connection.execute(
+        update(API_KEYS)
+        .where(API_KEYS.c.key_id == wanted, API_KEYS.c.revoked_us.is_(None))
+        .values(revoked_us=now_us)
+    )
+    for key in list_keys(connection):
+        if key.key_id == wanted:
+            return key
+    raise InputError("there is no key of that id", remedy="agent-trace keys list shows them")
+
+
+def authenticate(connection: Connection, token: str) -> Grant | None:
+    """What a token is good for, None where it is none, unknown or revoked."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        return None
+    row = connection.execute(
+        select(API_KEYS, PROJECTS.c.name, PROJECTS.c.content_allowed)
+        .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
+        .where(API_KEYS.c.key_id == match[1])
+    ).first()
+    # compared also where no row is, so that time tells nothing about which ids there are
+    same = hmac.compare_digest(_digest(match[2]), row.digest if row is not None else "0" * 64)
+    if row is None or not same or row.revoked_us is not None:
+        return None
+    project = Project(row.project_id, row.name, bool(row.content_allowed))
+    return Grant(row.key_id, project, _scopes(row.scopes))
+
+
+def _scopes(text: str) -> frozenset[Scope]:
+    return frozenset(Scope(each) for each in text.split(","))
+
+
+def _digest(secret: str) -> str:
+    """A plain digest will do: the secret is 256 random bits, which nobody can try out."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The schema's versions, forwards only; Alembic runs them."""

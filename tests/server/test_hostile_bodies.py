@@ -1,0 +1,166 @@
+"""Bodies that nobody sends in good faith: none is stored, none gets a 5xx, none is repeated in the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import random
+import zlib
+
+import httpx
+import orjson
+import pytest
+import zstandard
+from sqlalchemy import text
+
+from Agent.server import ServerSettings, make_app
+
+SECRET = "hostile-canary-7f3a9c"
+PATHS = ("/v1/runs", "/v1/events")
+
+
+@pytest.fixture
+def app(tmp_path):
+    settings = ServerSettings(
+        f"sqlite:///{tmp_path / 'service.db'}", max_sent_bytes=1 << 20, max_unpacked_bytes=1 << 21
+    )
+    made = make_app(settings, role="ingest")
+    yield made
+    made.state.store.close()
+
+
+def send(app, requests):
+    """The answers of an app to (path, body, headers), one after the other."""
+
+    async def all_of_them():
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return [
+                await client.post(path, content=body, headers={"Content-Type": "application/json"} | headers)
+                for path, body, headers in requests
+            ]
+
+    return asyncio.run(all_of_them())
+
+
+def rows_in(app) -> dict[str, int]:
+    with app.state.store._engine.connect() as connection:
+        return {
+            table: connection.execute(text(f"SELECT count(*) FROM {table}")).scalar()
+            for table in ("events", "runs", "steps", "failures", "sessions")
+        }
+
+
+SCALARS = [
+    None, True, 0, -1, 1.5, 1e308, 2**63, 2**64 - 1, -(2**63), "", "x" * 300, f"{SECRET} said the user", "\0", "\ud7ff",
+    "'; DROP TABLE runs; --", "{{7*7}}", "${jndi:ldap://x}", "../../etc/passwd", "<script>", "%s%n", "😀" * 50, [], {},
+]  # fmt: skip
+KEYS = [
+    "run_id", "agent_id", "status", "steps", "failures", "failure", "started_at", "session", "session_uid", "events", "runs",
+    "wire_version", "content", "id", "kind", "timestamp", "extra", "metadata", "step_type", "name", "", "__proto__", "a" * 500,
+]  # fmt: skip
+
+
+def value(chance: random.Random, depth: int = 0):
+    kind = chance.random()
+    if depth > 4 or kind < 0.5:
+        return chance.choice(SCALARS)
+    if kind < 0.65:
+        return [value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return {chance.choice(KEYS): value(chance, depth + 1) for _ in range(chance.randrange(6))}
+
+
+def hostile(chance: random.Random) -> bytes:
+    sort = chance.random()
+    if sort < 0.7:
+        return orjson.dumps(value(chance))
+    good = orjson.dumps({"run_id": value(chance), "agent_id": value(chance), "steps": [value(chance)]})
+    if sort < 0.8:
+        return good[: chance.randrange(len(good))]
+    if sort < 0.9:
+        return bytes(chance.randrange(256) for _ in range(chance.randrange(60)))
+    depth = chance.choice([10, 200, 1_000, 50_000])
+    opened, closed = chance.choice([(b"[", b"]"), (b'{"a":', b"}")])
+    return opened * depth + b"1" + closed * depth
+
+
+@pytest.mark.parametrize("count", [1_000, pytest.param(12_000, marks=pytest.mark.slow)])
+def test_no_hostile_body_crashes_is_stored_or_comes_back(app, count):
+    chance = random.Random(20261120 + count)
+    requests = [(chance.choice(PATHS), hostile(chance), {}) for _ in range(count)]
+    answers = send(app, requests)
+    statuses = {answer.status_code for answer in answers}
+    assert statuses <= {200, 201, 400, 413, 422}, statuses
+    assert {400, 422} <= statuses
+    for answer in answers:
+        assert SECRET not in answer.text
+        assert "Traceback" not in answer.text
+    # what was taken is what stands in a form that may be stored; no free text is among it
+    with app.state.store._engine.connect() as connection:
+        for table in ("events", "runs", "steps", "failures", "sessions"):
+            assert SECRET not in repr(connection.execute(text(f"SELECT * FROM {table}")).all())
+
+
+def test_bodies_that_grow_are_stopped_at_the_limit(app):
+    big = b"[" + b"0," * (40 << 20) + b"0]"
+    packed = [
+        ("gzip", gzip.compress(big)),
+        ("deflate", zlib.compress(big)),
+        ("zstd", zstandard.ZstdCompressor().compress(big)),
+        ("gzip", gzip.compress(gzip.compress(big))),
+    ]
+    answers = send(app, [(path, body, {"Content-Encoding": name}) for path in PATHS for name, body in packed])
+    assert {answer.status_code for answer in answers[:3]} == {413}
+    assert {answer.status_code for answer in answers} <= {400, 413}
+    assert "unpacked" in answers[0].json()["error"]["message"]
+
+
+def test_a_body_that_is_too_large_is_refused_as_it_comes(app):
+    async def endless():
+        while True:
+            yield b"x" * 65536
+
+    answers = send(app, [("/v1/runs", b"[" + b"0," * (1 << 20) + b"0]", {})])
+    assert answers[0].status_code == 413
+    answers = send(app, [("/v1/events", endless(), {})])
+    assert answers[0].status_code == 413
+    assert "as sent" in answers[0].json()["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["br", "compress", "gzip, gzip", "x" * 1000, "identity;q=1"])
+def test_an_encoding_that_is_not_taken_is_refused(app, encoding):
+    answers = send(app, [("/v1/runs", b"{}", {"Content-Encoding": encoding})])
+    assert answers[0].status_code == 415
+
+
+def test_a_refused_body_leaves_nothing(app):
+    before = rows_in(app)
+    run = {"run_id": "r", "agent_id": "a", "status": "no such status", "steps": [{"step_type": 7}]}
+    wrong = [b"", b"nonsense", b"[]", b"7", b'{"run_id": "r"}', orjson.dumps(run | {"agent_id": ""})]
+    answers = send(app, [("/v1/runs", body, {}) for body in wrong])
+    assert {answer.status_code for answer in answers} <= {400, 422}
+    assert rows_in(app) == before
+
+
+def test_a_database_that_is_away_is_told_as_such_and_nothing_of_it_leaks(app, monkeypatch):
+    from sqlalchemy.exc import OperationalError
+
+    def away(*_args, **_more):
+        raise OperationalError("INSERT INTO secret_table", {"x": SECRET}, Exception("password=hunter2"))
+
+    monkeypatch.setattr(app.state.store, "find_project", away)
+    answers = send(app, [("/v1/runs", b'{"run_id": "r", "agent_id": "a"}', {})])
+    assert answers[0].status_code == 503
+    assert int(answers[0].headers["Retry-After"]) > 0
+    assert "hunter2" not in answers[0].text and "secret_table" not in answers[0].text
+
+
+def test_a_bug_of_ours_is_one_sentence_and_no_traceback(app, monkeypatch):
+    def broken(*_args, **_more):
+        raise RuntimeError(f"{SECRET} in a local variable")
+
+    monkeypatch.setattr(app.state.store, "ingest", broken)
+    answers = send(app, [("/v1/runs", b'{"run_id": "r", "agent_id": "a"}', {})])
+    assert answers[0].status_code == 500
+    assert set(answers[0].json()["error"]) == {"code", "message", "path", "remedy"}
+    assert SECRET not in answers[0].text and "RuntimeError" not in answers[0].text

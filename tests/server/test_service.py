@@ -1,0 +1,274 @@
+"""The service over HTTP: what is sent comes back, once, to its own project, and without free text."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import httpx
+import orjson
+import pytest
+import zstandard
+
+from Agent.event.ids import uuid7
+from Agent.store import open_store
+
+T0 = datetime(2026, 11, 20, 10, 30)
+SESSION = uuid7(1_795_170_645_000, b"0123456789")
+RUN = uuid7(1_795_170_645_000, b"abcdefghij")
+MESSAGE = "API call failed after 3 attempts"
+
+
+def stamp(seconds: float) -> str:
+    return (T0 + timedelta(seconds=seconds)).isoformat(timespec="microseconds") + "Z"
+
+
+def document(**changes) -> dict:
+    """A run as document 002 has it."""
+    return {
+        "run_id": RUN,
+        "agent_id": "my_agent",
+        "agent_version": "1.0.0",
+        "status": "failure",
+        "started_at": stamp(0),
+        "ended_at": stamp(2),
+        "steps": [
+            {"step_id": "s1", "step_type": "plan", "name": "analyze_query", "latency_ms": 3.5},
+            {"step_id": "s2", "step_type": "retrieve", "name": "search_kb", "metadata": {"result_count": 10}},
+            {"step_id": "s3", "step_type": "tool", "name": "call_api", "metadata": {"attempt": 3}},
+        ],
+        "failures": [
+            {"failure_type": "tool", "failure_code": "timeout", "step_id": "s3", "message": MESSAGE}
+        ],
+    } | changes
+
+
+def event(number: int, **changes) -> dict:
+    return {
+        "timestamp": stamp(number),
+        "id": f"k3v7q2ma-{number}",
+        "schema_version": 1,
+        "kind": "agent_action",
+        "agent_id": "creator_001",
+        "extra": {"action_type": "publish", "duration_ms": 1.5},
+    } | changes
+
+
+def batch(*events: dict, **more) -> dict:
+    session = {"session_uid": SESSION, "session_id": "20261120_103045"}
+    return {"wire_version": 1, "content": False, "session": session, "events": list(events)} | more
+
+
+def test_a_run_that_was_posted_is_listed_shown_and_counted(service):
+    answer = service.post("/v1/runs", document())
+    assert answer.status_code == 201, answer.text
+    assert answer.json() == {"run_id": RUN, "stored": True, "dropped": {"/failures/*/message": 1}}
+    (listed,) = service.get("/v1/runs").json()["items"]
+    assert service.get(f"/v1/runs/{RUN}").json() == listed
+    assert (listed["agent_id"], listed["agent_version"], listed["status"]) == ("my_agent", "1.0.0", "failure")
+    assert (listed["started_at"], listed["duration_ms"]) == (stamp(0), 2000.0)
+    steps = service.get(f"/v1/runs/{RUN}/steps").json()["items"]
+    assert [step["name"] for step in steps] == ["analyze_query", "search_kb", "call_api"]
+    assert (steps[0]["latency_ms"], steps[1]["metadata"]) == (3.5, {"result_count": 10})
+    (failure,) = service.get(f"/v1/runs/{RUN}/failures").json()["items"]
+    assert (failure["failure_type"], failure["failure_code"], failure["message"]) == ("tool", "timeout", None)
+    stats = service.get("/v1/stats").json()
+    assert (stats["runs"], stats["by_status"]) == (1, {"failure": 1})
+    assert stats["failures"] == [{"failure_type": "tool", "failure_code": "timeout", "runs": 1}]
+
+
+def test_the_same_run_again_is_one_run(service):
+    assert [service.post("/v1/runs", document()).status_code for _ in range(3)] == [201, 200, 200]
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+    assert len(service.get(f"/v1/runs/{RUN}/steps").json()["items"]) == 3
+
+
+def test_runs_posted_at_once_by_many_are_each_there_once(service):
+    runs = [document(run_id=f"run-{number % 10}") for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda run: service.post("/v1/runs", run).status_code, runs))
+    assert sorted(set(answers)) == [200, 201]
+    assert answers.count(201) >= 10
+    assert len(service.get("/v1/runs", limit=100).json()["items"]) == 10
+
+
+def test_events_come_back_in_order_and_a_batch_that_comes_again_adds_nothing(service):
+    first = service.post("/v1/events", batch(event(1), event(3), event(2)))
+    assert first.status_code == 200, first.text
+    assert (first.json()["accepted"], first.json()["duplicates"]) == (3, 0)
+    again = service.post("/v1/events", batch(event(3), event(4))).json()
+    assert (again["accepted"], again["duplicates"]) == (1, 1)
+    found = service.get("/v1/events", session_uid=SESSION).json()["items"]
+    assert [each["id"] for each in found] == [f"k3v7q2ma-{number}" for number in (1, 2, 3, 4)]
+    assert (found[0]["timestamp"], found[0]["name"], found[0]["duration_ms"]) == (stamp(1), "publish", 1.5)
+    (session,) = service.get("/v1/sessions").json()["items"]
+    assert (session["events"], session["first_at"], session["last_at"]) == (4, stamp(1), stamp(4))
+
+
+def test_one_bad_event_does_not_keep_the_others_out(service):
+    answer = service.post("/v1/events", batch(event(1), {"id": "nonsense"}, 7, event(2))).json()
+    assert answer["accepted"] == 2
+    assert [each["index"] for each in answer["refused"]] == [1, 2]
+
+
+def test_events_of_a_run_make_the_run_whichever_batch_comes_first(service):
+    started = event(1, kind="run.started", run_id=RUN, extra={"labels": {"agent_version": "2.0"}})
+    finished = event(9, kind="run.finished", run_id=RUN, extra={"ok": True, "status": "partial"})
+    service.post("/v1/events", batch(finished))
+    service.post("/v1/events", batch(started))
+    run = service.get(f"/v1/runs/{RUN}").json()
+    assert (run["status"], run["agent_id"], run["agent_version"]) == ("partial", "creator_001", "2.0")
+    assert (run["started_at"], run["ended_at"], run["session_uid"]) == (stamp(1), stamp(9), SESSION)
+    assert [each["kind"] for each in service.get(f"/v1/runs/{RUN}/events").json()["items"]] == [
+        "run.started",
+        "run.finished",
+    ]
+
+
+PACKED = {
+    "identity": lambda data: data,
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": lambda data: zstandard.ZstdCompressor().compress(data),
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_bodies_are_taken_in_every_encoding_and_cut_ones_are_not(service, encoding):
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    sent = PACKED[encoding](orjson.dumps(document(run_id=f"run-{encoding}")))
+    assert service.post("/v1/runs", content=sent, headers=headers).status_code == 201
+    for wrong in (sent[:-9], b"", b"\x00" * 50, sent[:20]):
+        assert service.post("/v1/runs", content=wrong, headers=headers).status_code == 400
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+
+
+def test_pages_end_and_hold_every_run_once(service):
+    for number in range(7):
+        service.post("/v1/runs", document(run_id=f"run-{number}", started_at=stamp(number // 2)))
+    seen, cursor = [], None
+    for _ in range(10):
+        page = service.get("/v1/runs", limit=3, **({"cursor": cursor} if cursor else {})).json()
+        seen += [run["run_id"] for run in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [f"run-{number}" for number in reversed(range(7))]
+
+
+def test_lists_are_narrowed_as_the_parameters_say(service):
+    service.post("/v1/runs", document(run_id="run-1", agent_id="one", status="success", failures=[]))
+    service.post(
+        "/v1/runs", document(run_id="run-2", agent_id="two", started_at=stamp(60), ended_at=stamp(61))
+    )
+
+    def found(**parameters):
+        return [run["run_id"] for run in service.get("/v1/runs", **parameters).json()["items"]]
+
+    assert found(agent_id="one") == ["run-1"]
+    assert found(status="failure") == ["run-2"]
+    assert found(failure_type="tool", failure_code="timeout") == ["run-2"]
+    assert found(since=stamp(30)) == ["run-2"]
+    assert found(until=stamp(30)) == ["run-1"]
+    assert found(since="2026-11-20T11:30:30+01:00") == ["run-2"]
+    assert found(agent_version="9") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/runs/no-such-run", 404),
+        ("/v1/runs/no-such-run/steps", 404),
+        ("/v1/runs/no-such-run/failures", 404),
+        ("/v1/runs/no-such-run/events", 404),
+        ("/v1/nothing", 404),
+        ("/", 404),
+        ("/v1/runs?limit=0", 422),
+        ("/v1/runs?limit=1001", 422),
+        ("/v1/runs?limit=many", 422),
+        ("/v1/runs?cursor=x", 422),
+        ("/v1/runs?status=odd", 422),
+        ("/v1/runs?since=yesterday", 422),
+        ("/v1/runs?session_uid=1", 422),
+        ("/v1/runs?agent_id=a%00b", 422),
+        ("/v1/runs/a%00b", 422),
+        ("/v1/events", 422),
+        ("/v1/runs?agent_id=%27%3B%20DROP%20TABLE%20runs%3B--", 200),
+    ],
+)
+def test_a_wrong_question_has_one_answer_of_one_shape(service, path, status):
+    answer = httpx.get(
+        service.server.query_url + path, headers={"Authorization": f"Bearer {service.query_key}"}
+    )
+    assert answer.status_code == status
+    if status != 200:
+        assert set(answer.json()) == {"error"}
+        assert set(answer.json()["error"]) == {"code", "message", "path", "remedy"}
+        assert "Traceback" not in answer.text
+
+
+def test_ingest_reads_nothing_and_query_writes_nothing(service):
+    service.post("/v1/runs", document())
+    key = {"Authorization": f"Bearer {service.ingest_key}"}
+    assert httpx.get(f"{service.server.ingest_url}/v1/runs", headers=key).status_code == 405
+    assert httpx.get(f"{service.server.ingest_url}/v1/runs/{RUN}", headers=key).status_code == 404
+    key = {"Authorization": f"Bearer {service.query_key}"}
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        for path in ("/v1/runs", f"/v1/runs/{RUN}"):
+            answer = httpx.request(method, service.server.query_url + path, headers=key)
+            assert answer.status_code == 405, (method, path)
+    assert service.get(f"/v1/runs/{RUN}").status_code == 200
+
+
+def test_health_and_metrics_tell_counts_and_no_names(service):
+    service.post("/v1/runs", document())
+    for url in (service.server.ingest_url, service.server.query_url):
+        health = httpx.get(f"{url}/health")
+        assert (health.status_code, health.json()["status"]) == (200, "ok")
+    text = httpx.get(f"{service.server.ingest_url}/metrics").text
+    assert 'agent_trace_requests_total{method="POST",route="/v1/runs",status="201"}' in text
+    assert "agent_trace_values_dropped_total" in text
+    assert RUN not in text and "my_agent" not in text and service.project not in text
+
+
+def test_free_text_is_stored_only_where_the_project_takes_content(service):
+    service.post("/v1/runs", document(run_id="run-1"))
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        store.set_content(service.project, allowed=True)
+    service.post("/v1/runs", document(run_id="run-2"))
+    messages = [
+        service.get(f"/v1/runs/{run_id}/failures").json()["items"][0]["message"]
+        for run_id in ("run-1", "run-2")
+    ]
+    assert messages == [None, MESSAGE]
+
+
+def test_the_openapi_document_names_every_route_and_every_error_of_it(service):
+    for url, paths in (
+        (service.server.ingest_url, {"/v1/runs", "/v1/events", "/health", "/metrics"}),
+        (
+            service.server.query_url,
+            {
+                "/v1/runs",
+                "/v1/runs/{run_id}",
+                "/v1/runs/{run_id}/steps",
+                "/v1/runs/{run_id}/failures",
+                "/v1/runs/{run_id}/events",
+                "/v1/events",
+                "/v1/sessions",
+                "/v1/stats",
+                "/health",
+                "/metrics",
+            },
+        ),
+    ):
+        document = httpx.get(f"{url}/openapi.json").json()
+        assert set(document["paths"]) == paths
+        for path, methods in document["paths"].items():
+            for operation in methods.values():
+                assert operation["summary"]
+                assert path == "/health" or {"401", "403", "422", "429", "503"} <= set(operation["responses"])
+                assert "HTTPValidationError" not in json.dumps(operation)

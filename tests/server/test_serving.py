@@ -1,0 +1,184 @@
+"""The service as a process: it starts, says where, ends when it is told to, and its mistakes are one line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from support.processes import child_environment, run_python
+
+from Agent.server import RunningServer, ServerSettings
+from Agent.store import open_store
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts commands that serve, and gives what they printed first; they are ended with the test."""
+    processes = []
+
+    def start(*words: str) -> tuple[subprocess.Popen, str]:
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=child_environment(HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "data")),
+        )
+        processes.append(process)
+        first = process.stdout.readline()
+        assert first, process.stderr.read()
+        return process, first
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_serve_runs_both_roles_and_ends_with_sigterm(started, tmp_path):
+    ports = free_port(), free_port()
+    process, first = started("Agent", "serve", "--port", str(ports[0]), "--query-port", str(ports[1]))
+    assert first == f"ingest: http://127.0.0.1:{ports[0]}\n"
+    posted = httpx.post(
+        f"http://localhost:{ports[0]}/v1/runs", json={"run_id": "r", "agent_id": "a"}, timeout=30
+    )
+    assert posted.status_code == 201, posted.text
+    assert httpx.get(f"http://localhost:{ports[1]}/v1/runs", timeout=30).json()["items"][0]["run_id"] == "r"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert (tmp_path / "data" / "agent-trace" / "service.db").exists()
+
+
+def test_serve_ends_with_130_at_an_interrupt_and_prints_no_traceback(started):
+    process, first = started("Agent", "serve", "--port", "0", "--query-port", "0", "--json")
+    assert first == "{\n"
+    while not first.startswith("}"):
+        first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+
+
+def test_what_was_answered_outlives_a_kill(started, tmp_path):
+    port = free_port()
+    for number in range(3):
+        process, _ = started("Agent.server.ingest", "--port", str(port), "--database", str(tmp_path / "k.db"))
+        posted = httpx.post(
+            f"http://localhost:{port}/v1/runs", json={"run_id": f"r{number}", "agent_id": "a"}, timeout=30
+        )
+        assert posted.status_code == 201
+        process.kill()
+        process.wait(30)
+    with open_store(str(tmp_path / "k.db"), role="query") as store:
+        from Agent.store import RunFilter
+
+        found = store.list_runs(store.find_project("default"), RunFilter()).items
+    assert sorted(run["run_id"] for run in found) == ["r0", "r1", "r2"]
+
+
+def test_mistakes_are_one_line_with_their_exit_code(tmp_path):
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port = str(taken.getsockname()[1])
+    cases = [
+        (["Agent", "serve", "--port", port], 3, "cannot listen"),
+        (["Agent", "serve", "--database", "mysql://x/y"], 2, "not supported"),
+        (["Agent", "serve", "--role", "query"], 3, "no database"),
+        (["Agent", "serve", "--tls-key", "x.pem"], 2, "certificate"),
+        (["Agent.server.ingest", "--port", port], 3, "cannot listen"),
+        (["Agent.server.query"], 3, "no database"),
+        (["Agent", "keys", "revoke", "nosuchid"], 3, "no key of that id"),
+        (["Agent", "keys", "add", "--project", "a/b", "--scope", "query"], 2, "name of a project"),
+        (["Agent", "keys", "content", "nosuch", "--on"], 3, "no project"),
+    ]
+    with taken:
+        for words, code, said in cases:
+            done = run_python(
+                "-m", *words, cwd=tmp_path, HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "data")
+            )
+            assert (done.returncode, done.stdout) == (code, ""), (words, done.stderr)
+            assert said in done.stderr, (words, done.stderr)
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+def test_keys_are_made_listed_and_revoked_at_the_command_line(tmp_path):
+    def keys(*words: str) -> str:
+        done = run_python(
+            "-m", "Agent", "keys", *words, cwd=tmp_path, AGENT_TRACE_DATABASE=str(tmp_path / "s.db")
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    token = keys(
+        "add", "--project", "shop", "--scope", "ingest", "--scope", "query", "--label", "till"
+    ).strip()
+    key_id = token.split("_")[1]
+    assert key_id in keys("list") and token not in keys("list")
+    assert keys("revoke", key_id) == f"{key_id} of shop is revoked\n"
+    keys("content", "shop", "--on")
+    listed = json.loads(keys("list", "--json"))
+    (key,) = listed["keys"]
+    assert (key["project"], key["scopes"], key["label"]) == ("shop", ["ingest", "query"], "till")
+    assert key["revoked_at"] is not None
+    assert {"name": "shop", "content_allowed": True} in listed["projects"]
+
+
+def test_the_core_works_without_the_extra_and_says_what_is_missing(tmp_path):
+    code = (
+        "import sys\n"
+        "for name in ('sqlalchemy', 'fastapi', 'alembic', 'uvicorn', 'psycopg'): sys.modules[name] = None\n"
+        "import Agent\n"
+        "from Agent.cli.main import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    for words in (["serve"], ["keys", "list"]):
+        done = run_python("-c", code, *words, cwd=tmp_path, HOME=str(tmp_path))
+        assert done.returncode == 3, done.stderr
+        assert 'pip install "agent-trace[server]"' in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert run_python("-c", code, "--help", cwd=tmp_path, HOME=str(tmp_path)).returncode == 0
+
+
+def test_a_server_in_a_block_is_down_behind_it(tmp_path):
+    settings = ServerSettings(str(tmp_path / "s.db"), ingest_port=0, query_port=0)
+    with RunningServer(settings) as server:
+        url = server.ingest_url
+        assert httpx.get(f"{url}/health", timeout=30).status_code == 200
+        assert server.alive()
+    for _ in range(50):
+        try:
+            httpx.get(f"{url}/health", timeout=1)
+        except httpx.ConnectError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the server still answers")
+
+
+def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
+    from Agent.server.serving import warnings_of
+
+    url = str(tmp_path / "s.db")
+    assert warnings_of(ServerSettings(url), ["ingest"]) == []
+    no_key, no_tls = warnings_of(ServerSettings(url, host="0.0.0.0"), ["ingest", "query"])
+    assert "agent-trace keys add" in no_key and "TLS" in no_tls
+    with open_store(url, role="admin") as store:
+        key = store.issue_key("shop", ["query"]).key
+    assert len(warnings_of(ServerSettings(url, host="0.0.0.0"), ["query"])) == 1
+    with open_store(url, role="admin") as store:
+        store.revoke_key(key.key_id)
+    assert len(warnings_of(ServerSettings(url, host="0.0.0.0"), ["query"])) == 2

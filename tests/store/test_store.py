@@ -1,0 +1,395 @@
+"""The store: what is written comes back once, in order, to its own project alone, and a reader cannot write."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import stat
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from Agent.errors import InputError, UsageError
+from Agent.event.ids import uuid7
+from Agent.store import (
+    EventFilter,
+    EventRow,
+    FailureRow,
+    RunFilter,
+    RunRow,
+    Scope,
+    StepRow,
+    Store,
+    open_store,
+)
+from Agent.store.pages import make_cursor
+from Agent.store.schema import METADATA
+
+T0 = 1_795_170_645_000_000
+SESSION = uuid7(T0 // 1000, b"0123456789")
+RUN = uuid7(T0 // 1000, b"abcdefghij")
+
+
+@pytest.fixture
+def store(database_url):
+    with open_store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def project(store):
+    return store.find_project("default")
+
+
+def event(number: int, **changes) -> EventRow:
+    values = {
+        "session_uid": SESSION,
+        "event_id": f"k3v9q2ma-{number}",
+        "ts_us": T0 + number,
+        "kind": "agent_action",
+    }
+    return EventRow(**values | {"agent_id": "creator_001", "body": {"size": number}} | changes)
+
+
+def run_row(**changes) -> RunRow:
+    step = StepRow("s1", 1, "fetch", "tool", "fetch", T0 + 1, 12.5, "ok", {"result_count": 10})
+    failure = FailureRow("f1", "tool", "timeout", occurred_us=T0 + 5)
+    whole = RunRow(
+        RUN,
+        "shop",
+        "1.0.0",
+        "failure",
+        T0,
+        T0 + 9_000,
+        SESSION,
+        None,
+        {"environment": "test"},
+        (step,),
+        (failure,),
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def test_an_event_that_comes_again_is_stored_once(store, project):
+    assert store.ingest(project, events=[event(1), event(2)])[:2] == (2, 0)
+    assert store.ingest(project, events=[event(2), event(3), event(3)])[:2] == (1, 2)
+    page = store.list_events(project, EventFilter(session_uid=SESSION))
+    assert [each["event_id"] for each in page.items] == ["k3v9q2ma-1", "k3v9q2ma-2", "k3v9q2ma-3"]
+    assert store.list_sessions(project).items[0]["events"] == 3
+
+
+def test_an_event_comes_back_as_it_was_sent(store, project):
+    sent = event(
+        7,
+        severity=40,
+        agent_role="creator",
+        run_id=RUN,
+        span_id="8f2c11d0a4e96b37",
+        parent_span_id="8f2c11d0a4e96b38",
+        tick=17,
+        name="publish",
+        duration_ms=1.25,
+        outcome="error",
+        causes=("k3v9q2ma-1",),
+        body={"deep": {"list": [1, 2.5, None, True, "x"]}},
+    )
+    store.ingest(project, events=[sent])
+    (found,) = store.list_events(project, EventFilter(run_id=RUN)).items
+    assert found == dataclasses.asdict(sent) | {"causes": ["k3v9q2ma-1"]}
+
+
+def test_a_run_comes_back_with_its_steps_and_its_failure(store, project):
+    assert store.ingest(project, runs=[run_row()])[2:] == (1, 1)
+    found = store.find_run(project, RUN)
+    assert (found["status"], found["failure_type"], found["failure_code"]) == ("failure", "tool", "timeout")
+    assert found["labels"] == {"environment": "test"}
+    (step,) = store.list_steps(project, RUN).items
+    assert (step["step_type"], step["latency_ms"], step["metadata"]) == ("tool", 12.5, {"result_count": 10})
+    (failure,) = store.list_failures(project, RUN)
+    assert (failure["failure_id"], failure["occurred_us"]) == ("f1", T0 + 5)
+    assert store.ingest(project, runs=[run_row()])[2:] == (1, 0)
+    assert store.find_run(project, RUN) == found
+
+
+def parts_of_a_run() -> list[RunRow]:
+    """One run as five batches tell it."""
+    return [
+        RunRow(RUN, "shop", "1.0.0", "running", T0, None, SESSION, None, {"environment": "test"}),
+        RunRow(
+            RUN,
+            session_uid=SESSION,
+            steps=(StepRow("s1", 11, "fetch", "tool", "fetch", T0 + 1, None, "running"),),
+        ),
+        RunRow(
+            RUN,
+            session_uid=SESSION,
+            steps=(StepRow("s1", 11, "fetch", None, None, None, 4.5, "ok", {"n": 1}),),
+        ),
+        RunRow(RUN, status="partial", ended_us=T0 + 99, session_uid=SESSION, labels={"region": "eu"}),
+        RunRow(
+            RUN, session_uid=SESSION, failures=(FailureRow("f2", "model", "refused", occurred_us=T0 + 8),)
+        ),
+    ]
+
+
+def test_the_parts_of_a_run_give_the_same_run_in_any_order(store, project):
+    seen = set()
+    for number in range(12):
+        parts = parts_of_a_run()
+        random.Random(number).shuffle(parts)
+        run_id = f"{RUN[:-2]}{number:02}"
+        for part in [*parts, *parts[:2]]:
+            store.ingest(project, runs=[dataclasses.replace(part, run_id=run_id)])
+        run = store.find_run(project, run_id) | {"run_id": ""}
+        (step,) = store.list_steps(project, run_id).items
+        run["labels"] = sorted(run["labels"].items())
+        seen.add(repr((sorted(run.items(), key=str), step | {"run_id": ""})))
+    assert len(seen) == 1
+    assert run["status"] == "partial"
+    assert dict(run["labels"]) == {"environment": "test", "region": "eu"}
+    assert (run["listed_us"], run["ended_us"], run["agent_version"]) == (T0, T0 + 99, "1.0.0")
+    assert (run["failure_type"], run["failure_code"]) == ("model", "refused")
+
+
+def test_a_run_that_has_ended_does_not_run_again(store, project):
+    store.ingest(project, runs=[run_row(status="success")])
+    store.ingest(project, runs=[run_row(status="running", ended_us=None)])
+    store.ingest(project, runs=[run_row(status="failure", ended_us=T0 + 77)])
+    assert (store.find_run(project, RUN)["status"], store.find_run(project, RUN)["ended_us"]) == (
+        "success",
+        T0 + 9000,
+    )
+
+
+def test_one_batch_may_hold_several_parts_of_a_run(store, project):
+    assert store.ingest(project, runs=parts_of_a_run())[2:] == (5, 1)
+    assert store.find_run(project, RUN)["status"] == "partial"
+
+
+def many_runs(count: int) -> list[RunRow]:
+    return [
+        run_row(
+            run_id=f"run-{number:03}",
+            agent_id=f"agent_{number % 3}",
+            status=["success", "failure"][number % 2],
+            started_us=T0 + number // 4,
+            failures=(),
+            steps=(),
+        )
+        for number in range(count)
+    ]
+
+
+def walk(store: Store, project, wanted: RunFilter, limit: int) -> list[list[str]]:
+    pages, cursor = [], None
+    while True:
+        page = store.list_runs(project, wanted, limit=limit, cursor=cursor)
+        pages.append([run["run_id"] for run in page.items])
+        cursor = page.next_cursor
+        if cursor is None:
+            return pages
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50, 51])
+def test_pages_hold_every_run_once_newest_first(store, project, limit):
+    store.ingest(project, runs=many_runs(50))
+    pages = walk(store, project, RunFilter(), limit)
+    assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert [each for page in pages for each in page] == [f"run-{number:03}" for number in reversed(range(50))]
+
+
+def test_runs_are_narrowed_by_each_field(store, project):
+    store.ingest(project, runs=[*many_runs(12), run_row()])
+    for wanted, count in [
+        (RunFilter(), 13),
+        (RunFilter(agent_id="agent_1"), 4),
+        (RunFilter(agent_id="agent_1", status="failure"), 2),
+        (RunFilter(agent_version="1.0.0"), 13),
+        (RunFilter(failure_type="tool"), 1),
+        (RunFilter(failure_type="tool", failure_code="loop"), 0),
+        (RunFilter(session_uid=SESSION), 13),
+        (RunFilter(since_us=T0 + 1), 8),
+        (RunFilter(until_us=T0 + 1), 5),
+    ]:
+        assert len(store.list_runs(project, wanted).items) == count, wanted
+
+
+def test_a_cursor_that_is_none_and_a_limit_out_of_bounds_are_told(store, project):
+    for cursor in ["x", "", "W10", "WyJhIiwxXQ", "[1,2]", "é", "A" * 5000]:
+        with pytest.raises(UsageError, match="no cursor"):
+            store.list_runs(project, RunFilter(), cursor=cursor)
+    for limit in (0, -1, 1001):
+        with pytest.raises(UsageError, match="limit"):
+            store.list_runs(project, RunFilter(), limit=limit)
+
+
+def test_sessions_come_in_pages_newest_first(store, project):
+    uids = [uuid7(T0 // 1000 + number, b"0123456789") for number in range(5)]
+    for number, uid in enumerate(uids):
+        store.ingest(
+            project, events=[event(1, session_uid=uid, ts_us=T0 + number // 2)], session_id=f"s{number}"
+        )
+    seen, cursor = [], None
+    for _ in range(3):
+        page = store.list_sessions(project, limit=2, cursor=cursor)
+        seen += [(each["session_uid"], each["session_id"]) for each in page.items]
+        cursor = page.next_cursor
+    assert cursor is None
+    assert seen == [(uids[number], f"s{number}") for number in (4, 3, 2, 1, 0)]
+    with pytest.raises(UsageError, match="no cursor"):
+        store.list_sessions(project, cursor=make_cursor(1, "no uuid"))
+
+
+def test_a_lookup_does_not_wait_for_a_writer(store, project):
+    with store._writing() as writing:
+        writing.execute(text("UPDATE projects SET created_us = 1"))
+        assert store.find_project("default") == project
+
+
+def test_events_of_one_agent_are_its_journey_in_pages(store, project):
+    store.ingest(
+        project, events=[event(n, agent_id=f"agent_{n % 2}", severity=40 if n == 3 else 20) for n in range(9)]
+    )
+    wanted = EventFilter(session_uid=SESSION, agent_id="agent_1")
+    first = store.list_events(project, wanted, limit=3)
+    rest = store.list_events(project, wanted, limit=3, cursor=first.next_cursor)
+    assert [each["ts_us"] - T0 for each in first.items + rest.items] == [1, 3, 5, 7]
+    assert rest.next_cursor is None
+    assert len(store.list_events(project, EventFilter(session_uid=SESSION, min_severity=40)).items) == 1
+    with pytest.raises(UsageError, match="by session or by run"):
+        store.list_events(project, EventFilter(agent_id="agent_1"))
+
+
+def test_one_project_sees_nothing_of_another(store, project):
+    other = store.issue_key("other", [Scope.QUERY]).token
+    other_project = store.authenticate(other).project
+    store.ingest(project, events=[event(1, run_id=RUN)], runs=[run_row()])
+    assert store.find_run(other_project, RUN) is None
+    assert store.list_runs(other_project, RunFilter()).items == []
+    assert store.list_steps(other_project, RUN).items == []
+    assert store.list_failures(other_project, RUN) == []
+    assert store.list_events(other_project, EventFilter(run_id=RUN)).items == []
+    assert store.list_events(other_project, EventFilter(session_uid=SESSION)).items == []
+    assert store.list_sessions(other_project).items == []
+    assert store.count_runs(other_project, RunFilter())["runs"] == 0
+    assert store.ingest(other_project, events=[event(1)], runs=[run_row(status="success")]) == (1, 0, 1, 1)
+    assert store.find_run(project, RUN)["status"] == "failure"
+
+
+def test_runs_in_numbers(store, project):
+    runs = [
+        run_row(
+            run_id=f"run-{number:03}",
+            ended_us=T0 + 1000 * (number + 1),
+            status="failure" if number < 5 else "success",
+            steps=(StepRow("s", 0, "s", "tool", latency_ms=float(number)),),
+            failures=(FailureRow("f", "tool", "timeout"),) if number < 5 else (),
+        )
+        for number in range(100)
+    ]
+    store.ingest(project, runs=runs)
+    counts = store.count_runs(project, RunFilter())
+    assert (counts["runs"], counts["by_status"]) == (100, {"success": 95, "failure": 5})
+    assert counts["agents"] == [{"agent_id": "shop", "runs": 100, "failed": 5}]
+    assert counts["failures"] == [{"failure_type": "tool", "failure_code": "timeout", "runs": 5}]
+    assert counts["run_ms"] == {"count": 100, "mean": 50.5, "p50": 50.0, "p95": 95.0, "max": 100.0}
+    (steps,) = counts["steps"]
+    assert steps == {"step_type": "tool", "count": 100, "mean": 49.5, "p50": 49.0, "p95": 94.0, "max": 99.0}
+
+
+def test_nothing_in_numbers_is_zero_and_not_an_error(store, project):
+    counts = store.count_runs(project, RunFilter())
+    assert (counts["runs"], counts["by_status"], counts["run_ms"], counts["steps"]) == (0, {}, None, [])
+
+
+def test_a_reader_cannot_write_and_the_database_itself_says_so(store, project, database_url):
+    store.ingest(project, runs=[run_row()])
+    with open_store(database_url, role="query") as reader:
+        assert reader.read_only_by() in {"file", "role"}
+        assert reader.find_run(project, RUN)["agent_id"] == "shop"
+        with pytest.raises(UsageError, match="opened for queries"):
+            reader.ingest(project, runs=[run_row()])
+        for statement in (
+            "DELETE FROM runs",
+            "INSERT INTO projects (name, content_allowed, created_us) VALUES ('x', true, 1)",
+            "UPDATE api_keys SET scopes = 'ingest'",
+            "CREATE TABLE mine (x int)",
+            "DROP TABLE events",
+        ):
+            with pytest.raises(DBAPIError), reader._engine.begin() as connection:
+                connection.execute(text(statement))
+    assert len(store.list_runs(project, RunFilter()).items) == 1
+
+
+def test_a_reader_of_postgresql_is_refused_by_its_role_even_where_transactions_may_write(store, database_url):
+    if not database_url.startswith("postgresql"):
+        pytest.skip("SQLite has no roles; its file is opened for reading")
+    with open_store(database_url, role="query") as reader, reader._engine.connect() as connection:
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        with pytest.raises(DBAPIError, match="permission denied"):
+            connection.execute(text("DELETE FROM runs"))
+
+
+def test_a_reader_reads_a_database_that_nobody_has_open(database_url):
+    open_store(database_url).close()
+    with open_store(database_url, role="query") as reader:
+        assert reader.list_projects()[0].name == "default"
+
+
+def test_a_database_without_a_schema_is_no_database_for_a_reader(database_url):
+    with pytest.raises(InputError, match=r"no database|no schema"):
+        open_store(database_url, role="query")
+
+
+def test_the_migrated_database_has_the_tables_that_the_code_names(store):
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    def ours(_object, name, kind, _reflected, _other):
+        return not (kind == "table" and (name.startswith(("events_", "steps_")) or name == "alembic_version"))
+
+    with store._engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"include_object": ours, "compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        assert set(METADATA.tables) <= set(inspect(connection).get_table_names())
+
+
+def test_opening_twice_changes_nothing(store, project, database_url):
+    store.ingest(project, runs=[run_row()])
+    with open_store(database_url) as again:
+        assert again.find_run(project, RUN) == store.find_run(project, RUN)
+
+
+def test_a_database_of_a_newer_version_is_refused(store, database_url):
+    with store._engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for role in ("ingest", "query"):
+        with pytest.raises(InputError, match=r"9999.*does not know"):
+            open_store(database_url, role=role)
+
+
+def test_the_files_of_sqlite_are_for_the_user_alone(tmp_path: Path):
+    path = tmp_path / "deep" / "er" / "service.db"
+    with open_store(str(path)) as store:
+        store.ingest(store.find_project("default"), runs=[run_row()])
+        for name in ("", "-wal", "-shm"):
+            assert stat.S_IMODE(Path(f"{path}{name}").stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+
+
+def test_what_is_no_database_is_told_in_one_line(tmp_path):
+    (tmp_path / "text.db").write_text("this is no database " * 100)
+    with pytest.raises(InputError, match="not a database"):
+        open_store(str(tmp_path / "text.db"))
+    for url in ("", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "://x"):
+        with pytest.raises(UsageError):
+            open_store(url)
+
+
+def test_a_password_is_never_shown():
+    with pytest.raises(InputError) as caught:
+        open_store("postgresql://someone:hunter2secret@127.0.0.1:1/nothing")
+    assert "hunter2secret" not in str(caught.value)
