@@ -1,6 +1,6 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: after 50 ms, at 4,096 lines, or at once when urgent. A batch is
+Lines gather in memory and go out in batches: after 50 ms, at 8,192 lines, or at once when urgent. A batch is
 one append or several, each of which begins and ends with a newline, so that processes share a file without
 a lock; only rotation takes one.
 """
@@ -38,11 +38,11 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
 # So many that fewer than one call in a thousand writes them; mostly the thread comes first.
-_BATCH_LINES = 4096
+_BATCH_LINES = 8192
 # A file is rotated near its size: no append is larger than the share of that size between two looks, or, of a
 # small file, than an eighth of it.
 _APPEND_BYTES = 16_384
-_HELD_LINES = 16_384
+_HELD_LINES = 32_768
 _INTERVAL_S = 0.05
 _LOOK_AGAIN_NS = 20_000_000
 _LOOKS = 64

@@ -1,7 +1,7 @@
 """How often the true event is named: `python -m benchmarks.fault_set --half HALF [--json]`.
 
-The halves are `tuning`, `final`, `healthy`, `blind` and `blind-healthy`. `--list` tells the cases of one without
-running any. Progress goes to stderr.
+The halves are `tuning`, `final`, `healthy`, `blind`, `blind-healthy`, `second-blind` and `second-blind-healthy`.
+`--list` tells the cases of one without running any. Progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from benchmarks.fault_set.blind_cases import BLIND, BLIND_HEALTHY
 from benchmarks.fault_set.cases import halves, healthy
 from benchmarks.fault_set.scoring import as_object, as_text, score
+from benchmarks.fault_set.second_blind_cases import SECOND_BLIND, SECOND_BLIND_HEALTHY
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
         description="Faults in running simulations: is the true event among the first three causes?",
     )
     sets = {**halves(), "healthy": healthy(), "blind": list(BLIND), "blind-healthy": list(BLIND_HEALTHY)}
+    sets |= {"second-blind": list(SECOND_BLIND), "second-blind-healthy": list(SECOND_BLIND_HEALTHY)}
     parser.add_argument("--half", choices=tuple(sets), required=True)
     parser.add_argument("--json", action="store_true", help="one JSON object, with every result")
     parser.add_argument("--list", action="store_true", help="the cases only; nothing is run")
