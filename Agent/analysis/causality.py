@@ -208,8 +208,10 @@ def chain(
             for cause, edge in direct_causes(effect, window):
                 inferred = guesses + (edge.basis == INFERRED)
                 known = cause["id"] == row["id"] or cause["id"] in found
-                # What began afterwards, in a span around both, led to nothing here.
-                known = known or started_us(cause) > at
+                # What began afterwards, in a span around both, led to nothing here. The span that an event is
+                # in began before it, whatever the clock says of a process that was held up at its end.
+                is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
+                known = known or (started_us(cause) > at and not is_around)
                 too_old = since_us is not None and time_us(cause) < since_us
                 unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
                 if known or too_old or unwanted or inferred > max_inferred:

@@ -337,8 +337,8 @@ class Engine:
                 "autoinstall_known_extensions": False,
                 "temp_directory": self._spill.path,
                 "threads": min(cores(), MOST_THREADS),
-                # the other eight read ahead from afar; with a local disk they only hold memory
-                "async_threads": 0,
+                # for reading ahead from afar there would be eight: with a local disk they only hold memory
+                "async_threads": 1,
             }
         )
         connection.execute("SET preserve_insertion_order = false")

@@ -103,7 +103,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
                 "autoinstall_known_extensions": False,
                 "temp_directory": str(spill),
                 "threads": cores() if share == 1 else 1,
-                "async_threads": 0,
+                "async_threads": 1,
             }
         )
         try:

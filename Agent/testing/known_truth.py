@@ -364,7 +364,7 @@ def _connection() -> Any:
     return duckdb.connect(
         config={
             "threads": 1,
-            "async_threads": 0,
+            "async_threads": 1,
             "memory_limit": "1GB",
             "autoinstall_known_extensions": False,
         }
