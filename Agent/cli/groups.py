@@ -82,7 +82,9 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         (
             CommandEntry("serve", "Agent.cli.serve:serve", "Run the service: a shared memory of runs."),
             CommandEntry("keys", "Agent.cli.keys:keys", "Make, list and revoke the keys of the service."),
-            CommandEntry("ship", "Agent.cli.ship:ship", "Send recorded sessions to a service, live ones or old ones."),
+            CommandEntry(
+                "ship", "Agent.cli.ship:ship", "Send recorded sessions to a service, live ones or old ones."
+            ),
         ),
     ),
     (

@@ -201,7 +201,10 @@ _roots: dict[Pipeline, Run] = {}
 
 def new_run_id() -> str:
     """A UUIDv7."""
-    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+    unix_ms, rest_ns = divmod(time.time_ns(), 1_000_000)
+    # Behind the millisecond stands which part of it (RFC 9562, method 3): ids sort as runs began.
+    part = (rest_ns << 12) // 1_000_000
+    return uuid7(unix_ms, part.to_bytes(2, "big") + os.urandom(8))
 
 
 def is_run_id(text: str) -> bool:
