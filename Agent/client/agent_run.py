@@ -8,12 +8,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.failure_classes import classify_exception
 from Agent.flight.guard import Guard
+from Agent.flight.run_blocks import Block
 from Agent.flight.run_context import is_open, open_run
 from Agent.flight.run_lines import emit_run_event, ending_of, note_misuse
 from Agent.flight.run_recorder import Recorder
@@ -31,34 +31,7 @@ _FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
 _current_step: ContextVar[AgentStep | None] = ContextVar("agent_trace_client_step", default=None)
 
 
-class _Block:
-    """What a run and a step have in common."""
-
-    def _begin(self) -> None:
-        """What happens on entering."""
-
-    def _end(self, error: BaseException | None) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        self._begin()
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._end(error)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-
-class AgentRun(_Block):
+class AgentRun(Block):
     """One execution of an agent, from `AgentTracer.start_run()` to the end of its block or `finish()`.
 
     Its status is `success`; `failure` where an exception left it or a failure was recorded; and what
@@ -171,7 +144,7 @@ class AgentRun(_Block):
         self.finish(error=error)
 
 
-class AgentStep(_Block):
+class AgentStep(Block):
     """One step of a run. `output` is kept on this machine, as an artifact; metadata goes to the service."""
 
     def __init__(self, run: AgentRun, step_id: str, step_type: str, name: str | None) -> None:

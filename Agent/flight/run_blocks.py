@@ -15,11 +15,11 @@ from Agent.flight.run_context import Run, RunScope, is_open
 if TYPE_CHECKING:
     from Agent.flight.run_recorder import Recorder
 
-__all__ = ["AttachBlock", "RunBlock", "StepBlock"]
+__all__ = ["AttachBlock", "Block", "RunBlock", "StepBlock"]
 
 
-class _Block:
-    """What the blocks have in common."""
+class Block:
+    """A `with` or `async with` block that begins and ends something."""
 
     def __enter__(self) -> Self:
         self._begin()
@@ -39,13 +39,13 @@ class _Block:
         self.__exit__(kind, error, trace)
 
     def _begin(self) -> None:
-        raise NotImplementedError
+        """What happens on entering."""
 
     def _end(self, error: BaseException | None) -> None:
         raise NotImplementedError
 
 
-class RunBlock(_Block):
+class RunBlock(Block):
     """A block that is a run; `run_id` is known inside. It may be finished by hand before its end."""
 
     def __init__(
@@ -63,7 +63,7 @@ class RunBlock(_Block):
             self._recorder.finish_run(error is None, error, run_id=self.run_id)
 
 
-class StepBlock(_Block):
+class StepBlock(Block):
     """A block that is a step: assign its `output`; `output_ref` is known behind it."""
 
     def __init__(self, recorder: Recorder, step_id: str, name: str | None, step_type: str | None) -> None:
@@ -80,7 +80,7 @@ class StepBlock(_Block):
         self.output_ref = self._recorder.finish_step(*self._step, self.output, error=error)
 
 
-class AttachBlock(_Block):
+class AttachBlock(Block):
     """A block whose calls, and whatever else is recorded in it, belong to a run that is open elsewhere."""
 
     def __init__(self, recorder: Recorder, run_id: str) -> None:
