@@ -253,30 +253,27 @@ def tail_row(report: Report, directory: Path, size: Size) -> None:
         root = peers.start_agent_trace(place, segment_size_bytes=4 * 1024 * 1024)
         logger = Agent.AgentLogger(peers.AGENT_ID, peers.AGENT_ROLE)
         logger.log_action(peers.ACTION, **peers.SMALL)
-        structlog_logger, structlog_path, _ = peers.structlog_logger(place)
-        floor_names, floor_path, _ = peers.floor_writer(place, peers.own_line(root))
+        structlog_logger, _, _ = peers.structlog_logger(place)
+        floor_names, _, _ = peers.floor_writer(place, peers.own_line(root))
         write, descriptor, dumps, line = (
             floor_names[name] for name in ("write", "descriptor", "dumps", "line")
         )
         data, context = peers.SMALL["action_data"], peers.SMALL["decision_context"]
-        calls: dict[str, tuple[Callable[[int], object], Callable[[], None]]] = {
-            OWN: (lambda number: logger.log_action(peers.ACTION, data, context), lambda: None),
-            STRUCTLOG: (
-                lambda number: structlog_logger.info(
-                    "Agent action: create_content",
-                    event_type="agent_action",
-                    action_type=peers.ACTION,
-                    action_data=data,
-                    decision_context=context,
-                ),
-                lambda: empty([structlog_path]),
+        # Each keeps what it wrote: pages of a file that is emptied never reach the disk, and ours do.
+        calls: dict[str, Callable[[int], object]] = {
+            OWN: lambda number: logger.log_action(peers.ACTION, data, context),
+            STRUCTLOG: lambda number: structlog_logger.info(
+                "Agent action: create_content",
+                event_type="agent_action",
+                action_type=peers.ACTION,
+                action_data=data,
+                decision_context=context,
             ),
-            FLOOR: (lambda number: write(descriptor, dumps(line) + b"\n"), lambda: empty([floor_path])),
+            FLOOR: lambda number: write(descriptor, dumps(line) + b"\n"),
         }
         times: dict[str, list[int]] = {name: [] for name in calls}
         for first in range(0, size.events, block):
-            for name, (call, clear) in calls.items():
-                clear()
+            for name, call in calls.items():
                 gc.collect()
                 times[name] += call_times(call, first, min(block, size.events - first))
         segments = len(list(root.glob(f"session_*/agents/{peers.AGENT_ID}.*.log")))

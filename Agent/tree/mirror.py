@@ -1,6 +1,6 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: after 50 ms, at 8,192 lines, or at once when urgent. A batch is
+Lines gather in memory and go out in batches: after 50 ms, at 16,384 lines, or at once when urgent. A batch is
 one append or several, each of which begins and ends with a newline, so that processes share a file without
 a lock; only rotation takes one.
 """
@@ -38,7 +38,7 @@ DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
 """Category to (size in bytes at which its mirror is rotated, number of old ones kept)."""
 
 # So many that fewer than one call in a thousand writes them; mostly the thread comes first.
-_BATCH_LINES = 8192
+_BATCH_LINES = 16_384
 # A file is rotated near its size: no append is larger than the share of that size between two looks, or, of a
 # small file, than an eighth of it.
 _APPEND_BYTES = 16_384
@@ -224,11 +224,19 @@ class Mirrors:
             mirror.turn.release()
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        batch = b"\n" + b"".join(lines)
         most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES))
+        appends = -(-sum(map(len, lines)) // most)
+        each = -(-len(lines) // max(appends, 1))
+        for first in range(0, len(lines), max(each, 1)):
+            self._append(mirror, lines[first : first + each], most)
+
+    def _append(self, mirror: _Mirror, lines: list[bytes], most: int) -> None:
+        batch = b"\n" + b"".join(lines)
         if len(lines) > 1 and len(batch) > most:
-            self._write(mirror, lines[: len(lines) // 2])
-            self._write(mirror, lines[len(lines) // 2 :])
+            # lines of very unequal length
+            half = len(lines) // 2
+            self._append(mirror, lines[:half], most)
+            self._append(mirror, lines[half:], most)
             return
         try:
             mirror.room_bytes -= len(batch)
