@@ -1,4 +1,4 @@
-"""Builds the native judge beside its source: hatch does for a wheel, `python hatch_build.py` in a checkout.
+"""Builds the native parts beside their sources: hatch for a wheel, `python hatch_build.py` in a checkout.
 
 The package works without it, so a machine without a compiler gets a wheel of Python alone and is told so.
 """
@@ -13,20 +13,24 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path("Agent/record/_native.c")
+SOURCES = (Path("Agent/record/_native.c"), Path("Agent/tree/_heads.c"))
 OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
            "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
 
 
-def build(root: Path) -> Path:
-    """Compile the source; the extension module's path. OSError or CalledProcessError where that fails."""
+def build(root: Path) -> list[Path]:
+    """Compile the sources; the extension modules' paths. OSError or CalledProcessError where that fails."""
+    return [_built(root, source) for source in SOURCES]
+
+
+def _built(root: Path, source: Path) -> Path:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    target = root / SOURCE.with_name(f"_native{suffix}")
+    target = root / source.with_name(f"{source.stem}{suffix}")
     aside = target.with_name(f"{target.name}.{os.getpid()}")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
     include = f"-I{sysconfig.get_paths()['include']}"
-    command = [*compiler, *OPTIONS, *shared, include, str(root / SOURCE), "-o", str(aside), "-lm"]
+    command = [*compiler, *OPTIONS, *shared, include, str(root / source), "-o", str(aside), "-lm"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the user's own compiler
         # In one step, since a process may have the old one open.
@@ -54,12 +58,12 @@ else:
                 built = build(root)
             except (OSError, subprocess.CalledProcessError) as error:
                 reason = getattr(error, "stderr", None) or error
-                self.app.display_warning(f"the native judge was not built, Python does its work: {reason}")
+                self.app.display_warning(f"the native parts were not built, Python does its work: {reason}")
                 return
-            build_data["artifacts"].append(str(built.relative_to(root)))
+            build_data["artifacts"] += [str(path.relative_to(root)) for path in built]
             build_data["pure_python"] = False
             build_data["infer_tag"] = True
 
 
 if __name__ == "__main__":
-    print(build(Path(__file__).resolve().parent))  # noqa: T201 - its answer
+    print(*build(Path(__file__).resolve().parent), sep="\n")  # noqa: T201 - its answer

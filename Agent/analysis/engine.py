@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from Agent.analysis import views
-from Agent.analysis.legs import LIVE, names_files, reads_files, resolve
+from Agent.analysis.legs import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.packed import Pack, new_pack
 from Agent.analysis.progress import interruptible
 from Agent.analysis.sources import (
@@ -30,6 +30,7 @@ from Agent.analysis.sql_statement import check_reads_only, columns_of, first_of,
 from Agent.archive.sealed_parts import archive_dir
 from Agent.archive.sealed_write import cores
 from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.tree.heads import RegularFiles
 from Agent.tree.kept import nothing_retired
 from Agent.tree.layout import agent_files, agents_dir
 
@@ -73,6 +74,7 @@ class Engine:
         self._list_files = list_files
         self._sources = Sources()
         self._by_name: dict[Path, Standing] = {}
+        self._regular = RegularFiles()
         self._pack: Pack | None = None
         self._spill: Spill | None = None
         self._set: dict[str, list[str]] = {}
@@ -86,10 +88,7 @@ class Engine:
         """
         if not reads_files(sql):
             return interruptible(self._open(), lambda: self._dicts(sql, parameters))
-        # which file a line stands in is not known of one that was packed with others
-        return self._settled(
-            lambda: self._dicts(self._resolved(sql), parameters), packed=not names_files(sql)
-        )
+        return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(sql, parameters)
@@ -112,21 +111,21 @@ class Engine:
         if self._connection is not None:
             self.rows(f"DROP TABLE IF EXISTS {name}")
 
-    def _settled(self, fetch: Callable[[], Answer], *, packed: bool = False) -> Answer:
+    def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
         """The answer over the files as they were listed when it began, none of which went away meanwhile."""
         try:
             with nothing_retired(self._given):
-                return self._tried(fetch, packed)
+                return self._tried(fetch, sql)
         except FilesMoved:
             # retention began meanwhile, or files were removed by hand
             with nothing_retired(self._given):
-                return self._tried(fetch, packed)
+                return self._tried(fetch, sql)
 
-    def _tried(self, fetch: Callable[[], Answer], packed: bool) -> Answer:
+    def _tried(self, fetch: Callable[[], Answer], sql: str) -> Answer:
         patience_s = time.monotonic() + _PATIENCE_S
         for left in reversed(range(_TRIES)):
             began = self._names_changed_ns()
-            self._use_files(packed=packed)
+            self._use_files(sql)
             try:
                 answer = interruptible(self._open(), fetch)
             except FilesMoved:
@@ -151,25 +150,22 @@ class Engine:
                 found.append(-1)  # not there, which is an answer, too
         return tuple(found)
 
-    def _use_files(self, *, packed: bool = False) -> None:
-        """Look at the files that are there now; many small ones are packed into one if that may be."""
-        before, self._sources = self._sources, self._find()
+    def _use_files(self, sql: str = "") -> None:
+        """Look at the files that are there now; one of this room's own queries tells how they are read."""
+        before, found = self._sources, self._find()
+        connection = self._open()
+        packed: frozenset[Path] = frozenset()
+        pack = ""
+        # which file a line stands in is not known of one that was packed with others
+        if sql and self._pack is not None and not names_files(sql):
+            packed, pack = self._pack.fill(found.standing, self._list_files), self._pack.path
+        is_regular = self._regular.holds if has_legs(sql) else _unknown
+        self._sources = found.told_apart(is_regular, packed, pack)
+        self._by_name = {path: listed for path, listed in found.standing.items() if path not in packed}
         if before.statement != self._sources.statement:
             self._has_views = False
-        connection = self._open()
-        standing = self._sources.standing
-        inside: frozenset[Path] = frozenset()
-        if packed and self._pack is not None:
-            inside = self._pack.fill(standing, self._list_files)
-        self._by_name = {path: listed for path, listed in standing.items() if path not in inside}
-        named = zip(standing, self._sources.live, strict=True)
-        files = [pattern for path, pattern in named if path not in inside]
-        if inside and self._pack is not None:
-            files.append(self._pack.path)
-        self._name(connection, "files", files)
         for form in FORMS:
-            if form != LIVE:
-                self._name(connection, form, list(getattr(self._sources, form)))
+            self._name(connection, form, list(getattr(self._sources, form)))
 
     def _name(self, connection: Any, variable: str, files: list[str]) -> None:
         if self._set.get(variable) != files:
@@ -364,7 +360,7 @@ class Engine:
         if not self._has_views:
             if self._pack is not None:
                 # a view is bound when it is made, here to a file that cannot go away
-                self._name(connection, "files", [self._pack.path])
+                self._name(connection, LIVE, [self._pack.path])
             for statement in views.statements():
                 self._execute(self._resolved(statement), ())
             self._has_views = True
@@ -376,6 +372,11 @@ def open_engine(session: Path, agent_id: str | None = None) -> Engine:
     if agent_id is None:
         return Engine(session, KnownFiles(session).read, archive=True)
     return Engine(session, lambda: agent_files(session, agent_id), archive=True, agent_id=agent_id)
+
+
+def _unknown(_path: Path, _listed: Standing) -> bool:
+    """Nobody looked, so every line is looked at."""
+    return False
 
 
 def _first_line(error: Exception) -> str:

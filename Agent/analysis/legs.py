@@ -14,6 +14,7 @@ from Agent.archive.parquet_columns import (
     MAX_LINE_BYTES,
     is_event,
     quoted_name,
+    says_something,
     structure,
 )
 from Agent.archive.parquet_rows import literal
@@ -21,15 +22,18 @@ from Agent.archive.parquet_rows import literal
 __all__ = [
     "LIVE",
     "OLDER",
+    "REGULAR",
     "SEALED",
     "SEALED_FILENAME",
     "UNNEEDED_IN_SCAN",
     "VERBATIM",
     "either",
+    "has_legs",
     "live_lines",
     "names_files",
     "read_files",
     "reads_files",
+    "regular_lines",
     "resolve",
     "sealed_rows",
     "select",
@@ -38,6 +42,8 @@ __all__ = [
 
 LIVE: Final = "live"
 """JSON lines in files."""
+REGULAR: Final = "regular"
+"""The same, all of which begin as this package writes them: no envelope is looked at."""
 SEALED: Final = "sealed"
 """Rows of the archive, whose promoted columns are those of this version."""
 OLDER: Final = "older"
@@ -49,8 +55,16 @@ UNNEEDED: Final = frozenset(
     "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
 )
 """Keys that no other column is made of."""
-UNNEEDED_IN_SCAN: Final = UNNEEDED | {"agent_id", "agent_role"}
+UNNEEDED_IN_SCAN: Final = UNNEEDED | frozenset(
+    "agent_id agent_role ts_us writer seq timestamp id schema_version".split()
+)
 """The same where a flat line's payload is not put together, for which every key of it is read."""
+_LOOKED_AT: Final = {
+    "id": frozenset({"id", "writer", "seq"}),
+    "timestamp": frozenset({"timestamp", "ts_us"}),
+    "schema_version": frozenset({"schema_version"}),
+}
+"""The keys that tell an event from a damaged line, with the columns that are made of each."""
 
 _ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
 # all columns of a selection in brackets are those that it names itself
@@ -58,7 +72,7 @@ _EVERYTHING: Final = re.compile(
     r"(?:\bSELECT\s+(?:DISTINCT\s+)?|,\s*|\.)\*(?!\s+FROM\s+\(\s*SELECT\b)", re.IGNORECASE
 )
 _WORD: Final = re.compile(r"\w+")
-_UNREAD: Final = re.compile(r"/\*(\w+)\*/(.*?)/\*end\*/", re.DOTALL)
+_UNREAD: Final = re.compile(r"/\*([\w|]+)\*/(.*?)/\*end\*/", re.DOTALL)
 _OR: Final = "{{or}}"
 _ONLY: Final = "{{only}}"
 _AS_COLUMNS: Final = "{{as columns}}"
@@ -67,7 +81,7 @@ _AS_COLUMNS: Final = "{{as columns}}"
 def either(legs: Mapping[str, str]) -> str:
     """A sub-query that is the union of some legs, by form; `resolve` makes SQL of it."""
     # files last: read first, they keep the engine from putting on the disk what it sorts of the rest
-    in_order = sorted(legs, key=lambda form: form == LIVE)
+    in_order = sorted(legs, key=lambda form: form in (LIVE, REGULAR))
     return "({{any}}" + _OR.join(f"{form}:{legs[form]}" for form in in_order) + "{{end}})"
 
 
@@ -104,30 +118,43 @@ def names_files(sql: str) -> bool:
     return named is None or "filename" in named
 
 
+def has_legs(sql: str) -> bool:
+    """Whether `resolve` decides what a question reads."""
+    return "{{any}}" in sql
+
+
 def reads_files(sql: str) -> bool:
     """Whether a question of this room reads lines, not kept tables alone."""
-    return "{{any}}" in sql or "getvariable(" in sql
+    return has_legs(sql) or "getvariable(" in sql
 
 
-def unread(name: str, sql: str) -> str:
-    """A part of a leg that is left out where the question names nothing of that name."""
-    return f"/*{name}*/{sql}/*end*/"
+def unread(names: str, sql: str) -> str:
+    """A part of a leg that is left out where the question names nothing of those names, `|` between them."""
+    return f"/*{names}*/{sql}/*end*/"
 
 
-def _pruned(select: str, named: Collection[str] | None) -> str:
+def _pruned(select: str, named: frozenset[str] | None) -> str:
     """The leg without what the question does not name: a key that is declared costs its parsing."""
-    return _UNREAD.sub(lambda found: found[2] if named is None or found[1] in named else "", select)
+
+    def kept(found: re.Match[str]) -> str:
+        return found[2] if named is None or not named.isdisjoint(found[1].split("|")) else ""
+
+    return _UNREAD.sub(kept, select)
 
 
 def select(columns: Mapping[str, str], source: str, spare: Collection[str] = UNNEEDED) -> str:
     """A selection of named expressions; one in `spare` is left out where the question does not name it."""
     listed = {name: f"{expression} AS {quoted_name(name)}" for name, expression in columns.items()}
-    return f"SELECT {_joined(listed, spare)} FROM {source}"
+    first = {"event_type": listed.pop("event_type")} if "event_type" in listed else {}
+    return f"SELECT {_joined(first | listed, {name: name for name in spare})} FROM {source}"
 
 
-def _joined(parts: Mapping[str, str], spare: Collection[str]) -> str:
-    """Parts of a list by name, the first of which is always there."""
-    texts = [unread(name, f", {text}") if name in spare else f", {text}" for name, text in parts.items()]
+def _joined(parts: Mapping[str, str], optional: Mapping[str, str]) -> str:
+    """Parts of a list by name, the first of which is always there; others by the names that ask for them."""
+    texts = [
+        unread(optional[name], f", {text}") if name in optional else f", {text}"
+        for name, text in parts.items()
+    ]
     return "".join(texts)[2:]
 
 
@@ -141,22 +168,36 @@ def live_lines(
         payload: those inside `extra`; None takes it as JSON.
         spare: the keys that need not be read where the question does not name them.
     """
-    # `files` is a variable of the connection, so that no path stands in a statement.
     return f"{read_files(columns, payload, spare)} WHERE {is_event()}"
 
 
-def read_files(
+def regular_lines(
     columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
+) -> str:
+    """As `live_lines`, of files in which only a line that is no JSON, or says nothing, is no event."""
+    return f"{read_files(columns, payload, spare, form=REGULAR)} WHERE {says_something()}"
+
+
+def read_files(
+    columns: Mapping[str, str],
+    payload: Mapping[str, str] | None,
+    spare: Collection[str] = UNNEEDED,
+    *,
+    form: str = LIVE,
 ) -> str:
     """The scan of files itself: a damaged line is a row of NULLs."""
     types = {name: f"{quoted_name(name)}: '{sql_type}'" for name, sql_type in columns.items()}
+    optional = {name: name for name in spare if name not in _LOOKED_AT}
+    if form == REGULAR:
+        optional |= {name: "|".join(sorted(made)) for name, made in _LOOKED_AT.items() if made <= set(spare)}
     types["extra"] = "extra: 'JSON'"
     if payload is not None:
         members = {name: f"{quoted_name(name)} {sql_type}" for name, sql_type in payload.items()}
-        types["extra"] = f"extra: 'STRUCT({_joined(members, spare)})'"
-    typed = "{" + _joined(types, spare) + "}"
+        types["extra"] = f"extra: 'STRUCT({_joined(members, optional)})'"
+    typed = "{" + _joined({"extra": types.pop("extra")} | types, optional) + "}"
+    # The files are a variable of the connection, so that no path stands in a statement.
     return (
-        "read_json(getvariable('files'), format='newline_delimited', records=true, ignore_errors=true, "
+        f"read_json(getvariable('{form}'), format='newline_delimited', records=true, ignore_errors=true, "
         f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={typed})"
     )
 

@@ -9,18 +9,18 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Agent.analysis.legs import LIVE, OLDER, SEALED, VERBATIM
+from Agent.analysis.legs import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_parts
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 
 __all__ = ["KnownFiles", "KnownParts", "Sources", "Standing", "escape", "find_sources", "standing_at"]
 
-FORMS: Final = (LIVE, SEALED, OLDER, VERBATIM)
+FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
@@ -37,6 +37,8 @@ class Sources:
     """The files of each form, as patterns in which nothing is a wildcard."""
 
     live: tuple[str, ...] = ()
+    regular: tuple[str, ...] = ()
+    """Those of them in which no envelope need be looked at, as far as somebody looked."""
     sealed: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
@@ -58,6 +60,22 @@ class Sources:
     def statement(self) -> tuple[tuple[str, ...], str, bool]:
         """What a statement over the files depends on, besides their names."""
         return self.forms, self.only, self.uniform
+
+    def told_apart(
+        self, is_regular: Callable[[Path, Standing], bool], packed: frozenset[Path], pack: str
+    ) -> Sources:
+        """The same with the regular ones apart from `live`, and one file in the place of those in it."""
+        found: dict[bool, list[str]] = {True: [], False: []}
+        are_regular = True
+        for (path, listed), pattern in zip(self.standing.items(), self.live, strict=True):
+            regular = is_regular(path, listed)
+            if path in packed:
+                are_regular &= regular
+            else:
+                found[regular].append(pattern)
+        if packed:
+            found[are_regular].append(pack)
+        return replace(self, live=tuple(found[False]), regular=tuple(found[True]))
 
 
 class KnownParts:

@@ -12,6 +12,7 @@ from typing import Final
 from Agent.analysis.legs import (
     LIVE,
     OLDER,
+    REGULAR,
     SEALED,
     SEALED_FILENAME,
     UNNEEDED_IN_SCAN,
@@ -19,6 +20,7 @@ from Agent.analysis.legs import (
     either,
     live_lines,
     read_files,
+    regular_lines,
     sealed_rows,
     select,
     verbatim_lines,
@@ -90,16 +92,14 @@ def scan(*keys: str) -> str:
     payload = {name: known[name] for name in ("event_type", *_AGENT, *keys)}
     # A run's lines are flat: their payload stands beside the envelope.
     beside = {name: sql_type for name, sql_type in payload.items() if name in flat_keys()}
+    columns, spare = ENVELOPE | beside, UNNEEDED_IN_SCAN
     return either(
         {
-            LIVE: select(
-                _of_line(payload), live_lines(ENVELOPE | beside, payload, UNNEEDED_IN_SCAN), UNNEEDED_IN_SCAN
-            ),
+            LIVE: select(_of_line(payload), live_lines(columns, payload, spare), spare),
+            REGULAR: select(_of_line(payload), regular_lines(columns, payload, spare), spare),
             SEALED: _of_rows(SEALED, payload, promoted_columns()),
             OLDER: _of_rows(OLDER, payload, {}),
-            VERBATIM: select(
-                _of_line(payload, "j."), verbatim_lines(ENVELOPE | beside, payload), UNNEEDED_IN_SCAN
-            ),
+            VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
         }
     )
 
@@ -141,6 +141,7 @@ def whole_lines() -> str:
     return either(
         {
             LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None)),
+            REGULAR: select(_whole_of_line(), regular_lines(ENVELOPE | beside, None)),
             SEALED: select(rows, sealed_rows(SEALED, {})),
             OLDER: select(rows, sealed_rows(OLDER, {})),
             VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None)),
@@ -176,6 +177,7 @@ def numbers() -> str:
     return either(
         {
             LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
+            REGULAR: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID, form=REGULAR)),
             SEALED: select(stored, sealed_rows(SEALED, {})),
             OLDER: select(stored, sealed_rows(OLDER, {})),
             VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),

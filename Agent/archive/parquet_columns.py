@@ -21,6 +21,7 @@ __all__ = [
     "order_columns",
     "payload_columns",
     "quoted_name",
+    "says_something",
     "structure",
 ]
 
@@ -81,8 +82,13 @@ def is_event(of: str = "") -> str:
         f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-[0-9]+') "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
         f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
-        f"AND ({of}type IS NOT NULL OR {of}extra IS NOT NULL))"
+        f"AND {says_something(of)})"
     )
+
+
+def says_something(of: str = "") -> str:
+    """The last of them: a kind of its own, or a payload."""
+    return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
 
 
 _SQL_TYPES: Final = {

@@ -94,7 +94,7 @@ def _all_checks(root: Path) -> Iterator[Check]:
     looks: tuple[tuple[str, Callable[[], Check]], ...] = (
         ("python", _python),
         ("libraries", _libraries),
-        ("native judge", _native_judge),
+        ("native parts", _native_parts),
         ("trace root", lambda: _root(root)),
         ("disk space", lambda: _disk_space(root)),
         ("open files", _open_files),
@@ -117,13 +117,19 @@ def _python() -> Check:
     return Check("python", OK, found)
 
 
-def _native_judge() -> Check:
+def _native_parts() -> Check:
     from Agent.record.native import native
+    from Agent.tree.heads import is_built
 
-    if native is None:
-        remedy = "an event costs about half more; install with a C compiler at hand to have it"
-        return Check("native judge", WARN, "not built, Python does its work", remedy)
-    return Check("native judge", OK, "built")
+    missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
+    if missing:
+        remedy = (
+            "events cost about half more and questions of JSON lines a quarter; install with a C compiler"
+        )
+        return Check(
+            "native parts", WARN, f"not built, Python does the work of: {', '.join(missing)}", remedy
+        )
+    return Check("native parts", OK, "built")
 
 
 def _libraries() -> Check:

@@ -10,8 +10,8 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.engine import Engine
-from Agent.analysis.views import ENVELOPE, names, payload_columns, scan
+from Agent.analysis.engine import Engine, open_engine
+from Agent.analysis.views import ENVELOPE, names, payload_columns, scan, whole_lines
 from Agent.analysis.window import load_event
 from Agent.errors import InputError, MissingExtra, SessionNotFound, UsageError
 from Agent.event.payloads import KINDS
@@ -57,6 +57,40 @@ def test_damaged_lines_are_counted_by_file_and_in_no_group(builder: SessionBuild
         {"agent_id": "a", "n": 1},
         {"agent_id": "b", "n": 1},
     ]
+
+
+def test_a_line_that_begins_like_ours_and_is_no_json_is_in_no_group(builder: SessionBuilder) -> None:
+    builder.emit("log", "a")
+    whole = builder.file_of("a").read_bytes().splitlines()[-1]
+    builder.write_line(whole[:-20] + b'"}\n', "a")
+    builder.emit("log", "a")
+    engine = open_engine(builder.path)
+    assert engine.rows(f"SELECT event_type, count(*) AS n FROM {scan()} GROUP BY ALL") == [
+        {"event_type": "log", "n": 2}
+    ]
+    assert sum(engine.damaged_lines().values()) == 1
+
+
+@pytest.mark.parametrize("is_built", [True, False])
+def test_a_question_has_the_same_answer_whether_files_are_known_to_be_regular(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch, is_built: bool
+) -> None:
+    if not is_built:
+        monkeypatch.setattr("Agent.tree.heads._regular_bytes", None)
+    builder.emit("reward", "a", reward=1.5)
+    builder.emit("log", "b")
+    builder.write_line(
+        b'{"timestamp":"2026-99-20T10:30:45.000002Z","id":"sfhtuqh7-3","schema_version":1}\n', "b"
+    )
+    builder.emit("reward", "b", reward=0.5)
+    engine = open_engine(builder.path)
+    for _ in range(2):
+        rows = engine.rows(
+            f"SELECT agent_id, seq, reward FROM {scan('reward')} WHERE reward > 0 ORDER BY ts_us, seq"
+        )
+        assert [(row["agent_id"], row["reward"]) for row in rows] == [("a", 1.5), ("b", 0.5)]
+    whole = engine.rows(f"SELECT event_type FROM {whole_lines()} ORDER BY ts_us, seq")
+    assert [row["event_type"] for row in whole] == ["reward", "log", "reward"]
 
 
 def test_a_line_of_many_megabytes_is_one_event(builder: SessionBuilder) -> None:
