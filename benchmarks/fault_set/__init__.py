@@ -4,4 +4,5 @@
 `scoring.py` asks the public API and counts. `python -m benchmarks.fault_set --half tuning|final|healthy`, and
 `blind|blind-healthy` (`blind_cases.py`): five further worlds, written when the final half had been scored.
 `second-blind|second-blind-healthy` (`second_blind_cases.py`): four more, whose authors saw no score either.
+`third-blind|third-blind-healthy` (`third_blind_cases.py`): four more again, written in the same way.
 """

@@ -8,6 +8,7 @@ from benchmarks.fault_set import bandits, building, chat_team, fleet, market, pi
 from benchmarks.fault_set.blind_cases import BLIND, BLIND_HEALTHY
 from benchmarks.fault_set.case import Case, digest
 from benchmarks.fault_set.second_blind_cases import SECOND_BLIND, SECOND_BLIND_HEALTHY
+from benchmarks.fault_set.third_blind_cases import THIRD_BLIND, THIRD_BLIND_HEALTHY
 
 WORLDS = tuple(module.WORLD for module in (bandits, building, chat_team, fleet, market, pipeline))
 CASES = tuple(
@@ -36,5 +37,5 @@ def healthy() -> list[Case]:
 
 def case_named(name: str) -> Case:
     """The case of that name; KeyError where there is none."""
-    every = (*CASES, *BLIND, *BLIND_HEALTHY, *SECOND_BLIND, *SECOND_BLIND_HEALTHY)
-    return {case.name: case for case in every}[name]
+    blind = (*BLIND, *BLIND_HEALTHY, *SECOND_BLIND, *SECOND_BLIND_HEALTHY, *THIRD_BLIND, *THIRD_BLIND_HEALTHY)
+    return {case.name: case for case in (*CASES, *blind)}[name]
