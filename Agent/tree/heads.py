@@ -18,7 +18,9 @@ __all__ = ["RegularFiles", "is_built"]
 
 _regular_bytes: Callable[[int, int, int, int], int] | None
 try:
-    from Agent.tree._heads import regular_bytes as _regular_bytes
+    from Agent.tree import _heads
+
+    _regular_bytes = _heads.regular_bytes
 except ImportError:  # built without a compiler, or run from a source tree in which nothing was built
     _regular_bytes = None
 
