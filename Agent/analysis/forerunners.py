@@ -11,9 +11,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from Agent.analysis.deeds import Deed
 from Agent.analysis.habits import is_number
 from Agent.analysis.leaves import leaves
-from Agent.analysis.suspects import Deed, Survey, worth
+from Agent.analysis.sights import worth
+from Agent.analysis.suspects import Survey
 
 __all__ = ["Forerunners"]
 
@@ -98,7 +100,8 @@ class Forerunners:
         if known is None:
             survey = self._survey
             deed = survey.deeds[place]
-            said = {value for _, value in leaves(deed.extra, deed.state) if _is_telling(value)}
+            every_leaf = leaves(deed.extra, deed.state)
+            said = {value for path, value in every_leaf if path[-1] != "~" and _is_telling(value)}
             said.update(_partners(deed))
             every = len(survey.deeds)
             known = self._said[place] = {

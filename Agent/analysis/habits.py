@@ -18,8 +18,8 @@ from Agent.analysis.courses import LARGEST, Track
 
 __all__ = ["ALIKE", "Habit", "Oddity", "Said", "is_number", "kind_of"]
 
-AGAIN, ANOTHER, BACK, BEYOND, LEAP, NEW, OTHER_SORT, CHANGED, OWN_NEW = (
-    "again", "another", "back", "beyond", "leap", "new", "sort", "changed", "own",
+AGAIN, ANOTHER, BACK, BEYOND, LEAP, NEW, OTHER_SORT, CHANGED, OWN_NEW, DENSE = (
+    "again", "another", "back", "beyond", "leap", "new", "sort", "changed", "own", "dense",
 )  # fmt: skip
 
 MIN_SEEN: Final = 2
@@ -32,6 +32,7 @@ _SCALE: Final = 5
 MAX_SAID: Final = 60
 """A value said more often than this is routine; of rarer ones each is compared with all others."""
 MAX_OWN: Final = 200
+MAX_MOMENTS: Final = 60
 _MAX_LEAPS: Final = 400
 _INFINITE: Final = float("inf")
 _DIGITS: Final = re.compile(r"\d+")
@@ -92,8 +93,8 @@ class Habit:
 
     __slots__ = (
         "_changes", "_falls", "_farthest", "_highest", "_leaped", "_lowest", "_moves", "_named", "_new_at",
-        "_numbers", "_own_new", "_records", "_rises", "_single", "_steps_measured", "count", "leaps", "own",
-        "said", "sorts", "values",
+        "_numbers", "_own_new", "_records", "_rises", "_single", "_steps_measured", "count", "kinds",
+        "leaps", "own", "said", "sorts", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -102,6 +103,8 @@ class Habit:
         self.sorts: Counter[str] = Counter()
         self.said: list[Said] = []
         """What was said, while it is little."""
+        self.kinds: dict[str, list[tuple[int, int]]] = {}
+        """{kind of value: the steps at which it was said first, and the events}."""
         self.leaps: list[tuple[float, int]] = []
         """The farthest moves of one agent's value, with their steps."""
         self._single = 0
@@ -234,7 +237,11 @@ class Habit:
         if before == 0:
             self._new_at.append(self.count)
         self.values[value] = before + 1
-        self.sorts[kind_of(value)] += 1
+        kind = kind_of(value)
+        self.sorts[kind] += 1
+        known = self.kinds.setdefault(kind, [])
+        if len(known) < MAX_MOMENTS:
+            known.append((step, event))
         own = self.own.get(agent)
         numeric = is_number(value)
         if numeric:
@@ -305,20 +312,25 @@ class Habit:
             last[each.agent] = each.value
         return runs
 
-    def beside_others(self) -> list[tuple[Said, Oddity]]:
-        """What is said seldom, each beside all others, later ones too; not those of its own moment."""
+    def beside_others(self, *, stays: bool = True) -> list[tuple[Said, Oddity]]:
+        """What is said seldom, each beside all others, later ones too; not those of its own moment.
+
+        Where a value stays until another comes, what one agent says on and on is one saying.
+        """
         if self.count != len(self.said) or self.count < MIN_SEEN + 2 or len(self.values) == 1:
             return []
         found = []
         runs = self._runs()
         # what is said first is how it begins
-        for own in self.said[1:]:
+        begun = next(n for n, each in enumerate(self.said) if each.value != self.said[0].value)
+        for own in self.said[begun:]:
             if runs[own.agent, own.value] > _TO_AND_FRO:
                 continue
             others = [
                 each.value
                 for each in self.said
-                if abs(each.step - own.step) > 1 and (each.agent, each.value) != (own.agent, own.value)
+                if abs(each.step - own.step) > 1
+                and not (stays and (each.agent, each.value) == (own.agent, own.value))
             ]
             if len(others) > MIN_SEEN:
                 odd = _beside(own.value, others)

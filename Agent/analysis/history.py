@@ -26,7 +26,7 @@ MAX_CHANGES = 5_000
 MAX_MARKS = 20_000
 MAX_PATTERNS = 1_000
 
-_MARKS = frozenset({"strategy_update", "policy_update", "learning_update", "agent_message"})
+_MARKS = frozenset({"strategy_update", "policy_update", "learning_update", "agent_message", "state_change"})
 
 
 class Moment(NamedTuple):

@@ -12,13 +12,18 @@ from typing import Any, Final
 __all__ = ["LABELS", "Leaf", "label_of", "leaves", "scalars"]
 
 Leaf = tuple[str, Any]
-"""A path, such as args.hours_east, and the scalar there; `{}` behind a path gives keys, `#` a size."""
+"""A path, such as args.hours_east, and the scalar there.
+
+Behind a path `{}` gives keys, `#` a size, `~` the length of a text.
+"""
 
 MAX_KEYS: Final = 24
 """A mapping of more keys is data, not a form: it counts by its size alone."""
 MAX_ITEMS: Final = 4
 MAX_DEPTH: Final = 4
 MAX_TEXT: Final = 200
+LONG_TEXT: Final = 16
+"""Of a text of so many characters or more the length is a value of its own."""
 
 LABELS: Final = (
     "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type", "strategy_type",
@@ -79,4 +84,6 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[Leaf]:
                 if not isinstance(inner, dict | list):
                     yield f"{path}[{place}]", inner
     else:
+        if isinstance(value, str) and len(value) >= LONG_TEXT:
+            yield f"{path}~", len(value)
         yield path, value[:MAX_TEXT] if isinstance(value, str) else value

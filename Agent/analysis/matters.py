@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final
 
+from Agent.analysis.deeds import Deed
 from Agent.analysis.forerunners import Forerunners
 from Agent.analysis.leaves import leaves
-from Agent.analysis.suspects import Deed, Odd, Survey
+from Agent.analysis.sights import Odd
+from Agent.analysis.suspects import Survey
 from Agent.analysis.touched import chance_beside_untouched
 
 __all__ = ["Matter", "Suspect", "Weight", "apart", "grouped", "look_at_touched", "with_forerunners"]
@@ -34,11 +36,14 @@ class Weight:
     words: float
     moment: float
     """Whether it stands before the moment that the text names; what only sets up is worth less."""
+    standing: float = 0.0
+    """More for what breaks the rhythm of its sort, and for what nothing of its sort replaced."""
 
     @property
     def total(self) -> float:
         """The weight."""
-        return self.oddity + self.onset + self.nearness + self.kind + self.words + self.moment
+        parts = self.oddity, self.onset, self.nearness, self.kind, self.words, self.moment, self.standing
+        return math.fsum(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class Suspect:
     deed: Deed
     odd: Odd | None
     weight: Weight
+    reasons: tuple[str, ...] = ()
+    """What else speaks for it, in sentences."""
 
 
 @dataclass(slots=True)
@@ -148,12 +155,15 @@ def _origin(suspect: Suspect, survey: Survey) -> int | None:
 
 
 def apart(matters: list[Matter]) -> list[Matter]:
-    """The weightiest first; a further matter of the same sort of event is worth less, as one of many."""
-    seen: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+    """The weightiest first; a further one of the same sort, or odd by the same text, is worth less."""
+    seen: Counter[Any] = Counter()
     for matter in matters:
-        sort = matter.main.deed.sort
-        matter.score = matter.main.weight.total - _REPEATED * seen[sort]
+        sort, odd = matter.main.deed.sort, matter.main.odd
+        value = odd.value if odd is not None and isinstance(odd.value, str) else None
+        again = max(seen[sort], seen[value] if value else 0)
+        matter.score = matter.main.weight.total - _REPEATED * again
         seen[sort] += 1
+        seen[value] += 1
     return sorted(matters, key=lambda matter: (-matter.score, matter.main.place))
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from Agent.analysis.courses import Change, Onset, onset_of
@@ -14,9 +14,11 @@ from Agent.analysis.fingerprints import shape_of
 from Agent.analysis.habits import NEW, Oddity
 from Agent.analysis.question import Question, stem, stems
 from Agent.analysis.series import spread
-from Agent.analysis.suspects import Odd, Survey
+from Agent.analysis.sights import Odd
+from Agent.analysis.stretches import dense_from
+from Agent.analysis.suspects import Survey
 
-__all__ = ["dense_from", "onset_asked", "words_of"]
+__all__ = ["onset_asked", "words_of"]
 
 MAX_PEERS: Final = 15
 _FIRST_FAILURE: Final = 8.0
@@ -69,27 +71,3 @@ def _add_first_failures(whole: Onset, survey: Survey, question: Question, words:
         weight *= 1.0 if not question.agents or deed.agent in question.agents else 0.3
         change = Change(deed.agent or "", (kind, shape, "first"), deed.step, 0.0, weight)
         whole.add(change, {deed.step: 1.0})
-
-
-def dense_from(steps: Sequence[int], count: int) -> int:
-    """The place from which on what came now and then comes thick and fast; 0 where it always did.
-
-    The stretch whose excess over the usual rate is the largest.
-    """
-    usual = _DENSE * len(steps) / count
-    best = excess = 0.0
-    begin = best_begin = 0
-    for place, step in enumerate(steps):
-        gap = usual * (step - steps[place - 1]) if place else 0.0
-        if excess - gap <= 0:
-            excess, begin = 0.0, place
-        else:
-            excess -= gap
-        excess += 1
-        if excess > best:
-            best, best_begin = excess, begin
-    return best_begin if best >= max(_DENSEST, 0.3 * len(steps)) and best_begin < 0.5 * len(steps) else 0
-
-
-_DENSE: Final = 1.3
-_DENSEST: Final = 4.0

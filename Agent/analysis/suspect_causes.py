@@ -8,14 +8,19 @@ from typing import Any, Final
 from Agent.analysis.causality import INFERRED, RECORDED, Edge
 from Agent.analysis.causes import Cause, make_cause
 from Agent.analysis.courses import Change, Key, Onset
-from Agent.analysis.habits import AGAIN, ANOTHER, BEYOND, LEAP
+from Agent.analysis.deeds import Deed, Deeds, Steps, read_deeds
+from Agent.analysis.habits import AGAIN, ANOTHER, BEYOND, DENSE, LEAP
 from Agent.analysis.inquiry import Inquiry
 from Agent.analysis.leaves import leaves
 from Agent.analysis.matters import Matter, Suspect
 from Agent.analysis.onsets import onset_asked
-from Agent.analysis.suspects import Deed, Odd, Steps, read_deeds, survey
+from Agent.analysis.orders import CIRCLE, SAME, UPON
+from Agent.analysis.question import Question
+from Agent.analysis.sights import FAILING, Odd
+from Agent.analysis.suspects import survey
 from Agent.analysis.suspicion import suspected
 from Agent.analysis.text import plural, short_number
+from Agent.analysis.wordings import LACKS
 from Agent.event.clock import format_timestamp
 
 __all__ = ["suspect_causes"]
@@ -38,12 +43,17 @@ def suspect_causes(inquiry: Inquiry) -> list[Cause]:
         return []
     steps = Steps.of(axis)
     deeds = read_deeds(inquiry.engine, inquiry.lines, steps, question.agents)
+    return causes_among(deeds, steps, question, inquiry.looked_at)
+
+
+def causes_among(deeds: Deeds, steps: Steps, question: Question, looked_at: list[str]) -> list[Cause]:
+    """The causes among some events; what was looked at is added in words."""
     roles = {deed.agent: deed.role for deed in deeds.all if deed.agent is not None}
     seen = survey(deeds, steps.count)
     onset = onset_asked(seen, question, roles)
     matters = suspected(seen, question, roles, steps, onset)
     some = ", a sample of all" if deeds.sampled else ""
-    inquiry.looked_at.append(
+    looked_at.append(
         f"what {plural(len(deeds.all), 'event')} say{some}, each beside "
         f"those of its sort, and where {plural(len(onset.changes), 'course')} of what is asked about changes"
     )
@@ -93,6 +103,7 @@ def suspect_cause(matter: Matter, onset: Onset, confidence: float) -> Cause:
         told.append(
             f"With it {'goes' if others == 1 else 'go'} {plural(others, 'event')} of that moment: {first}."
         )
+    told += main.reasons
     changes = _changes_at(onset, deed.step)
     if changes:
         told.append("From about there on: " + "; ".join(map(_told_change, changes)) + ".")
@@ -139,29 +150,45 @@ def _told_odd(odd: Odd | None) -> str:
     if odd is None:
         return ""
     path, value = odd.path, _short(odd.value)
-    if path == "arrived":
-        return "which was never received, as others are"
-    if path == "fails":
-        return "from which on it comes thick and fast"
-    if path == "failed":
-        return "which failed, as others do not"
-    if path == "after":
-        return f"right after {value}, as seldom"
-    if path == "with":
-        return "with whom it seldom deals"
-    name = path.removesuffix("{}").removesuffix("#")
-    what = f"the {'keys' if path.endswith('{}') else 'size'} of {name}" if path[-1] in "}#" else name
+    if path in _TOLD_OF:
+        return _TOLD_OF[path].format(value)
+    for begin, told in _TOLD_FROM.items():
+        if path.startswith(begin):
+            return told.format(path.removeprefix(begin), value)
+    if path.startswith(SAME):
+        return f"{path.removeprefix(SAME)} are {'' if odd.value else 'not '}the same, unlike those of others"
+    if path.endswith(LACKS):
+        return f"{path.removesuffix(LACKS)} lacks the words that the others have in common"
+    ending = next((end for end in _MEASURED if path.endswith(end)), "")
+    what = f"{_MEASURED[ending]}{path.removesuffix(ending)}"
     usual = odd.oddity.usual
     if odd.oddity.sort == BEYOND and isinstance(usual, tuple):
         low, high = map(_short, usual)
         return f"{what} is {value}, else {low if low == high else f'{low} to {high}'}"
     if odd.oddity.sort == LEAP:
         return f"{what} leaps from {_short(usual)} to {value}"
+    if odd.oddity.sort == DENSE:
+        return f"{what} is {value}, from here on thick and fast"
     if odd.oddity.sort == AGAIN:
         return f"{what} is {value} once more, where every other comes once"
     if odd.oddity.sort == ANOTHER:
         return f"{what} is {value}, where others have their own"
     return f"{what} is {value}, unlike the others" + ("" if usual is None else f" (before: {_short(usual)})")
+
+
+_TOLD_OF: Final = {
+    "arrived": "which was never received, as others are",
+    "fails": "from which on it comes thick and fast",
+    "failed": "which failed, as others do not",
+    "after": "right after {}, as seldom",
+    "with": "with whom it seldom deals",
+    FAILING: "{} is said by calls that fail and by none that succeeds",
+}
+_TOLD_FROM: Final = {
+    UPON: "right after {1} upon the same {0}, as seldom",
+    CIRCLE: "where {0} leads back in a circle, as seldom",
+}
+_MEASURED: Final = {"{}": "the keys of ", "#": "the size of ", "~": "the length of ", "": ""}
 
 
 def _changes_at(onset: Onset, step: int) -> list[Change]:

@@ -1,86 +1,30 @@
 """Every event looked at once: how odd what it says is, and how what agents do goes on over the steps.
 
-`suspicion` then weighs the odd ones against where what is asked about began; `debug` reads them in one query.
+`suspicion` then weighs the odd ones against where what is asked about began.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from Agent.analysis.contrasts import contrasts
 from Agent.analysis.courses import Courses
-from Agent.analysis.engine import Engine
-from Agent.analysis.habits import AGAIN, BEYOND, LEAP, Habit, Oddity, is_number
-from Agent.analysis.leaves import LABELS, Leaf, label_of, leaves, scalars
-from Agent.analysis.rows import BY_ORDER, EVENT_COLUMNS, engine_row
-from Agent.analysis.series import Axis
+from Agent.analysis.deeds import Deed, Deeds, Sort
+from Agent.analysis.habits import DENSE, NEW, Habit, Oddity, is_number
+from Agent.analysis.leaves import Leaf, leaves, scalars
+from Agent.analysis.orders import Circles, Things, alike
+from Agent.analysis.sights import FAILING, PASSING, TELLING, Odd, Sight, bursts, settled, significance
+from Agent.analysis.stretches import dense_from
+from Agent.analysis.wordings import LACKS, Wordings
 
-__all__ = ["Deed", "Odd", "Steps", "Survey", "bursts_by_sort", "read_deeds", "survey", "worth"]
+__all__ = ["Survey", "bursts_by_sort", "survey"]
 
-MAX_OF_SORT: Final = 1_500
-"""So many events of one name are looked at, those of the agents in question all: of more an even sample."""
-MAX_EVENTS: Final = 60_000
-MAX_STEPS: Final = 400
-STEPS_OF_TIME: Final = 120
 _ROUTINE: Final = 0.8
 """What is done in so many of the steps is routine: each counts."""
-TELLING: Final = 0.3
-"""A chance above this is nothing odd."""
-_SILENT_KINDS: Final = (
-    "code", "log.opened", "log.closed", "simulation_start", "simulation_end", "run.started", "run.finished",
-    "source.read",
-)  # fmt: skip
-
-
-class Deed(NamedTuple):
-    """One event, as far as it is looked at here."""
-
-    id: str
-    us: int
-    step: int
-    tick: int | None
-    agent: str | None
-    role: str
-    """Its agent's role, the agent itself where it has none."""
-    kind: str
-    label: str
-    message: str
-    level: str
-    extra: dict[str, Any]
-    state: dict[str, Any] | None
-    span: str | None
-    parent: str | None
-
-    @property
-    def sort(self) -> tuple[str, str, str]:
-        """Of which events it is one of many."""
-        return self.role, self.kind, self.label
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is an error or ended with one."""
-        if self.kind == "error" or self.level in {"ERROR", "CRITICAL"}:
-            return True
-        return self.extra.get("outcome") == "error" or self.extra.get("error_id") is not None
-
-    @property
-    def began_us(self) -> int:
-        """When it began: a span ends with its event."""
-        duration = self.extra.get("duration_ms") if self.span else None
-        return self.us - round(duration * 1000) if is_number(duration) else self.us
-
-
-class Odd(NamedTuple):
-    """The oddest thing that an event says: where, what, how unlike, and by how much that is worth."""
-
-    chance: float
-    path: str
-    value: Any
-    oddity: Oddity
 
 
 @dataclass(slots=True)
@@ -96,99 +40,12 @@ class Survey:
     """{a text or a number: the place of the deed that said it first}."""
     said: Counter[Any] = field(default_factory=Counter)
     """How many events say a text or a number, or name an agent."""
-    totals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    totals: Counter[Sort] = field(default_factory=Counter)
     """How many events of each sort there are."""
 
     def is_routine(self, deed: Deed) -> bool:
         """Whether such events come in most steps: one of them is a suspect only if it is odd."""
         return self.totals[deed.sort] >= _ROUTINE * self.steps
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """How the session is cut: finer than the axis of `series`, since single events are looked for."""
-
-    by_tick: bool
-    first: int
-    width: int
-    count: int
-
-    @classmethod
-    def of(cls, axis: Axis) -> Steps:
-        """Ticks, at most 400 steps of them, or 120 steps of time."""
-        span = axis.last - axis.first + 1
-        wanted = MAX_STEPS if axis.by_tick else STEPS_OF_TIME
-        width = max(1, -(-span // wanted))
-        return cls(axis.by_tick, axis.first, width, (span - 1) // width + 1)
-
-    def step(self, position: int) -> int:
-        """The step of a tick or a time."""
-        return max(0, min(self.count - 1, (position - self.first) // self.width))
-
-
-class Deeds(NamedTuple):
-    """The events that are looked at, in order."""
-
-    all: list[Deed]
-    sampled: bool
-    lost: frozenset[str]
-    """Ids of messages that were sent and never received."""
-
-
-def read_deeds(engine: Engine, lines: str, steps: Steps, focus: Collection[str]) -> Deeds:
-    """The events; of the agents in `focus`, and of messages to and from them, every one is there.
-
-    `lines` is what `held_lines` gives.
-    """
-    silent = ", ".join(f"'{kind}'" for kind in _SILENT_KINDS)
-    told = f"(SELECT {EVENT_COLUMNS}, {_NAME} AS name FROM {lines} WHERE event_type NOT IN ({silent}))"
-    engine.make_table(
-        "debug_sorts",
-        f"SELECT event_type, name, count(*) // {MAX_OF_SORT} + 1 AS share FROM {told} GROUP BY ALL",
-    )
-    try:
-        most = engine.row("SELECT coalesce(max(share), 1) AS share FROM debug_sorts")["share"]
-        rows = engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {told} JOIN debug_sorts USING (event_type, name) "
-            "WHERE seq % share = 0 OR list_contains($1, agent_id) OR "
-            "list_contains($1, extra->>'$.recipient') OR list_contains($1, extra->>'$.sender') "
-            f"ORDER BY {BY_ORDER} LIMIT {MAX_EVENTS}",
-            [sorted(focus)],
-        )
-        lost = engine.rows(
-            f"SELECT extra->>'$.message_id' AS message_id FROM {told} WHERE event_type = 'agent_message' "
-            f"GROUP BY 1 HAVING NOT bool_or(extra->>'$.direction' LIKE 'rec%') LIMIT {MAX_EVENTS}"
-        )
-    finally:
-        engine.drop_table("debug_sorts")
-    return Deeds(_deeds(rows, steps), most > 1, frozenset(row["message_id"] for row in lost))
-
-
-_NAME: Final = "coalesce(" + ", ".join(f"extra->>'$.{key}'" for key in LABELS) + ", '')"
-
-
-def _deeds(rows: Iterable[dict[str, Any]], steps: Steps) -> list[Deed]:
-    """Rows as deeds; one without a tick stands where the one before it stands."""
-    found = []
-    roles: dict[str, str] = {}
-    step = 0
-    for raw in rows:
-        row = engine_row(raw)
-        agent, role = row["agent_id"], row["agent_role"]
-        if agent is not None and role:
-            roles[agent] = role
-        at = row["tick"] if steps.by_tick else raw["ts_us"]
-        step = step if at is None else steps.step(at)
-        kind = row["event_type"]
-        found.append(
-            Deed(
-                row["id"], raw["ts_us"], step, row["tick"], agent,
-                role or roles.get(agent or "") or agent or "",
-                kind, label_of(kind, row["extra"], row["message"] or ""), row["message"] or "", row["level"],
-                row["extra"], row["state"], row["span_id"], row["parent_span_id"],
-            )
-        )  # fmt: skip
-    return found
 
 
 class _Look:
@@ -199,8 +56,11 @@ class _Look:
         self.survey = Survey(deeds.all, steps, courses=Courses(steps), totals=totals)
         self.habits: defaultdict[tuple[str, ...], Habit] = defaultdict(Habit)
         self._before: dict[str, tuple[str | None, str]] = {}
-        self._found: defaultdict[int, list[_Sight]] = defaultdict(list)
+        self._found: defaultdict[int, list[Sight]] = defaultdict(list)
         self._lost = deeds.lost
+        self._things = Things(deeds.all)
+        self._circles = Circles({deed.agent for deed in deeds.all if deed.agent is not None})
+        self._wordings = Wordings()
 
     def run(self) -> Survey:
         """Look at every deed, then once more at what is said seldom."""
@@ -213,16 +73,48 @@ class _Look:
             self._count(deed)
         self._end()
         for key, habit in self.habits.items():
-            for said, oddity in habit.beside_others():
+            for said, oddity in habit.beside_others(stays=not key[-1].startswith(PASSING)):
                 if oddity.chance < TELLING:
                     odd = Odd(oddity.chance, key[-1], said.value, oddity)
-                    self._found[said.event].append(_Sight(odd, habit, None, None))
+                    self._found[said.event].append(Sight(odd, habit, None, None))
         moments = self._moments()
         for place, found in self._found.items():
-            best = min((_settled(sight, moments[sight.of]) for sight in found), key=_significance)
+            best = min((settled(sight, moments[sight.of]) for sight in found), key=significance)
             if best.chance < 1.0:
                 self.survey.odd[place] = best
+        self._look_at_failures()
+        self._look_at_stretches()
         return self.survey
+
+    def _look_at_stretches(self) -> None:
+        """What calls give seldom, nothing where else is something, may come thick and fast from one on."""
+        for key, habit in self.habits.items():
+            if not key[-1].startswith("result"):
+                continue
+            for kind in _EMPTY:
+                said = habit.kinds.get(kind, [])
+                if habit.sorts[kind] > _SELDOM * habit.count:
+                    continue
+                begin = dense_from([step for step, _ in said], self.survey.steps)
+                if begin:
+                    chance = (begin + 0.5) / (len(said) + 1) / len(said)
+                    odd = Odd(chance, key[-1], kind, Oddity(chance, DENSE), said=_TRIED)
+                    for _, place in said[begin : begin + 2]:
+                        self._take(place, odd)
+
+    def _take(self, place: int, odd: Odd) -> None:
+        """Take an oddity of a deed, if it is the oddest."""
+        known = self.survey.odd.get(place)
+        if known is None or significance(odd) < significance(known):
+            self.survey.odd[place] = odd
+
+    def _look_at_failures(self) -> None:
+        """What all failing calls say and no other: odd is who said it first, and the first that failed."""
+        survey = self.survey
+        for contrast in contrasts(survey.deeds):
+            for place in {survey.first_said.get(contrast.value, contrast.calls[0]), contrast.calls[0]}:
+                odd = Odd(contrast.chance, FAILING, contrast.value, Oddity(contrast.chance, NEW))
+                self._take(place, odd)
 
     def _moments(self) -> dict[tuple[int, str], int]:
         """At how many moments each habit was broken in each way."""
@@ -230,7 +122,7 @@ class _Look:
         for place, found in self._found.items():
             for sight in found:
                 steps[sight.of].add(self.survey.deeds[place].step)
-        return {of: _bursts(own) for of, own in steps.items()}
+        return {of: bursts(own) for of, own in steps.items()}
 
     def _end(self) -> None:
         """Keep what was learnt of everybody's values, step by step."""
@@ -238,7 +130,7 @@ class _Look:
         for owner, role in {deed.agent or "": deed.role for deed in self.survey.deeds}.items():
             courses.members.setdefault(role, []).append(owner)
         for key, habit in self.habits.items():
-            if key[-1] != "after":
+            if not key[-1].startswith(PASSING) and not key[-1].endswith(LACKS):
                 name = ("state", "", key[-1]) if key[1] == "state" else key[1:]
                 for agent, own in habit.own.items():
                     courses.tracks.setdefault(agent or "", {})[name] = own.track
@@ -252,6 +144,7 @@ class _Look:
     def _said(self, deed: Deed) -> list[Leaf]:
         """What the deed says, and what it is beside others: with whom, after what, whether it arrived."""
         found = leaves(deed.extra, deed.state)
+        found += list(self._wording(deed, found))
         if deed.kind == "agent_message":
             is_sent = deed.label == "sent"
             found.append(("with", deed.extra.get("recipient" if is_sent else "sender")))
@@ -269,7 +162,18 @@ class _Look:
             self._before[deed.role] = (deed.agent, deed.label)
         if deed.kind in _CALLS:
             found.append(("failed", deed.failed))
+        found += self._things.upon(deed)
+        found += self._circles.closed(deed)
+        found += alike(deed)
         return found
+
+    def _wording(self, deed: Deed, said: Sequence[Leaf]) -> Iterator[Leaf]:
+        """Of each text, whether it lacks what the others of its place have in common."""
+        for path, value in said:
+            if isinstance(value, str) and " " in value and path[-1] != "}" and not path.startswith("state."):
+                lacks = self._wordings.lacks((*deed.sort, path), value)
+                if lacks is not None:
+                    yield f"{path}{LACKS}", lacks
 
     def _look_at(self, place: int, deed: Deed, path: str, value: Any) -> None:
         of_state = path.startswith("state.")
@@ -282,8 +186,9 @@ class _Look:
             if own is not None and is_number(value) and is_number(own.last):
                 moved = abs(value - own.last)
             odd = Odd(oddity.chance, path, value, oddity)
-            self._found[place].append(_Sight(odd, habit, moved, habit.times(oddity, value)))
-        if isinstance(value, str) or (is_number(value) and abs(value) > 1):
+            self._found[place].append(Sight(odd, habit, moved, habit.times(oddity, value)))
+        # a length is nothing by which one event is known from another
+        if isinstance(value, str) or (is_number(value) and abs(value) > 1 and path[-1] != "~"):
             self.survey.first_said.setdefault(value, place)
             self.survey.said[value] += 1
         habit.learn(value, deed.agent, deed.step, place)
@@ -303,95 +208,15 @@ def survey(deeds: Deeds, steps: int) -> Survey:
     return _Look(deeds, steps).run()
 
 
+_EMPTY: Final = ("zero", "empty", "nothing")
+_SELDOM: Final = 0.5
+_TRIED: Final = 3
 _CALLS: Final = frozenset({"agent_action", "tool.call", "metric", "learning_update"})
 
 
-def _significance(odd: Odd) -> float:
-    return max(odd.chance, _LEAST) / worth(odd.path)
-
-
-class _Sight(NamedTuple):
-    """An oddity as it was seen: of which habit, how far the value moved, how many exceptions there were."""
-
-    odd: Odd
-    habit: Habit
-    moved: float | None
-    times: tuple[int, int] | None
-    """So many exceptions of so many values; None where all values were known."""
-
-    @property
-    def of(self) -> tuple[int, str]:
-        """The habit that was broken, and how."""
-        return id(self.habit), self.odd.oddity.sort
-
-
-def _settled(sight: _Sight, moments: int) -> Odd:
-    """The chance of an oddity in the light of what came later.
-
-    A leap that comes again and again is how the value moves; an exception that comes at several moments, and
-    as often later as it could have come before, is none.
-    """
-    odd, habit, moved, times = sight
-    chance = odd.chance
-    if odd.oddity.sort in {LEAP, BEYOND}:
-        if moved is not None:
-            again = _bursts(step for distance, step in habit.leaps if distance >= 0.5 * moved)
-            if again > _OFTEN:
-                chance = max(chance, TELLING)
-            elif again > 1:
-                chance = max(chance, again / max(1, habit.count))
-    elif times is not None and (moments > 1 or not habit.still_holds(odd.oddity)):
-        so_far, seen = times
-        every, of = habit.times(odd.oddity, odd.value)
-        # that one of few names comes again is the likelier, the more came before
-        before = every * (seen / of) ** (2 if odd.oddity.sort == AGAIN else 1)
-        share = moments / of if habit.still_holds(odd.oddity) else 1.0
-        chance = max(chance, min(share, _at_most(so_far, before)))
-    return odd._replace(chance=min(1.0, chance))
-
-
-def _at_most(count: int, mean: float) -> float:
-    """The chance of that many or fewer where so many are usual."""
-    if count > _COMMON or mean <= 0:
-        return 1.0
-    logs = (n * math.log(mean) - mean - math.lgamma(n + 1) for n in range(count + 1))
-    return min(1.0, math.fsum(map(math.exp, logs)))
-
-
-_COMMON: Final = 30
-_OFTEN: Final = 3
-_LEAST: Final = 1e-4
-
-
-def worth(path: str) -> float:
-    """How much an odd value says of a cause: what is given to a call all, what comes of it less."""
-    if path.startswith("result"):
-        return 0.3
-    if path.startswith("state."):
-        return 0.4
-    if path in {"after", "failed"}:
-        return 0.3
-    return 0.16 if path in {"reward", "value"} else 1.0
-
-
-def _bursts(steps: Iterable[int]) -> int:
-    """How many moments some steps are: neighbours are one, up to three."""
-    count, begin = 0, -_MOMENT
-    before = begin
-    for step in sorted(set(steps)):
-        if step - before > 1 or step - begin >= _MOMENT:
-            count += 1
-            begin = step
-        before = step
-    return count
-
-
-_MOMENT: Final = 3
-
-
-def bursts_by_sort(deeds: Sequence[Deed]) -> dict[tuple[str, str, str], int]:
+def bursts_by_sort(deeds: Sequence[Deed]) -> dict[Sort, int]:
     """How often each sort of event comes, those of neighbouring steps counted once."""
-    steps: defaultdict[tuple[str, str, str], set[int]] = defaultdict(set)
+    steps: defaultdict[Sort, set[int]] = defaultdict(set)
     for deed in deeds:
         steps[deed.sort].add(deed.step)
-    return {sort: _bursts(own) for sort, own in steps.items()}
+    return {sort: bursts(own) for sort, own in steps.items()}

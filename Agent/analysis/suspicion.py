@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from Agent.analysis.courses import Onset
+from Agent.analysis.deeds import Deed, Steps
 from Agent.analysis.matters import Matter, Suspect, Weight, apart, grouped, look_at_touched, with_forerunners
 from Agent.analysis.onsets import words_of
 from Agent.analysis.question import Question, stems
-from Agent.analysis.suspects import Deed, Odd, Steps, Survey, bursts_by_sort, worth
+from Agent.analysis.sights import Odd, worth
+from Agent.analysis.standing import Standing
+from Agent.analysis.suspects import Survey, bursts_by_sort
 
 __all__ = ["Matter", "Suspect", "Weight", "suspected"]
 
@@ -38,10 +41,14 @@ _RARE: Final = 0.4
 """What comes a single time is as odd, though it says nothing unlike others."""
 _BEGINNING: Final = 0.08
 _SET_UP: Final = -0.8
+_ENDING: Final = 0.02
+_TOO_LATE: Final = -0.5
+"""What comes last of all leads to nothing that is on record."""
 _UNIVERSAL: Final = frozenset(
     {"all", "every", "everybody", "everyone", "everything", "each", "whole", "entire", "both"}
 )
 _MANY: Final = 3
+_WORD_ALONE: Final = 0.5
 _KEPT: Final = 200
 
 
@@ -81,12 +88,16 @@ class _Scale:
     _frequency: Counter[str] = field(init=False)
     _members: Counter[str] = field(init=False)
     _for_all: bool = field(init=False)
+    _plain: bool = field(init=False)
+    _standing: Standing = field(init=False)
 
     def __post_init__(self) -> None:
         self._fits = self.onset.fits()
         self._bursts = bursts_by_sort(self.survey.deeds)
         self._members = Counter(self.roles.values())
         self._for_all = bool(_UNIVERSAL & set(self.question.text.lower().split()))
+        self._standing = Standing(self.survey.deeds)
+        self._plain = bool(self.question.agents) and all(map(str.isalpha, self.question.agents))
         self._words = _shared_words(self.survey.deeds, self.question)
         self._frequency = Counter(word for shared in self._words.values() for word in shared)
 
@@ -96,31 +107,36 @@ class _Scale:
         moment = self._moment(deed.step)
         if deed.step < _BEGINNING * self.survey.steps:
             moment += _SET_UP
-        return Suspect(
-            place,
-            deed,
-            odd,
-            Weight(
-                self._oddity(deed, odd),
-                math.log10(self._fits[deed.step]),
-                self._nearness(deed),
-                _kind_of(deed),
-                self._said(place),
-                moment,
-            ),
+        elif deed.step >= self.survey.steps - max(1, round(_ENDING * self.survey.steps)):
+            moment += _TOO_LATE
+        is_one_of_many = self.survey.is_routine(deed)
+        weight = Weight(
+            self._oddity(deed, odd),
+            math.log10(self._fits[deed.step]),
+            self._nearness(deed),
+            _kind_of(deed),
+            self._said(place),
+            moment,
+            0.0 if is_one_of_many else self._standing.weight(deed),
         )
+        return Suspect(place, deed, odd, weight, () if is_one_of_many else self._standing.reasons(deed))
 
     def _oddity(self, deed: Deed, odd: Odd | None) -> float:
         """How few events of its sort are as odd, as a logarithm: their number times the chance."""
         number = self.survey.totals[deed.sort] if self.survey.is_routine(deed) else self._bursts[deed.sort]
         if odd is None:
             return _RARE - math.log10(number)
+        if odd.said:
+            number = min(number, odd.said)
         # what comes of a thing is worth less however odd it is
         chance = number * min(1.0, odd.chance / worth(odd.path))
         return -math.log10(max(_ODDEST / worth(odd.path), chance))
 
     def _nearness(self, deed: Deed) -> float:
-        """How near an event is to the agents that the text names."""
+        """How near an event is to the agents that the text names; a plain word may mean no agent at all."""
+        return self._distance(deed) * (_WORD_ALONE if self._plain else 1.0)
+
+    def _distance(self, deed: Deed) -> float:
         named = self.question.agents
         if deed.agent in named:
             return 0.0

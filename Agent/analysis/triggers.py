@@ -9,7 +9,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +27,7 @@ MIN_SCORE = 0.15
 _MAX_FIELDS = 6
 _WORTH = {
     "strategy_update": 0.8,
+    "state_change": 0.8,
     "policy_update": 0.5,
     "learning_update": 0.45,
     "agent_message": 0.3,
@@ -159,7 +160,22 @@ class Search:
         candidates = [*self.marks, *(_beside_peers(found, values) for found in self.fields)]
         candidates = [found for found in candidates if found.score >= MIN_SCORE]
         # among equals the earlier one made the later one
-        return max(candidates, key=lambda found: (round(found.score, 6), found.event_id), default=None)
+        best = max(candidates, key=lambda found: (round(found.score, 6), found.event_id), default=None)
+        return best if best is None or best.row is not None else self._setting_of(best)
+
+    def _setting_of(self, found: _Candidate) -> _Candidate:
+        """The setting of its name and value that a changed field took over; itself where there is none."""
+        field = next((each for each in self.fields if each.change.moment.id == found.event_id), None)
+        if field is None:
+            return found
+        taken_over = field.field.lstrip("_"), field.change.value
+        for mark in self.marks:
+            row = mark.row
+            if row is None or time_us(row) > field.change.moment.us:
+                continue
+            if (row["extra"].get("name"), row["extra"].get("new_value")) == taken_over:
+                return replace(mark, score=found.score)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from Agent.analysis.causes import Cause
 from Agent.analysis.courses import NOISE, Courses, Onset, begins, onset_of
 from Agent.analysis.habits import ALIKE, BACK, NEW, Habit
 from Agent.analysis.leaves import MAX_KEYS, label_of, leaves
-from Agent.analysis.onsets import dense_from
 from Agent.analysis.ranking import ranked
+from Agent.analysis.stretches import dense_from
 from Agent.analysis.touched import chance_beside_untouched
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
