@@ -11,6 +11,9 @@ from typing import Any
 __all__ = ["copy_tree", "escape", "fold_tags", "unescape"]
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
 def escape(key: str) -> str:
     """The key as one token of a JSON Pointer: `~` is `~0`, `/` is `~1`."""
     if "~" in key or "/" in key:
@@ -25,6 +28,8 @@ def unescape(token: str) -> str:
 
 def copy_tree(value: Any) -> Any:
     """A copy of the JSON value that shares no dict and no list with it, of any depth without recursion."""
+    if type(value) is dict and _SCALARS.issuperset(map(type, value.values())):
+        return value.copy()  # nearly every argument of an action, and every small field
     holder: list[Any] = [value]
     pending: list[Any] = [holder]
     while pending:

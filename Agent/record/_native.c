@@ -588,98 +588,186 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 
 /* ---- the calls ---- */
 
-/* A profile hook that leaves nearly every call at once: it goes on to Python only for C functions that are watched,
-   known by their definitions, and for Python functions that are, known by their code. */
-enum { MAX_WATCHED = 64, FLAGS = 256 };
-static const PyMethodDef *WATCHED[MAX_WATCHED];
-static PyObject *WATCHED_CODES[MAX_WATCHED];
-static unsigned char IS_WATCHED[FLAGS];
-static int watched_count, watched_code_count;
-static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
+/* Every call of a C function reads from the function's definition what is to be run. There a stand-in takes the place
+   of each watched one: it tells the hook of its thread, if there is one, and goes on to the original. So a watched
+   call is seen by whatever name and from wherever it is made, and every other call costs what it always does, where
+   a profile hook makes each instruction of its thread slower. */
+enum { MAX_WATCHED = 24 };
+typedef PyObject *(*Fast)(PyObject *, PyObject *const *, Py_ssize_t);
+typedef PyObject *(*FastKeywords)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+typedef void (*Any)(void);
 
-static unsigned int flag_of(const void *pointer) {
-    return (unsigned int)(((uintptr_t)pointer >> 4) ^ ((uintptr_t)pointer >> 12)) % FLAGS;
+typedef struct {
+    PyMethodDef *definition;
+    Any original;
+    PyObject *callable; /* a function of a module; NULL of a method */
+    int draws, seeds;
+} Watched;
+
+static Watched WATCHED[MAX_WATCHED];
+static int watched_count;
+static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
+static PyObject *HIDDEN, *TOUCHED;     /* a generator, and who is told before it is next drawn from or seeded */
+static _Thread_local PyObject *HOOK, *KNOWN;
+static _Thread_local int is_telling;
+
+/* Whether the code that runs is the package's own, on whose behalf nothing is told. */
+static int is_own(void) {
+    PyObject *globals = PyEval_GetGlobals(); /* borrowed */
+    PyObject *name = globals == NULL ? NULL : PyDict_GetItemWithError(globals, NAME);
+    return name != NULL && PyUnicode_Check(name) && PyUnicode_Tailmatch(name, OWN, 0, PY_SSIZE_T_MAX, -1) == 1 &&
+           PyUnicode_Tailmatch(name, NOT_OWN, 0, PY_SSIZE_T_MAX, -1) == 0;
 }
 
-static const PyMethodDef *definition_of(PyObject *function) {
+static int is_known(PyObject *generator) {
+    if (KNOWN == NULL) return 0;
+    PyObject *identity = PyLong_FromVoidPtr(generator);
+    int known = identity == NULL ? -1 : PyDict_Contains(KNOWN, identity);
+    Py_XDECREF(identity);
+    return known;
+}
+
+static int tell_call(const Watched *watched, PyObject *self) {
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    if (frame == NULL) return 1;
+    PyObject *callable = watched->callable, *told = NULL, *hook = Py_NewRef(HOOK);
+    callable = callable != NULL ? Py_NewRef(callable) : PyCFunction_NewEx(watched->definition, self, NULL);
+    is_telling = 1;
+    if (callable != NULL)
+        told = PyObject_CallFunction(hook, "OsO", frame, watched->seeds ? "call" : "c_call", callable);
+    is_telling = 0;
+    Py_DECREF(hook);
+    Py_XDECREF(callable);
+    Py_XDECREF(told);
+    return told != NULL;
+}
+
+/* 1 to go on, 0 with an exception. */
+static int told(int number, PyObject *self) {
+    const Watched *watched = &WATCHED[number];
+    if (TOUCHED != NULL && self == HIDDEN) {
+        PyObject *touched = TOUCHED;
+        TOUCHED = NULL;
+        PyObject *answer = PyObject_CallNoArgs(touched);
+        Py_DECREF(touched);
+        if (answer == NULL) return 0;
+        Py_DECREF(answer);
+    }
+    if (HOOK == NULL || is_telling) return 1;
+    if (watched->draws) {
+        int known = is_known(self);
+        if (known != 0) return known > 0;
+    }
+    if (!watched->seeds && is_own()) return 1;
+    return PyErr_Occurred() == NULL && tell_call(watched, self);
+}
+
+/* A stand-in has no place for data, so that there is one for each number, of each way to be called. */
+#define STAND_INS(n)                                                                                             \
+    static PyObject *plain_##n(PyObject *self, PyObject *given) {                                                \
+        return told(n, self) ? ((PyCFunction)WATCHED[n].original)(self, given) : NULL;                           \
+    }                                                                                                            \
+    static PyObject *keywords_##n(PyObject *self, PyObject *given, PyObject *named) {                            \
+        return told(n, self) ? ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named) : NULL;        \
+    }                                                                                                            \
+    static PyObject *fast_##n(PyObject *self, PyObject *const *given, Py_ssize_t count) {                        \
+        return told(n, self) ? ((Fast)WATCHED[n].original)(self, given, count) : NULL;                           \
+    }                                                                                                            \
+    static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *named) { \
+        return told(n, self) ? ((FastKeywords)WATCHED[n].original)(self, given, count, named) : NULL;            \
+    }
+#define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16) \
+    M(17) M(18) M(19) M(20) M(21) M(22) M(23)
+EACH(STAND_INS)
+#define IN_PLACE(n) {(Any)plain_##n, (Any)keywords_##n, (Any)fast_##n, (Any)fast_keywords_##n},
+static const Any STAND_IN[MAX_WATCHED][4] = {EACH(IN_PLACE)};
+
+static PyMethodDef *definition_of(PyObject *function) {
     if (PyCFunction_Check(function)) return ((PyCFunctionObject *)function)->m_ml;
     if (Py_IS_TYPE(function, &PyMethodDescr_Type) || Py_IS_TYPE(function, &PyClassMethodDescr_Type))
         return ((PyMethodDescrObject *)function)->d_method;
     return NULL;
 }
 
-/* Whether the code of a frame is the package's own, on whose behalf nothing is told. */
-static int is_own(PyFrameObject *frame) {
-    PyObject *globals = PyFrame_GetGlobals(frame);
-    PyObject *name = globals == NULL ? NULL : PyDict_GetItemWithError(globals, NAME);
-    int own = name != NULL && PyUnicode_Check(name) && PyUnicode_Tailmatch(name, OWN, 0, PY_SSIZE_T_MAX, -1) == 1 &&
-              PyUnicode_Tailmatch(name, NOT_OWN, 0, PY_SSIZE_T_MAX, -1) == 0;
-    Py_XDECREF(globals);
-    PyErr_Clear();
-    return own;
-}
-
-static int tell_call(PyObject *hook, PyFrameObject *frame, const char *event, PyObject *argument) {
-    PyObject *told = PyObject_CallFunction(hook, "OsO", frame, event, argument == NULL ? Py_None : argument);
-    if (told == NULL) return -1;
-    Py_DECREF(told);
-    return 0;
-}
-
-static int look_at_call(PyObject *hook, PyFrameObject *frame, int what, PyObject *argument) {
-    if (what == PyTrace_C_CALL) {
-        if (!PyCFunction_Check(argument)) return 0;
-        const PyMethodDef *definition = ((PyCFunctionObject *)argument)->m_ml;
-        if (!IS_WATCHED[flag_of(definition)]) return 0;
-        for (int i = 0; i < watched_count; i++)
-            if (WATCHED[i] == definition) return is_own(frame) ? 0 : tell_call(hook, frame, "c_call", argument);
-    } else if (what == PyTrace_CALL) {
-        PyCodeObject *code = PyFrame_GetCode(frame);
-        int found = 0;
-        for (int i = 0; i < watched_code_count && !found; i++) found = WATCHED_CODES[i] == (PyObject *)code;
-        Py_DECREF(code);
-        if (found) return tell_call(hook, frame, "call", NULL);
+/* Which of the stand-ins is called the same way; -1 for none. */
+static int way_of(const PyMethodDef *definition) {
+    switch (definition->ml_flags & ~(METH_CLASS | METH_STATIC | METH_COEXIST)) {
+    case METH_NOARGS:
+    case METH_O:
+    case METH_VARARGS: return 0;
+    case METH_VARARGS | METH_KEYWORDS: return 1;
+    case METH_FASTCALL: return 2;
+    case METH_FASTCALL | METH_KEYWORDS: return 3;
+    default: return -1;
     }
-    return 0;
 }
 
-/* set_watched(functions, codes, own, not_own): what hooks of all threads are told of from here on, unless a module
-   whose name begins with `own`, and not with `not_own`, makes the call. */
+enum { READS, DRAWS, SEEDS };
+
+/* Put stand-ins in the places of these functions; 0 where one cannot be replaced. */
+static int replace(PyObject *functions, int sort) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(functions); i++) {
+        PyObject *function = PyTuple_GET_ITEM(functions, i);
+        PyMethodDef *definition = definition_of(function);
+        int way = definition == NULL ? -1 : way_of(definition), is_there = 0;
+        for (int j = 0; j < watched_count && !is_there; j++) is_there = WATCHED[j].definition == definition;
+        if (is_there) continue;
+        if (way < 0 || watched_count == MAX_WATCHED) return 0;
+        Watched *watched = &WATCHED[watched_count];
+        watched->definition = definition;
+        watched->original = (Any)definition->ml_meth;
+        watched->callable = PyCFunction_Check(function) && sort == READS ? Py_NewRef(function) : NULL;
+        watched->draws = sort == DRAWS;
+        watched->seeds = sort == SEEDS;
+        definition->ml_meth = (PyCFunction)STAND_IN[watched_count++][way];
+    }
+    return 1;
+}
+
+/* set_watched(functions, drawing, seeding, own, not_own, hidden): what hooks are told of from here on: calls of the
+   functions, and of the methods of generators, unless a module whose name begins with `own`, and not with `not_own`,
+   makes them. False where one of them cannot be watched this way. */
 static PyObject *set_watched(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    PyObject *callables, *codes, *own, *not_own;
-    if (!PyArg_ParseTuple(arguments, "O!O!UU", &PyTuple_Type, &callables, &PyTuple_Type, &codes, &own, &not_own))
+    PyObject *functions, *drawing, *seeding, *own, *not_own, *hidden;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!UUO", &PyTuple_Type, &functions, &PyTuple_Type, &drawing, &PyTuple_Type,
+                          &seeding, &own, &not_own, &hidden))
         return NULL;
-    if (PyTuple_GET_SIZE(callables) > MAX_WATCHED || PyTuple_GET_SIZE(codes) > MAX_WATCHED) {
-        PyErr_SetString(PyExc_ValueError, "more than can be watched");
-        return NULL;
-    }
     Py_XSETREF(OWN, Py_NewRef(own));
     Py_XSETREF(NOT_OWN, Py_NewRef(not_own));
+    Py_XSETREF(HIDDEN, Py_NewRef(hidden));
     if (NAME == NULL && (NAME = PyUnicode_InternFromString("__name__")) == NULL) return NULL;
-    watched_count = 0;
-    memset(IS_WATCHED, 0, sizeof IS_WATCHED);
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(callables); i++) {
-        const PyMethodDef *definition = definition_of(PyTuple_GET_ITEM(callables, i));
-        if (definition == NULL) continue; /* not of C: no call of it comes here */
-        WATCHED[watched_count++] = definition;
-        IS_WATCHED[flag_of(definition)] = 1;
+    return PyBool_FromLong(replace(functions, READS) && replace(drawing, DRAWS) && replace(seeding, SEEDS));
+}
+
+/* watch_calls(hook, known): have this thread tell a hook, as a profile hook is told; None ends that. Draws from
+   generators whose ids are keys of `known`, a dict or None, are not told. */
+static PyObject *watch_calls(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !(given[1] == Py_None || PyDict_Check(given[1]))) {
+        PyErr_SetString(PyExc_TypeError, "a hook and a dict");
+        return NULL;
     }
-    for (int i = 0; i < watched_code_count; i++) Py_CLEAR(WATCHED_CODES[i]);
-    watched_code_count = 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(codes); i++)
-        WATCHED_CODES[watched_code_count++] = Py_NewRef(PyTuple_GET_ITEM(codes, i));
+    Py_XSETREF(HOOK, given[0] == Py_None ? NULL : Py_NewRef(given[0]));
+    Py_XSETREF(KNOWN, given[1] == Py_None ? NULL : Py_NewRef(given[1]));
     Py_RETURN_NONE;
 }
 
-/* watch_calls(hook): what `sys.setprofile(hook)` does, for the calls alone that are watched. */
-static PyObject *watch_calls(PyObject *Py_UNUSED(module), PyObject *hook) {
-    PyEval_SetProfile(look_at_call, hook);
+/* told_hook(): the hook that this thread tells now, or None. */
+static PyObject *told_hook(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing)) {
+    return Py_NewRef(HOOK == NULL ? Py_None : HOOK);
+}
+
+/* before_touch(function): have it called once, before anybody draws from the hidden generator or seeds it. */
+static PyObject *before_touch(PyObject *Py_UNUSED(module), PyObject *function) {
+    Py_XSETREF(TOUCHED, function == Py_None ? NULL : Py_NewRef(function));
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
-    {"set_watched", set_watched, METH_VARARGS, "Which C functions, and which code, `watch_calls` is about."},
-    {"watch_calls", watch_calls, METH_O, "Like `sys.setprofile`, but told of watched calls alone."},
+    {"set_watched", set_watched, METH_VARARGS, "Which C functions `watch_calls` is about."},
+    {"watch_calls", (PyCFunction)(void (*)(void))watch_calls, METH_FASTCALL,
+     "Like `sys.setprofile`, but told of watched calls alone."},
+    {"told_hook", told_hook, METH_NOARGS, "What `watch_calls` was given in this thread."},
+    {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 class Judge:
@@ -25,7 +25,17 @@ def differing(
     present: dict[str, Any], last: dict[str, Any], ignored: dict[str, type], /
 ) -> list[tuple[str, Any]] | None: ...
 def set_watched(
-    functions: tuple[Any, ...], codes: tuple[CodeType, ...], own: str, not_own: str, /
+    functions: tuple[Any, ...],
+    drawing: tuple[Any, ...],
+    seeding: tuple[Any, ...],
+    own: str,
+    not_own: str,
+    hidden: object,
+    /,
+) -> bool: ...
+def watch_calls(
+    hook: Callable[[FrameType, str, Any], object] | None, known: dict[int, Any] | None, /
 ) -> None: ...
-def watch_calls(hook: Callable[[FrameType, str, Any], object], /) -> None: ...
+def told_hook() -> Callable[[FrameType, str, Any], object] | None: ...
+def before_touch(function: Callable[[], object] | None, /) -> None: ...
 def stamped(prefix: str, microsecond: int, writer: str, seq: int, /, *parts: bytes) -> tuple[bytes, str]: ...

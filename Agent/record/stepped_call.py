@@ -29,8 +29,9 @@ class SteppedCall(Call):
         scope: Scope | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        arguments: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(spec, pipeline, target, known, scope, args, kwargs)
+        super().__init__(spec, pipeline, target, known, scope, args, kwargs, arguments)
         self.outer = scope
         self.scope = current_scope.get()
         self.yielded = 0

@@ -44,6 +44,7 @@ class Call:
         scope: Scope | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        arguments: dict[str, Any] | None = None,
     ) -> None:
         self.spec = spec
         self.pipeline = pipeline
@@ -63,7 +64,7 @@ class Call:
             self._look_at_state(known, target)
         self.types: Types | None = None
         if spec.capture_args:
-            arguments = (
+            arguments = arguments or (
                 spec.arguments(args, kwargs)
                 if kwargs or len(args) > spec.max_plain_args
                 # Said in words, that the shorter one counts costs more than all the rest of the line.

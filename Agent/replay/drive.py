@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
+from Agent.event.pointers import copy_tree
+from Agent.record import installed
 from Agent.record.chance.generators import adopt_random
 from Agent.record.chance.sources import adoption_of
 from Agent.record.context import Scope, current_scope
-from Agent.record.installed import active_pipeline, install_pipeline
+from Agent.record.installed import install_pipeline
 from Agent.record.memory_sink import MemorySink
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.judge import ActionJudge
-from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.outcome import Outcome, ReplayStopped
 from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
@@ -39,9 +42,14 @@ from Agent.replay.states import (
     state_difference,
 )
 from Agent.replay.values import Decoder
+from Agent.replay.whole_states import WholeStates
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+
+
+_PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
+"""Results that are neither awaited nor iterated for what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class Driver:
         self._watch = equipment.watch
         self._sources = equipment.sources
         self._judge = equipment.judge
+        self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
         )
@@ -93,11 +102,12 @@ class Driver:
         self._restored: set[str] = set()
         self._answered_at: list[int] = []
         """How many lines the action had left when each of its calls was answered."""
-        self._seen_whole: dict[str, int] = {}
-        """The step behind which an agent's whole state was compared last."""
         self._current: DrivenAction | None = None
         self._loop: AbstractEventLoop | None = None
         self._suspects = sharing_agents(objects, facts, player.live)
+        self._whole = WholeStates(
+            self._pipeline, self._decoder, self._comparison, outcome, player, self._suspects, self._put_back
+        )
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
@@ -105,6 +115,9 @@ class Driver:
     def run(self) -> None:
         """Drive every action until something differs or nothing more can be proved."""
         self._player.stage = self
+        self._outcome.sources = self._watch.reads
+        # What is read is answered from the record, and nobody looks at what these events would hold of it.
+        keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in self._plan.actions:
                 self._drive(action)
@@ -112,31 +125,36 @@ class Driver:
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
+            installed.open_reads = keeps_reads
             self._player.action = None
+            self._judge.settle()
+            self._watch.close()
             self._close_loop()
 
     def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
         """A live agent's action begins: put back its first state, impose what came from outside."""
-        agent_id = str(call.agent_id)
-        target = call.target
+        agent_id, target = str(call.agent_id), call.target
         if agent_id not in self._objects:
             self._outcome.inside[agent_id] += 1
-        if target is not None:
-            self.nearby[agent_id] = target
-        if target is not None and id(target) not in self._entered:
+        if target is None:
+            return
+        self.nearby[agent_id] = target
+        if id(target) not in self._entered:
             self._entered.add(id(target))
             if self._objects.get(agent_id) is target:
                 self._restore(agent_id, target)
             self._allow_generators(agent_id, target)
         action = self._current
-        if action is not None and recorded is action.call and target is not None:
+        if action is None or recorded is not action.call:
+            return
+        if self._pipeline.options.strict_state:
             self._outside.compare(action, target)
-            for event in action.before:
-                self._impose(action, event, target)
-            if agent_id in self._suspects:
-                for name, generator in generators_in(target):
-                    if adoption_of(generator) is None:
-                        self._generators[name] = (generator, generator_state(generator))
+        for event in action.before:
+            self._impose(action, event, target)
+        if agent_id in self._suspects:
+            for name, generator in generators_in(target):
+                if adoption_of(generator) is None:
+                    self._generators[name] = (generator, generator_state(generator))
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
         """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
@@ -173,33 +191,38 @@ class Driver:
         self._answered_at.append(len(self._sink.lines))
 
     def _drive(self, action: DrivenAction) -> None:
-        outcome, obj = self._outcome, self._objects[action.agent_id]
+        obj, event = self._objects[action.agent_id], action.event
         method, args, kwargs = self._prepared(action.call, obj)
-        if active_pipeline() is not self._pipeline:
+        if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
-        if action.event.extra.get("outcome") in {"cancelled", "interrupted"}:
-            outcome.doubts.append(f"step {action.number} was {action.event.extra['outcome']} from outside")
+        if event.extra.get("outcome") in {"cancelled", "interrupted"}:
+            self._outcome.doubts.append(f"step {action.number} was {event.extra['outcome']} from outside")
         self._sink.clear()
         self._answered_at.clear()
-        self._judge.begin(action)
+        if not action.is_plain:
+            self._judge.begin(action)
         self._current = action
         self._player.begin(action)
         self._sources.begin()
+        self._expected.expect(action)
         self._generators.clear()
-        scope = Scope(None, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None)
+        tick, fields = event.tick, scope_fields(event, self._decoder)
+        scope = Scope(None, tick=tick, fields=fields) if fields or tick is not None else None
         token = current_scope.set(scope)
         error: BaseException | None = None
         try:
-            with self._watch.watching(action):
+            self._watch.begin(action)
+            try:
                 self._call(method, args, kwargs)
+            finally:
+                self._watch.end()
         except ReplayStopped:
             pass  # as above: it is looked for below
         except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
             error = raised
         finally:
             current_scope.reset(token)
-        outcome.counts.driven += 1
-        outcome.sources = self._watch.reads
+        self._outcome.counts.driven += 1
         self._doubt_draws(action)
         if self._player.is_stopped:
             raise ReplayStopped
@@ -216,38 +239,51 @@ class Driver:
         if dropped:
             self._player.stop(f"the re-drive could not be recorded: {', '.join(dropped)}")
         missing = self._player.end()
-        self._judge.compare(action, self._events(), missing, self._answered_at)
+        ids = self._expected.came(action)
+        if ids is not None and missing is None:
+            self._judge.agreed(action, ids)
+        else:
+            replayed = self._judge.compare(action, self._events(), missing, self._answered_at)
+            self._expected.learn(action, replayed.code)
         self._sources.compare_left(action)
         for event in action.after:
-            self._compare_state(action, event, obj)
-        if action.after:
-            self._seen_whole[action.agent_id] = action.number
+            self._whole.compare(action, event, obj, is_behind=True)
 
     def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
         event = call.event
-        who = f"{call.name} of {call.agent_id} (event {event.id})"
         method = bound_method(obj, str(event.extra.get("call")))
         if method is None:
             self._player.stop(
                 f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
             )
-        if "args" not in event.extra:
-            self._player.stop(f"the arguments of {who} were not captured (capture_args=False)")
-        restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
-        if restored.unrestored or not isinstance(restored.value, dict):
-            lacking = (restored.unrestored or ["they are no mapping of names"])[0].replace("/extra/args/", "")
-            self._player.stop(f"an argument of {who} cannot be restored: {lacking}")
-        if restored.is_redacted:
-            self._outcome.doubts.append(f"an argument of {who} is redacted")
+        recorded = event.extra.get("args")
+        if event.types or type(recorded) is not dict:
+            recorded = self._restored_arguments(call)
+        else:
+            recorded = copy_tree(recorded)
         try:
-            args, kwargs = bind_arguments(method, restored.value)
+            args, kwargs = bind_arguments(method, recorded)
         except MisfitArguments as error:
-            self._player.stop(f"the recorded arguments do not fit {who}: {error}")
+            self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
             raise
         return method, args, kwargs
 
+    def _restored_arguments(self, call: RecordedCall) -> dict[str, Any]:
+        event = call.event
+        if "args" not in event.extra:
+            self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
+        restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
+        if restored.unrestored or not isinstance(restored.value, dict):
+            lacking = (restored.unrestored or ["they are no mapping of names"])[0].replace("/extra/args/", "")
+            self._player.stop(f"an argument of {call.told} cannot be restored: {lacking}")
+        if restored.is_redacted:
+            self._outcome.doubts.append(f"an argument of {call.told} is redacted")
+        return dict(restored.value)
+
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)
+        if result is None or type(result) in _PLAIN:
+            return
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             name = getattr(method, "__qualname__", type(method).__qualname__)
             self._player.stop(f"{name} is a generator, of whose items the record holds only the number")
@@ -315,40 +351,13 @@ class Driver:
         if event.kind == "state":
             first = self._facts[action.agent_id].first_state
             if event.extra.get("reason") != "first":
-                self._compare_state(action, event, obj)
+                self._whole.compare(action, event, obj)
             elif first is None or event.id != first.id:
                 self._player.stop(
                     f"from step {action.number} on {action.agent_id} was another object: the first is driven"
                 )
         elif is_outside_write(event):
             self._outside.impose(action.agent_id, event, obj)
-
-    def _compare_state(self, action: DrivenAction, event: Event, obj: object) -> None:
-        if action.agent_id in self._suspects:
-            self._put_shared(event, obj)
-        found = state_difference(event, obj, self._pipeline, self._comparison)
-        self._outcome.counts.full_states += 1
-        if found is not None:
-            name, difference = found
-            self._player.diverge(
-                Divergence(
-                    action.number,
-                    event.id,
-                    action.call.name,
-                    str(event.agent_id),
-                    f"state.{name}",
-                    difference.recorded,
-                    difference.replayed,
-                    difference.path,
-                    f"the full state ({event.extra.get('reason')})",
-                )
-            )
-
-    def _put_shared(self, event: Event, obj: object) -> None:
-        """Put adopted generators that others draw from where they stood then: their draws are compared."""
-        fields = restorable(event, self._decoder).fields
-        names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
-        self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
     def _compare_ends(self) -> None:
         """Compare the states at a clean end with those now, and name what nobody saw since."""
@@ -361,20 +370,13 @@ class Driver:
                 continue
             event, facts = self._plan.exits.get(agent_id), self._facts.get(agent_id)
             if event is None or facts is None or facts.lives > 1:
-                if self._seen_whole.get(agent_id) != action.number:
-                    self._note_unseen(agent_id, obj)
+                self._whole.note_unseen(agent_id, obj, action)
                 continue
-            self._compare_state(action, event, obj)
+            self._whole.compare(action, event, obj)
             if agent_id in self._objects:
                 first = facts.first_state
                 is_changed = first is not None and first.extra.get("digest") != event.extra.get("digest")
                 self._judge.ended(agent_id, is_changed=is_changed)
-
-    def _note_unseen(self, agent_id: str, obj: object) -> None:
-        """Name the fields that only full states hold, of an agent that has none behind its last action."""
-        known = self._pipeline.agents.find(obj)
-        if known is not None and known.tracker is not None and known.tracker.heavy:
-            self._outcome.unseen_at_end[agent_id] = sorted(known.tracker.heavy)
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():

@@ -35,6 +35,18 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
 }
 
 
+def is_point(event: Event) -> bool:
+    """Whether all that an event says is the same in every run, but for when it was and in which span."""
+    return (
+        event.span_id is None
+        and event.state is None
+        and not event.causes
+        and not event.types
+        and event.kind not in _OWN_BY_KIND
+        and _OWN_TO_A_RUN.isdisjoint(event.extra)
+    )
+
+
 class Identifiers:
     """Which ids of the record and of the re-drive mean the same event.
 
@@ -67,6 +79,10 @@ class Identifiers:
             return False
         self._pairs[recorded] = replayed
         return True
+
+    def pair(self, recorded: str, replayed: str) -> None:
+        """The two are ids of the same event."""
+        self._pairs[recorded] = replayed
 
     def end(self) -> None:
         """The action agreed: what its ids mean holds from now on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
@@ -51,10 +51,34 @@ class ActionJudge:
         self._is_whole = is_whole
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
+        self._agreed: list[DrivenAction] = []
+        """What agreed at once and was not counted yet."""
 
     def begin(self, action: DrivenAction) -> None:
         """An action is about to be driven."""
         self._identifiers.begin(action.effects)
+
+    def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
+        """An action left exactly what the record holds of it, and nothing else; `settle` counts it.
+
+        Args:
+            ids: those of its effects here.
+        """
+        for effect, identity in zip(action.effects, ids, strict=True):
+            self._identifiers.pair(effect.id, identity)
+        self._agreed.append(action)
+
+    def settle(self) -> None:
+        """Count what agreed to the byte since the last time."""
+        counts = self._outcome.counts
+        for action in self._agreed:
+            counts.results += 1
+            counts.effects += len(action.effects)
+            changed = self._count_fields(action.event.state or _NO_CHANGE)
+            self._driven[action.agent_id] += 1
+            said = len(action.effects) + (action.event.extra["result"] is not None)
+            self._count(action.agent_id, changed + said)
+        self._agreed.clear()
 
     def compare(
         self,
@@ -62,8 +86,8 @@ class ActionJudge:
         events: Sequence[Event],
         missing: RecordedCall | None,
         answered_at: Sequence[int] = (),
-    ) -> None:
-        """Compare what an action left in the record with what it left now.
+    ) -> Event:
+        """Compare what an action left in the record with what it left now, and give its own event.
 
         Args:
             missing: a recorded call that was not made.
@@ -73,6 +97,9 @@ class ActionJudge:
             ReplayStopped: they differ; the outcome says where.
         """
         replayed = _driven_event(action, events)
+        self.settle()
+        if action.is_plain:
+            self._identifiers.begin(action.effects)
         if replayed is None:
             self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event on the re-drive")
             raise ReplayStopped
@@ -98,18 +125,20 @@ class ActionJudge:
             )
         self._driven[action.agent_id] += 1
         self._count(action.agent_id, informative)
+        return replayed
 
     def ended(self, agent_id: str, *, is_changed: bool) -> None:
         """The whole state of an agent agreed at the end; all its actions are covered if it had changed."""
+        self.settle()
         if is_changed:
             self._count(agent_id, 1)
 
     def _count(self, agent_id: str, informative: int) -> None:
-        counts = self._outcome.counts
         if informative:
+            counts = self._outcome.counts
             counts.informative += informative
+            counts.covered += self._driven[agent_id] - self._covered[agent_id]
             self._covered[agent_id] = self._driven[agent_id]
-        counts.covered = sum(self._covered.values())
 
     def _ending(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> int:
         one, other = action.event.extra.get("outcome"), replayed.extra.get("outcome")
@@ -160,7 +189,10 @@ class ActionJudge:
             self._differs(
                 action, f"state.{name}" if name else "state", Difference(path, found.recorded, found.replayed)
             )
-        changed = len(recorded["set"]) + len(recorded.get("unset") or ())
+        return self._count_fields(recorded)
+
+    def _count_fields(self, state: Mapping[str, Any]) -> int:
+        changed = len(state["set"]) + len(state.get("unset") or ())
         self._outcome.counts.fields += changed
         return changed
 

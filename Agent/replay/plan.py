@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from Agent.event.model import Event
+from Agent.replay.effects import is_point
 from Agent.replay.recording import Recording, began_us, is_traced_action, method_name
 
 FRAMEWORK_KINDS = frozenset(
@@ -47,6 +48,11 @@ class RecordedCall:
     """It was answered, or happened again."""
     is_async: bool = False
 
+    @property
+    def told(self) -> str:
+        """The call in a few words."""
+        return f"{self.name} of {self.agent_id} (event {self.event.id})"
+
     def overlaps(self, other: RecordedCall) -> bool:
         """Whether the two ran at one time, so that their order says nothing."""
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
@@ -77,16 +83,15 @@ class DrivenAction:
     """Names of measurements inside it."""
     overlaps: bool = False
     """Another driven action was open at the same time."""
+    is_plain: bool = False
+    """It returned a plain value, and the record holds nothing inside it but points in time."""
+    event: Event = field(init=False)
+    """The event of the action."""
+    agent_id: str = field(init=False)
+    """Whose action it is."""
 
-    @property
-    def event(self) -> Event:
-        """The event of the action."""
-        return self.call.event
-
-    @property
-    def agent_id(self) -> str:
-        """Whose action it is."""
-        return str(self.call.agent_id)
+    def __post_init__(self) -> None:
+        self.event, self.agent_id = self.call.event, str(self.call.agent_id)
 
 
 @dataclass(slots=True)
@@ -130,7 +135,22 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
     plan.actions = list(roots.values())
     _mark_overlaps(plan.actions)
     _add_surroundings(recording, plan, tree, roots, given, live)
+    for action in plan.actions:
+        action.is_plain = _is_plain(action)
     return plan
+
+
+def _is_plain(action: DrivenAction) -> bool:
+    event = action.event
+    return (
+        not (action.metrics or action.call.children or event.types)
+        and all(is_point(each) and each.parent_span_id == event.span_id for each in action.effects)
+        and event.state is not None
+        and type(event.extra.get("call")) is str
+        and "args" in event.extra
+        and "result" in event.extra
+        and "outcome" not in event.extra
+    )
 
 
 def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:

@@ -87,6 +87,14 @@ class RecordedPlayer:
         if self.is_stopped:
             raise ReplayStopped
         action = self.action
+        if (
+            action is not None
+            and call.agent_id in self.live
+            and call.kind in _ACTION_KINDS
+            and not call.is_generator
+        ):
+            self._enter_live(call, action)
+            return None
         if action is None:
             if call.kind in CALL_KINDS:
                 self.stop(f"the factory calls {call.action_type}, which a replay does not call for real")
@@ -98,9 +106,6 @@ class RecordedPlayer:
             self.stop(f"{_named(call)} is a generator, of whose items the record holds only the number")
         if call.kind not in _ACTION_KINDS:
             self._measured(call)
-            return None
-        if call.agent_id in self.live:
-            self._enter_live(call, action)
             return None
         if not self.has_begun:
             self.stop(

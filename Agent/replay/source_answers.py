@@ -205,6 +205,8 @@ class SourceAnswers:
 
     def compare_left(self, action: DrivenAction) -> None:
         """Tell what the action and the calls in it read less often than in the record."""
+        if action.is_plain and "reads" not in action.event.extra:
+            return
         pending = [action.call]
         while pending:
             call = pending.pop()

@@ -1,9 +1,10 @@
 """Sources of chance, time and surroundings, watched while an action is driven: what was not recorded shows.
 
 The seams of `record/chance/` stand in their places here, too: `source_answers.py` answers from the record,
-and what that does not hold comes here. Reads that go round the seams are seen by a profile hook, by whatever
-name they are called; states compared before and after see draws that it cannot. What counts is who asked:
-the first frame outside the standard library, see `record/chance/callers.py`.
+and what that does not hold comes here. Reads that go round the seams are seen where they end, in the C
+functions themselves or by a profile hook (`record/chance/watch.py`), by whatever name they are called; states
+compared before and after see draws that those cannot. What counts is who asked: the first frame outside the
+standard library, see `record/chance/callers.py`.
 
 Watched beside the recorded ones: draws from any `random.Random` that is not part of the exposed state and was
 not seeded during the action; the start of a thread; sockets and new processes, which are refused as well.
@@ -21,8 +22,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from Agent.record.chance.watch import (
     has_hook,
     seeds_with_known_values,
     source_of_call,
+    touch_notice,
 )
 from Agent.replay.outcome import Outcome, SourceRead
 
@@ -64,7 +65,8 @@ _REFUSED = {
 class SourceWatch:
     """Notes reads of unrecorded sources by driven code.
 
-    Use `watching(step)` around each driven call; `allow` names generators that belong to the exposed state.
+    Use `begin` and `end` around each driven call, and `close` behind the last; `allow` names generators that
+    belong to the exposed state.
     """
 
     def __init__(self) -> None:
@@ -80,13 +82,18 @@ class SourceWatch:
         self.reached: set[str] = set()
         """What of it was used."""
         self._step = 0
-        self._hook = self._profile
+        self._hook = self._look
         self._places: set[tuple[str, int]] = set()
         self._read_now: set[str] = set()
         self._allowed: dict[int, Any] = {}
         """Generators whose draws are no unrecorded ones: of an exposed state, or seeded with known values."""
         self._granted: dict[int, Any] = {}
         """Those of an exposed state."""
+        self._before: dict[str, Any] = {}
+        """States of generators that module functions draw from, as the action found them."""
+        self._before_touch = touch_notice()
+        self._touch = self._touched
+        self._is_hooked = False
         sys.addaudithook(self._audit)
         _watch_threads(self._thread_started)
 
@@ -96,7 +103,9 @@ class SourceWatch:
 
     def allow(self, generator: Any) -> None:
         """Draws from this generator are part of the exposed state."""
-        self._allowed[id(generator)] = self._granted[id(generator)] = generator
+        self._granted[id(generator)] = generator
+        if generator is not hidden_random:  # whose draws are everybody's
+            self._allowed[id(generator)] = generator
 
     def allows(self, adopted: Adopted) -> bool:
         """Whether the generator is one that was allowed."""
@@ -132,37 +141,66 @@ class SourceWatch:
             if excuses(read.source) is not None
         ]
 
-    @contextmanager
-    def watching(self, action: DrivenAction) -> Iterator[None]:
-        """Watch until the block ends."""
-        self.action = action
-        self._step = step = action.number
-        before = _global_states()
+    def begin(self, action: DrivenAction) -> None:
+        """Watch from here on; `end` is to be called, whatever happens."""
+        self.action, self._step = action, action.number
         self._read_now.clear()
+        self._before.clear()
+        if "numpy.random" in sys.modules:
+            self._before = _numpy_state()
+        if self._before_touch is None:
+            self._touched()
+        else:
+            self._before_touch(self._touch)
         self.is_on = True
-        begin_hook(self._hook)
-        try:
-            yield
-        finally:
-            self.is_on = False
-            if not has_hook(self._hook):
-                self.reads.append(
-                    SourceRead("a profiler, which ended the watch,", "driven code", "?", 0, step)
-                )
-            end_hook()
-            self._compare_states(before)
+        if not self._is_hooked:
+            self._is_hooked = True
+            begin_hook(self._hook, self._allowed)
 
-    def _compare_states(self, before: dict[str, Any]) -> None:
+    def end(self) -> None:
+        """The action is over."""
+        self.is_on = False
+        if self._before_touch is None:
+            self.close()  # a profile hook costs what happens between the actions, too
+        if self._before:
+            self._compare_states()
+
+    def close(self) -> None:
+        """Nothing more is driven."""
+        if not self._is_hooked:
+            return
+        self._is_hooked = False
+        if not has_hook(self._hook):
+            self.reads.append(
+                SourceRead("a profiler, which ended the watch,", "driven code", "?", 0, self._step)
+            )
+        end_hook()
+        if self._before_touch is not None:
+            self._before_touch(None)
+
+    def _touched(self) -> None:
+        """Somebody is about to draw from the generator behind the functions of `random`."""
+        self._before["random"] = random.getstate()
+
+    def _compare_states(self) -> None:
         """A draw by C code leaves no call, but it leaves another state."""
-        for source, state in _global_states().items():
+        now = _numpy_state()
+        if "random" in self._before:
+            now["random"] = random.getstate()
+        for source, state in now.items():
             place = (source, 0)
             if (
-                before.get(source, state) != state
+                self._before.get(source, state) != state
                 and source not in self._read_now
                 and place not in self._places
             ):
                 self._places.add(place)
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
+
+    def _look(self, frame: FrameType, event: str, argument: Any) -> None:
+        """The hook, which may stay in its place between actions."""
+        if self.is_on:
+            self._profile(frame, event, argument)
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "c_call":
@@ -236,16 +274,13 @@ class SourceWatch:
         return None
 
 
-def _global_states() -> dict[str, Any]:
-    """The states of the generators that module functions draw from."""
-    import random
-
-    states: dict[str, Any] = {"random": random.getstate()}
+def _numpy_state() -> dict[str, Any]:
+    """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        name, words, position, *gauss = numpy_random.get_state()
-        states["numpy.random"] = (name, words.tobytes(), position, gauss)
-    return states
+    if numpy_random is None:
+        return {}
+    name, words, position, *gauss = numpy_random.get_state()
+    return {"numpy.random": (name, words.tobytes(), position, gauss)}
 
 
 def _watch_threads(started: Callable[[FrameType], None]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from Agent.event.classes import find_class
+from Agent.event.pointers import copy_tree
 from Agent.event.values import decode_value
 from Agent.replay.comparison import Recorded
 
@@ -43,6 +44,9 @@ class Decoder:
     def restore(self, recorded: Recorded) -> Restored:
         """The value, or what stands in the way of it."""
         restored = Restored()
+        if not recorded.types:
+            restored.value = copy_tree(recorded.value)
+            return restored
         below = recorded.pointer + "/"
         tags = {
             pointer: tag

@@ -24,7 +24,6 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 if __name__ in {"__main__", "__mp_main__"}:
@@ -63,7 +62,7 @@ def main(arguments: list[str]) -> int:
         if given.keep is None:
             shutil.rmtree(directory, ignore_errors=True)
     if given.json:
-        print(json.dumps(asdict(tally), indent=2))
+        print(json.dumps(tally.to_object(), indent=2))
     else:
         print("\n".join(map(str, tally.problems)))
         print("\n".join(tally.lines()))

@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from forked import forks, in_fork
@@ -41,19 +41,26 @@ class Row:
     changes: list[str]
     """In what the mutant's outcome differs, by the oracle."""
     verdict: str
-    passed_over: list[str]
-    """`agent.field` that the report itself names as not seen at the end, or as put in from the record."""
+    unseen: list[str]
+    """`agent.field` that the report itself names as not seen at the end."""
     told: str
     """The report's first lines."""
+    written: str = ""
+    """`agent.field` that the mutation itself writes from outside."""
+    imposed: list[str] = field(default_factory=list)
+    """`agent.field` that the report names as put in from the record."""
 
     @property
     def is_told(self) -> bool:
-        """Whether the report names all that it passed over: fields that no full state shows at the end.
+        """Whether the report names what the mutation touches, and all that differs for it.
 
-        A write from outside that was recorded as one is put in, so all that follows from it is the same.
+        A write from outside that was recorded as that is put in where it was made, and all that follows from it is
+        the same then: what was put in has to be that very field. Of all others each field that differs has to stand
+        among those that no full state shows at the end.
         """
-        unnamed = set(self.changes) - set(self.passed_over)
-        return not unnamed or (self.kind == OUTSIDE and bool(self.passed_over))
+        if self.written and self.written in self.imposed:
+            return True
+        return set(self.changes) <= set(self.unseen)
 
     @property
     def problem(self) -> str:
@@ -115,7 +122,9 @@ def row_of(report: ReplayReport, program: Program, kind: str, what: str, changed
     outcome = report.outcome
     unseen = [f"{agent}.{name}" for agent, names in outcome.unseen_at_end.items() for name in names]
     told = "\n  ".join(str(report).splitlines()[:6])
-    return Row(program.seed, kind, what, changed, str(report.verdict), [*unseen, *outcome.imposed], told)
+    written = f"a.{what.partition(' ')[0]}" if kind == OUTSIDE else ""
+    verdict, imposed = str(report.verdict), list(outcome.imposed)
+    return Row(program.seed, kind, what, changed, verdict, unseen, told, written, imposed)
 
 
 def write(program: Program, body: str, place: Path) -> None:
@@ -167,6 +176,8 @@ class Tally:
     same: Counter[str] = field(default_factory=Counter)
     kinds: dict[str, Counter[str]] = field(default_factory=lambda: {kind: Counter() for kind in KINDS})
     problems: list[Row] = field(default_factory=list)
+    named: list[Row] = field(default_factory=list)
+    """Those that passed, and differ in what their reports name alone."""
 
     def add(self, row: Row) -> None:
         """Count one."""
@@ -179,10 +190,20 @@ class Tally:
             column, counts = SAME, self.same
         elif row.verdict in GREEN and row.is_told:
             column, counts = TOLD, self.told
+            self.named.append(row)
         else:
             column, counts = row.verdict, self.changed
         self.kinds[row.kind][column] += 1
         counts[row.verdict] += 1
+
+    def to_object(self) -> dict[str, object]:
+        """The tally as JSON values."""
+        counts = {name: dict(getattr(self, name)) for name in ("unmutated", "changed", "told", "same")}
+        kinds = {kind: dict(each) for kind, each in self.kinds.items()}
+        rows = {"problems": self.problems, "named": self.named}
+        return {**counts, "kinds": kinds} | {
+            name: [asdict(row) for row in each] for name, each in rows.items()
+        }
 
     def lines(self) -> Iterator[str]:
         """The tally as text."""

@@ -14,7 +14,7 @@ if _HERE not in sys.path:
 
 import mutant_trials  # noqa: E402 - found by the line above
 from made_programs import make_program  # noqa: E402
-from mutants import KINDS, mutants_of  # noqa: E402
+from mutants import KINDS, OUTSIDE, mutants_of  # noqa: E402
 from plain_oracle import changes, outcome_of  # noqa: E402
 
 SEED = 1
@@ -50,6 +50,16 @@ def test_what_a_report_names_as_unseen_is_let_pass_and_nothing_beside_it():
     row = mutant_trials.Row(1, "extra draw", "", ["a.rng"], "IDENTICAL", ["a.rng"], "")
     assert row.problem == ""
     row = mutant_trials.Row(1, "extra draw", "", ["a.cash", "a.rng"], "IDENTICAL", ["a.rng"], "")
+    assert "passes" in row.problem
+
+
+def test_a_write_from_outside_is_let_pass_where_that_very_field_was_put_in():
+    changed = ["a.cash", "ending"]
+    row = mutant_trials.Row(1, OUTSIDE, "", changed, "IDENTICAL", [], "", "a.cash", ["a.cash", "a.mood"])
+    assert row.problem == ""
+    row = mutant_trials.Row(1, OUTSIDE, "", changed, "IDENTICAL", [], "", "a.cash", ["a.mood"])
+    assert "passes" in row.problem
+    row = mutant_trials.Row(1, "extra draw", "", ["a.cash"], "IDENTICAL", [], "", "", ["a.cash"])
     assert "passes" in row.problem
 
 

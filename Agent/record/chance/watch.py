@@ -1,7 +1,9 @@
-"""Reads that go round the seams: a profile hook sees the calls of C functions that Python code makes.
+"""Reads that go round the seams: calls of the C functions that read clock and chance, by whatever name.
 
 So it finds `time.time` in a default argument and a generator that nobody adopted, by the place of the call.
-A re-drive watches by the same table; what it does with a find is its own business.
+The native part puts stand-ins into the definitions of these functions, and no other call costs more than
+before; without it a profile hook looks at all calls that Python code makes. A re-drive watches by the same
+table; what it does with a find is its own business.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ Hook = Callable[[FrameType, str, Any], None]
 _MOMENTS = frozenset({"now", "utcnow"})  # `today` asks `time.time` by its name
 _ENTROPY = frozenset({"urandom", "getrandom"})
 _DRAWS = frozenset({"random", "getrandbits"})
+_SEEDS = frozenset({"seed", "setstate"})
 WATCHED_NAMES = CLOCKS | _MOMENTS | _ENTROPY | _DRAWS
 """Names of the C functions that are looked at."""
 UNADOPTED = "a random.Random outside the exposed state"
@@ -46,51 +49,75 @@ SEEDERS = frozenset(map(id, _seeder_codes))
 """The code that seeds a generator, by identity."""
 
 
-def begin_hook(hook: Hook) -> None:
-    """Have this thread tell of watched calls, and every thread that begins from here on."""
-    threading.setprofile(partial(_begin_in_thread, hook))
-    _set(hook)
+def begin_hook(hook: Hook, known: dict[int, Any] | None = None) -> None:
+    """Have this thread tell of watched calls, and every thread that begins from here on.
+
+    Args:
+        known: by their ids, generators whose draws need not be told; a profile hook is told of them, too.
+    """
+    threading.setprofile(partial(_begin_in_thread, hook, known))
+    _set(hook, known)
 
 
 def has_hook(hook: Hook) -> bool:
-    """Whether this thread tells this one: a profiler that came later takes its place."""
-    return sys.getprofile() is hook
+    """Whether this thread tells this one: a profiler that came later takes the place of a profile hook."""
+    return present_hook() is hook
+
+
+def present_hook() -> Any:
+    """What stands where `begin_hook` would put a hook in this thread; None for nothing."""
+    return native.told_hook() if native is not None and _is_watching(native) else sys.getprofile()
 
 
 def end_hook() -> None:
     """Tell of nothing any more."""
-    sys.setprofile(None)
+    if native is not None and _is_watching(native):
+        native.watch_calls(None, None)
+    else:
+        sys.setprofile(None)
     threading.setprofile(None)
 
 
-def _begin_in_thread(hook: Hook, frame: FrameType, event: str, argument: Any) -> None:
+def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
+    """What takes a function to be called once, before the generator of the functions of `random` changes.
+
+    None where only its state tells that it did.
+    """
+    return native.before_touch if native is not None and _is_watching(native) else None
+
+
+def _begin_in_thread(
+    hook: Hook, known: dict[int, Any] | None, frame: FrameType, event: str, argument: Any
+) -> None:
     """The first event of a new thread."""
-    _set(hook)
+    if native is not None:
+        sys.setprofile(None)
+    _set(hook, known)
     hook(frame, event, argument)
 
 
-def _set(hook: Hook) -> None:
-    watch = getattr(native, "watch_calls", None)
-    if watch is None:
+def _set(hook: Hook, known: dict[int, Any] | None) -> None:
+    if native is not None and _is_watching(native):
+        native.watch_calls(hook, known)
+    else:
         sys.setprofile(hook)
-        return
-    _set_watched()
-    watch(hook)
 
 
 @cache
-def _set_watched() -> None:
-    """Tell the native part which functions these are, whatever stands in their places now."""
+def _is_watching(native: Any) -> bool:
+    """Whether the native part can watch, which is told here what: whatever stands in its place by now."""
+    if not hasattr(native, "told_hook"):
+        return False
     clocks: Any = importlib.import_module("time")
     system: Any = sys.modules.get("posix") or sys.modules["nt"]
     moments: Any = importlib.import_module("_datetime").datetime
-    twister: Any = sys.modules["_random"].Random
-    found = [inspect.unwrap(getattr(clocks, name)) for name in CLOCKS if hasattr(clocks, name)]
-    found += [getattr(system, name) for name in _ENTROPY if hasattr(system, name)]
-    found += [vars(twister)[name] for name in _DRAWS]
-    methods = [vars(moments)[name] for name in _MOMENTS]
-    found += [inspect.unwrap(method) for method in methods]
-    native.set_watched(tuple(found), _seeder_codes, OWN, NOT_OWN)  # type: ignore[union-attr]
+    twister: Any = vars(sys.modules["_random"].Random)
+    found = [inspect.unwrap(getattr(clocks, name)) for name in sorted(CLOCKS) if hasattr(clocks, name)]
+    found += [getattr(system, name) for name in sorted(_ENTROPY) if hasattr(system, name)]
+    found += [inspect.unwrap(vars(moments)[name]) for name in sorted(_MOMENTS)]
+    drawing, seeding = (tuple(twister[name] for name in sorted(names)) for names in (_DRAWS, _SEEDS))
+    hidden = vars(sys.modules["random"])["_inst"]
+    return bool(native.set_watched(tuple(found), drawing, seeding, OWN, NOT_OWN, hidden))
 
 
 def seeds_with_known_values(frame: FrameType) -> bool:
@@ -161,7 +188,7 @@ class ReadNotice:
         number = self._calls[function]
         if not (self._is_full or number <= _FIRST_CALLS or number % _EVERY == 0):
             return False
-        present = sys.getprofile()
+        present = present_hook()
         if present is not None or installed.source_player is not None:
             if present is not None and not isinstance(getattr(present, "__self__", None), ReadNotice):
                 note("a profiler is at work, so reads past the recorder are not noticed")

@@ -47,6 +47,7 @@ class ForkDriver(Driver):
             done: called behind each.
         """
         self._player.stage = self
+        self._outcome.sources = self._watch.reads
         try:
             for action in actions:
                 self._drive(action)
@@ -57,6 +58,8 @@ class ForkDriver(Driver):
             return False  # the outcome knows why
         finally:
             self._player.action = None
+            self._judge.settle()
+            self._watch.close()
         return True
 
     def hand_over(self, player: ForkPlayer, pipeline: Pipeline) -> None:
