@@ -33,7 +33,7 @@ from Agent.tree.artifacts import ROOT_RUN, artifacts_dir, new_hash
 from Agent.tree.layout import CATEGORY_FILES, FILE_MODE, category_file, run_dir, run_ids, safe_name
 from Agent.tree.session import open_session
 
-__all__ = ["ExportedRun", "export_run"]
+__all__ = ["ExportedRun", "export_run", "file_of"]
 
 _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _OPEN_FILES: Final = 48
@@ -218,7 +218,7 @@ def _gather(
         if only is not None and not only(event):
             continue
         if ref.run_id is None or event.run_id in wanted:
-            written.add(_file_of(event), encode_event(event))
+            written.add(file_of(event), encode_event(event))
             codes.add(event.code)
             states |= states_of(event.extra.get("reads"))
             if event.kind == "artifact.saved":
@@ -230,12 +230,12 @@ def _gather(
                 event.id in states if event.kind == "source.state" else event.extra.get("digest") in codes
             )
             if event.run_id not in wanted and is_needed:
-                written.add(_file_of(event), encode_event(event))
+                written.add(file_of(event), encode_event(event))
                 events += 1
     return events
 
 
-def _file_of(event: Event) -> str:
+def file_of(event: Event) -> str:
     """The file of a session that an event stands in."""
     kind = KINDS.get(event.kind)
     if kind is not None and kind.home is Home.RUN and event.run_id is not None:

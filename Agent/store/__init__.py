@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from Agent.store.keys import ApiKey, IssuedKey, Scope
     from Agent.store.opening import open_store
     from Agent.store.pages import Page
+    from Agent.store.pool import Pool, create_pool
     from Agent.store.projects import Project
     from Agent.store.rows import EventRow, FailureRow, Ingested, RunRow, StepRow
 
 __all__ = [
     "ApiKey",
+    "create_pool",
     "EventFilter",
     "EventRow",
     "FailureRow",
@@ -21,6 +23,7 @@ __all__ = [
     "IssuedKey",
     "open_store",
     "Page",
+    "Pool",
     "Project",
     "Role",
     "RunFilter",
@@ -32,6 +35,7 @@ __all__ = [
 
 _HOMES = {
     "ApiKey": "keys",
+    "create_pool": "pool",
     "EventFilter": "filters",
     "EventRow": "rows",
     "FailureRow": "rows",
@@ -39,6 +43,7 @@ _HOMES = {
     "IssuedKey": "keys",
     "open_store": "opening",
     "Page": "pages",
+    "Pool": "pool",
     "Project": "projects",
     "Role": "engines",
     "RunFilter": "filters",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -12,7 +12,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, text
 
 from Agent.errors import UsageError
-from Agent.store import counting, keys, projects, querying
+from Agent.store import counting, error_groups, journeys, keys, linked_events, projects, querying
 from Agent.store.engines import READER_ROLE, WRITES, Role
 from Agent.store.filters import EventFilter, RunFilter
 from Agent.store.ingesting import ingest_batch
@@ -117,6 +117,52 @@ class Store:
         """Events of a session or of a run, oldest first."""
         with self._engine.connect() as connection:
             return querying.list_events(connection, project.project_id, wanted, _limit(limit), cursor)
+
+    def list_journey(
+        self, project: Project, wanted: EventFilter, *, limit: int = 200, cursor: str | None = None
+    ) -> Page:
+        """One agent's events in a session or a run, oldest first, with the gaps between them."""
+        with self._engine.connect() as connection:
+            return journeys.list_journey(connection, project.project_id, wanted, _limit(limit), cursor)
+
+    def list_error_groups(
+        self, project: Project, wanted: EventFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page:
+        """Errors by fingerprint, the one that came last first."""
+        with self._engine.connect() as connection:
+            return error_groups.list_error_groups(
+                connection, project.project_id, wanted, _limit(limit), cursor
+            )
+
+    def events_by_id(self, project: Project, session_uid: str, ids: Collection[str]) -> list[dict[str, Any]]:
+        """Those events of a session that are stored."""
+        with self._engine.connect() as connection:
+            return linked_events.events_by_id(connection, project.project_id, session_uid, ids)
+
+    def events_of_agent(
+        self, project: Project, session_uid: str, agent_id: str, *, since_us: int, until_us: int
+    ) -> list[dict[str, Any]]:
+        """What an agent did in a stretch of time, newest first."""
+        with self._engine.connect() as connection:
+            return linked_events.events_of_agent(
+                connection, project.project_id, session_uid, agent_id, since_us, until_us
+            )
+
+    def events_of_spans(
+        self,
+        project: Project,
+        session_uid: str,
+        *,
+        around: Collection[str],
+        within: Collection[str],
+        since_us: int,
+        until_us: int,
+    ) -> list[dict[str, Any]]:
+        """Spans themselves, and what happened in others, in a stretch of time."""
+        with self._engine.connect() as connection:
+            return linked_events.events_of_spans(
+                connection, project.project_id, session_uid, around, within, since_us, until_us
+            )
 
     def list_sessions(self, project: Project, *, limit: int = 50, cursor: str | None = None) -> Page:
         """Sessions, newest first."""

@@ -39,6 +39,8 @@ class Role(StrEnum):
     """Write events and runs."""
     QUERY = "query"
     """Read; the database itself refuses anything else."""
+    REPLAY = "replay"
+    """Read events, and write checkpoints and replays."""
     ADMIN = "admin"
     """Manage keys and projects."""
 

@@ -13,6 +13,8 @@ __all__ = ["extra_needed"]
 _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
+    "google": "protobuf",
+    "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",
     "pydantic": "fastapi",
     "sqlalchemy": "sqlalchemy",

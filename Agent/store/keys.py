@@ -30,6 +30,7 @@ class Scope(StrEnum):
 
     INGEST = "ingest"
     QUERY = "query"
+    REPLAY = "replay"
 
 
 class ApiKey(NamedTuple):
@@ -68,7 +69,7 @@ def issue_key(
     """
     granted = frozenset(scopes)
     if not granted:
-        raise UsageError("a key needs a scope", remedy="give --scope ingest, --scope query or both")
+        raise UsageError("a key needs a scope", remedy="give --scope ingest, query or replay")
     if len(label) > _LABEL_CHARS or not label.isprintable():
         raise UsageError(f"a label is one printable line of at most {_LABEL_CHARS} characters")
     project = add_project(connection, project_name, now_us)

@@ -13,6 +13,7 @@ from Agent.store.database import Store
 from Agent.store.engines import WRITES, Role, make_engine, parse_url, shown_url
 from Agent.store.migrating import check_version, migrate
 from Agent.store.projects import DEFAULT_PROJECT, add_project
+from Agent.store.replay_store import ReplayStore
 
 __all__ = ["open_store"]
 
@@ -22,7 +23,8 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
 
     Args:
         database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
-        role: `ingest`, `admin`, or `query`, which the database itself keeps from writing.
+        role: `ingest`, `admin`, `replay` (which gives a `ReplayStore`), or `query`, which the database itself
+            keeps from writing.
 
     Raises:
         UsageError: the URL names no database that is supported.
@@ -49,7 +51,7 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
     except BaseException:
         engine.dispose()
         raise
-    return Store(engine, wanted, shown)
+    return (ReplayStore if wanted is Role.REPLAY else Store)(engine, wanted, shown)
 
 
 def _prepare(engine: Engine, role: Role) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "list_runs",
     "list_sessions",
     "list_steps",
+    "narrowed_events",
     "narrowed_runs",
 ]
 
@@ -81,7 +82,15 @@ def list_events(
     """
     if wanted.session_uid is None and wanted.run_id is None:
         raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
-    statement = select(*_shown(EVENTS)).where(EVENTS.c.project_id == project_id)
+    statement = narrowed_events(connection, select(*_shown(EVENTS)), project_id, wanted)
+    return _page(connection, statement, EVENTS, "ts_us", "event_id", limit, cursor)
+
+
+def narrowed_events(
+    connection: Connection, statement: Select[Any], project_id: int, wanted: EventFilter
+) -> Select[Any]:
+    """The statement over the events of a project that are meant."""
+    statement = statement.where(EVENTS.c.project_id == project_id)
     session_uid = wanted.session_uid
     if session_uid is None and wanted.run_id is not None:
         # the session says in which partition a run's events lie
@@ -99,7 +108,7 @@ def list_events(
         statement = statement.where(EVENTS.c.ts_us >= wanted.since_us)
     if wanted.until_us is not None:
         statement = statement.where(EVENTS.c.ts_us < wanted.until_us)
-    return _page(connection, statement, EVENTS, "ts_us", "event_id", limit, cursor)
+    return statement
 
 
 def list_sessions(connection: Connection, project_id: int, limit: int, cursor: str | None) -> Page:

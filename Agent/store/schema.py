@@ -25,7 +25,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-__all__ = ["API_KEYS", "EVENTS", "FAILURES", "METADATA", "PROJECTS", "RUNS", "SESSIONS", "STEPS"]
+__all__ = [
+    "API_KEYS",
+    "CHECKPOINTS",
+    "EVENTS",
+    "FAILURES",
+    "METADATA",
+    "PROJECTS",
+    "REPLAYS",
+    "RUNS",
+    "SESSIONS",
+    "STEPS",
+]
 
 METADATA: Final = MetaData()
 
@@ -187,3 +198,40 @@ FAILURES: Final = Table(
     Column("occurred_us", BigInteger),
     Column("message", Text),
 )
+
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("project_id", Integer, primary_key=True, autoincrement=False),
+    Column("checkpoint_id", _ID, primary_key=True),
+    Column("run_id", _ID, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("step_id", _ID, nullable=False),
+    Column("agent_id", _ID),
+    Column("saved_us", BigInteger, nullable=False),
+    Column("tick", BigInteger),
+    Column("reason", _ID),
+    Column("event_id", _ID),
+    Column("state", Text, nullable=False),
+    Column("state_types", Text, nullable=False),
+    Index("checkpoints_by_run", "project_id", "run_id", "position", "checkpoint_id"),
+)
+"""States to go on from, each behind a step of a run; as JSON texts, for JSONB takes not every text."""
+
+REPLAYS: Final = Table(
+    "replays",
+    METADATA,
+    Column("project_id", Integer, primary_key=True, autoincrement=False),
+    Column("replay_id", _ID, primary_key=True),
+    Column("run_id", _ID, nullable=False),
+    Column("checkpoint_id", _ID, nullable=False),
+    Column("status", _ID, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("finished_us", BigInteger),
+    Column("request", Text, nullable=False),
+    Column("result", Text),
+    Column("problem", Text),
+    Index("replays_by_run", "project_id", "run_id", "created_us", "replay_id"),
+)
+"""What came of going on from a checkpoint. One that is not finished when it is due lost its server."""

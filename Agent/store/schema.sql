@@ -150,4 +150,43 @@ END $$;
 
 INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
 
+-- Running upgrade 0001 -> 0002
+
+CREATE TABLE checkpoints (
+    project_id INTEGER NOT NULL,
+    checkpoint_id TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C" NOT NULL,
+    position BIGINT NOT NULL,
+    step_id TEXT COLLATE "C" NOT NULL,
+    agent_id TEXT COLLATE "C",
+    saved_us BIGINT NOT NULL,
+    tick BIGINT,
+    reason TEXT COLLATE "C",
+    event_id TEXT COLLATE "C",
+    state TEXT NOT NULL,
+    state_types TEXT NOT NULL,
+    PRIMARY KEY (project_id, checkpoint_id)
+);
+
+CREATE INDEX checkpoints_by_run ON checkpoints (project_id, run_id, position, checkpoint_id);
+
+CREATE TABLE replays (
+    project_id INTEGER NOT NULL,
+    replay_id TEXT COLLATE "C" NOT NULL,
+    run_id TEXT COLLATE "C" NOT NULL,
+    checkpoint_id TEXT COLLATE "C" NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    created_us BIGINT NOT NULL,
+    due_us BIGINT NOT NULL,
+    finished_us BIGINT,
+    request TEXT NOT NULL,
+    result TEXT,
+    problem TEXT,
+    PRIMARY KEY (project_id, replay_id)
+);
+
+CREATE INDEX replays_by_run ON replays (project_id, run_id, created_us, replay_id);
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+
 COMMIT;

@@ -1,0 +1,271 @@
+"""`create_pool`: a database of the service as `CheckpointManager` and `ReplayExecutor` take it.
+
+A run that is asked for is made a session under a root of the pool's own, with its checkpoints; what is made
+or removed there is kept in the database. So user code replays in its own process what a team has sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import orjson
+
+from Agent.archive.stored_session import StoredSession, restored_checkpoint
+from Agent.errors import RunNotFound, UsageError
+from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoint_files import checkpoints_dir
+from Agent.flight.checkpoint_model import CheckpointInfo
+from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.store.opening import open_store
+from Agent.store.pages import MAX_LIMIT
+from Agent.store.projects import Project
+from Agent.store.replay_store import ReplayStore
+from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
+from Agent.tree.artifacts import ROOT_RUN, make_run_dir
+from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.removal import delete_tree
+
+__all__ = ["Pool", "create_pool"]
+
+_ELIDED: Final = "://..."
+_NO_UID: Final = "00000000-0000-0000-0000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A session under the root, with how many events it was made of and what its root run is called."""
+
+    made: StoredSession
+    events: int
+    trace_id: str
+
+
+class Pool:
+    """Connections to one project of a database; `await` opens it, as `async with` does.
+
+    Args:
+        database_url: see `open_store`. One that is elided, `postgresql://...`, means that of the environment
+            variable AGENT_TRACE_DATABASE.
+        project: whose runs.
+    """
+
+    def __init__(self, database_url: str, project: str) -> None:
+        self._url = database_url
+        self._name = project
+        self._lock = threading.RLock()
+        self._store: ReplayStore | None = None
+        self._project: Project | None = None
+        self._place: tempfile.TemporaryDirectory[str] | None = None
+        self._sessions: dict[str, _Made] = {}
+        self._ids: dict[str, list[str]] = {}
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self._opened()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes all connections, and removes what was made of runs here."""
+        await asyncio.to_thread(self._close)
+
+    @property
+    def trace_root(self) -> Path:
+        """Where the runs that were asked for are.
+
+        Raises:
+            UsageError: the pool is not open.
+        """
+        if self._place is None:
+            raise UsageError("the pool is not open", remedy="write: pool = await create_pool(url)")
+        return Path(self._place.name)
+
+    def bring(self, trace_id: str) -> None:
+        """Makes sure that a run is under the root as the database knows it; nothing where that knows none."""
+        store, project = self._known()
+        with self._lock:
+            sent = store.find_sent(project, trace_id)
+            if sent is None:
+                return
+            listed = self._checkpoints(trace_id)
+            session = self._session_of(trace_id, sent, listed)
+            ids = [row["checkpoint_id"] for row in listed]
+            if self._ids.get(trace_id) != ids:
+                self._restore(session, sent.run_id or ROOT_RUN, listed)
+                self._ids[trace_id] = ids
+
+    def keep(self, session: Path, infos: list[CheckpointInfo]) -> None:
+        """Keeps checkpoints that were made under the root in the database.
+
+        Raises:
+            UsageError: the project stores no content.
+        """
+        store, project = self._known()
+        if not project.content_allowed:
+            raise UsageError(
+                f"project {project.name} stores no content, so no checkpoint either",
+                remedy=f"agent-trace keys content {project.name} --on",
+            )
+        with self._lock, LocalCheckpointStore(session) as local:
+            rows = [
+                _row(self._trace_id(session, info), position, info, local)
+                for position, info in enumerate(infos)
+            ]
+            store.add_checkpoints(project, rows)
+            for row in rows[:1]:
+                self._ids[row.run_id] = [each["checkpoint_id"] for each in self._checkpoints(row.run_id)]
+
+    def drop(self, session: Path, info: CheckpointInfo) -> None:
+        """Removes a checkpoint from the database that was removed under the root."""
+        store, project = self._known()
+        trace_id = self._trace_id(session, info)
+        checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
+        with self._lock:
+            store.delete_checkpoint(project, checkpoint_id)
+            self._ids[trace_id] = [each for each in self._ids.get(trace_id, ()) if each != checkpoint_id]
+
+    def keep_replay(
+        self, session: Path, info: CheckpointInfo, replay_id: str, report: Mapping[str, Any]
+    ) -> None:
+        """Keeps what a replay gave in the database, where the service answers it, too."""
+        store, project = self._known()
+        trace_id = self._trace_id(session, info)
+        now_us = time.time_ns() // 1000
+        result = {key: report[key] for key in report if key not in ("replay_id", "checkpoint_id", "run")}
+        checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
+        asked = orjson.dumps({"executor": report["executor"]}).decode()
+        store.begin_replay(project, ReplayRow(replay_id, trace_id, checkpoint_id, now_us, now_us, asked))
+        status = "completed" if report["completed"] else "failed"
+        values = {"status": status, "finished_us": now_us, "result": orjson.dumps(result).decode()}
+        store.end_replay(project, replay_id, values)
+
+    async def _opened(self) -> Self:
+        if self._store is None:
+            await asyncio.to_thread(self._open)
+        return self
+
+    def _open(self) -> None:
+        url = self._url
+        if url.endswith(_ELIDED):
+            url = os.environ.get("AGENT_TRACE_DATABASE", "")
+            if not url:
+                raise UsageError(
+                    "the URL of the database is elided, and AGENT_TRACE_DATABASE names none",
+                    remedy="give the whole URL, or set the variable",
+                )
+        store = open_store(url, role="replay")
+        assert isinstance(store, ReplayStore)  # noqa: S101 - that is what the role gives
+        try:
+            self._project = store.find_project(self._name)
+            self._place = tempfile.TemporaryDirectory(prefix="agent-trace-pool-")
+        except BaseException:
+            store.close()
+            raise
+        self._store = store
+
+    def _close(self) -> None:
+        with self._lock:
+            store, self._store = self._store, None
+            place, self._place = self._place, None
+            self._sessions.clear()
+            self._ids.clear()
+        if store is not None:
+            store.close()
+        if place is not None:
+            place.cleanup()
+
+    def _known(self) -> tuple[ReplayStore, Project]:
+        store, project = self._store, self._project
+        if store is None or project is None:
+            raise UsageError("the pool is not open", remedy="write: pool = await create_pool(url)")
+        return store, project
+
+    def _checkpoints(self, trace_id: str) -> list[dict[str, Any]]:
+        store, project = self._known()
+        rows: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            page = store.list_checkpoints(project, trace_id, limit=MAX_LIMIT, cursor=cursor)
+            rows += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return rows
+
+    def _session_of(self, trace_id: str, sent: SentSession, listed: list[dict[str, Any]]) -> Path:
+        """The directory of a run's session, made anew where events came since it was made."""
+        store, project = self._known()
+        key = sent.session_uid if sent.events and sent.session_uid else f"of {trace_id}"
+        before = self._sessions.get(key)
+        if before is not None and before.events == sent.events:
+            return before.made.path
+        if before is not None:
+            delete_tree(before.made.path)
+            self._ids.clear()
+        began_us = sent.first_us or min((row["saved_us"] for row in listed), default=0)
+        made = StoredSession(self.trace_root, sent.session_uid or _NO_UID, began_us)
+        if sent.session_uid is not None and sent.events:
+            made.add(list(store.sent_events(project, sent.session_uid)))
+        self._sessions[key] = _Made(made, sent.events, sent.session_uid or trace_id)
+        return made.path
+
+    def _restore(self, session: Path, run_id: str, listed: list[dict[str, Any]]) -> None:
+        """Lets the store of a session hold those checkpoints of a run that the database holds."""
+        store, project = self._known()
+        make_run_dir(session, run_id)
+        checkpoints_dir(session, run_id).mkdir(DIRECTORY_MODE, exist_ok=True)  # by which the run is found
+        with LocalCheckpointStore(session) as local:
+            with contextlib.suppress(RunNotFound):  # it has none yet
+                local.delete_checkpoints(run_id)
+            for row in listed:
+                found = store.find_checkpoint(project, row["checkpoint_id"])
+                if found is not None:
+                    local.save_checkpoint(restored_checkpoint(run_id, found[0]))
+
+    def _trace_id(self, session: Path, info: CheckpointInfo) -> str:
+        """What the database calls the run of a checkpoint: its id, or the session's UUID."""
+        if info.run_id != ROOT_RUN:
+            return info.run_id
+        return next(each.trace_id for each in self._sessions.values() if each.made.path == session)
+
+
+def create_pool(database_url: str, *, project: str = "default") -> Pool:
+    """A database of the service for replays in this process; await what this gives, or enter it.
+
+    Args:
+        database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
+        project: whose runs.
+
+    Raises:
+        UsageError: the URL names no database that is supported.
+        InputError: it does not open, or has no such project.
+    """
+    return Pool(database_url, project)
+
+
+def _row(trace_id: str, position: int, info: CheckpointInfo, local: LocalCheckpointStore) -> CheckpointRow:
+    state, types = local.recorded_state(info.run_id, info.step_id, info.agent_id)
+    return CheckpointRow(
+        checkpoint_id=checkpoint_id_of(trace_id, info.step_id, info.agent_id),
+        run_id=trace_id,
+        position=position,
+        step_id=info.step_id,
+        agent_id=info.agent_id,
+        saved_us=parse_timestamp(info.timestamp),
+        tick=info.tick,
+        reason=info.reason,
+        event_id=info.event_id,
+        state=orjson.dumps(state).decode(),
+        state_types=orjson.dumps(types).decode(),
+    )
