@@ -46,7 +46,7 @@ def keys() -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice(["ingest", "query"]),
+    type=click.Choice(["ingest", "query", "replay"]),
     multiple=True,
     required=True,
     help="What it is good for; can be given twice.",

@@ -46,13 +46,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--role",
-    type=click.Choice(["all", "ingest", "query"]),
+    type=click.Choice(["all", "ingest", "query", "replay"]),
     default="all",
-    help="ingest only writes, query cannot write.",
+    help="ingest only writes, query cannot write, replay goes on from checkpoints.",
 )
 @database_option
 @click.option("--host", default="127.0.0.1", help="Where to listen; beyond loopback, keys are needed.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of ingest.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of ingest and replay.")
 @click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Of query.")
 @click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
 @click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
@@ -70,8 +70,35 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     default=100.0,
     help="Requests a second for each key, 0 for any number.",
 )
+@click.option(
+    "--executors",
+    metavar="MODULE",
+    multiple=True,
+    help="Load this in replays; it calls register_executor. Can be given more than once.",
+)
+@click.option(
+    "--replay-workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=2,
+    help="How many replays run at one time.",
+)
+@click.option(
+    "--replay-timeout",
+    metavar="S",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    help="Seconds that a replay may take.",
+)
+@click.option(
+    "--replay-memory-mib",
+    metavar="N",
+    type=click.IntRange(256, 1 << 20),
+    default=1024,
+    help="Memory that a replay may take.",
+)
 @parameters.json_option
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one for each option
     role: str,
     database: str | None,
     host: str,
@@ -81,11 +108,16 @@ def serve(
     tls_key: Path | None,
     max_body_mib: int,
     rate: float,
+    executors: tuple[str, ...],
+    replay_workers: int,
+    replay_timeout: float,
+    replay_memory_mib: int,
     as_json: bool,
 ) -> None:
     """Run the service: a shared memory of runs.
 
-    It takes runs and events on port 8000, and answers questions on 8001. Without options it listens on this
+    It takes runs and events on port 8000, and answers questions on 8001; checkpoints and replays of runs that
+    were sent with content are on 8000, too. Without options it listens on this
     machine alone, needs no key, and keeps an SQLite file. Prompts, answers and other content are not stored.
     It ends with Ctrl-C or SIGTERM.
     """
@@ -101,12 +133,15 @@ def serve(
         max_sent_bytes=max_body_mib * _MIB,
         max_unpacked_bytes=4 * max_body_mib * _MIB,
         requests_per_second=rate,
+        executors=executors,
+        replay_workers=replay_workers,
+        replay_timeout_s=replay_timeout,
+        replay_memory_bytes=replay_memory_mib * _MIB,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
     )
-    roles: list[ServerRole] = (
-        ["ingest", "query"] if role == "all" else ["ingest" if role == "ingest" else "query"]
-    )
+    every: list[ServerRole] = ["ingest", "query", "replay"]
+    roles = every if role == "all" else [each for each in every if each == role]
     for line in warnings_of(settings, roles):
         render.note(line)
 

@@ -75,7 +75,7 @@ def ship(
     paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
     answers = []
     for path in paths:
-        answer = _ship_one(path, destination, content, patience_s, follow=follow, skips_busy=every)
+        answer = _ship_one(path, destination, content, patience_s, follow=follow, goes_on=every)
         answers.append(answer)
         if not as_json:
             _show(answer, destination.place)
@@ -93,10 +93,10 @@ def _ship_one(
     patience_s: float,
     *,
     follow: bool,
-    skips_busy: bool,
+    goes_on: bool,
 ) -> dict[str, Any]:
     from Agent.client.shipment import Shipment
-    from Agent.errors import SessionInUse
+    from Agent.errors import SessionInUse, SessionNotFound
 
     told = False
 
@@ -112,8 +112,9 @@ def _ship_one(
 
     try:
         shipment = Shipment(path, destination, wait, content=content, patience_s=patience_s)
-    except SessionInUse as error:
-        if not skips_busy:
+    except (SessionInUse, SessionNotFound) as error:
+        # one that is busy, or begins just now and has no name yet, keeps no other from being sent
+        if not goes_on:
             raise
         return {**_answer(path, None), "skipped": error.message}
     with shipment:

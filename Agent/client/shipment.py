@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.reader import ArchiveLines
+from Agent.client.artifact_texts import artifact_text
 from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, Outcome, bodies_of
 from Agent.client.destination import Connection, Destination
 from Agent.client.sending_lock import lock_sending
@@ -182,7 +183,9 @@ class Shipment:
         return (decoder.decode(raw) for raw in cold.all_lines())
 
     def _wire(self, event: Event) -> bytes:
-        return event_to_wire(event, self._allowed, content=self._content)
+        saved = self._content and event.kind == "artifact.saved"
+        text = artifact_text(self.session, event) if saved else None
+        return event_to_wire(event, self._allowed, content=self._content, artifact_text=text)
 
     def _follow(self, cursor: dict[str, Any]) -> Follower:
         if not cursor:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS
+from Agent.event.name_keys import NAME_KEYS
 from Agent.event.payloads import KINDS
 from Agent.export.allowed import AllowList
 from Agent.export.messages import (
@@ -42,22 +43,6 @@ _ENVELOPE: Final = frozenset(
     "timestamp id schema_version kind level logger run_id span_id parent_span_id causes tick agent_id "
     "agent_role code extra message state types".split()
 )
-_NAME_KEYS: Final = {
-    "agent_action": "action_type",
-    "learning_update": "learning_stage",
-    "decision": "decision_type",
-    "interaction": "interaction_type",
-    "metric": "metric_name",
-    "convergence": "metric",
-    "throughput": "operation",
-    "error": "error_type",
-    "context_entry": "context",
-    "context_exit": "context",
-    "model.call": "model_name",
-    "run.failure": "failure_code",
-    **dict.fromkeys("tool.call step.started step.finished checkpoint phase milestone".split(), "name"),
-    **dict.fromkeys(("simulation_start", "simulation_end"), "name"),
-}
 
 
 class _NotOne(ValueError):
@@ -146,7 +131,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
         raise _NotOne("/level", "it is no level")
     body = _content(item, extra) if with_content else allowed.payload(kind, extra)
     if not with_content:
-        for key in item.keys() - _ENVELOPE | item.keys() & {"message", "state", "types"}:
+        for key in item.keys() - _ENVELOPE | item.keys() & {"message", "state", "types", "artifact_text"}:
             allowed.drop("", key)
     for key, read in (("logger", allowed.label), ("code", _digest)):
         if item.get(key) is not None and (text := read(item[key], f"/{key}")) is not None:
@@ -154,7 +139,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     run_id = None if item.get("run_id") is None else allowed.identity(item["run_id"], "/run_id")
     if run_id is None and item.get("run_id") is not None:
         raise _NotOne("/run_id", "it is no id")
-    name = body.pop(_NAME_KEYS.get(kind, ""), None)
+    name = body.pop(NAME_KEYS.get(kind, ""), None)
     duration = _duration(body.pop("duration_ms", None) or body.pop("latency_ms", None))
     outcome = body.pop("outcome", None)
     return EventMessage(
@@ -230,7 +215,7 @@ def _duration(value: object) -> float | None:
 
 def _content(item: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """The whole payload with what stood beside it, in values that any database takes."""
-    beside = {key: item[key] for key in ("message", "state", "types") if item.get(key)}
+    beside = {key: item[key] for key in ("message", "state", "types", "artifact_text") if item.get(key)}
     cleaned: dict[str, Any] = _plain({**extra, **beside}, 0)
     return cleaned
 

@@ -23,13 +23,16 @@ _ENVELOPE: Final = frozenset({"agent_id", "agent_role", "event_type"})
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS
 
 
-def event_to_wire(event: Event, allowed: AllowList, *, content: bool = False) -> bytes:
+def event_to_wire(
+    event: Event, allowed: AllowList, *, content: bool = False, artifact_text: str | None = None
+) -> bytes:
     """One event as a JSON object.
 
     Args:
         event: as the record holds it.
         allowed: decides what may leave, and counts what may not.
         content: let payload, message and state leave, too.
+        artifact_text: with content, what the artifact holds that the event tells of.
     """
     wire: dict[str, Any] = {
         "timestamp": event.timestamp,
@@ -62,6 +65,8 @@ def event_to_wire(event: Event, allowed: AllowList, *, content: bool = False) ->
     if content:
         wire["extra"] = payload
         _add_content(wire, event)
+        if artifact_text is not None:
+            wire["artifact_text"] = artifact_text
         return orjson.dumps(wire, option=_OPTIONS)
     wire["extra"] = allowed.payload(event.kind, payload)
     _note_content(event, allowed)

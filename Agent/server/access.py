@@ -13,7 +13,7 @@ from Agent.server.problems import Problem
 from Agent.server.settings import ServerSettings, is_loopback
 from Agent.store import Project, Scope, Store
 
-__all__ = ["Access", "Granted"]
+__all__ = ["Access", "Granted", "GrantedReplay"]
 
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
@@ -71,6 +71,14 @@ def _granted(request: Request) -> Project:
     access: Access = request.app.state.access
     return access.project(request)
 
+
+def _granted_replay(request: Request) -> Project:
+    access: Access = request.app.state.replay_access
+    return access.project(request)
+
+
+GrantedReplay = Annotated[Project, Depends(_granted_replay)]
+"""The same of a route of replays, for which a key needs that scope, also beside the role of ingest."""
 
 Granted = Annotated[Project, Depends(_granted)]
 """The project of a request that may be answered: what a route asks for that is not open to all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -13,17 +14,23 @@ from Agent.event.kinds import LEVEL_NAMES
 __all__ = [
     "ERRORS",
     "BatchAnswer",
+    "CauseAnswer",
     "CountsAnswer",
+    "ErrorGroupAnswer",
     "EventAnswer",
     "FailureAnswer",
     "HealthAnswer",
+    "JourneyStepAnswer",
     "PageAnswer",
     "RunAnswer",
     "SessionAnswer",
     "StepAnswer",
     "StoredRunAnswer",
+    "cause_answer",
+    "error_group_answer",
     "event_answer",
     "failure_answer",
+    "journey_step_answer",
     "run_answer",
     "session_answer",
     "step_answer",
@@ -66,7 +73,7 @@ class HealthAnswer(BaseModel):
     """Whether the service works."""
 
     status: Literal["ok"]
-    role: Literal["ingest", "query"]
+    role: Literal["ingest", "query", "replay"]
     version: str
 
 
@@ -161,6 +168,61 @@ class EventAnswer(BaseModel):
     body: dict[str, Any]
 
 
+class JourneyStepAnswer(EventAnswer):
+    """One event of an agent, with what lies between it and the one before.
+
+    `gap_ms` is the time of which nothing of the agent is told; `missing` counts events of the same writer
+    that are not stored, null where that is not known.
+    """
+
+    started_at: str | None
+    gap_ms: float | None
+    missing: int | None
+
+
+class EventPlace(BaseModel):
+    """Where an event is found."""
+
+    session_uid: str
+    event_id: str
+    run_id: str | None
+
+
+class ErrorGroupAnswer(BaseModel):
+    """Errors of one fingerprint; `agent_ids` are those with most of them, twenty at most of `agents`."""
+
+    fingerprint: str | None
+    kind: str
+    name: str | None
+    failure_type: str | None
+    failure_code: str | None
+    first_seen: str | None
+    last_seen: str | None
+    count: int
+    agents: int
+    agent_ids: list[str]
+    example: EventPlace
+
+
+class EdgeAnswer(BaseModel):
+    """That one event led to another: by the record, or by the rule that is named."""
+
+    cause_id: str
+    effect_id: str
+    basis: Literal["recorded", "inferred"]
+    rule: str
+    reason: str
+
+
+class CauseAnswer(BaseModel):
+    """An event that led to the one asked about, `hops` steps before it, `inferred_hops` of them inferred."""
+
+    event: EventAnswer
+    edge: EdgeAnswer
+    hops: int
+    inferred_hops: int
+
+
 class SessionAnswer(BaseModel):
     """One execution of a program, with how many of its events are stored."""
 
@@ -249,15 +311,40 @@ def failure_answer(row: Mapping[str, Any]) -> FailureAnswer:
 
 def event_answer(row: Mapping[str, Any]) -> EventAnswer:
     """An event as it is answered."""
-    same = _same(row, "session_uid kind agent_id agent_role run_id span_id parent_span_id tick name")
-    return EventAnswer(
-        **same,
-        **_same(row, "duration_ms outcome body"),
-        id=row["event_id"],
-        timestamp=_time(row["ts_us"]),
-        level=LEVEL_NAMES.get(row["severity"], "INFO"),
-        causes=row["causes"] or [],
+    return EventAnswer(**_of_event(row))
+
+
+def journey_step_answer(row: Mapping[str, Any]) -> JourneyStepAnswer:
+    """A step of a journey as it is answered."""
+    same = _same(row, "gap_ms missing")
+    return JourneyStepAnswer(**_of_event(row), **same, started_at=_time(row["started_us"]))
+
+
+def error_group_answer(row: Mapping[str, Any]) -> ErrorGroupAnswer:
+    """Errors of one fingerprint as they are answered."""
+    return ErrorGroupAnswer(
+        **_same(row, "fingerprint kind name failure_type failure_code agents agent_ids"),
+        first_seen=_time(row["first_us"]),
+        last_seen=_time(row["last_us"]),
+        count=row["errors"],
+        example=EventPlace(session_uid=str(uuid.UUID(row["session_uid"])), **_same(row, "event_id run_id")),
     )
+
+
+def cause_answer(row: Mapping[str, Any]) -> CauseAnswer:
+    """A cause as it is answered."""
+    return CauseAnswer(event=event_answer(row), **_same(row, "edge hops inferred_hops"))
+
+
+def _of_event(row: Mapping[str, Any]) -> dict[str, Any]:
+    same = _same(row, "session_uid kind agent_id agent_role run_id span_id parent_span_id tick name")
+    return same | {
+        **_same(row, "duration_ms outcome body"),
+        "id": row["event_id"],
+        "timestamp": _time(row["ts_us"]),
+        "level": LEVEL_NAMES.get(row["severity"], "INFO"),
+        "causes": row["causes"] or [],
+    }
 
 
 def session_answer(row: Mapping[str, Any]) -> SessionAnswer:

@@ -4,39 +4,51 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal, cast
+from typing import Any, Final, cast
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
 from Agent.server.access import Access, Granted
 from Agent.server.answers import ERRORS, HealthAnswer
+from Agent.server.checkpoint_routes import checkpoint_router
 from Agent.server.counters import Counters, CountRequests
 from Agent.server.ingest_routes import ingest_router
+from Agent.server.openapi import complete_openapi
+from Agent.server.otlp_routes import otlp_router
 from Agent.server.problems import Problem, install_problems
 from Agent.server.query_routes import query_router
-from Agent.server.settings import ServerSettings
+from Agent.server.replay_routes import replay_router
+from Agent.server.replays import Replays
+from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import Role, Scope, Store, open_store
+from Agent.store.replay_store import ReplayStore
 from Agent.version import __version__
 
 __all__ = ["make_app"]
 
 
-def make_app(settings: ServerSettings, *, role: Literal["ingest", "query"]) -> FastAPI:
+def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = False) -> FastAPI:
     """An app of one role, with its own connections to the database; they are closed when it shuts down.
 
     Args:
         settings: its database, where it listens, and its limits.
-        role: `ingest` writes and reads nothing, `query` reads and cannot write.
+        role: `ingest` writes and reads nothing, `query` reads and cannot write, `replay` goes on from
+            checkpoints.
+        and_replay: lets the ingest role answer the routes of replays as well.
 
     Raises:
         InputError: the database does not open, or for `query` holds nothing to read yet.
     """
     store = open_store(settings.database_url, role=Role(role))
+    replays = _replays(settings, store) if and_replay or role == "replay" else None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        if replays is not None:
+            await run_in_threadpool(replays.close)
         store.close()
 
     app = FastAPI(
@@ -50,20 +62,34 @@ def make_app(settings: ServerSettings, *, role: Literal["ingest", "query"]) -> F
     )
     counters = Counters()
     app.state.store = store
+    app.state.replays = replays
     app.state.access = Access(store, Scope(role), settings)
     install_problems(app)
     _add_own_routes(app, store, counters, role)
+    if replays is not None:
+        app.state.replay_access = Access(replays.store, Scope.REPLAY, settings)
+        app.include_router(checkpoint_router(replays))
+        app.include_router(replay_router(replays))
     if role == "ingest":
         app.include_router(ingest_router(store, settings, counters))
-    else:
+        app.include_router(otlp_router(store, settings, counters))
+    elif role == "query":
         app.include_router(query_router(store))
+    complete_openapi(app, role, settings)
     app.add_middleware(CountRequests, counters=counters)
     return app
 
 
-_ABOUT = {
+def _replays(settings: ServerSettings, store: Store) -> Replays:
+    """Over the store of the app where that is one of replays, else over one of their own."""
+    own = store if isinstance(store, ReplayStore) else open_store(settings.database_url, role=Role.REPLAY)
+    return Replays(cast("ReplayStore", own), settings)
+
+
+_ABOUT: Final[dict[ServerRole, str]] = {
     "ingest": "Takes runs and events, stores what may be stored, and reads nothing.",
     "query": "Reads runs, steps, failures and events of one project. It cannot write.",
+    "replay": "Makes checkpoints of runs that were sent with content, and goes on from them in workers.",
 }
 
 
@@ -73,7 +99,7 @@ def _without_nul(request: Request) -> None:
         raise Problem(422, "invalid", "a parameter holds a NUL character")
 
 
-def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: Literal["ingest", "query"]) -> None:
+def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
     @app.get("/health", summary="Say whether the service works", responses=cast("Any", _only(500, 503)))
     def health() -> HealthAnswer:
         """Needs no key and tells nothing else."""

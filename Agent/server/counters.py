@@ -18,6 +18,8 @@ _HELP: Final = {
     "events_duplicate_total": "Events that were stored before.",
     "events_refused_total": "Items of batches that were no events.",
     "runs_total": "Runs, or parts of runs, that were taken.",
+    "spans_accepted_total": "Spans of OpenTelemetry that were stored, or were stored before.",
+    "spans_rejected_total": "Spans that were none.",
     "values_dropped_total": "Values that may not be stored and were left out.",
     "requests_total": "Requests by route and status.",
     "request_seconds": "How long requests took.",

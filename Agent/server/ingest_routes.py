@@ -19,9 +19,9 @@ from Agent.server.settings import ServerSettings
 from Agent.server.wire_rows import event_row, run_row
 from Agent.store import Ingested, Project, Store
 
-__all__ = ["ingest_router"]
+__all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
 
-_OF_BODIES: Final[dict[int | str, dict[str, Any]]] = ERRORS | {
+BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
         400: "The body is no JSON, or is cut off.",
@@ -32,17 +32,19 @@ _OF_BODIES: Final[dict[int | str, dict[str, Any]]] = ERRORS | {
 }
 
 
-def _body(schema: dict[str, Any]) -> dict[str, Any]:
+def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """What OpenAPI says of a body that is a JSON object."""
     content = {"application/json": {"schema": {"type": "object", **schema}}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 _LABEL: Final = {"type": "string", "maxLength": 200}
+_ID: Final = {"type": "string", "pattern": r"^[A-Za-z0-9_.:/-]{1,64}$"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _RUN: Final[dict[str, Any]] = {
     "required": ["run_id", "agent_id"],
     "properties": {
-        "run_id": _LABEL,
+        "run_id": _ID,
         "agent_id": _LABEL,
         "agent_version": _LABEL,
         "status": {"type": "string", "enum": [each.value for each in RunStatus]},
@@ -110,7 +112,7 @@ _BATCH: Final[dict[str, Any]] = {
 
 def ingest_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
     """The routes over a store that may write."""
-    router = APIRouter(prefix="/v1", responses=_OF_BODIES)
+    router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
         events = [event_row(each) for each in batch.events]
@@ -143,7 +145,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         "/runs",
         status_code=201,
         summary="Store a run",
-        openapi_extra=_body(_RUN),
+        openapi_extra=json_body(_RUN),
         responses={200: {"model": StoredRunAnswer, "description": "The run was there; it was merged."}},
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
@@ -153,7 +155,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         response.status_code = 201 if new else 200
         return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
 
-    @router.post("/events", summary="Store a batch of events", openapi_extra=_body(_BATCH))
+    @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
     async def post_events(request: Request, project: Granted) -> BatchAnswer:
         """Events of one session, and runs. What is stored already is counted and left as it is."""
         value = await read_json(request, settings)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends
 
-from Agent.event.clock import parse_timestamp
 from Agent.event.kinds import LEVELS
 from Agent.server.access import Granted
 from Agent.server.answers import (
@@ -26,22 +24,17 @@ from Agent.server.answers import (
     session_answer,
     step_answer,
 )
+from Agent.server.explaining_routes import add_explaining_routes
+from Agent.server.parameters import Cursor, Label, Limit, Time, Uid, page_answer, plain_uid, unix_us
 from Agent.server.problems import Problem
 from Agent.store import EventFilter, Page, Project, RunFilter, Store
 
 __all__ = ["query_router"]
 
-T = TypeVar("T")
-_UUID = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 _MISSING: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorAnswer, "description": "The project has no run of that id."}
 }
 
-Label = Annotated[str | None, Query(max_length=200)]
-Uid = Annotated[str | None, Query(pattern=_UUID, description="A session's UUID.")]
-Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, in UTC unless it says otherwise.")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
-Cursor = Annotated[str | None, Query(max_length=1000, description="next_cursor of the page before.")]
 Status = Literal["running", "success", "failure", "partial"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -62,9 +55,9 @@ def _runs_asked(
         status=status,
         failure_type=failure_type,
         failure_code=failure_code,
-        session_uid=session_uid,
-        since_us=_unix_us("since", since),
-        until_us=_unix_us("until", until),
+        session_uid=plain_uid(session_uid),
+        since_us=unix_us("since", since),
+        until_us=unix_us("until", until),
     )
 
 
@@ -78,30 +71,14 @@ def _events_asked(
     until: Time = None,
 ) -> EventFilter:
     return EventFilter(
-        session_uid=session_uid,
+        session_uid=plain_uid(session_uid),
         run_id=run_id,
         agent_id=agent_id,
         kind=kind,
         min_severity=None if min_level is None else LEVELS[min_level],
-        since_us=_unix_us("since", since),
-        until_us=_unix_us("until", until),
+        since_us=unix_us("since", since),
+        until_us=unix_us("until", until),
     )
-
-
-def _unix_us(name: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        # a plus in a URL that was not escaped arrives as a blank
-        return parse_timestamp(text.strip().replace(" +", "+").replace(" ", "+" if "T" in text else " "))
-    except (ValueError, OverflowError):
-        raise Problem(
-            422, "invalid", f"parameter {name} is no time", remedy="write it as 2026-11-20T10:30:45Z"
-        ) from None
-
-
-def _answer(page: Page, shape: Callable[[Any], T]) -> PageAnswer[T]:
-    return PageAnswer(items=[shape(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 def query_router(store: Store) -> APIRouter:
@@ -109,6 +86,7 @@ def query_router(store: Store) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=ERRORS)
     _add_run_routes(router, store)
     _add_other_routes(router, store)
+    add_explaining_routes(router, store)
     return router
 
 
@@ -127,7 +105,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         cursor: Cursor = None,
     ) -> PageAnswer[RunAnswer]:
         """Each filter that is given narrows the list."""
-        return _answer(store.list_runs(project, wanted, limit=limit, cursor=cursor), run_answer)
+        return page_answer(store.list_runs(project, wanted, limit=limit, cursor=cursor), run_answer)
 
     @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING)
     def get_run(project: Granted, run_id: str) -> RunAnswer:
@@ -140,13 +118,13 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     ) -> PageAnswer[StepAnswer]:
         """With their latency and metadata."""
         known(project, run_id)
-        return _answer(store.list_steps(project, run_id, limit=limit, cursor=cursor), step_answer)
+        return page_answer(store.list_steps(project, run_id, limit=limit, cursor=cursor), step_answer)
 
     @router.get("/runs/{run_id}/failures", summary="List the failures of a run", responses=_MISSING)
     def list_failures(project: Granted, run_id: str) -> PageAnswer[FailureAnswer]:
         """The first thousand; there is one page."""
         known(project, run_id)
-        return _answer(Page(store.list_failures(project, run_id), None), failure_answer)
+        return page_answer(Page(store.list_failures(project, run_id), None), failure_answer)
 
     @router.get("/runs/{run_id}/events", summary="List the events of a run, oldest first", responses=_MISSING)
     def list_run_events(
@@ -155,7 +133,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         """Of a run that was sent as a document there are none."""
         known(project, run_id)
         wanted = EventFilter(run_id=run_id)
-        return _answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
+        return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
@@ -167,14 +145,14 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         cursor: Cursor = None,
     ) -> PageAnswer[EventAnswer]:
         """With agent_id it is that agent's journey, with min_level=ERROR what went wrong."""
-        return _answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
+        return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
 
     @router.get("/sessions", summary="List sessions, newest first")
     def list_sessions(
         project: Granted, limit: Limit = 50, cursor: Cursor = None
     ) -> PageAnswer[SessionAnswer]:
         """Executions of programs whose events were sent."""
-        return _answer(store.list_sessions(project, limit=limit, cursor=cursor), session_answer)
+        return page_answer(store.list_sessions(project, limit=limit, cursor=cursor), session_answer)
 
     @router.get("/stats", summary="Count runs, failures and latencies")
     def get_stats(project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)]) -> CountsAnswer:

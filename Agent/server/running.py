@@ -7,17 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from typing import Self
 
 import uvicorn
 
 from Agent.errors import InputError
 from Agent.server.app import make_app
-from Agent.server.settings import ServerSettings
+from Agent.server.settings import ServerRole, ServerSettings
 
 __all__ = ["RunningServer", "ServerRole"]
-
-ServerRole = Literal["ingest", "query"]
 
 _START_S = 30.0
 _DRAIN_S = 10
@@ -39,13 +37,15 @@ class RunningServer:
 
     Args:
         settings: a port of 0 takes any that is free.
-        roles: which apps are run.
+        roles: which apps are run; `ingest` and `replay` are one app on one port.
 
     Raises:
         InputError: the database does not open, or a port is taken.
     """
 
-    def __init__(self, settings: ServerSettings, roles: Sequence[ServerRole] = ("ingest", "query")) -> None:
+    def __init__(
+        self, settings: ServerSettings, roles: Sequence[ServerRole] = ("ingest", "query", "replay")
+    ) -> None:
         self.settings = settings
         self.roles = tuple(roles)
         self._ports: dict[ServerRole, int] = {}
@@ -61,6 +61,11 @@ class RunningServer:
         """Where the query role listens."""
         return self._url("query")
 
+    @property
+    def replay_url(self) -> str:
+        """Where checkpoints and replays are asked for."""
+        return self._url("ingest" if "ingest" in self.roles else "replay")
+
     def _url(self, role: ServerRole) -> str:
         scheme = "http" if self.settings.tls_certificate is None else "https"
         host = self.settings.host
@@ -70,7 +75,8 @@ class RunningServer:
         """Returns when every role answers."""
         try:
             for role in sorted(self.roles):  # ingest comes first: it makes the tables that query reads
-                self._start(role)
+                if role != "replay" or "ingest" not in self.roles:
+                    self._start(role)
         except BaseException:
             self.stop()
             raise
@@ -96,11 +102,11 @@ class RunningServer:
 
     def _start(self, role: ServerRole) -> None:
         settings = self.settings
-        port = settings.ingest_port if role == "ingest" else settings.query_port
+        port = settings.query_port if role == "query" else settings.ingest_port
         listening = _bound(settings.host, port)
         self._ports[role] = listening.getsockname()[1]
         try:
-            app = make_app(settings, role=role)
+            app = make_app(settings, role=role, and_replay=role == "ingest" and "replay" in self.roles)
         except BaseException:
             listening.close()
             raise
@@ -136,7 +142,8 @@ def _bound(host: str, port: int) -> socket.socket:
         InputError: it cannot.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio lets small answers go at once where the protocol is named; else each waits 40 ms for an ACK
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))

@@ -45,9 +45,7 @@ def serve(
 
 def started_lines(server: RunningServer) -> list[str]:
     """What a person reads when the service has started."""
-    lines = [
-        f"{role}: {server.ingest_url if role == 'ingest' else server.query_url}" for role in server.roles
-    ]
+    lines = [f"{role}: {getattr(server, f'{role}_url')}" for role in server.roles]
     return [*lines, f"database: {shown_url(parse_url(server.settings.database_url))}"]
 
 
@@ -70,5 +68,5 @@ def keys_missing(settings: ServerSettings, roles: Sequence[ServerRole]) -> bool:
     if settings.loopback:
         return False
     # who only reads may have no right to make the tables
-    with open_store(settings.database_url, role="admin" if "ingest" in roles else "query") as store:
+    with open_store(settings.database_url, role="query" if set(roles) == {"query"} else "admin") as store:
         return all(key.revoked_us is not None for key in store.list_keys())

@@ -6,11 +6,13 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from Agent.errors import UsageError
 
-__all__ = ["INGEST_PORT", "QUERY_PORT", "ServerSettings", "default_database_url", "is_loopback"]
+__all__ = ["INGEST_PORT", "QUERY_PORT", "ServerRole", "ServerSettings", "default_database_url", "is_loopback"]
+
+ServerRole = Literal["ingest", "query", "replay"]
 
 INGEST_PORT: Final = 8000
 QUERY_PORT: Final = 8001
@@ -34,6 +36,16 @@ class ServerSettings:
     """How long a sender may take for a body."""
     requests_per_second: float = 100.0
     """What a key may ask, on average over two seconds; 0 for no limit."""
+    replay_workers: int = 2
+    """How many replays run at one time; each is a process."""
+    replay_timeout_s: float = 60.0
+    """How long a replay may take, the start of its process included."""
+    replay_memory_bytes: int = 1024 * _MIB
+    """The address space of a replay's process."""
+    replay_max_events: int = 200_000
+    """The largest session of which a run can be replayed."""
+    executors: tuple[str, ...] = ()
+    """Modules that call `register_executor`, for replays alone; nothing else of the user's is ever loaded."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

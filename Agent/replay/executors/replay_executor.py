@@ -29,7 +29,12 @@ from Agent.replay.executors.answers_behind import replayer_behind
 from Agent.replay.executors.differ import compute_diff
 from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
 from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
-from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint, given_and_output
+from Agent.replay.executors.saved_points import (
+    CheckpointManager,
+    RunSource,
+    SavedCheckpoint,
+    given_and_output,
+)
 from Agent.replay.executors.turned_away import recording_turned_away
 from Agent.replay.executors.watched import ExecutorWatch, watched
 from Agent.replay.patches import apply_patch, check_patch, merged
@@ -86,7 +91,7 @@ class ReplayExecutor:
         duration_ms = (time.perf_counter() - began) * 1000
         result = _result(saved, chosen, told, execution, error, config, duration_ms)
         result.input = _input(given, config)
-        await asyncio.to_thread(_keep, saved, result)
+        await asyncio.to_thread(_keep, saved, result, self.checkpoints.source)
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:
@@ -241,11 +246,14 @@ def _result(
     )
 
 
-def _keep(saved: SavedCheckpoint, result: ReplayResult) -> None:
-    """Leave the report in the run's directory, and nothing else anywhere."""
+def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None) -> None:
+    """Leave the report in the run's directory, and where the run came from; nothing else anywhere."""
     directory = make_replay_directory(saved.session, saved.ref.run_id or ROOT_RUN)
     if directory is None:
         result.execution.notes.append("the report could not be kept: the session cannot be written")
         return
     result.replay_id, result.path = directory.name, directory
-    keep_json(directory / "report.json", result.to_dict())
+    report = result.to_dict()
+    keep_json(directory / "report.json", report)
+    if source is not None:
+        source.keep_replay(saved.session, saved.info, directory.name, report)

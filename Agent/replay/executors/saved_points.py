@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import parse_timestamp
@@ -54,6 +54,25 @@ class SavedCheckpoint:
         return parse_timestamp(self.info.timestamp)
 
 
+@runtime_checkable
+class RunSource(Protocol):
+    """Where runs are that come under the trace root when they are asked for: a pool of `Agent.store`."""
+
+    def bring(self, trace_id: str) -> None:
+        """Make sure that a run is under the root as it is known there; nothing where it is not."""
+
+    def keep(self, session: Path, infos: list[CheckpointInfo]) -> None:
+        """Keep checkpoints of a session there."""
+
+    def drop(self, session: Path, info: CheckpointInfo) -> None:
+        """Remove one there."""
+
+    def keep_replay(
+        self, session: Path, info: CheckpointInfo, replay_id: str, report: Mapping[str, Any]
+    ) -> None:
+        """Keep there what a replay gave."""
+
+
 class CheckpointManager:
     """Lists, makes, loads and removes checkpoints of recorded runs.
 
@@ -68,6 +87,7 @@ class CheckpointManager:
 
     def __init__(self, place: Any = None) -> None:
         self.place = place
+        self.source = place if isinstance(place, RunSource) else None
         given = getattr(place, "trace_root", place)
         if given is not None and not isinstance(given, (str, os.PathLike)):
             raise UsageError(
@@ -123,6 +143,8 @@ class CheckpointManager:
     def find(self, trace_id: str) -> RunRef:
         """The run that is meant, one that left nothing but checkpoints included; RunNotFound."""
         flush_active()
+        if self.source is not None and trace_id:
+            self.source.bring(trace_id)
         if self._session is not None and trace_id in {None, "last"}:
             return RunRef(self._session, None)
         for session in self._sessions():
@@ -160,7 +182,10 @@ class CheckpointManager:
             for number, step in enumerate(steps, start=1):
                 if number % spacing == 0 or number == len(steps):
                     store.save_checkpoint(step.checkpoint(run_id), replace=False)
-        return [each.checkpoint_id for each in self._listed_of(ref)]
+        made = self._listed_of(ref)
+        if self.source is not None:
+            self.source.keep(ref.session, [each.info for each in made])
+        return [each.checkpoint_id for each in made]
 
     def _listed(self, trace_id: str) -> list[SavedCheckpoint]:
         return self._listed_of(self.find(trace_id))
@@ -195,16 +220,22 @@ class CheckpointManager:
                 known = store.list_checkpoints(run_id)
             except RunNotFound:
                 return False
-            if not any((each.step_id, each.agent_id) == name[1:] for each in known):
+            meant = [each for each in known if (each.step_id, each.agent_id) == name[1:]]
+            if not meant:
                 return False
             gone = store.delete_checkpoints(run_id, [name.step_id], name.agent_id, exactly=True)
+        if self.source is not None:
+            self.source.drop(ref.session, meant[0])
         return gone.checkpoints > 0
 
     def _created(self, checkpoint: Checkpoint) -> str:
         ref = self.find(checkpoint.run_id)
         checkpoint.run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
-            return self._named(ref, store.save_checkpoint(checkpoint)).checkpoint_id
+            info = store.save_checkpoint(checkpoint)
+        if self.source is not None:
+            self.source.keep(ref.session, [info])
+        return self._named(ref, info).checkpoint_id
 
 
 def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any, str | None]:
