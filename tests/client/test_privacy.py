@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-import sqlite3
 
 import pytest
+from support.databases import contents_of, postgres_server
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.cli.canary import _plant, search
@@ -21,29 +22,21 @@ pytest.importorskip("fastapi", reason="the service needs the extra [server]")
 
 PROMPT = "You are a nurse. Tell Jane Doe, jane.doe@example.com, that her test was positive."
 ANSWER = "Dear Jane, the result of your test is positive."
+_numbers = itertools.count(1)
 WORDS = [PROMPT, ANSWER, "Jane", "jane.doe", "nurse", "positive"]
 
 
-@pytest.fixture
-def service(tmp_path):
+@pytest.fixture(params=["sqlite", "postgresql"])
+def service(request, tmp_path):
     from Agent.server import RunningServer, ServerSettings
 
-    place = tmp_path / "database"
-    place.mkdir()
-    settings = ServerSettings(
-        f"sqlite:///{place / 'service.db'}", ingest_port=0, query_port=0, requests_per_second=0
-    )
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'database' / 'service.db'}"
+    else:
+        url = postgres_server().make_database(f"privacy_{next(_numbers)}")
+    settings = ServerSettings(url, ingest_port=0, query_port=0, requests_per_second=0)
     with RunningServer(settings) as running:
-        yield running, place
-
-
-def stored_in(place) -> dict[str, bytes]:
-    """The files of the database as they stand, and every value in them as text."""
-    found = {path.name: path.read_bytes() for path in place.iterdir()}
-    with sqlite3.connect(place / "service.db") as database:
-        found["dump"] = "\n".join(database.iterdump()).encode("utf-8", "surrogatepass")
-    database.close()
-    return found
+        yield running, url
 
 
 def ship_all(root, url):
@@ -58,11 +51,11 @@ def ship_all(root, url):
 
 
 def test_the_canarys_secrets_and_the_texts_around_them_are_nowhere_in_the_database(service, tmp_path):
-    running, place = service
+    running, url = service
     root, seed = tmp_path / "planted", "0123456789abcdef0123456789abcdef"
     missing = _plant(root, "kernel", seed)
     assert ship_all(root, running.ingest_url) > 100
-    contents = stored_in(place)
+    contents = contents_of(url)
     entrances = search(contents, "kernel", seed, missing)
     assert [(entrance.name, entrance.leaks) for entrance in entrances if entrance.leaks] == []
     assert sum(entrance.planted for entrance in entrances) > 100
@@ -96,7 +89,7 @@ def fail_in_a_run():
 
 
 def test_prompts_answers_documents_and_messages_of_every_door_stay_here(service, trace_root):
-    running, place = service
+    running, url = service
     setup_logging(trace_root=trace_root)
     logger = AgentLogger("nurse bot of Jane", "a nurse")
     logger.log_action("answer", {"prompt": PROMPT}, {"result": ANSWER})
@@ -116,7 +109,7 @@ def test_prompts_answers_documents_and_messages_of_every_door_stay_here(service,
     tracer.close()
     shutdown_logging()
     assert ship_all(trace_root, running.ingest_url) >= 1  # the ends of its writers, which came after
-    everything = b"\n".join(stored_in(place).values())
+    everything = b"\n".join(contents_of(url).values())
     assert [word for word in WORDS if word.encode() in everything] == []
     for kept in (b"triage", b"look_up", b"gpt-4o", b"eu-west-1", b"ValueError", b'"temperature"'):
         assert kept in everything

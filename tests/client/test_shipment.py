@@ -252,3 +252,17 @@ def test_a_session_of_several_processes_is_sent_whole(trace_root, tmp_path):
         send_all(shipment)
         assert {identity for _, identity in service.events} == ids_of(ref.path)
         assert len(ids_of(ref.path)) >= 21
+
+
+def test_a_session_without_its_session_json_keeps_no_other_from_being_sent(trace_root):
+    nameless = trace_root / "session_20200101_000000"
+    nameless.mkdir(parents=True)
+    session = record(trace_root)
+    with IngestDouble() as service:
+        words = ["-m", "Agent", "ship", "--to", service.url, "--root", str(trace_root)]
+        done = run_python(*words, "--all", cwd=trace_root)
+        assert done.returncode == 0, done.stderr
+        assert "20200101_000000: the session has no session.json" in done.stderr
+        assert {identity for _, identity in service.events} == ids_of(session)
+        alone = run_python(*words, "20200101_000000", cwd=trace_root)
+        assert alone.returncode == 3

@@ -246,9 +246,24 @@ def test_free_text_is_stored_only_where_the_project_takes_content(service):
     assert messages == [None, MESSAGE]
 
 
+INGEST_PATHS = {
+    "/v1/runs",
+    "/v1/events",
+    "/v1/traces",
+    "/health",
+    "/metrics",
+    "/api/traces/{trace_id}/checkpoints",
+    "/api/checkpoints/{checkpoint_id}",
+    "/api/checkpoints/{checkpoint_id}/replay",
+    "/api/traces/{trace_id}/replays",
+    "/api/replays/{replay_id}",
+    "/api/replays/{replay_id}/diff",
+}
+
+
 def test_the_openapi_document_names_every_route_and_every_error_of_it(service):
     for url, paths in (
-        (service.server.ingest_url, {"/v1/runs", "/v1/events", "/health", "/metrics"}),
+        (service.server.ingest_url, INGEST_PATHS),
         (
             service.server.query_url,
             {
@@ -260,6 +275,9 @@ def test_the_openapi_document_names_every_route_and_every_error_of_it(service):
                 "/v1/events",
                 "/v1/sessions",
                 "/v1/stats",
+                "/v1/journeys",
+                "/v1/errors",
+                "/v1/causes",
                 "/health",
                 "/metrics",
             },

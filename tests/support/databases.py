@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sqlite3
 import tempfile
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,6 +55,27 @@ def _started() -> tuple[PostgresServer | None, str]:
     except Exception as error:
         return None, f"PostgreSQL does not start here: {type(error).__name__}: {error}"
     return PostgresServer(server.get_uri()), ""
+
+
+def contents_of(database_url: str) -> dict[str, bytes]:
+    """Every value in a database as text, under `dump`; of SQLite its files besides, as they stand."""
+    if database_url.startswith("sqlite:///"):
+        path = Path(database_url.removeprefix("sqlite:///"))
+        found = {each.name: each.read_bytes() for each in path.parent.glob(f"{path.name}*")}
+        with closing(sqlite3.connect(path)) as database:
+            found["dump"] = "\n".join(database.iterdump()).encode("utf-8", "surrogatepass")
+        return found
+    import psycopg
+
+    lines = []
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        ).fetchall()
+        for (table,) in tables:
+            with connection.cursor().copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copied:
+                lines += [bytes(block) for block in copied]
+    return {"dump": b"".join(lines)}
 
 
 def _without_sync(url: str) -> None:

@@ -1,0 +1,84 @@
+"""Over HTTPS: what is sent arrives where the certificate is trusted, and nowhere else."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+
+import httpx
+import pytest
+from support.processes import run_python
+from support.services import ServedProcess
+
+from Agent import AgentLogger, setup_logging, shutdown_logging
+
+pytest.importorskip("fastapi", reason="the service needs the extra [server]")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A self-made certificate for this machine, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate, and is not here")
+    directory = tmp_path_factory.mktemp("certificate")
+    paths = directory / "cert.pem", directory / "key.pem"
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    more = [
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-out",
+        str(paths[0]),
+        "-keyout",
+        str(paths[1]),
+    ]
+    subprocess.run([*words.split(), *more], check=True, capture_output=True, timeout=60)
+    return paths
+
+
+@pytest.fixture
+def service(certificate, tmp_path):
+    cert, key = map(str, certificate)
+    options = ("--tls-certificate", cert, "--tls-key", key)
+    with ServedProcess(f"sqlite:///{tmp_path / 'service.db'}", tmp_path, *options) as served:
+        yield served
+
+
+@pytest.fixture
+def recorded(trace_root):
+    setup_logging(trace_root=trace_root)
+    logger = AgentLogger("clerk", "writer")
+    for number in range(30):
+        logger.log_action("write", {"number": number})
+    shutdown_logging()
+    return trace_root
+
+
+def ship(url, root, **settings):
+    words = ["-m", "Agent", "ship", "--to", url, "--root", str(root), "--patience", "0.2"]
+    return run_python(*words, cwd=root, **settings)
+
+
+def test_a_session_arrives_where_the_certificate_is_trusted(service, recorded, certificate):
+    url = service.ingest_url.replace("http://", "https://")
+    done = ship(url, recorded, SSL_CERT_FILE=str(certificate[0]))
+    assert done.returncode == 0, done.stderr
+    context = ssl.create_default_context(cafile=str(certificate[0]))
+    with httpx.Client(verify=context, base_url=service.query_url.replace("http://", "https://")) as client:
+        (session,) = client.get("/v1/sessions").json()["items"]
+    assert session["events"] >= 30
+
+
+def test_nothing_is_sent_to_a_certificate_that_nobody_vouches_for(service, recorded):
+    url = service.ingest_url.replace("http://", "https://")
+    done = ship(url, recorded, SSL_CERT_FILE="/dev/null")
+    assert done.returncode == 3
+    assert "certificate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_speaks_tls_takes_nothing_in_the_clear(service, recorded, tmp_path):
+    done = ship(service.ingest_url, recorded)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert b"clerk" not in b"".join(path.read_bytes() for path in tmp_path.glob("service.db*"))

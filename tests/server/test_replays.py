@@ -1,0 +1,478 @@
+"""Checkpoints and replays over HTTP: of runs that were sent with content, in processes that end in time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.databases import postgres_server
+
+from Agent import shutdown_logging, trace_agent_action
+from Agent.client.destination import Destination
+from Agent.client.shipment import Shipment
+from Agent.flight import recorder
+from Agent.server import RunningServer, ServerSettings
+from Agent.server.replay_workers import ReplayWorkers
+from Agent.store import Scope, open_store
+from Agent.tree.layout import list_sessions
+from Agent.tree.session import open_session
+
+_numbers = itertools.count(1)
+SECRET_PROSE = "the patient is Jane Doe"
+EXECUTORS = """
+import asyncio, os, socket, sys, time
+from Agent.replay.executors import register_executor
+
+async def shout(input, state, config, overrides=None):
+    return {"answer": str(state).upper(), "seen": sorted(os.environ)}
+
+async def hang(input, state, config, overrides=None):
+    if os.fork() == 0:
+        time.sleep(600)
+    while True:
+        pass
+
+async def nap(input, state, config, overrides=None):
+    await asyncio.sleep(600)
+
+async def swell(input, state, config, overrides=None):
+    return len(bytearray(3 << 30))
+
+async def die(input, state, config, overrides=None):
+    os._exit(7)
+
+async def call_out(input, state, config, overrides=None):
+    socket.create_connection(("127.0.0.1", 9))
+
+async def fail(input, state, config, overrides=None):
+    raise RuntimeError("no such luck")
+
+for function in (shout, hang, nap, swell, die, call_out, fail):
+    register_executor(function.__name__, function)
+"""
+
+
+@dataclass
+class Service:
+    """A running service and two projects of it: one that stores content, and one that does not."""
+
+    server: RunningServer
+    project: str
+    keys: dict[str, str]
+
+    def ask(
+        self, method: str, path: str, value: Any = None, key: str = "replay", **more: Any
+    ) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.keys[key]}"} | more.pop("headers", {})
+        if value is not None:
+            more["json"] = value
+        return httpx.request(method, self.server.replay_url + path, headers=headers, timeout=90, **more)
+
+    def ship(self, root: Path, *, content: bool = True, key: str = "ingest") -> None:
+        """Sends every session under a root."""
+        shutdown_logging()
+        destination = Destination(self.server.ingest_url, self.keys[key])
+        for session in list_sessions(root):
+            with Shipment(session.path, destination, lambda _s: True, content=content) as shipment:
+                while shipment.ship():
+                    pass
+                assert shipment.outcome.refused == 0
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    place = tmp_path_factory.mktemp("service")
+    (place / "own_executors.py").write_text(EXECUTORS)
+    if request.param == "sqlite":
+        url = f"sqlite:///{place / 'service.db'}"
+    else:
+        url = postgres_server().make_database(f"replays_{next(_numbers)}")
+    settings = ServerSettings(
+        url,
+        ingest_port=0,
+        query_port=0,
+        requests_per_second=0,
+        executors=("own_executors",),
+        replay_timeout_s=45,
+        replay_memory_bytes=1 << 30,
+    )
+    with pytest.MonkeyPatch.context() as patch, RunningServer(settings) as server:
+        patch.setenv("PYTHONPATH", str(place))
+        patch.setenv("AGENT_TRACE_API_KEY", "atk_secret")
+        yield server
+
+
+@pytest.fixture
+def service(running: RunningServer) -> Service:
+    project = f"project-{next(_numbers)}"
+    with open_store(running.settings.database_url, role="admin") as store:
+        keys = {scope.value: store.issue_key(project, [scope]).token for scope in Scope}
+        keys["other"] = store.issue_key(f"{project}-other", [Scope.REPLAY]).token
+        store.set_content(project, allowed=True)
+    return Service(running, project, keys)
+
+
+@pytest.fixture
+def sent(service: Service, trace_root: Path) -> str:
+    """A run of two steps that was sent with content."""
+    run_id = f"trace-{next(_numbers)}"
+    record(run_id)
+    service.ship(trace_root)
+    return run_id
+
+
+def record(run_id: str) -> None:
+    recorder.start_run("weather", run_id=run_id)
+    for step_id, output in (("ask", {"query": "weather"}), ("answer", {"text": SECRET_PROSE})):
+        recorder.start_step(step_id, step_id)
+        recorder.finish_step(step_id, step_id, output)
+    recorder.finish_run()
+
+
+def test_the_requests_of_the_document_make_checkpoints_replay_them_and_show_what_came_of_it(service, sent):
+    made = service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    assert made.status_code == 201, made.text
+    ids = made.json()["checkpoint_ids"]
+    assert ids == [f"{sent}:ask", f"{sent}:answer"] == made.json()["created"]
+    again = service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    assert (again.json()["checkpoint_ids"], again.json()["created"]) == (ids, [])
+    listed = service.ask("GET", f"/api/traces/{sent}/checkpoints").json()["items"]
+    assert [each["step_id"] for each in listed] == ["ask", "answer"]
+    whole = service.ask("GET", f"/api/checkpoints/{ids[0]}").json()
+    assert whole["state"] == {"ask": {"query": "weather"}}
+    assert whole["trace_id"] == sent
+
+    body = {"modified_input": {"query": "new question"}, "dry_run": True}
+    answer = service.ask("POST", f"/api/checkpoints/{ids[0]}/replay", body)
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    assert (told["status"], told["request"]) == ("completed", body)
+    assert told["result"]["verdict"] == "UNVERIFIED"
+    assert told["result"]["output"] == {"text": SECRET_PROSE}
+    replay = f"/api/replays/{told['replay_id']}"
+    assert answer.headers["Location"] == replay
+    assert service.ask("GET", replay).json() == told
+    diff = service.ask("GET", f"{replay}/diff").json()
+    assert (diff["diff"]["summary"], diff["diff"]["has_changes"]) == ("no changes", False)
+    (one,) = service.ask("GET", f"/api/traces/{sent}/replays").json()["items"]
+    assert one == {key: value for key, value in told.items() if key != "result"}
+
+    assert service.ask("DELETE", f"/api/checkpoints/{ids[0]}").status_code == 204
+    assert service.ask("GET", f"/api/checkpoints/{ids[0]}").status_code == 404
+    assert service.ask("DELETE", f"/api/checkpoints/{ids[0]}").status_code == 404
+    assert service.ask("GET", replay).json() == told
+
+
+def replayed(service: Service, run_id: str, body: dict, step: str = "answer") -> dict:
+    """What a replay of the run's checkpoint at a step came to."""
+    service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    answer = service.ask("POST", f"/api/checkpoints/{run_id}:{step}/replay?wait_s=60", body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_the_server(service, sent):
+    told = replayed(service, sent, {"executor": "shout"}, "ask")
+    assert (told["status"], told["result"]["user_code_ran"]) == ("completed", True)
+    assert told["result"]["output"]["answer"] == "{'ASK': {'QUERY': 'WEATHER'}}"
+    seen = set(told["result"]["output"]["seen"])
+    assert {"PATH", "HOME"} <= seen
+    assert not {name for name in seen if name.startswith(("AGENT_TRACE", "PG"))}
+    assert told["result"]["verdict"] == "DIVERGED"
+    assert told["result"]["diff"]["removed"] == {"text": SECRET_PROSE}
+
+
+@pytest.mark.parametrize(
+    ("executor", "status", "words"),
+    [
+        ("swell", "out_of_memory", "MemoryError"),
+        ("die", "failed", "its process ended with 7 before it could report"),
+        ("call_out", "failed", "network"),
+        ("fail", "failed", "RuntimeError: no such luck"),
+        ("no_such_one", "failed", "no executor 'no_such_one' is registered"),
+    ],
+)
+def test_what_goes_wrong_in_a_worker_is_told_and_kept(service, sent, executor, status, words):
+    told = replayed(service, sent, {"executor": executor})
+    problem = told["result"]["error"] if told["result"] else told["problem"]["message"]
+    assert (told["status"], words in problem) == (status, True), told
+    assert "Traceback" not in str(told)
+    assert service.ask("GET", f"/api/replays/{told['replay_id']}").json() == told
+    alive = replayed(service, sent, {"dry_run": True})
+    assert alive["status"] == "completed"
+
+
+def running_workers() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if b"Agent.server.replay_child" in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhile(service, sent):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    began_s = time.monotonic()
+    body = {"executor": "hang", "timeout_seconds": 0.5}
+    answer = service.ask("POST", f"/api/checkpoints/{sent}:ask/replay?wait_s=0", body)
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["result"]) == (202, "running", None)
+    replay = f"/api/replays/{told['replay_id']}"
+    refused = service.ask("GET", f"{replay}/diff")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    while (told := service.ask("GET", replay).json())["status"] == "running":
+        assert time.monotonic() - began_s < 90
+        time.sleep(0.1)
+    assert told["status"] == "timed_out"
+    assert "was stopped" in told["problem"]["message"]
+    assert running_workers() == []
+
+
+def test_a_replay_that_only_waits_ends_at_its_own_limit(service, sent):
+    told = replayed(service, sent, {"executor": "nap", "timeout_seconds": 0.2})
+    assert (told["status"], told["result"]["error"]) == ("timed_out", "it did not end within 0.2 s")
+
+
+def test_a_run_that_was_sent_without_content_answers_409_and_says_why(service, trace_root):
+    run_id = f"trace-{next(_numbers)}"
+    record(run_id)
+    service.ship(trace_root, content=False)
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    assert answer.status_code == 409
+    error = answer.json()["error"]
+    assert (error["code"], "sent without content" in error["message"]) == ("without_content", True)
+    assert "send_content=True" in error["remedy"]
+    assert service.ask("GET", f"/api/traces/{run_id}/checkpoints").json()["items"] == []
+
+
+def test_content_that_the_project_does_not_take_is_not_there_to_be_replayed(service, trace_root):
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        store.set_content(service.project, allowed=False)
+    run_id = f"trace-{next(_numbers)}"
+    record(run_id)
+    service.ship(trace_root, content=True)
+    for body in ({"auto": True}, {"step_id": "step_1", "state": {"text": SECRET_PROSE}}):
+        answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "without_content")
+        assert "agent-trace keys content" in answer.json()["error"]["remedy"]
+
+
+def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sent(service):
+    service.ask("POST", "/v1/runs", {"run_id": "trace-123", "agent_id": "my_agent"}, key="ingest")
+    empty = service.ask("POST", "/api/traces/trace-123/checkpoints")
+    assert (empty.status_code, empty.json()["error"]["code"]) == (409, "without_content")
+    state = {"query": "weather", "big": 2**70, "nul": "a\0b", "deep": [[[]]]}
+    body = {"step_id": "step 1", "state": state, "checkpoint_id": "chk-456"}
+    assert service.ask("POST", "/api/traces/trace-123/checkpoints", body).json()["created"] == ["chk-456"]
+    assert service.ask("POST", "/api/traces/trace-123/checkpoints", body).status_code == 409
+    kept = service.ask("GET", "/api/checkpoints/chk-456").json()["state"]
+    assert (kept["query"], kept["nul"]) == ("weather", "a\0b")
+    body = {"modified_input": {"query": "new question"}, "dry_run": True}
+    told = service.ask("POST", "/api/checkpoints/chk-456/replay", body).json()
+    assert (told["status"], told["result"]["details"]["input"]) == ("completed", {"query": "new question"})
+
+
+def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service, sent):
+    ids = service.ask("POST", f"/api/traces/{sent}/checkpoints").json()["checkpoint_ids"]
+    replay_id = replayed(service, sent, {"dry_run": True})["replay_id"]
+    paths = [
+        ("GET", f"/api/traces/{sent}/checkpoints"),
+        ("POST", f"/api/traces/{sent}/checkpoints"),
+        ("GET", f"/api/checkpoints/{ids[0]}"),
+        ("POST", f"/api/checkpoints/{ids[0]}/replay"),
+        ("GET", f"/api/replays/{replay_id}"),
+        ("GET", f"/api/replays/{replay_id}/diff"),
+        ("GET", f"/api/traces/{sent}/replays"),
+        ("DELETE", f"/api/checkpoints/{ids[0]}"),
+    ]
+    for method, path in paths:
+        other = service.ask(method, path, key="other")
+        assert (other.status_code, SECRET_PROSE in other.text) == (404, False)
+        for scope in ("ingest", "query"):
+            assert service.ask(method, path, key=scope).status_code == 403
+        assert httpx.request(method, service.server.replay_url + path).status_code == 404
+    assert service.ask("GET", f"/api/checkpoints/{ids[0]}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ([], "no object"),
+        ({"target": "os:system"}, "loads no code"),
+        ({"live": True}, "for real"),
+        ({"surprise": 1}, "no such key"),
+        ({"dry_run": "yes"}, "dry_run"),
+        ({"timeout_seconds": 0}, "timeout_seconds"),
+        ({"timeout_seconds": 46}, "timeout_seconds"),
+        ({"executor": "a b"}, "executor"),
+        ({"overrides": []}, "overrides"),
+    ],
+)
+def test_a_replay_that_is_asked_for_wrongly_is_refused_with_its_place(service, sent, body, words):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    answer = service.ask("POST", f"/api/checkpoints/{sent}:ask/replay", body)
+    assert (answer.status_code, words in answer.text) == (422, True), answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"auto": False},
+        {"state": {}},
+        {"auto": True, "state": {}, "step_id": "a"},
+        {"step_id": "a"},
+        {"step_id": 7, "state": {}},
+        {"step_id": "a", "state": 1, "checkpoint_id": "../x"},
+        {"more": 1},
+        [],
+    ],
+)
+def test_a_checkpoint_that_is_asked_for_wrongly_is_refused(service, sent, body):
+    answer = service.ask("POST", f"/api/traces/{sent}/checkpoints", body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid"), answer.text
+
+
+def test_a_body_that_is_nested_too_deep_is_no_bug(service, sent):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    deep = b'{"modified_input": ' + b"[" * 900 + b"]" * 900 + b"}"
+    for path in (f"/api/checkpoints/{sent}:ask/replay", f"/api/traces/{sent}/checkpoints"):
+        body = deep.replace(b"modified_input", b"state") if path.endswith("checkpoints") else deep
+        body = body.replace(b"{", b'{"step_id": "deep", ', 1) if path.endswith("checkpoints") else body
+        answer = service.ask("POST", path, content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, "too deep" in answer.text) == (422, True), answer.text
+
+
+def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, sent, tmp_path):
+    settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0)
+    with RunningServer(settings, ["replay"]) as own:
+        here = dataclasses.replace(service, server=own)
+        here.ask("POST", f"/api/traces/{sent}/checkpoints")
+        told = here.ask("POST", f"/api/checkpoints/{sent}:ask/replay?wait_s=0", {"executor": "hang"}).json()
+        assert told["status"] == "running"
+    told = service.ask("GET", f"/api/replays/{told['replay_id']}").json()
+    assert told["status"] == "interrupted"
+    assert running_workers() == []
+
+
+def test_more_replays_than_the_workers_take_are_put_off(service, sent):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0, replay_workers=1)
+    with RunningServer(settings, ["replay"]) as own:
+        here = dataclasses.replace(service, server=own)
+        path = f"/api/checkpoints/{sent}:ask/replay?wait_s=0"
+        answers = [here.ask("POST", path, {"executor": "nap"}) for _ in range(6)]
+    assert [each.status_code for each in answers] == [202] * 5 + [503]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    listed = service.ask("GET", f"/api/traces/{sent}/replays").json()["items"]
+    assert {each["status"] for each in listed} == {"interrupted", "failed"}
+
+
+def test_a_role_of_ingest_alone_answers_no_replays(service):
+    settings = dataclasses.replace(service.server.settings, ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as own:
+        headers = {"Authorization": f"Bearer {service.keys['replay']}"}
+        assert httpx.get(f"{own.ingest_url}/api/replays/x", headers=headers).status_code == 404
+        assert not any(
+            path.startswith("/api") for path in httpx.get(f"{own.ingest_url}/openapi.json").json()["paths"]
+        )
+
+
+class Counter:
+    """An agent whose state is exposed."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def trace_state(self):
+        return {"total": self.total, "seen": (1, self.total)}
+
+    @trace_agent_action("add")
+    def add(self, number):
+        self.total += number
+        return self.total
+
+
+def test_traced_actions_outside_of_runs_are_replayed_by_their_session(service, trace_root):
+    agent = Counter()
+    agent.agent_id = "counter_one"
+    for number in (1, 2, 3):
+        agent.add(number)
+    service.ship(trace_root)
+    session_uid = open_session(list_sessions(trace_root)[0].path).session_uid
+    made = service.ask("POST", f"/api/traces/{session_uid}/checkpoints")
+    assert made.status_code == 201, made.text
+    last = service.ask("GET", f"/api/checkpoints/{made.json()['checkpoint_ids'][-1]}").json()
+    assert (last["state"]["total"], last["agent_id"]) == (6, "counter_one")
+    assert last["state_types"] == {"/seen": "tuple"}
+    path = f"/api/checkpoints/{made.json()['checkpoint_ids'][2]}/replay"
+    told = service.ask("POST", path, {"executor": "shout"}).json()
+    assert told["result"]["output"]["answer"] == "{'TOTAL': 3, 'SEEN': (1, 3)}"
+
+
+def test_an_artifact_that_was_too_large_to_be_sent_is_named(service, trace_root):
+    run_id = f"trace-{next(_numbers)}"
+    recorder.start_run("weather", run_id=run_id)
+    recorder.start_step("ask")
+    recorder.finish_step("ask", output=["x" * 100] * 6000)
+    recorder.finish_run()
+    service.ship(trace_root)
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict"), answer.text
+    assert "were not sent, such as steps/ask.json" in answer.json()["error"]["message"]
+
+
+def test_a_server_that_starts_removes_what_killed_ones_left_and_nothing_younger(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name, age_s in (
+        ("agent-trace-replay-old", 90_000),
+        ("agent-trace-replay-new", 60),
+        ("other", 90_000),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "events.jsonl").write_text(SECRET_PROSE)
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    ReplayWorkers(ServerSettings("unused.db")).close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agent-trace-replay-new", "other"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "text", "types": [1, 2]},
+        {"message": {"a": 1}, "types": {"/state/set": "no such tag", "nowhere": "tuple"}},
+        {"extra": {"args": {"a": 1}, "call": 7, "result": [1], "action_type": ["x"], "fields": 3}},
+        {
+            "kind": "state",
+            "extra": {"fields": {"a": {"b": [[[[[1]]]]]}}, "reason": 5},
+            "types": {"/extra/fields": "set"},
+        },
+        {"kind": "step.finished", "extra": {"step_id": "a", "output_ref": "artifact://artifacts/../../x"}},
+        {"kind": "artifact.saved", "extra": {"ref": "artifact://artifacts/a/b"}, "artifact_text": "not json"},
+    ],
+)
+def test_content_that_no_recorder_wrote_is_no_bug_of_the_service(service, changes):
+    run_id = f"trace-{next(_numbers)}"
+    uid = str(uuid.uuid4())
+    whole = {"timestamp": "2026-11-20T10:30:45Z", "kind": "agent_action", "agent_id": "a", "run_id": run_id}
+    events = [whole | {"id": f"k3v7q2ma-{number}", "code": "0" * 16} | changes for number in (1, 2)]
+    events.append(whole | {"id": "k3v7q2ma-3", "kind": "run.started", "extra": {}})
+    body = {"session": {"session_uid": uid}, "content": True, "events": events}
+    sent = service.ask("POST", "/v1/events", body, key="ingest").json()
+    assert (sent["accepted"], sent["refused"]) == (3, [])
+    for trace_id in (run_id, uid):
+        answer = service.ask("POST", f"/api/traces/{trace_id}/checkpoints")
+        assert answer.status_code in (201, 409), answer.text
+        assert "Traceback" not in answer.text
