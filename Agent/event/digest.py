@@ -11,11 +11,12 @@ import orjson
 
 from Agent.event.pointers import escape, fold_tags
 
-__all__ = ["canonical_bytes", "code_digest", "differ_in_tokens_alone", "digest_bytes", "digest_json"]
+__all__ = ["canonical_bytes", "code_digest", "differ_in_tokens_alone", "digest_bytes", "digest_json", "is_shape"]
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
 _TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
+_SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 
 def digest_bytes(data: bytes) -> str:
@@ -49,6 +50,11 @@ def differ_in_tokens_alone(one: str, other: str) -> bool:
     A token says which secret it was only to the holder of the key, who may be another today.
     """
     return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
+
+
+def is_shape(text: str) -> bool:
+    """Whether a text is a shape, type and size and keyed digest, that stands in the place of a value."""
+    return _SHAPE.fullmatch(text) is not None
 
 
 def canonical_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:

@@ -12,7 +12,7 @@ from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
+from Agent.event.digest import canonical_bytes, differ_in_tokens_alone, is_shape
 from Agent.event.pointers import escape
 from Agent.flight.recorded_calls import RecordedCall, Tagged
 
@@ -122,7 +122,8 @@ def distances(recorded: Tagged, given: Tagged) -> dict[str, float]:
     """How far two values are from each other, by the JSON Pointer of each part that differs.
 
     0 where a secret hides the difference; for texts the share that is not common (Ratcliff and Obershelp, as
-    `difflib` has it), for floats the relative difference, 1 for everything else.
+    `difflib` has it), for floats the relative difference, 1 for everything else, texts of which only the shape
+    was kept among it.
     """
     found: dict[str, float] = {}
     _walk(recorded.value, given.value, "", recorded.types, given.types, found)
@@ -140,7 +141,9 @@ def _walk(
     tag, other_tag = tags.get(at), other_tags.get(at)
     if isinstance(one, str) and isinstance(other, str):
         if one != other:
-            found[at] = _text_distance(one, other)
+            # Two digests are not nearer to each other for the digits that they happen to share.
+            unlike = "opaque" in {tag, other_tag} and (is_shape(one) or is_shape(other))
+            found[at] = 1.0 if unlike else _text_distance(one, other)
         elif tag != other_tag and "redacted" not in {tag, other_tag}:
             found[at] = 1.0
         return

@@ -96,6 +96,13 @@ def test_of_what_is_missed_the_nearest_are_named_first():
     assert nearest[0].distance == {"/page": 1.0}
 
 
+def test_texts_of_which_only_the_shape_was_kept_are_never_near():
+    one, other = "[str 13:00112233445566aa]", "[str 13:00112233445566ab]"
+    distance = distances(Tagged({"q": one}, {"/q": "opaque"}), Tagged({"q": other}, {"/q": "opaque"}))
+    assert distance == {"/q": 1.0}
+    assert distances(tagged({"q": one}), tagged({"q": other}))["/q"] < 0.1
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
