@@ -263,6 +263,20 @@ def last_values(
     }
 
 
+def agents_saying(
+    engine: Engine, lines: str, agents: Sequence[str], messages: Sequence[str]
+) -> dict[str, set[str]]:
+    """Which of some agents have events with each of some messages."""
+    if not agents or not messages:
+        return {}
+    found = engine.rows(
+        f"SELECT message, list(DISTINCT agent_id) AS agents FROM {lines} "
+        "WHERE list_contains($1, agent_id) AND list_contains($2, message) GROUP BY message",
+        [list(agents), list(messages)],
+    )
+    return {row["message"]: set(row["agents"]) for row in found}
+
+
 def position(row: Row, by_tick: bool) -> int | None:
     """Where an event stands on the axis: its tick, or its time."""
     return row["tick"] if by_tick else time_us(row)

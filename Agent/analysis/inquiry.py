@@ -11,7 +11,14 @@ from Agent.analysis.departures import NEVER, ROSE, Departure, find_departures, s
 from Agent.analysis.engine import Engine
 from Agent.analysis.environment import services, surroundings
 from Agent.analysis.failures import error_patterns
-from Agent.analysis.history import ErrorPattern, History, calls_answered, last_values, read_history
+from Agent.analysis.history import (
+    ErrorPattern,
+    History,
+    agents_saying,
+    calls_answered,
+    last_values,
+    read_history,
+)
 from Agent.analysis.links import find_event
 from Agent.analysis.question import Question
 from Agent.analysis.rows import event_row
@@ -169,9 +176,8 @@ class Inquiry:
 
     def search(self, place: Place | None, series: str, first: Row | None = None) -> Search:
         """A search for what made a change at a place; before its first event, where that is known."""
-        empty = Place(
-            0.0, -1.0, 1.0, 0.0, None, slack=0.0
-        )  # an event without a tick has no place among ticks
+        # an event without a tick has no place among ticks
+        empty = Place(0.0, -1.0, 1.0, 0.0, None, slack=0.0)
         search = Search(place or empty, self.profile.axis, series)
         if first is not None:
             search.before_us, search.first_id = time_us(first), first["id"]
@@ -222,12 +228,14 @@ class Inquiry:
             for peer in self.profile.peers(lead.agent_id)[:MAX_PEER_STATES]
         }
         values = last_values(self.engine, self.lines, sorted(peers), sorted(wanted))
+        messages = {each for lead in leads if lead.search for each in lead.search.messages(lead.agent_id)}
+        saying = agents_saying(self.engine, self.lines, sorted(peers), sorted(messages))
         found = []
         for lead in leads:
             own = {} if lead.agent_id is None else {
                 peer: values.get(peer, {}) for peer in self.profile.peers(lead.agent_id)[:MAX_PEER_STATES]
             }  # fmt: skip
-            best = lead.search.best(own) if lead.search is not None else None
+            best = lead.search.best(own, saying) if lead.search is not None else None
             row = fetched(best, self.reader) if best is not None else None
             trigger = (
                 Trigger(row, best.rule, best.told, best.score)

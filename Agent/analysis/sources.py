@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -17,10 +18,12 @@ from Agent.analysis.legs import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_parts
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
+from Agent.tree.lines import open_file
 
 __all__ = ["KnownFiles", "KnownParts", "Sources", "Standing", "escape", "find_sources", "standing_at"]
 
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
+_BLANK: Final = b" \t\n\f\r"
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
@@ -47,7 +50,7 @@ class Sources:
     uniform: bool = False
     """Whether every row of the archive is an event that is stored as columns alone."""
     damaged: tuple[tuple[str, int], ...] = ()
-    """(file, count) of the damaged lines in the archive."""
+    """(file, count) of the damaged lines in the archive, and in files of which the engine gives no row."""
     standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
     """Which file stood under each live name when they were listed, in the order of `live`."""
 
@@ -163,7 +166,9 @@ def find_sources(
     listed = {path: found for path in list_files() if (found := standing_at(path)) is not None}
     known = [] if parts is None else parts.read()
     if not known:
-        return Sources(live=_patterns(session, listed), standing=listed)
+        return Sources(
+            live=_patterns(session, listed), standing=listed, damaged=tuple(_of_one_byte(session, listed))
+        )
     wanted = _wanted(session, agent_id)
     # by their text, as everything here: there may be tens of thousands, with every question
     names = dict(zip(_below(session, listed), listed.items(), strict=True))
@@ -188,13 +193,26 @@ def find_sources(
         verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
         only=_only(session, read),
         uniform=all(part.rows == part.events and not part.verbatim for part, _ in read),
-        damaged=tuple(
-            (str(session.resolve() / each.file), each.damaged)
-            for _, segments in read
-            for each in segments
-            if each.damaged
+        damaged=(
+            *(
+                (str(session.resolve() / each.file), each.damaged)
+                for _, segments in read
+                for each in segments
+                if each.damaged
+            ),
+            *_of_one_byte(session, live),
         ),
     )
+
+
+def _of_one_byte(session: Path, files: Mapping[Path, Standing]) -> Iterator[tuple[str, int]]:
+    """The files of one byte that is no blank: a damaged line for which DuckDB's reader of JSON has no row."""
+    for path, listed in files.items():
+        if listed.size_bytes == 1:
+            # one that went away or grew is listed anew by the next question
+            with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
+                if len(held := file.read(2)) == 1 and held not in _BLANK:
+                    yield str(session.resolve() / path.relative_to(session)), 1
 
 
 def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> bool:

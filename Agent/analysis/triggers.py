@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from Agent.analysis.causality import INFERRED, Edge, chain, is_failure
-from Agent.analysis.departures import STOPPED, Departure
+from Agent.analysis.departures import MIN_PEERS, STOPPED, Departure
 from Agent.analysis.engine import Engine
 from Agent.analysis.history import FieldChange, History, Moment
 from Agent.analysis.links import Links
@@ -41,6 +41,8 @@ _WORTH = {
 _FAILURE_WORTH = 0.5
 _NEW_SHAPE_WORTH = 0.75
 """A message, update or setting of a form that none before it had."""
+_TOLD_BY_MESSAGE = {"state_change", "log"}
+"""Of these the message says what happened; of others it only says that there was one."""
 _GAPS_BACK = 3
 _MANY_SHAPES = 2
 
@@ -155,9 +157,23 @@ class Search:
         direction = f"message:{row['extra'].get('direction')}"
         return self.series in {row["event_type"], direction} or (self.series == "error" and is_failure(row))
 
-    def best(self, values: Mapping[str, Mapping[str, Any]]) -> _Candidate | None:
-        """The candidate that fits best; `values` are the last ones of the peers' fields."""
-        candidates = [*self.marks, *(_beside_peers(found, values) for found in self.fields)]
+    def messages(self, agent_id: str | None) -> set[str]:
+        """What an agent's own candidates say where the words tell what it was."""
+        return {mark.row["message"] for mark in self.marks if mark.row and _says_what(mark.row, agent_id)}
+
+    def best(
+        self, values: Mapping[str, Mapping[str, Any]], saying: Mapping[str, Collection[str]]
+    ) -> _Candidate | None:
+        """The candidate that fits best.
+
+        Args:
+            values: the last ones of the peers' fields, by peer.
+            saying: which agents have events with the messages of the candidates.
+        """
+        candidates = [
+            *(_unlike_peers(mark, values.keys(), saying) for mark in self.marks),
+            *(_beside_peers(found, values) for found in self.fields),
+        ]
         candidates = [found for found in candidates if found.score >= MIN_SCORE]
         # among equals the earlier one made the later one
         best = max(candidates, key=lambda found: (round(found.score, 6), found.event_id), default=None)
@@ -245,6 +261,20 @@ def _told_mark(row: Row) -> str:
     if kind == "agent_message":
         return f"there was {row['message']!r} from {extra.get('sender')}"
     return f"there was {row['message']!r}"
+
+
+def _says_what(row: Row, agent_id: str | None) -> bool:
+    return row["agent_id"] == agent_id and (row["event_type"] in _TOLD_BY_MESSAGE or is_failure(row))
+
+
+def _unlike_peers(
+    mark: _Candidate, peers: Collection[str], saying: Mapping[str, Collection[str]]
+) -> _Candidate:
+    """The candidate, worth less the more peers said the same and went on as before."""
+    if mark.row is None or len(peers) < MIN_PEERS:
+        return mark
+    alike = len(set(peers).intersection(saying.get(mark.row["message"], ())))
+    return replace(mark, score=mark.score * (1.0 - alike / len(peers)))
 
 
 def _nearness(at: int | None, place: Place) -> float:

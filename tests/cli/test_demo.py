@@ -41,6 +41,14 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert [line for line in lines if line != line.rstrip()] == []
 
 
+def test_as_it_comes_it_finds_the_call_that_stopped_the_creator(run, tmp_path):
+    done = run("demo", "--json", "--place", tmp_path / "place")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first = json.loads(done.stdout)["debug"]["causes"][0]
+    assert "TrendQuotaExceeded" in first["explanation"]
+    assert "cooldown_until" in first["title"]
+
+
 def test_its_answer_as_data_is_one_document(run, tmp_path):
     done = run("demo", *SMALL, "--seed", "3", "--json", "--place", tmp_path / "place")
     assert done.returncode == 0, done.stdout + done.stderr
