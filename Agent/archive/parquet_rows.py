@@ -1,7 +1,8 @@
 """The sealed form in SQL: from the lines of segments to sorted rows, and from a row back to its line.
 
 A line that is put together of its columns byte for byte is stored as columns alone; any other, damaged ones
-included, is kept as it stands in `raw`. Whether it is, is decided line by line, by putting it together.
+included, is kept as it stands in `raw`. Which it is, is decided line by line: by putting it together, or by
+how long it would be, where what is written is read back and compared.
 `seal` writes with it, `sealed_lines` and the views of `Agent.analysis` read.
 """
 
@@ -37,6 +38,9 @@ __all__ = [
 
 ROW_GROUP_ROWS: Final = 32_768
 """Small enough that one agent's rows are found without reading its neighbours, large enough to compress."""
+
+_DICTIONARY_VALUES: Final = 2_000
+"""What has more different values in a row group is smaller without a dictionary, and sooner written."""
 
 HEX_MARK: Final = "\x02"
 """Begins the stand-in of a line that is no text: its bytes in hexadecimal follow."""
@@ -79,6 +83,38 @@ _TAIL: Final = ", ".join(
     ]
 )
 
+
+def _optional_bytes(key: str, value: str) -> str:
+    return f"""coalesce({len(f',"{key}":')} + {value}, 0)"""
+
+
+_BEGIN: Final = '{"timestamp":"'
+_PLAIN_HEAD: Final = (
+    f'{_BEGIN}2026-11-20T10:30:45.123456Z","id":"","schema_version":,'
+    '"session_id":"","level":"","logger":"","message":,"extra":'
+)
+_HEAD_BYTES: Final = " + ".join(
+    [
+        str(len(_PLAIN_HEAD)),
+        *(f"strlen({key})" for key in ("id", "session_id", "level", "logger")),
+        "strlen(schema_version::VARCHAR)",
+        "strlen(to_json(message))",
+        *(_optional_bytes(key, f"strlen({key}) + 2") for key in ("run_id", "span_id", "parent_span_id")),
+        _optional_bytes("causes", "strlen(to_json(causes))"),
+        _optional_bytes("tick", "strlen(tick::VARCHAR)"),
+    ]
+)
+"""How long a head is that holds nothing to be escaped outside the message and the causes."""
+
+_TAIL_BYTES: Final = " + ".join(
+    [
+        "1",
+        _optional_bytes("code", "strlen(code) + 2"),
+        _optional_bytes("state", "strlen(state)"),
+        _optional_bytes("types", "strlen(types)"),
+    ]
+)
+
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """The bytes of a row's line, without its newline."""
 
@@ -101,37 +137,63 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def rows_of(lines: str) -> str:
+def rows_of(lines: str, *, unproven: bool = False) -> str:
     """A query for the sealed rows of some lines.
 
     Args:
         lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
+        unproven: take a line whose length is right to be its columns, and one that begins and ends as ours do
+            to be JSON; where it is not, the engine's error comes out. For those who read back what was
+            written and ask again where it is not the same.
     """
     envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
     payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
-    place = order_columns("j.")
+    known = (
+        f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA}"
+    )
+    parsed = f"json_transform(text, {literal(structure(envelope))})"
+    opened = f"json_transform(extra, {literal(structure(payload))})"
+    if unproven:
+        parsed = f"CASE WHEN starts_with(text, '{_BEGIN}') AND ends_with(text, '}}') THEN {parsed} END"
+        around = f"{_HEAD_BYTES} AS head_bytes, {_TAIL_BYTES} AS tail_bytes"
+        # where there are others than ASCII, characters would be counted from the beginning
+        between = (
+            "CASE WHEN length(text) = strlen(text) "
+            "THEN substr(text, head_bytes + 1, strlen(text) - head_bytes - tail_bytes) "
+            "ELSE TRY(decode(encode(text)[head_bytes + 1:strlen(text) - tail_bytes])) END"
+        )
+        # what may be as long as it was and yet written otherwise: numbers, and characters that are escaped
+        known += (
+            f" AND (tail_bytes = 1 OR ends_with(text, {_TAIL}))"
+            " AND (strlen(to_json(message)) = strlen(message) + 2 OR contains(text, to_json(message)))"
+        )
+        is_object = "starts_with(extra, '{') AND ends_with(extra, '}')"
+    else:
+        parsed, opened = f"TRY({parsed})", f"TRY({opened})"
+        around = f"{_HEAD} AS head, {_TAIL} AS tail"
+        known += " AND starts_with(text, head) AND ends_with(text, tail)"
+        between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
+        is_object = "starts_with(extra, '{')"
     apart = (
-        f"SELECT file, line, text, {_named(place)}, {_members('j', _STORED)} FROM (SELECT *, "
-        f"TRY(json_transform(text, {literal(structure(envelope))})) AS j FROM {lines})"
+        f"SELECT file, line, text, j.id AS id, {_named(_PLACE)}, {_members('j', _STORED)} "
+        f"FROM (SELECT *, {parsed} AS j FROM {lines})"
     )
     # What stands between head and tail is the payload's text if it is one JSON object: a second parse says
     # so, and gives the promoted columns.
-    cut = (
-        f"SELECT *, CASE WHEN length(writer) = 8 AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
-        "AND starts_with(text, head) AND ends_with(text, tail) "
-        "THEN substr(text, length(head) + 1, length(text) - length(head) - length(tail)) END AS extra "
-        f"FROM (SELECT *, {_HEAD} AS head, {_TAIL} AS tail FROM ({apart}))"
-    )
-    opened = (
-        "SELECT *, CASE WHEN starts_with(extra, '{') THEN "
-        f"TRY(json_transform(extra, {literal(structure(payload))})) END AS p FROM ({cut})"
-    )
+    cut = f"SELECT *, CASE WHEN {known} THEN {between} END AS extra FROM (SELECT *, {around} FROM ({apart}))"
     whole = (
-        f"SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
-        f"{literal(structure(_WHOLE))})) END AS w FROM ({opened})"
+        "SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
+        f"{literal(structure(_WHOLE))})) END AS w "
+        f"FROM (SELECT *, CASE WHEN {is_object} THEN {opened} END AS p FROM ({cut}))"
     )
     return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({whole})"
 
+
+_PLACE: Final = order_columns("j.") | {
+    "writer": "substr(j.id, 1, 8)",
+    "seq": "try_cast(substr(j.id, 10) AS BIGINT)",
+}
+"""The place of a line whose id has the right form, which whoever takes it has to see to."""
 
 _WHOLE: Final = ENVELOPE | {
     "agent_id": "VARCHAR",
@@ -181,5 +243,6 @@ def copy_statement(rows: str, target: str) -> str:
     """
     return (
         f"COPY ({rows}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
-        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, PARQUET_VERSION V2, USE_TMP_FILE false)"
+        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
+        "USE_TMP_FILE false)"
     )

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from Agent.archive.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed_lines import file_lines, part_source
-from Agent.archive.sealed_numbers import add_numbers, rows_to_read
+from Agent.archive.sealed_numbers import add_numbers, count_others, rows_to_read
 from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_parts
 from Agent.archive.sealed_write import open_connection
 from Agent.errors import DamagedInput
@@ -22,6 +22,7 @@ from Agent.tree.layout import parse_file_name, segment_order
 from Agent.tree.lines import RawLine
 from Agent.tree.reader import TreeReader
 from Agent.tree.seqset import SeqSet
+from Agent.tree.tally import Tally
 
 __all__ = ["ArchiveLines", "open_reader"]
 
@@ -113,7 +114,9 @@ class ArchiveLines:
                 if part.name in by_part:
                     yield from self._raw(part, file_lines(connection, part, by_part[part.name]))
 
-    def lines_to_read(self, kinds: Collection[str], seen: dict[str, SeqSet]) -> Iterator[RawLine]:
+    def lines_to_read(
+        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+    ) -> Iterator[RawLine]:
         """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
         gone = self._gone()
         if not gone:
@@ -122,6 +125,8 @@ class ArchiveLines:
         by_name = {part.name: part for part, _ in gone}
         with self._connection() as connection:
             doubtful = add_numbers(connection, rows, kinds, seen)
+            if tally is not None:
+                count_others(connection, rows, kinds, doubtful, tally)
             cursor = connection.execute(
                 f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows} "
                 f"AND {rows_to_read(kinds, doubtful)} ORDER BY filename, file, line"

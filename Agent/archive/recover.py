@@ -32,6 +32,7 @@ from Agent.tree.retired import read_account
 from Agent.tree.scan import Writers
 from Agent.tree.session import open_session, update_session
 from Agent.tree.summary import write_summary
+from Agent.tree.tally import Tally
 
 __all__ = ["Recovered", "recover_session"]
 
@@ -270,5 +271,7 @@ def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool)
 
 def _last_timestamp(session: Path, recovery: Recovery) -> str:
     """When the last event happened, for a session whose end nobody wrote down."""
-    newest = max((event.timestamp for event in open_reader(session).scan()), default="")
-    return newest or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)
+    tally = Tally()
+    for _ in open_reader(session).scan((), tally):
+        pass  # none is asked for
+    return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)

@@ -10,10 +10,13 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from Agent.archive.parquet_rows import literal
+from Agent.event.clock import format_timestamp
 from Agent.tree.seqset import SeqSet
+from Agent.tree.tally import Tally
 
-__all__ = ["NUMBER_BITS", "PIECE", "Doubtful", "add_numbers", "bits_of", "rows_to_read"]
+__all__ = ["NUMBER_BITS", "PIECE", "Doubtful", "add_numbers", "bits_of", "count_others", "rows_to_read"]
 
+_BATCH_ROWS: Final = 4096
 PIECE: Final = "seq >> 16"
 """Which 65536 numbers one belongs to, as `SeqSet.add_bits` takes them."""
 NUMBER_BITS: Final = "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB"
@@ -52,6 +55,20 @@ def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[s
         else:
             doubtful.append((writer, piece))
     return doubtful
+
+
+def count_others(
+    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: Tally
+) -> None:
+    """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
+    others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
+    cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
+    while found := cursor.fetchmany(_BATCH_ROWS):
+        for kind, level, agent_id, number in found:
+            tally.add(kind, level, agent_id, number)
+    first_us, last_us = connection.execute(f"SELECT min(ts_us), max(ts_us) FROM {others}").fetchone()
+    if first_us is not None:
+        tally.reach(format_timestamp(first_us), format_timestamp(last_us))
 
 
 def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:

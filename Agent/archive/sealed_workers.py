@@ -14,13 +14,18 @@ from typing import Any, Final, TypeVar
 
 from Agent.archive.sealed_write import cores, open_connection
 
-__all__ = ["side_by_side"]
+__all__ = ["most_at_a_time", "side_by_side"]
 
 MOST_WORKERS: Final = 4
 """Each holds a part in memory."""
 
 _Result = TypeVar("_Result")
 _Task = Callable[[Any], _Result]
+
+
+def most_at_a_time() -> int:
+    """How many tasks are worked on side by side where there are as many: a core each, at most four."""
+    return min(cores(), MOST_WORKERS)
 
 
 def side_by_side(session: Path, tasks: Sequence[_Task[_Result]], workers: int = 0) -> Generator[_Result]:
@@ -34,7 +39,7 @@ def side_by_side(session: Path, tasks: Sequence[_Task[_Result]], workers: int = 
     What a task raises is raised here, and the others are interrupted; so they are when the generator is
     closed, which whoever may leave it early has to do.
     """
-    number = min(workers or cores(), MOST_WORKERS, len(tasks))
+    number = min(workers or most_at_a_time(), MOST_WORKERS, len(tasks))
     if number < 2:
         with open_connection(session) as connection:
             for task in tasks:

@@ -7,6 +7,7 @@ session is sealed up to some part, and `seal` goes on from there. Next: `sealed_
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -28,7 +29,7 @@ from Agent.archive.sealed_parts import (
     usable_segments,
     write_part,
 )
-from Agent.archive.sealed_workers import side_by_side
+from Agent.archive.sealed_workers import most_at_a_time, side_by_side
 from Agent.archive.sealed_write import remove_left_spills, write_rows
 from Agent.errors import DamagedInput, UsageError
 from Agent.event.clock import format_timestamp
@@ -161,7 +162,15 @@ def _tidy(session: Path, directory: Path) -> list[Part]:
 
 
 def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
-    """Segments in the order of their names, an agent's together, in parts of about that size."""
+    """Segments in the order of their names, an agent's together, in parts of that size at most.
+
+    Where that makes several, they are as many as keep all cores busy to the end, and about alike.
+    """
+    total = sum(segment.size_bytes for segment in segments)
+    rounds = math.ceil(total / part_bytes / most_at_a_time())
+    if total > part_bytes:
+        largest = max(segment.size_bytes for segment in segments)
+        part_bytes = min(part_bytes, total // (rounds * most_at_a_time()) + largest)
     groups: list[list[Finished]] = []
     size = part_bytes
     for segment in segments:

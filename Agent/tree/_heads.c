@@ -1,11 +1,13 @@
-/* How far a file consists of lines that begin as this package's own do.
+/* How far a file consists of lines that begin as this package's own do, and whether its bytes are plain text.
 
-   An accelerator of questions: what begins so needs no look at its number, its time and its version row by row.
-   It may be wrong in one direction only: a line that it does not know is looked at by whoever asks. */
+   Accelerators. What begins so needs no look at its number, its time and its version row by row: that may be wrong
+   in one direction only, a line that it does not know is looked at by whoever asks. What is plain is the same as in
+   `line_marks.py`, to the byte. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -98,9 +100,76 @@ static PyObject *regular_bytes(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyLong_FromSsize_t(reached);
 }
 
+enum { ODD = -1 };
+
+/* What UTF-8 allows after a byte at which no character is open: how many bytes follow, and the range of the next. */
+static int opened(unsigned char byte) {
+    if (byte >= 0xC2 && byte <= 0xDF) return 1 | 0x80 << 8 | 0xBF << 16;
+    if (byte == 0xE0) return 2 | 0xA0 << 8 | 0xBF << 16;
+    if (byte == 0xED) return 2 | 0x80 << 8 | 0x9F << 16; /* no surrogates */
+    if (byte >= 0xE1 && byte <= 0xEF) return 2 | 0x80 << 8 | 0xBF << 16;
+    if (byte == 0xF0) return 3 | 0x90 << 8 | 0xBF << 16;
+    if (byte >= 0xF1 && byte <= 0xF3) return 3 | 0x80 << 8 | 0xBF << 16;
+    if (byte == 0xF4) return 3 | 0x80 << 8 | 0x8F << 16;
+    return ODD;
+}
+
+/* The state after a byte: 0 between characters, `opened` within one, ODD after what is no plain text. */
+static int after(int state, unsigned char byte) {
+    if (state > 0) {
+        if (byte < (state >> 8 & 0xFF) || byte > (state >> 16 & 0xFF)) return ODD;
+        int left = (state & 0xFF) - 1;
+        return left ? left | 0x80 << 8 | 0xBF << 16 : 0;
+    }
+    if (byte >= 0x80) return opened(byte);
+    return byte <= 2 || byte == '\r' ? ODD : 0;
+}
+
+typedef struct {
+    Py_ssize_t newlines, first, last;
+    int state;
+} Marks;
+
+static void mark_bytes(const unsigned char *bytes, Py_ssize_t size, Marks *marks) {
+    const uint64_t HIGH = 0x8080808080808080u, LOW = ~HIGH, BELOW_SPACE = 0x6060606060606060u;
+    Py_ssize_t at = 0;
+    while (at < size) {
+        if (marks->state == 0) {
+            uint64_t eight;
+            /* eight at a time, while all are ASCII and none stands before the space: there bit 7 of the sum is set */
+            while (size - at >= 8) {
+                memcpy(&eight, bytes + at, 8);
+                if ((eight & HIGH) || (((eight & LOW) + BELOW_SPACE) & HIGH) != HIGH) break;
+                at += 8;
+            }
+        }
+        Py_ssize_t until = size - at < 8 ? size : at + 8;
+        for (; at < until; at++) {
+            if (bytes[at] == '\n') {
+                if (marks->newlines++ == 0) marks->first = at;
+                marks->last = at;
+            }
+            if (marks->state != ODD) marks->state = after(marks->state, bytes[at]);
+        }
+    }
+}
+
+static PyObject *marks_of(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    Py_buffer chunk;
+    Marks marks = {.first = -1, .last = -1};
+    if (!PyArg_ParseTuple(arguments, "y*i", &chunk, &marks.state)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    mark_bytes(chunk.buf, chunk.len, &marks);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&chunk);
+    return Py_BuildValue("nnni", marks.newlines, marks.first, marks.last, marks.state);
+}
+
 static PyMethodDef functions[] = {
     {"regular_bytes", regular_bytes, METH_VARARGS,
      "regular_bytes(fd, offset, size, newest_schema): up to where, from a line's beginning on, lines are regular."},
+    {"marks_of", marks_of, METH_VARARGS,
+     "marks_of(chunk, state): newlines, where the first and the last stands, and the state for the next chunk."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from Agent.tree.lines import RawLine
 from Agent.tree.seqset import SeqSet
+from Agent.tree.tally import Tally
 
 __all__ = ["ColdLines"]
 
@@ -27,10 +28,13 @@ class ColdLines(Protocol):
     def all_lines(self) -> Iterator[RawLine]:
         """The lines of all segments, each segment's in their order."""
 
-    def lines_to_read(self, kinds: Collection[str], seen: dict[str, SeqSet]) -> Iterator[RawLine]:
+    def lines_to_read(
+        self, kinds: Collection[str], seen: dict[str, SeqSet], tally: Tally | None = None
+    ) -> Iterator[RawLine]:
         """The lines of events of some kinds, and those of which only reading tells what they are.
 
-        Before the first of them, the numbers of all other events are put into `seen`, by writer.
+        Before the first of them, the numbers of all other events are put into `seen`, by writer, and those
+        events are counted in `tally`.
         """
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:

@@ -174,8 +174,10 @@ class Mirrors:
             return
         try:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
+                # if a signal's handler raises out of here there is none, and the next line begins another
+                thread.start()
+                self._thread = thread
             self._idle = False
             self._wake.set()
         except RuntimeError:

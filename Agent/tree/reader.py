@@ -33,6 +33,7 @@ from Agent.tree.merge import chains_of, first_event, merged_lines
 from Agent.tree.recovered import read_recovery
 from Agent.tree.run_search import files_naming, is_run_file
 from Agent.tree.scan import Scan, Writers
+from Agent.tree.tally import Tally
 
 __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
 
@@ -239,13 +240,13 @@ class TreeReader:
             if event is not None and (wanted is None or event.kind in wanted):
                 yield own_line(raw.line, event), event
 
-    def scan(self, kinds: Collection[str] | None = None) -> Scan:
+    def scan(self, kinds: Collection[str] | None = None, tally: Tally | None = None) -> Scan:
         """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
 
-        All are accounted for; of segments that are no longer there as files those of other kinds are only
-        counted.
+        All are accounted for, and counted in `tally`; of segments that are no longer there as files those of
+        other kinds are only counted.
         """
-        return Scan(self.session, self._damage, self._cold, kinds)
+        return Scan(self.session, self._damage, self._cold, kinds, tally)
 
     def losses(self) -> Losses:
         """What became of every number that a writer took: files are read, what was removed is counted."""

@@ -22,6 +22,7 @@ from Agent.tree.recovered import read_recovery
 from Agent.tree.retired import read_account
 from Agent.tree.seqset import SeqSet
 from Agent.tree.tailing import Tail
+from Agent.tree.tally import Tally
 
 __all__ = ["LOOKS", "LOOK_AGAIN_S", "Scan", "Writers", "add_said"]
 
@@ -109,6 +110,7 @@ class Scan:
         cold: what holds the lines of segments that are no longer there as files.
         kinds: which events are given, where not all; the others are accounted for all the same, those in
             `cold` without being read.
+        tally: counts every event, those of other kinds included.
     """
 
     def __init__(
@@ -117,10 +119,12 @@ class Scan:
         damage: DamageLog,
         cold: ColdLines | None = None,
         kinds: Collection[str] | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._session = session
         self._cold = cold
         self._kinds = None if kinds is None else frozenset(kinds)
+        self._tally = tally
         self._damage = damage
         self._writers: Writers | None = None
         self.losses: Losses = Losses(())
@@ -132,6 +136,8 @@ class Scan:
             event = decoder.decode(raw)
             if event is not None:
                 account.see(event)
+                if self._tally is not None:
+                    self._tally.see(event)
                 if self._kinds is None or event.kind in self._kinds:
                     yield event
 
@@ -143,7 +149,7 @@ class Scan:
             return iter(())
         if self._kinds is None:
             return self._cold.all_lines()
-        return self._cold.lines_to_read(self._kinds | TELLING, seen)
+        return self._cold.lines_to_read(self._kinds | TELLING, seen, self._tally)
 
     def _lines(self, account: Accounting, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
         tail = Tail(self._session, self._damage.note_unreadable)

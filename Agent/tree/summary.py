@@ -12,6 +12,7 @@ from Agent.event.model import Event
 from Agent.tree.layout import summary_file
 from Agent.tree.reader import TreeReader
 from Agent.tree.session import replace_file
+from Agent.tree.tally import Tally
 
 __all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
 
@@ -22,7 +23,7 @@ _SHOWN_SPANS = 1000
 
 
 def summarise(session: Path, reader: TreeReader | None = None) -> dict[str, Any]:
-    """Counts by kind, level and agent, errors, files with sizes, exact losses; reads everything once.
+    """Counts by kind, level and agent, errors, files with sizes, exact losses; every line is looked at once.
 
     Args:
         session: the session's directory.
@@ -32,36 +33,26 @@ def summarise(session: Path, reader: TreeReader | None = None) -> dict[str, Any]
         SessionNotFound: there is no such session.
     """
     reader = reader or TreeReader(session)
-    kinds: Counter[str] = Counter()
-    levels: Counter[str] = Counter()
-    agents: Counter[str] = Counter()
+    tally = Tally()
     error_types: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
-    first = last = None
-    scan = reader.scan()
+    scan = reader.scan({"error"}, tally)
     for event in scan:
-        kinds[event.kind] += 1
-        levels[event.level] += 1
-        if event.agent_id is not None:
-            agents[event.agent_id] += 1
-        if event.kind == "error":
-            error_types[str(event.extra.get("error_type", "unknown"))] += 1
-            errors.append(_error(event))
-            if len(errors) >= 2 * _SHOWN_ERRORS:
-                errors = _earliest(errors)
-        first = event.timestamp if first is None else min(first, event.timestamp)
-        last = event.timestamp if last is None else max(last, event.timestamp)
+        error_types[str(event.extra.get("error_type", "unknown"))] += 1
+        errors.append(_error(event))
+        if len(errors) >= 2 * _SHOWN_ERRORS:
+            errors = _earliest(errors)
     return {
         "summary_version": SUMMARY_VERSION,
         "session_id": session.name.removeprefix("session_"),
-        "events": sum(kinds.values()),
-        "first_timestamp": first,
-        "last_timestamp": last,
-        "by_kind": _ranked(kinds),
-        "by_level": _ranked(levels),
-        "by_agent": _ranked(agents),
+        "events": tally.kinds.total(),
+        "first_timestamp": tally.first,
+        "last_timestamp": tally.last,
+        "by_kind": _ranked(tally.kinds),
+        "by_level": _ranked(tally.levels),
+        "by_agent": _ranked(tally.agents),
         "errors": {
-            "count": kinds["error"],
+            "count": tally.kinds["error"],
             "by_type": _ranked(error_types),
             "first": _earliest(errors),
         },

@@ -25,6 +25,7 @@ from Agent.event.model import Event
 from Agent.testing import FAULTS, make_session
 from Agent.tree.layout import agents_dir, tree_files
 from Agent.tree.reader import TreeReader
+from Agent.tree.summary import summarise
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +296,17 @@ def test_any_bytes_come_back_and_mean_the_same(files, tmp_path_factory):
     assert contents(session) == before
 
 
+@pytest.mark.parametrize(
+    ("byte", "is_damaged"), [(b"x", True), (b"\x00", True), (b" ", False), (b"\n", False)]
+)
+def test_a_file_of_one_byte_is_damaged_live_as_it_is_sealed(byte, is_damaged, session):
+    path = agents_dir(session) / "odd.log"
+    path.write_bytes(byte)
+    assert damaged(session)[0].get(str(path.resolve()), 0) == is_damaged
+    seal(session)
+    assert damaged(session)[0].get(str(path.resolve()), 0) == is_damaged
+
+
 def damaged(session):
     """What the engine counts: damaged lines by file, and every event."""
     from Agent.analysis.engine import open_engine
@@ -305,6 +317,104 @@ def damaged(session):
         return engine.damaged_lines(), sorted(map(repr, rows))
     finally:
         engine.close()
+
+
+def spied(monkeypatch):
+    """Which rows are asked for, part by part: without proof, with it."""
+    from Agent.archive import sealed_write
+
+    asked, rows_of = [], sealed_write.rows_of
+
+    def note(lines, *, unproven=False):
+        asked.append("unproven" if unproven else "proven")
+        return rows_of(lines, unproven=unproven)
+
+    monkeypatch.setattr(sealed_write, "rows_of", note)
+    return asked
+
+
+def one_file(directory, lines):
+    session = directory / "session_20261120_103045"
+    agents_dir(session).mkdir(parents=True)
+    (agents_dir(session) / "a.log").write_bytes(b"".join(line + b"\n" for line in lines))
+    return session
+
+
+def test_lines_of_this_package_are_columns_at_the_first_attempt(session, monkeypatch):
+    asked = spied(monkeypatch)
+    done = seal(session)
+    assert asked == ["unproven"] * len(done.parts)
+    assert sum(part.verbatim for part in read_parts(session)) == 0
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'-1"', b'-01"'),
+        (b"2026-11-20T10", b"2026-11-20 10"),
+        (b'"logger":"l"', b'"causes":["\\u001b"],"logger":"l"'),
+        (b'"extra":{', b'"extra":{,'),
+        (b'"event_type":"log"}}', b'"event_type":"log"},"x":{}}'),
+        (b'"event_type":"log"}}', b'"event_type":"log"},"state":{"a":1E5}}'),
+        (b'"message":"m"', b'"message":"\\u001b[1m"'),
+        (b'"message":"m"', b'"message":"\\u001B[1m"'),
+        (b'"message":"m"', b'"message":"quote \\" and \\n"'),
+        (b'"message":"m"', b'"message":"m\\/"'),
+        (b'"message":"m"', '"message":"größer 日本"'.encode()),
+        (b'"logger":"l"', b'"logger":"\\"l"'),
+        (b'"log"}}', '"log","x":"größer 日本"}}'.encode()),
+        (b'"log"}}', b'"log"},"state":{"set":{"a":1e-7,"b":"\\u001b"}},"types":{"/x":"set"}}'),
+        (b'"extra":', b'"tick":007,"extra":'),
+        (b'"extra":', b'"level":"INFO","extra":'),
+    ],
+)
+def test_a_line_that_is_nearly_ours_comes_back_and_means_the_same(was, becomes, tmp_path):
+    line = (WHOLE % (1, 1)).replace(was, becomes)
+    assert line != WHOLE % (1, 1)
+    session = one_file(tmp_path, [WHOLE % (2, 2), line, WHOLE % (3, 3)])
+    before, live = contents(session), damaged(session)
+    seal(session, remove=True)
+    assert damaged(session) == live
+    unseal(session)
+    assert contents(session) == before
+
+
+def test_a_line_that_is_taken_for_its_columns_wrongly_is_found_by_reading_back(tmp_path, monkeypatch):
+    asked = spied(monkeypatch)
+    seal(one_file(tmp_path, [WHOLE % (1, 1), (WHOLE % (2, 2)).replace(b"20T10", b"20 10")]))
+    assert asked == ["unproven", "proven"]
+
+
+def test_a_line_that_is_taken_for_json_wrongly_is_found(tmp_path, monkeypatch):
+    asked = spied(monkeypatch)
+    done = seal(one_file(tmp_path, [WHOLE % (1, 1), (WHOLE % (2, 2)).replace(b'"extra":{', b'"extra":{,')]))
+    assert (asked, done.damaged) == (["unproven", "proven"], 1)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "SELECT * FROM ({rows}) ORDER BY line DESC",
+        "SELECT * FROM ({rows}) LIMIT 5",
+        "SELECT * FROM ({rows}) UNION ALL SELECT * FROM ({rows})",
+        "SELECT * REPLACE (line + 1 AS line) FROM ({rows})",
+        "SELECT * REPLACE ('agents/b.log' AS file) FROM ({rows})",
+        "SELECT * REPLACE (CASE WHEN line = 4 THEN 'other' ELSE message END AS message) FROM ({rows})",
+    ],
+)
+def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled, tmp_path, monkeypatch):
+    from Agent.archive import sealed_write
+
+    session = one_file(tmp_path, [WHOLE % (number, number) for number in range(1, 9)])
+    copy = sealed_write.copy_statement
+    monkeypatch.setattr(
+        sealed_write, "copy_statement", lambda rows, target: copy(spoiled.format(rows=rows), target)
+    )
+    with pytest.raises(DamagedInput, match="does not read back"):
+        seal(session, remove=True)
+    assert read_parts(session) == []
+    assert len(contents(session)) == 1
+    assert list(archive_dir(session).iterdir()) == []
 
 
 def test_what_a_killed_engine_spilled_is_taken_away_once_it_is_old(session):
@@ -334,6 +444,20 @@ def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_p
     unseal(session, tmp_path / "one")
     unseal(other, tmp_path / "all")
     assert contents(tmp_path / "one") == contents(tmp_path / "all") == contents(session)
+
+
+@pytest.mark.parametrize(("cores", "parts"), [(1, 3), (2, 4), (4, 4)])
+def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch, cores, parts):
+    from Agent.archive import sealed_workers
+
+    monkeypatch.setattr(sealed_workers, "cores", lambda: cores)
+    files = contents(session)
+    total, largest = sum(map(len, files.values())), max(map(len, files.values()))
+    seal(session, part_bytes=int(total / 2.5))
+    sizes = [part.json_bytes for part in read_parts(session)]
+    assert len(sizes) == parts
+    assert sum(sizes) == total
+    assert max(sizes) <= total / parts + largest
 
 
 def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(session, monkeypatch):
@@ -382,6 +506,22 @@ def test_a_part_that_is_not_what_was_sealed_is_named(session):
         open_reader(session).losses()
 
 
+def counted(session, *more):
+    """What the summary counts; which of two lines with one number has what level is a matter of order."""
+    summary = summarise(session, open_reader(session))
+    names = ("events", "by_kind", "by_agent", "first_timestamp", "last_timestamp", "losses", *more)
+    return {name: summary[name] for name in names}
+
+
+def test_the_summary_of_sealed_lines_is_that_of_the_same_lines_in_files(session):
+    told = counted(session, "by_level", "errors", "open_spans")
+    assert told["errors"]["count"] > 10
+    seal(session)
+    assert counted(session, "by_level", "errors", "open_spans") == told
+    seal(session, remove=True)
+    assert counted(session, "by_level", "errors", "open_spans") == told
+
+
 LINES = st.sampled_from(
     [
         encode_event(
@@ -420,9 +560,10 @@ def test_the_account_of_sealed_lines_is_that_of_the_same_lines_in_files(first, s
     agents_dir(session).mkdir(parents=True)
     for name, lines in (("a.log", first), ("b.log", second)):
         (agents_dir(session) / name).write_bytes(b"\n".join(lines) + b"\n")
-    live = open_reader(session).losses()
+    live, told = open_reader(session).losses(), counted(session)
     seal(session, remove=True)
     assert open_reader(session).losses() == live
+    assert counted(session) == told
     verified = verify(session)
     assert sum(row.read for row in verified.writers) == live.total_read
     # one of two files stands again, as where `seal --remove` was cut short

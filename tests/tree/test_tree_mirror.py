@@ -162,6 +162,27 @@ def test_where_no_thread_can_be_started_lines_are_written_as_they_come(tmp_path,
     assert mirror_lines(tmp_path) == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_thread_whose_start_was_interrupted_is_replaced_and_the_end_is_a_clean_one(
+    begun, tmp_path, monkeypatch
+):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        monkeypatch.setattr(threading.Thread, "start", start)
+        if begun:
+            start(thread)
+        raise KeyboardInterrupt
+
+    mirrors = Mirrors(tmp_path)
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        mirrors.add("agents", b"one\n")
+    mirrors.add("agents", b"two\n")
+    wait_for(lambda: mirror_lines(tmp_path) == [b"one", b"two"])
+    mirrors.close()
+
+
 def test_threads_lose_and_double_no_line(tmp_path):
     mirrors = Mirrors(tmp_path, rotation={"agents": (20_000, 100)})
     add = mirrors.adder("agents")
