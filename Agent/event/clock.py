@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,8 +29,15 @@ class SystemClock:
 
 def format_timestamp(unix_us: int) -> str:
     """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z."""
-    moment = EPOCH + timedelta(microseconds=unix_us)
-    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+    hours, rest_us = divmod(unix_us, 3_600_000_000)
+    minutes, rest_us = divmod(rest_us, 60_000_000)
+    return f"{_hour(hours)}:{minutes:02}:{rest_us / 1e6:09.6f}Z"
+
+
+@lru_cache(maxsize=1024)
+def _hour(hours: int) -> str:
+    """The date and the hour; times that are written together share it, and a calendar costs most of one."""
+    return (EPOCH + timedelta(hours=hours)).isoformat()[:13]
 
 
 def parse_timestamp(text: str) -> int:

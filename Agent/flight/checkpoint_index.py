@@ -121,7 +121,10 @@ class CheckpointIndex:
         if make:
             make_directory(path.parent)
             # SQLite would make it readable for others, and gives its companions the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE))
+            # One that is there is not opened: to close it would give up the locks of this process.
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(path, flags, FILE_MODE))
         # A tree on a medium that cannot be written, such as an archive, is read as it stands.
         self._is_fixed = not make and not os.access(path.parent, os.W_OK)
         self._durable = durable

@@ -93,6 +93,11 @@ class StateFold:
     def _take(self, event: Event, full: dict[str, Any]) -> dict[str, Any]:
         """A full state: it is the whole truth, and whoever made a field as it is keeps the credit."""
         tags = {name: _tags_below(event.types, f"/extra/fields/{escape(name)}") for name in full}
+        if event.extra.get("reason") == "gone":
+            # Large fields that could not be kept until the agent was gone do not stand there.
+            older = [name for name in self.sampled if name in self.fields and name not in full]
+            full = {**{name: self.fields[name] for name in older}, **full}
+            tags |= {name: self.tags.get(name, {}) for name in older}
         changed = {
             name: value
             for name, value in full.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable
 from types import MemberDescriptorType
 
@@ -15,6 +16,7 @@ from Agent.record.texts import as_message
 
 _values: dict[type, bool] = {}
 _MAX_CLASSES = 4096
+_LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
 def describe(obj: object) -> tuple[str, str | None] | None:
@@ -98,6 +100,12 @@ class Known:
         self.named = named
         self.tracker: StateTracker | None = None
 
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether only a full state shows all of its state, and there was one of it before."""
+        tracker = self.tracker
+        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
+
 
 class Agents:
     """The agents that one pipeline has met.
@@ -105,13 +113,23 @@ class Agents:
     Args:
         bind: gives the prepared bytes of an agent by its id, role and logger.
         value_bytes: the JSON of a plain value, by which states are compared.
+        is_keeping: keep what shows how an agent ended that is gone before recording ends.
     """
 
-    def __init__(self, bind: Callable[[str, str | None, str], AgentBinding], value_bytes: ValueBytes) -> None:
+    def __init__(
+        self,
+        bind: Callable[[str, str | None, str], AgentBinding],
+        value_bytes: ValueBytes,
+        *,
+        is_keeping: bool = True,
+    ) -> None:
         self._bind = bind
         self._value_bytes = value_bytes
         self._known: dict[int, Known] = {}
         self.owners = GeneratorOwners()
+        self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
+        self.gone: deque[Known] = deque()
+        """Agents that are gone and whose last state is to be recorded yet."""
 
     def find(self, obj: object) -> Known | None:
         """What is known of an object; None if it is no agent."""
@@ -139,20 +157,49 @@ class Agents:
 
     def _reference(self, obj: object) -> Callable[[], object]:
         key = id(obj)
-        known = self._known
+        known, gone, is_keeping = self._known, self.gone, self._keeping is not None
+
+        def leave(_: object) -> None:
+            # This may run anywhere, in any thread, under any lock: no more is done here than has to be.
+            lost = known.pop(key, None)
+            if is_keeping and lost is not None and lost.has_unrecorded:
+                gone.append(lost)
+
         try:
-            return weakref.ref(obj, lambda _: known.pop(key, None))
+            return weakref.ref(obj, leave)
         except TypeError:
             return lambda: obj
 
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""
         if known.tracker is None:
-            known.tracker = StateTracker(obj, agent_id_of, self._value_bytes)
+            known.tracker = StateTracker(obj, agent_id_of, self._value_bytes, self._keeping)
         return known.tracker
+
+    def look_through_kept(self) -> None:
+        """See that what is kept of two agents has not come to lead back to them: they could never go.
+
+        Called where the full state of an agent is written of which something is kept, so that more is looked
+        through than is kept anew where such agents come and go. Those that acted lately are passed over.
+        """
+        keeping, left = self._keeping, _LOOKED_THROUGH
+        if keeping is None:
+            return
+        for _ in range(min(_PASSED_OVER, len(keeping))):
+            try:
+                tracker = keeping.popleft()
+            except IndexError:  # another thread took it
+                return
+            has_acted = tracker.has_acted()
+            if has_acted or tracker.let_go():
+                keeping.append(tracker)
+            left -= not has_acted
+            if not left:
+                return
 
     def forget_states(self) -> None:
         """Let the next action of each agent begin with its whole state: a child writes files of its own."""
+        self.gone.clear()
         for known in list(self._known.values()):
             if known.tracker is not None:
                 known.tracker.actions = 0

@@ -87,6 +87,9 @@ class EventBuffer:
             self._waker.start()
         except RuntimeError:  # at the end of the interpreter no thread begins any more; the end flushes
             return
+        except BaseException:  # thrown by a signal's handler: the next line begins another
+            self._waker = None
+            raise
 
     def _flush_late(self) -> None:
         while self._lines:

@@ -86,6 +86,17 @@ class Capture:
             return self._redact(b'"value":' + raw, moved or None, pointer, own_keys=frozenset({"value"}))
         return self._redact(raw[1:-1], types, pointer, own_keys=frozenset())
 
+    def dumped_body(
+        self, fields: Mapping[str, tuple[bytes, Types]], pointer: str
+    ) -> tuple[bytes, Types | None]:
+        """The same for values that are JSON already, each with its tags as pointers below the value."""
+        parts: list[bytes] = []
+        types: Types = {}
+        for key, (raw, tags) in fields.items():
+            parts.append(orjson.dumps(key) + b":" + raw)
+            types.update({f"{pointer}/{escape(key)}{below}": tag for below, tag in tags.items()})
+        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset())
+
     def _redact(
         self, body: bytes, types: Types | None, pointer: str, *, own_keys: frozenset[str]
     ) -> tuple[bytes, Types | None]:

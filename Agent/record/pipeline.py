@@ -68,6 +68,8 @@ class RecordOptions:
     """Look at the state when an action begins, too, and record writes from outside."""
     sync_errors: bool = True
     """Bring errors to the disk itself, where the sink does not do so with every line."""
+    gone_states: bool = True
+    """Write the last state of agents that are gone before recording ends."""
 
 
 class Pipeline:
@@ -107,7 +109,7 @@ class Pipeline:
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
-        self.agents = Agents(self.binding, self.capture.judge.value)
+        self.agents = Agents(self.binding, self.capture.judge.value, is_keeping=self.options.gone_states)
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()

@@ -32,7 +32,7 @@ KEPT: Final = frozenset(
 )
 """Own fields that hold names, ids and references: they are kept."""
 _WORDS: Final = {
-    "reason": frozenset({"first", "periodic", "error", "exit", "step", "tick", "time", "phase"}),
+    "reason": frozenset({"first", "periodic", "error", "exit", "gone", "step", "tick", "time", "phase"}),
     "outcome": frozenset({"error", "cancelled", "closed", "interrupted"}),
 }
 """Fields that hold one of our own words; what else stands there is the user's."""

@@ -1,14 +1,17 @@
 """An agent's state over time: what a root action left changed, and full states in between.
 
 A tracker looks once, when an action of its agent ends. Values that cannot change are compared as they are,
-others by their bytes; large fields and generators only at full states.
+others by their bytes; large fields and generators only at full states. What these hold is kept as far as it
+is plain data, so that it can still be recorded once the agent is gone.
 """
 
 from __future__ import annotations
 
+import json
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -16,9 +19,12 @@ from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.event.serialise import to_json
 from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
 from Agent.record.judge import Types, differing, holds_nonfinite, is_plain
+from Agent.record.plain_data import is_plain_data
 
 _HEAVY_BYTES = 4096
 _ABSENT = object()
+_AGENT = b"agent "
+_NO_TAG = frozenset({"opaque", "truncated"})
 
 
 class _EveryKey(set[str]):
@@ -36,6 +42,15 @@ def _undecided(_value: Any) -> None:
     """Where no judge is at hand, the tracker looks at each value itself."""
 
 
+class LastSeen(NamedTuple):
+    """The state of an agent that is gone, as its tracker saw it last."""
+
+    values: dict[str, Any]
+    dumped: dict[str, tuple[bytes, Types]]
+    """Fields of which only the JSON is there, with its tags as pointers below the value."""
+    unseen: set[str]
+
+
 class StateTracker:
     """What was last recorded of one object's state.
 
@@ -43,15 +58,21 @@ class StateTracker:
         obj: the agent; only weakly held where its class allows.
         agent_of: the id of an object that is an agent itself, None for others.
         value_bytes: the JSON of a plain value, None where it takes a closer look (`Judge.value`).
+        keeping: takes the tracker once it keeps a value of its agent; None keeps none.
     """
 
     __slots__ = (
-        "__weakref__", "_agent_of", "_ignored", "_is_explicit", "_read", "_ref", "_value_bytes",
-        "actions", "failure", "heavy", "init", "last", "shared", "unseen",
+        "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
+        "_opaque", "_read", "_ref", "_refused", "_value_bytes", "actions", "cls", "failure", "heavy", "init",
+        "kept", "last", "shared", "unseen",
     )  # fmt: skip
 
     def __init__(
-        self, obj: object, agent_of: Callable[[object], str | None], value_bytes: ValueBytes = _undecided
+        self,
+        obj: object,
+        agent_of: Callable[[object], str | None],
+        value_bytes: ValueBytes = _undecided,
+        keeping: deque[StateTracker] | None = None,
     ) -> None:
         self._ref: Callable[[], object | None]
         try:
@@ -60,10 +81,18 @@ class StateTracker:
             self._ref = lambda: obj
         self._agent_of = agent_of
         self._value_bytes = value_bytes
-        exposure = exposure_of(type(obj))
+        self._keeping = keeping
+        self.cls = type(obj)
+        exposure = exposure_of(self.cls)
         self._read, self._is_explicit = exposure.read, exposure.is_explicit
         self.last: dict[str, Any] = {}
         self.heavy: set[str] = set()
+        self.kept: dict[str, Any] = {}
+        """What heavy fields held when they were looked at last, as far as that does not lead back here."""
+        self._refused: dict[str, type] = {}
+        self._opaque: set[str] = set()
+        self._is_listed = False
+        self._actions_before = 0
         # Attributes of a class that is no state, such as loggers: not judged again at each action.
         self._ignored: dict[str, type] = {}
         self.shared: dict[str, str] = {}
@@ -88,6 +117,8 @@ class StateTracker:
             self.failure = error
             # Nothing is known of what was looked at so far, so all of it counts as changed the next time.
             self.last.clear()
+            self.heavy.clear()
+            self.kept.clear()
             return {}, []
 
     def _changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
@@ -98,11 +129,9 @@ class StateTracker:
         ignored = self._ignored
         present = self._read(obj)
         items = differing(present, last, ignored) if type(present) is dict else list(present.items())
-        if items is None:
-            if not heavy or heavy <= present.keys():
-                return changed, gone
-            items = []
-        for name, value in items:
+        if items is None and (not heavy or heavy <= present.keys()):
+            return changed, gone
+        for name, value in items or ():
             kind = type(value)
             if kind in SCALARS:
                 before = last.get(name, _ABSENT)
@@ -131,7 +160,76 @@ class StateTracker:
         for name in gone:
             last.pop(name, None)
             heavy.discard(name)
+        if (heavy or self.kept) and self._keeping is not None:
+            self._keep(present, obj)
         return changed, gone
+
+    def _keep(self, present: Mapping[str, Any], obj: object) -> None:
+        """Hold what the heavy fields hold now.
+
+        What is in a value is looked through where another sort of value comes, and at full states: at each
+        action it would cost more than the action's line. `let_go` looks again for those that act no more.
+        """
+        kept, refused = self.kept, self._refused
+        for name in tuple(self.heavy):  # another action of the agent, in another thread, may end now
+            value = present.get(name, _ABSENT)
+            before = kept.get(name, _ABSENT)
+            if value is before or value is _ABSENT:
+                continue
+            kind = type(value)
+            if type(before) is kind:
+                kept[name] = value
+            elif refused.get(name) is not kind:
+                if is_plain_data(value, obj, self._agent_of):
+                    kept[name] = value
+                    refused.pop(name, None)
+                else:
+                    refused[name] = kind
+                    kept.pop(name, None)
+            else:
+                kept.pop(name, None)
+        if not kept.keys() <= self.heavy:
+            for name in kept.keys() - self.heavy:
+                kept.pop(name, None)
+        if kept and not self._is_listed and self._keeping is not None:
+            self._is_listed = True
+            self._keeping.append(self)
+
+    def has_acted(self) -> bool:
+        """Whether the agent is there, and acted since this was asked last."""
+        before, self._actions_before = self._actions_before, self.actions
+        return before != self.actions and self._ref() is not None
+
+    def let_go(self) -> bool:
+        """Drop what has come to lead to more than data, perhaps to the agent; whether any is left."""
+        obj = self._ref()
+        for name, value in list(self.kept.items()) if obj is not None else ():
+            if not is_plain_data(value, obj, self._agent_of):
+                self._refused[name] = type(value)
+                self.kept.pop(name, None)
+        self._is_listed = obj is not None and bool(self.kept)
+        return self._is_listed
+
+    def last_seen(self) -> LastSeen:
+        """What is known of the agent's state now that it is gone; nothing is kept any more."""
+        kept, self.kept = self.kept, {}
+        found = LastSeen(kept, {}, {*self.unseen, *(self._opaque & self.heavy - kept.keys())})
+        for name, value in self.last.items():
+            if name in self.heavy:
+                continue  # a text that has grown since
+            if type(value) is not bytes:
+                found.values[name] = value
+            elif value.startswith(_AGENT):
+                found.dumped[name] = (
+                    orjson.dumps(value[len(_AGENT) :].decode("utf-8", "replace")),
+                    {"": "agent"},
+                )
+            else:
+                text = value.decode()
+                _, end = json.JSONDecoder().raw_decode(text)
+                tags = orjson.loads(text[end:]) if end < len(text) else {}
+                found.dumped[name] = text[:end].encode(), tags
+        return found
 
     def _bytes_of(self, name: str, value: Any) -> bytes | None:
         """The bytes by which a value is compared; None where it is not looked at between full states."""
@@ -148,10 +246,10 @@ class StateTracker:
                 if sort is Sort.UNKNOWN:
                     agent_id = self._agent_of(value)
                     if agent_id is not None:
-                        return b"agent " + agent_id.encode("utf-8", "surrogatepass")
+                        return _AGENT + agent_id.encode("utf-8", "surrogatepass")
                     if not is_exposable(value, None):
                         return None
-            raw = self._plain(value) or self._tagged(value)
+            raw = self._plain(value) or self._tagged(name, value)
         if len(raw) > _HEAVY_BYTES:
             self.heavy.add(name)
             self.last.pop(name, None)
@@ -169,9 +267,14 @@ class StateTracker:
             return None
         return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
 
-    def _tagged(self, value: Any) -> bytes:
+    def _tagged(self, name: str, value: Any) -> bytes:
         dumped = to_json(value, "", agent_of=self._agent_of)
-        return dumped.json + (orjson.dumps(dumped.types) if dumped.types else b"")
+        if not dumped.types:
+            return dumped.json
+        raw = dumped.json + orjson.dumps(dumped.types)
+        if len(raw) > _HEAVY_BYTES and not _NO_TAG.isdisjoint(dumped.types.values()):
+            self._opaque.add(name)
+        return raw
 
     def full(self, obj: object) -> Exposed:
         """The whole state, large fields and generators included; it counts as recorded now."""
@@ -179,6 +282,7 @@ class StateTracker:
         self.unseen = exposed.unseen
         self.heavy.clear()
         self._ignored.clear()
+        self._opaque.clear()
         self.last = {}
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > _HEAVY_BYTES):
@@ -187,6 +291,11 @@ class StateTracker:
                 raw = self._bytes_of(name, value)
                 if raw is not None:
                     self.last[name] = raw
+        if self._keeping is not None:
+            self.kept.clear()
+            self._refused.clear()
+            if self.heavy:
+                self._keep(exposed.fields, obj)
         return exposed
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -11,11 +13,18 @@ from Agent.event.pointers import escape
 from Agent.record import installed
 from Agent.record.binding import AgentBinding
 from Agent.record.code_identity import CodeIdentity
+from Agent.record.context import current_scope
 from Agent.record.exposure import Sort, sort_of
 from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
 from Agent.record.texts import clean_head
+
+if TYPE_CHECKING:
+    from Agent.record.agents import Known
+
+_FIELDS = "/extra/fields"
+_UNCHANGING = frozenset({str, bytes})
 
 
 def emit_state(
@@ -31,39 +40,121 @@ def emit_state(
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
+    adopted = _note_generators(pipeline, binding, tracker, exposed.fields)
+    inner, types = pipeline.capture.user_body(exposed.fields, _FIELDS)
+    about = {
+        "class": _class_name(type(obj)),
+        "shared": sorted(tracker.shared),
+        "shared_with": tracker.shared,
+        "adopted": adopted,
+    }
+    init = tracker.init if reason == "first" else None
+    _write_state(pipeline, binding, reason, inner, types, about, exposed.unseen, init)
+    if tracker.kept:
+        pipeline.agents.look_through_kept()
+
+
+def emit_gone_states(pipeline: Pipeline) -> None:
+    """Write the last state of each agent that is gone: what it held when it was looked at last.
+
+    No surroundings stand in these events: who happens to write them has nothing to do with the agent.
+    """
+    gone = pipeline.agents.gone
+    token = current_scope.set(None)
+    try:
+        while gone:
+            try:
+                known = gone.popleft()
+            except IndexError:  # another thread was faster
+                break
+            try:
+                _emit_gone_state(pipeline, known)
+            except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+                pipeline.health.trouble("the last state of an agent that is gone", error)
+    finally:
+        current_scope.reset(token)
+
+
+def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
+    tracker, binding = known.tracker, known.binding
+    if tracker is None:
+        return
+    seen = tracker.last_seen()
+    held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
+    adopted = _note_generators(pipeline, binding, tracker, seen.values)
+    inner, types = pipeline.capture.user_body(seen.values, _FIELDS)
+    dumped, more_types = pipeline.capture.dumped_body(seen.dumped, _FIELDS)
+    about = {
+        "class": _class_name(tracker.cls),
+        "shared": sorted(held),
+        "shared_with": tracker.shared,
+        "adopted": adopted,
+    }
+    types = {**(types or {}), **(more_types or {})} or None
+    inner = inner + b"," + dumped if inner and dumped else inner or dumped
+    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
+
+
+def _holders(values: dict[str, Any], name: str) -> int:
+    return sys.getrefcount(values[name])
+
+
+_OURS = _holders({"": []}, "")
+
+
+def _is_held(values: dict[str, Any], name: str) -> bool:
+    """Whether somebody else still holds a value that can change, so that it may have changed since."""
+    return type(values[name]) not in _UNCHANGING and _holders(values, name) > _OURS
+
+
+def _note_generators(
+    pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any]
+) -> dict[str, str]:
+    """Note which generators other agents hold, too; by field, what tells adopted ones from others."""
     adopted: dict[str, str] = {}
-    for name, value in exposed.fields.items():
+    for name, value in fields.items():
         if sort_of(type(value)) is Sort.GENERATOR:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
             other = pipeline.agents.owners.other_owner(value, str(binding.agent_id))
             if other is not None:
                 tracker.shared[name] = other
-    capture = pipeline.capture
-    inner, types = capture.user_body(exposed.fields, "/extra/fields")
-    fields = orjson.loads(b"{" + inner + b"}")
-    rest: dict[str, Any] = {
-        "reason": reason,
-        "digest": digest_json(fields, _below("/extra/fields", types)),
-        "class": f"{type(obj).__module__}.{type(obj).__qualname__}",
-    }
-    opaque = _opaque_fields(types, "/extra/fields/")
-    unseen = sorted({*exposed.unseen, *opaque})
-    if tracker.shared:
-        rest["shared"] = sorted(tracker.shared)
-        rest["shared_with"] = tracker.shared
-    if adopted:
-        rest["adopted"] = adopted
-    if unseen:
-        rest["unseen"] = unseen
-    more, _ = capture.body(rest)
+    return adopted
+
+
+def _write_state(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    reason: str,
+    inner: bytes,
+    types: Types | None,
+    about: dict[str, Any],
+    hidden: Iterable[str],
+    init: tuple[bytes, Types | None] | None = None,
+) -> None:
+    """Write the event.
+
+    Args:
+        inner: the JSON of the fields without its braces, with its tags in `types`.
+        about: what else it says; what is empty is left out.
+        hidden: names of fields that could not be exposed.
+        init: the arguments of the agent's constructor, likewise.
+    """
+    digest = digest_json(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
+    unseen = sorted({*hidden, *_opaque_fields(types, f"{_FIELDS}/")})
+    rest = {name: value for name, value in {**about, "unseen": unseen}.items() if value}
+    more, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
     body = b'"fields":{' + inner + b"}," + more
-    if tracker.init is not None and reason == "first":
-        init_body, init_types = tracker.init
+    if init is not None:
+        init_body, init_types = init
         body += b',"init":{' + init_body + b"}"
         types = {**(types or {}), **(init_types or {})} or None
     slot = binding.slot("state", 20)
     pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+
+
+def _class_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _adopted_at(generator: object) -> str | None:
@@ -119,7 +210,8 @@ def field_pointer(name: str) -> str:
 
 
 def emit_last_states(pipeline: Pipeline) -> None:
-    """Write the full state of each agent that is still there: recording ends."""
+    """Write the full state of each agent that is still there, and of those that went: recording ends."""
+    emit_gone_states(pipeline)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

@@ -15,7 +15,7 @@ import orjson
 from Agent.record import installed
 from Agent.record.context import Scope, current_scope, span_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.state_events import changes_tail, emit_state
+from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
 
 if TYPE_CHECKING:
     from Agent.record.agents import Known
@@ -94,6 +94,8 @@ class Call:
 
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
+        if pipeline.agents.gone:
+            emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
         if actions and (pipeline.options.strict_state if strict is None else strict):

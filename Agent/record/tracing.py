@@ -132,6 +132,8 @@ class TraceSpec:
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name; those of a `*name` parameter stand as a list under `*name`."""
         given = args[1:] if self.is_method else args
+        if not given:
+            return kwargs.copy()
         bound = dict(zip(self.names, given, strict=False))
         if len(given) > len(self.names) and self.rest_name is not None:
             bound[f"*{self.rest_name}"] = list(given[len(self.names) :])

@@ -71,7 +71,9 @@ class Redrive:
             self._sink,
             session_id=recording.session.name.removeprefix("session_"),
             redactor=self._redactor,
-            options=RecordOptions(strict_state=recording.configuration("state", default="exit") == "strict"),
+            options=RecordOptions(
+                strict_state=recording.configuration("state", default="exit") == "strict", gone_states=False
+            ),
         )
         self._identifiers = Identifiers()
         self._comparison = Comparison(

@@ -26,6 +26,7 @@ from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, sc
 from Agent.replay.comparison import Comparison, Recorded
 from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.judge import ActionJudge
+from Agent.replay.last_states import LastStates
 from Agent.replay.outcome import Outcome, ReplayStopped
 from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
@@ -99,6 +100,8 @@ class Driver:
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
         )
         self._entered: set[int] = set()
+        self._latest: dict[str, object] = {}
+        """The object of each agent that acted last."""
         self._restored: set[str] = set()
         self._answered_at: list[int] = []
         """How many lines the action had left when each of its calls was answered."""
@@ -111,6 +114,10 @@ class Driver:
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
         """Agents that driven ones hold: they stay what the factory made them."""
+        self._last_states = LastStates(
+            plan, objects, self.nearby, facts, outcome, player, self._judge, self._whole, self._pipeline,
+            self._comparison,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Drive every action until something differs or nothing more can be proved."""
@@ -121,7 +128,7 @@ class Driver:
         try:
             for action in self._plan.actions:
                 self._drive(action)
-            self._compare_ends()
+            self._last_states.compare()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
@@ -139,11 +146,13 @@ class Driver:
         if target is None:
             return
         self.nearby[agent_id] = target
-        if id(target) not in self._entered:
-            self._entered.add(id(target))
-            if self._objects.get(agent_id) is target:
-                self._restore(agent_id, target)
-            self._allow_generators(agent_id, target)
+        if self._latest.get(agent_id) is not target:  # which costs less than to ask for its `id()`
+            self._latest[agent_id] = target
+            if id(target) not in self._entered:
+                self._entered.add(id(target))
+                if self._objects.get(agent_id) is target:
+                    self._restore(agent_id, target)
+                self._allow_generators(agent_id, target)
         action = self._current
         if action is None or recorded is not action.call:
             return
@@ -223,7 +232,8 @@ class Driver:
         finally:
             current_scope.reset(token)
         self._outcome.counts.driven += 1
-        self._doubt_draws(action)
+        if self._generators:
+            self._doubt_draws(action)
         if self._player.is_stopped:
             raise ReplayStopped
         self._finish(action, obj, error)
@@ -248,6 +258,8 @@ class Driver:
         self._sources.compare_left(action)
         for event in action.after:
             self._whole.compare(action, event, obj, is_behind=True)
+        if action.number >= self._last_states.begin:
+            self._last_states.look(action.number)
 
     def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
         event = call.event
@@ -358,25 +370,6 @@ class Driver:
                 )
         elif is_outside_write(event):
             self._outside.impose(action.agent_id, event, obj)
-
-    def _compare_ends(self) -> None:
-        """Compare the states at a clean end with those now, and name what nobody saw since."""
-        last = {action.agent_id: action for action in self._plan.actions}
-        for agent_id in (*self._objects, *self._outcome.inside):
-            # Those inside others have their last step where the run has its.
-            action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
-            obj = self._objects.get(agent_id) or self.nearby.get(agent_id)
-            if obj is None or action is None:
-                continue
-            event, facts = self._plan.exits.get(agent_id), self._facts.get(agent_id)
-            if event is None or facts is None or facts.lives > 1:
-                self._whole.note_unseen(agent_id, obj, action)
-                continue
-            self._whole.compare(action, event, obj)
-            if agent_id in self._objects:
-                first = facts.first_state
-                is_changed = first is not None and first.extra.get("digest") != event.extra.get("digest")
-                self._judge.ended(agent_id, is_changed=is_changed)
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():

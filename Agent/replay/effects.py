@@ -31,7 +31,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     ),
     "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
     "run.started": frozenset({"parent_run_id"}),
-    "state": frozenset({"digest", "class", "init", "shared", "shared_with", "adopted", "unseen"}),
+    "state": frozenset({"reason", "digest", "class", "init", "shared", "shared_with", "adopted", "unseen"}),
 }
 
 
@@ -137,6 +137,8 @@ def describe(event: Event) -> str:
     """An effect in a few words: kind, agent, and for an action its name."""
     who = f" of {event.agent_id}" if event.agent_id is not None else ""
     what = event.extra.get("action_type") or event.extra.get("call") or event.extra.get("reason")
+    if what == "gone" and event.kind == "state":
+        what = "exit"  # when an unused object goes is up to the collector
     return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
 
 

@@ -88,9 +88,10 @@ class ExpectedLine:
                 return _NO_IDS
         elif len(lines) == len(action.effects) == self._place:
             links = held[2]
-            ids = [_id_if_same(*pair, links) for pair in zip(action.effects, lines, strict=True)]
-            if None not in ids:
-                return ids  # type: ignore[return-value]
+            pairs = zip(action.effects, lines, strict=True)
+            ids = [same for pair in pairs if (same := _id_if_same(*pair, links)) is not None]
+            if len(ids) == len(lines):
+                return ids
         later = lines[self._place :]
         del lines[self._place :]
         self._write(*held)

@@ -101,6 +101,10 @@ class Plan:
     actions: list[DrivenAction] = field(default_factory=list)
     exits: dict[str, Event] = field(default_factory=dict)
     """Agent to its state at a clean end, those inside others included."""
+    gone: dict[str, Event] = field(default_factory=dict)
+    """Agent to its state when it was gone before the end, those inside others included."""
+    acted: dict[str, int] = field(default_factory=dict)
+    """Such an agent to the number of the last driven action in which it acted."""
     undriven: Counter[str] = field(default_factory=Counter)
     """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
     functions: int = 0
@@ -135,6 +139,7 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
     plan.actions = list(roots.values())
     _mark_overlaps(plan.actions)
     _add_surroundings(recording, plan, tree, roots, given, live)
+    _add_gone(recording, plan, tree, roots, live)
     for action in plan.actions:
         action.is_plain = _is_plain(action)
     return plan
@@ -221,6 +226,24 @@ def _add_surroundings(
             plan.notes[agent] += 1
 
 
+def _add_gone(
+    recording: Recording, plan: Plan, tree: _CallTree, roots: dict[str, DrivenAction], live: frozenset[str]
+) -> None:
+    """Add the last states of agents that were gone before the end, and where these acted last."""
+    for event in recording.events:
+        if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in live:
+            plan.gone[event.agent_id] = event
+    for call in tree.calls.values() if plan.gone else ():
+        agent_id = call.agent_id
+        above: RecordedCall | None = call
+        while agent_id in plan.gone and above is not None:
+            root = roots.get(str(above.event.span_id))
+            if root is not None:
+                plan.acted[agent_id] = max(plan.acted.get(agent_id, 0), root.number)
+                break
+            above = above.parent
+
+
 def is_outside_write(event: Event) -> bool:
     """Whether recording found the change when an action began, in strict mode."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
@@ -239,7 +262,7 @@ def _place_state(
     elif reason == "error":
         if agent in latest:
             latest[agent].after.append(event)
-    else:
+    elif reason != "gone":
         waiting[agent].append(event)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from Agent.event.model import Event
 from Agent.flight.recorded_calls import CALL_KINDS
@@ -77,7 +77,8 @@ class RecordedPlayer:
         self._pipeline = pipeline
         self._comparison = comparison
         self._tools_of = tools_of
-        self._tokens: dict[int, Token[RecordedCall | None]] = {}
+        self._tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
+        """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
         self._tools: ActionTools | None = None
         self._built: dict[str, dict[str, None]] = {}
         """Methods that the factory called, and the agents whose they are."""
@@ -116,12 +117,16 @@ class RecordedPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """A live call ended."""
-        token = self._tokens.pop(id(call), None)
-        if token is not None:
-            try:
-                _open_call.reset(token)
-            except ValueError:  # it ended in another task than it began in
-                _open_call.set(None)
+        tokens = self._tokens
+        place = len(tokens) - 1
+        while place >= 0 and tokens[place][0] is not call:
+            place -= 1
+        if place < 0:
+            return
+        try:
+            _open_call.reset(tokens.pop(place)[1])
+        except ValueError:  # it ended in another task than it began in
+            _open_call.set(None)
 
     def begin(self, action: DrivenAction) -> None:
         """From now on this action is driven."""
@@ -143,7 +148,7 @@ class RecordedPlayer:
         self._outcome.reason(reason)
         raise ReplayStopped
 
-    def diverge(self, divergence: Divergence) -> None:
+    def diverge(self, divergence: Divergence) -> NoReturn:
         """End the re-drive here: it did something else."""
         self.is_stopped = True
         if self._outcome.divergence is None:
@@ -176,7 +181,7 @@ class RecordedPlayer:
             recorded = None if above is None else self._take_live(call, above)
         if self.stage is not None:
             self.stage.entered(call, recorded)
-        self._tokens[id(call)] = _open_call.set(recorded)
+        self._tokens.append((call, _open_call.set(recorded)))
 
     def _take_live(self, call: TracedCall, above: RecordedCall) -> RecordedCall | None:
         """The recorded counterpart of a nested call that happens by itself."""

@@ -240,10 +240,11 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.has_exit = True
     adopted = event.extra.get("adopted")
     facts.adopted.update(adopted if isinstance(adopted, dict) else {})
-    shared = event.extra.get("shared")
-    if shared:
-        owners = event.extra.get("shared_with")
-        facts.shared_with.update(owners.values() if isinstance(owners, dict) else [None])
+    owners = event.extra.get("shared_with")
+    if isinstance(owners, dict):
+        facts.shared_with.update(owners.values())
+    elif event.extra.get("shared") and reason != "gone":
+        facts.shared_with.add(None)
 
 
 def sharing_agents(

@@ -7,7 +7,7 @@ and at the end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -77,21 +77,31 @@ def remove_fields(obj: Any, names: list[str]) -> None:
 
 
 def state_difference(
-    event: Event, obj: object, pipeline: Pipeline, comparison: Comparison
+    event: Event,
+    obj: object,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    names: Collection[str] | None = None,
 ) -> tuple[str, Difference] | None:
     """The first field in which an object's state differs from a recorded full state; None if none does.
 
     Fields that the record could not hold are passed over.
+
+    Args:
+        names: of the fields that are compared; None for all of them.
     """
     recorded, types = event.extra.get("fields"), event.types or {}
     unseen = set(event.extra.get("unseen") or ())
     exposed = read_state(obj, agent_id_of)
-    body, present_types = pipeline.capture.user_body(exposed.fields, _FIELDS)
+    fields = exposed.fields
+    if names is not None:
+        fields = {name: value for name, value in fields.items() if name in names}
+    body, present_types = pipeline.capture.user_body(fields, _FIELDS)
     present = orjson.loads(b"{" + body + b"}")
     if not isinstance(recorded, dict):
         return "", Difference("", shown(recorded), shown(present))
     unseen.update(exposed.unseen)
-    for name in sorted(recorded.keys() | present.keys()):
+    for name in sorted(recorded.keys() | present.keys() if names is None else names):
         if name in unseen:
             continue
         if name not in recorded or name not in present:

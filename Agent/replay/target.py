@@ -127,8 +127,16 @@ def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
     """What the factory gives.
 
     Raises:
-        TargetFailed: it raised.
+        TargetFailed: it takes no spec, or it raised.
     """
+    try:
+        inspect.signature(factory).bind(spec)
+    except TypeError:
+        raise TargetFailed(
+            f"the factory {name} takes no spec: it is called with one argument, which may be left unused"
+        ) from None
+    except ValueError:  # written in C, and without a signature
+        pass
     try:
         return factory(spec)
     except ReplayError as error:

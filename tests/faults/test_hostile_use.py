@@ -21,7 +21,7 @@ from Agent.event.ids import session_id_for
 from Agent.tree.reader import TreeReader
 
 PRELUDE = """
-import atexit, faulthandler, gc, os, random, signal, sys, threading, time
+import atexit, faulthandler, gc, os, random, signal, sys, threading, time, traceback
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
 
 faulthandler.dump_traceback_later(40, exit=True)
@@ -92,19 +92,24 @@ def test_handlers_that_raise_out_of_logging_leave_it_usable(trace_root):
         class Out(BaseException): pass
         setup_logging(segment_size_bytes=4096, max_open_files=4)
         loggers = [AgentLogger(f"agent_{n}", "x") for n in range(6)]
-        def handler(*_): raise Out
+        raised = []
+        def handler(_, frame):
+            raised.append("".join(traceback.format_stack(frame, 6)))
+            raise Out
         signal.signal(signal.SIGALRM, handler)
         ids, thrown = [], 0
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00002, 0.0005))
-                while time.monotonic() < end:
+                while time.monotonic() < end and len(raised) == thrown:
                     ids.append(loggers[len(ids) % 6].log_action("work", {"n": len(ids), "text": "x" * 300}))
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert len(raised) == thrown, "swallowed here: " + raised[-1]
             except Out:
                 thrown += 1
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        assert thrown > 20
+        assert thrown > 20, thrown
         # and then from another thread, so that no lock was left behind
         thread = threading.Thread(target=lambda: ids.append(loggers[0].log_action("after", {})))
         thread.start(); thread.join(10)

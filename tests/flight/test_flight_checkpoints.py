@@ -28,6 +28,7 @@ from Agent.event.model import Event
 from Agent.event.values import Unrestored, decode_value
 from Agent.flight.checkpoint_chunks import split
 from Agent.flight.checkpoint_files import checkpoints_dir, shared_chunks_dir
+from Agent.flight.checkpoint_index import CheckpointIndex
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointStore, StepEvent
 from Agent.flight.checkpoint_open import OpenRuns
 from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
@@ -962,3 +963,19 @@ def test_a_save_that_fails_is_counted_and_does_not_raise(
     assert health()["dropped"] == {"a checkpoint could not be written": 1}
     assert "No space" in capfd.readouterr().err
     assert checkpoint_store.save_checkpoint("r", "3", {"n": 3}) is not None
+
+
+def test_a_process_that_comes_and_goes_takes_no_file_from_an_index_that_is_open(tmp_path):
+    """SQLite keeps new rows in a file beside the database, which the last process to leave removes."""
+    path = tmp_path / "checkpoints" / "index.db"
+    first, second = CheckpointIndex(path, make=True), CheckpointIndex(path, make=True)
+    beside = path.with_name(f"{path.name}-wal")
+    assert beside.exists()
+    visit = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA user_version'); c.close()"
+    )
+    visited = subprocess.run([sys.executable, "-c", visit, path], capture_output=True, text=True, check=False)
+    assert (visited.returncode, visited.stderr) == (0, "")
+    assert beside.exists()
+    for index in (first, second):
+        index.suspend()

@@ -112,7 +112,9 @@ def work(task: Task) -> list[Row]:
         else:
             write(program, mutant.body, place)
             report = redrive(program, place, original, is_fresh=task.is_fresh)
-        changed = sorted(changes(expected, outcome_of(program, mutant.body)))
+        is_outside = mutant.kind == OUTSIDE
+        before = outcome_of(program, is_by_actions=True) if is_outside else expected
+        changed = sorted(changes(before, outcome_of(program, mutant.body, is_by_actions=is_outside)))
         rows.append(row_of(report, program, mutant.kind, mutant.what, changed))
     return rows
 

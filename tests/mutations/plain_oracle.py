@@ -21,8 +21,13 @@ Outcome = list[dict[str, Any]]
 """What a program did: for each call, and once more at the end, the parts of it by name."""
 
 
-def outcome_of(program: Program, body: str | None = None) -> Outcome:
-    """What the program does, or what it does with another text for its body."""
+def outcome_of(program: Program, body: str | None = None, *, is_by_actions: bool = False) -> Outcome:
+    """What the program does, or what it does with another text for its body.
+
+    Args:
+        is_by_actions: look at an agent behind its own calls alone. What is written to it between these counts as
+            far as its next action knows of it: nobody else acts on it.
+    """
     namespace = _loaded(program, program.body if body is None else body)
     agents = namespace["make"](AGENTS)
     for agent_id, began in _loaded(program, program.body)["make"](AGENTS).items():
@@ -32,10 +37,12 @@ def outcome_of(program: Program, body: str | None = None) -> Outcome:
     random.seed(program.seed)
     found: Outcome = []
 
-    def after(agents: dict[str, Any], _number: int, ending: Any) -> None:
+    def after(agents: dict[str, Any], number: int, ending: Any) -> None:
         told = {"ending": plain(ending), "seen": [plain(note) for note in plain_doubles.SEEN]}
         told["sources"] = (random.getstate(), plain_doubles.time.readings)
         for agent_id, agent in agents.items():
+            if is_by_actions and number >= 0 and namespace["SCRIPT"][number][0] != agent_id:
+                continue
             told |= {f"{agent_id}.{name}": plain(value) for name, value in vars(agent).items()}
         found.append(told)
         plain_doubles.SEEN.clear()

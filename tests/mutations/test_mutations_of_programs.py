@@ -84,6 +84,20 @@ def test_the_oracle_finds_changes_in_results_fields_logs_and_draws():
         assert field in changes(expected, outcome_of(program, body)), more
 
 
+def test_a_write_from_outside_counts_from_the_agents_next_action_on():
+    program = make_program(141_997)
+    script = "('b', 'rest', (2,)), ('a', 'review', ('salt', 7.25, 2))"
+    assert script in program.body
+    write = "('a', '=mood', ('odd',)), "
+    # Overwritten by the next action before anything reads it; and written behind the last one.
+    between = program.body.replace(script, write + script)
+    for is_by_actions, expected in ((False, {"a.mood"}), (True, set())):
+        before = outcome_of(program, is_by_actions=is_by_actions)
+        assert changes(before, outcome_of(program, between, is_by_actions=is_by_actions)) == expected
+    more = program.body.replace("self.mood = ", "self.level = 77; self.mood = ")
+    assert changes(before, outcome_of(program, more, is_by_actions=True)) >= {"a.level"}
+
+
 def test_mutants_are_drawn_by_seed_and_every_kind_is_among_them():
     import random
 

@@ -61,3 +61,16 @@ def test_a_line_moved_past_an_answered_call_is_a_difference(toy):
     assert (report.divergence.field, report.divergence.place) == ("calls", "log of a")
     assert report.divergence.recorded == "behind 1 answered calls"
     assert report.divergence.replayed == "behind 0 answered calls"
+
+
+def test_a_line_moved_past_an_answered_call_of_an_async_action_proves_nothing(toy):
+    source = ASKER.replace("    def ask(self", "    async def ask(self").replace(
+        "asker.ask(number)", "asyncio.run(asker.ask(number))"
+    )
+    report = toy.record(source).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    before = '        self.found = self.peer.offer(number)\n        self.logger.info("asked")\n'
+    after = '        self.logger.info("asked")\n        self.found = self.peer.offer(number)\n'
+    report = toy.change(before, after).replay()
+    assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "calls"), str(report)
+    assert "step 1 is async" in report.reasons[0]

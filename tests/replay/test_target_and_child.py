@@ -88,6 +88,7 @@ def test_a_function_is_a_target_by_its_name(toy):
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "says not who it is"),
         ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
+        ("def build(spec)", "def build()", "build", ":build takes no spec: it is called with one argument"),
         ('= "a", "adder"', '= "z", "adder"', "build", "the object for a says that it is 'z'"),
         ("return Adder()", "return Adder()", "missing", "has no 'missing'"),
         ("    @trace_agent_action\n", "", "build", "left no trace"),

@@ -121,8 +121,14 @@ def main():
 
 
 def test_fields_that_no_full_state_shows_at_the_end_are_named_in_the_first_line(toy):
-    report = toy.record(LARGE.replace("{keep}", "pass")).replay()
-    assert report.verdict == "IDENTICAL", str(report)
+    from support.processes import run_python
+
+    killed = LARGE.replace("{keep}", "pass") + "    import os\n    os.kill(os.getpid(), 9)\n"
+    toy.write(killed)
+    script = f"import sys; sys.path.insert(0, {str(toy.directory)!r})\nimport {toy.name} as toy\ntoy.main()\n"
+    assert run_python("-c", script, cwd=toy.directory, AGENT_TRACE_ROOT=str(toy.root)).returncode == -9
+    report = toy.replay()
+    assert (report.verdict, report.scope) == ("IDENTICAL", "prefix"), str(report)
     assert report.unseen_at_end == ("rng", "rows")
     assert str(report).splitlines()[0].endswith("not seen as they ended: rng, rows")
 

@@ -173,7 +173,7 @@ class Fork(Redrive):
     def pipeline_into(self, sink: MemorySink) -> Pipeline:
         """A pipeline for forks without a record: first states, which nobody would read, count as written."""
         strict = self._recording.configuration("state", default="exit") == "strict"
-        options = RecordOptions(strict_state=strict)
+        options = RecordOptions(strict_state=strict, gone_states=False)
         redactor = Redactor(os.urandom(32))
         pipeline = Pipeline(sink, session_id="swept", redactor=redactor, options=options)
         for tracker, _, obj in trackers(pipeline, self._everybody()):

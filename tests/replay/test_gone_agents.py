@@ -1,0 +1,209 @@
+"""Agents that were gone before recording ended: what of their last state is compared, and what is said of the rest."""
+
+import pytest
+
+KEEPER = """
+import random
+
+class Keeper:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "keeper"
+        self.rng = random.Random(3)
+        self.rows = [0] * 3000
+
+    @trace_agent_action
+    def act(self, number):
+        self.rows.append(number)
+        return number
+
+def build(spec):
+    return Keeper()
+
+def main():
+    keeper = Keeper()
+    for number in range(3):
+        keeper.act(number)
+    {more}
+"""
+
+
+def test_large_fields_and_generators_are_compared_as_the_agent_left_them(toy):
+    report = toy.record(KEEPER.replace("{more}", "pass")).replay()
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+    assert report.outcome.counts.covered == 3
+    assert report.outcome.counts.full_states == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ("self.rows.append(number + (number == 2))", "state.rows"),
+        ("self.rows.append(number); self.rng.random()", "state.rng"),
+        ("self.rows.append(number); self.more = [number] * 3000", "more"),
+    ],
+)
+def test_a_change_that_only_they_show_is_never_green(toy, change, field):
+    toy.record(KEEPER.replace("{more}", "pass"))
+    report = toy.change("self.rows.append(number)", change).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert field in " ".join(report.reasons)
+
+
+def test_the_difference_is_shown_with_what_makes_it_no_proof(toy):
+    toy.record(KEEPER.replace("{more}", "pass"))
+    report = toy.change("self.rows.append(number)", "self.rows.append(number + (number == 2))").replay()
+    found = report.divergence
+    assert (found.step, found.agent_id, found.field, found.path) == (3, "a", "state.rows", "/3002")
+    assert (found.recorded, found.replayed) == (2, 3)
+    assert "rows of a" in report.reasons[0] and "shutdown_logging()" in report.reasons[0]
+
+
+@pytest.mark.parametrize("more", ["keeper.rows.clear()", "keeper.rng.random()", "keeper.rows[7] = 1"])
+def test_what_others_did_to_it_behind_its_last_action_is_no_divergence(toy, more):
+    report = toy.record(KEEPER.replace("{more}", more)).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "is not recorded" in report.reasons[0]
+
+
+def test_fields_that_were_set_anew_behind_its_last_action_are_compared_as_they_were_before(toy):
+    report = toy.record(KEEPER.replace("{more}", "keeper.rows, keeper.rng = [], None")).replay()
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+
+
+def test_a_large_field_that_leads_to_other_objects_is_named_as_not_in_the_record(toy):
+    source = KEEPER.replace("{more}", "pass").replace("[0] * 3000", "[Other(n) for n in range(900)]")
+    source = source.replace("class Keeper", OTHER + "\nclass Keeper")
+    report = toy.record(source).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "how rows of a ended is not in the record" in report.reasons[0]
+    assert "keep it until shutdown_logging()" in report.reasons[0]
+
+
+OTHER = """
+class Other:
+    def __init__(self, number):
+        self.agent_id, self.agent_role = f"other_{number}", "other"
+
+    @trace_agent_action
+    def nothing(self):
+        pass
+"""
+
+
+def test_a_large_field_that_no_state_can_show_is_unseen_as_it_is_of_the_living(toy):
+    source = KEEPER.replace("{more}", "pass").replace("[0] * 3000", "[Thing() for n in range(900)]")
+    report = toy.record(source.replace("class Keeper", "class Thing:\n    pass\n\nclass Keeper")).replay()
+    assert (report.verdict, report.unseen) == ("IDENTICAL", ("rows",)), str(report)
+
+
+INSIDE = """
+import random
+
+class Walker:
+    def __init__(self, number, rng):
+        self.agent_id, self.agent_role = f"walker_{number}", "walker"
+        self.number = number
+        self.trail = [0] * 3000
+        self.rng = rng
+        self.grid = None
+
+    @trace_agent_action
+    def walk(self, tick):
+        self.trail.append(tick * self.number)
+
+class World:
+    def __init__(self):
+        self.agent_id, self.agent_role = "world", "world"
+        self.time = 0
+        rng = random.Random(5)
+        self.walkers = [Walker(number, rng) for number in range(6)]
+
+    @trace_agent_action
+    def step(self):
+        self.time += 1
+        number = 0
+        while number < len(self.walkers):
+            self.walkers[number].walk(self.time)
+            if self.walkers[number].number == self.time:
+                del self.walkers[number]
+            else:
+                number += 1
+        return len(self.walkers)
+
+def build(spec):
+    return {"world": World(), **spec.nested}
+
+def main():
+    world = World()
+    for _ in range(4):
+        world.step()
+"""
+
+
+def test_agents_that_go_in_the_midst_of_anothers_action_are_compared_too(toy):
+    report = toy.record(INSIDE).replay("last")
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+    # Six walkers and the world's own clean end, which is none: it went, too, and has no large field.
+    assert report.outcome.counts.full_states == 6
+    toy.change("tick * self.number", "tick * self.number + (tick == self.number == 2)")
+    report = toy.replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert (report.divergence.agent_id, report.divergence.field) == ("walker_2", "state.trail")
+    assert report.divergence.step == 2
+
+
+def test_a_generator_that_others_drew_from_later_in_that_action_is_named_and_nothing_else(toy):
+    source = INSIDE.replace("self.trail.append", "self.rng.random(); self.trail.append")
+    report = toy.record(source).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert {name.partition(".")[2] for name in report.unseen_at_end} == {"rng"}
+    report = toy.change("tick * self.number)", "tick * self.number); self.trail.append(tick == 4)").replay(
+        "last"
+    )
+    assert report.verdict == "UNVERIFIED", str(report)
+
+
+SHARED = """
+import random
+
+class Player:
+    def __init__(self, agent_id, rng):
+        self.agent_id, self.agent_role = agent_id, "player"
+        self.rng = rng
+
+    @trace_agent_action
+    def play(self, number):
+        self.rng.random()
+        return number
+
+def make():
+    rng = random.Random(5)
+    return {agent_id: Player(agent_id, rng) for agent_id in "abc"}
+
+def build(spec):
+    return make()
+
+def main():
+    players = make()
+    for number, agent_id in enumerate("aabcbcc"):
+        players[agent_id].play(number)
+        if agent_id == "a" and number:
+            del players["a"]
+"""
+
+
+def test_a_shared_generator_is_compared_where_it_stood_when_each_agent_was_gone(toy):
+    report = toy.record(SHARED).replay("last")
+    assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ()), str(report)
+    assert report.outcome.counts.full_states == 3
+    more = "self.rng.random(), number == 6 and self.rng.random()"
+    report = toy.change("self.rng.random()", more).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert (report.divergence.step, report.divergence.field[:9]) == (7, "state.rng"), str(report)
+
+
+def test_two_agents_that_had_one_id_after_each_other_are_not_taken_for_one(toy):
+    source = KEEPER.replace("{more}", "other = Keeper()\n    del keeper\n    other.act(9)")
+    report = toy.record(source).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "was another object" in report.reasons[0]
