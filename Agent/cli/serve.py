@@ -153,6 +153,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
         for line in started_lines(server):
             render.emit(line)
         if "query" in server.roles:
-            render.note(f"try: curl {server.query_url}/v1/runs")
+            url = server.query_url.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
+            key = "" if settings.loopback else ' -H "Authorization: Bearer KEY"'
+            render.note(f"try: curl {url}/v1/runs{key}")
 
     serve_roles(settings, roles, started=started)

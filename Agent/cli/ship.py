@@ -144,7 +144,7 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
 
     answer: dict[str, Any] = {
         "session": str(path), "sent": 0, "stored": 0, "refused": 0, "reasons": {}, "bodies": 0, "bytes": 0,
-        "retries": 0, "dropped": {}, "damaged_lines": 0, "is_written": is_written(path),
+        "retries": 0, "dropped": {}, "left_out": {}, "damaged_lines": 0, "is_written": is_written(path),
     }  # fmt: skip
     if shipment is None:
         return answer
@@ -153,6 +153,7 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
         answer[name] = getattr(outcome, name)
     answer["reasons"] = dict(outcome.reasons)
     answer["dropped"] = dict(shipment.dropped.most_common())
+    answer["left_out"] = dict(outcome.dropped.most_common())
     answer["damaged_lines"] = shipment.damaged_lines
     answer["cursor_problem"] = shipment.cursor_problem
     return answer
@@ -166,14 +167,16 @@ def _show(answer: dict[str, Any], place: str) -> None:
     if answer["sent"]:
         known = answer["sent"] - answer["stored"]
         aside = f", {render.count(known)} of them known there" if known else ""
-        amount = f"{render.size(answer['bytes'])} in {render.count(answer['bodies'])} requests"
+        amount = f"{render.size(answer['bytes'])} in {render.plural(answer['bodies'], 'request')}"
         render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
     elif not answer["refused"]:
         render.emit(f"{name}: all of it is at {place} already")
-    if answer["dropped"]:
-        shown = [f"{path} {render.count(n)}" for path, n in list(answer["dropped"].items())[:_SHOWN_PATHS]]
-        more = len(answer["dropped"]) - len(shown)
-        render.note(f"  not sent: {', '.join(shown)}" + (f", and {more} more paths" if more > 0 else ""))
+    _show_paths("not sent", answer["dropped"])
+    _show_paths("left out by the service", answer["left_out"])
+    if "/state" in answer["left_out"] or "/message" in answer["left_out"]:
+        render.note(
+            "  its project takes no content: agent-trace keys content PROJECT --on there, then ship again"
+        )
     for reason, times in list(answer["reasons"].items())[:_SHOWN_PATHS]:
         render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
@@ -181,3 +184,12 @@ def _show(answer: dict[str, Any], place: str) -> None:
         render.note(f"  how far it was sent cannot be kept ({answer['cursor_problem']}), so it is sent anew")
     if answer["is_written"]:
         render.note("  a program still writes to it: --follow goes on until it has ended")
+
+
+def _show_paths(what: str, paths: dict[str, int]) -> None:
+    if not paths:
+        return
+    shown = [f"{path} {render.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
+    more = len(paths) - len(shown)
+    aside = f", and {render.plural(more, 'more path')}" if more > 0 else ""
+    render.note(f"  {what}: {', '.join(shown)}{aside}")

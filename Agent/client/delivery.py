@@ -7,6 +7,7 @@ events are due.
 from __future__ import annotations
 
 import random
+import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ class Outcome:
     """What stands in the way now, None while it works."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why events were refused."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What the service left out of them, by path; of what is sent without content that is nothing."""
 
 
 class Delivery:
@@ -99,6 +102,9 @@ class Delivery:
         for each in (refused or [])[:100] if count else ():
             if isinstance(each, dict):
                 self.outcome.reasons[str(each.get("problem") or each.get("reason"))[:200]] += 1
+        dropped = answer.body.get("dropped")
+        for path, times in dropped.items() if isinstance(dropped, dict) else ():
+            self.outcome.dropped[str(path)[:200]] += times if isinstance(times, int) else 1
         stored = answer.body.get("stored", answer.body.get("accepted"))
         self.outcome.bodies += 1
         self.outcome.bytes += len(body)
@@ -164,6 +170,8 @@ def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:
 
 
 def _told(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); SSL_CERT_FILE can name one that is"
     reason = error.strerror or str(error) or type(error).__name__
     return f"nobody answers ({' '.join(str(reason).split())[:200].lower()})"
 

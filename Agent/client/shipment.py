@@ -35,6 +35,8 @@ from Agent.tree.session import open_session
 __all__ = ["Shipment", "is_written"]
 
 _ARCHIVE: Final = "archive"
+_CONTENT: Final = "content"
+"""In a cursor: everything up to there was sent with content, and the service took it so."""
 
 
 def is_written(session: Path) -> bool:
@@ -53,7 +55,8 @@ class Shipment:
         session: its directory.
         destination: where to.
         wait: waits so many seconds and says whether to stop; see `Delivery`.
-        content: send payloads and messages, too. A service keeps them where a project takes content.
+        content: send payloads and messages, too. A service keeps them where a project takes content. What
+            was sent without is sent anew; the service adds what it lacks.
         patience_s: see `Delivery`.
 
     Raises:
@@ -85,8 +88,9 @@ class Shipment:
         self.damage = DamageLog()
         try:
             self._stored = self._read_cursor()
-            files = {name: value for name, value in self._stored.items() if name != _ARCHIVE}
-            self._follower = self._follow(files)
+            if content and not self._stored.get(_CONTENT):
+                self._stored = {}
+            self._follower = self._follow(self._files())
         except BaseException:
             self.close()
             raise
@@ -123,11 +127,9 @@ class Shipment:
         except BaseException:
             # The follower is past them, the service is not: what the disk says holds.
             self._follower.close()
-            self._follower = self._follow(
-                {name: value for name, value in self._stored.items() if name != _ARCHIVE}
-            )
+            self._follower = self._follow(self._files())
             raise
-        self._keep({**self._follower.cursor(), _ARCHIVE: self._stored.get(_ARCHIVE)})
+        self._keep(self._stored.get(_ARCHIVE))
         return len(events)
 
     @property
@@ -174,7 +176,7 @@ class Shipment:
             self._delivery.deliver(portion)
         count = len(waiting)
         waiting.clear()
-        self._keep({**self._follower.cursor(), _ARCHIVE: {"segments": segments, "lines": lines}})
+        self._keep({"segments": segments, "lines": lines})
         return count
 
     def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
@@ -203,10 +205,15 @@ class Shipment:
             return {}
         return stored if isinstance(stored, dict) else {}
 
-    def _keep(self, cursor: dict[str, Any]) -> None:
-        self._stored = cursor
+    def _files(self) -> dict[str, Any]:
+        """The part of the cursor that is the follower's."""
+        return {name: value for name, value in self._stored.items() if name not in (_ARCHIVE, _CONTENT)}
+
+    def _keep(self, archive: object) -> None:
+        took_all = self._content and not self.outcome.dropped
+        self._stored = {**self._follower.cursor(), _ARCHIVE: archive, _CONTENT: took_all}
         try:
-            write_cursor(self.session, self.destination.cursor_name, cursor)
+            write_cursor(self.session, self.destination.cursor_name, self._stored)
         except OSError as error:
             self.cursor_problem = error.strerror or str(error)
 

@@ -58,13 +58,13 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
         lifespan=lifespan,
         docs_url=None,  # the pages that come with FastAPI load their scripts from elsewhere
         redoc_url=None,
-        dependencies=[Depends(_without_nul)],
+        dependencies=[Depends(_without_nul), Depends(_known_parameters)],
     )
     counters = Counters()
     app.state.store = store
     app.state.replays = replays
     app.state.access = Access(store, Scope(role), settings)
-    install_problems(app)
+    install_problems(app, role)
     _add_own_routes(app, store, counters, role)
     if replays is not None:
         app.state.replay_access = Access(replays.store, Scope.REPLAY, settings)
@@ -97,6 +97,21 @@ def _without_nul(request: Request) -> None:
     """No id holds a NUL, and PostgreSQL takes none."""
     if "\0" in request.url.path or "\0" in "".join(request.query_params.values()):
         raise Problem(422, "invalid", "a parameter holds a NUL character")
+
+
+def _known_parameters(request: Request) -> None:
+    """A filter that is misspelt would narrow nothing; routes that have no parameters take any."""
+    operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
+    described = operations.get(request.method.lower(), {}).get("parameters", ())
+    names = {each["name"] for each in described if each["in"] == "query"}
+    unknown = sorted(request.query_params.keys() - names)
+    if names and unknown:
+        raise Problem(
+            422,
+            "invalid",
+            f"there is no parameter {unknown[0][:40]!r} here",
+            remedy=f"there are {', '.join(sorted(names))}",
+        )
 
 
 def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:

@@ -64,10 +64,14 @@ def checkpoint_router(replays: Replays) -> APIRouter:
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
     store, settings = replays.store, replays.settings
 
-    @router.get("/traces/{trace_id}/checkpoints", summary="List the checkpoints of a run, in order")
+    @router.get(
+        "/traces/{trace_id}/checkpoints",
+        summary="List the checkpoints of a run, in order",
+        response_model=PageAnswer[CheckpointAnswer],
+    )
     def list_checkpoints(
         project: GrantedReplay, trace_id: str, limit: Limit = 200, cursor: Cursor = None
-    ) -> PageAnswer[CheckpointAnswer]:
+    ) -> Response:
         """A trace is a run by its id, or a session by its UUID."""
         replays.trace(project, trace_id)
         page = store.list_checkpoints(project, trace_id, limit=limit, cursor=cursor)

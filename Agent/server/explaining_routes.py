@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from Agent.server.access import Granted
 from Agent.server.answers import (
@@ -76,34 +76,47 @@ def _errors_asked(
 def add_explaining_routes(router: APIRouter, store: Store) -> None:
     """Adds them to a router, over a store that may only read."""
 
-    @router.get("/journeys", summary="Show the way of an agent through a session or a run")
+    @router.get(
+        "/journeys",
+        summary="Show the way of an agent through a session or a run",
+        response_model=PageAnswer[JourneyStepAnswer],
+    )
     def get_journey(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_journey_asked)],
         limit: Limit = 200,
         cursor: Cursor = None,
-    ) -> PageAnswer[JourneyStepAnswer]:
+    ) -> Response:
         """Its events in order, with the time between them and how many are missing there."""
         return page_answer(
             store.list_journey(project, wanted, limit=limit, cursor=cursor), journey_step_answer
         )
 
-    @router.get("/errors", summary="List errors by fingerprint, the latest first")
+    @router.get(
+        "/errors",
+        summary="List errors by fingerprint, the latest first",
+        response_model=PageAnswer[ErrorGroupAnswer],
+    )
     def list_errors(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_errors_asked)],
         limit: Limit = 50,
         cursor: Cursor = None,
-    ) -> PageAnswer[ErrorGroupAnswer]:
+    ) -> Response:
         """Over the newest 100,000 errors that the filters leave."""
         return page_answer(
             store.list_error_groups(project, wanted, limit=limit, cursor=cursor), error_group_answer
         )
 
-    @router.get("/causes", summary="Show what led to an event, the nearest cause first", responses=_MISSING)
+    @router.get(
+        "/causes",
+        summary="Show what led to an event, the nearest cause first",
+        responses=_MISSING,
+        response_model=PageAnswer[CauseAnswer],
+    )
     def list_causes(
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
-    ) -> PageAnswer[CauseAnswer]:
+    ) -> Response:
         """Recorded links, and such that a named rule infers; a hundred at most, on one page."""
         found = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if found is None:

@@ -99,7 +99,8 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
 
 def _told(read: ReadSpans) -> str:
     """What the sender should know, in one sentence each; empty where there is nothing."""
-    parts = [f"{read.rejected} spans are none: {read.problem}"] if read.rejected else []
+    what = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
+    parts = [f"{what} none that can be stored: {read.problem}"] if read.rejected else []
     if read.dropped:
         shown = ", ".join(f"{path} ({count})" for path, count in read.dropped.most_common(_SHOWN_PATHS))
         more = f" and {len(read.dropped) - _SHOWN_PATHS} more" if len(read.dropped) > _SHOWN_PATHS else ""

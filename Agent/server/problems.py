@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +19,14 @@ __all__ = ["Problem", "install_problems"]
 
 _RETRY_AFTER_S: Final = 2
 _QUERY_CANCELED: Final = "57014"
+_LISTED: Final = {"session_uid": "/v1/sessions lists them", "event_id": "/v1/events lists them"}
+_ASKS: Final = {"ingest": True, "query": False}
+"""Whether a request that a role does not know is a question, where the other one may know it."""
+
+_OTHER_ROLES: Final = {
+    "ingest": "ask the query role, which is on port 8001 where no other was chosen",
+    "query": "send it to the ingest role, which is on port 8000 where no other was chosen",
+}
 _CODES: Final = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
 
 
@@ -58,13 +66,12 @@ class Problem(Exception):
         return JSONResponse({"error": error}, status_code=self.status, headers=self.headers)
 
 
-def install_problems(app: FastAPI) -> None:
-    """Lets every error of the app come out as a `Problem`."""
+def install_problems(app: FastAPI, role: str) -> None:
+    """Lets every error of the app, which is of that role, come out as a `Problem`."""
     makers: dict[type[Exception], Callable[[Any], Problem]] = {
         Problem: lambda problem: problem,
         AgentTraceError: _of_input,
         RequestValidationError: _of_parameters,
-        HTTPException: _of_routing,
         OperationalError: _of_database,
         InterfaceError: _of_database,
         PoolTimeout: _of_database,
@@ -72,6 +79,11 @@ def install_problems(app: FastAPI) -> None:
     }
     for kind, maker in makers.items():
         app.add_exception_handler(kind, _handler(maker))
+
+    async def of_routing(request: Request, error: HTTPException) -> JSONResponse:
+        return _of_routing(request, error, role).answer()
+
+    app.add_exception_handler(HTTPException, cast("Any", of_routing))
 
 
 def _handler(maker: Callable[[Any], Problem]) -> Callable[[Request, Exception], Any]:
@@ -88,15 +100,32 @@ def _of_input(error: AgentTraceError) -> Problem:
 def _of_parameters(error: RequestValidationError) -> Problem:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:2])
-    return Problem(422, "invalid", f"parameter {name}: {first['msg']}")
+    if first["type"] == "missing":
+        return Problem(422, "invalid", f"parameter {name} is missing", remedy=_LISTED.get(name))
+    if first["type"] == "string_pattern_mismatch":
+        remedy = _LISTED.get(name, "/openapi.json says what it looks like")
+        return Problem(422, "invalid", f"parameter {name} does not look like one", remedy=remedy)
+    said = first["msg"].removeprefix("Input ").removeprefix("String ")
+    return Problem(422, "invalid", f"parameter {name} {said}")
 
 
-def _of_routing(error: HTTPException) -> Problem:
-    phrase = HTTPStatus(error.status_code).phrase.lower()
+def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
+    status = error.status_code
+    message, remedy = HTTPStatus(status).phrase.lower(), None
+    if status in (404, 405):
+        message = "there is nothing at this path"
+        if status == 405:
+            message = f"nothing at this path answers {request.method}"
+        remedy = "/openapi.json lists what there is"
+        asks = request.method == "GET" and not request.url.path.startswith("/api/")
+        if request.url.path.startswith(("/v1/", "/api/")) and asks is _ASKS.get(role):
+            message = f"{message}: this is the {role} role"
+            remedy = _OTHER_ROLES[role]
     return Problem(
-        error.status_code,
-        _CODES.get(error.status_code, "malformed"),
-        f"{phrase}: /openapi.json lists what there is" if error.status_code in (404, 405) else phrase,
+        status,
+        _CODES.get(status, "malformed"),
+        message,
+        remedy=remedy,
         headers=dict(error.headers) if error.headers else None,
     )
 

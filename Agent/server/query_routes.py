@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
 from Agent.event.kinds import LEVELS
 from Agent.server.access import Granted
@@ -17,6 +17,7 @@ from Agent.server.answers import (
     PageAnswer,
     RunAnswer,
     SessionAnswer,
+    Shown,
     StepAnswer,
     event_answer,
     failure_answer,
@@ -97,39 +98,50 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
             raise Problem(404, "not_found", "there is no run of that id", remedy="/v1/runs lists them")
         return run
 
-    @router.get("/runs", summary="List runs, newest first")
+    @router.get("/runs", summary="List runs, newest first", response_model=PageAnswer[RunAnswer])
     def list_runs(
         project: Granted,
         wanted: Annotated[RunFilter, Depends(_runs_asked)],
         limit: Limit = 50,
         cursor: Cursor = None,
-    ) -> PageAnswer[RunAnswer]:
+    ) -> Response:
         """Each filter that is given narrows the list."""
         return page_answer(store.list_runs(project, wanted, limit=limit, cursor=cursor), run_answer)
 
-    @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING)
-    def get_run(project: Granted, run_id: str) -> RunAnswer:
+    @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=RunAnswer)
+    def get_run(project: Granted, run_id: str) -> Shown:
         """One run by its whole id."""
         return run_answer(known(project, run_id))
 
-    @router.get("/runs/{run_id}/steps", summary="List the steps of a run, in order", responses=_MISSING)
-    def list_steps(
-        project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None
-    ) -> PageAnswer[StepAnswer]:
+    @router.get(
+        "/runs/{run_id}/steps",
+        summary="List the steps of a run, in order",
+        responses=_MISSING,
+        response_model=PageAnswer[StepAnswer],
+    )
+    def list_steps(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
         """With their latency and metadata."""
         known(project, run_id)
         return page_answer(store.list_steps(project, run_id, limit=limit, cursor=cursor), step_answer)
 
-    @router.get("/runs/{run_id}/failures", summary="List the failures of a run", responses=_MISSING)
-    def list_failures(project: Granted, run_id: str) -> PageAnswer[FailureAnswer]:
+    @router.get(
+        "/runs/{run_id}/failures",
+        summary="List the failures of a run",
+        responses=_MISSING,
+        response_model=PageAnswer[FailureAnswer],
+    )
+    def list_failures(project: Granted, run_id: str) -> Response:
         """The first thousand; there is one page."""
         known(project, run_id)
         return page_answer(Page(store.list_failures(project, run_id), None), failure_answer)
 
-    @router.get("/runs/{run_id}/events", summary="List the events of a run, oldest first", responses=_MISSING)
-    def list_run_events(
-        project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None
-    ) -> PageAnswer[EventAnswer]:
+    @router.get(
+        "/runs/{run_id}/events",
+        summary="List the events of a run, oldest first",
+        responses=_MISSING,
+        response_model=PageAnswer[EventAnswer],
+    )
+    def list_run_events(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
         """Of a run that was sent as a document there are none."""
         known(project, run_id)
         wanted = EventFilter(run_id=run_id)
@@ -137,20 +149,22 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
-    @router.get("/events", summary="List events of a session or a run, oldest first")
+    @router.get(
+        "/events",
+        summary="List events of a session or a run, oldest first",
+        response_model=PageAnswer[EventAnswer],
+    )
     def list_events(
         project: Granted,
         wanted: Annotated[EventFilter, Depends(_events_asked)],
         limit: Limit = 200,
         cursor: Cursor = None,
-    ) -> PageAnswer[EventAnswer]:
+    ) -> Response:
         """With agent_id it is that agent's journey, with min_level=ERROR what went wrong."""
         return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
 
-    @router.get("/sessions", summary="List sessions, newest first")
-    def list_sessions(
-        project: Granted, limit: Limit = 50, cursor: Cursor = None
-    ) -> PageAnswer[SessionAnswer]:
+    @router.get("/sessions", summary="List sessions, newest first", response_model=PageAnswer[SessionAnswer])
+    def list_sessions(project: Granted, limit: Limit = 50, cursor: Cursor = None) -> Response:
         """Executions of programs whose events were sent."""
         return page_answer(store.list_sessions(project, limit=limit, cursor=cursor), session_answer)
 

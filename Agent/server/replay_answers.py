@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel
 
 from Agent.event.clock import format_timestamp
+from Agent.server.answers import Shown
 from Agent.store.replaying import RUNNING_REPLAY
 
 __all__ = [
@@ -36,7 +37,7 @@ class CheckpointAnswer(BaseModel):
     trace_id: str
     step_id: str
     agent_id: str | None
-    saved_at: str
+    saved_at: str | None
     tick: int | None
     reason: str | None
     event_id: str | None
@@ -126,36 +127,29 @@ class DiffAnswer(BaseModel):
     output: Any
 
 
-def checkpoint_answer(row: Mapping[str, Any]) -> CheckpointAnswer:
+def checkpoint_answer(row: Mapping[str, Any]) -> Shown:
     """A checkpoint as lists show it."""
-    return CheckpointAnswer(**_of_checkpoint(row))
+    saved_us = row["saved_us"]  # 0 for the state before the first step, which was given and not saved
+    return {
+        "checkpoint_id": row["checkpoint_id"],
+        "trace_id": row["run_id"],
+        "step_id": row["step_id"],
+        "agent_id": row["agent_id"],
+        "saved_at": format_timestamp(saved_us) if saved_us else None,
+        "tick": row["tick"],
+        "reason": row["reason"],
+        "event_id": row["event_id"],
+    }
 
 
 def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
     """A checkpoint with its state."""
     state, types = orjson.loads(row["state"]), orjson.loads(row["state_types"])
-    return WholeCheckpointAnswer(**_of_checkpoint(row), state=state, state_types=types)
+    return WholeCheckpointAnswer(**checkpoint_answer(row), state=state, state_types=types)
 
 
-def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> ListedReplayAnswer:
+def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
     """A replay as lists show it."""
-    return ListedReplayAnswer(**_of_replay(row, now_us))
-
-
-def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
-    """A replay with what it gave."""
-    result = None if row["result"] is None else orjson.loads(row["result"])
-    return ReplayAnswer(**_of_replay(row, now_us), result=result)
-
-
-def _of_checkpoint(row: Mapping[str, Any]) -> dict[str, Any]:
-    same = {
-        name: row[name] for name in ("checkpoint_id", "step_id", "agent_id", "tick", "reason", "event_id")
-    }
-    return {**same, "trace_id": row["run_id"], "saved_at": format_timestamp(row["saved_us"])}
-
-
-def _of_replay(row: Mapping[str, Any], now_us: int) -> dict[str, Any]:
     status, finished_us = row["status"], row["finished_us"]
     problem = None if row["problem"] is None else orjson.loads(row["problem"])
     if status == RUNNING_REPLAY and now_us > row["due_us"]:
@@ -171,3 +165,9 @@ def _of_replay(row: Mapping[str, Any], now_us: int) -> dict[str, Any]:
         "request": orjson.loads(row["request"]),
         "problem": problem,
     }
+
+
+def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
+    """A replay with what it gave."""
+    result = None if row["result"] is None else orjson.loads(row["result"])
+    return ReplayAnswer(**listed_replay_answer(row, now_us), result=result)

@@ -123,10 +123,14 @@ def replay_router(replays: Replays) -> APIRouter:
             output=result.output,
         )
 
-    @router.get("/traces/{trace_id}/replays", summary="List the replays of a run, newest first")
+    @router.get(
+        "/traces/{trace_id}/replays",
+        summary="List the replays of a run, newest first",
+        response_model=PageAnswer[ListedReplayAnswer],
+    )
     def list_replays(
         project: GrantedReplay, trace_id: str, limit: Limit = 50, cursor: Cursor = None
-    ) -> PageAnswer[ListedReplayAnswer]:
+    ) -> Response:
         """Without what they gave."""
         replays.trace(project, trace_id)
         page = store.list_replays(project, trace_id, limit=limit, cursor=cursor)

@@ -248,9 +248,9 @@ class Replays:
 
 def without_content(project: Project, trace_id: str) -> Problem:
     """A run of which only what leaves a machine by default was sent."""
-    remedy = f"agent-trace keys content {project.name} --on, for runs that are sent with content after that"
-    if project.content_allowed:
-        remedy = "send it with AgentTracer(send_content=True), or with agent-trace ship --content"
+    remedy = "send it with agent-trace ship --content; what the service has of it is completed"
+    if not project.content_allowed:
+        remedy = f"let the project take content: agent-trace keys content {project.name} --on; then {remedy}"
     return Problem(
         409,
         "without_content",

@@ -84,7 +84,13 @@ class Store:
                 self._months.made(month)
         with self._writing() as connection:
             return ingest_batch(
-                connection, project.project_id, events, runs, session_id=session_id, now_us=_now_us()
+                connection,
+                project.project_id,
+                events,
+                runs,
+                session_id=session_id,
+                content=project.content_allowed,
+                now_us=_now_us(),
             )
 
     def list_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from enum import StrEnum
@@ -70,8 +71,8 @@ def parse_url(database_url: str) -> URL:
 
 
 def shown_url(url: URL) -> str:
-    """The URL without its password."""
-    return url.render_as_string(hide_password=True)
+    """The URL as people write it, without its password."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def make_engine(url: URL, role: Role) -> Engine:
@@ -129,7 +130,10 @@ def _make_file(path: Path) -> None:
     """The database's file, for the user alone; SQLite gives the files beside it the same mode."""
     for directory in reversed(path.absolute().parents):
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+    # A file that is there is not opened: closing it would give up the locks that this process holds on it by
+    # other connections, and the next process to leave would remove the file of new rows under them.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
 
 
 def _postgres_engine(url: URL, role: Role) -> Engine:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from Agent.store.filters import EventFilter
 from Agent.store.pages import Page, after_cursor, page_of
-from Agent.store.querying import narrowed_events
+from Agent.store.querying import narrowed_events, plain_rows
 from Agent.store.schema import EVENTS
 
 __all__ = ["SAMPLED_ERRORS", "list_error_groups"]
@@ -44,7 +44,7 @@ def list_error_groups(
     errors = _errors(connection, project_id, wanted)
     groups = _groups(errors).subquery()
     ordered = after_cursor(select(groups), cursor, groups.c.last_us, groups.c.group_key, newest_first=True)
-    rows = connection.execute(ordered.limit(limit + 1)).mappings().all()
+    rows = plain_rows(connection, ordered.limit(limit + 1))
     page = page_of(rows, limit, "last_us", "group_key")
     agents = _agents(connection, errors, [item["group_key"] for item in page.items])
     for item in page.items:

@@ -1,6 +1,7 @@
 """A batch into the database, in one transaction: its events, and the runs they belong to.
 
-An event that is there already is passed over, and the parts of a run are merged so that their order does not
+An event that is there already is passed over, or completed where it lacks content that the project takes by
+now (`added_content.py`). The parts of a run are merged so that their order does not
 matter: what nobody said overwrites nothing, an end is never taken back, and where two really differ the first
 stays. So a batch may come again, in whole or in part, at any time.
 """
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from Agent.store.added_content import add_content
 from Agent.store.event_arrays import insert_arrays
 from Agent.store.rows import RUNNING, EventRow, FailureRow, Ingested, RunRow, StepRow
 from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
@@ -47,6 +49,7 @@ def ingest_batch(
     runs: Sequence[RunRow],
     *,
     session_id: str | None = None,
+    content: bool = False,
     now_us: int,
 ) -> Ingested:
     """Stores what is new of a batch; the caller commits.
@@ -57,11 +60,15 @@ def ingest_batch(
         events: in any order; one that comes twice in it counts once.
         runs: whole runs, or what these events say of them.
         session_id: the name that the events' session has at home.
+        content: the project takes content, so that events which are there without may be completed.
         now_us: stands for the time of a run of which no time is known.
     """
     accepted = 0
     for session_uid, of_session in _by_session(events):
-        accepted += _write_events(connection, project_id, session_uid, of_session, session_id)
+        stored = _write_events(connection, project_id, session_uid, of_session, session_id)
+        if content and stored < len(of_session):
+            add_content(connection, project_id, session_uid, of_session)
+        accepted += stored
     runs_new = _write_runs(connection, project_id, runs, now_us)
     return Ingested(accepted, len(events) - accepted, len(runs), runs_new)
 
@@ -141,7 +148,7 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow],
         for failure in sorted(run.failures, key=lambda failure: failure.failure_id)
     ]
     if failures:
-        connection.execute(_insert(connection, FAILURES).on_conflict_do_nothing(), failures)
+        connection.execute(_merge_failures(connection), failures)
         _settle_failures(connection, project_id, {each["run_id"] for each in failures})
     return len({run.run_id for run in ordered} - known)
 
@@ -213,6 +220,14 @@ def _merge_steps(connection: Connection) -> _Upsert:
     changes["status"] = case((open_yet, func.coalesce(new.status, old.status)), else_=old.status)
     changes["metadata"] = _united(connection, old.metadata, new.metadata)
     return statement.on_conflict_do_update(index_elements=["project_id", "run_id", "step_key"], set_=changes)
+
+
+def _merge_failures(connection: Connection) -> _Upsert:
+    statement = _insert(connection, FAILURES)
+    message = func.coalesce(FAILURES.c.message, statement.excluded.message)
+    return statement.on_conflict_do_update(
+        index_elements=["project_id", "run_id", "failure_id"], set_={"message": message}
+    )
 
 
 def _united(connection: Connection, old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:

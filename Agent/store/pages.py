@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, RowMapping, Select, Uuid, bindparam, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, bindparam, tuple_
 
 from Agent.errors import UsageError
 
@@ -82,9 +82,9 @@ def after_cursor(
     return statement.order_by(number, text)
 
 
-def page_of(rows: Sequence[RowMapping], limit: int, number: str, text: str) -> Page:
+def page_of(rows: Sequence[dict[str, Any]], limit: int, number: str, text: str) -> Page:
     """A page of at most `limit` rows; one row more than that says that others follow."""
-    shown = [dict(row) for row in rows[:limit]]
+    shown = list(rows[:limit])
     if len(rows) <= limit or not shown:
         return Page(shown, None)
     return Page(shown, make_cursor(shown[-1][number], shown[-1][text]))

@@ -20,6 +20,7 @@ __all__ = [
     "list_steps",
     "narrowed_events",
     "narrowed_runs",
+    "plain_rows",
 ]
 
 _MAX_FAILURES = 1_000
@@ -133,5 +134,11 @@ def _page(
     newest_first: bool = False,
 ) -> Page:
     ordered = after_cursor(statement, cursor, table.c[number], table.c[text], newest_first=newest_first)
-    rows = connection.execute(ordered.limit(limit + 1)).mappings().all()
-    return page_of(rows, limit, number, text)
+    return page_of(plain_rows(connection, ordered.limit(limit + 1)), limit, number, text)
+
+
+def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
+    """What a statement gives, as dicts; SQLAlchemy's own mappings take as long to make as rows to find."""
+    found = connection.execute(statement)
+    names = tuple(found.keys())
+    return [dict(zip(names, row, strict=True)) for row in found.all()]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from Agent.store.pages import Page, after_cursor, page_of
-from Agent.store.querying import find_run
+from Agent.store.querying import find_run, plain_rows
 from Agent.store.schema import CHECKPOINTS, REPLAYS, SESSIONS
 from Agent.tree.layout import safe_name
 
@@ -140,7 +140,7 @@ def list_checkpoints(
     ordered = after_cursor(
         statement, cursor, CHECKPOINTS.c.position, CHECKPOINTS.c.checkpoint_id, newest_first=False
     )
-    rows = connection.execute(ordered.limit(limit + 1)).mappings().all()
+    rows = plain_rows(connection, ordered.limit(limit + 1))
     return page_of(rows, limit, "position", "checkpoint_id")
 
 
@@ -205,7 +205,7 @@ def list_replays(
     shown = [column for column in _OF_REPLAY if column.name != "result"]
     statement = select(*shown).where(REPLAYS.c.project_id == project_id, REPLAYS.c.run_id == run_id)
     ordered = after_cursor(statement, cursor, REPLAYS.c.created_us, REPLAYS.c.replay_id, newest_first=True)
-    rows = connection.execute(ordered.limit(limit + 1)).mappings().all()
+    rows = plain_rows(connection, ordered.limit(limit + 1))
     return page_of(rows, limit, "created_us", "replay_id")
 
 

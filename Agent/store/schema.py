@@ -119,6 +119,22 @@ EVENTS: Final = Table(
         postgresql_where=text("severity >= 40"),
         sqlite_where=text("severity >= 40"),
     ),
+    Index(
+        "events_by_span",
+        "project_id",
+        "session_uid",
+        "span_id",
+        postgresql_where=text("span_id IS NOT NULL"),
+        sqlite_where=text("span_id IS NOT NULL"),
+    ),
+    Index(
+        "events_within_span",
+        "project_id",
+        "session_uid",
+        "parent_span_id",
+        postgresql_where=text("parent_span_id IS NOT NULL"),
+        sqlite_where=text("parent_span_id IS NOT NULL"),
+    ),
     postgresql_partition_by="RANGE (session_uid)",
 )
 """One row each event; the key makes a batch that comes again harmless."""

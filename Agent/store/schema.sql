@@ -189,4 +189,12 @@ CREATE INDEX replays_by_run ON replays (project_id, run_id, created_us, replay_i
 
 UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
 
+-- Running upgrade 0002 -> 0003
+
+CREATE INDEX events_by_span ON events (project_id, session_uid, span_id) WHERE span_id IS NOT NULL;
+
+CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_id) WHERE parent_span_id IS NOT NULL;
+
+UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
+
 COMMIT;

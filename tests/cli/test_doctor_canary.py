@@ -16,8 +16,12 @@ SEED = "a seed"
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
-    """What it says where everything is as it comes."""
-    return _run(tmp_path_factory.mktemp("clean"))
+    """What it says where everything is as it comes, and what it left: in its place, in its temporary one."""
+    place, temporary = tmp_path_factory.mktemp("clean"), tmp_path_factory.mktemp("temporary")
+    # a level that leaves events out proves nothing about redaction
+    levels = {"AGENT_TRACE_LEVEL": "CRITICAL", "AGENT_TRACE_LEVELS": "agents=OFF"}
+    answer = _run(place, TMPDIR=str(temporary), **levels)
+    return *answer, [*place.iterdir(), *temporary.iterdir()]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def _run(place, *arguments, **environment):
 
 
 def test_no_secret_reaches_a_file_through_any_entrance(clean):
-    code, answer = clean
+    code, answer, _ = clean
     wrong = [entrance for entrance in answer["entrances"] if entrance["state"] != "not found"]
     assert (code, answer["ok"], wrong) == (0, True, [])
     names = {(entrance["name"], entrance["durability"]) for entrance in answer["entrances"]}
@@ -80,15 +84,9 @@ def test_the_table_names_entrance_shape_and_file_and_never_the_secret(run, monke
     assert printed == []
 
 
-def test_it_leaves_nothing_behind_and_joins_no_session(run, monkeypatch, tmp_path, trace_root):
-    monkeypatch.setattr(canary, "DURABILITIES", ("queued",))
-    monkeypatch.setattr(canary.tempfile, "tempdir", str(tmp_path))
-    # a level that leaves events out proves nothing about redaction
-    done = run("doctor", "--canary", AGENT_TRACE_LEVEL="CRITICAL", AGENT_TRACE_LEVELS="agents=OFF")
-    assert done.returncode == 0, done.stdout
-    assert "none found" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} <= {"home"}
-    assert not trace_root.exists()
+def test_it_leaves_nothing_behind_and_joins_no_session(clean):
+    *_, left = clean
+    assert left == []
 
 
 def test_a_search_through_nothing_finds_that_nothing_was_recorded():

@@ -221,13 +221,16 @@ def test_a_sender_that_is_killed_at_any_request_leaves_nothing_out_and_nothing_d
         assert {identity for _, identity in service.events} == whole
 
 
-def test_bodies_are_compressed_and_hold_no_host_argument_or_setting(trace_root):
+def test_bodies_are_compressed_and_hold_no_host_argument_or_setting(trace_root, monkeypatch):
+    # one that no identifier holds by chance
+    monkeypatch.setattr("Agent.tree.session.hostname", lambda: "a-machine-of-its-own")
     session = record(trace_root)
     with IngestDouble() as service, Shipment(session, Destination(service.url), never) as shipment:
         send_all(shipment)
         assert service.headers[0]["Content-Encoding"] == "gzip"
         assert set(service.bodies[0]["session"]) == {"session_uid", "session_id", "started_at"}
         told = json.loads((session / "session.json").read_text())
+        assert told["host"] == "a-machine-of-its-own"
         assert told["host"].encode() not in service.everything()
 
 

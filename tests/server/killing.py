@@ -90,6 +90,11 @@ def kill_under_load(
                 shipper = _start(course.roots[1], *words)
             time.sleep(longest_outage_s if number == kills // 2 else chance.uniform(0.0, 0.3))
             served.start()
+            if (
+                number % 3 == 0
+            ):  # as `agent-trace keys` does, whose leaving must take nothing from the service
+                with open_store(database_url, role="admin") as visitor:
+                    visitor.list_keys()
         for program in [*traced, *plain]:
             _finish(program)
         told = _finish(shipper)

@@ -248,10 +248,11 @@ def test_more_spans_than_a_body_may_hold_are_refused(service):
     assert send(service, request).status_code == 413
 
 
-def test_whatever_bytes_come_the_server_stands(service):
+@pytest.mark.parametrize("count", [40, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_whatever_bytes_come_the_server_stands(service, count):
     chance = random.Random(7)
     whole = conversation().SerializeToString()
-    for _ in range(150):
+    for _ in range(count):
         body = bytearray(whole)
         for _ in range(chance.randint(1, 8)):
             body[chance.randrange(len(body))] = chance.randrange(256)

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from Agent import shutdown_logging, trace_agent_action
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import recorder
-from Agent.server import RunningServer, ServerSettings
+from Agent.server import RunningServer, ServerSettings, replays
 from Agent.server.replay_workers import ReplayWorkers
 from Agent.store import Scope, open_store
 from Agent.tree.layout import list_sessions
@@ -215,16 +216,27 @@ def test_what_goes_wrong_in_a_worker_is_told_and_kept(service, sent, executor, s
     assert alive["status"] == "completed"
 
 
-def running_workers() -> list[str]:
+@pytest.fixture
+def worker_root(tmp_path, monkeypatch) -> Path:
+    """Where the directories of this test's workers are, so that they are told from those of others."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def running_workers(worker_root: Path) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if b"Agent.server.replay_child" in path.read_bytes():
+            told = path.read_bytes()
+            if b"Agent.server.replay_child" in told and os.fsencode(worker_root) in told:
                 found.append(path.parent.name)
     return found
 
 
-def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhile(service, sent):
+def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhile(
+    service, sent, monkeypatch, worker_root
+):
+    monkeypatch.setattr(replays, "_START_S", 8)  # what it gets beside its own half second
     service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
     began_s = time.monotonic()
     body = {"executor": "hang", "timeout_seconds": 0.5}
@@ -234,12 +246,14 @@ def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhi
     replay = f"/api/replays/{told['replay_id']}"
     refused = service.ask("GET", f"{replay}/diff")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    seen: set[str] = set()
     while (told := service.ask("GET", replay).json())["status"] == "running":
         assert time.monotonic() - began_s < 90
+        seen.update(running_workers(worker_root))
         time.sleep(0.1)
-    assert told["status"] == "timed_out"
+    assert (told["status"], len(seen) >= 2) == ("timed_out", True)  # the worker, and what it forked
     assert "was stopped" in told["problem"]["message"]
-    assert running_workers() == []
+    assert running_workers(worker_root) == []
 
 
 def test_a_replay_that_only_waits_ends_at_its_own_limit(service, sent):
@@ -255,8 +269,11 @@ def test_a_run_that_was_sent_without_content_answers_409_and_says_why(service, t
     assert answer.status_code == 409
     error = answer.json()["error"]
     assert (error["code"], "sent without content" in error["message"]) == ("without_content", True)
-    assert "send_content=True" in error["remedy"]
+    assert "ship --content" in error["remedy"]
     assert service.ask("GET", f"/api/traces/{run_id}/checkpoints").json()["items"] == []
+    service.ship(trace_root, content=True)
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    assert (answer.status_code, bool(answer.json().get("created"))) == (201, True), answer.text
 
 
 def test_content_that_the_project_does_not_take_is_not_there_to_be_replayed(service, trace_root):
@@ -356,7 +373,7 @@ def test_a_body_that_is_nested_too_deep_is_no_bug(service, sent):
         assert (answer.status_code, "too deep" in answer.text) == (422, True), answer.text
 
 
-def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, sent, tmp_path):
+def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, sent, worker_root):
     settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0)
     with RunningServer(settings, ["replay"]) as own:
         here = dataclasses.replace(service, server=own)
@@ -365,7 +382,7 @@ def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, 
         assert told["status"] == "running"
     told = service.ask("GET", f"/api/replays/{told['replay_id']}").json()
     assert told["status"] == "interrupted"
-    assert running_workers() == []
+    assert running_workers(worker_root) == []
 
 
 def test_more_replays_than_the_workers_take_are_put_off(service, sent):

@@ -290,3 +290,42 @@ def test_the_openapi_document_names_every_route_and_every_error_of_it(service):
                 assert operation["summary"]
                 assert path == "/health" or {"401", "403", "422", "429", "503"} <= set(operation["responses"])
                 assert "HTTPValidationError" not in json.dumps(operation)
+
+
+def test_a_parameter_that_is_misspelt_is_refused_and_not_passed_over(service):
+    service.post("/v1/runs", document())
+    answer = service.get("/v1/runs", agentid="somebody")
+    error = answer.json()["error"]
+    assert (answer.status_code, "'agentid'" in error["message"]) == (422, True)
+    assert "agent_id" in error["remedy"]
+    assert service.get("/health", anything="1").status_code == 200
+
+
+def test_an_empty_cursor_begins_the_list(service):
+    service.post("/v1/runs", document())
+    assert len(service.get("/v1/runs", cursor="").json()["items"]) == 1
+
+
+def test_a_question_at_the_wrong_port_is_told_where_it_belongs(service):
+    asked = httpx.get(f"{service.server.ingest_url}/v1/runs", timeout=60)
+    assert (asked.status_code, "8001" in asked.json()["error"]["remedy"]) == (405, True)
+    sent = httpx.post(f"{service.server.query_url}/v1/events", json={}, timeout=60)
+    assert (sent.status_code, "8000" in sent.json()["error"]["remedy"]) == (405, True)
+    other = httpx.get(f"{service.server.query_url}/docs", timeout=60)
+    assert (other.status_code, other.json()["error"]["remedy"]) == (
+        404,
+        "/openapi.json lists what there is",
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "words"),
+    [
+        ("/v1/causes", {"session_uid": SESSION}, "parameter event_id is missing"),
+        ("/v1/sessions", {"limit": "0"}, "parameter limit should be greater than or equal to 1"),
+        ("/v1/events", {"session_uid": "20261120_103045"}, "parameter session_uid does not look like one"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_named_in_plain_words(service, path, asked, words):
+    answer = service.get(path, **asked)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, words)

@@ -45,7 +45,7 @@ def database_url(request, tmp_path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kills", "longest_outage_s"), [(5, 3.0), pytest.param(100, 150.0, marks=pytest.mark.slow)]
+    ("kills", "longest_outage_s"), [(3, 1.0), pytest.param(100, 150.0, marks=pytest.mark.slow)]
 )
 def test_every_event_is_there_once_after_the_service_was_killed(
     database_url, tmp_path, kills, longest_outage_s

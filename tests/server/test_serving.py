@@ -14,6 +14,7 @@ import httpx
 import pytest
 from support.processes import child_environment, run_python
 
+from Agent.cli.main import main
 from Agent.server import RunningServer, ServerSettings
 from Agent.store import open_store
 
@@ -91,7 +92,9 @@ def test_what_was_answered_outlives_a_kill(started, tmp_path):
     assert sorted(run["run_id"] for run in found) == ["r0", "r1", "r2"]
 
 
-def test_mistakes_are_one_line_with_their_exit_code(tmp_path):
+def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))
     taken.listen()
@@ -109,12 +112,17 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path):
     ]
     with taken:
         for words, code, said in cases:
-            done = run_python(
-                "-m", *words, cwd=tmp_path, HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "data")
-            )
-            assert (done.returncode, done.stdout) == (code, ""), (words, done.stderr)
-            assert said in done.stderr, (words, done.stderr)
-            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+            if words[0] == "Agent":
+                returned = main(words[1:])
+                printed, complained = capsys.readouterr()
+            else:
+                done = run_python(
+                    "-m", *words, cwd=tmp_path, HOME=str(tmp_path), XDG_DATA_HOME=str(tmp_path / "data")
+                )
+                returned, printed, complained = done.returncode, done.stdout, done.stderr
+            assert (returned, printed) == (code, ""), (words, complained)
+            assert said in complained, (words, complained)
+            assert len(complained.strip().splitlines()) == 1, complained
 
 
 def test_keys_are_made_listed_and_revoked_at_the_command_line(tmp_path):

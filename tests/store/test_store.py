@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DBAPIError
+from support.processes import run_python
 
 from Agent.errors import InputError, UsageError
 from Agent.event.ids import uuid7
@@ -393,3 +395,84 @@ def test_a_password_is_never_shown():
     with pytest.raises(InputError) as caught:
         open_store("postgresql://someone:hunter2secret@127.0.0.1:1/nothing")
     assert "hunter2secret" not in str(caught.value)
+
+
+OTHER_PROCESS = """
+import sys
+from Agent.store import RunFilter, open_store
+with open_store(sys.argv[1], role="admin") as store:
+    print(store.issue_key("default", ["ingest"]).token)
+    print(len(store.list_runs(store.find_project("default"), RunFilter()).items))
+"""
+
+
+def test_a_process_that_comes_and_goes_takes_no_file_from_one_that_runs(database_url, tmp_path):
+    """SQLite keeps new rows in a file beside the database, which the last process to leave removes."""
+
+    def come_and_go() -> list[str]:
+        ended = run_python("-c", OTHER_PROCESS, database_url, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.split()
+
+    with open_store(database_url) as ingest, open_store(database_url, role="replay") as replay:
+        default = ingest.find_project("default")
+        assert replay.find_project("default") == default
+        token, runs = come_and_go()
+        assert runs == "0"
+        assert ingest.authenticate(token) is not None
+        ingest.ingest(default, runs=[RunRow(run_id="first")])
+        assert come_and_go()[1] == "1"
+        assert len(replay.list_runs(default, RunFilter()).items) == 1
+
+
+def test_an_event_that_comes_again_with_content_is_completed_and_nothing_of_it_is_changed(store, project):
+    taking = project._replace(content_allowed=True)
+    poor = event(1, body={"call": "f", "source_id": "~51c0", "metadata": {"size": 1}})
+    more = {"args": {"q": "x"}, "metadata": {"size": 1, "note": "n"}}
+    whole = event(1, body={"call": "f", "source_id": "Jane Doe", **more})
+    other = event(1, body={**whole.body, "args": {"q": "y"}})
+
+    def stored() -> dict:
+        return store.list_events(project, EventFilter(session_uid=SESSION)).items[0]["body"]
+
+    assert store.ingest(project, events=[poor]).accepted == 1
+    assert store.ingest(project, events=[whole]).duplicates == 1
+    assert stored() == poor.body  # the project takes no content
+    store.ingest(taking, events=[other, event(2)])
+    assert stored() == other.body  # which adds to what was there, as well
+    store.ingest(taking, events=[whole, event(2)])
+    store.ingest(taking, events=[poor])
+    assert stored() == other.body
+
+
+def test_the_message_of_a_failure_may_come_later(store, project):
+    store.ingest(project, runs=[run_row()])
+    told = FailureRow("f1", "tool", "timeout", occurred_us=T0 + 5, message="it took too long")
+    for failure in (told, dataclasses.replace(told, message="something else"), run_row().failures[0]):
+        store.ingest(project, runs=[run_row(failures=(failure,))])
+        (row,) = store.list_failures(project, RUN)
+        assert row["message"] == "it took too long"
+
+
+def test_what_led_to_an_event_is_found_by_index(postgres):
+    asked = []
+    with open_store(postgres.make_database("spans")) as store:
+
+        @listens_for(store._engine, "before_cursor_execute")
+        def note(_connection, _cursor, statement, parameters, *_):
+            asked.append((statement, parameters))
+
+        project = store.find_project("default")
+        store.ingest(
+            project, events=[event(n, span_id=f"s{n}", parent_span_id=f"s{n // 9}") for n in range(1, 3000)]
+        )
+        with store._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE events")
+        asked.clear()
+        store.events_of_spans(project, SESSION, around=["s7"], within=["s8"], since_us=1, until_us=2 * T0)
+        (statement, parameters) = asked[-1]
+        with store._engine.connect() as connection:
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars()
+            told = "\n".join(plan)
+    assert "session_uid_span_id_idx" in told
+    assert "session_uid_parent_span_id_idx" in told
