@@ -1,8 +1,9 @@
-"""Every command that reads, on one session: seconds, processor seconds, megabytes at the peak.
+"""Every command on one session: seconds, processor seconds, megabytes at the peak.
 
 `python -m benchmarks.analysis_commands --session PATH` asks a session that is there;
 `--sealed 100000000 --live 1000000` makes one first, which takes a while: what is live are segments of it that
-stand as JSON lines again. The budget is 2 GiB for each command, however large the session.
+stand as JSON lines again. Commands that change a session come last, on one that was made here or with
+`--change`; the very last removes it. The budget is 2 GiB for each command, however large the session.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from Agent.archive import unseal
 from Agent.archive.sealed_parts import drop_part, read_parts
 from Agent.testing import make_session
+from Agent.tree.layout import list_sessions
+from Agent.tree.session import update_session
 from benchmarks.children import OWN, STOPPED, Ran, run_child
 from benchmarks.command import options, progress, run
 from benchmarks.table import Report, Row, Table
@@ -32,11 +35,11 @@ class Asked:
     session: Path
     agent: str
     event: str
-    is_kept: bool = False
-    """Whether it may be changed, by the commands that do."""
+    may_change: bool = False
+    """Whether it may be changed, and at last removed, by the commands that do."""
 
     def commands(self) -> dict[str, list[str]]:
-        """Every command that reads, by the name it has in the table."""
+        """Every command, by the name it has in the table; those that change something come last, in their order."""
         where, agent = str(self.session), self.agent
         page = str(self.session.parent / "page.html")
         made = {
@@ -70,18 +73,31 @@ class Asked:
             "runs, the root run": ["runs", where],
             "verify": ["verify", where],
         }
-        if self.is_kept:
-            made |= {"seal": ["seal", where], "recover": ["recover", where]}
         queries = {
             "sql, rewards by agent": "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL",
             "sql, newest 20": "SELECT * FROM events ORDER BY ts_us DESC, writer, seq LIMIT 20",
             "sql, all ids in order": "SELECT id FROM events ORDER BY ts_us, writer, seq",
             "sql, distinct spans": "SELECT count(DISTINCT span_id) FROM events",
         }
-        return made | {name: ["sql", query, where] for name, query in queries.items()}
+        made |= {name: ["sql", query, where] for name, query in queries.items()}
+        return made | self._changing() if self.may_change else made
+
+    def _changing(self) -> dict[str, list[str]]:
+        where, root = str(self.session), str(self.session.parent)
+        everything = ["prune", "--root", root, "--keep-sessions", "0"]
+        return {
+            "recover": ["recover", where],
+            "recover, again": ["recover", where],
+            "seal": ["seal", where],
+            "verify, all sealed": ["verify", where],
+            "seal --remove": ["seal", where, "--remove"],
+            "verify, all removed": ["verify", where],
+            "prune --dry-run": [*everything, "--dry-run"],
+            "prune": everything,
+        }
 
 
-def about(session: Path, *, is_kept: bool = False) -> Asked:
+def about(session: Path, *, may_change: bool = False) -> Asked:
     """An agent in the middle, and an error of the session to look for its causes; else any action."""
     query = (
         "SELECT agent_id, id FROM events WHERE event_type IN ('error', 'agent_action') "
@@ -91,7 +107,7 @@ def about(session: Path, *, is_kept: bool = False) -> Asked:
     if found.exit_code:
         raise RuntimeError(f"the session cannot be asked: {found.err.decode(errors='replace')}")
     row = json.loads(found.out)[0]
-    return Asked(session, row["agent_id"], row["id"], is_kept)
+    return Asked(session, row["agent_id"], row["id"], may_change)
 
 
 def thaw(session: Path, events: int) -> int:
@@ -161,13 +177,19 @@ def made(directory: Path, given: argparse.Namespace) -> Path:
 
 def measure(given: argparse.Namespace, directory: Path) -> Report:
     session = made(directory, given)
-    asked = about(session, is_kept=given.session is None)
+    if given.change or given.session is None:
+        # so that it is recovered as one whose processes were killed is
+        update_session(session, ended_at=None)
+    asked = about(session, may_change=given.change or given.session is None)
     return measure_commands(asked, session.name, given.only, given.patience)
 
 
 def main(arguments: list[str]) -> int:
-    parser = options("benchmarks.analysis_commands", "Every command that reads, measured on one session.")
-    parser.add_argument("--session", help="a session that is there; it is left as it is")
+    parser = options("benchmarks.analysis_commands", "Every command, measured on one session.")
+    parser.add_argument("--session", help="a session that is there; it is left as it is without --change")
+    parser.add_argument(
+        "--change", action="store_true", help="measure what changes and at last removes it, too"
+    )
     parser.add_argument("--sealed", type=int, default=100_000_000, help="else: events to make and to seal")
     parser.add_argument("--live", type=int, default=1_000_000, help="of those, events to leave as JSON lines")
     parser.add_argument("--agents", type=int, default=10_000)
@@ -176,6 +198,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.session is not None:
         given.session = str(Path(given.session).resolve())
+        if given.change and len(list_sessions(Path(given.session).parent)) > 1:
+            parser.error("--change removes every session of the trace root, and there are others")
     elif given.quick:
         given.sealed, given.live, given.agents = 300_000, 30_000, 100
     return run(given, lambda directory: measure(given, directory))

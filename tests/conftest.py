@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # A plain run leaves the slow tests out; `-m slow` and `-m "slow or not slow"` ask for them.
     if not config.option.markexpr:
         config.option.markexpr = "not slow"
+
+
+def pytest_collection_finish() -> None:
+    # Thousands of collected tests need not be walked through by every collection of garbage from here on.
+    gc.collect()
+    gc.freeze()
 
 
 def _shut_down_recording() -> None:
