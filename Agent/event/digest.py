@@ -11,7 +11,14 @@ import orjson
 
 from Agent.event.pointers import escape, fold_tags
 
-__all__ = ["canonical_bytes", "code_digest", "differ_in_tokens_alone", "digest_bytes", "digest_json", "is_shape"]
+__all__ = [
+    "canonical_bytes",
+    "code_digest",
+    "differ_in_tokens_alone",
+    "digest_bytes",
+    "digest_json",
+    "is_shape",
+]
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")

@@ -122,8 +122,8 @@ def distances(recorded: Tagged, given: Tagged) -> dict[str, float]:
     """How far two values are from each other, by the JSON Pointer of each part that differs.
 
     0 where a secret hides the difference; for texts the share that is not common (Ratcliff and Obershelp, as
-    `difflib` has it), for floats the relative difference, 1 for everything else, texts of which only the shape
-    was kept among it.
+    `difflib` has it), for floats the relative difference, 1 for everything else, and for texts of which
+    only the shape was kept.
     """
     found: dict[str, float] = {}
     _walk(recorded.value, given.value, "", recorded.types, given.types, found)
