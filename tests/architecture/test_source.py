@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,12 @@ def matches(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
 def test_no_module_is_longer_than_the_limit():
     sizes = {str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines()) for path in MODULES}
     assert {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES} == {}
+
+
+def test_no_two_files_of_tests_have_one_name():
+    # Pytest imports them by their name alone, and would refuse the second where both are asked for at once.
+    names = Counter(path.name for path in (REPOSITORY / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_no_module_has_a_name_that_says_nothing():
