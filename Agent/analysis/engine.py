@@ -19,10 +19,10 @@ from Agent.analysis.sources import (
     FORMS,
     KnownFiles,
     KnownParts,
+    KnownSources,
     Sources,
     Standing,
     escape,
-    find_sources,
     standing_at,
 )
 from Agent.analysis.spill import Spill
@@ -70,7 +70,7 @@ class Engine:
         self._given = session
         self._session = session.resolve()
         parts = KnownParts(session) if archive else None
-        self._find: Callable[[], Sources] = lambda: find_sources(session, list_files, agent_id, parts=parts)
+        self._known = KnownSources(session, list_files, agent_id, parts=parts)
         self._list_files = list_files
         self._sources = Sources()
         self._by_name: dict[Path, Standing] = {}
@@ -152,7 +152,7 @@ class Engine:
 
     def _use_files(self, sql: str = "") -> None:
         """Look at the files that are there now; one of this room's own queries tells how they are read."""
-        before, found = self._sources, self._find()
+        before, found = self._sources, self._known.find()
         connection = self._open()
         packed: frozenset[Path] = frozenset()
         pack = ""

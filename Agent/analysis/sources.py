@@ -20,7 +20,16 @@ from Agent.archive.sealed_parts import Part, SealedSegment, archive_dir, read_pa
 from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
 from Agent.tree.lines import open_file
 
-__all__ = ["KnownFiles", "KnownParts", "Sources", "Standing", "escape", "find_sources", "standing_at"]
+__all__ = [
+    "KnownFiles",
+    "KnownParts",
+    "KnownSources",
+    "Sources",
+    "Standing",
+    "escape",
+    "find_sources",
+    "standing_at",
+]
 
 FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
 _BLANK: Final = b" \t\n\f\r"
@@ -126,6 +135,54 @@ class KnownFiles:
         return self._files
 
 
+class KnownSources:
+    """Where a session's lines lie, found again where something may have come, gone, grown or been changed.
+
+    A segment that was sealed is written to by nobody: that it still stands as it was is looked at once a
+    second, and whenever the names around it change.
+
+    Args:
+        as `find_sources` takes them.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        list_files: Callable[[], Sequence[Path]],
+        agent_id: str | None = None,
+        *,
+        parts: KnownParts | None = None,
+    ) -> None:
+        self._session = session
+        self._list_files = list_files
+        self._agent_id = agent_id
+        self._parts = parts
+        self._found = Sources()
+        self._listed: tuple[Sequence[Path], list[Part]] | None = None
+        self._looked_s = -_UNSEEN_S
+
+    def find(self) -> Sources:
+        """As `find_sources`."""
+        files, parts = self._list_files(), [] if self._parts is None else self._parts.read()
+        if not self._holds(files, parts):
+            self._looked_s = time.monotonic()
+            self._found = find_sources(self._session, files, self._agent_id, parts=parts)
+            self._listed = files, parts
+        return self._found
+
+    def _holds(self, files: Sequence[Path], parts: list[Part]) -> bool:
+        """Whether what was found last is what would be found now."""
+        if self._listed is None or time.monotonic() - self._looked_s >= _UNSEEN_S:
+            return False
+        known_files, known_parts = self._listed
+        # the same lists, which say that no name has changed; a list that was made anew may be of anything
+        if files is not known_files or parts is not known_parts:
+            return False
+        return all(standing_at(path) == listed for path, listed in self._found.standing.items())
+
+
+_UNSEEN_S: Final = 1.0
+"""How long a change of a sealed file, made by hand and in place, may stay unseen."""
 _State = tuple[int, ...] | None
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -149,23 +206,18 @@ def _state_of(*directories: Path) -> _State:
 
 
 def find_sources(
-    session: Path,
-    list_files: Callable[[], Sequence[Path]],
-    agent_id: str | None = None,
-    *,
-    parts: KnownParts | None = None,
+    session: Path, files: Iterable[Path], agent_id: str | None = None, *, parts: Sequence[Part] = ()
 ) -> Sources:
     """Where the lines of a session, or of one agent's files, lie now.
 
     Args:
         session: its directory.
-        list_files: the files that may be read.
+        files: those that may be read.
         agent_id: whose rows are wanted of the archive; None for all.
-        parts: those of its archive; None where they are not to be read.
+        parts: those of its archive that may be read.
     """
-    listed = {path: found for path in list_files() if (found := standing_at(path)) is not None}
-    known = [] if parts is None else parts.read()
-    if not known:
+    listed = {path: found for path in files if (found := standing_at(path)) is not None}
+    if not parts:
         return Sources(
             live=_patterns(session, listed), standing=listed, damaged=tuple(_of_one_byte(session, listed))
         )
@@ -174,7 +226,7 @@ def find_sources(
     names = dict(zip(_below(session, listed), listed.items(), strict=True))
     instead: set[str] = set()
     read: list[tuple[Part, list[SealedSegment]]] = []
-    for part in known:
+    for part in parts:
         chosen = [each for each in part.segments if wanted(each)]
         standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
         instead |= standing

@@ -9,19 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.processes import child_environment, wait_until_it_computes
 
-from Agent.analysis import LogAnalyzer
+from Agent.analysis import LogAnalyzer, sources
 from Agent.analysis.engine import open_engine
 from Agent.analysis.progress import listener
+from Agent.analysis.sources import standing_at
 from Agent.analysis.views import names, scan
 from Agent.archive import seal
-from Agent.archive.sealed_parts import drop_part, read_parts
+from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts
 from Agent.testing import FAULTS, Truth, make_session
 from Agent.tree.layout import agent_files, agents_dir, tree_files
 
@@ -236,3 +239,33 @@ def test_an_interrupt_stops_a_query_and_leaves_the_engine_usable(truth: Truth) -
     out, err = program.communicate()
     watchdog.cancel()
     assert out == "interrupted [{'n': 42}]\n", err
+
+
+def test_sealed_files_are_looked_at_once_a_second_and_not_with_every_question(
+    truth: Truth, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
+    seal(session)
+    for directory in (session, agents_dir(session), archive_dir(session)):
+        os.utime(directory, (0, 0))  # as if no name had changed for long
+    looked: list[Path] = []
+    now_s = [100.0]
+    monkeypatch.setattr(sources, "standing_at", lambda path: looked.append(path) or standing_at(path))
+    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now_s[0], time_ns=time.time_ns))
+    count = f"SELECT count(*) AS n FROM {scan()}"
+    engine = open_engine(session)
+    before = engine.row(count)["n"]
+    assert len(looked) == len(tree_files(session))
+    looked.clear()
+    assert engine.row(count)["n"] == before
+    assert looked == []
+
+    changed = agent_files(session, "agent_00004")[0]
+    lines = changed.read_bytes().splitlines(keepends=True)
+    changed.write_bytes(b"".join(lines[:-1]))
+    now_s[0] += 1.0
+    assert engine.row(count)["n"] == before - 1
+    with changed.open("ab") as file:  # it is read as it stands now, and what is live is always looked at
+        file.write(lines[-1])
+    assert engine.row(count)["n"] == before
+    engine.close()
