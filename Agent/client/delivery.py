@@ -177,10 +177,10 @@ def _told(error: OSError) -> str:
 
 
 def _remedy_of(answer: Answer) -> str:
+    if answer.status in {401, 403}:  # what the service says of headers helps nobody here
+        return "give a key that may send there, as api_key or --api-key; agent-trace keys add makes one there"
     if answer.remedy is not None:
         return answer.remedy
-    if answer.status in {401, 403}:
-        return "give a key that may send there, as api_key or --api-key"
     if answer.location is not None:
         return f"it points to {answer.location[:200]}: give that address"
     return "give the address of an Agent Trace service, such as http://localhost:8000"

@@ -89,7 +89,8 @@ class AllowList:
     """Keeps of payloads what may leave the machine; `dropped` says by path what was left out.
 
     Args:
-        key: makes the digests that stand for names which are no labels. Without it such names are dropped.
+        key: makes the digests that stand for names which are no labels, and for ids that tell something.
+            Without it these are dropped.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
@@ -147,11 +148,12 @@ class AllowList:
         return str(value)
 
     def identity(self, value: Any, path: str) -> str | None:
-        """An id, None for what is none, which is counted."""
-        if self._identity(value, path) is _MISSING:
+        """An id as it may leave: itself, a digest in its place, or None, which is counted."""
+        found = self._identity(value, path)
+        if found is _MISSING:
             self.dropped.note(path)
             return None
-        return str(value)
+        return str(found)
 
     def metadata(self, value: Any, path: str) -> dict[str, Any]:
         """Numbers, flags and labels of a mapping under names that tell nothing; the others are counted."""
@@ -185,9 +187,13 @@ class AllowList:
     def _label(value: Any, _path: str) -> Any:
         return value if isinstance(value, str) and is_label(value) else _MISSING
 
-    @staticmethod
-    def _identity(value: Any, _path: str) -> Any:
-        return value if isinstance(value, str) and is_identity(value) else _MISSING
+    def _identity(self, value: Any, _path: str) -> Any:
+        """An id as it is; one that tells something becomes the same digest wherever it stands."""
+        if not isinstance(value, str) or not value:
+            return _MISSING
+        if is_identity(value):
+            return value
+        return _MISSING if self._key is None else hidden_name(value, self._key)
 
     def _numbers(self, value: Any, path: str) -> Any:
         return self._members(value, path, with_labels=False)

@@ -43,6 +43,9 @@ _ENVELOPE: Final = frozenset(
     "timestamp id schema_version kind level logger run_id span_id parent_span_id causes tick agent_id "
     "agent_role code extra message state types".split()
 )
+_BESIDE: Final[dict[str, type]] = {"message": str, "state": dict, "types": dict, "artifact_text": str}
+"""What stands beside a payload where content is sent, by its type."""
+_RESERVED: Final = frozenset({*_BESIDE, "logger", "code"})
 
 
 class _NotOne(ValueError):
@@ -129,9 +132,9 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     level = item.get("level", "INFO")
     if not isinstance(level, str) or level not in LEVELS:
         raise _NotOne("/level", "it is no level")
-    body = _content(item, extra) if with_content else allowed.payload(kind, extra)
+    body = _content(item, extra, allowed) if with_content else allowed.payload(kind, extra)
     if not with_content:
-        for key in item.keys() - _ENVELOPE | item.keys() & {"message", "state", "types", "artifact_text"}:
+        for key in item.keys() - _ENVELOPE | item.keys() & _BESIDE.keys():
             allowed.drop("", key)
     for key, read in (("logger", allowed.label), ("code", _digest)):
         if item.get(key) is not None and (text := read(item[key], f"/{key}")) is not None:
@@ -139,9 +142,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
     run_id = None if item.get("run_id") is None else allowed.identity(item["run_id"], "/run_id")
     if run_id is None and item.get("run_id") is not None:
         raise _NotOne("/run_id", "it is no id")
-    name = body.pop(NAME_KEYS.get(kind, ""), None)
-    duration = _duration(body.pop("duration_ms", None) or body.pop("latency_ms", None))
-    outcome = body.pop("outcome", None)
+    name, duration_ms, outcome = _columns(kind, body)
     return EventMessage(
         session_uid=uid,
         id=_event_id(item.get("id")),
@@ -155,9 +156,9 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
         parent_span_id=_optional(allowed.identity, item, "parent_span_id"),
         causes=_causes(item.get("causes"), allowed),
         tick=_tick(item.get("tick"), allowed),
-        name=None if name is None else str(name),
-        duration_ms=duration,
-        outcome=outcome if isinstance(outcome, str) else None,
+        name=name,
+        duration_ms=duration_ms,
+        outcome=outcome,
         body=body,
     )
 
@@ -207,16 +208,42 @@ def _digest(value: object, _path: str) -> str | None:
     return value if isinstance(value, str) and _DIGEST.fullmatch(value) else None
 
 
-def _duration(value: object) -> float | None:
+def _columns(kind: str, body: dict[str, Any]) -> tuple[str | None, float | None, str | None]:
+    """Name, duration and outcome, taken out of a body; what is none of these in a payload stays in it."""
+    key = NAME_KEYS.get(kind, "")
+    name, outcome = body.get(key), body.get("outcome")
+    if isinstance(name, str) or (isinstance(name, (int, float)) and not isinstance(name, bool)):
+        name = str(body.pop(key))
+    else:
+        name = None
+    outcome = body.pop("outcome") if isinstance(outcome, str) else None
+    for key in ("duration_ms", "latency_ms"):
+        value = body.get(key)
+        if _is_duration(value):
+            return name, float(body.pop(key)), outcome
+    return name, None, outcome
+
+
+def _is_duration(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) <= _MAX_INTEGER and math.isfinite(value) else None
+        return False
+    return abs(value) <= _MAX_INTEGER and math.isfinite(value)
 
 
-def _content(item: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole payload with what stood beside it, in values that any database takes."""
-    beside = {key: item[key] for key in ("message", "state", "types", "artifact_text") if item.get(key)}
-    cleaned: dict[str, Any] = _plain({**extra, **beside}, 0)
+def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
+    """The whole payload with what stood beside it, in values that any database takes.
+
+    A key of the payload that is called as something beside it is moves to `user.<key>`, as in the record.
+    """
+    beside: dict[str, Any] = {}
+    for key, of_type in _BESIDE.items():
+        value = item.get(key)
+        if value and isinstance(value, of_type):
+            beside[key] = value
+        elif value:
+            allowed.dropped.note(f"/{key}")
+    given = {f"user.{key}" if key in _RESERVED else key: value for key, value in extra.items()}
+    cleaned: dict[str, Any] = _plain({**given, **beside}, 0)
     return cleaned
 
 

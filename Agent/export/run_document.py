@@ -11,7 +11,7 @@ from typing import Any, Final
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.allowed import AllowList
 from Agent.export.messages import MAX_ITEMS, FailureMessage, RunMessage, StepMessage, WireError
-from Agent.export.times import NO_TIME, read_time
+from Agent.export.times import NO_TIME, elapsed_ms, read_time
 
 __all__ = ["run_of_document"]
 
@@ -27,6 +27,14 @@ _RUN_STATUSES: Final = (*(status.value for status in RunStatus), "running")
 _STEP_STATUSES: Final = ("ok", "error", "cancelled", "interrupted", "running")
 _STEP_TYPES: Final = tuple(kind.value for kind in StepType)
 _FAILURE_TYPES: Final = tuple(kind.value for kind in FailureType)
+_NO_LABEL: Final = (
+    "it is no label: letters, digits and _ . : / - alone, at most 64, in which nothing looks like an "
+    "address, a telephone number or a key"
+)
+_NO_ID: Final = (
+    "it is no id: a UUID, a ULID, or at most 128 letters, digits and _ . : - in which nothing looks like an "
+    "address, a telephone number or a key"
+)
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_TEXT_CHARS: Final = 20_000
 
@@ -56,8 +64,8 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
         if value.get(key) is not None and (label := allowed.label(value[key], f"/{key}")) is not None:
             labels[key] = label
     return RunMessage(
-        run_id=_needed(value, "run_id", allowed.identity),
-        agent_id=_needed(value, "agent_id", allowed.name),
+        run_id=_needed(value, "run_id", allowed.identity, _NO_ID),
+        agent_id=_needed(value, "agent_id", allowed.name, _NO_LABEL),
         agent_version=labels.get("agent_version"),
         status=_one_of(value, "status", _RUN_STATUSES, "") or plain.value,
         started_us=started_us,
@@ -79,13 +87,15 @@ def _steps(listed: list[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
         step_id = value.get("step_id")
         shown = None if step_id is None else allowed.identity(step_id, "/steps/*/step_id")
         shown = shown or f"step_{index + 1}"
-        key = shown if shown not in taken else f"{shown}.{index}"
+        key = shown
+        while key in taken:  # as in retries; what stands for the second one may be taken as well
+            key = f"{key}.{index}"
         taken.add(key)
         seq, metadata = value.get("seq"), value.get("metadata")
         started_us, ended_us = _time(value, "started_at", place), _time(value, "ended_at", place)
         latency_ms = _milliseconds(value, place)
-        if latency_ms is None and started_us is not None and ended_us is not None:
-            latency_ms = (ended_us - started_us) / 1000
+        if latency_ms is None:
+            latency_ms = elapsed_ms(started_us, ended_us)
         found.append(
             StepMessage(
                 step_id=shown,
@@ -146,13 +156,13 @@ def _listed(value: Mapping[str, Any], key: str) -> list[Any]:
     return found
 
 
-def _needed(value: Mapping[str, Any], key: str, read: Any) -> str:
+def _needed(value: Mapping[str, Any], key: str, read: Any, problem: str) -> str:
     given = value.get(key)
     if given is None:
         raise WireError(f"/{key}", "it is missing")
     found: str | None = read(given, f"/{key}")
     if found is None:
-        raise WireError(f"/{key}", "it is no label: letters, digits and _ . : / - alone, at most 64")
+        raise WireError(f"/{key}", problem)
     return found
 
 

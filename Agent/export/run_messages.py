@@ -1,7 +1,8 @@
 """What a batch of events says of the runs that they belong to: each as far as the batch goes.
 
 A run's events may come in several batches and in any order. Whoever keeps runs adds up what they say: what
-is None in a message is not known from its batch.
+is None in a message is not known from its batch. A project that takes content may hold anything in a payload:
+what is not of the right type there, or longer than can be looked for, tells nothing of a run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ __all__ = ["runs_of_events"]
 
 _TOLD_BY: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
 _FAILED: Final = frozenset({RunStatus.FAILURE.value, RunStatus.PARTIAL.value})
+_STATUSES: Final = frozenset(status.value for status in RunStatus)
+_FAILURE_TYPES: Final = frozenset(kind.value for kind in FailureType)
+_MOST_CHARS: Final = 200
+"""Of a text that runs are found by; more than that no filter takes, and no index."""
+_MOST_MESSAGE_CHARS: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -29,34 +35,33 @@ class _Known:
     ending: EventMessage | None = None
 
     def begin(self, event: EventMessage) -> None:
-        labels = event.body.get("labels") or {}
-        version = labels.get("agent_version")
+        labels = _object(event.body.get("labels"))
         self.run = replace(
             self.run,
-            agent_id=event.agent_id or event.body.get("agent"),
-            agent_version=None if version is None else str(version),
+            agent_id=event.agent_id or _text(event.body.get("agent")),
+            agent_version=_text(labels.get("agent_version")),
             started_us=event.ts_us,
-            parent_run_id=event.body.get("parent_run_id"),
-            labels=dict(labels),
+            parent_run_id=_text(event.body.get("parent_run_id")),
+            labels=labels,
         )
 
     def end(self, event: EventMessage) -> None:
         ended_well = bool(event.body.get("ok"))
         plain = RunStatus.SUCCESS if ended_well else RunStatus.FAILURE
-        status = event.body.get("status") or plain.value
+        status = _one_of(event.body.get("status"), _STATUSES) or plain.value
         self.ending = event
         self.run = replace(
             self.run, agent_id=self.run.agent_id or event.agent_id, status=status, ended_us=event.ts_us
         )
 
     def begin_step(self, event: EventMessage) -> None:
-        key = event.body.get("step_span") or event.id
+        key = _text(event.body.get("step_span")) or event.id
         told = StepMessage(
-            step_id=str(event.body.get("step_id") or key),
+            step_id=_text(event.body.get("step_id")) or key,
             step_key=key,
             position=event.ts_us,
-            step_type=event.body.get("step_type"),
-            name=event.name,
+            step_type=_text(event.body.get("step_type")),
+            name=_text(event.name),
             started_us=event.ts_us,
             status="running",
         )
@@ -74,20 +79,20 @@ class _Known:
         if started_us is None:
             started_us = event.ts_us - round((event.duration_ms or 0.0) * 1000)
         self.steps[key] = StepMessage(
-            step_id=str(event.body.get("step_id") or key),
+            step_id=_text(event.body.get("step_id")) or key,
             step_key=key,
             position=started_us,
             step_type=began.step_type if began is not None else None,
-            name=event.name,
+            name=_text(event.name),
             started_us=started_us,
             latency_ms=event.duration_ms,
-            status=event.outcome or "ok",
-            metadata=dict(event.body.get("metadata") or {}),
+            status=_text(event.outcome) or "ok",
+            metadata=_object(event.body.get("metadata")),
         )
 
     def fail(self, event: EventMessage) -> None:
         self.run = replace(self.run, agent_id=self.run.agent_id or event.agent_id)
-        self._add(_failure(event, event.body.get("error_id") or event.id))
+        self._add(_failure(event, _text(event.body.get("error_id")) or event.id))
 
     def _add(self, failure: FailureMessage) -> None:
         self.failures.setdefault(failure.failure_id, failure)
@@ -96,7 +101,7 @@ class _Known:
         """The run as the batch tells it; one that failed and does not say how is told by its error."""
         ending = self.ending
         if ending is not None and not self.failures and self.run.status in _FAILED:
-            error_id = ending.body.get("error_id")
+            error_id = _text(ending.body.get("error_id"))
             if error_id is not None:
                 self._add(_failure(errors.get(error_id, ending), error_id))
         return replace(self.run, steps=tuple(self.steps.values()), failures=tuple(self.failures.values()))
@@ -132,18 +137,30 @@ def _failure(event: EventMessage, failure_id: str) -> FailureMessage:
     body = event.body
     # Of `run.failure` the code is what the event is named by, of `error` the class of the exception.
     code = event.name if event.kind == "run.failure" else body.get("failure_code")
+    message = body.get("failure_message")
     return FailureMessage(
         failure_id=failure_id,
-        failure_type=body.get("failure_type") or FailureType.ORCHESTRATION.value,
-        failure_code=code or FailureCode.UNKNOWN.value,
-        fingerprint=body.get("fingerprint"),
+        failure_type=_one_of(body.get("failure_type"), _FAILURE_TYPES) or FailureType.ORCHESTRATION.value,
+        failure_code=_text(code) or FailureCode.UNKNOWN.value,
+        fingerprint=_text(body.get("fingerprint")),
         step_id=_text(body.get("step_id")),
         step_key=_text(body.get("step_span")),
-        error_id=body.get("error_id") or (failure_id if event.kind == "error" else None),
+        error_id=_text(body.get("error_id")) or (failure_id if event.kind == "error" else None),
         occurred_us=event.ts_us,
-        message=_text(body.get("failure_message")),
+        message=message[:_MOST_MESSAGE_CHARS] if isinstance(message, str) else None,
     )
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _text(value: object) -> str | None:
+    """A text or a number of a payload, as far as it can be looked for; None for anything else."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    return value[:_MOST_CHARS] if isinstance(value, str) and value else None
+
+
+def _one_of(value: object, choices: frozenset[str]) -> str | None:
+    return value if isinstance(value, str) and value in choices else None
+
+
+def _object(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}

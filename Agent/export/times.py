@@ -6,7 +6,7 @@ from typing import Final
 
 from Agent.event.clock import parse_timestamp
 
-__all__ = ["NO_TIME", "read_time"]
+__all__ = ["NO_TIME", "elapsed_ms", "read_time"]
 
 NO_TIME: Final = "it is no RFC 3339 time between 1970 and 9999"
 _MAX_CHARS: Final = 40
@@ -22,3 +22,10 @@ def read_time(value: object) -> int | None:
     except (ValueError, OverflowError):
         return None
     return ts_us if 0 <= ts_us < _YEAR_10000_US else None
+
+
+def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
+    """How long something took; None where one of both is not known, or a clock was set back meanwhile."""
+    if started_us is None or ended_us is None or ended_us < started_us:
+        return None
+    return (ended_us - started_us) / 1000

@@ -44,10 +44,12 @@ def event_to_wire(
         wire["level"] = event.level
     if event.logger and (logger := allowed.label(event.logger, "/logger")):
         wire["logger"] = logger
-    for name in ("run_id", "span_id", "parent_span_id", "tick"):
+    for name in ("run_id", "span_id", "parent_span_id"):
         value = getattr(event, name)
-        if value is not None:
-            wire[name] = value
+        if value is not None and (shown := allowed.identity(value, f"/{name}")) is not None:
+            wire[name] = shown
+    if event.tick is not None:
+        wire["tick"] = event.tick
     if event.causes:
         wire["causes"] = event.causes
     for key in ("agent_id", "agent_role"):
@@ -63,6 +65,8 @@ def event_to_wire(
         sort = classify(error_type, error_module=module if isinstance(module, str) else None)
         payload.update(failure_type=sort[0].value, failure_code=sort[1].value)
     if content:
+        if "parent_run_id" in payload:  # called as that run is, whose id may leave as a digest
+            payload["parent_run_id"] = allowed.identity(payload["parent_run_id"], "/extra/parent_run_id")
         wire["extra"] = payload
         _add_content(wire, event)
         if artifact_text is not None:

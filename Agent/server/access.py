@@ -15,7 +15,8 @@ from Agent.store import Project, Scope, Store
 
 __all__ = ["Access", "Granted", "GrantedReplay"]
 
-_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED: Final = ("forwarded", "via", "x-real-ip", "true-client-ip", "cf-connecting-ip")
+_FORWARDED_BEGIN: Final = "x-forwarded-"
 
 
 class Access:
@@ -97,17 +98,24 @@ def _unauthorized(message: str) -> Problem:
 def _from_here(request: Request) -> bool:
     """Whether a program on this machine asks by itself: no proxy for others, no web page of somebody else's.
 
-    A page that a browser shows can send requests to this machine; they carry the page's origin, or under a
-    name that was made to point here, that name as the host.
+    A page that a browser shows can send requests to this machine; they carry the page's origin, or say that
+    they cross sites, or under a name that was made to point here, that name as the host.
     """
     if request.client is None or not is_loopback(request.client.host):
         return False
-    if any(name in request.headers for name in _FORWARDED):
+    if any(name in _FORWARDED or name.startswith(_FORWARDED_BEGIN) for name in request.headers):
+        return False
+    if request.headers.get("sec-fetch-site") == "cross-site" and not _is_opened(request):
         return False
     if not is_loopback(_name_of(f"//{request.headers.get('host', '')}")):
         return False
     origin = request.headers.get("origin")
     return origin is None or is_loopback(_name_of(origin))
+
+
+def _is_opened(request: Request) -> bool:
+    """Whether somebody followed a link to here: the browser shows what is answered to them alone."""
+    return request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
 
 
 def _name_of(url: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import LEVEL_NAMES
+from Agent.export.times import elapsed_ms
 
 __all__ = [
     "ERRORS",
@@ -294,7 +295,6 @@ class CountsAnswer(BaseModel):
 def run_answer(row: Mapping[str, Any]) -> Shown:
     """A run as it is answered."""
     started_us, ended_us = row["started_us"], row["ended_us"]
-    known = started_us is not None and ended_us is not None
     return {
         "run_id": row["run_id"],
         "status": row["status"],
@@ -302,7 +302,7 @@ def run_answer(row: Mapping[str, Any]) -> Shown:
         "agent_version": row["agent_version"],
         "started_at": _time(started_us),
         "ended_at": _time(ended_us),
-        "duration_ms": (ended_us - started_us) / 1000 if known else None,
+        "duration_ms": elapsed_ms(started_us, ended_us),
         "failure_type": row["failure_type"],
         "failure_code": row["failure_code"],
         "session_uid": row["session_uid"],

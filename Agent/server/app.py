@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse
 
 from Agent.server.access import Access, Granted
 from Agent.server.answers import ERRORS, HealthAnswer
+from Agent.server.bodies import large_bodies
 from Agent.server.checkpoint_routes import checkpoint_router
 from Agent.server.counters import Counters, CountRequests
 from Agent.server.ingest_routes import ingest_router
@@ -62,6 +63,7 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
     )
     counters = Counters()
     app.state.store = store
+    app.state.large_bodies = large_bodies()
     app.state.replays = replays
     app.state.access = Access(store, Scope(role), settings)
     install_problems(app, role)

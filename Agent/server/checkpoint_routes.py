@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from Agent.export.labels import is_identity
 from Agent.server.access import GrantedReplay
 from Agent.server.answers import ERRORS, ErrorAnswer, PageAnswer
-from Agent.server.bodies import read_json
+from Agent.server.bodies import made_of_json
 from Agent.server.ingest_routes import BODY_ERRORS, json_body
 from Agent.server.parameters import Cursor, Limit, page_answer
 from Agent.server.problems import Problem
@@ -86,7 +86,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
     )
     async def post_checkpoints(request: Request, project: GrantedReplay, trace_id: str) -> CreatedAnswer:
         """Behind each step whose state is known; a run that has checkpoints keeps those. Nothing runs."""
-        given = _checked(await read_json(request, settings, optional=True))
+        given = await made_of_json(request, settings, _checked, optional=True)
         lacking: list[str] = []
         if "state" in given:
             created = [await run_in_threadpool(replays.keep_checkpoint, project, trace_id, given)]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
-from Agent.export.messages import MAX_ITEMS, Batch, Dropped, RunMessage, WireError
+from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
 from Agent.export.reading import read_batch, read_run
 from Agent.server.access import Granted
 from Agent.server.answers import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
-from Agent.server.bodies import read_json
+from Agent.server.bodies import made_of_json
 from Agent.server.counters import Counters
 from Agent.server.problems import Problem
 from Agent.server.settings import ServerSettings
@@ -20,6 +21,8 @@ from Agent.server.wire_rows import event_row, run_row
 from Agent.store import Ingested, Project, Store
 
 __all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
+
+T = TypeVar("T")
 
 BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
@@ -39,7 +42,7 @@ def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any
 
 
 _LABEL: Final = {"type": "string", "maxLength": 200}
-_ID: Final = {"type": "string", "pattern": r"^[A-Za-z0-9_.:/-]{1,64}$"}
+_ID: Final = {"type": "string", "pattern": r"^~?[A-Za-z0-9_.:-]{1,128}$"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _RUN: Final[dict[str, Any]] = {
     "required": ["run_id", "agent_id"],
@@ -125,13 +128,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         counters.add("values_dropped_total", sum(dropped.values()))
         return done
 
-    def take_run(project: Project, value: object) -> tuple[RunMessage, Dropped, bool]:
-        run, dropped = read_run(value, content=project.content_allowed)
-        done = take(project, Batch((), (run,)), dropped, None)
-        return run, dropped, done.runs_new > 0
-
-    def take_batch(project: Project, value: object) -> BatchAnswer:
-        batch, dropped = read_batch(value, content=project.content_allowed)
+    def take_batch(project: Project, batch: Batch, dropped: Dropped) -> BatchAnswer:
         done = take(project, batch, dropped, batch.session_id)
         return BatchAnswer(
             accepted=done.accepted,
@@ -150,24 +147,27 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
         """One run as a document. The same again, or more of it, is merged by its run_id."""
-        value = await read_json(request, settings)
-        run, dropped, new = await run_in_threadpool(_told, take_run, project, value)
-        response.status_code = 201 if new else 200
+        run, dropped = await made_of_json(request, settings, _told(read_run, project))
+        done = await run_in_threadpool(take, project, Batch((), (run,)), dropped, None)
+        response.status_code = 201 if done.runs_new else 200
         return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
 
     @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
     async def post_events(request: Request, project: Granted) -> BatchAnswer:
         """Events of one session, and runs. What is stored already is counted and left as it is."""
-        value = await read_json(request, settings)
-        answer: BatchAnswer = await run_in_threadpool(_told, take_batch, project, value)
-        return answer
+        batch, dropped = await made_of_json(request, settings, _told(read_batch, project))
+        return await run_in_threadpool(take_batch, project, batch, dropped)
 
     return router
 
 
-def _told(take: Any, project: Project, value: object) -> Any:
-    """What `take` gives, with a body that is not the wire told as the sender's problem."""
-    try:
-        return take(project, value)
-    except WireError as error:
-        raise Problem(422, "malformed", error.problem, path=error.path) from None
+def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[[object], tuple[T, Dropped]]:
+    """The reader of a project's bodies, which tells what is not the wire as the sender's problem."""
+
+    def told(value: object) -> tuple[T, Dropped]:
+        try:
+            return read(value, content=project.content_allowed)
+        except WireError as error:
+            raise Problem(422, "malformed", error.problem, path=error.path) from None
+
+    return told

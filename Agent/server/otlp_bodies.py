@@ -6,11 +6,11 @@ The messages are those of OpenTelemetry's own package, which is loaded by the fi
 from __future__ import annotations
 
 import base64
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from Agent.server.bodies import json_of
 from Agent.server.problems import Problem
 from Agent.store.extra import extra_needed
 
@@ -26,7 +26,6 @@ MAX_OTLP_BYTES: Final = 8 << 20
 
 _MAX_DEPTH: Final = 64
 _IDS: Final = ("traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id")
-_reading = threading.BoundedSemaphore(2)  # so that what hostile bodies unfold to stays bounded, too
 
 
 def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
@@ -41,16 +40,15 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
         from google.protobuf.message import DecodeError
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     message = ExportTraceServiceRequest()
-    with _reading:
-        try:
-            if media_type == PROTOBUF:
-                message.ParseFromString(body)
-            else:
-                value = orjson.loads(body)
-                _with_plain_ids(value)
-                ParseDict(value, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
-        except (DecodeError, ParseError, ValueError, TypeError, RecursionError):
-            raise Problem(400, "malformed", "the body is no ExportTraceServiceRequest") from None
+    try:
+        if media_type == PROTOBUF:
+            message.ParseFromString(body)
+        else:
+            value = json_of(body)
+            _with_plain_ids(value)
+            ParseDict(value, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
+    except (DecodeError, ParseError, ValueError, TypeError, RecursionError):
+        raise Problem(400, "malformed", "the body is no ExportTraceServiceRequest") from None
     return message
 
 

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from Agent.export.messages import MAX_ITEMS
 from Agent.server.access import Granted
 from Agent.server.answers import ERRORS
-from Agent.server.bodies import read_body
+from Agent.server.bodies import made_of_body
 from Agent.server.counters import Counters
 from Agent.server.ingest_routes import BODY_ERRORS
 from Agent.server.otlp_bodies import JSON, MAX_OTLP_BYTES, PROTOBUF, read_request, write_answer
@@ -68,13 +68,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
     """The route over a store that may write."""
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
-    def take(project: Project, media_type: str, body: bytes) -> bytes:
-        message = read_request(media_type, body)
-        count = sum(len(scope.spans) for each in message.resource_spans for scope in each.scope_spans)
-        if count > MAX_ITEMS:
-            text = f"the body holds {count:,} spans, at most {MAX_ITEMS:,} are taken"
-            raise Problem(413, "too_large", text, remedy="send it in parts")
-        read = read_spans(message)
+    def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
         done = store.ingest(project, runs=[run_row(each) for each in read.runs])
         counters.add("spans_accepted_total", read.spans - read.rejected)
         counters.add("spans_rejected_total", read.rejected)
@@ -91,10 +85,22 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
     )
     async def post_traces(request: Request, project: Granted) -> Response:
         """OTLP over HTTP. A trace becomes a run, a span a step of it; what comes again is stored once."""
-        media_type, body = await read_body(request, settings, (PROTOBUF, JSON), limit_bytes=MAX_OTLP_BYTES)
-        return Response(await run_in_threadpool(take, project, media_type, body), media_type=media_type)
+        media_type, read = await made_of_body(
+            request, settings, (PROTOBUF, JSON), _read, limit_bytes=MAX_OTLP_BYTES
+        )
+        return Response(await run_in_threadpool(take, project, media_type, read), media_type=media_type)
 
     return router
+
+
+def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
+    """The type of a body, in which the answer is to be as well, and the spans in it."""
+    message = read_request(media_type, body)
+    count = sum(len(scope.spans) for each in message.resource_spans for scope in each.scope_spans)
+    if count > MAX_ITEMS:
+        text = f"the body holds {count:,} spans, at most {MAX_ITEMS:,} are taken"
+        raise Problem(413, "too_large", text, remedy="send it in parts")
+    return media_type, read_spans(message)
 
 
 def _told(read: ReadSpans) -> str:

@@ -14,6 +14,7 @@ from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export.allowed import AllowList
 from Agent.export.failure_classes import classify
 from Agent.export.messages import Dropped, FailureMessage, RunMessage, StepMessage
+from Agent.export.times import elapsed_ms
 
 __all__ = ["ReadSpans", "read_spans"]
 
@@ -124,7 +125,7 @@ def _add(traces: dict[str, _Trace], span: Any, service: Mapping[str, str], allow
         step_type=step_type.value,
         name=_name(step_type, metadata, span.name, allowed),
         started_us=started_us,
-        latency_ms=(ended_us - started_us) / 1000,
+        latency_ms=elapsed_ms(started_us, ended_us),
         status="error" if failed else "ok",
         metadata=metadata,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -16,6 +17,8 @@ from starlette.exceptions import HTTPException
 from Agent.errors import AgentTraceError
 
 __all__ = ["Problem", "install_problems"]
+
+_log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S: Final = 2
 _QUERY_CANCELED: Final = "57014"
@@ -117,8 +120,11 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
         if status == 405:
             message = f"nothing at this path answers {request.method}"
         remedy = "/openapi.json lists what there is"
-        asks = request.method == "GET" and not request.url.path.startswith("/api/")
-        if request.url.path.startswith(("/v1/", "/api/")) and asks is _ASKS.get(role):
+        path = request.url.path
+        if path.startswith("/api/") and request.app.state.replays is None:
+            message = f"{message}: this is the {role} role"
+            remedy = "ask the replay role, which is on port 8000 where no other was chosen"
+        elif path.startswith("/v1/") and (request.method == "GET") is _ASKS.get(role):
             message = f"{message}: this is the {role} role"
             remedy = _OTHER_ROLES[role]
     return Problem(
@@ -132,6 +138,7 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
 
 def _of_database(error: Exception) -> Problem:
     """The database is away or busy: nothing was stored, and the same request may come again."""
+    _tell_operator(error)
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _QUERY_CANCELED:
         remedy = "narrow it, with since and until for instance"
@@ -139,6 +146,12 @@ def _of_database(error: Exception) -> Problem:
     return Problem(
         503, "unavailable", "the database does not answer now", remedy="send it again", headers=headers
     )
+
+
+def _tell_operator(error: Exception) -> None:
+    """What the database says, in the server's own log: who sends can do nothing about a disk that is full."""
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()
+    _log.warning("the database does not answer: %s", said[0][:200] if said else type(error).__name__)
 
 
 def _unforeseen(_error: Exception) -> Problem:

@@ -81,6 +81,8 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"result": asyncio.run(_replay(made.path, request))}
     except AgentTraceError as error:
         message, remedy = error.message.replace(str(directory), "."), error.remedy
+        if request["run_id"] is None:  # a session was asked about by its UUID
+            message = message.replace("'last'", f"'{request['session_uid']}'")
         if isinstance(error, DamagedInput) and made.lacking:
             message = f"artifacts of it were not sent, such as {made.lacking[0]}"
             remedy = "only texts of at most 512 KiB are; replay it where it was recorded: agent-trace replay"

@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from Agent.export.labels import is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.answers import ERRORS, PageAnswer
-from Agent.server.bodies import read_json
+from Agent.server.bodies import made_of_json
 from Agent.server.checkpoint_routes import NO_CONTENT, NOT_FOUND
 from Agent.server.ingest_routes import BODY_ERRORS, json_body
 from Agent.server.parameters import Cursor, Limit, page_answer
@@ -94,7 +94,9 @@ def replay_router(replays: Replays) -> APIRouter:
         request: Request, response: Response, project: GrantedReplay, checkpoint_id: str, wait_s: Wait = 20.0
     ) -> ReplayAnswer:
         """In a process of its own, with a limit of time and of memory. The network is out of its reach."""
-        config = _checked(await read_json(request, settings, optional=True), settings.replay_timeout_s)
+        config = await made_of_json(
+            request, settings, lambda value: _checked(value, settings.replay_timeout_s), optional=True
+        )
         replay_id, future = await run_in_threadpool(replays.begin_replay, project, checkpoint_id, config)
         await asyncio.wait({asyncio.wrap_future(future)}, timeout=wait_s)
         told = replay_answer(await run_in_threadpool(known, project, replay_id), _now_us())

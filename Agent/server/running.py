@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import uvicorn
 
 from Agent.errors import InputError
 from Agent.server.app import make_app
+from Agent.server.connections import BoundedConnection
 from Agent.server.settings import ServerRole, ServerSettings
 
 __all__ = ["RunningServer", "ServerRole"]
@@ -20,7 +22,8 @@ __all__ = ["RunningServer", "ServerRole"]
 _START_S = 30.0
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30
-_MAX_CONNECTIONS = 512
+_BACKLOG = 128
+"""So many connections are taken at one go, before those that are too many are closed again."""
 
 
 class _Quiet(uvicorn.Server):
@@ -40,7 +43,7 @@ class RunningServer:
         roles: which apps are run; `ingest` and `replay` are one app on one port.
 
     Raises:
-        InputError: the database does not open, or a port is taken.
+        InputError: the database does not open, a port is taken, or TLS does not work with the files given.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class RunningServer:
 
     def start(self) -> None:
         """Returns when every role answers."""
+        _check_certificate(self.settings)
         try:
             for role in sorted(self.roles):  # ingest comes first: it makes the tables that query reads
                 if role != "replay" or "ingest" not in self.roles:
@@ -118,7 +122,9 @@ class RunningServer:
             proxy_headers=False,  # who asks is who connects: a header could say anything
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_DRAIN_S,
-            limit_concurrency=_MAX_CONNECTIONS,
+            http=BoundedConnection,
+            ws="none",
+            backlog=_BACKLOG,
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
         )
@@ -135,6 +141,30 @@ class RunningServer:
             time.sleep(0.01)
 
 
+def _check_certificate(settings: ServerSettings) -> None:
+    """Passes where TLS is off, or works with the files that were given.
+
+    Raises:
+        InputError: they hold no certificate, or not the key of it.
+    """
+    if settings.tls_certificate is None:
+        return
+    try:
+        # a key that needs a password would ask for it here, where nobody may be
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            settings.tls_certificate, settings.tls_key, password=lambda: ""
+        )
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        told = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, ssl.SSLError):
+            told = (error.reason or "one of them is not in PEM, or is encrypted").replace("_", " ").lower()
+        raise InputError(
+            f"TLS does not work with this certificate and this key: {told}",
+            path=settings.tls_certificate,
+            remedy="give both in PEM, the key without a password",
+        ) from None
+
+
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that listens there.
 
@@ -147,7 +177,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(1024)
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise InputError(

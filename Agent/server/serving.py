@@ -6,6 +6,7 @@ import gc
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 from Agent.errors import InputError
 from Agent.server.running import RunningServer, ServerRole
@@ -54,9 +55,13 @@ def started_lines(server: RunningServer) -> list[str]:
 
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
     """What an administrator should know before others reach this server."""
+    found = [
+        f"there is no module {name} here, so replays fail; see that PYTHONPATH holds its directory"
+        for name in settings.executors
+        if "replay" in roles and not _is_there(name)
+    ]
     if settings.loopback:
-        return []
-    found = []
+        return found
     if keys_missing(settings, roles):
         found.append(
             "no key is good here yet, so every request is refused; make one with: agent-trace keys add"
@@ -64,6 +69,14 @@ def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[s
     if settings.tls_certificate is None:
         found.append("without TLS the keys travel in the clear; give --tls-certificate and --tls-key")
     return found
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module, or the package that it is in, can be found; nothing of it is run here."""
+    try:
+        return find_spec(module.partition(".")[0]) is not None
+    except ValueError:
+        return False
 
 
 def keys_missing(settings: ServerSettings, roles: Sequence[ServerRole]) -> bool:

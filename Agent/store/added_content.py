@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from Agent.store.event_arrays import update_bodies
 from Agent.store.rows import EventRow
 from Agent.store.schema import EVENTS
 
@@ -33,17 +34,19 @@ def add_content(
         stored = connection.execute(
             select(EVENTS.c.event_id, EVENTS.c.body).where(*of_session, EVENTS.c.event_id.in_(given))
         ).all()
-        grown = [
-            {"of_event": event_id, "grown": given[event_id]}
+        grown = {
+            event_id: given[event_id]
             for event_id, body in sorted(stored, key=lambda row: row.event_id)
             if body != given[event_id] and _adds(body, given[event_id])
-        ]
-        if grown:
+        }
+        if grown and connection.dialect.name == "postgresql":
+            update_bodies(connection, project_id, session_uid, grown)
+        elif grown:
             connection.execute(
                 update(EVENTS)
                 .where(*of_session, EVENTS.c.event_id == bindparam("of_event"))
                 .values(body=bindparam("grown", type_=EVENTS.c.body.type)),
-                grown,
+                [{"of_event": event_id, "grown": body} for event_id, body in grown.items()],
             )
 
 

@@ -80,7 +80,7 @@ def _run_latency(connection: Connection, project_id: int, wanted: RunFilter) -> 
         narrowed_runs(
             select(((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")), project_id, wanted
         )
-        .where(RUNS.c.ended_us.is_not(None), RUNS.c.started_us.is_not(None))
+        .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both are known, and no clock was set back meanwhile
         .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
         .limit(SAMPLED_RUNS)
         .subquery()

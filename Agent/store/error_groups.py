@@ -29,7 +29,8 @@ SAMPLED_ERRORS: Final = 100_000
 """Groups are made of so many of the newest errors that are meant, so that the question stays bounded."""
 
 _MOST_AGENTS: Final = 20
-_KEY_CHARS: Final = 200
+_KEY_CHARS: Final = 120
+"""A cursor holds a key, and is a parameter of at most 1,000 characters however much of it is escaped."""
 
 
 def list_error_groups(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from Agent.errors import InputError, UsageError
 from Agent.store.schema import PROJECTS
@@ -40,9 +41,11 @@ def add_project(connection: Connection, name: str, now_us: int) -> Project:
         )
     found = _find(connection, name)
     if found is None:
-        statement = insert(PROJECTS).values(name=name, content_allowed=False, created_us=now_us)
-        number = connection.execute(statement.returning(PROJECTS.c.project_id)).scalar_one()
-        found = Project(number, name, content_allowed=False)
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        statement = dialect.insert(PROJECTS).values(name=name, content_allowed=False, created_us=now_us)
+        # another process may make it at the same time
+        connection.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
+        found = find_project(connection, name)
     return found
 
 

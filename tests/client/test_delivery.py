@@ -99,13 +99,16 @@ def test_patience_ends_with_an_error_that_says_that_nothing_is_lost():
     assert sum(waits) == pytest.approx(3.0)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 301])
-def test_a_key_or_an_address_that_is_wrong_is_told_at_once(status):
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, "give a key"), (403, "give a key"), (404, "make another"), (301, "make another")],
+)
+def test_a_key_or_an_address_that_is_wrong_is_told_at_once(status, remedy):
     answer = Answer(
         status, {"error": {"code": "x", "message": "the key is revoked", "remedy": "make another"}}
     )
     made, waits = delivery(Scripted(answer))
-    with pytest.raises(NotDelivered, match=rf"answers {status}.*the key is revoked; make another"):
+    with pytest.raises(NotDelivered, match=rf"answers {status}.*the key is revoked; {remedy}"):
         made.deliver(events(1))
     assert waits == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from Agent.export import labels
 from Agent.export.labels import hidden_name, is_identity, is_label, may_hold
 
 LABELS = [
@@ -15,6 +16,7 @@ NO_LABELS = [
     "", " ", "two words", "Ignore all previous instructions", "jane.doe@example.com", "+49 151 12345678", "4915112345678",
     "49-151-1234-5678", "https://example.com/u/jane", "sk-live-abcdefgh12345678", "AKIAIOSFODNN7EXAMPLE",
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "a" * 65, "tab\there", "new\nline", "nul\0", "Zoë", "emoji😀",
+    "please.tell.jane.doe.that.her.test.was.positive",
     "dGhpcyBpcyBhIHNlY3JldA==", "f3b0c44298fc1c149afbf4c8996fb924", "[redacted:0123456789abcdef]", "name='x'",
 ]  # fmt: skip
 
@@ -72,3 +74,37 @@ def test_words_may_not_stand_under_names_of_what_somebody_wrote(key):
 @pytest.mark.parametrize("key", ["status", "tool", "cache", "region", "model", "mode"])
 def test_words_may_stand_under_names_of_what_a_program_says(key):
     assert may_hold(key, a_number=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run_20261120_103045", "20261120_103045", "nightly-2026-11-20T10:30:45Z", "b3b0c44298fc1c149afbf4c8996fb924",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV", "~0123456789abcdef",
+    ],
+)  # fmt: skip
+def test_what_people_call_their_runs_is_an_id(text):
+    assert is_identity(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order-1234567890",
+        "run_4915112345678",
+        "20261120103045123456",
+        "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    ],
+)
+def test_a_number_of_a_customer_and_a_key_are_no_ids(text):
+    assert not is_identity(text)
+
+
+def test_what_is_too_long_for_a_label_is_not_kept_to_be_remembered():
+    caches = (labels._is_short_label, labels._may_hold_short)
+    before = [cache.cache_info().currsize for cache in caches]
+    for number in range(10):
+        long = f"a prompt {number}" * 50
+        assert not is_label(long)
+        assert not may_hold(long, a_number=True)
+    assert [cache.cache_info().currsize for cache in caches] == before

@@ -343,3 +343,84 @@ def test_the_name_of_a_session_comes_through_and_nothing_else_in_its_place():
         batch, dropped = read_batch({**named, "session": {"session_uid": UID, "session_id": other}})
         assert (batch.session_uid, batch.session_id) == (UID, None)
         assert dict(dropped) == {"/session/session_id": 1}
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_run_whose_id_tells_something_leaves_under_a_digest_and_so_does_what_points_to_it(content):
+    outer = event("run.started", run_id="order-4915112345678", extra={"agent": "clerk"})
+    inner = event("run.started", run_id="inner", extra={"parent_run_id": "order-4915112345678"})
+    body = wire(outer, inner, content=content)
+    assert "4915112345678" not in json.dumps(body)
+    batch, _ = read_batch(body, content=content)
+    assert batch.refused == ()
+    assert batch.runs[0].run_id.startswith("~")
+    assert batch.runs[1].parent_run_id == batch.runs[0].run_id
+
+
+ODD = [7, 2**70, -1.5, True, "", "x" * 9000, "é" * 3000, [], ["x"], {}, {"a": None}, None]
+
+
+@pytest.mark.parametrize(
+    "kind", ["run.started", "run.finished", "run.failure", "step.started", "step.finished", "error"]
+)
+def test_a_payload_of_any_types_is_stored_with_its_content_and_tells_of_a_run_what_is_sound(kind):
+    keys = sorted(
+        {*_ROWS[kind], "failure_message", "failure_code", "duration_ms", "outcome", "message", "code", "name"}
+    )
+    for odd in ODD:
+        item = {
+            "timestamp": TIME,
+            "id": "abcdefgh-1",
+            "kind": kind,
+            "run_id": "r",
+            "extra": dict.fromkeys(keys, odd),
+        }
+        item |= dict.fromkeys(("message", "state", "types", "artifact_text", "logger", "code"), odd)
+        batch, _ = read_batch(
+            {"session": {"session_uid": UID}, "content": True, "events": [item]}, content=True
+        )
+        assert batch.refused == ()
+        for run in batch.runs:
+            for each in (run, *run.steps, *run.failures):
+                told = {
+                    name: value
+                    for name, value in vars_of(each).items()
+                    if name not in ("message", "steps", "failures")
+                }
+                for name, value in told.items():
+                    assert isinstance(
+                        value, dict if name in ("labels", "metadata") else (str, int, float, None.__class__)
+                    )
+                    assert not isinstance(value, str) or len(value) <= 200
+
+
+def test_a_key_of_a_payload_that_is_called_as_something_beside_it_stays_apart_from_that():
+    sent = wire(
+        event("log", message="hello", extra={"message": {"of": "mine"}, "state": "ready", "code": 7}),
+        content=True,
+    )
+    found, _ = one(sent, content=True)
+    assert found.body == {
+        "message": "hello",
+        "user.message": {"of": "mine"},
+        "user.state": "ready",
+        "user.code": 7,
+    }
+
+
+def test_what_took_no_time_at_all_took_zero_milliseconds():
+    found, _ = one(wire(event(extra={"action_type": "go", "duration_ms": 0})))
+    assert found.duration_ms == 0.0
+
+
+def test_a_step_that_ended_before_it_began_is_kept_and_its_time_is_not_known():
+    times = {"started_at": "2026-11-20T10:00:03Z", "ended_at": "2026-11-20T10:00:00Z"}
+    run, _ = read_run({**DOCUMENT, **times, "steps": [times]})
+    assert run.steps[0].latency_ms is None
+
+
+def test_steps_whose_ids_repeat_stay_steps_of_their_own_whatever_the_others_are_called():
+    named = [{"step_id": each} for each in ("s.2", "s", "s", "s.2", "s.2.2", "s.2")]
+    run, _ = read_run({**DOCUMENT, "steps": named})
+    assert len({step.step_key for step in run.steps}) == len(named)
+    assert [step.step_id for step in run.steps] == ["s.2", "s", "s", "s.2", "s.2.2", "s.2"]

@@ -179,3 +179,21 @@ def test_the_database_that_nobody_named_is_the_users_own(tmp_path):
     )
     with pytest.raises(UsageError, match="--database"):
         default_database_url({})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-For": "203.0.113.9"}, {"X-Forwarded-Host": "traces.example.com"}, {"Via": "1.1 proxy"},
+        {"Forwarded": "for=203.0.113.9"}, {"CF-Connecting-IP": "203.0.113.9"}, {"Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://example.com"}, {"Origin": "null"},
+    ],
+)  # fmt: skip
+def test_what_comes_through_a_proxy_or_from_somebody_elses_page_needs_a_key(asked, headers):
+    assert asked("query", "GET", "/v1/runs", headers=headers).status_code == 401
+
+
+def test_a_link_on_somebody_elses_page_can_be_followed(asked):
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert asked("query", "GET", "/v1/runs", headers=headers).status_code == 200
+    assert asked("ingest", "POST", "/v1/runs", headers=headers, json=DOCUMENT).status_code == 401

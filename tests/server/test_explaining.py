@@ -172,6 +172,19 @@ def test_pages_of_errors_hold_every_group_once(service):
     assert groups == items(service, "/v1/errors")
 
 
+def test_pages_of_errors_go_on_behind_a_fingerprint_of_any_length(service, running):
+    with open_store(running.settings.database_url, role="admin") as store:
+        store.set_content(service.project, allowed=True)
+    prints = ["\x01" * 5_000, "\N{GRINNING FACE}" * 5_000, '"' * 5_000]
+    body = {
+        "session": {"session_uid": SESSION},
+        "content": True,
+        "events": [error(n + 1, each) for n, each in enumerate(prints)],
+    }
+    assert service.post("/v1/events", body).json()["accepted"] == 3
+    assert len(every_page(service, "/v1/errors", limit=1)) == 3
+
+
 def test_an_error_of_many_agents_names_those_whom_it_met_most(service):
     number = 0
     events = []

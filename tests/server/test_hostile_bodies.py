@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import threading
+import time
 import zlib
 
 import httpx
@@ -13,7 +15,9 @@ import pytest
 import zstandard
 from sqlalchemy import text
 
-from Agent.server import ServerSettings, make_app
+from Agent.server import ServerSettings, bodies, make_app
+from Agent.server.bodies import json_of
+from Agent.server.problems import Problem
 
 SECRET = "hostile-canary-7f3a9c"
 PATHS = ("/v1/runs", "/v1/events")
@@ -164,3 +168,100 @@ def test_a_bug_of_ours_is_one_sentence_and_no_traceback(app, monkeypatch):
     assert answers[0].status_code == 500
     assert set(answers[0].json()["error"]) == {"code", "message", "path", "remedy"}
     assert SECRET not in answers[0].text and "RuntimeError" not in answers[0].text
+
+
+def test_a_project_that_takes_content_stores_payloads_of_any_shape(app):
+    app.state.store.set_content("default", allowed=True)
+    chance = random.Random(20261121)
+    kinds = [
+        "run.started",
+        "run.finished",
+        "run.failure",
+        "step.started",
+        "step.finished",
+        "error",
+        "tool.call",
+    ]
+    keys = "agent parent_run_id labels status error_id step_id step_span step_type name failure_type failure_code".split()
+    keys += "fingerprint metadata failure_message outcome duration_ms error_type message state code".split()
+    requests = []
+    for number in range(1, 201):
+        extra = {chance.choice(keys): value(chance) for _ in range(chance.randrange(8))}
+        item = {
+            "timestamp": "2026-11-20T10:30:45Z", "id": f"abcdefgh-{number}", "kind": chance.choice(kinds),
+            "run_id": chance.choice(["r1", "r2"]), "extra": extra, "state": value(chance), "types": value(chance),
+        }  # fmt: skip
+        body = {
+            "session": {"session_uid": "01a1faff-075e-7c23-890d-c1a7a6022ab5"},
+            "content": True,
+            "events": [item],
+        }
+        requests.append(("/v1/events", orjson.dumps(body), {}))
+    answers = send(app, requests)
+    assert {answer.status_code for answer in answers} == {200}
+    assert sum(answer.json()["accepted"] for answer in answers) == 200
+
+
+RUN = b'{"run_id": "packed", "agent_id": "a"}'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("zstd", zstandard.ZstdCompressor().compress)],
+)
+def test_a_packed_body_is_taken_whole_or_not_at_all(app, encoding, pack):
+    whole = pack(RUN)
+    bodies = [whole, pack(RUN[:9]) + pack(RUN[9:]), whole[:-3], whole + b"and more", pack(b"") * 2_000, b""]
+    answers = send(app, [("/v1/runs", body, {"Content-Encoding": encoding}) for body in bodies])
+    assert [answer.status_code for answer in answers] == [201, 200, 400, 400, 400, 400]
+    assert all(encoding in answer.json()["error"]["message"] for answer in answers[2:])
+
+
+def test_what_the_database_says_is_in_the_servers_log_and_not_in_the_answer(app, monkeypatch, caplog):
+    from sqlalchemy.exc import OperationalError
+
+    def full(*_args, **_more):
+        raise OperationalError("INSERT INTO runs", {"x": SECRET}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(app.state.store, "ingest", full)
+    (answer,) = send(app, [("/v1/runs", RUN, {})])
+    assert (answer.status_code, "disk" in answer.text) == (503, False)
+    assert "disk is full" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_a_body_that_is_made_of_a_million_parts_is_refused_before_it_is_read():
+    with pytest.raises(Problem) as refused:
+        json_of(b"[" + b"[],{}," * 500_000 + b"0]")
+    assert refused.value.status == 413
+    assert len(json_of(b"[" + b"[],{}," * 499_000 + b"0]")) == 998_001
+
+
+def test_large_bodies_are_read_a_few_at_a_time_and_small_ones_beside_them(app, monkeypatch):
+    at_once, most = 0, 0
+    lock = threading.Lock()
+
+    def slow(unpacked):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with lock:
+            at_once -= 1
+        return orjson.loads(unpacked)
+
+    monkeypatch.setattr(bodies, "json_of", slow)
+
+    async def all_at_once(count, body, headers):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            headers = {"Content-Type": "application/json"} | headers
+            posts = (client.post("/v1/runs", content=body, headers=headers) for _ in range(count))
+            return {answer.status_code for answer in await asyncio.gather(*posts)}
+
+    assert asyncio.run(all_at_once(12, gzip.compress(RUN), {"Content-Encoding": "gzip"})) <= {200, 201}
+    assert most == 2
+    most = 0
+    assert asyncio.run(all_at_once(6, RUN, {})) == {200}
+    assert most > 2

@@ -314,3 +314,15 @@ def test_no_text_of_a_span_is_anywhere_in_the_database(service):
         )
     assert "weather_agent" in told
     assert not [word for word in ("Jane", "Berlin", "positive", "jane_doe") if word in told]
+
+
+def test_of_a_span_that_ended_before_it_began_nobody_knows_how_long_it_took(service):
+    request = ExportTraceServiceRequest()
+    add(request, 1, "tick", parent=None, seconds=-5.0)
+    posted = service.post("/v1/traces", content=request.SerializeToString(), headers=PROTOBUF)
+    assert posted.status_code == 200
+    run = service.get(f"/v1/runs/{TRACE.hex()}").json()
+    (step,) = service.get(f"/v1/runs/{TRACE.hex()}/steps").json()["items"]
+    assert (run["duration_ms"], step["latency_ms"]) == (None, None)
+    stats = service.get("/v1/stats").json()
+    assert (stats["runs"], stats["run_ms"], stats["steps"]) == (1, None, [])

@@ -29,6 +29,9 @@ from Agent.store import Scope, open_store
 from Agent.tree.layout import list_sessions
 from Agent.tree.session import open_session
 
+# A worker does not know which database there is.
+pytestmark = pytest.mark.database("sqlite")
+
 _numbers = itertools.count(1)
 SECRET_PROSE = "the patient is Jane Doe"
 EXECUTORS = """
@@ -143,6 +146,7 @@ def record(run_id: str) -> None:
     recorder.finish_run()
 
 
+@pytest.mark.database("sqlite", "postgresql")
 def test_the_requests_of_the_document_make_checkpoints_replay_them_and_show_what_came_of_it(service, sent):
     made = service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
     assert made.status_code == 201, made.text
@@ -303,6 +307,7 @@ def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sen
     assert (told["status"], told["result"]["details"]["input"]) == ("completed", {"query": "new question"})
 
 
+@pytest.mark.database("sqlite", "postgresql")
 def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service, sent):
     ids = service.ask("POST", f"/api/traces/{sent}/checkpoints").json()["checkpoint_ids"]
     replay_id = replayed(service, sent, {"dry_run": True})["replay_id"]

@@ -68,6 +68,7 @@ def sqlite_url(tmp_path) -> str:
     return f"sqlite:///{tmp_path / 'service.db'}"
 
 
+@pytest.mark.slow
 def test_a_shipper_that_forgets_what_nobody_took_is_caught(sqlite_url, tmp_path):
     course = kill_under_load(
         sqlite_url, tmp_path, random.Random(7), kills=2, longest_outage_s=1.0, forgets=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -101,7 +102,7 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsy
     port = str(taken.getsockname()[1])
     cases = [
         (["Agent", "serve", "--port", port], 3, "cannot listen"),
-        (["Agent", "serve", "--database", "mysql://x/y"], 2, "not supported"),
+        (["Agent", "serve", "--port", "0", "--database", "mysql://x/y"], 2, "not supported"),
         (["Agent", "serve", "--role", "query"], 3, "no database"),
         (["Agent", "serve", "--tls-key", "x.pem"], 2, "certificate"),
         (["Agent.server.ingest", "--port", port], 3, "cannot listen"),
@@ -200,3 +201,98 @@ def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
     with open_store(url, role="admin") as store:
         store.revoke_key(key.key_id)
     assert len(warnings_of(ServerSettings(url, host="0.0.0.0"), ["query"])) == 2
+
+
+def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_told_so(
+    tmp_path, monkeypatch
+):
+    from Agent.server import connections
+
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(connections, "HEAD_S", 1.0)
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        silent = [socket.create_connection(place) for _ in range(5)]
+        slow = silent[0]
+        slow.sendall(b"GET /health HTTP/1.1\r\n")  # and nothing more
+        refused = httpx.get(f"{server.ingest_url}/health", timeout=30)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        for each in silent:
+            each.settimeout(30)
+            assert each.recv(100) == b""
+            each.close()
+        assert httpx.get(f"{server.ingest_url}/health", timeout=30).status_code == 200
+
+
+def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_path, monkeypatch):
+    from Agent.server import connections
+
+    monkeypatch.setattr(connections, "REST_S", 0.5)
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        with socket.create_connection(place) as connection:
+            connection.sendall(b"POST /v1/runs HTTP/1.1\r\nHost: example.com\r\nContent-Length: 9999\r\n\r\n")
+            assert b"401" in connection.recv(4096)
+            assert goes_on_until_it_is_ended(connection)
+
+
+def test_who_reads_no_answers_does_not_hold_its_connection(tmp_path, monkeypatch):
+    from Agent.server import connections
+
+    monkeypatch.setattr(connections, "REST_S", 0.5)
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(place)
+            connection.settimeout(5)
+            with contextlib.suppress(OSError):  # ended while it asks
+                connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000)
+            assert goes_on_until_it_is_ended(connection)
+
+
+def goes_on_until_it_is_ended(connection: socket.socket) -> bool:
+    """Sends a byte now and then; False where nobody minds for 20 seconds."""
+    for _ in range(400):
+        try:
+            connection.sendall(b"x")
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_what_is_no_http_is_answered_as_every_other_problem(tmp_path):
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        with socket.create_connection(place) as connection:
+            connection.sendall(b"HELO mail.example.com\r\n\r\n")
+            connection.settimeout(30)
+            head, _, body = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert set(json.loads(body)["error"]) == {"code", "message", "path", "remedy"}
+
+
+def test_a_certificate_that_is_none_is_told_in_one_line(tmp_path, capsys):
+    (tmp_path / "cert.pem").write_text("nonsense")
+    files = ["--tls-certificate", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "cert.pem")]
+    database = ["--database", str(tmp_path / "service.db")]
+    assert main(["serve", "--port", "0", "--query-port", "0", *files, *database]) == 3
+    said = capsys.readouterr().err
+    assert "PEM" in said and said.count("\n") == 1
+
+
+def test_an_executor_that_is_not_there_is_told_when_the_server_starts():
+    from Agent.server.serving import warnings_of
+
+    settings = ServerSettings("service.db", executors=("no_such_module.of_mine", "json.decoder"))
+    (said,) = warnings_of(settings, ["ingest", "replay"])
+    assert "no_such_module.of_mine" in said
+    assert warnings_of(settings, ["query"]) == []

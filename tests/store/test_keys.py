@@ -1,6 +1,7 @@
 """Keys: shown once, stored as a digest, good for their scopes and project until they are revoked."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -85,3 +86,12 @@ def test_content_is_a_matter_of_the_project_and_off_until_it_is_asked_for(store)
     assert not store.authenticate(token).project.content_allowed
     with pytest.raises(InputError, match="no project"):
         store.set_content("nosuch", allowed=True)
+
+
+def test_those_who_make_a_project_at_the_same_time_make_one(store):
+    def made(number: int) -> str:
+        return store.issue_key(f"shop-{number // 8}", [Scope.QUERY]).key.project
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(made, range(80))) == [f"shop-{number // 8}" for number in range(80)]
+    assert len(store.list_projects()) == 11  # and the default one
