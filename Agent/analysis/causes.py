@@ -6,7 +6,8 @@ confidence = strength x relevance x uniqueness x support x moment, at most 0.95:
               0.9 and 0.7 where the text names no agent; less if it only follows from a guess
   uniqueness  1 less the share of peers that did the same; without peers 0.75, 0.5 for a mere change of rate
   support     1.0 with a failure found behind it, 0.95 with a fitting event, 0.75 with neither
-  moment      1.0, but 0.6 where the text names a tick or a time of day and this is another
+  moment      1.0, but 0.6 where the text names a tick or a time of day and this is another, or where it
+              names a thing of which nothing is on record any more
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def departure_cause(
     effect = f"{main.agent_id}:{main.series}:{main.sort}"
     told = [_numbers(main, where), *_company(departures[1:])]
     title = f"{main.agent_id} {'fell silent' if silent else _verb(main)}{where}"
-    title += since_trigger(trigger)
+    title += since_trigger(trigger, main.agent_id)
     more, edges, ids, agents = told_trigger(trigger, effect, "where the change begins")
     told += more or ["Nothing recorded at that place explains the change."]
     if place.last is not None:
@@ -138,9 +139,14 @@ def departure_cause(
     return make_cause(title, told, ids, [main.agent_id, *agents], edges, confidence)
 
 
-def since_trigger(trigger: Trigger | None) -> str:
-    """The end of a title: what stood where it began."""
-    return "" if trigger is None else f", when {trigger.told.partition(' (its peers')[0]}"
+def since_trigger(trigger: Trigger | None, agent_id: str | None = None) -> str:
+    """The end of a title: what stood where it began; whose doing it was, where the title is not about it."""
+    if trigger is None:
+        return ""
+    told, whose = trigger.told.partition(" (its peers")[0], trigger.row["agent_id"]
+    if whose and whose != agent_id and told.startswith("it "):
+        told = f"{whose}{told.removeprefix('it')}"
+    return f", when {told}"
 
 
 def told_trigger(
@@ -234,7 +240,13 @@ def _common(departure: Departure) -> str:
 
 
 def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
-    """1 if the text names no moment, or this one; 0.6 if it names another."""
+    """1 if the text names no moment, or this one; 0.6 if it names another.
+
+    What begins after the last word of the thing that the text names has nothing to do with it.
+    """
+    ends = [each.tick if axis.by_tick else each.ts_us for each in question.naming]
+    if ends and place.at > max(end or 0 for end in ends) + place.margin + 1:
+        return 0.6
     if not question.ticks and not question.clock:
         return 1.0
     if axis.by_tick and any(abs(place.at - tick) <= place.margin + 1 for tick in question.ticks):

@@ -194,7 +194,7 @@ def _compared(
             if are_sessions
             else "",
         ),
-        (*notes, *_doubts(first, second, are_sessions=are_sessions)),
+        (*notes, *_doubts(first, second, by_tick=by_tick, are_sessions=are_sessions)),
     )
 
 
@@ -205,9 +205,10 @@ def _told(side: Side) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _doubts(first: Side, second: Side, *, are_sessions: bool) -> Iterator[str]:
+def _doubts(first: Side, second: Side, *, by_tick: bool, are_sessions: bool) -> Iterator[str]:
     if are_sessions:
-        yield "how busy the machine was is part of two sessions' latencies: run each again to be sure of them"
+        what = "latencies" if by_tick else "latencies and rates per second"
+        yield f"how busy the machine was is part of two sessions' {what}: run each again to be sure of them"
     if not first.by_agent:
         yield "few agents: blocks of time are compared, whose values may depend on each other"
     if bool(first.ticks) != bool(second.ticks):

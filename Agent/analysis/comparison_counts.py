@@ -10,6 +10,7 @@ from typing import Any
 
 from Agent.analysis.engine import Engine
 from Agent.analysis.failures import FINGERPRINT
+from Agent.analysis.fingerprints import shape_of
 from Agent.analysis.views import IS_ERROR, scan, whole_lines
 
 BLOCKS = 12
@@ -28,7 +29,8 @@ class Side:
     """One side: how long it ran, its units, and what each did.
 
     `counts` is {(what, name): {unit: how many}}; `rewards` {unit: (how many, sum)}; `latencies` {operation:
-    {block: (how many, median, 95th percentile in ms)}}; `errors` {fingerprint: message of one}.
+    {block: (how many, median, 95th percentile in ms)}}; `errors` {fingerprint: their message, less
+    what differs from one to the other}.
     """
 
     label: str
@@ -163,8 +165,10 @@ def _count(engine: Engine, made: dict[str, Side], by: str | None, unit: str) -> 
         f"WITH told AS (SELECT side, agent_id, {what} AS what, {name} AS name, message, reward, tick, ts_us, "
         f"event_type FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND agent_id IS NOT NULL AND "
         "event_type NOT IN ('code', 'state')) "
-        f"SELECT side, unit, what, name, count(*) AS n, any_value(message) FILTER (WHERE what = 'error') AS "
-        "message, count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "
+        f"SELECT side, unit, what, name, count(*) AS n, "
+        "min(message) FILTER (WHERE what = 'error') AS message, "
+        "max(message) FILTER (WHERE what = 'error') AS last_message, "
+        "count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "
         "sum(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS total "
         f"FROM (SELECT *, {unit} AS unit FROM told) GROUP BY side, unit, what, name",
         [list(made)],
@@ -176,7 +180,10 @@ def _count(engine: Engine, made: dict[str, Side], by: str | None, unit: str) -> 
         side.units.add(at)
         side.counts[row["what"], row["name"]][at] = row["n"]
         if row["what"] == "error":
-            side.errors.setdefault(row["name"], row["message"] or "")
+            told, last = row["message"] or "", row["last_message"] or ""
+            known = side.errors.setdefault(row["name"], told)
+            if not known == told == last:
+                side.errors[row["name"]] = shape_of(told)
         if row["rewards"]:
             side.rewards[at] = (row["rewards"], row["total"])
 

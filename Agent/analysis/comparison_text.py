@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from Agent.analysis.text import section, short_number, table
+from Agent.analysis.text import plural, section, short_number, table
 
 MAX_REAL = 20
 MAX_NOISE = 5
 
 
 def comparison_text(found: Mapping[str, Any]) -> str:
-    """The sides, the differences that noise does not explain, and the largest of those that it does.
+    """The sides, the differences that noise does not explain, and the largest of those that it may.
 
     Args:
         found: what `Comparison.to_dict` gives.
@@ -25,8 +25,12 @@ def comparison_text(found: Mapping[str, Any]) -> str:
         parts.append(section(f"Differences that noise does not explain: {len(real)}", _rows(real, MAX_REAL)))
     else:
         parts.append("No difference that noise does not explain.")
+    one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
+    title = "On one side only, but too few or too close together to be sure"
+    parts.append(section(title, _rows(one_sided, MAX_NOISE)))
+    noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]
-    parts.append(section(f"Explained by noise: {len(noise)} comparisons", _rows(changed, MAX_NOISE)))
+    parts.append(section(f"Noise may explain: {plural(len(noise), 'comparison')}", _rows(changed, MAX_NOISE)))
     how = [f"rates are {found['unit']}", *_wrapped(found["method"]), *found["notes"]]
     return "\n\n".join(part for part in [*parts, section("How", how)] if part)
 
@@ -34,7 +38,8 @@ def comparison_text(found: Mapping[str, Any]) -> str:
 def _side(side: Mapping[str, Any]) -> str:
     ticks = f", {side['ticks']} ticks" if side["ticks"] else ""
     seconds = short_number(round(side["seconds"], 1))
-    return f"{side['label']}: {side['events']} events of {side['agents']} agents in {seconds} s{ticks}"
+    events, agents = plural(side["events"], "event"), plural(side["agents"], "agent")
+    return f"{side['label']}: {events} of {agents} in {seconds} s{ticks}"
 
 
 def _rows(differences: Sequence[Mapping[str, Any]], limit: int) -> list[str]:

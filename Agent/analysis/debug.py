@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from Agent.analysis.session import SessionRef, find
 from Agent.analysis.suspect_causes import suspect_causes
 from Agent.analysis.tested_causes import tested
 from Agent.analysis.text import plural
+from Agent.analysis.things import events_naming
 from Agent.analysis.window import time_us
 from Agent.archive.reader import open_reader
 from Agent.tree.reader import TreeReader
@@ -92,6 +94,7 @@ def explain(
     account = losses(path, reader, engine)
     events = sum(sum(counts.values()) for counts in seen.totals.values())
     with held_lines(engine, events) as lines:
+        question = replace(question, naming=events_naming(engine, lines, question.things))
         inquiry = Inquiry(reader, engine, question, seen, profile(engine, seen, agents), lines)
         kept = ranked([*_causes(inquiry), *_record_causes(account, question)], seen.roles)
         evidence = matching_messages(engine, lines, question)
@@ -111,7 +114,7 @@ def explain(
         observations=tuple(observations),
         evidence=tuple(evidence),
         looked_at=(*inquiry.looked_at, *_counted(account)),
-        commands=tuple(commands_for(path, kept, question)),
+        commands=tuple(commands_for(path, kept, question, has_errors=bool(inquiry.patterns()))),
         tests=tuple(tests),
     )
 

@@ -43,34 +43,42 @@ class DebugReport:
         return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
 
     def __str__(self) -> str:
-        return "\n\n".join(part for part in self._parts() if part)
+        return self.to_text()
 
-    def _parts(self) -> Iterator[str]:
-        yield f"Issue: {self.issue}\nSession {self.session_id}"
+    def to_text(self, width: int = WIDTH) -> str:
+        """The whole report, in lines of at most so many characters where words can be parted."""
+        return "\n\n".join(part for part in self._parts(width) if part)
+
+    def _parts(self, width: int) -> Iterator[str]:
+        yield self._head(width)
         if self.causes:
-            yield "\n\n".join(self._cause(n, cause) for n, cause in enumerate(self.causes, 1))
+            yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
         else:
             yield NOTHING_FOUND
-        yield section("Tests", _wrapped(self.tests))
-        yield section("What the record says", _wrapped(self.observations))
+        yield section("Tests", _wrapped(self.tests, width))
+        yield section("What the record says", _wrapped(self.observations, width))
         rows = [
             (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
             for item in self.evidence
         ]
         yield section("Messages that speak of it", table(rows, frozenset({0})))
-        yield section("Looked at", _wrapped(self.looked_at))
+        yield section("Looked at", _wrapped(self.looked_at, width))
         yield section("To look further", self.commands)
 
-    def to_screen(self, causes: int = 3, lines: int = 40) -> str:
+    def _head(self, width: int) -> str:
+        issue = textwrap.fill(f"Issue: {self.issue}", width, subsequent_indent="  ")
+        return f"{issue}\nSession {self.session_id}"
+
+    def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
         """The report on one screen: the first causes, as many as fit, and the commands to go on with."""
-        parts = [f"Issue: {self.issue}\nSession {self.session_id}"]
+        parts = [self._head(width)]
         ending = section("To look further", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
         room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
-        room -= len(section("Tests", _wrapped(self.tests)).splitlines())
+        room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
         shown: list[str] = []
         for number, cause in enumerate(self.causes[:causes], 1):
-            text = self._cause(number, cause)
+            text = self._cause(number, cause, width)
             room -= len(text.splitlines()) + 1
             if shown and room < 0:
                 break
@@ -79,18 +87,18 @@ class DebugReport:
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely, with --all"
         if not self.causes:
-            parts.append(section("What the record says", _wrapped(self.observations)))
-            parts.append(section("Looked at", _wrapped(self.looked_at)))
-        parts.append(section("Tests", _wrapped(self.tests)))
+            parts.append(section("What the record says", _wrapped(self.observations, width)))
+            parts.append(section("Looked at", _wrapped(self.looked_at, width)))
+        parts.append(section("Tests", _wrapped(self.tests, width)))
         parts.append(ending)
         return "\n\n".join(part for part in parts if part)
 
     @staticmethod
-    def _cause(number: int, cause: Cause) -> str:
-        head = textwrap.fill(f"{number}. {cause.title}", WIDTH, subsequent_indent="   ")
-        body = textwrap.fill(cause.explanation, WIDTH, initial_indent="   ", subsequent_indent="   ")
+    def _cause(number: int, cause: Cause, width: int) -> str:
+        head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
+        body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
         weak = "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
-        tests = "".join(f"\n{_test_line(edge)}" for edge in cause.edges if edge.test is not None)
+        tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
         return f"{head}\n   confidence {cause.confidence:.2f}{weak}{tests}\n{body}"
 
     def to_markdown(self) -> str:
@@ -143,20 +151,22 @@ class DebugReport:
         }
 
 
-def _test_line(edge: Edge) -> str:
+def _test_line(edge: Edge, width: int) -> str:
     """What testing one event of a cause showed."""
     text = f"{edge.test} (event {edge.cause_id})" if edge.cause_id != "chance" else str(edge.test)
-    return textwrap.fill(text, WIDTH, initial_indent="   tested ", subsequent_indent="   ")
+    return textwrap.fill(text, width, initial_indent="   tested ", subsequent_indent="   ")
 
 
-def _wrapped(items: Sequence[str]) -> list[str]:
+def _wrapped(items: Sequence[str], width: int) -> list[str]:
     lines: list[str] = []
     for item in items:
-        lines += textwrap.wrap(item, WIDTH - 2, subsequent_indent="  ")
+        lines += textwrap.wrap(item, max(width - 2, 1), subsequent_indent="  ")
     return lines
 
 
-def commands_for(path: Path, causes: Sequence[Cause], question: Question) -> list[str]:
+def commands_for(
+    path: Path, causes: Sequence[Cause], question: Question, *, has_errors: bool = True
+) -> list[str]:
     """Command lines that go on where a report ends."""
     session = path.name.removeprefix("session_")
     where = f" --session {shlex.quote(session)}{_root_option(path)}"
@@ -164,7 +174,7 @@ def commands_for(path: Path, causes: Sequence[Cause], question: Question) -> lis
         dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
     )
     made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
-    if any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+    if has_errors and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
         made.append(f"agent-trace errors{where}")
     event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
     if event is not None:

@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -100,10 +100,14 @@ class Deeds(NamedTuple):
     sampled: bool
     lost: frozenset[str]
     """Ids of messages that were sent and never received."""
+    named: frozenset[str] = frozenset()
+    """Ids of the events that name a thing of the text."""
 
 
-def read_deeds(engine: Engine, lines: str, steps: Steps, focus: Collection[str]) -> Deeds:
-    """The events; of the agents in `focus`, and of messages to and from them, every one is there.
+def read_deeds(
+    engine: Engine, lines: str, steps: Steps, focus: Collection[str], naming: Collection[str] = ()
+) -> Deeds:
+    """The events; of the agents in `focus`, of messages with them, and in `naming`, every one is there.
 
     Which events they are is read from a few columns first; whole lines are then read of those alone.
 
@@ -112,9 +116,16 @@ def read_deeds(engine: Engine, lines: str, steps: Steps, focus: Collection[str])
         lines: what `held_lines` gives.
         steps: how the session is cut.
         focus: ids of agents.
+        naming: ids of events that name what the text is about.
     """
     with kept(engine, "debug_names", _names_of(lines)) as names:
-        most = _choose(engine, names, focus)
+        lost = engine.rows(
+            f"SELECT message_id FROM {names.text} WHERE event_type = 'agent_message' "
+            f"GROUP BY message_id HAVING NOT bool_or(direction LIKE 'rec%') LIMIT {MAX_EVENTS}",
+            names.parameters,
+        )
+        ids = [row["message_id"] for row in lost]
+        most = _choose(engine, names, focus, ids, naming)
         try:
             rows = engine.rows(
                 f"SELECT {EVENT_COLUMNS} FROM {lines} SEMI JOIN debug_chosen USING (writer, seq) "
@@ -122,16 +133,21 @@ def read_deeds(engine: Engine, lines: str, steps: Steps, focus: Collection[str])
             )
         finally:
             engine.drop_table("debug_chosen")
-        lost = engine.rows(
-            f"SELECT message_id FROM {names.text} WHERE event_type = 'agent_message' "
-            f"GROUP BY message_id HAVING NOT bool_or(direction LIKE 'rec%') LIMIT {MAX_EVENTS}",
-            names.parameters,
-        )
-    return Deeds(_deeds(rows, steps), most > 1, frozenset(row["message_id"] for row in lost))
+    return Deeds(_deeds(rows, steps), most > 1, frozenset(ids), frozenset(naming))
 
 
-def _choose(engine: Engine, names: Source, focus: Collection[str]) -> int:
-    """Keep the places of the events to read as `debug_chosen`; gives of how many one is taken at most."""
+def _choose(
+    engine: Engine,
+    names: Source,
+    focus: Collection[str],
+    lost: Sequence[str],
+    naming: Collection[str],
+) -> int:
+    """Keep the places of the events to read as `debug_chosen`; gives of how many one is taken at most.
+
+    The messages that nobody received are all there, unless they are so many that losing them is usual, and so
+    are the events in `naming`.
+    """
     engine.make_table(
         "debug_sorts",
         f"SELECT event_type, name, count(*) AS events FROM {names.text} GROUP BY ALL",
@@ -147,8 +163,15 @@ def _choose(engine: Engine, names: Source, focus: Collection[str]) -> int:
             f"SELECT writer, seq FROM {names.text} JOIN debug_sorts USING (event_type, name) "
             f"WHERE {_SPREAD} % (events // {of_sort} + 1) = 0 OR list_contains(${place}, agent_id) OR "
             f"list_contains(${place}, recipient) OR list_contains(${place}, sender) "
+            f"OR list_contains(${place + 1}, message_id) "
+            f"OR list_contains(${place + 2}, concat(writer, '-', seq)) "
             f"ORDER BY {BY_ORDER} LIMIT {MAX_EVENTS}",
-            [*names.parameters, sorted(focus)],
+            [
+                *names.parameters,
+                sorted(focus),
+                lost if len(lost) <= of_sort else [],
+                sorted(naming),
+            ],
         )
     finally:
         engine.drop_table("debug_sorts")

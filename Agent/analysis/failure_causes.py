@@ -93,8 +93,8 @@ def loop_cause(trigger: Trigger | None, loop: Loop, question: Question, alike: i
         trigger, first["id"], "before the first of these calls"
     )
     return make_cause(
-        title + since_trigger(trigger), [told, *more], [*trigger_ids, *ids], [*agents, *trigger_agents],
-        [*trigger_edges, *edges], base * near * uniqueness, "loop",
+        title + since_trigger(trigger, loop.agent_id), [told, *more], [*trigger_ids, *ids],
+        [*agents, *trigger_agents], [*trigger_edges, *edges], base * near * uniqueness, "loop",
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def errors_cause(
         told += f" Its {peers} peers have {short_number(round(usual, 1))} on average."
     more, edges, ids, agents = told_trigger(trigger, pattern.first["id"], "before the first of these errors")
     return make_cause(
-        f"{agent_id} fails with {message!r}{since_trigger(trigger)}",
+        f"{agent_id} fails with {message!r}{since_trigger(trigger, agent_id)}",
         [told, *more], [*ids, pattern.first["id"], pattern.last["id"]], [agent_id, *agents], edges,
         base * near * (0.8 if trigger is None else 0.95), "errors",
     )  # fmt: skip

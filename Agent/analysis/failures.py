@@ -58,7 +58,8 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
     Returns:
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
-        error_type, message (of the first), shape (the message without what changes), place, count, agents
+        error_type, message (of the first), shape (the message without what changes), varies (whether the
+        messages differ), place, count, agents
         (how many), agent_ids (the first 5), first_seen, last_seen, trend (see `trend`), slices (counts in
         tenths of the session), example_id (the first) and example_agent; `total_fingerprints`;
         `together`, at most 10 dicts with the fingerprints `first`
@@ -116,7 +117,8 @@ def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[st
         f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, "
         f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, "
         f"arg_min(traceback, {order}) AS traceback, "
-        "count(*) AS count, list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
+        "count(*) AS count, min(error_message) <> max(error_message) AS varies, "
+        "list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, "
         "count(DISTINCT agent_id) AS agents, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
         f"arg_min(concat(writer, '-', seq), {order}) AS example_id, "
@@ -149,6 +151,7 @@ def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int
         "error_type": first["error_type"],
         "message": first["message"],
         "shape": shape_of(first["error_message"]),
+        "varies": len(groups) > 1 or first["varies"],
         "place": first["place"] or None,
         "count": count,
         "agents": max(len(agents), *(group["agents"] for group in groups)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -192,7 +192,7 @@ def shared_leads(inquiry: Inquiry) -> list[Lead]:
             for d in found
             if any(is_alike(d, inquiry.profile.get(agent, d.series)) for agent in question.agents)
         ]
-    for departure in _steepest(found)[:_MAX_SHARED]:
+    for departure in _steepest(found, question.series)[:_MAX_SHARED]:
         place = place_of(departure, None, axis)
         search = inquiry.search(place, departure.series)
         search.look_around(inquiry.surroundings(), 1.0)
@@ -213,15 +213,17 @@ def shared_leads(inquiry: Inquiry) -> list[Lead]:
     return leads
 
 
-def _steepest(departures: list[Departure]) -> list[Departure]:
-    """Of changes at one place the steepest, which the others contain or follow."""
+def _steepest(departures: list[Departure], asked: Collection[str]) -> list[Departure]:
+    """Of changes at one place the one that is asked about, else the steepest: the others follow from it."""
 
     def slope(departure: Departure) -> float:
         low, high = sorted((abs(departure.before), abs(departure.after)))
         return high / low if low else float("inf")
 
     kept: list[Departure] = []
-    for departure in sorted(departures, key=lambda d: (-min(slope(d), 1e6), d.chance, d.series)):
+    for departure in sorted(
+        departures, key=lambda d: (d.series not in asked, -min(slope(d), 1e6), d.chance, d.series)
+    ):
         near = [k for k in kept if abs(k.bucket - departure.bucket) <= _SAME_PLACE_BUCKETS]
         if not any(known.measure == departure.measure for known in near):
             kept.append(departure)

@@ -66,3 +66,10 @@ def fingerprint_of(row: Mapping[str, Any]) -> str:
         str(message if message is not None else row["message"] or ""),
         place_of(extra.get("traceback")),
     )
+
+
+def told_pattern(pattern: Mapping[str, Any]) -> str:
+    """What the errors of a pattern say: the message, less what changes where not all say the same."""
+    if not pattern["varies"]:
+        return str(pattern["message"] or pattern["error_type"] or "(no message)")
+    return ": ".join(part for part in (pattern["error_type"], pattern["shape"]) if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from Agent.analysis.fingerprints import told_pattern
 from Agent.analysis.html_charts import legend, ranges, share_bar
 from Agent.analysis.html_facts import Facts
 from Agent.analysis.html_text import (
@@ -43,14 +44,14 @@ def errors(facts: Facts) -> list[Markup]:
     made = [
         tag(
             "p",
-            f"{total} in {plural(len(patterns), 'pattern')}; most of {agents}.",
+            f"{total} in {plural(found['total_fingerprints'], 'pattern')}; most of {agents}.",
         ),
         *(_pattern(row, facts) for row in patterns[:PATTERNS]),
     ]
     rest = patterns[PATTERNS:MORE_PATTERNS]
     if rest:
-        rows = [(count(row["count"]), row["error_type"], row["message"], row["example_id"]) for row in rest]
-        more = table(("count", "type", "message", "example"), rows, right=frozenset({0}))
+        rows = [(count(row["count"]), told_pattern(row), row["example_id"]) for row in rest]
+        more = table(("count", "error", "example"), rows, right=frozenset({0}))
         made.append(details(f"{count(len(rest))} patterns more", more))
     return made
 
@@ -68,7 +69,7 @@ def _pattern(row: Mapping[str, Any], facts: Facts) -> Markup:
     return tag(
         "div",
         tag("b", f"{count(row['count'])} x ", class_="bad"),
-        tag("b", text(row["message"] or row["error_type"] or "(no message)")),
+        tag("b", text(told_pattern(row))),
         tag("p", about, class_="soft"),
         details("Traceback of the example", tag("pre", text(traceback, _TRACEBACK_CHARS)))
         if traceback
@@ -190,11 +191,16 @@ def interactions(found: Mapping[str, Any]) -> list[Markup]:
             tag("div", tag("h3", "By type"), table(("type", "", "count"), rows, right=frozenset({2})))
         )
     viral = [
-        (tag("b", item["content_id"]), count(item["cascade_size"]), count(item["interactions"]))
+        (
+            tag("b", item["content_id"]),
+            count(item["cascade_size"]) if item["cascade_size"] else "-",
+            count(item["shares"]),
+            count(item["interactions"]),
+        )
         for item in found["top_viral_content"]
     ]
     if viral:
-        names = ("content", "cascade", "interactions")
+        names = ("content", "cascade", "shares", "interactions")
         columns.append(tag("div", tag("h3", "Travelled furthest"), table(names, viral, right=_NUMBERS)))
     pairs = [
         (tag("b", f"{row['sender']} → {row['recipient']}"), count(row["n"]))

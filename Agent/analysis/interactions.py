@@ -36,9 +36,9 @@ def interaction_summary(engine: Engine) -> dict[str, Any]:
 
     Returns:
         `total_interactions` (events of kind interaction) and `by_type`; `top_viral_content` (content with the
-        largest cascade, then with most interactions; dicts with content_id, cascade_size, interactions,
-        shares); `most_active` agents; `connections`, `cascades`, `collaborations` and `messages` (dicts
-        with their `total`).
+        largest cascade event, then with most shares and interactions; dicts with content_id, cascade_size (0
+        where no cascade event tells of it), interactions, shares); `most_active` agents; `connections`,
+        `cascades`, `collaborations` and `messages` (dicts with their `total`).
     """
     with interaction_lines(engine) as lines:
         return _summary(engine, lines)
@@ -74,7 +74,8 @@ def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
         "count(*) FILTER (WHERE event_type = 'interaction') AS interactions, "
         "count(*) FILTER (WHERE event_type = 'interaction' AND interaction_type ILIKE 'share%') AS shares "
         f"FROM {lines} WHERE content_id IS NOT NULL AND event_type IN ('interaction', 'cascade') "
-        f"GROUP BY content_id ORDER BY cascade_size DESC, interactions DESC, content_id LIMIT {TOP}"
+        "GROUP BY content_id ORDER BY cascade_size DESC, shares DESC, interactions DESC, content_id "
+        f"LIMIT {TOP}"
     )
 
 

@@ -27,14 +27,15 @@ def message_flow(engine: Engine, lines: str, top: int = TOP) -> dict[str, Any]:
         under way at the end); `never_sent` (received, and nobody on record sent it); `received_twice`;
         `latency_ms` from sending to the first receipt: count, mean, p50, p95, p99, max, `quantiles` (exact or
         approximate), and `negative` (receipts before the sending: clocks of two machines); `slowest`,
-        `oldest_undelivered` (ids with sender, recipient, sent_at); `by_agent` (most unread first: agent_id,
-        sent, received, unread); `pairs`.
+        `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of the
+        sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
     """
     try:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE message_ends AS SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
             "received_us, "
+            f"arg_min(id, ts_us) FILTER (WHERE {_SENT}) AS sent_id, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
             f"FROM {lines} WHERE event_type = 'agent_message' "
@@ -84,7 +85,7 @@ def _latency(engine: Engine) -> dict[str, Any]:
 
 def _named(engine: Engine, which: str, order: str, top: int) -> list[dict[str, Any]]:
     rows = engine.rows(
-        f"SELECT message_id, sender, recipient, sent_us, latency_ms FROM {_JUDGED} WHERE {which} "
+        f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
         f"ORDER BY {order}, message_id LIMIT {int(top)}"
     )
     for row in rows:

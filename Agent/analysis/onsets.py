@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -23,6 +23,8 @@ __all__ = ["onset_asked", "words_of"]
 MAX_PEERS: Final = 15
 _FIRST_FAILURE: Final = 8.0
 _EARLY: Final = 0.08
+_LIFE: Final = 0.3
+"""What is named at more of the steps lives as long as the session."""
 
 
 def onset_asked(survey: Survey, question: Question, roles: Mapping[str, str]) -> Onset:
@@ -39,7 +41,17 @@ def onset_asked(survey: Survey, question: Question, roles: Mapping[str, str]) ->
             if not question.roles or owner in wanted:
                 whole.join(onset_of(survey.courses, owner, [], words))
     _add_first_failures(whole, survey, question, words)
+    _add_things(whole, survey)
     return whole
+
+
+def _add_things(whole: Onset, survey: Survey) -> None:
+    """What became of a thing was decided where events name it; the fewer steps those are, the surer."""
+    steps = Counter(deed.step for deed in survey.deeds if deed.id in survey.named)
+    if steps and len(steps) <= _LIFE * survey.steps:
+        first, count = min(steps), steps.total()
+        change = Change("", ("thing", "", "named"), first, 0.0, _FIRST_FAILURE)
+        whole.add(change, {step: number / count for step, number in steps.items()})
 
 
 def words_of(question: Question) -> set[str]:

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+from Agent.analysis.numbered import numbers_meant
+from Agent.analysis.things import Naming, Things, things_in
+
 _TOKEN = re.compile(r"[^\s,;:!?\"'()\[\]{}<>]+")
 _WORD = re.compile(r"[a-z]+|[0-9]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -164,6 +167,10 @@ class Question:
     clock: tuple[tuple[int, int], ...]
     """Times of day that it names, UTC, as seconds since midnight and how many seconds they may be off."""
     event_ids: tuple[str, ...]
+    things: Things = ()
+    """Names with a number that are no agent's: an order, a document."""
+    naming: tuple[Naming, ...] = ()
+    """The events that name these, once they are looked for."""
 
 
 def stem(word: str) -> str:
@@ -231,6 +238,7 @@ def read_question(text: str, agents: Mapping[str, str | None], series: Iterable[
         ticks=tuple(int(number) for number in _TICK.findall(text)),
         clock=tuple(_clock(*found) for found in _CLOCK.findall(text)),
         event_ids=tuple(_EVENT_ID.findall(text)),
+        things=things_in(_CLOCK.sub(" ", _EVENT_ID.sub(" ", rest))),
     )
 
 
@@ -245,11 +253,15 @@ def _agents_in(text: str, agents: Mapping[str, str | None]) -> tuple[list[str], 
     rest = text
     lowered = text.lower()
     # The longest first, so that creator_1 is not found in creator_10.
-    for agent_id in sorted((a for a in agents if a and a.lower() in lowered), key=len, reverse=True):
+    told = (a for a in agents if a and not a.isdecimal() and a.lower() in lowered)
+    for agent_id in sorted(told, key=len, reverse=True):
         pattern = re.compile(rf"(?<![\w-]){re.escape(agent_id)}(?![\w]|-\w)", re.IGNORECASE)
         if pattern.search(rest):
             rest = pattern.sub(" ", rest)
             named.append(agent_id)
+    for number in numbers_meant(rest, agents):
+        rest = re.sub(rf"(?<![0-9]){number}(?![0-9])", " ", rest)
+        named.append(number)
     guessed = {} if named else _near(rest, agents)
     for agent_id, word in guessed.items():
         named.append(agent_id)
@@ -265,7 +277,7 @@ def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
     for agent_id in agents:
         by_parts.setdefault(_parts(agent_id), []).append(agent_id)
     tokens = [token.rstrip(".") for token in _TOKEN.findall(text)]
-    candidates = [token for token in tokens if any(char.isdigit() for char in token) and not token.isdigit()]
+    candidates = [token for token in tokens if any(map(str.isdigit, token)) and any(map(str.isalpha, token))]
     candidates += [f"{first} {second}" for first, second in pairwise(tokens) if second.isdigit()]
     found: dict[str, str] = {}
     for word in candidates:
@@ -283,7 +295,9 @@ def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
 
 def _parts(name: str) -> tuple[str, ...]:
     """A name as words and numbers, whatever stands between them: ("creator", "7")."""
-    return tuple(str(int(part)) if part.isdigit() else part for part in _WORD.findall(name.lower()))
+    return tuple(
+        (part.lstrip("0") or "0") if part.isdigit() else part for part in _WORD.findall(name.lower())
+    )
 
 
 def _roles_in(text: str, roles: set[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         reader: of the session.
         engine: over the session; asked only where `when` is the event of another agent.
         agent_id: whose state.
-        when: an event id, a time (RFC 3339 text or a datetime), or a tick (a number, or text as tick:17): its
-            end, which is before the first event of a later tick.
+        when: an event id, a time (RFC 3339 text, a time of the session's day as pages show it, 10:30:45.123,
+            or a datetime), or a tick (a number, or text as tick:17): its end, which is before the first event
+            of a later tick.
 
     Returns:
         `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
@@ -53,7 +55,7 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         EventNotFound: no event has that id, or the agent had no state yet by then.
         UsageError: `when` is no moment.
     """
-    fold = _folded(reader, engine, agent_id, _Limit.of(when))
+    fold = _folded(reader, engine, agent_id, _Limit.of(when, reader))
     if not fold.made_by and not fold.reported and fold.base is None:
         raise _before_the_first(reader, agent_id, when)
     types = fold.types()
@@ -94,7 +96,7 @@ def field_changes(
     told: deque[dict[str, Any]] = deque(maxlen=limit)
     count = 0
     fold = StateFold()
-    for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when)):
+    for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when, reader)):
         before = fold.fields.get(name, _ABSENT)
         if name not in fold.add(event) and (before is _ABSENT or name in fold.fields):
             continue
@@ -133,7 +135,7 @@ class _Limit:
     tick: int | None = None
 
     @classmethod
-    def of(cls, when: Moment) -> _Limit:
+    def of(cls, when: Moment, reader: TreeReader) -> _Limit:
         if isinstance(when, datetime):
             aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
             return cls(us=(aware - EPOCH) // timedelta(microseconds=1))
@@ -145,7 +147,8 @@ class _Limit:
         try:
             split_event_id(when)
         except ValueError:
-            return cls(us=_time(when))
+            clock = _CLOCK.fullmatch(when)
+            return cls(us=_time(when) if clock is None else _time_of_day(clock, when, reader))
         return cls(event_id=when)
 
     def is_passed_by(self, event: Event) -> bool:
@@ -153,6 +156,28 @@ class _Limit:
         if self.tick is not None:
             return event.tick is not None and event.tick > self.tick
         return self.us is not None and event.timestamp_us > self.us
+
+
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(\.[0-9]{1,6})?", re.ASCII)
+_DAY_US: Final = 86_400_000_000
+
+
+def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
+    """A time as pages show it, on the day of the session's begin or, where that was later, on the next.
+
+    Pages cut what is below the digits that they show, so it is the end of the last of them that is meant.
+    """
+    begin = re.match(r"session_([0-9]{8})_([0-9]{6})", reader.session.name)
+    if begin is None:
+        return _time(text)
+    hours, minutes, seconds, fraction = clock.groups()
+    digits = (fraction or "").removeprefix(".")
+    within_us = int(digits.ljust(6, "9")) if digits else 0
+    of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + within_us
+    began = datetime.strptime(f"{begin[1]}{begin[2]}+0000", "%Y%m%d%H%M%S%z")
+    began_us = (began - EPOCH) // timedelta(microseconds=1)
+    found = began_us - began_us % _DAY_US + of_day
+    return found if found >= began_us else found + _DAY_US
 
 
 def _time(text: str) -> int:
@@ -165,7 +190,7 @@ def _time(text: str) -> int:
     except ValueError:
         raise UsageError(
             f"{text!r} is no moment",
-            remedy="give an event id, a time such as 2026-11-20T10:30:45Z (UTC), or tick:17",
+            remedy="give an event id, a time such as 2026-11-20T10:30:45Z or 10:30:45.123 (UTC), or tick:17",
         ) from None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
     return (aware - EPOCH) // timedelta(microseconds=1)

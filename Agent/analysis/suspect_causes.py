@@ -19,11 +19,11 @@ from Agent.analysis.question import Question
 from Agent.analysis.sights import FAILING, Odd
 from Agent.analysis.suspects import survey
 from Agent.analysis.suspicion import suspected
-from Agent.analysis.text import plural, short_number
+from Agent.analysis.text import plural, short_number, told_setting
 from Agent.analysis.wordings import LACKS
 from Agent.event.clock import format_timestamp
 
-__all__ = ["suspect_causes"]
+__all__ = ["suspect_causes", "told_odd"]
 
 MAX_MATTERS: Final = 5
 HINT: Final = 0.49
@@ -42,7 +42,8 @@ def suspect_causes(inquiry: Inquiry) -> list[Cause]:
     if axis is None:
         return []
     steps = Steps.of(axis)
-    deeds = read_deeds(inquiry.engine, inquiry.lines, steps, question.agents)
+    naming = [each.id for each in question.naming]
+    deeds = read_deeds(inquiry.engine, inquiry.lines, steps, question.agents, naming)
     return causes_among(deeds, steps, question, inquiry.looked_at)
 
 
@@ -94,7 +95,7 @@ def suspect_cause(matter: Matter, onset: Onset, confidence: float) -> Cause:
     """The cause told by a matter: its weightiest event, what is odd about it, and what it may have begun."""
     main, deed = matter.main, matter.main.deed
     named = matter.suspects[:MAX_EVENTS]
-    odd = _told_odd(main.odd)
+    odd = told_odd(main.odd)
     title = f"{_told_deed(deed)} at {_moment(deed)}{f', {odd}' if odd else ''}"
     told = [f"Event {deed.id}: {deed.message or deed.label}{f', {odd}' if odd else ''}."]
     if len(matter.suspects) > 1:
@@ -106,7 +107,7 @@ def suspect_cause(matter: Matter, onset: Onset, confidence: float) -> Cause:
     told += main.reasons
     changes = _changes_at(onset, deed.step)
     if changes:
-        told.append("From about there on: " + "; ".join(map(_told_change, changes)) + ".")
+        told.append("What changes from about there on: " + "; ".join(map(_told_change, changes)) + ".")
     else:
         told.append("Nothing of what is asked about clearly changes there.")
     edges = [_edge(main, each) for each in named[1:]]
@@ -125,17 +126,22 @@ def _moment(deed: Deed) -> str:
 
 def _told_deed(deed: Deed) -> str:
     """An event in a few words."""
-    extra, who = deed.extra, deed.agent or "somebody"
+    extra, who = deed.extra, _named(deed) or "somebody"
     if deed.kind == "system.config":
-        old, new = _short(extra.get("old_value")), _short(extra.get("new_value"))
-        return f"{extra.get('name')} was set from {old} to {new}"
+        return told_setting(extra, _short)
     if deed.kind == "agent_message":
         if deed.label == "sent":
             return f"{who} sent a message to {extra.get('recipient')}"
         return f"{who} received a message from {extra.get('sender')}"
     if deed.kind in {"agent_action", "tool.call"}:
         return f"{who} did {deed.label}"
-    return f"{f'{deed.agent}: ' if deed.agent else ''}{_short(deed.message or deed.label or deed.kind)}"
+    return f"{f'{who}: ' if deed.agent else ''}{_short(deed.message or deed.label or deed.kind)}"
+
+
+def _named(deed: Deed) -> str | None:
+    """Whose event it is; who is called by a number alone, by its role besides."""
+    is_bare = deed.agent is not None and deed.agent.isdigit() and deed.role != deed.agent
+    return f"{deed.role} {deed.agent}" if is_bare else deed.agent
 
 
 def _short(value: Any) -> str:
@@ -145,11 +151,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MAX_TOLD else text[: _MAX_TOLD - 3] + "..."
 
 
-def _told_odd(odd: Odd | None) -> str:
+def told_odd(odd: Odd | None) -> str:
     """What an event says unlike the others of its sort."""
     if odd is None:
         return ""
-    path, value = odd.path, _short(odd.value)
+    path, value = odd.path, _short(odd.value) or "empty"
     if path in _TOLD_OF:
         return _TOLD_OF[path].format(value)
     for begin, told in _TOLD_FROM.items():
@@ -159,6 +165,9 @@ def _told_odd(odd: Odd | None) -> str:
         return f"{path.removeprefix(SAME)} are {'' if odd.value else 'not '}the same, unlike those of others"
     if path.endswith(LACKS):
         return f"{path.removesuffix(LACKS)} lacks the words that the others have in common"
+    if path.endswith("{}"):
+        keys = f"the keys {value.replace(',', ', ')}" if odd.value else "no keys"
+        return f"{path.removesuffix('{}')} has {keys}, unlike the others"
     ending = next((end for end in _MEASURED if path.endswith(end)), "")
     what = f"{_MEASURED[ending]}{path.removesuffix(ending)}"
     usual = odd.oddity.usual
@@ -180,15 +189,15 @@ _TOLD_OF: Final = {
     "arrived": "which was never received, as others are",
     "fails": "from which on it comes thick and fast",
     "failed": "which failed, as others do not",
-    "after": "right after {}, as seldom",
+    "after": "right after {}, which is seldom",
     "with": "with whom it seldom deals",
     FAILING: "{} is said by calls that fail and by none that succeeds",
 }
 _TOLD_FROM: Final = {
-    UPON: "right after {1} upon the same {0}, as seldom",
-    CIRCLE: "where {0} leads back in a circle, as seldom",
+    UPON: "right after {1} upon the same {0}, which is seldom",
+    CIRCLE: "where {0} leads back in a circle, which is seldom",
 }
-_MEASURED: Final = {"{}": "the keys of ", "#": "the size of ", "~": "the length of ", "": ""}
+_MEASURED: Final = {"#": "the size of ", "~": "the length of ", "": ""}
 
 
 def _changes_at(onset: Onset, step: int) -> list[Change]:
@@ -198,6 +207,8 @@ def _changes_at(onset: Onset, step: int) -> list[Change]:
 
 
 def _told_change(change: Change) -> str:
+    if change.key[-1] == "named":
+        return "what the text names by its number comes up"
     who = change.owner.removeprefix("role:") or "all"
     return f"{_told_key(change.key)} of {who}" if change.key[-1] != "first" else f"first {change.key[1]!r}"
 

@@ -42,6 +42,8 @@ class Survey:
     """How many events say a text or a number, or name an agent."""
     totals: Counter[Sort] = field(default_factory=Counter)
     """How many events of each sort there are."""
+    named: frozenset[str] = frozenset()
+    """Ids of the events that name a thing of the text."""
 
     def is_routine(self, deed: Deed) -> bool:
         """Whether such events come in most steps: one of them is a suspect only if it is odd."""
@@ -53,7 +55,7 @@ class _Look:
 
     def __init__(self, deeds: Deeds, steps: int) -> None:
         totals = Counter(deed.sort for deed in deeds.all)
-        self.survey = Survey(deeds.all, steps, courses=Courses(steps), totals=totals)
+        self.survey = Survey(deeds.all, steps, courses=Courses(steps), totals=totals, named=deeds.named)
         self.habits: defaultdict[tuple[str, ...], Habit] = defaultdict(Habit)
         self._before: dict[str, tuple[str | None, str]] = {}
         self._found: defaultdict[int, list[Sight]] = defaultdict(list)

@@ -140,6 +140,8 @@ class _Scale:
         named = self.question.agents
         if deed.agent in named:
             return 0.0
+        if not named and self.survey.named:
+            return 0.0 if deed.id in self.survey.named else _OTHER_THING
         if not named:
             return -0.3 if self._for_all and self._members[deed.role] > _MANY else 0.0
         if any(self._names(deed, agent) for agent in named):
@@ -170,12 +172,16 @@ class _Scale:
 
     def _said(self, place: int) -> float:
         """What words that event and text share are worth: the more, the fewer events have them."""
-        deed = self.survey.deeds[place]
-        if self.survey.is_routine(deed) or deed.kind in {"log", "error"}:
-            return 0.0  # what the text tells of is what is to be explained
+        deed, survey = self.survey.deeds[place], self.survey
+        rare = 0.0
+        if deed.id in survey.named:
+            rare = min(_THING, _OF_THING * math.log10(len(survey.deeds) / len(survey.named)))
+        if survey.is_routine(deed) or deed.kind in {"log", "error"}:
+            return rare  # what the text tells of is what is to be explained
         shared = self._words.get(place, ())
-        rare = sum(0.2 * math.log10(len(self.survey.deeds) / self._frequency[word]) for word in shared)
-        return min(0.5, rare)
+        return rare + min(
+            0.5, sum(0.2 * math.log10(len(survey.deeds) / self._frequency[word]) for word in shared)
+        )
 
     def _moment(self, step: int) -> float:
         """Whether it stands at, or some steps before, the tick that the text names."""
@@ -196,6 +202,10 @@ def _kind_of(deed: Deed) -> float:
     return _OF_KIND.get(deed.kind, _OTHER_KIND)
 
 
+_OTHER_THING: Final = -0.3
+_OF_THING: Final = 0.3
+_THING: Final = 0.8
+"""How much naming the thing in question is worth at most, and how much for each tenth of the events."""
 _COMPLAINT: Final = -0.4
 _ENVELOPE: Final = frozenset({"agent_id", "agent_role", "event_type"})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from Agent.analysis.fingerprints import told_pattern
 
 WIDTH = 100
 TOP = 8
@@ -66,6 +68,17 @@ def short_number(value: float) -> str:
     return f"{value:.3g}"
 
 
+def told_setting(extra: Mapping[str, Any], show: Callable[[Any], str]) -> str:
+    """What a change of configuration says, as far as it says it: pool was set from 32 to 1."""
+    name = extra.get("name")
+    told = f"{name if isinstance(name, str) else 'the configuration'} was set"
+    if extra.get("old_value") is not None:
+        told += f" from {show(extra['old_value'])}"
+    if "new_value" in extra or "old_value" in extra:
+        told += f" to {show(extra.get('new_value'))}"
+    return told
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun: 1 error, 2 errors."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -117,10 +130,11 @@ def _more(count: int) -> list[str]:
 def _errors(patterns: Mapping[str, Any]) -> str:
     if not patterns["total_errors"]:
         return section("Errors", ["none"])
-    rows = [(f"{count} x", message) for message, count in patterns["most_common_messages"][:TOP]]
+    rows = [(f"{row['count']} x", told_pattern(row)) for row in patterns["fingerprints"][:TOP]]
     agents = [(agent, plural(count, "error")) for agent, count in list(patterns["by_agent"].items())[:3]]
     most = ", ".join(f"{agent} ({count})" for agent, count in agents)
-    return section(f"Errors: {patterns['total_errors']}", [*table(rows, frozenset({0})), f"most in {most}"])
+    lines = [*table(rows, frozenset({0})), *_more(patterns["total_fingerprints"]), f"most in {most}"]
+    return section(f"Errors: {patterns['total_errors']}", lines)
 
 
 def _learning(progress: Mapping[str, Any]) -> str:
@@ -181,7 +195,10 @@ def _interactions(found: Mapping[str, Any]) -> str:
         rows = [
             (
                 item["content_id"],
-                f"cascade of {item['cascade_size']}",
+                # content that was shared need not have a cascade event
+                f"cascade of {item['cascade_size']}"
+                if item["cascade_size"]
+                else plural(item["shares"], "share"),
                 plural(item["interactions"], "interaction"),
             )
             for item in viral

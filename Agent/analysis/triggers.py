@@ -20,6 +20,7 @@ from Agent.analysis.history import FieldChange, History, Moment
 from Agent.analysis.links import Links
 from Agent.analysis.novelty import lasting, novelty, peer_values, share_alike, told_change
 from Agent.analysis.series import Axis
+from Agent.analysis.text import told_setting
 from Agent.analysis.window import Row, time_us
 from Agent.tree.reader import TreeReader
 
@@ -257,7 +258,7 @@ def _form(value: Any, depth: int = 0) -> Any:
 def _told_mark(row: Row) -> str:
     extra, kind = row["extra"], row["event_type"]
     if kind == "system.config":
-        return f"{extra.get('name')} was set from {extra.get('old_value')!r} to {extra.get('new_value')!r}"
+        return told_setting(extra, repr)
     if kind == "agent_message":
         return f"there was {row['message']!r} from {extra.get('sender')}"
     return f"there was {row['message']!r}"

@@ -67,9 +67,11 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
 
 
 def _show(row: dict[str, Any], width: int) -> None:
+    from Agent.analysis.fingerprints import told_pattern
+
     number = render.paint(f"{render.count(row['count']).rjust(width)} x", bold=True)
     room = render.width_of_page() - width - 6
-    render.emit(f"  {number}  {render.clip(render.clean(row['message']), room)}")
+    render.emit(f"  {number}  {render.clip(render.clean(told_pattern(row)), room)}")
     trend = row["trend"]
     when = f"{row['first_seen'][:23].replace('T', ' ')} to {row['last_seen'][11:23]}"
     place = f"in {row['place']}, " if row["place"] else ""

@@ -120,6 +120,7 @@ def debug(
     elif markdown:
         render.emit(report.to_markdown())
     else:
-        text = str(report) if show_all else report.to_screen()
+        width = render.width_of_page()
+        text = report.to_text(width) if show_all else report.to_screen(width=width)
         render.emit_report(text, width=render.width_of_terminal())
     return 0 if report.causes else 1

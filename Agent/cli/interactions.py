@@ -147,6 +147,14 @@ def _print_messages(messages: dict[str, Any]) -> None:
     if unread:
         rows.append(("most unread", ", ".join(unread)))
     facts(rows)
+    lost = messages["oldest_undelivered"]
+    if lost:
+        of_all = "" if messages["undelivered"] <= TOP else f"the first {TOP} of {messages['undelivered']:,}"
+        render.heading("Never received, though a later one was", of_all)
+        render.table(
+            ("SENT", "FROM", "TO", "EVENT"),
+            [(row["sent_at"][11:23], row["sender"], row["recipient"], row["sent_id"]) for row in lost[:TOP]],
+        )
 
 
 def _ms(value: float) -> str:

@@ -87,7 +87,8 @@ def _say(message: str, code: int) -> int:
 def _usage_line(error: click.ClickException) -> str:
     """Click's message as one clause that ends with where to read on."""
     message = error.format_message().strip().rstrip(".")
-    message = message[:1].lower() + message[1:]
+    if not message[:2].isupper():  # the name of an argument stays as it is
+        message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path} --help" if context is not None else message
 

@@ -66,11 +66,14 @@ def _json(value: object) -> object:
 
 
 def _write_csv(columns: Sequence[str], batches: Rows) -> None:
-    """Comma-separated values as RFC 4180 has them; null is empty, nested values are JSON."""
+    """Comma-separated values, quoted as RFC 4180 has them; null is empty, nested values are JSON.
+
+    Lines end as those of every other command do, so that `tail -1` and `read` get no carriage return.
+    """
     out = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors="backslashreplace", newline="")
     sys.stdout.flush()
     try:
-        writer = csv.writer(out)
+        writer = csv.writer(out, lineterminator="\n")
         writer.writerow(columns)
         for batch in batches:
             writer.writerows([_text(value) for value in row] for row in batch)

@@ -24,7 +24,9 @@ MAX_CHECKPOINTS = 20
 @parameters.agent_argument
 @run_option
 @click.option(
-    "--at", metavar="WHEN", help="An ISO time (UTC), an event id, or tick:17. Without it: the last known."
+    "--at",
+    metavar="WHEN",
+    help="A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; without it the last known.",
 )
 @click.option("--why", metavar="FIELD", help="How that field became what it is.")
 @click.option("--checkpoints", is_flag=True, help="The moments whose state was recorded in full.")

@@ -108,6 +108,24 @@ def test_one_new_error_is_new_and_noise(tmp_path: Path) -> None:
     assert (odd.note, odd.is_real, found.real) == ("new", False, ())
 
 
+def test_errors_of_one_side_that_come_close_together_are_not_called_noise(tmp_path: Path) -> None:
+    a = simulate(SessionBuilder(tmp_path / "a"), 1, agents=3)
+    b = simulate(SessionBuilder(tmp_path / "b"), 2, agents=3)
+    for n in range(30):
+        said = f"doc_{n} does not match"
+        b.emit(
+            "error", "agent_00", level="ERROR", error_type="KeyError", error_message=said,
+            message=f"KeyError: {said}",
+        )  # fmt: skip
+    found = compare_sessions(a.path, b.path)
+    (odd,) = (each for each in found.differences if each.name == "KeyError: doc_# does not match")
+    assert (odd.note, odd.is_real) == ("new", False)
+    shown = str(found)
+    alone = shown.partition("On one side only, but too few or too close together to be sure")[2]
+    assert odd.name in alone.partition("Noise may explain")[0]
+    assert odd.name not in alone.partition("Noise may explain")[2]
+
+
 def test_a_longer_session_has_the_same_rates(tmp_path: Path) -> None:
     assert two(tmp_path, {"ticks": 40}, {"ticks": 120}).real == ()
 

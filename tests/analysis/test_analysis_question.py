@@ -82,3 +82,27 @@ def test_ticks_and_event_ids_are_read() -> None:
 )
 def test_forms_of_a_word_have_one_stem(words: tuple[str, ...]) -> None:
     assert len({stem(word) for word in words}) == 1
+
+
+NUMBERED = {str(n): "Household" for n in range(2, 32)} | {"1": "Utility", "grid": "Grid"}
+
+
+@pytest.mark.parametrize(
+    ("text", "agents"),
+    [
+        ("household 7 freezes", {"7"}),
+        ("Household #7 and household-12 freeze", {"7", "12"}),
+        ("households 3, 4 and 7 freeze", {"3", "4", "7"}),
+        ("agent 7 freezes since tick 20", {"7"}),
+        ("why does 7 freeze?", {"7"}),
+        ("#7 is cold", {"7"}),
+        ("households freeze from step 30 on", set()),
+        ("30 households freeze", set()),
+        ("nobody heats after 12 hours", set()),
+        ("prices rose by 25 percent, or 25%", set()),
+        ("at 12:30 all stop, between 10 and 20 of them", set()),
+        ("doc_12 is lost", set()),
+    ],
+)
+def test_a_number_names_an_agent_only_where_it_is_no_time_and_no_amount(text: str, agents: set[str]) -> None:
+    assert set(read_question(text, NUMBERED, ["action:heat"]).agents) == agents

@@ -135,6 +135,44 @@ def test_errors_come_newest_last_and_the_newest_few_can_be_asked_for(builder: Se
     assert analyzer.get_errors()[-1]["extra"]["custom"] == {"n": None}
 
 
+def test_errors_that_differ_in_a_number_are_one_line_of_the_report_with_their_whole_count(
+    builder: SessionBuilder,
+) -> None:
+    for n in range(60):
+        said = f"signature of doc_{n:04d} does not match"
+        builder.emit(
+            "error", "vault", level="ERROR", message=f"KeyError: {said}", error_type="KeyError",
+            error_message=said,
+        )  # fmt: skip
+    for _ in range(7):
+        builder.emit(
+            "error", "vault", level="ERROR", message="OSError: disk 3 is full", error_type="OSError",
+            error_message="disk 3 is full",
+        )  # fmt: skip
+    analysis = analyze_session(builder.path)
+    lines = str(analysis).splitlines()
+    begin = lines.index("Errors: 67")
+    assert [line.split() for line in lines[begin + 1 : begin + 3]] == [
+        "60 x KeyError: signature of doc_# does not match".split(),
+        "7 x OSError: disk 3 is full".split(),
+    ]
+    assert [row["varies"] for row in analysis["errors"]["fingerprints"]] == [True, False]
+
+
+def test_content_that_was_shared_without_a_cascade_event_has_no_cascade_of_zero(
+    builder: SessionBuilder,
+) -> None:
+    for content, kinds in (("tea", ["share"] * 3), ("rain", ["like"] * 5 + ["share"])):
+        for n, kind in enumerate(kinds):
+            builder.emit(
+                "interaction", interaction_type=kind, source_id=f"u{n}", target_id="a", content_id=content
+            )
+    text = str(analyze_session(builder.path))
+    assert "cascade of" not in text
+    assert text.index("tea") < text.index("rain")
+    assert "tea   3 shares  3 interactions" in text
+
+
 def test_interactions_are_told_in_full(builder: SessionBuilder) -> None:
     for n in range(6):
         kind = "share" if n % 2 else "like"

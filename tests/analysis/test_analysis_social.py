@@ -149,8 +149,12 @@ def test_any_tree_of_shares_is_found_again(builder: SessionBuilder) -> None:
 
 
 def test_messages_are_paired_and_the_lost_ones_told_from_those_under_way(builder: SessionBuilder) -> None:
+    ids: dict[str, str] = {}
+
     def send(name: str, to: str) -> None:
-        builder.emit("agent_message", "a", direction="sent", message_id=name, sender="a", recipient=to)
+        ids[name] = builder.emit(
+            "agent_message", "a", direction="sent", message_id=name, sender="a", recipient=to
+        )
 
     def receive(name: str, by: str) -> None:
         builder.emit("agent_message", by, direction="received", message_id=name, sender="a", recipient=by)
@@ -170,7 +174,7 @@ def test_messages_are_paired_and_the_lost_ones_told_from_those_under_way(builder
         "received_twice": 1,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
-    assert [row["message_id"] for row in found["oldest_undelivered"]] == ["m2"]
+    assert [(row["message_id"], row["sent_id"]) for row in found["oldest_undelivered"]] == [("m2", ids["m2"])]
     assert found["latency_ms"]["count"] == 2
     assert found["latency_ms"]["max"] == pytest.approx(4000, abs=1)
     assert found["slowest"][0]["message_id"] == "m1"

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
-from Agent.errors import EventNotFound
+from Agent.errors import EventNotFound, UsageError
+from Agent.event.clock import parse_timestamp
 
 _values = st.one_of(
     st.integers(-3, 3), st.booleans(), st.sampled_from(["", "x"]), st.lists(st.integers(0, 2), max_size=2)
@@ -111,6 +112,22 @@ def test_what_is_looked_at_in_full_states_only_is_said(builder: SessionBuilder) 
     builder.emit("agent_action", "a", action_type="act", state={"set": {"small": 2}, "unset": []})
     found = LogAnalyzer(builder.path).state_at("a", "tick:0")
     assert found["sampled"] == ["big"]
+
+
+def test_a_time_as_pages_show_it_is_one_of_the_days_of_the_session(trace_root: Path) -> None:
+    build = SessionBuilder(trace_root, "20261120_235959")
+    build.now_us = parse_timestamp("2026-11-20T23:59:59.250100Z")
+    build.emit("state", "a", fields={"x": 0}, reason="first", digest="0")
+    build.emit("agent_action", "a", action_type="act", state={"set": {"x": 1}, "unset": []})
+    build.pass_time(2)  # past midnight
+    last = build.emit("agent_action", "a", action_type="act", state={"set": {"x": 2}, "unset": []})
+    analyzer = LogAnalyzer(build.path)
+    # the event stands at .250120: what the page cut away is meant, too
+    assert analyzer.state_at("a", "23:59:59.250")["fields"] == {"x": 1}
+    assert analyzer.state_at("a", "00:00:01")["fields"] == {"x": 1}
+    assert analyzer.state_at("a", "00:00:01.250")["as_of"]["id"] == last
+    with pytest.raises(UsageError, match="is no moment"):
+        analyzer.state_at("a", "24:00:01")
 
 
 def test_the_changes_of_a_field_are_told_with_before_and_after(builder: SessionBuilder) -> None:

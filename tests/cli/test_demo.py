@@ -7,9 +7,21 @@ import re
 from pathlib import Path
 
 import pytest
+from support.processes import run_python
 from support.session_files import only_session, session_events
 
-SMALL = ["--agents", "30", "--ticks", "72"]
+SMALL = ["--agents", "20", "--ticks", "48"]
+
+
+@pytest.fixture(scope="module")
+def as_data(tmp_path_factory):
+    """Its answer as data, and where it lies."""
+    place = tmp_path_factory.mktemp("demo") / "place"
+    done = run_python(
+        "-m", "Agent", "demo", *SMALL, "--seed", "3", "--json", "--place", str(place), cwd=place.parent
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return place, json.loads(done.stdout)
 
 
 def test_it_records_explains_and_drives_again(run, tmp_path):
@@ -49,13 +61,11 @@ def test_as_it_comes_it_finds_the_call_that_stopped_the_creator(run, tmp_path):
     assert "cooldown_until" in first["title"]
 
 
-def test_its_answer_as_data_is_one_document(run, tmp_path):
-    done = run("demo", *SMALL, "--seed", "3", "--json", "--place", tmp_path / "place")
-    assert done.returncode == 0, done.stdout + done.stderr
-    answer = json.loads(done.stdout)
+def test_its_answer_as_data_is_one_document(as_data):
+    place, answer = as_data
     session = Path(answer["recording"]["session"])
-    assert session == only_session(tmp_path / "place")
-    assert answer["recording"]["settings"] == {"agents": 30, "ticks": 72, "seed": 3}
+    assert session == only_session(place)
+    assert answer["recording"]["settings"] == {"agents": 20, "ticks": 48, "seed": 3}
     assert answer["analysis"]["total_events"] == len(session_events(session))
     assert answer["analysis"]["actions"]["publish"] == answer["recording"]["outcome"]["posts"]
     assert (
@@ -67,9 +77,8 @@ def test_its_answer_as_data_is_one_document(run, tmp_path):
     assert divergence["recorded"] - divergence["replayed"] == 3600 - 1
 
 
-def test_the_next_commands_work_as_they_stand(run, tmp_path):
-    place = tmp_path / "place"
-    answer = json.loads(run("demo", *SMALL, "--json", "--place", place).stdout)
+def test_the_next_commands_work_as_they_stand(run, as_data):
+    _, answer = as_data
     assert len(answer["next_commands"]) > 3
     for command in answer["next_commands"]:
         program, *arguments = command.split()

@@ -94,6 +94,7 @@ def loaded_by_the_package() -> set[str]:
         (["sesions"], "did you mean sessions?"),
         (["--no-such-option"], "--no-such-option"),
         (["journey"], "missing argument 'AGENT'"),
+        (["debug", " "], "TEXT is empty"),
         (["tail", "--level", "LOUD"], "--level"),
         (["tail", "-n", "many"], "many"),
         (["demo", "--agents", "0"], "--agents"),

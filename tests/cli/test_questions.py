@@ -139,3 +139,17 @@ def test_what_spread_is_shown_as_a_tree(ask, recorded):
     assert {row["agent_id"] for row in top["tree"]} == mine - {top["root_agent_id"]}
     page = ask("interactions", "--content", top["content_id"]).stdout
     assert all(name in page for name in mine)
+
+
+def test_a_message_that_was_never_received_is_named_with_its_event(run):
+    from Agent import AgentLogger, shutdown_logging
+
+    ada, ben = AgentLogger("ada"), AgentLogger("ben")
+    lost = ada.send("ben", {"sheet": 1})
+    ben.receive(ada.send("ben", {"sheet": 2}))
+    shutdown_logging()
+    page = run("interactions").stdout
+    assert "Never received, though a later one was" in page
+    assert [line.split()[1:] for line in page.splitlines() if lost.event_id in line] == [
+        ["ada", "ben", lost.event_id]
+    ]

@@ -29,7 +29,9 @@ def test_a_question_is_answered_as_table_json_and_csv(ask, recorded):
     assert table[0].split() == ["action_type", "n"]
     assert [tuple(line.split()) for line in table[1:]] == [(name, str(n)) for name, n in expected]
     assert json.loads(ask("sql", query, "--json").stdout) == [{"action_type": a, "n": n} for a, n in expected]
-    rows = list(csv.reader(io.StringIO(ask("sql", query, "--csv").stdout)))
+    written = ask("sql", query, "--csv").stdout
+    assert "\r" not in written
+    rows = list(csv.reader(io.StringIO(written, newline="")))
     assert rows == [["action_type", "n"], *([name, str(n)] for name, n in expected)]
 
 
