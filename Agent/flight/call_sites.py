@@ -9,18 +9,23 @@ __all__ = ["call_site"]
 
 # What stands between a call and the function that made it: this package, event loops, executors, wrappers.
 _BETWEEN = ("Agent.record.", "Agent.flight.", "asyncio.", "concurrent.futures.", "contextlib", "functools")
+# Where a task or a thread begins: what stands below only waits for it, and differs from program to program.
+_BEGINNINGS = frozenset({"asyncio.events", "asyncio.base_events", "asyncio.runners", "threading"})
 _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 
 
 def call_site(depth: int) -> str:
-    """The qualified name of the function that calls, "" where there is none.
+    """The qualified name of the function that calls, "" where there is none, as of a task of its own.
 
     Args:
         depth: how many callers up the search begins; 1 is the caller of this function.
     """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001 - the one way to the caller at this price
     while frame is not None:
-        if not str(frame.f_globals.get("__name__", "")).startswith(_BETWEEN):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module in _BEGINNINGS:
+            return ""
+        if not module.startswith(_BETWEEN):
             name = frame.f_code.co_qualname
             # From Python 3.12 on these have no frames of their own.
             if not name.endswith(_COMPREHENSIONS):

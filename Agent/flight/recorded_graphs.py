@@ -1,48 +1,31 @@
 """`recorded_graph(graph)`: a compiled LangGraph graph whose nodes are steps, with checkpoints behind them.
 
-What it gives is used like the graph itself. `replay/executors/langgraph.py` drives such a run again.
+What it gives is used like the graph itself. `graph_calls.py` is one call of it, `graph_streams.py` what is
+streamed, and `replay/executors/langgraph.py` drives such a run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import ExitStack
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Final, Self
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from Agent.errors import UsageError
-from Agent.flight.checkpoint_recording import checkpoint_store
+from Agent.flight.graph_calls import GraphCall, kept, node_step, open_call
+from Agent.flight.graph_streams import Chunks, astreamed, streamed
+from Agent.flight.graph_values import FRAMEWORK
 from Agent.flight.recorded_models.driving import interface
-from Agent.flight.run_blocks import StepBlock
-from Agent.flight.run_recorder import recorder
 
-__all__ = [
-    "GRAPH_STEP",
-    "NODE_STEP",
-    "node_step_id",
-    "plain_graph",
-    "plain_values",
-    "recorded_graph",
-    "restored_values",
-]
+__all__ = ["plain_graph", "recorded_graph"]
 
-GRAPH_STEP: Final = "langgraph.graph"
-NODE_STEP: Final = "langgraph.node"
-FRAMEWORK: Final = "langgraph"
-MESSAGE: Final = "langchain.message"
-"""The key of a message among recorded values."""
 _PLAIN = "agent_trace_plain_graph"
-
-_open_call: ContextVar[_GraphCall | None] = ContextVar("agent_trace_graph_call", default=None)
 
 
 def recorded_graph(graph: Any, agent: str | None = None) -> Any:
     """The graph as a recorded one.
 
-    `invoke` and `ainvoke` are a run of their own, with the label `framework`, where none is open, and a step
-    of it otherwise; the state behind each super-step is a checkpoint. Where it is streamed, its nodes are
-    steps, without checkpoints.
+    A call of it (`invoke`, `ainvoke`, `stream`, `astream`) is a run of its own, with the label `framework`,
+    where none is open, and a step of it otherwise; the state behind each super-step is a checkpoint.
+    Called by a node of another recorded graph it is a part of that node, and leaves steps alone.
 
     Args:
         graph: a compiled graph.
@@ -76,133 +59,59 @@ def plain_graph(graph: Any) -> Any:
     return getattr(graph, _PLAIN, graph)
 
 
-def node_step_id(name: str, config: Mapping[str, Any]) -> str:
-    """The id of a node's step: its super-step and name; tasks of one node in one super-step are numbered."""
-    metadata = config.get("metadata") or {}
-    path = metadata.get("langgraph_path") or ()
-    turn = next((each for each in path[1:] if isinstance(each, int)), 0)
-    return f"step_{metadata.get('langgraph_step', 0)}:{name}" + (f":{turn}" if turn else "")
-
-
-def plain_values(value: Any) -> Any:
-    """The values of a graph with its messages in their own plain form, which needs no class to be read."""
-    if isinstance(value, dict):
-        return {key: plain_values(each) for key, each in value.items()}
-    if type(value) in {list, tuple}:
-        return type(value)(plain_values(each) for each in value)
-    messages = interface("langchain_core.messages", "langchain-core")
-    if isinstance(value, messages.BaseMessage):
-        return {MESSAGE: messages.message_to_dict(value)}
-    return value
-
-
-def restored_values(value: Any) -> Any:
-    """The values of a graph back from that."""
-    if isinstance(value, dict):
-        if value.keys() == {MESSAGE}:
-            messages = interface("langchain_core.messages", "langchain-core")
-            return messages.messages_from_dict([value[MESSAGE]])[0]
-        return {key: restored_values(each) for key, each in value.items()}
-    if type(value) in {list, tuple}:
-        return type(value)(restored_values(each) for each in value)
-    return value
-
-
 class _RecordedGraph:
     """What a recorded graph does beside the graph's own."""
 
     def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002 - LangGraph's name
         """The graph's own `invoke`, as a step of a run."""
-        with _GraphCall(self, input, config) as call:
+        with GraphCall(self, input, config, more.get("context")) as call:
+            call.look_back()
             found = super().invoke(input, config, **more)  # type: ignore[misc]
-            call.step.output["output"] = plain_values(found)
+            call.ended(found)
         return found
 
     async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
         """The graph's own `ainvoke`, as a step of a run."""
-        with _GraphCall(self, input, config) as call:
+        with GraphCall(self, input, config, more.get("context")) as call:
+            await call.look_back_async()
             found = await super().ainvoke(input, config, **more)  # type: ignore[misc]
-            call.step.output["output"] = plain_values(found)
+            call.ended(found)
         return found
 
-    def stream(self, *given: Any, **more: Any) -> Iterator[Any]:
-        """The graph's own `stream`; within `invoke`, which uses it, each super-step leaves a checkpoint."""
-        call = _open_call.get()
-        chunks = super().stream(*given, **more)  # type: ignore[misc]
-        return chunks if call is None or call.graph is not self else call.tapped(chunks)
+    def stream(self, input: Any, config: Any = None, **more: Any) -> Iterator[Any]:  # noqa: A002
+        """The graph's own `stream`, which `invoke` uses, too; each super-step leaves a checkpoint."""
+        inherited = super().stream  # type: ignore[misc]
+        call = open_call.get()
+        if call is not None and call.graph is self and not call.is_streaming:
+            call.is_streaming = True
+            view = Chunks(call, more, is_own=True)
+            return _tapped(inherited(input, config, **view.asked), view)
+        own = GraphCall(self, input, config, more.get("context"))
+        own.is_streaming = True
+        return streamed(own, lambda **asked: inherited(input, config, **asked), more)
 
-    def astream(self, *given: Any, **more: Any) -> AsyncIterator[Any]:
+    def astream(self, input: Any, config: Any = None, **more: Any) -> AsyncIterator[Any]:  # noqa: A002
         """The graph's own `astream`, likewise."""
-        call = _open_call.get()
-        chunks = super().astream(*given, **more)  # type: ignore[misc]
-        return chunks if call is None or call.graph is not self else call.atapped(chunks)
+        inherited = super().astream  # type: ignore[misc]
+        call = open_call.get()
+        if call is not None and call.graph is self and not call.is_streaming:
+            call.is_streaming = True
+            view = Chunks(call, more, is_own=True)
+            return _atapped(inherited(input, config, **view.asked), view)
+        own = GraphCall(self, input, config, more.get("context"))
+        own.is_streaming = True
+        return astreamed(own, lambda **asked: inherited(input, config, **asked), more)
 
 
-class _GraphCall:
-    """One call of a graph while it runs."""
+def _tapped(chunks: Iterator[Any], view: Chunks) -> Iterator[Any]:
+    for chunk in chunks:
+        yield from view.take(chunk)
 
-    def __init__(self, graph: Any, given: Any, config: Any) -> None:
-        self.graph = graph
-        self.given = given
-        self.step: StepBlock = recorder.step("graph", graph.get_name(), step_type=GRAPH_STEP)
-        self._config = config
-        self._around = ExitStack()
-        self._count = 0
 
-    def __enter__(self) -> Self:
-        if recorder.current_run_id is None:
-            labels = {"framework": FRAMEWORK, "graph": self.graph.get_name()}
-            self._around.enter_context(recorder.run(self.graph.agent_trace_agent, labels))
-        self._around.enter_context(self.step)
-        self.step.output = {
-            "input": plain_values(self.given),
-            "output": None,
-            "continued": self._is_continued(),
-        }
-        self._token = _open_call.set(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _open_call.reset(self._token)
-        self._around.__exit__(kind, error, trace)
-
-    def _is_continued(self) -> bool:
-        """Whether it goes on with a thread of earlier calls, which no run holds whole."""
-        if not getattr(self.graph, "checkpointer", None):
-            return False
-        if self.given is None or type(self.given).__name__ == "Command":
-            return True
-        thread = ((self._config or {}).get("configurable") or {}).get("thread_id")
-        saver = self.graph.checkpointer
-        return thread is not None and saver is not True and saver.get_tuple(self._config) is not None
-
-    def _take(self, chunk: Any) -> None:
-        """Keep the state behind a super-step."""
-        values = None
-        if isinstance(chunk, tuple) and len(chunk) == 2 and chunk[0] == "values":
-            values = chunk[1]
-        elif isinstance(chunk, dict) and chunk.get("type") == "values" and "data" in chunk:
-            values = chunk["data"]
-        run_id = recorder.current_run_id
-        if values is not None and run_id is not None:
-            checkpoint_store.save_checkpoint(
-                run_id, f"step_{self._count}", plain_values(values), reason=FRAMEWORK
-            )
-            self._count += 1
-
-    def tapped(self, chunks: Iterator[Any]) -> Iterator[Any]:
-        """The chunks as they come, each looked at for a state."""
-        for chunk in chunks:
-            self._take(chunk)
-            yield chunk
-
-    async def atapped(self, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """The same of an asynchronous stream."""
-        async for chunk in chunks:
-            self._take(chunk)
-            yield chunk
+async def _atapped(chunks: AsyncIterator[Any], view: Chunks) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        for each in view.take(chunk):
+            yield each
 
 
 def _recording_node(name: str, bound: Any) -> Any:
@@ -213,17 +122,15 @@ def _recording_node(name: str, bound: Any) -> Any:
         """Gives what the node gives."""
 
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
-            with recorder.step(node_step_id(name, config or {}), name, step_type=NODE_STEP) as step:
-                step.output = {"input": plain_values(input), "output": None}
+            with node_step(name, input, config or {}) as step:
                 found = bound.invoke(input, config, **more)
-                step.output["output"] = plain_values(found)
+                step["output"] = kept(found)
             return found
 
         async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
-            with recorder.step(node_step_id(name, config or {}), name, step_type=NODE_STEP) as step:
-                step.output = {"input": plain_values(input), "output": None}
+            with node_step(name, input, config or {}) as step:
                 found = await bound.ainvoke(input, config, **more)
-                step.output["output"] = plain_values(found)
+                step["output"] = kept(found)
             return found
 
     return RecordedNode()

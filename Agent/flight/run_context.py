@@ -141,6 +141,8 @@ class Run:
         """What its events are written through, made with the first."""
         self.checkpoints: RunCheckpointing | None = None
         """What takes them, where the run was begun with a policy."""
+        self.graph_calls = 0
+        """How many calls of recorded graphs were begun in it."""
 
     def enter(self, pipeline: Pipeline, before: Scope | None, agent: AgentBinding | None) -> None:
         """Let what happens from here on be part of it."""

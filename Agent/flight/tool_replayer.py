@@ -17,6 +17,7 @@ import orjson
 from Agent.errors import RecordingMiss, ReplayError, UsageError
 from Agent.flight.recorded_calls import CallBook, RecordedCall, Tagged, read_calls
 from Agent.flight.runs import RunRef, find_run
+from Agent.flight.shown_values import shown_where_they_part, value_at
 from Agent.flight.tool_matching import Asked, Match, Nearest, find_match
 from Agent.flight.tool_recording import TOOLS
 from Agent.record import installed
@@ -196,9 +197,9 @@ class ToolReplayer:
         elif not left:
             text += f"all {total} recorded calls of it were answered"
         else:
-            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(
-                map(_told, nearest)
-            )
+            first, *others = nearest
+            told = [_told(first) + _both_values(first, asked), *map(_told, others)]
+            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(told)
         return RecordingMiss(
             text,
             path=self.ref.session,
@@ -264,6 +265,24 @@ def _shown(value: Any) -> str:
 def _told(one: Nearest) -> str:
     where = f" in {one.call.site}" if one.call.site else ""
     return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
+
+
+def _both_values(one: Nearest, asked: Asked) -> str:
+    """Where a recorded call differs most, with what was recorded there and what is asked now."""
+    if not any(one.distance.values()):
+        return ""
+    at = max(one.distance, key=lambda each: one.distance[each])
+    sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, asked.arguments.value)]
+    recorded, now = shown_where_they_part(sides[0], sides[1], _SHOWN_CHARS)
+    return f": {recorded} recorded, {now} now"
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+_ABSENT = _Absent()
 
 
 def _differing(distance: Mapping[str, float]) -> str:

@@ -167,12 +167,30 @@ def test_a_miss_stops_with_one_error_that_names_the_nearest_and_the_remedy(trace
     text = str(raised.value)
     assert 'weather({"city":"Oslo","days":9}) has no recorded answer' in text
     assert "4 of 4 recorded calls are left, the nearest" in text
-    assert "/days (1.00)" in text
+    assert "/days (1.00): nothing recorded, 9 now" in text
     assert "live={'weather'}" in text
     with pytest.raises(RecordingMiss, match="days"):
         replayer.replay("weather", {"city": "Oslo"})  # it has stopped
     with pytest.raises(RecordingMiss, match="it never called geocode, but"):
         ToolReplayer(run_id).replay("geocode", {})
+
+
+def test_a_miss_shows_the_part_of_a_long_text_in_which_it_differs(trace_root):
+    prompt = "You answer questions. " * 20
+
+    @record_tool
+    def ask(messages):
+        return "fine"
+
+    with recorder.run() as run:
+        ask([{"role": "system", "content": f"{prompt}Be brief. {prompt}"}])
+    with pytest.raises(RecordingMiss) as raised:
+        ToolReplayer(run.run_id, tolerance=0.0).replay(
+            "ask", {"messages": [{"role": "system", "content": f"{prompt}Be kind. {prompt}"}]}
+        )
+    recorded, now = str(raised.value).split("/messages/0/content")[1].split(" recorded, ")
+    assert "Be brief. You answer" in recorded
+    assert "Be kind. You answer" in now and len(now) < 400
 
 
 def test_a_miss_that_the_program_swallows_ends_the_block_all_the_same(trace_root):

@@ -15,7 +15,7 @@ from Agent import health, instrument, setup_logging, trace_agent_action
 from Agent.errors import ConfigurationError
 from Agent.event.codec import event_from_object
 from Agent.event.values import decode_value
-from Agent.flight import find_run, read_run, record_tool, recorder
+from Agent.flight import find_run, read_run, record_tool, recorder, replaying_tools
 from Agent.flight.schema import validate_event
 from Agent.testing import record_in_memory
 
@@ -415,3 +415,22 @@ def test_calls_are_recorded_in_memory_too():
     small, large = (event for event in sink.events if event.kind == "tool.call")
     assert small.extra["result"] == {"docs": ["tea"]}
     assert large.extra["result_ref"].startswith("artifact://artifacts/calls/")
+
+
+def test_a_call_that_is_a_task_of_its_own_is_found_again_by_another_program(trace_root):
+    @record_tool
+    async def fetch(number):
+        await asyncio.sleep(0)
+        return number
+
+    async def main():
+        return [*await asyncio.gather(fetch(1), fetch(2)), await asyncio.wait_for(fetch(3), 9)]
+
+    def program():
+        return asyncio.run(main())
+
+    with recorder.run() as run:
+        assert program() == [1, 2, 3]
+    with replaying_tools(run.run_id) as replayer:
+        assert asyncio.run(main()) == [1, 2, 3]
+    assert (replayer.inexact, replayer.unused) == ([], [])

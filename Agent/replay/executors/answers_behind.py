@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from Agent.errors import RunNotFound
@@ -20,11 +21,21 @@ class AnswersBehind(ToolReplayer):
         return super().ask(kind, name, arguments, None)
 
 
-def replayer_behind(ref: RunRef, after_us: int) -> ToolReplayer:
-    """The recorded answers of a run's tools and models, of those calls that ended behind a moment."""
+def replayer_behind(
+    ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
+) -> ToolReplayer:
+    """The recorded answers of a run's tools and models, of those calls that ended behind a moment.
+
+    Args:
+        is_meant: says of the spans around a call whether it counts; all do without it.
+    """
     try:
         book = read_calls(ref)
     except RunNotFound:
         book = CallBook(ref)
-    book.calls = [call for call in book.calls if call.event.timestamp_us > after_us]
+    book.calls = [
+        call
+        for call in book.calls
+        if call.event.timestamp_us > after_us and (is_meant is None or is_meant(call.place[1]))
+    ]
     return AnswersBehind(book=book, tolerance=0.0)

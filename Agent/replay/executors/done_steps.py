@@ -19,15 +19,16 @@ from Agent.event.model import Event
 from Agent.event.values import decode_value
 from Agent.flight.checkpoint_model import Checkpoint
 from Agent.flight.fold import StateFold
+from Agent.flight.graph_calls import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
 from Agent.flight.recorded_program import RecordedProgram
+from Agent.flight.run_fold import Step
 from Agent.flight.runs import RunRecord, RunRef, read_run
 from Agent.replay.recording import ACTION_KINDS
 
 NOT_RECORDED: Final[Any] = object()
 START: Final = "start"
 """The step id of a checkpoint that stands before the first step."""
-GRAPH_STEP, NODE_STEP = "langgraph.graph", "langgraph.node"
-"""Types of the steps that `recorded_graph` records."""
+_INNER_STEPS: Final = (INNER_GRAPH_STEP, INNER_NODE_STEP)
 _STEP_EVENT = "step_event"
 
 
@@ -47,8 +48,12 @@ class DoneStep:
     """The state behind it."""
     step_type: str | None = None
     tick: int | None = None
-    continued: bool = False
-    """Whether a graph went on with a thread of earlier calls."""
+    error: str | None = None
+    """Type and text of what it raised; `cancelled` or `interrupted`, where it was."""
+    kept: Mapping[str, Any] = field(default_factory=dict)
+    """All that a recorded graph or a node of one kept of itself."""
+    unrestored: tuple[str, ...] = ()
+    """Pointers below `kept` of what could not be brought back."""
 
     def checkpoint(self, run_id: str) -> Checkpoint:
         """The state behind it, to be kept."""
@@ -96,14 +101,20 @@ class _Values:
 
     program: Mapping[str, Any]
 
-    def made(self, value: Any, types: Mapping[str, str] | None, below: str = "") -> Any:
-        """The value whose tags stand below that pointer."""
+    def made(
+        self,
+        value: Any,
+        types: Mapping[str, str] | None,
+        below: str = "",
+        lost: list[str] | None = None,
+    ) -> Any:
+        """The value whose tags stand below that pointer; `lost` collects what cannot be made again."""
         tags = {
             pointer[len(below) :]: tag
             for pointer, tag in (types or {}).items()
             if tag != "redacted" and (pointer == below or pointer.startswith(f"{below}/"))
         }
-        return decode_value(value, tags, codecs=self.program)
+        return decode_value(value, tags, codecs=self.program, unrestored=lost)
 
 
 def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
@@ -116,23 +127,34 @@ def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
     ended = [step for step in record.steps if step.output_ref is not None and step.finished_at is not None]
     for step in sorted(ended, key=lambda each: str(each.finished_at)):
         kept = orjson.loads(b"".join(record.read(str(step.output_ref))))
-        found = values.made(kept, types.get(step.output_ref))
+        lost: list[str] = []
+        found = values.made(kept, types.get(step.output_ref), lost=lost)
         done = DoneStep(
             step.step_id,
             parse_timestamp(str(step.finished_at)),
             output=found,
             step_type=step.step_type,
+            error=_error_of(step),
         )
         if step.step_type == _STEP_EVENT and isinstance(found, dict):
             done.given = done.before = found.get("input_state")
             done.output = done.state = found.get("output_state")
         elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(found, dict):
             done.given, done.output = found.get("input"), found.get("output")
-            done.continued = bool(found.get("continued"))
+            done.kept, done.unrestored = found, tuple(lost)
+        elif step.step_type in _INNER_STEPS:
+            continue  # parts of a node
         else:
             outputs[step.step_id] = found
             done.state = dict(outputs)
         yield done
+
+
+def _error_of(step: Step) -> str | None:
+    """Type and text of what it raised; one word of a step that ended for another reason."""
+    if step.state == "ok":
+        return None
+    return str(step.error) if step.state == "error" else step.state
 
 
 def _actions(ref: RunRef, agent_id: str | None, values: _Values) -> Iterator[DoneStep]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from Agent.errors import RecordingMiss
-from Agent.flight.recorded_graphs import node_step_id, restored_values
+from Agent.flight.graph_calls import node_step_id
+from Agent.flight.graph_values import FRAMEWORK, restored_values
 from Agent.flight.recorded_models.driving import interface
 from Agent.replay.executors.done_steps import DoneStep
 from Agent.replay.executors.watched import ExecutorWatch, watched
@@ -52,8 +53,11 @@ class ExecutedNodes:
 
     def nodes_of(self, number: int) -> list[str]:
         """The recorded nodes of a super-step."""
-        begin = f"step_{number}:"
-        return [step_id.removeprefix(begin) for step_id in self.steps if step_id.startswith(begin)]
+        return _of(number, self.steps)
+
+    def nodes_now(self, number: int) -> list[str]:
+        """The nodes of a super-step of the re-drive."""
+        return _of(number, {**self.answered, **self.ran})
 
     def is_answered(self, name: str, number: int) -> bool:
         """Whether the record answers for a node there."""
@@ -62,10 +66,28 @@ class ExecutedNodes:
     def answer(self, step_id: str) -> Any:
         """The recorded answer; RecordingMiss where there is none."""
         step = self.steps.get(step_id)
-        if step is None or step.output is None:
+        told = None if step is None else _told(step.kept.get("told"))
+        if step is None or (step.error is not None and told is None):
             raise RecordingMiss(f"the graph goes to {step_id}, of which the record holds no answer")
         self.answered[step_id] = None
+        if told is not None:
+            raise told
         return restored_values(step.output)
+
+
+def _of(number: int, step_ids: Iterable[str]) -> list[str]:
+    begin = f"step_{number}:"
+    return [step_id.removeprefix(begin) for step_id in step_ids if step_id.startswith(begin)]
+
+
+def _told(recorded: Any) -> Exception | None:
+    """What a node raised to tell its graph something, an interrupt or a command to the graph around it."""
+    for name, args in (recorded or {}).items():
+        cls = getattr(interface("langgraph.errors", FRAMEWORK), name, None)
+        if isinstance(cls, type) and issubclass(cls, Exception):
+            made: Exception = cls(*restored_values(args))
+            return made
+    return None
 
 
 def is_async_alone(bound: Any) -> bool:

@@ -8,30 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.errors import (
     AgentTraceError,
-    EventNotFound,
     RecordingMiss,
-    RunNotFound,
     TargetNotGiven,
     UsageError,
 )
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.recorded_graphs import FRAMEWORK, plain_graph, plain_values, restored_values
+from Agent.flight.graph_values import FRAMEWORK, made_ids, plain_values, restored_values
+from Agent.flight.recorded_graphs import plain_graph
 from Agent.flight.recorded_models.driving import interface
 from Agent.flight.replaying import replaying_tools
-from Agent.flight.runs import RunRef
 from Agent.flight.tool_replayer import ToolReplayer
+from Agent.record.texts import message_of
 from Agent.replay.comparison import Comparison, Difference, Recorded
 from Agent.replay.executors.answers_behind import replayer_behind
 from Agent.replay.executors.differ import recorded_form
-from Agent.replay.executors.done_steps import GRAPH_STEP, NODE_STEP, DoneStep, done_steps
 from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
+from Agent.replay.executors.graph_record import RecordedCall
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.executors.watched import ExecutorWatch
 from Agent.replay.outcome import short
@@ -41,8 +39,14 @@ from Agent.tree.session import open_session
 
 FRAMEWORKS: Final = ("langgraph", "langchain_core", "langsmith", "uuid_utils", "pydantic")
 """Packages whose own reads, of ids and clocks for their callbacks, do not count."""
-_MADE_ID: Final = re.compile(r"(?:lc_run--|run-+)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:-\d+)?")
+_MADE_ID: Final = re.compile(
+    r"(?:lc_run--|run-+)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:-\d+)?|[0-9a-f]{32}"
+)
 _START: Final = "__start__"
+
+
+_STEPS_BEFORE: Final = 2
+"""How many super-steps LangGraph counts less where it begins with a state that was put there."""
 
 
 class LangGraphExecutor:
@@ -108,14 +112,17 @@ class _Drive:
 
     def __init__(self, graph: Any, config: Mapping[str, Any], overrides: dict[str, Any]) -> None:
         self.config = config
-        self.ref = RunRef(Path(config["session"]), config["run_id"])
-        self.doubts: list[str] = []
-        self.step = _number(config["step_id"])
-        self.states, self.unrestored = self._kept_states()
+        self.recorded = RecordedCall(config)
+        self.states = self.recorded.states
+        self.step = self.recorded.step
         self.watch = ExecutorWatch(allows_network=bool(config["live"]), frameworks=FRAMEWORKS)
-        recorded = overrides.get("recorded_nodes", ())
-        names = frozenset(graph.nodes) if recorded is True else frozenset(recorded)
-        self.nodes = ExecutedNodes(self._node_steps(), self.step, names, self.watch)
+        names = overrides.get("recorded_nodes", ())
+        self.nodes = ExecutedNodes(
+            self.recorded.nodes,
+            self.step,
+            frozenset(graph.nodes) if names is True else frozenset(names),
+            self.watch,
+        )
         saver = interface("langgraph.checkpoint.memory", FRAMEWORK).InMemorySaver()
         self.is_async = any(is_async_alone(node.bound) for node in graph.nodes.values())
         self.app = graph.copy(
@@ -127,55 +134,35 @@ class _Drive:
                 "checkpointer": saver,
             }
         )
-        self.thread = {"configurable": {"thread_id": "replay"}}
-        self.same_id = _same_made_id()
-
-    def _kept_states(self) -> tuple[list[Any], list[str]]:
-        """The state behind each super-step, and what of it could not be brought back."""
-        states: list[Any] = []
-        lost: list[str] = []
-        with LocalCheckpointStore(self.ref.session) as store:
-            while True:
-                try:
-                    found = store.load_checkpoint(str(self.ref.run_id), f"step_{len(states)}")
-                except (EventNotFound, RunNotFound):
-                    break  # they end here
-                lost += [f"{pointer} of step_{len(states)}" for pointer in found.unrestored]
-                states.append(restored_values(found.state))
-        if not states or self.step >= len(states):
-            raise UsageError(
-                f"{self.config['checkpoint_id']} is no state of a recorded graph",
-                remedy="record it with recorded_graph(graph).invoke(...), and name one of its checkpoints",
-            )
-        return states, lost
-
-    def _node_steps(self) -> dict[str, DoneStep]:
-        steps = done_steps(self.ref)
-        graphs = [step for step in steps if step.step_type == GRAPH_STEP]
-        if len(graphs) > 1:
-            raise UsageError(
-                f"the run holds {len(graphs)} calls of graphs", remedy="record each call as a run of its own"
-            )
-        if not graphs or graphs[0].output is None:
-            self.doubts.append("the recorded call of the graph did not end with an output")
-        elif graphs[0].continued:
-            self.doubts.append("the recorded call went on with a thread of earlier calls")
-        return {step.step_id: step for step in steps if step.step_type == NODE_STEP}
+        kept = self.recorded.kept
+        given = restored_values(kept.get("configurable") or {})
+        self.thread: dict[str, Any] = {"configurable": {**given, "thread_id": "replay"}}
+        limit = self.recorded.recursion_limit
+        if limit is not None:
+            self.thread["recursion_limit"] = self._limit = max(1, limit - _STEPS_BEFORE)
+        self.context = {"context": restored_values(kept["context"])} if "context" in kept else {}
+        self._ids: tuple[set[str], set[str]] = set(), set()
+        self.same_id = _same_made_id(*self._ids)
 
     async def run(self) -> Execution:
         """Drive, compare, tell."""
-        execution = Execution(None, original=plain_values(self.states[-1]), same_id=self.same_id)
-        execution.reasons += [f"{lost} could not be brought back" for lost in self.unrestored]
-        execution.reasons += self.doubts
-        values: list[Any] = []
-        replayer = await asyncio.to_thread(replayer_behind, self.ref, self.config["saved_us"])
+        original = plain_values(list(self.states.values())[-1])
+        execution = Execution(None, original=original, same_id=self.same_id)
+        execution.reasons += self.recorded.doubts
+        values: dict[int, Any] = {}
+        replayer = await asyncio.to_thread(
+            replayer_behind, self.recorded.ref, self.config["saved_us"], self.recorded.holds
+        )
         if not execution.reasons:
             await self._drive_answered(values, replayer, execution)
-        execution.output = plain_values(values[-1]) if values else None
+            if not self.nodes.ran:
+                execution.reasons.append(self._nothing_ran())
+        execution.output = plain_values(list(values.values())[-1]) if values else None
         execution.reads = self.watch.reads
         execution.user_code_ran = bool(self.nodes.ran)
-        if not self.nodes.ran:
-            execution.reasons.append("no user code ran: every node answered from the record")
+        for ids, states in zip(self._ids, (self.states, values), strict=True):
+            ids.update(made_ids([plain_values(each) for each in states.values()]))
+        self._judge_error(execution)
         found = None
         if values and not self.changes:
             found = self._first_difference(values, ended=execution.error is None)
@@ -185,14 +172,41 @@ class _Drive:
         if unused and not (self.changes or self.nodes.recorded or execution.divergence or execution.reasons):
             execution.divergence = f"{len(unused)} recorded calls were not made: {', '.join(unused[:5])}"
         execution.details = {
-            "super_steps": max(len(values) - 1, 0),
+            "super_steps": max(values, default=0),
             "nodes_ran": list(self.nodes.ran),
             "nodes_answered": list(self.nodes.answered),
             "unused_answers": unused,
         }
         return execution
 
-    async def _drive_answered(self, values: list[Any], replayer: ToolReplayer, execution: Execution) -> None:
+    def _as_recorded(self, text: str) -> str:
+        """The text of an error with the limit of super-steps as it was given."""
+        limit = self.recorded.recursion_limit
+        return text if limit is None else text.replace(f"limit of {self._limit} ", f"limit of {limit} ", 1)
+
+    def _nothing_ran(self) -> str:
+        told = "no user code ran: every node answered from the record"
+        if self.step and not self.nodes.recorded:
+            told += f"; {self.recorded.call}step_0 goes on from the beginning"
+        return told
+
+    def _judge_error(self, execution: Execution) -> None:
+        """What it raised, beside what it was recorded to raise."""
+        recorded = self.recorded.error
+        if recorded is None or self.changes or execution.reasons:
+            return
+        if execution.error is None:
+            execution.divergence = f"it came to its end, and was recorded to raise {recorded}"
+        elif _difference(recorded, execution.error, Comparison()) is None:
+            first, *_ = execution.error.splitlines()
+            execution.notes.append(f"it raised what it was recorded to raise: {first}")
+            execution.error = execution.divergence = None
+        else:
+            execution.divergence = f"{execution.divergence}; it was recorded to raise {recorded}"
+
+    async def _drive_answered(
+        self, values: dict[int, Any], replayer: ToolReplayer, execution: Execution
+    ) -> None:
         """Drive while models and tools answer; what ends it early is told in the execution."""
         try:
             with ExitStack() as around:
@@ -204,7 +218,7 @@ class _Drive:
         except AgentTraceError:
             raise
         except Exception as error:  # noqa: BLE001 - what user code raises is a result
-            execution.error = f"{type(error).__name__}: {error}"
+            execution.error = f"{type(error).__qualname__}: {self._as_recorded(message_of(error))}"
             if not self.nodes.ran:
                 execution.reasons.append(f"the graph could not be brought to that state: {execution.error}")
         if execution.error is not None:
@@ -215,15 +229,15 @@ class _Drive:
         """Whether something is to be other than recorded."""
         return self.config["modified_state"] is not None or self.config["modified_input"] is not None
 
-    async def _drive(self, values: list[Any]) -> None:
+    async def _drive(self, values: dict[int, Any]) -> None:
         change = self._change()
         begin = dict(self.states[0]) if isinstance(self.states[0], dict) else self.states[0]
         if self.step == 0 and change:
             begin = merged(begin, change)
         await asyncio.to_thread(self._impose, begin, _START)
         if self.step and change:
-            values.append(begin)
-            for _ in range(self.step):
+            values[0] = begin
+            while self.nodes.last_step < self.step:
                 await self._streamed(values, interrupt_before="*")
             last = self.nodes.nodes_of(self.step)
             if len(last) != 1:
@@ -232,9 +246,9 @@ class _Drive:
                     remedy="change the state where one node ran alone",
                 )
             await asyncio.to_thread(self._impose, change, last[0])
-            values[-1] = (await asyncio.to_thread(self.app.get_state, self.thread)).values
+            values[self.step] = (await asyncio.to_thread(self.app.get_state, self.thread)).values
         else:
-            values.append(begin)
+            values[0] = begin
         await self._streamed(values)
 
     def _change(self) -> dict[str, Any]:
@@ -262,35 +276,42 @@ class _Drive:
             as_node=node,
         )
 
-    async def _streamed(self, values: list[Any], **how: Any) -> None:
+    async def _streamed(self, values: dict[int, Any], **how: Any) -> None:
         """Let it run, and add the states that it goes through, without the one that it begins with."""
-        how |= {"stream_mode": "values"}
+        how |= {"stream_mode": "values", **self.context}
         if not self.is_async:
             await asyncio.to_thread(self._stream_here, values, how)
             return
         begun = False
         async for each in self.app.astream(None, self.thread, **how):
             if begun:
-                values.append(each)
+                values[self.nodes.last_step] = each
             begun = True
 
-    def _stream_here(self, values: list[Any], how: dict[str, Any]) -> None:
+    def _stream_here(self, values: dict[int, Any], how: dict[str, Any]) -> None:
         with self.watch.noticing():
             for number, each in enumerate(self.app.stream(None, self.thread, **how)):
                 if number:
-                    values.append(each)
+                    values[self.nodes.last_step] = each
 
-    def _first_difference(self, values: list[Any], *, ended: bool) -> str | None:
+    def _first_difference(self, values: dict[int, Any], *, ended: bool) -> str | None:
         comparison = Comparison(None, self.same_id)
-        for number, (recorded, now) in enumerate(zip(self.states, values, strict=False)):
-            found = _difference(recorded, now, comparison)
+        for number in sorted({*self.states, *values}):
+            if number not in self.states or number not in values:
+                if not ended:
+                    return None
+                has_now = "there is a state now, and none was recorded"
+                has_not = "a state was recorded, and there is none now"
+                return f"{self._told(number)}: {has_now if number in values else has_not}"
+            found = _difference(self.states[number], values[number], comparison)
             if found is not None:
-                nodes = ", ".join(self.nodes.nodes_of(number)) or "input"
                 sides = f"{short(found.recorded)} -> {short(found.replayed)}"
-                return f"step {number}, {nodes}, {found.path}: {sides}"
-        if ended and len(values) != len(self.states):
-            return f"{len(values) - 1} super-steps, and {len(self.states) - 1} were recorded"
+                return f"{self._told(number)}, {found.path}: {sides}"
         return None
+
+    def _told(self, number: int) -> str:
+        nodes = self.nodes.nodes_of(number) if number else ["input"]
+        return f"step {number}, {', '.join(nodes or self.nodes.nodes_now(number))}"
 
 
 def _difference(one: Any, other: Any, comparison: Comparison) -> Difference | None:
@@ -299,17 +320,19 @@ def _difference(one: Any, other: Any, comparison: Comparison) -> Difference | No
     )
 
 
-def _number(step_id: str) -> int:
-    number = step_id.removeprefix("step_")
-    return int(number) if number.isdigit() else 0
+def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Callable[[str, str], bool]:
+    """Whether two ids that the framework makes by chance stand for the same: each for one other.
 
-
-def _same_made_id() -> Callable[[str, str], bool]:
-    """Whether two ids that frameworks make by chance stand for the same: each for one other."""
+    Args:
+        recorded: such ids in the record; a text like them that user code made is none.
+        replayed: those of the replay.
+    """
     forth: dict[str, str] = {}
     back: dict[str, str] = {}
 
     def same(one: str, other: str) -> bool:
+        if one not in recorded or other not in replayed:
+            return False
         if _MADE_ID.fullmatch(one) is None or _MADE_ID.fullmatch(other) is None:
             return False
         return forth.setdefault(one, other) == other and back.setdefault(other, one) == one

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from Agent.flight.shown_values import shown_where_they_part
 from Agent.replay.executors.differ import recorded_form
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.outcome import short
@@ -106,17 +107,25 @@ class ReplayResult:
 
     def __str__(self) -> str:
         verdict = "comparison" if self.verdict is None else self.verdict.value
-        lines = [f"{verdict} {self.checkpoint_id} by {self.executor}: {self.diff['summary']}"]
+        has_output = self.user_code_ran or self.output is not None
+        summary = self.diff["summary"] if has_output else "nothing was driven"
+        lines = [f"{verdict} {self.checkpoint_id} by {self.executor}: {summary}"]
         lines += [f"  because {reason}" for reason in self.reasons]
         if self.execution.divergence is not None:
             lines.append(f"  first difference: {self.execution.divergence}")
-        if self.error is not None:
+        if self.error is not None and self.error not in str(self.execution.divergence):
             lines.append(f"  raised: {self.error}")
-        for key, change in self.diff["changed"].items():
-            lines.append(f"  {key}: {short(change['old'])} -> {short(change['new'])}")
-        lines += [f"  {key}: added, {short(value)}" for key, value in self.diff["added"].items()]
-        lines += [f"  {key}: gone, it was {short(value)}" for key, value in self.diff["removed"].items()]
+        if has_output:
+            lines += self._changes()
         return "\n".join([*lines, *(f"  note: {note}" for note in self.execution.notes)])
+
+    def _changes(self) -> Iterator[str]:
+        for key, change in self.diff["changed"].items():
+            yield f"  {key}: {' -> '.join(shown_where_they_part(change['old'], change['new']))}"
+        for key, value in self.diff["added"].items():
+            yield f"  {key}: added, {short(value)}"
+        for key, value in self.diff["removed"].items():
+            yield f"  {key}: gone, it was {short(value)}"
 
 
 def judge_execution(

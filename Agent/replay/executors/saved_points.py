@@ -17,10 +17,11 @@ from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoint_files import checkpoints_dir
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo
 from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.graph_calls import GRAPH_STEP, NODE_STEP
 from Agent.flight.runs import RunRef, find_run
 from Agent.record.installed import flush_active
 from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
-from Agent.replay.executors.done_steps import GRAPH_STEP, NODE_STEP, NOT_RECORDED, DoneStep, done_steps
+from Agent.replay.executors.done_steps import NOT_RECORDED, DoneStep, done_steps
 from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
@@ -250,7 +251,9 @@ def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any,
     steps = done_steps(saved.ref, saved.info.agent_id)
     graph = [step for step in steps if step.step_type == GRAPH_STEP]
     if graph:
-        return graph[-1].given if saved.info.step_id == "step_0" else None, graph[-1].output, "langgraph"
+        call, _, place = saved.info.step_id.rpartition("step_")
+        own = next((step for step in graph if step.step_id == f"{call}graph"), graph[-1])
+        return own.given if place == "0" else None, own.output, "langgraph"
     steps = [step for step in steps if step.step_type != NODE_STEP]
     if not steps:
         return None, last_state, None

@@ -38,6 +38,9 @@ class ExecutorWatch(SourceWatch):
 
     def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
         self.reads: list[SourceRead] = []
+        self.built_with: list[SourceRead] = []
+        self._is_building = False
+        self._seeded_now = set()
         self.allows_network = allows_network
         self._frameworks = frozenset(frameworks)
         self._step = 0
