@@ -8,7 +8,7 @@ loggers, functions, modules and locks are no state.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -170,7 +170,7 @@ def _choose(cls: type) -> Exposure:
             "dataclass", _reader(tuple(cls.__dataclass_fields__)), _set_attributes, is_explicit=False
         )
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
-        return Exposure("pydantic", lambda obj: dict(vars(obj)), _set_in_dict, is_explicit=False)
+        return Exposure("pydantic", _read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
     if own is not object:
         return Exposure("getstate", _named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
@@ -221,23 +221,43 @@ def _trace_restore(obj: Any, fields: Mapping[str, Any]) -> None:
         _set_attributes(obj, fields)
 
 
-def _set_in_dict(obj: Any, fields: Mapping[str, Any]) -> None:
-    vars(obj).update(fields)
+def _parts_of_model(obj: Any) -> Iterator[dict[str, Any]]:
+    """Where a pydantic model keeps what it holds: its fields, extra ones, private attributes."""
+    yield vars(obj)
+    for part in ("__pydantic_extra__", "__pydantic_private__"):
+        yield getattr(obj, part, None) or {}
+
+
+def _read_model(obj: Any) -> Mapping[str, Any]:
+    return {name: value for part in _parts_of_model(obj) for name, value in part.items()}
+
+
+def _restore_model(obj: Any, fields: Mapping[str, Any]) -> None:
+    parts = list(_parts_of_model(obj))
+    for name, value in fields.items():
+        part = next((each for each in parts if name in each), parts[0])
+        if not _is_put_in_place(part.get(name), value):
+            part[name] = value
 
 
 def _set_attributes(obj: Any, fields: Mapping[str, Any]) -> None:
     for name, value in fields.items():
-        present = getattr(obj, name, None)
-        if sort_of(type(value)) is Sort.GENERATOR and isinstance(present, type(value)):
-            # In place: others may hold the same generator, and an adopted one stays that.
-            if hasattr(value, "getstate"):
-                present.setstate(value.getstate())
-            elif hasattr(value, "bit_generator"):
-                present.bit_generator.state = value.bit_generator.state
-            else:
-                present.set_state(value.get_state())
-            continue
-        object.__setattr__(obj, name, value)
+        if not _is_put_in_place(getattr(obj, name, None), value):
+            object.__setattr__(obj, name, value)
+
+
+def _is_put_in_place(present: Any, value: Any) -> bool:
+    """Give a generator the state of another; False where that is not what they are."""
+    if sort_of(type(value)) is not Sort.GENERATOR or not isinstance(present, type(value)):
+        return False
+    # In place: others may hold the same generator, and an adopted one stays that.
+    if hasattr(value, "getstate"):
+        present.setstate(value.getstate())
+    elif hasattr(value, "bit_generator"):
+        present.bit_generator.state = value.bit_generator.state
+    else:
+        present.set_state(value.get_state())
+    return True
 
 
 def read_state(obj: object, agent_of: Callable[[object], str | None] | None = None) -> Exposed:

@@ -18,10 +18,10 @@ import orjson
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.event.serialise import to_json
 from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
+from Agent.record.field_size import HEAVY_BYTES, is_heavy
 from Agent.record.judge import Types, differing, holds_nonfinite, is_plain
 from Agent.record.plain_data import is_plain_data
 
-_HEAVY_BYTES = 4096
 _ABSENT = object()
 _AGENT = b"agent "
 _NO_TAG = frozenset({"opaque", "truncated"})
@@ -137,7 +137,7 @@ class StateTracker:
                 before = last.get(name, _ABSENT)
                 if type(before) is kind and (before == value or (before != before and value != value)):
                     continue
-                if kind is str and len(value) > _HEAVY_BYTES:
+                if kind is str and len(value) > HEAVY_BYTES:
                     heavy.add(name)
                     continue
                 changed[name] = last[name] = value
@@ -250,7 +250,7 @@ class StateTracker:
                     if not is_exposable(value, None):
                         return None
             raw = self._plain(value) or self._tagged(name, value)
-        if len(raw) > _HEAVY_BYTES:
+        if is_heavy(raw):
             self.heavy.add(name)
             self.last.pop(name, None)
             return None
@@ -272,7 +272,7 @@ class StateTracker:
         if not dumped.types:
             return dumped.json
         raw = dumped.json + orjson.dumps(dumped.types)
-        if len(raw) > _HEAVY_BYTES and not _NO_TAG.isdisjoint(dumped.types.values()):
+        if is_heavy(raw) and not _NO_TAG.isdisjoint(dumped.types.values()):
             self._opaque.add(name)
         return raw
 
@@ -285,7 +285,7 @@ class StateTracker:
         self._opaque.clear()
         self.last = {}
         for name, value in exposed.fields.items():
-            if type(value) in SCALARS and not (type(value) is str and len(value) > _HEAVY_BYTES):
+            if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
             else:
                 raw = self._bytes_of(name, value)

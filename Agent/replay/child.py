@@ -18,6 +18,7 @@ from Agent.errors import RecordingMiss
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.record import installed
+from Agent.record.field_size import count_as_script
 from Agent.record.installed import install_pipeline
 from Agent.record.levels import LIMITS
 from Agent.record.memory_sink import MemorySink
@@ -25,20 +26,23 @@ from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.player import current_player
 from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.comparison import Comparison
+from Agent.replay.constructors import constructor_arguments, doubt_what_was_built, what_the_spec_lacks
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
+from Agent.replay.field_reads import FieldReads, classes_of_agents
 from Agent.replay.judge import ActionJudge
 from Agent.replay.normaliser import Normaliser
-from Agent.replay.outcome import Outcome, ReplayStopped
+from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
+from Agent.replay.recorded_script import is_recorded_script
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import restorable
-from Agent.replay.target import TargetFailed, build, import_target, objects_in
+from Agent.replay.target import FactoryRaised, TargetFailed, build, import_target, objects_in
 from Agent.replay.tool_answers import ActionTools
 from Agent.replay.values import Decoder
 
@@ -86,6 +90,7 @@ class Redrive:
         self._peers = Peers(recording, self._player_now, self._refuse)
         self._player: RecordedPlayer | None = None
         self._driver: Driver | None = None
+        self._field_reads: FieldReads | None = None
 
     def run(self) -> None:
         """Do all of it; what goes wrong with the target is a reason of the outcome."""
@@ -113,7 +118,7 @@ class Redrive:
 
     def outcome_bytes(self) -> bytes:
         """The outcome as JSON, secrets that an exception's text brought in replaced."""
-        return orjson.dumps(_redacted_texts(self.outcome.to_object(), self._redactor), default=repr)
+        return orjson.dumps(redacted_texts(self.outcome.to_object(), self._redactor), default=repr)
 
     def _install(self) -> None:
         """Send what is recorded from here on into memory, at the levels of the recording."""
@@ -154,6 +159,11 @@ class Redrive:
         if only is not None:
             self._objects = {name: obj for name, obj in self._objects.items() if name in only}
         self._install()  # whatever the target set up
+        if self._request.get("look_at_fields"):
+            whole = read_recording(self._recording.session, None)
+            live = frozenset(self._objects)
+            self._field_reads = FieldReads(whole, live, lambda: self._watch.is_on)
+            self._field_reads.watch(classes_of_agents(whole, self._decoder.find_class))
 
     def _given(self) -> Any:
         """What the target's factory gives."""
@@ -161,12 +171,18 @@ class Redrive:
         name: str = self._request["target"]
         module = name.partition(":")[0]
         self._make_player(frozenset())
-        factory = import_target(name)
-        if _is_recorded_main(module, recording):
+        with self._watch.building():
+            factory = import_target(name)
+        if is_recorded_script(module, recording.session, recording.info):
+            count_as_script(module)
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
         spec = self._spec()
-        return build(factory, spec, name)
+        try:
+            with self._watch.building():
+                return build(factory, spec, name)
+        except FactoryRaised as error:
+            raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
 
     def _spec(self) -> Spec:
         if self._agent_id is not None or self._request.get("agents") is not None:
@@ -198,10 +214,7 @@ class Redrive:
     def _init(self, first: Event | None) -> ConstructorArguments | None:
         if first is None or not isinstance(first.extra.get("init"), dict):
             return None
-        restored = self._decoder.restore(Recorded(first.extra["init"], first.types or {}, "/extra/init"))
-        if restored.unrestored:
-            return None
-        return ConstructorArguments(tuple(restored.value["args"]), restored.value["kwargs"])
+        return constructor_arguments(first.extra["init"], first.types or {}, self._decoder)
 
     def _drive(self) -> None:
         outcome = self.outcome
@@ -286,6 +299,9 @@ class Redrive:
             )
         outcome.normalisers += self._comparison.overlooked.told()
         outcome.unseen = self._unseen()
+        if self._field_reads is not None:
+            outcome.doubts += self._field_reads.doubts
+        doubt_what_was_built(outcome, self._watch.built_with)
         self._watch.tell(outcome, self._comparison.overlooked.excuses)
         if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:
             nested = [name for name in outcome.answered if name not in self._peers.asked_for]
@@ -358,26 +374,8 @@ class Redrive:
         return self._identifiers.same(recorded, replayed)
 
 
-def _redacted_texts(value: Any, redactor: Redactor) -> Any:
-    """The value with every text in it redacted; names of keys say nothing about what a report holds."""
-    if isinstance(value, str):
-        return redactor.text(value)
-    if isinstance(value, dict):
-        return {str(key): _redacted_texts(item, redactor) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_redacted_texts(item, redactor) for item in value]
-    return value
-
-
 def _level(name: Any) -> int:
     return LEVEL_OFF if str(name).upper() == "OFF" else LEVELS.get(str(name).upper(), 0)
-
-
-def _is_recorded_main(module: str, recording: Recording) -> bool:
-    """Whether the target's module is the program that was recorded, `__main__` then."""
-    path = getattr(sys.modules.get(module), "__file__", None)
-    argv = () if recording.info is None else recording.info.argv
-    return bool(path and argv and Path(path).name == Path(argv[0]).name)
 
 
 def turn_recording_away(directory: Path) -> Callable[[], None]:

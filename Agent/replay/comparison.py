@@ -6,7 +6,8 @@ stands there. `effects.py` compares whole events with this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -76,6 +77,7 @@ class Comparison:
             recorded, None if that is not known.
         same_id: whether a recorded and a replayed text are ids of the same event.
         normaliser: what may differ; nothing without it.
+        scripts: names of modules that are `__main__` where they run, on either side.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class Comparison:
         main_module: str | None = None,
         same_id: SameId | None = None,
         normaliser: Normaliser | None = None,
+        scripts: Collection[str] = (),
     ) -> None:
+        self._scripts = "|".join(map(re.escape, sorted(scripts)))
         self.agreement = Agreement()
         self.overlooked = Overlooked(normaliser or Normaliser())
         self.main_module = main_module
@@ -161,7 +165,7 @@ class Comparison:
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):
             return self._walk(_without_redaction(one), _without_redaction(other), path)
-        if type(one) is not _Tagged or type(other) is not _Tagged or one.tag != other.tag:
+        if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
             return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
         name = one.tag.partition(":")[0]
         if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
@@ -182,8 +186,20 @@ class Comparison:
                 return Difference(path, shown(orders[0]), shown(orders[1]))
         return self._walk(one.node, other.node, path)
 
+    def _is_one_tag(self, one: str, other: str) -> bool:
+        """Whether two tags are the same, but for what a script's module is called."""
+        return one == other or bool(self._scripts and self._of_main(one) == self._of_main(other))
+
+    def _of_main(self, tag: str) -> str:
+        return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
+
     def _opaque(self, one: Any, other: Any, path: str) -> None:
-        if self.main_module is not None and type(one) is dict and "__main__." in str(one.get("class", "")):
+        has_script = self.main_module is not None or bool(self._scripts)
+        if (
+            has_script
+            and type(one) is type(other) is dict
+            and any("__main__." in str(each.get("class", "")) for each in (one, other))
+        ):
             one = {key: value for key, value in one.items() if key in {"attributes", "failure"}}
             other = {key: value for key, value in other.items() if key in {"attributes", "failure"}}
         if one == other:

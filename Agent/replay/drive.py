@@ -32,6 +32,7 @@ from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
 from Agent.replay.recording import AgentFacts, sharing_agents
+from Agent.replay.shared_values import SharedValues
 from Agent.replay.source_answers import SourceAnswers
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import (
@@ -103,6 +104,7 @@ class Driver:
         self._latest: dict[str, object] = {}
         """The object of each agent that acted last."""
         self._restored: set[str] = set()
+        self._shared = SharedValues()
         self._answered_at: list[int] = []
         """How many lines the action had left when each of its calls was answered."""
         self._current: DrivenAction | None = None
@@ -235,6 +237,7 @@ class Driver:
         if self._generators:
             self._doubt_draws(action)
         if self._player.is_stopped:
+            self._judge.look_back(action, self.effects_so_far())
             raise ReplayStopped
         self._finish(action, obj, error)
 
@@ -351,7 +354,7 @@ class Driver:
     def _put_back(self, agent_id: str, obj: object, fields: Mapping[str, Any]) -> None:
         self._sources.is_putting = True
         try:
-            put_back(obj, fields)
+            put_back(obj, fields, self._shared)
         except Exception as error:  # noqa: BLE001 - the user's own code may restore
             self._player.stop(
                 f"recorded fields could not be put back onto {agent_id}: {type(error).__name__}: {error}"
@@ -376,7 +379,7 @@ class Driver:
             if generator_state(generator) != before:
                 self._outcome.reason(
                     f"{action.agent_id} draws from {name}, a generator that other agents share: their "
-                    "draws were not recorded"
+                    "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 
     def _close_loop(self) -> None:

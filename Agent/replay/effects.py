@@ -6,10 +6,11 @@ Ids, times, durations and measured numbers differ in every run and take no part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.event.digest import canonical_bytes
 from Agent.event.model import Event
+from Agent.event.pointers import unescape
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 
 _OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root"})
@@ -108,10 +109,30 @@ def _places(events: Sequence[Event]) -> dict[str, tuple[int, str]]:
     return places
 
 
+class EffectDifference(NamedTuple):
+    """An effect that differs."""
+
+    place: str
+    """Which it is."""
+    difference: Difference
+    agent_id: str
+    """Whose it is."""
+
+    @property
+    def field(self) -> str:
+        """What of an action differs: `state.<name>`, `result` or `args`, with the path inside; else ""."""
+        key, *rest = self.difference.path.removeprefix("/").split("/")
+        if key == "state" and len(rest) > 1 and rest[0] == "set":
+            key, rest = f"state.{unescape(rest[1])}", rest[2:]
+        elif key not in {"result", "args"}:
+            return ""
+        return "/".join([key, *rest])
+
+
 def effect_difference(
     recorded: Sequence[Event], replayed: Sequence[Event], comparison: Comparison
-) -> tuple[str, Difference] | None:
-    """The first effect that differs, as (what it is, difference); None if all agree.
+) -> EffectDifference | None:
+    """The first effect that differs; None if all agree.
 
     Args:
         recorded: the effects in the record, in order.
@@ -119,18 +140,18 @@ def effect_difference(
         comparison: compares their payloads.
     """
     for number, (one, other) in enumerate(zip(recorded, replayed, strict=False), start=1):
-        where = f"effect {number} ({describe(one)})"
+        place, agent_id = f"effect {number} ({describe(one)})", one.agent_id or ""
         if describe(one) != describe(other):
-            return where, Difference("", describe(one), describe(other))
+            return EffectDifference(place, Difference("", describe(one), describe(other)), agent_id)
         found = event_difference(one, other, comparison)
         if found is not None:
-            return where, found
-    if len(recorded) == len(replayed):
-        return None
+            return EffectDifference(place, found, agent_id)
     number = min(len(recorded), len(replayed))
-    if number < len(recorded):
-        return f"effect {number + 1}", Difference("", describe(recorded[number]), shown(ABSENT))
-    return f"effect {number + 1}", Difference("", shown(ABSENT), describe(replayed[number]))
+    for event in (*recorded[number:], *replayed[number:]):
+        is_recorded = number < len(recorded)
+        told = (describe(event), shown(ABSENT)) if is_recorded else (shown(ABSENT), describe(event))
+        return EffectDifference(f"effect {number + 1}", Difference("", *told), event.agent_id or "")
+    return None
 
 
 def describe(event: Event) -> str:
@@ -159,7 +180,19 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     if one.state is None and other.state is None:
         return None
     found = comparison.difference(_state(one), _state(other))
-    return None if found is None else Difference(f"/state{found.path}", found.recorded, found.replayed)
+    if found is None:
+        return None
+    found = as_change(found)
+    return Difference(f"/state{found.path}", found.recorded, found.replayed)
+
+
+def as_change(found: Difference) -> Difference:
+    """A difference of two `{"set": ..., "unset": ...}`: what one of them does not name stayed as it was."""
+    if found.path.count("/") != 2 or not found.path.startswith("/set/"):
+        return found
+    absent = shown(ABSENT)
+    told = ["<unchanged>" if each == absent else each for each in (found.recorded, found.replayed)]
+    return Difference(found.path, *told)
 
 
 def _payload(event: Event) -> Recorded:
@@ -176,8 +209,6 @@ def _payload(event: Event) -> Recorded:
 
 def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:
     """The tags of what was kept."""
-    from Agent.event.pointers import unescape
-
     below = pointer + "/"
     return {
         at: tag

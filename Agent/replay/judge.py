@@ -5,15 +5,24 @@ The first difference ends the re-drive; what agreed is counted, and whether it s
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
-from Agent.replay.effects import Identifiers, describe, effect_difference, event_difference, sort_key
+from Agent.replay.concurrency import has_concurrent_calls
+from Agent.replay.effects import (
+    EffectDifference,
+    Identifiers,
+    as_change,
+    describe,
+    effect_difference,
+    event_difference,
+    sort_key,
+)
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall, is_of_framework
 from Agent.replay.player import described_call
@@ -108,10 +117,20 @@ class ActionJudge:
         self._note_code(action, replayed)
         opaque_before = len(self._comparison.agreement.opaque_differences)
         informative = self._ending(action, replayed, events)
+        # What others did inside comes first in time, and the action's own result and state are made of it.
+        is_answered = missing is not None and missing.agent_id not in self._live
+        if is_answered or (missing is not None and len(effects) == len(action.effects)):
+            self._is_missing(action, missing)
+        found = self._effect_difference(action, effects)
+        if found is not None and found.agent_id not in {"", action.agent_id}:
+            self._differs(action, "effects", found.difference, found.place, found)
+        self._is_missing(action, missing)
+        informative += self._result(action, replayed)
         informative += self._state(action, replayed)
-        if missing is not None:
-            self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
-        informative += self._effects(action, effects)
+        if found is not None:
+            self._differs(action, "effects", found.difference, found.place, found)
+        informative += len(effects)
+        self._outcome.counts.effects += len(effects)
         self._order_of_answers(action, effects, events, answered_at)
         self._measurements(action, replayed, events)
         self._identifiers.end()
@@ -145,10 +164,17 @@ class ActionJudge:
         if one != other:
             told = [_ending_of(action.event, self._errors), _ending_of(replayed, {e.id: e for e in events})]
             self._differs(action, "outcome", Difference("", *told))
-        if one is not None:
-            if one == "error":
-                self._error(action, replayed, events)
-            return 1
+        if one == "error":
+            self._error(action, replayed, events)
+        return int(one is not None)
+
+    def _is_missing(self, action: DrivenAction, missing: RecordedCall | None) -> None:
+        if missing is not None:
+            self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
+
+    def _result(self, action: DrivenAction, replayed: Event) -> int:
+        if action.event.extra.get("outcome") is not None:
+            return 0
         if "result" not in action.event.extra or "result" not in replayed.extra:
             name = f"{action.call.name} of {action.agent_id}"
             self._outcome.remark(f"results of {name} are not captured, so they are not compared")
@@ -186,6 +212,7 @@ class ActionJudge:
         )
         if found is not None:
             name, path = field_of(found.path)
+            found = as_change(found)
             self._differs(
                 action, f"state.{name}" if name else "state", Difference(path, found.recorded, found.replayed)
             )
@@ -196,7 +223,7 @@ class ActionJudge:
         self._outcome.counts.fields += changed
         return changed
 
-    def _effects(self, action: DrivenAction, effects: Sequence[Event]) -> int:
+    def _effect_difference(self, action: DrivenAction, effects: Sequence[Event]) -> EffectDifference | None:
         is_free = self._comparison.overlooked.normaliser.order
         mark = self._comparison.mark() if is_free else None
         found = effect_difference(action.effects, effects, self._comparison)
@@ -205,16 +232,12 @@ class ActionJudge:
             if self._are_same_in_any_order(action.effects, effects):
                 self._normaliser("order of what actions did, as declared")
                 found = None
-        elif found is not None and _is_concurrent(action.call):
+        elif found is not None and has_concurrent_calls(action):
             ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
             if effect_difference(*ordered, self._comparison) is None:
                 self._normaliser("order of what concurrent calls did")
                 found = None
-        if found is not None:
-            place, difference = found
-            self._differs(action, "effects", difference, place=place)
-        self._outcome.counts.effects += len(effects)
-        return len(effects)
+        return found
 
     def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
         """Whether each effect has its counterpart among the others', wherever that stands."""
@@ -276,7 +299,33 @@ class ActionJudge:
         told.setdefault("recorded", str(action.event.code))
         told.setdefault("replayed", str(replayed.code))
 
-    def _differs(self, action: DrivenAction, field: str, difference: Difference, place: str = "") -> NoReturn:
+    def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
+        """Where a call was another than the recorded one: an effect before it that was too comes first.
+
+        Args:
+            effects: what the action had left by then.
+        """
+        told = self._outcome.divergence
+        if told is None or told.step != action.number or told.field not in {"args", "calls"}:
+            return
+        if has_concurrent_calls(action) or self._comparison.overlooked.normaliser.order:
+            return
+        self._identifiers.see(effects)
+        found = effect_difference(action.effects[: len(effects)], effects, self._comparison)
+        # Another effect in its place is what came of the call; what an action inside did was there before.
+        if found is not None and found.field:
+            self._outcome.divergence = None
+            with suppress(ReplayStopped):
+                self._differs(action, "effects", found.difference, found.place, found)
+
+    def _differs(
+        self,
+        action: DrivenAction,
+        field: str,
+        difference: Difference,
+        place: str = "",
+        effect: EffectDifference | None = None,
+    ) -> NoReturn:
         if self._outcome.divergence is None:
             self._outcome.divergence = Divergence(
                 step=action.number,
@@ -288,6 +337,10 @@ class ActionJudge:
                 replayed=difference.replayed,
                 path=difference.path,
                 place=place,
+                inner_agent_id=""
+                if effect is None or effect.agent_id == action.agent_id
+                else effect.agent_id,
+                inner_field="" if effect is None else effect.field,
             )
         raise ReplayStopped
 
@@ -318,14 +371,6 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
         if span_id is not None:
             found.append(event)
     return found
-
-
-def _is_concurrent(call: RecordedCall) -> bool:
-    """Whether calls inside it ran at one time."""
-    children = call.children
-    return any(one.overlaps(other) for one, other in itertools.pairwise(children)) or any(
-        _is_concurrent(child) for child in children
-    )
 
 
 def _ending_of(event: Event, errors: dict[str, Event]) -> str:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Agent.record.redaction import Redactor
 
 _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
 
@@ -33,9 +36,15 @@ class Divergence:
     """JSON Pointer inside the field; "" for the whole."""
     place: str = ""
     """Which nested call or effect it is, where it is one."""
+    inner_agent_id: str = ""
+    """The agent that did otherwise inside the action, where it is another."""
+    inner_field: str = ""
+    """What of an effect differs, as `field` names it for the action: `state.<name>`, `result`, `args`."""
 
     def __str__(self) -> str:
         at = f"{self.field}{self.path}" + (f" of {self.place}" if self.place else "")
+        if self.inner_field:
+            at = f"{self.place}: {self.inner_field}"
         return (
             f"step {self.step}, {self.action} of {self.agent_id} (event {self.event_id}), {at}: "
             f"recorded {short(self.recorded)}, replayed {short(self.replayed)}"
@@ -145,3 +154,14 @@ class Outcome:
         for name in _COUNTERS:
             values[name] = Counter(values[name])
         return cls(**values)
+
+
+def redacted_texts(value: Any, redactor: Redactor) -> Any:
+    """The value with every text in it redacted; names of keys say nothing about what a report holds."""
+    if isinstance(value, str):
+        return redactor.text(value)
+    if isinstance(value, dict):
+        return {str(key): redacted_texts(item, redactor) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted_texts(item, redactor) for item in value]
+    return value

@@ -21,7 +21,11 @@ class ConstructorArguments:
     """The arguments with which an object was made, where they were recorded."""
 
     args: tuple[Any, ...] = ()
+    """Those given by position; an `Unrestored` stands for one that cannot be restored."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Those given by name, without what cannot be restored: that is for the factory to add."""
+    lacking: tuple[str, ...] = ()
+    """Positions and names of arguments that cannot be restored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Spec:
     agent_ids: tuple[str, ...]
     """The agents that can be driven, in the order in which they first acted."""
     init: ConstructorArguments | None
-    """Constructor arguments of the agent; None where they were not recorded or cannot be restored."""
+    """Constructor arguments of the agent; None where they were not recorded."""
     state: Mapping[str, Any]
     """Its first recorded state; it is put onto the object before the first action in any case."""
     nested: Mapping[str, None]

@@ -16,13 +16,15 @@ from Agent.event.model import Event
 from Agent.event.order import order_key
 from Agent.record.installed import flush_active
 from Agent.replay.recording import ACTION_KINDS, began_us
-from Agent.replay.reference import RunRef, find_run
+from Agent.replay.reference import RunRef, explicit_run, find_run
 from Agent.tree.reader import TreeReader
+
+_PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedStep:
-    """One recorded action."""
+    """One recorded action, or what a recorder kept of one: a step, a call of a tool or a model."""
 
     number: int
     event_id: str
@@ -77,6 +79,7 @@ class Playback:
     run: str
     session: Path
     agent_id: str | None
+    """Whose steps they are, where not everybody's."""
     steps: tuple[PlayedStep, ...]
     reader: TreeReader = field(repr=False, compare=False)
     """What read them."""
@@ -140,14 +143,20 @@ def play_run(
     """The recorded steps of a run or of one agent, with arguments, answers and changes of state.
 
     Args:
-        run: as in `replay_run`.
+        run: as in `replay_run`, or a run of the recorder by its id or the only beginning of one.
         root: the trace root; the one configured, then ./trace without it.
         agent_id: one agent, where `run` names none.
 
     Raises:
         SessionNotFound, AgentNotFound: there is no such run.
+        RunNotFound: several runs begin so.
     """
     flush_active()
+    found = explicit_run(run, root)
+    if found is not None:
+        reader = open_reader(found.session)
+        events = (event for event in reader.events(agent_id) if event.run_id == found.run_id)
+        return Playback(str(found.run_id), found.session, agent_id, tuple(_steps(list(events))), reader)
     reference = find_run(run, root, agent_id)
     reader = open_reader(reference.session)
     if reference.agent_id is not None and not reader.holds_agent(reference.agent_id):
@@ -162,7 +171,7 @@ def play_run(
 
 
 def _steps(events: list[Event]) -> Iterator[PlayedStep]:
-    actions = [event for event in events if event.kind in ACTION_KINDS]
+    actions = [event for event in events if event.kind in _PLAYED]
     parents = {event.span_id: event.parent_span_id for event in events}
     by_span = {event.span_id: event for event in actions if event.span_id is not None}
     errors = {event.id: event for event in events if event.kind == "error"}
@@ -175,6 +184,15 @@ def _steps(events: list[Event]) -> Iterator[PlayedStep]:
     actions.sort(key=lambda event: (began[event.id], len(above[event.id]), order_key(event)))
     for number, event in enumerate(actions, start=1):
         yield _step(number, event, len(above[event.id]), began[event.id], errors)
+
+
+_NAMES = ("action_type", "learning_stage", "call", "name", "model_name", "step_id")
+_ANSWERS = ("result", "result_ref", "output_ref")
+
+
+def _name_of(event: Event) -> str:
+    """What was done, by the name that its kind has for it."""
+    return str(next((event.extra[key] for key in _NAMES if event.extra.get(key)), event.message))
 
 
 def _above(event: Event, parents: dict[str | None, str | None], by_span: dict[str, Event]) -> list[Event]:
@@ -190,7 +208,7 @@ def _above(event: Event, parents: dict[str | None, str | None], by_span: dict[st
 
 def _step(number: int, event: Event, depth: int, began: float, errors: dict[str, Event]) -> PlayedStep:
     extra = event.extra
-    is_note = "call" not in extra
+    is_note = event.kind in ACTION_KINDS and "call" not in extra
     told = errors.get(str(extra.get("error_id")))
     state = event.state or {}
     duration = extra.get("duration_ms")
@@ -199,14 +217,12 @@ def _step(number: int, event: Event, depth: int, began: float, errors: dict[str,
         event_id=event.id,
         began_at=format_timestamp(int(began)),
         agent_id=event.agent_id,
-        action=str(
-            extra.get("action_type") or extra.get("learning_stage") or extra.get("call") or event.message
-        ),
+        action=_name_of(event),
         depth=depth,
         kind=event.kind,
         tick=event.tick,
         args=extra.get("action_data", extra.get("update_data")) if is_note else extra.get("args"),
-        result=extra.get("result"),
+        result=next((extra[key] for key in _ANSWERS if key in extra), None),
         outcome="note" if is_note else str(extra.get("outcome", "ok")),
         error=None if told is None else f"{told.extra.get('error_type')}: {told.extra.get('error_message')}",
         duration_ms=float(duration) if isinstance(duration, (int, float)) else None,

@@ -9,7 +9,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from Agent.errors import SessionNotFound
+from Agent.errors import RunNotFound, SessionNotFound
+from Agent.flight.runs import RunRef as FlightRun
+from Agent.flight.runs import find_run as find_flight_run
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import agents_dir, find_session, session_file
 
@@ -61,6 +63,25 @@ def find_run(
             first_failure = failure
     assert first_failure is not None  # noqa: S101 - the loop ran, for the type checker
     raise first_failure
+
+
+def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> FlightRun | None:
+    """The run of the recorder that is meant, by its id or the only beginning of one; None where none is.
+
+    Raises:
+        RunNotFound: several runs begin so.
+    """
+    if not isinstance(run, str) or run == "last":
+        return None
+    try:
+        found = find_flight_run(run, root)
+    except SessionNotFound:
+        return None
+    except RunNotFound as error:
+        if "is the beginning of" in error.message:
+            raise
+        return None
+    return found if found.run_id is not None else None
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.verdict import EXIT_CODES, Verdict, judge
 
 _MOST_NAMED = 6
+_RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ class ReplayReport:
         if self.verdict is Verdict.DIVERGED:
             lines.append(f"  first difference: {outcome.divergence}")
         lines += [f"  because {reason}" for reason in self.reasons]
+        if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
+            lines.append(
+                "  a program records such reads within `with recorded_sources():`, and those of a generator "
+                "of its own by `recorder.adopt(generator)`"
+            )
         if self.verdict is Verdict.EQUIVALENT:
             lines += [f"  equal but for: {name}" for name in outcome.normalisers]
         lines.append(
@@ -143,7 +149,8 @@ class ReplayReport:
         lines += [f"  note: {remark}" for remark in outcome.remarks]
         if self.verdict is Verdict.DIVERGED and outcome.environment.get("state") != "strict":
             lines.append(
-                '  note: writes to the agent from outside would look the same; state="strict" records them'
+                "  note: what is done between the driven actions would look the same: writes to an agent "
+                'from outside (state="strict" records them), and what a scheduler does (trace its step)'
             )
         changed = [name for name, code in outcome.code.items() if code["recorded"] != code["replayed"]]
         if changed:

@@ -18,15 +18,17 @@ from threading import Event
 import orjson
 
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_module
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome
-from Agent.replay.reference import RunRef, RunReference, find_run
+from Agent.replay.recording import ACTION_KINDS
+from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
 from Agent.replay.target import Target, target_name
+from Agent.replay.verdict import Verdict, judge
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 from Agent.tree.session import SessionInfo, open_session
 
@@ -72,10 +74,12 @@ def replay_run(
 
     Raises:
         SessionNotFound, AgentNotFound: there is no such run.
+        ReplayError: it holds no action that could be driven.
         TargetNotGiven: no code was named, and the session remembers none.
         UsageError: the target is no importable name.
     """
     flush_active()
+    _check_is_driven(run, root)
     reference = find_run(run, root, agent_id)
     if reference.agent_id is not None and not open_reader(reference.session).holds_agent(reference.agent_id):
         known = [agent.agent_id for agent in open_reader(reference.session).agents()]
@@ -84,8 +88,33 @@ def replay_run(
             path=reference.session,
             remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
         )
+    check_holds_actions(reference)
     name = target_name(target, _info(reference.session), reference.agent_id)
     return drive_again(reference, name, RedriveOptions(timeout_seconds, normaliser, network))
+
+
+def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
+    found = explicit_run(run, root)
+    if found is not None:
+        session_id = found.session.name.removeprefix("session_")
+        raise ReplayError(
+            f"{found.run_id} is a run of the recorder; what is driven are the traced actions of a session",
+            path=found.session,
+            remedy=f"agent-trace replay {session_id} drives all that it holds; agent-trace play "
+            f"{found.run_id} shows the run's steps, and ReplayExecutor goes on from its checkpoints",
+        )
+
+
+def check_holds_actions(reference: RunReference) -> None:
+    """Passes where there is something to drive; ReplayError says what else can be done."""
+    events = open_reader(reference.session).events(reference.agent_id)
+    if not any(event.kind in ACTION_KINDS for event in events):
+        raise ReplayError(
+            "no action is recorded here, so there is nothing to drive",
+            path=reference.session,
+            remedy="trace methods with @trace_agent_action or instrument(); agent-trace play "
+            f"{reference.name} shows what there is, and ReplayExecutor goes on from a run's checkpoints",
+        )
 
 
 def drive_again(reference: RunReference, target: str, options: RedriveOptions) -> ReplayReport:
@@ -96,6 +125,11 @@ def drive_again(reference: RunReference, target: str, options: RedriveOptions) -
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options)
+    if reference.agent_id is not None and judge(outcome)[0] is Verdict.DIVERGED:
+        # To look at every field that is read takes time, and where nothing differs it changes nothing.
+        with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+            again, *_ = _in_child(reference, target, Path(directory), options, look_at_fields=True)
+        outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
     report = ReplayReport(
         run=reference.name,
         target=target,
@@ -118,7 +152,12 @@ def _info(session: Path) -> SessionInfo | None:
 
 
 def _in_child(
-    reference: RunReference, target: str, directory: Path, options: RedriveOptions
+    reference: RunReference,
+    target: str,
+    directory: Path,
+    options: RedriveOptions,
+    *,
+    look_at_fields: bool = False,
 ) -> tuple[Outcome, str, str]:
     outcome_path = directory / "outcome.json"
     request = {
@@ -131,6 +170,7 @@ def _in_child(
         "network": options.network,
         "agents": None if options.agents is None else sorted(options.agents),
         "asked_for": options.asked_for,
+        "look_at_fields": look_at_fields,
     }
     ended = run_module("Agent.replay.child", request, directory, options.timeout_seconds, options.stop)
     outcome = Outcome(agents=_asked(reference))

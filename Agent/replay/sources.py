@@ -22,7 +22,8 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,11 @@ class SourceWatch:
         """What is not refused, since somebody declared it."""
         self.reached: set[str] = set()
         """What of it was used."""
+        self.built_with: list[SourceRead] = []
+        """Chance that the target drew while it built what is driven."""
+        self._is_building = False
+        self._seeded_now: set[str] = set()
+        """Modules whose generators the target seeded with known values."""
         self._step = 0
         self._hook = self._look
         self._places: set[tuple[str, int]] = set()
@@ -96,6 +102,33 @@ class SourceWatch:
         self._is_hooked = False
         sys.addaudithook(_hook_of(self))
         _watch_threads(self._thread_started)
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """While the target is imported and builds: what it draws of chance is in no record."""
+        before, numpy_random = _numpy_state(), sys.modules.get("numpy.random")
+        seed = getattr(numpy_random, "seed", None)
+
+        def noted(*args: Any, **kwargs: Any) -> None:
+            if any(value is not None for value in (*args, *kwargs.values())):
+                self._seeded_now.add("numpy.random")
+            seed(*args, **kwargs)  # type: ignore[misc]
+
+        if numpy_random is not None:
+            vars(numpy_random)["seed"] = noted
+        self._is_building = True
+        begin_hook(self._hook, self._allowed)
+        try:
+            yield
+        finally:
+            end_hook()
+            self._is_building = False
+            if numpy_random is not None and vars(numpy_random).get("seed") is noted:
+                vars(numpy_random)["seed"] = seed
+            self._allowed.clear()
+            self._places.clear()
+            if before and before != _numpy_state() and "numpy.random" not in self._seeded_now:
+                self.built_with.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
@@ -199,7 +232,7 @@ class SourceWatch:
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         """The hook, which may stay in its place between actions."""
-        if self.is_on:
+        if self.is_on or self._is_building:
             self._profile(frame, event, argument)
 
     def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
@@ -219,6 +252,8 @@ class SourceWatch:
         """A generator that is seeded from known values during the action draws known numbers."""
         generator = frame.f_locals.get("self")
         if generator is hidden_random:
+            if self._is_building and seeds_with_known_values(frame):
+                self._seeded_now.add("random")
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
@@ -231,13 +266,17 @@ class SourceWatch:
             self._add(source, asker.frame)
 
     def _add(self, source: str, asker: FrameType) -> None:
+        if self._is_building and (
+            source.startswith(("time.", "datetime.")) or (source == "random" and "random" in self._seeded_now)
+        ):
+            return
         self._read_now.add(source)
         code = asker.f_code
         place = (code.co_filename, asker.f_lineno)
         if place in self._places:
             return
         self._places.add(place)
-        self.reads.append(
+        (self.built_with if self._is_building else self.reads).append(
             SourceRead(
                 source, code.co_qualname, os.path.basename(code.co_filename), asker.f_lineno, self._step  # noqa: PTH119
             )

@@ -18,6 +18,7 @@ from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, restore_state, sort_of
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.shared_values import SharedValues
 from Agent.replay.values import Decoder
 
 _FIELDS = "/extra/fields"
@@ -55,9 +56,15 @@ def restorable(event: Event, decoder: Decoder) -> RestorableState:
     return RestorableState(fields, lacking, is_redacted)
 
 
-def put_back(obj: object, fields: Mapping[str, Any]) -> None:
-    """Restore fields; those that are not given stay as they are, also where a class restores itself whole."""
+def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None = None) -> None:
+    """Restore fields; those that are not given stay as they are, also where a class restores itself whole.
+
+    Args:
+        shared: knows what was put in the places of values that others hold as well.
+    """
     present = read_state(obj, agent_id_of).fields
+    if shared is not None:
+        fields = shared.fitted(present, fields)
     # A text that is there already stays the object that it is: by that of its id recording knows an agent.
     kept = {
         name: value

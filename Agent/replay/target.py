@@ -8,12 +8,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from Agent.errors import ReplayError, TargetNotGiven, UsageError
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
+from Agent.record.chance.callers import is_own
 from Agent.tree.session import SessionInfo, update_session
 
 Target = str | Callable[..., Any]
@@ -21,6 +24,10 @@ Target = str | Callable[..., Any]
 
 class TargetFailed(Exception):
     """The target could not be imported or called, or gave what cannot be driven; the text says what."""
+
+
+class FactoryRaised(TargetFailed):
+    """The factory itself raised."""
 
 
 def target_name(target: Target | None, info: SessionInfo | None, agent_id: str | None) -> str:
@@ -111,7 +118,7 @@ def import_target(name: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:
         raise TargetFailed(
-            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}"
+            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{_place_of(error)}"
         ) from error
     for part in qualname.split("."):
         try:
@@ -121,6 +128,16 @@ def import_target(name: str) -> Callable[..., Any]:
     if not callable(found):
         raise TargetFailed(f"the target {name} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]
+
+
+def _place_of(error: BaseException) -> str:
+    """Where in the user's code an exception came up, as ` (file.py:12)`; "" where that is unknown."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        if not is_own(frame) and module.partition(".")[0] not in sys.stdlib_module_names:
+            place = f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return place
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
@@ -142,7 +159,9 @@ def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
     except ReplayError as error:
         raise TargetFailed(f"the factory {name} needs what the record does not hold: {error}") from error
     except BaseException as error:
-        raise TargetFailed(f"the factory {name} raised {type(error).__name__}: {error}") from error
+        raise FactoryRaised(
+            f"the factory {name} raised {type(error).__name__}: {error}{_place_of(error)}"
+        ) from error
 
 
 def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import Agent.record.messages  # noqa: F401 - they stand in records, and only classes that are loaded are found
 from Agent.event.classes import find_class
 from Agent.event.pointers import copy_tree
 from Agent.event.values import decode_value

@@ -74,3 +74,61 @@ def test_a_line_moved_past_an_answered_call_of_an_async_action_proves_nothing(to
     report = toy.change(before, after).replay()
     assert (report.verdict, report.divergence.field) == ("UNVERIFIED", "calls"), str(report)
     assert "step 1 is async" in report.reasons[0]
+
+
+GATHERER = """
+import asyncio
+from Agent.flight import record_tool
+
+@record_tool
+async def price(day):
+    await asyncio.sleep(0.002 * (3 - day))
+    return 100 + day
+
+@record_tool
+def rate(day):
+    return fee(day) + 1
+
+@record_tool
+def fee(day):
+    return day
+
+class Buyer:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "buyer"
+        self.paid = 0
+
+    @trace_agent_action
+    async def buy(self):
+        found = await asyncio.gather(*(price(day) for day in range(3)))
+        self.paid = sum(found)
+        return self.paid
+
+    @trace_agent_action
+    def plan(self):
+        self.paid += rate(1)
+        self.paid += fee(2)
+        return self.paid
+
+def build(spec):
+    return Buyer()
+
+def main():
+    buyer = Buyer()
+    buyer.plan()
+    asyncio.run(buyer.buy())
+"""
+
+
+def test_tools_asked_at_one_time_may_answer_in_any_order(toy):
+    report = toy.record(GATHERER).replay()
+    assert report.verdict == "EQUIVALENT", str(report)
+    assert "order of what concurrent calls did" in str(report)
+
+
+def test_tools_asked_one_after_another_may_not(toy):
+    source = GATHERER.replace("    asyncio.run(buyer.buy())\n", "")
+    assert toy.record(source).replay().verdict == "IDENTICAL"
+    one, two = "        self.paid += rate(1)\n", "        self.paid += fee(2)\n"
+    report = toy.change(one + two, two + one).replay()
+    assert report.verdict == "DIVERGED", str(report)

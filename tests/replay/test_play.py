@@ -2,9 +2,9 @@
 
 import pytest
 
-from Agent.errors import AgentNotFound
-from Agent.replay import play_run
-from Agent.tree.layout import list_sessions
+from Agent.errors import AgentNotFound, ReplayError
+from Agent.replay import play_run, replay_run
+from Agent.tree.layout import list_sessions, run_ids
 
 TALE = """
 class Teller:
@@ -111,3 +111,38 @@ def test_an_agent_that_is_not_there_is_an_error(toy):
     toy.record(TALE)
     with pytest.raises(AgentNotFound, match="no agent 'zz'"):
         play_run("last/zz", root=toy.root)
+
+
+RECORDED_RUN = """
+from Agent.flight import record_tool, recorder
+
+@record_tool
+def search(query):
+    return {"hits": [query]}
+
+def main():
+    with recorder.run("asker"):
+        with recorder.step("look_up"):
+            search("tea")
+"""
+
+
+def test_a_run_of_the_recorder_is_played_by_its_id(toy):
+    root = toy.record(RECORDED_RUN).root
+    (run_id,) = [name for name in run_ids(list_sessions(root)[-1].path) if name != "root"]
+    for name in (run_id, run_id[:12], "last"):
+        steps = [(step.action, step.depth, step.result) for step in play_run(name, root=root)]
+        assert [step[:2] for step in steps] == [("look_up", 0), ("search", 1)]
+        assert steps[1][2] == {"hits": ["tea"]}
+    assert play_run(run_id, root=root).run == run_id
+
+
+def test_what_cannot_be_driven_says_what_can_be_done_instead(toy):
+    root = toy.record(RECORDED_RUN).root
+    (run_id,) = [name for name in run_ids(list_sessions(root)[-1].path) if name != "root"]
+    with pytest.raises(ReplayError, match="is a run of the recorder") as told:
+        replay_run(run_id, root=root)
+    assert f"agent-trace play {run_id}" in told.value.remedy
+    with pytest.raises(ReplayError, match="nothing to drive") as told:
+        replay_run("last", root=root)
+    assert told.value.exit_code == 4

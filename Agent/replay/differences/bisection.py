@@ -17,6 +17,7 @@ from Agent.replay.differences.parting import PASSED_OVER, SameIds
 from Agent.replay.differences.sides import Side, StreamKey
 from Agent.replay.differences.tracks import END, Axis, Meter, OutOfOrder, Track, decoded, number_of, tick_of
 from Agent.replay.effects import describe, event_difference
+from Agent.replay.recorded_script import module_names
 
 _TAIL_BYTES = 3 * 1024
 _END_BYTES = 8 * 1024
@@ -59,7 +60,8 @@ class Bisection:
     _comparison: Comparison = field(init=False)
 
     def __post_init__(self) -> None:
-        self._comparison = Comparison(None, self.same_ids)
+        scripts = module_names(self.one.session, self.other.session)
+        self._comparison = Comparison(None, self.same_ids, scripts=scripts)
 
     def window(self) -> Window | None:
         """Where the two part first, None where their ends say nothing of a difference.

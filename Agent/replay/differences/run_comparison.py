@@ -17,6 +17,7 @@ from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, St
 from Agent.replay.differences.sides import Side, StreamKey, align, open_side
 from Agent.replay.differences.tracks import END, Meter
 from Agent.replay.outcome import short
+from Agent.replay.recorded_script import module_names
 
 RunName = str | os.PathLike[str] | None
 
@@ -136,7 +137,7 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
     window = bisection.window()
     if window is None:
         return None
-    comparison = Comparison(None, same_ids)
+    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
     walk = StreamWalk(comparison, same_ids, with_states=True)
     best: Parting | None = None
     for key in bisection.streams():
@@ -168,7 +169,7 @@ def _walked(
     with_states: bool,
     progress: Callable[[float], None],
 ) -> RunComparison:
-    comparison = Comparison(None, same_ids)
+    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
     walk = StreamWalk(comparison, same_ids, with_states=with_states)
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))

@@ -144,7 +144,9 @@ class Fork(Redrive):
         self, plan: Plan, point: ForkPoint, given: list[str], resume: Callable[[], Any] | None
     ) -> Brought:
         recording = self._recording
-        start = start_for(point, plan, recording, self._ref, given, is_alone=set(given) == set(self._objects))
+        objects = {name: self._objects[name] for name in given}
+        is_alone = objects.keys() == self._objects.keys()
+        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone)
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
         driver = self._driver_for(plan, self.driver_kind)

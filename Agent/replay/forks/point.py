@@ -6,12 +6,13 @@ checkpoint, from the fold of what actions changed, or from the nearest full stat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import parse_timestamp
+from Agent.event.digest import canonical_bytes
 from Agent.event.model import Event
 from Agent.event.order import order_key
 from Agent.flight.checkpoint_model import CheckpointInfo
@@ -20,6 +21,7 @@ from Agent.flight.fold import StateFold, fold_events
 from Agent.flight.runs import RunRef
 from Agent.replay.plan import DrivenAction, Plan
 from Agent.replay.recording import AgentFacts, Recording
+from Agent.replay.shared_values import held_together
 
 
 class KeptState(NamedTuple):
@@ -181,14 +183,21 @@ def first_event(point: ForkPoint, plan: Plan) -> Event | None:
 
 
 def start_for(
-    point: ForkPoint, plan: Plan, recording: Recording, ref: RunRef, agents: Sequence[str], *, is_alone: bool
+    point: ForkPoint,
+    plan: Plan,
+    recording: Recording,
+    ref: RunRef,
+    objects: Mapping[str, object],
+    *,
+    is_alone: bool,
 ) -> Start:
     """From where the state at a point is to be made.
 
     Args:
-        agents: those with an object of their own.
+        objects: what the target gave, by agent, as far as it is an object.
         is_alone: no agent whose code runs is inside others: their states could not be put back.
     """
+    agents = list(objects)
     if not is_alone:
         return Start(0, {}, "the beginning: agents inside others cannot be put back")
     if point.state is not None and point.effect is None and len(agents) == 1:
@@ -196,6 +205,11 @@ def start_for(
         if isinstance(point.state.fields, dict) and _is_like(point.state.fields, first):
             return Start(point.index, {agents[0]: _as_event(first, agents[0], *point.state)}, point.what)
     folds = {name: _folded(name, point, plan, recording) for name in agents}
+    for holders in held_together(objects):
+        # Each agent's state is from when it acted last, and what they hold together was another then.
+        if len({canonical_bytes(folds[agent].fields.get(name)) for agent, name in holders.items()}) > 1:
+            named = " and ".join(list(holders)[:2])
+            return Start(0, {}, f"the beginning: {named} hold one {next(iter(holders.values()))} together")
     if folds and all(_is_whole(fold) for fold in folds.values()):
         states = {name: _as_event(fold.base, name, fold.fields, fold.types()) for name, fold in folds.items()}
         changes = max(fold.changes for fold in folds.values())

@@ -23,6 +23,7 @@ from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_pla
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.reference import RunReference, find_run
+from Agent.replay.rerun import check_holds_actions
 from Agent.replay.target import Target, target_name
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.removal import delete_tree
@@ -88,6 +89,7 @@ def add_golden(
     info = _info(ref.session)
     recording = read_recording(ref.session, ref.agent_id)
     _refuse_if_lacking(recording)
+    check_holds_actions(RunReference(ref.session, ref.agent_id))
     name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
     place = golden_place(name, Path(directory))
     if place.exists() and not replace_old:

@@ -1,0 +1,45 @@
+"""Which script was recorded: its classes are `__main__`'s in the record, and another module's in a replay."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from Agent.errors import DamagedInput, SessionNotFound
+from Agent.tree.layout import find_session
+from Agent.tree.lineage import lineage_within
+from Agent.tree.session import SessionInfo, open_session
+
+_MOST_FORKS = 64
+
+
+def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:
+    """The file that was run when a session was recorded, a fork's being its original's; None if nobody knows.
+
+    Args:
+        session: the session's directory.
+        info: what it says of itself, where that was read already.
+    """
+    for _ in range(_MOST_FORKS):
+        try:
+            info = info or open_session(session)
+            lineage = lineage_within(info)
+            if lineage is None:
+                return Path(info.argv[0]) if info.argv else None
+            session, info = find_session(session.parent, lineage.session_id), None
+        except (SessionNotFound, DamagedInput):
+            return None
+    return None
+
+
+def module_names(*sessions: Path) -> frozenset[str]:
+    """The names, without packages, by which other processes import the scripts of some sessions."""
+    scripts = [recorded_script(session) for session in sessions]
+    return frozenset(script.stem for script in scripts if script is not None and script.suffix == ".py")
+
+
+def is_recorded_script(module: str, session: Path, info: SessionInfo | None) -> bool:
+    """Whether a module that is loaded here is the script that was recorded, `__main__` then."""
+    path = getattr(sys.modules.get(module), "__file__", None)
+    script = recorded_script(session, info)
+    return bool(path and script and Path(path).name == script.name)

@@ -1,0 +1,92 @@
+"""Values that several fields, or several agents, hold as one object: they stay one when they are put back.
+
+The record holds what a field looked like, not which object it was. What the target built tells: its list that
+two agents hold is one list, and so is what is put in its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from Agent.event.serialise import to_json
+from Agent.record.agents import agent_id_of
+from Agent.record.exposure import Sort, read_state, sort_of
+
+_MAX_DEPTH = 8
+_PLACED = (dict, list, deque)
+"""Containers in which a value can be put in the place of another."""
+
+
+class SharedValues:
+    """Puts recorded values in the places of the target's, for all agents of one re-drive."""
+
+    def __init__(self) -> None:
+        self._instead: dict[int, tuple[Any, Any]] = {}
+        """By its id, an object of the target's and what was put in its place."""
+
+    def fitted(self, present: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The recorded fields; what the target holds there stays as far as it is the same already."""
+        return {
+            name: self._fitted(present[name], value, _MAX_DEPTH) if name in present else value
+            for name, value in fields.items()
+        }
+
+    def _fitted(self, present: Any, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if type(present) is not kind or not _can_be_shared(kind):
+            return value
+        known = self._instead.get(id(present))
+        if known is not None and _look_alike(known[1], value):
+            return known[1]
+        if _look_alike(present, value):
+            return present
+        if depth:
+            self._fit_items(present, value, depth - 1)
+        self._instead.setdefault(id(present), (present, value))
+        return value
+
+    def _fit_items(self, present: Any, value: Any, depth: int) -> None:
+        if isinstance(value, dict):
+            for key in value.keys() & present.keys():
+                value[key] = self._fitted(present[key], value[key], depth)
+        elif isinstance(value, _PLACED):
+            for index, (one, other) in enumerate(zip(present, value, strict=False)):
+                value[index] = self._fitted(one, other, depth)
+
+
+def held_together(objects: Mapping[str, object]) -> list[dict[str, str]]:
+    """The values that several agents hold as one object: {agent: its field that holds it, or leads to it}."""
+    holders: dict[int, dict[str, str]] = {}
+    kept: list[Any] = []  # what is looked at here lives until the last `id()`
+    for agent_id, obj in objects.items():
+        fields = read_state(obj, agent_id_of).fields
+        kept.append(fields)
+        for name, value in fields.items():
+            _find_holders(value, agent_id, name, holders, _MAX_DEPTH)
+    return [each for each in holders.values() if len(each) > 1]
+
+
+def _find_holders(
+    value: Any, agent_id: str, name: str, holders: dict[int, dict[str, str]], depth: int
+) -> None:
+    if not _can_be_shared(type(value)) or agent_id_of(value) is not None:
+        return
+    holders.setdefault(id(value), {}).setdefault(agent_id, name)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, _PLACED) else ()
+    for item in items if depth else ():
+        _find_holders(item, agent_id, name, holders, depth - 1)
+
+
+def _can_be_shared(kind: type) -> bool:
+    """Whether it matters which object a value is; generators are put back in place."""
+    return issubclass(kind, (*_PLACED, set, bytearray)) or sort_of(kind) in {Sort.ARRAY, Sort.UNKNOWN}
+
+
+def _look_alike(one: Any, other: Any) -> bool:
+    """Whether a record would hold the same of both."""
+    left, right = (to_json(value, "", agent_of=agent_id_of) for value in (one, other))
+    if left.json != right.json or left.types != right.types:
+        return False
+    return not left.types or "opaque" not in left.types.values()
