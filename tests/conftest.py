@@ -42,6 +42,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not slow"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test that names its databases, leave the others to the slow run."""
+    for item in items:
+        named = item.get_closest_marker("database")
+        parameters = getattr(item, "callspec", None)
+        if named is not None and parameters is not None:
+            asked = {"sqlite", "postgresql"}.intersection(
+                value for value in parameters.params.values() if isinstance(value, str)
+            )
+            if not asked <= set(named.args):
+                item.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     # Thousands of collected tests need not be walked through by every collection of garbage from here on.
     gc.collect()
