@@ -53,7 +53,7 @@ def golden() -> None:
 
 @golden.command(
     epilog=parameters.examples(
-        "agent-trace golden add last/creator_017 --name quota-incident",
+        "agent-trace golden add last/creator_017 --name quota-incident --test",
         "agent-trace golden add 20261120_103045 --target shop.agents:build --normalise ids,times",
     )
 )
@@ -67,10 +67,18 @@ def golden() -> None:
 @click.option(
     "--failing", is_flag=True, help="Keep it also if the code does something else: a test that fails now."
 )
+@click.option(
+    "--test",
+    "test_file",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Write a test of it, too: beside the golden traces where no FILE is named.",
+)
 @_directory_option
 @parameters.json_option
 @parameters.root_option
-def add(run: str, timeout: float | None, as_json: bool, **how: Any) -> int:
+def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, **how: Any) -> int:
     """Keep a run as a golden trace.
 
     What a replay needs of RUN is written, and the present code driven over it at once: only what it does
@@ -78,25 +86,31 @@ def add(run: str, timeout: float | None, as_json: bool, **how: Any) -> int:
     proved. RUN is last, a session, SESSION/agent_id, or a run.
     """
     from Agent.replay.golden.adding import add_golden
-    from Agent.replay.golden.written_test import source_of_test
+    from Agent.replay.golden.written_test import source_of_test, write_test
 
     find_code_here()
     with bar("replaying") as show:
         show(0.0)
         added = add_golden(run, timeout_seconds=timeout, **how)
         show(1.0)
+    test = None
+    if added.is_kept and test_file is not None:
+        test = write_test(added.golden, Path(test_file) if test_file else None)
     if as_json:
-        render.emit_json(
-            {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
-        )
+        found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
+        render.emit_json(found if test is None else {**found, "test": str(test)})
         return added.exit_code
     _show(added.report)
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
-    render.emit(f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}; a test of it:")
-    for line in source_of_test(added.golden).splitlines()[3:]:
-        render.emit(f"  {line}")
+    told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
+    if test is not None:
+        render.emit(f"{told}; its test is {test}")
+    else:
+        render.emit(f"{told}; a test of it, which --test writes:")
+        for line in source_of_test(added.golden).splitlines()[3:]:
+            render.emit(f"  {line}")
     render.note("it holds what the run was given and said; look at it before you commit it")
     return added.exit_code
 

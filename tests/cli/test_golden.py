@@ -34,6 +34,16 @@ def test_a_run_is_added_checked_listed_and_removed(ask, kept, tmp_path):
     assert ask("golden", "list").stdout == ""
 
 
+def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
+    done = ask("golden", "add", "last/creator_001", "--name", "the one", "--test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "; its test is tests/test_golden_the_one.py" in done.stdout
+    assert 'golden_trace("the one")' in (tmp_path / "tests/test_golden_the_one.py").read_text()
+    done = ask("golden", "add", "last/creator_001", "--name", "two", "--json", "--test", "checks/test_two.py")
+    assert json.loads(done.stdout)["test"] == "checks/test_two.py"
+    assert 'golden_trace("two")' in (tmp_path / "checks/test_two.py").read_text()
+
+
 def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, tmp_path):
     done = ask("golden", "check", "one", "--target", CHANGED)
     assert done.returncode == 1
