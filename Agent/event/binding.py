@@ -1,11 +1,13 @@
-"""Codecs of user classes: enums, dataclasses, named tuples, subclasses of builtins; bound by name on return.
+"""Codecs of user classes: enums, dataclasses, pydantic models, named tuples, subclasses of builtins.
 
-No constructor of the user runs: an instance is made by the builtin below it, and its attributes are put back.
+They are bound by name on return. No constructor of the user runs: an instance is made by the builtin below
+it, and its attributes are put back.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import EnumType, Flag
@@ -19,13 +21,14 @@ from Agent.event.classes import (
     find_class,
     find_in_classes,
     has_own_reduction,
+    mro_of,
     restore_attributes,
     solid_base,
     text_or_none,
 )
 from Agent.event.limits import Limits
 
-__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "class_reducer"]
+__all__ = ["BUILDERS", "Binding", "Builder", "Reducer", "class_reducer", "is_model"]
 
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
 """From a value to (tag, reduced form)."""
@@ -78,6 +81,8 @@ def _find_reducer(cls: type) -> Reducer | None:
         return _reduce_enum
     if _is_dataclass(cls):
         return _reduce_dataclass
+    if is_model(cls):
+        return _reduce_model
     if _is_namedtuple(cls):
         return _reduce_namedtuple
     if _is_builtin_subclass(cls):
@@ -92,6 +97,12 @@ def _is_enum(cls: type) -> bool:
 def _is_dataclass(cls: type) -> bool:
     fields = find_in_classes(cls, "__dataclass_fields__")
     return type(fields) is dict and solid_base(cls) is object and not _is_enum(cls)
+
+
+def is_model(cls: type) -> bool:
+    """Whether it is a class of pydantic's models, which is loaded then."""
+    base = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
+    return base is not None and any(each is base for each in mro_of(cls)) and cls is not base
 
 
 def _is_namedtuple(cls: type) -> bool:
@@ -186,6 +197,36 @@ def _build_dataclass(reduced: Any, argument: str, binding: Binding) -> Any:
     return instance
 
 
+_FIELDS_SET = "__pydantic_fields_set__"
+_PARTS = ("__pydantic_extra__", "__pydantic_private__")
+
+
+def _reduce_model(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    """The fields, and of what a model keeps beside them what is not as in most models."""
+    cls = type(value)
+    attributes = attributes_of(value)
+    given = attributes.pop(_FIELDS_SET, None)
+    if given != _fields_of(cls):
+        attributes[_FIELDS_SET] = given
+    for name in _PARTS:
+        if attributes.get(name, _PARTS) is None:
+            del attributes[name]
+    return f"pydantic:{class_name(cls)}", attributes
+
+
+def _fields_of(cls: type) -> set[str]:
+    fields = find_in_classes(cls, "__pydantic_fields__")
+    return set(fields) if type(fields) is dict else set()
+
+
+def _build_model(reduced: Any, argument: str, binding: Binding) -> Any:
+    cls = binding.find(argument, is_model)
+    instance: Any = object.__new__(cls)
+    usual = {_FIELDS_SET: _fields_of(cls), **dict.fromkeys(_PARTS)}
+    restore_attributes(instance, usual | _attributes(reduced))
+    return instance
+
+
 def _attributes(reduced: Any) -> dict[Any, Any]:
     # A name that is no plain text turns an object into a list of pairs.
     if type(reduced) is dict:
@@ -261,6 +302,7 @@ def _build_subclass(reduced: Any, argument: str, binding: Binding) -> Any:
 BUILDERS: Mapping[str, Builder] = {
     "enum": _build_enum,
     "dataclass": _build_dataclass,
+    "pydantic": _build_model,
     "namedtuple": _build_namedtuple,
     "subclass": _build_subclass,
 }

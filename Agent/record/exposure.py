@@ -13,6 +13,7 @@ from dataclasses import is_dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from Agent.event.binding import is_model
 from Agent.event.registered import REGISTERED
 
 
@@ -281,7 +282,7 @@ def is_exposable(value: object, agent_of: Callable[[object], str | None] | None)
     if agent_of is not None and agent_of(value) is not None:
         return True
     try:
-        return is_dataclass(value) or type(value) in REGISTERED
+        return is_dataclass(value) or is_model(type(value)) or type(value) in REGISTERED
     except Exception:  # noqa: BLE001 - as above
         return False
 

@@ -71,7 +71,7 @@ tuple set frozenset bytes bytearray datetime date
 time timedelta uuid decimal complex path deque
 deque:2 deque:-1 deque:x range slice float int
 str map OrderedDict Counter defaultdict:list defaultdict:None defaultdict:x
-enum:shapes.Colour enum:shapes.Access dataclass:shapes.Point dataclass:shapes.Frozen namedtuple:shapes.Pair subclass:shapes.Rows subclass:shapes.Name
+enum:shapes.Colour enum:shapes.Access dataclass:shapes.Point dataclass:shapes.Frozen pydantic:shapes.Point pydantic:pydantic.main.BaseModel namedtuple:shapes.Pair subclass:shapes.Rows subclass:shapes.Name
 subclass:shapes.Settings numpy:float64 numpy:ndarray numpy:datetime64[s] numpy:complex128 numpy:void ndarray:<f8
 ndarray:|O ndarray:<M8[s] random.Random numpy.Generator numpy.RandomState registered:x agent
 opaque truncated nothing nothing:x : dataclass: path:PosixPath

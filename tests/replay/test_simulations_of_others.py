@@ -271,3 +271,40 @@ def test_fields_of_others_that_never_change_leave_a_difference_what_it_is(toy):
     toy.record(TANKS.replace(", self.below.level > 5", ""))
     report = toy.change("amount # take", "amount + (self.level == 3)").replay("last/upper")
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.level"), str(report)
+
+
+SHOP = """
+from pydantic import BaseModel
+
+class Order(BaseModel):
+    item: str
+    count: int = 1
+
+class Shop:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "shop"
+        self.last = None
+        self.orders = []
+
+    @trace_agent_action
+    def take(self, order):
+        self.last = order
+        self.orders.append(order)
+        return Order(item=order.item, count=order.count + 1)
+
+def build(spec):
+    return Shop()
+
+def main():
+    shop = Shop()
+    for count in range(4):
+        shop.take(Order(item="tea", count=count))
+"""
+
+
+def test_pydantic_models_are_values_like_any_other(toy):
+    report = toy.record(SHOP).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "all fields seen" in str(report)
+    report = toy.change("order.count + 1)", "order.count + 1 + (order.count > 2))").replay()
+    assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", 4, "result")
