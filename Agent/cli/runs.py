@@ -134,6 +134,17 @@ def runs(
         _artifacts(record)
     else:
         _show(record)
+    if what is not None and not as_json:
+        _point_at_children(record, what)
+
+
+def _point_at_children(record: RunRecord, what: str) -> None:
+    """Where a run itself has none of what was asked for, name the runs in it."""
+    rows = record.checkpoints() if what == "checkpoints" else getattr(record, what)
+    if record.children and not rows:
+        more = len(record.children) - 2
+        named = ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
+        render.note(f"it holds {render.plural(len(record.children), 'run')} of its own: {named}")
 
 
 def _list(root: Path, limit: int | None, *, as_json: bool) -> None:

@@ -63,19 +63,20 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
 def remember_target(target: Target, agent_id: str = "*") -> None:
     """Let the session that is recorded now remember what builds its agents again, for `replay` and `fork`.
 
+    Like the first event it begins the session where nobody did; where nothing is recorded into files, nothing
+    is remembered.
+
     Args:
         target: `module:factory`, or such a function.
         agent_id: the agent that it builds; all of them without it.
 
     Raises:
-        UsageError: it is no importable name, or nothing is recorded into files.
+        UsageError: it is no importable name.
     """
     name = target_name(target, None, None)
-    pipeline = installed.active_pipeline()
-    if pipeline is None or pipeline.artifacts is None:
-        raise UsageError(
-            "no session is recorded that could remember a target", remedy="call setup_logging() first"
-        )
+    pipeline = installed.current_pipeline()
+    if pipeline.artifacts is None:
+        return  # a replay that imports the program, or a test: there are no files
     update_session(pipeline.artifacts.session, targets={agent_id: name})
 
 

@@ -120,6 +120,13 @@ def test_a_whole_simulation_goes_on_by_itself_and_what_is_changed_in_one_reaches
     assert len(report.counts) > 1
 
 
+def test_what_is_remembered_before_the_first_event_begins_the_session(trace_root):
+    remember_target("shop.agents:build")
+    shutdown_logging()
+    (session,) = list_sessions(trace_root)
+    assert open_session(session.path).targets == {"*": "shop.agents:build"}
+
+
 def test_a_session_remembers_a_target_that_it_is_told(toy):
     toy.record(PEERS)
     session = setup_logging(trace_root=toy.root)
@@ -129,7 +136,5 @@ def test_a_session_remembers_a_target_that_it_is_told(toy):
     finally:
         shutdown_logging()
     assert open_session(session.path).targets == {"*": "shop.agents:build", "b": "shop.agents:other"}
-    with pytest.raises(UsageError, match="no session is recorded"):
-        remember_target("shop.agents:build")
     with pytest.raises(UsageError, match="module:factory"):
         remember_target("shop")

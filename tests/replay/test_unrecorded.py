@@ -93,6 +93,16 @@ UNWATCHED = [
 ]
 
 
+def test_a_read_in_a_method_that_dataclasses_wrote_is_named_by_who_makes_the_object(toy):
+    made = (
+        "import dataclasses\n@dataclasses.dataclass\nclass Sheet:\n"
+        "    at: float = dataclasses.field(default_factory=time.time)\n"
+    )
+    report = toy.record(reader(["Sheet()"], imports=made)).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "time.time" in report.reasons[0] and "Agent.act_0" in report.reasons[0]
+
+
 def test_what_reads_no_source_is_let_pass(toy):
     report = toy.record(reader(UNWATCHED)).replay()
     assert report.verdict == "IDENTICAL", str(report)

@@ -33,6 +33,8 @@ OWN, NOT_OWN = "Agent.", "Agent.demo"
 """How names of modules of this package begin, and of those that count as the user's."""
 _LIBRARY = sys.stdlib_module_names - {"__main__"}
 _FOREIGN, _STANDARD, _EXEMPT = range(3)
+_GENERATED = "__create_fn__.<locals>."
+"""How the names of methods begin that `dataclasses` writes."""
 _sorts: dict[str, int] = {}
 
 
@@ -72,6 +74,9 @@ def asker_of(frame: FrameType | None) -> Asker | None:
         sort = _sorts.get(name) if type(name) is str else None
         if sort is None:
             sort = _sort_of(str(name))
+        if sort == _FOREIGN and frame.f_code.co_qualname.startswith(_GENERATED):
+            frame = frame.f_back  # that line stands in no file: who makes the object asks
+            continue
         if sort == _FOREIGN:
             return None if gc.callbacks and _in_collection(frame) else Asker(frame, via)
         if sort == _EXEMPT:
