@@ -134,12 +134,13 @@ def runs(
         _artifacts(record)
     else:
         _show(record)
-    if what is not None and not as_json:
-        _point_at_children(record, what)
+    _point_at_children(record, what, as_json=as_json)
 
 
-def _point_at_children(record: RunRecord, what: str) -> None:
+def _point_at_children(record: RunRecord, what: str | None, *, as_json: bool) -> None:
     """Where a run itself has none of what was asked for, name the runs in it."""
+    if what is None or as_json:
+        return
     rows = record.checkpoints() if what == "checkpoints" else getattr(record, what)
     if record.children and not rows:
         more = len(record.children) - 2
