@@ -148,7 +148,7 @@ def report_of(session: Path) -> tuple[dict[str, Any], int]:
 
 
 @given(placed_events().filter(lambda placed: any(each.damage is None for each in placed)), layouts)
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=7, suppress_health_check=[HealthCheck.too_slow])
 def test_however_the_events_lie_the_report_is_the_same_and_what_was_damaged_is_counted(
     placed: list[Placed], layout: Layout
 ) -> None:

@@ -35,7 +35,7 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(_steps)
 def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

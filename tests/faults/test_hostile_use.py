@@ -326,6 +326,7 @@ def test_cancelled_coroutines_leave_no_open_span_and_say_that_they_were_cancelle
     assert TreeReader(only_session(trace_root)).in_flight() == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_agents_are_recorded_with_sixty_four_open_files(trace_root):
     told, _ = run(
         """

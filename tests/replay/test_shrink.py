@@ -97,6 +97,7 @@ def test_what_does_not_fail_is_not_made_small(market):
         shrink_golden(find_golden("market", directory), "no_such_module:build")
 
 
+@pytest.mark.slow
 def test_the_written_test_fails_now_and_passes_once_the_code_is_repaired(market, tmp_path):
     toy, directory = market
     toy.change("return self.bought", "return self.bought + (self.bought == 2)")

@@ -1,5 +1,7 @@
 """A simulation that this project did not write, driven again through its own step: Mesa's wealth model."""
 
+import pytest
+
 MESA = """
 from mesa.examples.basic.boltzmann_wealth_model.agents import MoneyAgent
 from mesa.examples.basic.boltzmann_wealth_model.model import BoltzmannWealth
@@ -31,6 +33,8 @@ def main():
 """
 
 
+# In tests/integration it is driven in every run, with its plain twin.
+@pytest.mark.slow
 def test_a_mesa_model_is_identical_and_a_changed_household_diverges(toy):
     report = toy.record(MESA).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
