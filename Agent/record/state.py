@@ -250,7 +250,7 @@ class StateTracker:
                     if not is_exposable(value, None):
                         return None
             raw = self._plain(value) or self._tagged(name, value)
-        if is_heavy(raw):
+        if len(raw) > HEAVY_BYTES and is_heavy(raw):
             self.heavy.add(name)
             self.last.pop(name, None)
             return None

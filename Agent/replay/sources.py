@@ -24,6 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -267,7 +268,9 @@ class SourceWatch:
 
     def _add(self, source: str, asker: FrameType) -> None:
         if self._is_building and (
-            source.startswith(("time.", "datetime.")) or (source == "random" and "random" in self._seeded_now)
+            source.startswith(("time.", "datetime."))
+            or (source == "random" and "random" in self._seeded_now)
+            or _is_import_of_library(asker)
         ):
             return
         self._read_now.add(source)
@@ -353,3 +356,13 @@ def _watch_threads(started: Callable[[FrameType], None]) -> None:
         original(self)
 
     threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _is_import_of_library(frame: FrameType | None) -> bool:
+    """Whether an installed library is just being imported: what it draws then goes into no agent."""
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            parts = Path(frame.f_code.co_filename).parts
+            return "site-packages" in parts or "dist-packages" in parts
+        frame = frame.f_back
+    return False

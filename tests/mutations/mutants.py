@@ -226,8 +226,11 @@ def _outside_write(roots: list[ast.AST], chance: random.Random) -> str | None:
     )
     calls = script.value.elts
     # Before the agent's first action it would be part of the state in which that begins.
-    first = next(number for number, call in enumerate(calls) if ast.literal_eval(call)[0] == "a")
-    index = chance.randint(first + 1, len(calls))
+    of_script = (ast.literal_eval(call)[:2] for call in calls)
+    acts = [number for number, (agent, call) in enumerate(of_script) if agent == "a" and call[0] != "="]
+    if not acts:
+        return None
+    index = chance.randint(acts[0] + 1, len(calls))
     calls.insert(index, ast.parse(repr(("a", name, (value,))), mode="eval").body)
     return f"{name[1:]} = {value!r} before call {index + 1}"
 

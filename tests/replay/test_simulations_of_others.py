@@ -308,3 +308,19 @@ def test_pydantic_models_are_values_like_any_other(toy):
     assert "all fields seen" in str(report)
     report = toy.change("order.count + 1)", "order.count + 1 + (order.count > 2))").replay()
     assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", 4, "result")
+
+
+def test_chance_that_an_installed_library_draws_at_its_import_is_none_of_the_factorys(toy, tmp_path):
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    (place / "drawing_library.py").write_text("import os\nKEY = os.urandom(8)\n")
+    toy.record(TOWN.replace("def build(spec):\n", "def build(spec):\n    import drawing_library\n"))
+    sys.path.insert(0, str(place))
+    try:
+        report = toy.replay("last", "seeded")
+        assert report.verdict == "IDENTICAL", str(report)
+        toy.change("            # here\n", "            house.sick = not house.sick\n")
+        report = toy.replay("last", "seeded")
+        assert report.verdict == "DIVERGED", str(report)
+    finally:
+        sys.path.remove(str(place))
