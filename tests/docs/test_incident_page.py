@@ -16,7 +16,7 @@ EXPECTED = {
     "fork": (0, "went on for 6 of 6 recorded actions"),
     "fork --sweep": (0, """--modify '{"patience":4}' --live search_docs"""),
     "diff": (DIFFERS, "tick 6"),
-    "golden add": (0, "added"),
+    "golden add --test": (0, "its test is tests/test_golden_looping_researcher.py"),
     "golden check": (0, "1 of 1 golden trace passed"),
 }
 """Of each command of the page its exit code and what it says."""
