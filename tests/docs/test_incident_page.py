@@ -38,7 +38,7 @@ def test_the_page_of_an_incident_can_be_followed(tmp_path, trace_root):
             if words[:1] != ["agent-trace"]:
                 continue
             words = [word.replace("20261120_103045", session_id) for word in words[1:]]
-            more = ["--seeds", "1"] if "--test" in words else []
+            more = ["--seeds", "1"] if words[0] == "debug" and "--test" in words else []
             done = run_python("-m", "Agent", *words, *more, cwd=tmp_path, PYTHONPATH=path)
             code, told = EXPECTED[name_of(words)]
             assert (done.returncode, told in " ".join(done.stdout.split())) == (code, True), (line, done)
