@@ -127,6 +127,7 @@ class Driver:
             self._suspects,
             self._put_back,
             self._fields,
+            facts,
         )
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
@@ -354,6 +355,7 @@ class Driver:
         self._put_back(agent_id, obj, first_state.fields)
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
+        self._whole.begin(agent_id, first, obj)
         found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
         if found is None:
             return
@@ -368,12 +370,12 @@ class Driver:
             self._differs_at_first(agent_id, first, name, difference)
         self._player.stop(
             f"field {name} of {agent_id} cannot be restored, and the factory made another: recorded "
-            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was before "
-            "the first action, or ignore the field by its name"
+            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
+            "before the first action, or ignore the field by its name"
         )
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
-        """Say in what the factory's object differs from the first recorded state, which is put in its place."""
+        """Say how the factory's object differs from the first recorded state, which replaces its state."""
         names = [name for name in restored if not is_generator(first, name)]
         for name, difference in state_differences(
             first, obj, self._pipeline, self._comparison, self._fields, names

@@ -45,7 +45,17 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset(
         [
-            *("reason", "digest", "class", "init", "shared", "shared_with", "shared_objects", "adopted"),
+            *(
+                "reason",
+                "digest",
+                "class",
+                "class_fields",
+                "init",
+                "shared",
+                "shared_with",
+                "shared_objects",
+                "adopted",
+            ),
             *("opaque", "unseen", "handles", "ignored"),
         ]
     ),
