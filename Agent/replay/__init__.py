@@ -14,7 +14,7 @@ from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
 from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
 from Agent.replay.golden.updating import update_golden
-from Agent.replay.history import HistoryReport, ReplayedRun, replay_runs
+from Agent.replay.history import HistoryReport, ReplayedRun, replay_agents, replay_runs
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Divergence, SourceRead
 from Agent.replay.peers import Spec
@@ -45,6 +45,7 @@ __all__ = [
     "PlayedStep",
     "remember_target",
     "remove_golden",
+    "replay_agents",
     "replay_metrics",
     "replay_run",
     "replay_runs",

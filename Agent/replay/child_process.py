@@ -58,7 +58,7 @@ def run_module(
     request_path.write_bytes(orjson.dumps(request))
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
         [sys.executable, "-m", module, str(request_path)],
-        env=_environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,7 +106,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate()
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The caller's environment without its recording, under another hash seed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
     seed = 1 + secrets.randbelow(2**32 - 1)

@@ -18,7 +18,7 @@ from threading import Event
 import orjson
 
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, TargetNotFound
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_module
@@ -29,6 +29,7 @@ from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
 from Agent.replay.target import Target, target_name
 from Agent.replay.verdict import Verdict, judge
+from Agent.replay.worker import Worker
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 from Agent.tree.session import SessionInfo, open_session
 
@@ -76,6 +77,7 @@ def replay_run(
         SessionNotFound, AgentNotFound: there is no such run.
         ReplayError: it holds no action that could be driven.
         TargetNotGiven: no code was named, and the session remembers none.
+        TargetNotFound: the code cannot be imported.
         UsageError: the target is no importable name.
     """
     flush_active()
@@ -117,18 +119,24 @@ def check_holds_actions(reference: RunReference) -> None:
         )
 
 
-def drive_again(reference: RunReference, target: str, options: RedriveOptions) -> ReplayReport:
+def drive_again(
+    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None = None
+) -> ReplayReport:
     """Drive a run that is known to be there in a child process, and report.
 
+    Args:
+        worker: forks for it; without one a new process is started.
+
     Raises:
+        TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options)
+        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
     if reference.agent_id is not None and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(reference, target, Path(directory), options, look_at_fields=True)
+            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
     report = ReplayReport(
         run=reference.name,
@@ -156,6 +164,7 @@ def _in_child(
     target: str,
     directory: Path,
     options: RedriveOptions,
+    worker: Worker | None,
     *,
     look_at_fields: bool = False,
 ) -> tuple[Outcome, str, str]:
@@ -172,13 +181,19 @@ def _in_child(
         "asked_for": options.asked_for,
         "look_at_fields": look_at_fields,
     }
-    ended = run_module("Agent.replay.child", request, directory, options.timeout_seconds, options.stop)
+    limits = options.timeout_seconds, options.stop
+    ended = None if worker is None else worker.run(request, directory, *limits)
+    if ended is None:
+        ended = run_module("Agent.replay.child", request, directory, *limits)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
         outcome.reason(f"the re-drive did not end within {options.timeout_seconds:g} s and was stopped")
     else:
         try:
-            outcome = Outcome.from_object(orjson.loads(outcome_path.read_bytes()))
+            answer = orjson.loads(outcome_path.read_bytes())
+            if "not_imported" in answer:
+                raise TargetNotFound(answer["not_imported"])
+            outcome = Outcome.from_object(answer)
         except (OSError, ValueError, KeyError, TypeError):
             outcome.reason(ended.last_words)
     return outcome, ended.stdout, ended.stderr
