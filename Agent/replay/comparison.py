@@ -16,6 +16,7 @@ import orjson
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.pointers import escape, fold_tags
 from Agent.replay.normaliser import Normaliser, Overlooked
+from Agent.replay.python_text import differing_pieces
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
@@ -160,7 +161,7 @@ class Comparison:
             return None
         if self.overlooked.text(one, other):
             return None
-        return Difference(path, shown(one), shown(other))
+        return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):

@@ -22,6 +22,7 @@ from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFou
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_module
+from Agent.replay.locating import locate
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome
 from Agent.replay.recording import ACTION_KINDS
@@ -138,6 +139,10 @@ def drive_again(
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
             again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
+    if outcome.divergence is not None:
+        outcome.divergence, *outcome.later = locate(
+            [outcome.divergence, *outcome.later], reference.session
+        )
     report = ReplayReport(
         run=reference.name,
         target=target,
