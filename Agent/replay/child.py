@@ -311,7 +311,14 @@ class Redrive:
             outcome,
             player,
             Equipment(
-                self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch, sources
+                self._pipeline,
+                self._sink,
+                self._decoder,
+                self._comparison,
+                judge,
+                self._watch,
+                sources,
+                stop_at=self._request.get("pdb") or 0,
             ),
         )
         self._watch.put_in_seams()

@@ -78,6 +78,15 @@ def run_module(
     return Ended(stdout, stderr, process.returncode)
 
 
+def run_in_terminal(module: str, request: Mapping[str, Any], directory: Path) -> None:
+    """Let a module carry out a request in a process that has this one's terminal, for a debugger."""
+    request_path = directory / "request.json"
+    request_path.write_bytes(orjson.dumps(request))
+    subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request_path)], env=child_environment(), check=False
+    )
+
+
 def _output(
     process: subprocess.Popen[str], timeout_seconds: float | None, stop: Event | None
 ) -> tuple[str, str]:

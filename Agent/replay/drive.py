@@ -9,6 +9,7 @@ import inspect
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.codec import decode_line
@@ -24,6 +25,7 @@ from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.debugging import in_debugger
 from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.judge import ActionJudge
 from Agent.replay.last_states import LastStates
@@ -65,6 +67,8 @@ class Equipment:
     judge: ActionJudge
     watch: SourceWatch
     sources: SourceAnswers
+    stop_at: int = 0
+    """The number of the action before which the debugger is to open; 0 for none."""
 
 
 class Driver:
@@ -96,6 +100,7 @@ class Driver:
         self._watch = equipment.watch
         self._sources = equipment.sources
         self._judge = equipment.judge
+        self._stop_at = equipment.stop_at
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
@@ -224,7 +229,10 @@ class Driver:
         try:
             self._watch.begin(action)
             try:
-                self._call(method, args, kwargs)
+                if action.number == self._stop_at:
+                    in_debugger(method, partial(self._call, method, args, kwargs))
+                else:
+                    self._call(method, args, kwargs)
             finally:
                 self._watch.end()
         except ReplayStopped:

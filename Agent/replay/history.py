@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -36,7 +36,7 @@ from Agent.replay.parallel import Progress, cores, in_parallel
 from Agent.replay.recording import ACTION_KINDS
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
-from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
 from Agent.replay.target import Target, target_name
 from Agent.replay.verdict import EXIT_CODES, Verdict
 from Agent.replay.worker import Workers
@@ -191,6 +191,9 @@ def replay_runs(
     timeout_seconds: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    ignore: Collection[str] = (),
+    strict_factory: bool = False,
+    no_writes: bool = False,
 ) -> HistoryReport:
     """Drive all recorded runs again with the present code, several at one time.
 
@@ -207,9 +210,11 @@ def replay_runs(
         timeout_seconds: after this one run ends as UNVERIFIED.
         workers: how many runs at one time; as many as there are cores without it.
         progress: is told the share that is done.
+        ignore: fields that take no part, as for `replay_run`; `strict_factory` and `no_writes` likewise.
 
     Raises:
         SessionNotFound: there is no run.
+        TargetNotFound: the target that is given cannot be imported.
         UsageError: the target is no importable name.
     """
     flush_active()
@@ -222,7 +227,14 @@ def replay_runs(
             "there is no run to drive", path=where, remedy="record one, or ask for other agents or times"
         )
     workers = min(workers or cores(), len(references))
-    options = RedriveOptions(timeout_seconds, normaliser, network)
+    options = RedriveOptions(
+        timeout_seconds,
+        normaliser,
+        network,
+        ignore=ignored_names(ignore),
+        strict_factory=strict_factory,
+        no_writes=no_writes,
+    )
     named = [(reference, _target_of(reference, name)) for reference in references]
     with Workers((reference.session, target) for reference, target in named if target) as pool:
         jobs = [

@@ -111,9 +111,8 @@ class ReplayReport:
             "ignored": self.outcome.ignored,
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
-        return (
-            f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; "
-            + ("; ".join(seen) or "all fields seen")
+        return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
+            "; ".join(seen) or "all fields seen"
         )
 
     @property
