@@ -21,7 +21,7 @@ def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
         method: the traced method.
         call: calls it, and awaits what it gives where that is a coroutine.
     """
-    import pdb
+    import pdb  # noqa: T100 - somebody asked for the debugger
 
     function = inspect.unwrap(getattr(method, "__func__", method))
     code = getattr(function, "__code__", None)

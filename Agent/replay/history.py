@@ -179,7 +179,7 @@ def _of(run: ReplayedRun) -> str:
     return f"proved nothing: {run.reasons[0] if run.reasons else 'no reason'}{more}"
 
 
-def replay_runs(
+def replay_runs(  # noqa: PLR0913 - each is a question of its own
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     *,

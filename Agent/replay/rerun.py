@@ -64,7 +64,7 @@ class RedriveOptions:
     """Where something differs, replay once more in the terminal and stop in the debugger at that step."""
 
 
-def replay_run(
+def replay_run(  # noqa: PLR0913 - each is a question of its own
     run: RunRef = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -93,7 +93,7 @@ def replay_run(
         strict_factory: whether a first state that the factory made otherwise is DIVERGED and not a note.
         no_writes: whether to refuse to open existing files for writing.
         keep_going: how many differences to look for behind the first one.
-        pdb: whether to replay once more in this terminal and stop in the debugger before the step that differs.
+        pdb: whether to replay once more in this terminal, with the debugger at the step that differs.
 
     Raises:
         SessionNotFound, AgentNotFound: there is no such run.
