@@ -120,18 +120,20 @@ class Outcome:
     sources: list[SourceRead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen, `agent.field` where several agents are driven."""
+    unseen_fields: dict[str, str] = field(default_factory=dict)
+    """`agent.field` that one side could not see, and why."""
+    ignored: list[str] = field(default_factory=list)
+    """`agent.field` that take no part because somebody asked for that."""
+    references: list[str] = field(default_factory=list)
+    """`agent.field` that lead to where agents live, or are shared with agents that do not run."""
+    handles: list[str] = field(default_factory=list)
+    """`agent.field` that belong to their process, such as locks and files."""
+    factory_differences: list[str] = field(default_factory=list)
+    """What the factory made otherwise than the record has it before the first action."""
+    opened_for_writing: list[str] = field(default_factory=list)
+    """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
-    ignored: list[str] = field(default_factory=list)
-    """Fields that the program or the caller asked to ignore."""
-    handles: list[str] = field(default_factory=list)
-    """Fields and results that are locks, files, sockets and the like, which have nothing to compare."""
-    references: list[str] = field(default_factory=list)
-    """Fields and results that are compared by what names them."""
-    factory_differences: list[str] = field(default_factory=list)
-    """In what the first state of a factory's agent differs from the recorded one."""
-    opened_for_writing: list[str] = field(default_factory=list)
-    """Existing files that the driven code opened for writing."""
     later: list[Divergence] = field(default_factory=list)
     """Differences behind the first one, as many as were asked for."""
     imposed: Counter[str] = field(default_factory=Counter)
