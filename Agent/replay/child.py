@@ -372,7 +372,9 @@ class Redrive:
                 f"{agreement.identifiers} ids of events, which are others in every run"
             )
         outcome.normalisers += self._comparison.overlooked.told()
-        outcome.unseen = self._unseen()
+        outcome.unseen = self._listed("unseen")
+        for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
+            names += [name for name in self._listed(key) if name not in names]
         if self._field_reads is not None:
             outcome.doubts += self._field_reads.doubts
         doubt_what_was_built(outcome, self._watch.built_with)
@@ -385,7 +387,8 @@ class Redrive:
                     "is driven, return them as well: {...} | spec.nested"
                 )
 
-    def _unseen(self) -> list[str]:
+    def _listed(self, key: str) -> list[str]:
+        """Fields that full states list as `unseen`, `ignored` or `handles`."""
         names: dict[str, None] = {}
         driven, inside = self.outcome.agents, self.outcome.inside
         for event in self._recording.events:
@@ -393,8 +396,9 @@ class Redrive:
                 continue
             # Of many agents of one role inside others each field is named once.
             owner = event.agent_id if event.agent_id in driven else f"each {event.agent_role}"
-            for field in event.extra.get("unseen") or ():
-                names[str(field) if driven == [owner] else f"{owner}.{field}"] = None
+            for field in event.extra.get(key) or ():
+                if not self._fields.leaves_out(str(event.agent_id), str(field)):
+                    names[str(field) if driven == [owner] else f"{owner}.{field}"] = None
         return list(names)
 
     def _errors(self) -> dict[str, Event]:

@@ -12,6 +12,7 @@ from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.verdict import EXIT_CODES, Verdict, judge
 
 _MOST_NAMED = 6
+_STATE = "state."
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
@@ -62,8 +63,19 @@ class ReplayReport:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Fields of the driven agents that could not be seen."""
-        return tuple(self.outcome.unseen)
+        """Fields of the replayed agents that could not be seen."""
+        return tuple(self._own([*self.outcome.unseen, *self.outcome.unseen_fields]))
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that take no part, because the program or the caller asked for that."""
+        return tuple(self._own(self.outcome.ignored))
+
+    def _own(self, names: Iterable[str]) -> list[str]:
+        """Names of fields, without the agent where only one is replayed; each once."""
+        agents = self.outcome.agents
+        alone = f"{agents[0]}." if len(agents) == 1 else ""
+        return list(dict.fromkeys(name.removeprefix(alone) for name in names))
 
     @property
     def unseen_at_end(self) -> tuple[str, ...]:
@@ -108,7 +120,7 @@ class ReplayReport:
         lacking = {
             "not seen": self.unseen,
             "not seen as they ended": self.unseen_at_end,
-            "ignored": self.outcome.ignored,
+            "ignored": self.ignored,
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
         return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
@@ -128,13 +140,25 @@ class ReplayReport:
         compared = found is not None and f"{found.agent_id}.{found.action}" in self.outcome.code
         return compared and not self.changed_code
 
+    @property
+    def differing_fields(self) -> dict[str, str]:
+        """The fields of agents that differ, each with where and what the replay has of it."""
+        first = self.divergence
+        found = [] if first is None else [first, *self.outcome.later]
+        fields = [each for each in found if each.field.startswith(_STATE)]
+        return {
+            self._own([f"{each.agent_id}.{each.field.removeprefix(_STATE)}"])[0]: repr(
+                (each.step, each.path, each.replayed)
+            )
+            for each in fields
+        }
+
     def __str__(self) -> str:
         return "\n".join([self.headline, *(f"  {line}" for line in self._lines())])
 
     def _lines(self) -> Iterator[str]:
         outcome = self.outcome
-        if outcome.factory_differences:
-            yield f"factory made {_names(outcome.factory_differences)}"
+        yield from outcome.factory_differences[:_MOST_NAMED]
         if self.verdict is Verdict.DIVERGED and outcome.divergence is not None:
             yield from _difference(outcome.divergence, "first difference")
             if self.is_same_code:

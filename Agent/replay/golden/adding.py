@@ -23,7 +23,6 @@ from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_pla
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.reference import RunReference, find_run
-from Agent.replay.report import ReplayReport
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.replay.target import Target, target_name
 from Agent.tree.layout import DIRECTORY_MODE
@@ -32,7 +31,6 @@ from Agent.tree.session import SessionInfo, open_session
 
 __all__ = ["AddedGolden", "add_golden", "keep_recording"]
 
-_STATE: Final = "state."
 _MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
 
@@ -63,13 +61,11 @@ class AddedGolden:
     def ignorable(self) -> tuple[str, ...]:
         """Fields that could not be seen, or that differ between the two replays: what `ignore` could name."""
         reports = [each.report for each in (self.report, self.again) if each is not None]
-        agents = reports[0].outcome.agents
         found = [name for report in reports for name in report.unseen]
-        values = [_states_in(report) for report in reports]
+        values = [report.differing_fields for report in reports]
         if len(values) == 2:
             found += [name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)]
-        alone = f"{agents[0]}." if len(agents) == 1 else ""
-        return tuple(dict.fromkeys(name.removeprefix(alone) for name in found))
+        return tuple(dict.fromkeys(found))
 
 
 def add_golden(  # noqa: PLR0913 - each is a question of its own
@@ -188,17 +184,6 @@ def keep_recording(
     finally:
         delete_tree(aside)
     return AddedGolden(report.golden, report, is_kept, again)
-
-
-def _states_in(report: ReplayReport) -> dict[str, str]:
-    """The fields that differ, as `agent.field`, with what the replay has of them."""
-    first = report.divergence
-    found = [] if first is None else [first, *report.outcome.later]
-    return {
-        f"{each.agent_id}.{each.field.removeprefix(_STATE)}": repr((each.step, each.path, each.replayed))
-        for each in found
-        if each.field.startswith(_STATE)
-    }
 
 
 def _put_in_place(aside: Path, place: Path) -> None:
