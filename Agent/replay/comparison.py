@@ -17,6 +17,7 @@ from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.opaque import Kind
 from Agent.event.pointers import escape, fold_tags
 from Agent.replay.normaliser import Normaliser, Overlooked
+from Agent.replay.python_text import differing_pieces
 
 if TYPE_CHECKING:
     from Agent.replay.fields import FieldRules
@@ -214,7 +215,7 @@ class Comparison:
             return None
         if self.overlooked.text(one, other):
             return None
-        return Difference(path, shown(one), shown(other))
+        return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):
