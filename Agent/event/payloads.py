@@ -202,7 +202,7 @@ _ROWS = (
         "error",
         _ERRORS,
         "{error_type}: {error_message}",
-        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object traceback?:string fingerprint?:string action_type?:string "
+        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string action_type?:string "
         "learning_stage?:string metric_name?:string call?:string args?:object context?:any",
     ),
     # the course of the simulation

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError, UsageError
-from Agent.flight.recorded_calls import CallBook, RecordedCall, Tagged, read_calls
+from Agent.flight.recorded_calls import CallBook, RecordedCall, read_calls
 from Agent.flight.runs import RunRef, find_run
 from Agent.flight.shown_values import shown_where_they_part, value_at
+from Agent.flight.tagged_values import Tagged
 from Agent.flight.tool_matching import Asked, Match, Nearest, find_match
 from Agent.flight.tool_recording import TOOLS
 from Agent.record import installed
@@ -178,7 +179,7 @@ class ToolReplayer:
             encoded, _ = levels.kept(capture, part, name, lambda given: encode_json(given, arguments))
         content = encoded.content
         raw = content if isinstance(content, bytes) else b"".join(content)
-        return Tagged(orjson.loads(raw), encoded.types or {})
+        return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
 
     def _capture(self) -> Capture:
         """What makes values plain where nothing records; its tokens are nobody's, as matching knows."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from Agent.event.model import Event
+from Agent.event.pointers import escape
 from Agent.record.player import Answer
-from Agent.record.remade_errors import Unanswerable, remake_error
+from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.comparison import Recorded
 from Agent.replay.values import Decoder
 
@@ -61,14 +62,16 @@ class AnswerBook:
             told.extra,
             error_id,
             self._session_id,
-            part=lambda key: self._part(told, key),
+            part=lambda path: self._part(told, path),
             find_class=self._decoder.find_class,
         )
         return Answer(error=error), lack
 
-    def _part(self, told: Event, key: str) -> Any:
-        """A value of an error event, None where it is not there or cannot be restored."""
-        if key not in told.extra:
-            return None
-        restored = self._decoder.restore(Recorded(told.extra[key], told.types or {}, f"/extra/{key}"))
-        return None if restored.unrestored else restored.value
+    def _part(self, told: Event, path: tuple[str, ...]) -> Any:
+        """A value of an error event; `LACKING` where it is not there or cannot be restored."""
+        found = value_in(told.extra, path)
+        if found is LACKING:
+            return LACKING
+        pointer = "/".join(("/extra", *map(escape, path)))
+        restored = self._decoder.restore(Recorded(found, told.types or {}, pointer))
+        return LACKING if restored.unrestored else restored.value

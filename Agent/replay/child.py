@@ -37,7 +37,7 @@ from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
-from Agent.replay.recorded_script import is_recorded_script
+from Agent.replay.recorded_script import script_module
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
@@ -169,11 +169,11 @@ class Redrive:
         """What the target's factory gives."""
         recording = self._recording
         name: str = self._request["target"]
-        module = name.partition(":")[0]
         self._make_player(frozenset())
         with self._watch.building():
             factory = import_target(name)
-        if is_recorded_script(module, recording.session, recording.info):
+        module = script_module(name.partition(":")[0], recording.session, recording.info)
+        if module is not None:
             count_as_script(module)
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
