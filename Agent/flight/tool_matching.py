@@ -166,7 +166,7 @@ def _walk(
             _walk(left, right, f"{at}/{index}", tags, other_tags, found)
         shorter, longer = sorted((len(one), len(other)))
         found.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
-    elif one != other:
+    elif repr(one) != repr(other):  # 0.0 and -0.0 are two values
         found[at] = _number_distance(one, other)
 
 
@@ -198,4 +198,6 @@ def _number_distance(one: Any, other: Any) -> float:
     """Counts and numbers of pages are other ones where they differ at all; measurements may be close."""
     if type(one) is not float:
         return 1.0
+    if one == other:
+        return 0.0001
     return round(min(1.0, abs(one - other) / max(abs(one), abs(other))), 4) or 0.0001
