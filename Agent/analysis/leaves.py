@@ -38,7 +38,7 @@ _NOT_SAID: Final = frozenset(
         "context_span", "reason", "class", "init", "shared", "unseen", "cumulative_reward", "old_state",
         "old_value", "old_strategy", "old_policy", "previous", "error_module", "error_args",
         "error_attributes", "error_members", "error_cause", "direction", "sender", "recipient",
-        "code_version", "yielded", "returned", "fields", "reads", "adopted",
+        "code_version", "yielded", "returned", "fields", "reads", "adopted", "args_after", "result_is",
     }
 )  # fmt: skip
 _NUMBER: Final = re.compile(r"[0-9]+")

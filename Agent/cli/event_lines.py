@@ -28,6 +28,8 @@ LEFT_TO_JSON = frozenset(
         "traceback",
         "fingerprint",
         "error_module",
+        "args_after",
+        "result_is",
         "error_args",
         "error_cause",
         "error_id",

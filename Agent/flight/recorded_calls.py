@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,6 +21,7 @@ from Agent.event.values import Unrestored, decode_value
 from Agent.flight.recorded_program import RecordedProgram
 from Agent.flight.runs import RunRef, read_run
 from Agent.flight.tagged_values import Tagged
+from Agent.record.imposed_arguments import with_changes
 from Agent.record.player import Answer
 from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
 from Agent.tree.artifacts import ROOT_RUN, artifact_path, read_artifact
@@ -124,18 +126,39 @@ class CallBook:
         except orjson.JSONDecodeError:
             raise DamagedInput("an artifact that should be JSON is none", path=path) from None
 
-    def answer(self, call: RecordedCall, decode: Decode | None = None) -> Answer:
+    def answer(
+        self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
+    ) -> Answer:
         """What the call gave, to be given again.
 
         Args:
             call: one of these.
             decode: of the tool's codec.
+            given: the arguments of the call that is answered; they are changed as they were then.
 
         Raises:
             RecordingMiss: it was not kept, or it cannot be made again.
         """
+
+        def change() -> None:
+            with self._naming(call):
+                answer.change()  # type: ignore[misc]
+
+        with self._naming(call):
+            answer = self._answer(call, decode)
+            if given is not None:
+                answer = with_changes(call.event.extra, partial(self._part_at, call.event), given, answer)
+        return answer if answer.change is None else answer._replace(change=change)
+
+    @contextmanager
+    def _naming(self, call: RecordedCall) -> Iterator[None]:
+        """Say of which call an answer cannot be given again.
+
+        Raises:
+            RecordingMiss: in the place of `Unanswerable`.
+        """
         try:
-            return self._answer(call, decode)
+            yield
         except Unanswerable as error:
             raise RecordingMiss(
                 f"the answer of {call.name} (event {call.event.id}) cannot be given again: {error}",
@@ -194,20 +217,22 @@ class CallBook:
         if told is None:
             raise Unanswerable(f"its error event {error_id} is not in the record")
 
-        def part(path: tuple[str, ...]) -> Any:
-            node = value_in(told.extra, path)
-            if node is LACKING:
-                return LACKING
-            try:
-                pointer = "/".join(("/extra", *map(escape, path)))
-                return self._restored(Tagged(node, _below(told.types or {}, pointer)))
-            except Unanswerable:
-                return LACKING
-
+        part = partial(self._part_at, told)
         made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)
         if made.lack is not None:
             self.lacks[event.id] = made.lack
         return made.error
+
+    def _part_at(self, event: Event, path: tuple[str, ...]) -> Any:
+        """A value of an event, restored; `LACKING` where it is not there or cannot be."""
+        node = value_in(event.extra, path)
+        if node is LACKING:
+            return LACKING
+        try:
+            pointer = "/".join(("/extra", *map(escape, path)))
+            return self._restored(Tagged(node, _below(event.types or {}, pointer)))
+        except Unanswerable:
+            return LACKING
 
     def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
         """The value as it was; a token stays in the place of a secret."""

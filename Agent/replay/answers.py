@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from Agent.event.model import Event
 from Agent.event.pointers import escape
+from Agent.record.imposed_arguments import with_changes
 from Agent.record.player import Answer
 from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.comparison import Recorded
@@ -29,12 +31,24 @@ class AnswerBook:
         self._errors = errors
         self._session_id = session_id
 
-    def answer(self, event: Event) -> tuple[Answer, str | None]:
+    def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
         """The answer, and in what it is less than what was given then; None where it is the same.
+
+        Args:
+            event: of the recorded call.
+            given: the arguments of the call that is answered, by name; they are changed as they were then.
 
         Raises:
             Unanswerable: it was not captured, or it cannot be made again.
         """
+        answer, lack = self._given_then(event)
+        if given is not None:
+            answer = with_changes(event.extra, lambda path: self._part(event, path), given, answer)
+            if answer.change is not None:
+                answer.change()
+        return answer, lack
+
+    def _given_then(self, event: Event) -> tuple[Answer, str | None]:
         outcome = event.extra.get("outcome")
         if outcome == "error":
             return self._error(event)
@@ -68,7 +82,7 @@ class AnswerBook:
         return Answer(error=error), lack
 
     def _part(self, told: Event, path: tuple[str, ...]) -> Any:
-        """A value of an error event; `LACKING` where it is not there or cannot be restored."""
+        """A value of an event; `LACKING` where it is not there or cannot be restored."""
         found = value_in(told.extra, path)
         if found is LACKING:
             return LACKING

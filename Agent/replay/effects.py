@@ -13,7 +13,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import unescape
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 
-_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root"})
+_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root", "args_after", "result_is"})
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
     "agent_message": frozenset({"message_id"}),

@@ -77,7 +77,7 @@ class ActionTools:
                 return self._missed(asked, found)
             found = declared
         try:
-            answer = self._replayer.take(found)
+            answer = self._replayer.take(found, call.args)
         except RecordingMiss as error:
             raise Unanswerable(str(error)) from None
         doubt = self._book.lacks.get(found.call.event.id)
