@@ -30,6 +30,7 @@ _ELSEWHERE = ("shared with ", "environment ")
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 _MAX_SHOWN_CHARS = 400
+_SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
 
 
@@ -208,7 +209,7 @@ class Comparison:
         if differ_in_tokens_alone(one, other):
             self.agreement.redacted += 1
             return None
-        if one == other:
+        if one == other or self._is_name_of_script(one, other):
             return None
         if self._same_id is not None and self._same_id(one, other):
             self.agreement.identifiers += 1
@@ -216,6 +217,10 @@ class Comparison:
         if self.overlooked.text(one, other):
             return None
         return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
+
+    def _is_name_of_script(self, one: str, other: str) -> bool:
+        """Whether two texts differ only in what the script calls itself, as `__name__` and a `repr` tell."""
+        return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):

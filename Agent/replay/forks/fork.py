@@ -302,7 +302,7 @@ class Fork(Redrive):
             if event.kind == "artifact.saved" or (first is not None and order_key(event) >= first)
         ]
         errors = self._errors()
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors)
+        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors, self._decoder.scripts)
         rest = brought.plan.actions[brought.point.index :]
         return ForkAnswers(
             own,

@@ -24,7 +24,7 @@ from Agent.replay.forks.echo import Echo
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.plan import RecordedCall
-from Agent.replay.player import Positional
+from Agent.replay.player import Positional, named_arguments, with_stop
 from Agent.replay.recording import ACTION_KINDS
 
 
@@ -127,7 +127,7 @@ class ForkPlayer:
             )
         assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
         try:
-            answer = self._tools.take(found)
+            answer = self._tools.take(found, call.args)
         except RecordingMiss as error:
             self.stop(str(error))
             raise
@@ -135,7 +135,7 @@ class ForkPlayer:
             self.stop(f"the recorded answer of {name} cannot be given again: {error}")
             raise
         self._outcome.answered[name] += 1
-        return answer
+        return with_stop(answer, self.stop)
 
     def _note_real(self, call: TracedCall, name: str) -> None:
         try:
@@ -161,7 +161,7 @@ class ForkPlayer:
             self._outcome.moved += 1
         try:
             event = found.event if self.echo is None else self.echo.write(found.event)
-            answer, lack = self._answers.answer(event)
+            answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
             self.stop(f"the recorded answer of {name} of {who} (event {found.event.id}): {error}")
             raise
