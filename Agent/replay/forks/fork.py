@@ -42,6 +42,7 @@ from Agent.replay.forks.drive import (
 from Agent.replay.forks.echo import Echo
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
+from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
 from Agent.replay.forks.progress import tell
 from Agent.replay.forks.sources import ForkSources
@@ -148,7 +149,10 @@ class Fork(Redrive):
         recording = self._recording
         objects = {name: self._objects[name] for name in given}
         is_alone = objects.keys() == self._objects.keys()
-        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone)
+        hidden = hidden_generator(objects, first_event(point, plan), recording, self._watch.seeded)
+        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
+        if hidden is not None and start.begin:
+            self.fork.note(f"{hidden} begins anew, since no checkpoint holds it")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
         driver = self._driver_for(plan, self.driver_kind)
