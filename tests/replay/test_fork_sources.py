@@ -159,3 +159,98 @@ def test_a_fork_without_a_change_is_the_same_run(toy, source, agent, factory):
         result = resume_from_checkpoint(run, step, f"{toy.name}:{factory}", toy.root)
         assert result.comparison.exit_code == 0, (step, str(result))
         assert not result.errors
+
+
+def test_a_fork_that_read_recorded_values_is_a_recording_itself(toy):
+    toy.record(SOURCES)
+    first = resume_from_checkpoint(origin(toy), "step_3", f"{toy.name}:build", toy.root)
+    session = first.session.name.removeprefix("session_")
+    report = replay_run(f"{session}/a", target=f"{toy.name}:build", root=toy.root)
+    assert report.verdict == "IDENTICAL", str(report)
+    again = resume_from_checkpoint(first.fork_id, "step_4", f"{toy.name}:build", toy.root)
+    assert again.comparison.exit_code == 0, str(again)
+
+
+def results(result, call):
+    from Agent.tree.reader import TreeReader
+
+    return [
+        event.extra["result"]
+        for event in TreeReader(result.session).events("a")
+        if event.kind == "agent_action" and event.extra["call"].endswith(call)
+    ]
+
+
+def test_a_clock_goes_on_from_the_recorded_value_and_never_back(toy):
+    toy.record(SOURCES)
+    same = resume_from_checkpoint(origin(toy), "step_2", f"{toy.name}:build", toy.root)
+    _, other = fork_run(origin(toy), "step_2", {"more": 20}, f"{toy.name}:build", toy.root)
+    recorded = [time for _, time, _ in results(same, "later")]
+    shown = [each for many, time, _ in results(other, "later") for each in (*many, time)]
+    assert shown == sorted(shown)
+    assert abs(shown[0] - recorded[0]) < 0.001, "its first read has a counterpart"
+    assert shown[-1] - recorded[-1] < 5, "elapsed time, not that of today"
+
+
+def test_a_generator_goes_on_by_itself_once_a_call_draws_more(toy):
+    toy.record(SOURCES)
+    same = resume_from_checkpoint(origin(toy), "step_2", f"{toy.name}:build", toy.root)
+    _, other = fork_run(origin(toy), "step_2", {"more": 1}, f"{toy.name}:build", toy.root)
+    one, two = ([read for read, *_ in results(each, "act")] for each in (same, other))
+    assert [each[2] for each in two] == [each[2] for each in one], "its own generator draws as often"
+    drawn = [read[0] for read in one]
+    assert all(read[0] not in drawn for read in two), "one draw more: no value comes at its old place"
+    assert two[0][0] != two[1][0]
+
+
+def test_a_seed_lets_every_generator_go_on_from_it(toy):
+    toy.record(SOURCES)
+    runs = [fork_run(origin(toy), "step_2", None, f"{toy.name}:build", toy.root, seed=seed)[1] for seed in (1, 1, 2)]
+    first, again, other = ([read[:3] for read, *_ in results(run, "act")] for run in runs)
+    assert first == again != other
+    assert runs[0].comparison.exit_code == 1
+
+
+LATE = """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.count, self.factor, self.big = "a", "late", 0, 1, ["x" * 5000]
+        self.pupil = Pupil()
+
+    @trace_agent_action
+    def act(self):
+        self.count += 1
+        self.big[0] = self.big[0][1:] + str(self.factor)
+        self.pupil.learn(self.factor)
+
+class Pupil:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.book = "p", "pupil", ["y" * 5000]
+
+    @trace_agent_action
+    def learn(self, factor):
+        self.book[0] = self.book[0][1:] + "z"
+
+def build(spec):
+    return {"a": Agent(), **spec.nested}
+
+def main():
+    agent = Agent()
+    for number in range(5):
+        agent.act()
+"""
+
+
+def test_what_differs_in_the_last_state_alone_is_a_difference(toy):
+    toy.record(LATE)
+    run, target = origin(toy, ""), f"{toy.name}:build"
+    same = resume_from_checkpoint(run, "step_2", target, toy.root).comparison
+    assert (same.exit_code, same.not_compared) == (0, {}), str(same)
+    assert same.states >= 4, "the first and last states of both agents"
+    for agent_id, patch in (("a", {"a": {"count": 2, "unused": 9}}), ("p", {"p": {"unused": [1]}})):
+        _, other = fork_run(run, "step_2", patch, target, toy.root)
+        divergence = other.comparison.divergence
+        assert (divergence.agent_id, divergence.field) == (agent_id, "state.unused")
+        assert divergence.a == "<absent>"
+    _, other = fork_run(run, "step_2", {"a": {"factor": 3}}, target, toy.root)
+    assert other.comparison.divergence.field == "args", "what came of the change is told before the change"
