@@ -275,7 +275,7 @@ class StreamWalk:
         ):
             if describe(outer) != describe(its_like):
                 continue
-            args = self._comparison.difference(_args(outer), _args(its_like))
+            args = self._comparison.difference(_args(outer), _args(its_like), ("",))
             if args is not None:
                 return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
         return one, other, found

@@ -17,8 +17,8 @@ from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, St
 from Agent.replay.differences.sides import Side, StreamKey, align, open_side
 from Agent.replay.differences.state_pairs import ForkedAt
 from Agent.replay.differences.tracks import END, Meter
-from Agent.replay.fields import OLDER
-from Agent.replay.outcome import short
+from Agent.replay.fields import FieldRules
+from Agent.replay.outcome import Outcome, short
 from Agent.replay.recorded_script import module_names
 
 _MOST_NAMED = 5
@@ -43,6 +43,8 @@ class RunComparison:
     notes: tuple[str, ...] = ()
     not_compared: Mapping[str, str] = field(default_factory=dict)
     """`agent.field` to why it was not compared."""
+    unseen: tuple[str, ...] = ()
+    """Other values that could not be compared, and why."""
 
     @property
     def exit_code(self) -> int:
@@ -62,6 +64,7 @@ class RunComparison:
             "compared": self.compared,
             "states": self.states,
             "not_compared": dict(self.not_compared),
+            "unseen": list(self.unseen),
             "method": self.method,
             "read": {
                 "lines": self.meter.lines,
@@ -79,7 +82,7 @@ class RunComparison:
         if found is None and not (self.compared or self.states):
             lines = [f"nothing of {self.a} and {self.b} could be compared"]
         elif found is None:
-            rest = " in everything that could be compared" if self.not_compared else ""
+            rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
             lines = [f"{self.a} and {self.b} are alike{rest}: {agree}"]
         else:
             lines = [
@@ -90,6 +93,9 @@ class RunComparison:
             if found.common_cause is not None:
                 lines.append(f"  last in common: {found.common_cause}")
         lines += [f"  not compared: {told}" for told in _grouped(self.not_compared)]
+        lines += [f"  not compared: {told}" for told in self.unseen[:_MOST_NAMED]]
+        if len(self.unseen) > _MOST_NAMED:
+            lines.append(f"  not compared: {len(self.unseen) - _MOST_NAMED:,} more values")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])
 
     @property
@@ -182,7 +188,9 @@ def _walked(
     *,
     progress: Callable[[float], None],
 ) -> RunComparison:
-    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
+    seen = Outcome()
+    scripts = module_names(one.session, other.session)
+    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
     walk = StreamWalk(comparison, same_ids, (one.counts, other.counts))
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
@@ -196,10 +204,6 @@ def _walked(
         notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
     if agreement.redacted:
         notes.append(f"{agreement.redacted:,} values are hidden on both sides")
-    if agreement.unseen:
-        notes.append(f"not compared: values that cannot be seen at {len(agreement.unseen):,} places")
-    if agreement.older:
-        notes.append(f"not compared: values {OLDER}, at {len(agreement.older):,} places")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
@@ -207,7 +211,7 @@ def _walked(
     found = None if best is None else best.divergence
     return RunComparison(
         one.name, other.name, found, walk.compared, walk.states, "walk", Meter(), tuple(notes),
-        walk.not_compared,
+        {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class _Side:
     full: Event | None = None
     """The last full state since the last action or pair of events."""
     overlooked: dict[str, str] = field(default_factory=dict)
-    """Fields that no full state holds, and why."""
+    """Fields that the last full state names and does not hold, and why."""
     adopted: set[str] = field(default_factory=set)
     """Fields with generators whose draws are recorded one by one."""
 
@@ -42,9 +42,10 @@ class _Side:
         self.full = event
         self.adopted.update(extra.get("adopted") or ())
         self.overlooked = {
-            **dict.fromkeys(map(str, extra.get("unseen") or ()), "it cannot be seen"),
-            **dict.fromkeys(map(str, extra.get("handles") or ()), "it is a handle"),
-            **dict.fromkeys(map(str, extra.get("ignored") or ()), "the program ignores it"),
+            str(name): why
+            for key, why in (("unseen", "it cannot be seen"), ("ignored", "the program ignores it"))
+            for name in extra.get(key) or ()
+            if name not in self.fold.fields
         }
 
     def unknown(self) -> dict[str, str]:
@@ -150,11 +151,11 @@ class StatePairs:
                 continue
             if self._is_by_design(name, left, right, is_first=is_first, is_last=is_last):
                 continue
-            found = self._field_difference(left, right)
+            found = self._field_difference(name, left, right)
             if found is None:
                 continue
             if self._forked is not None and name in one.adopted | other.adopted:
-                self.not_compared.setdefault(name, "others draw from the generator as well")
+                self.not_compared.setdefault(name, "it is also drawn from outside of what the fork runs")
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
             told = StateDifference(name, found, events, name in patched)
@@ -175,8 +176,21 @@ class StatePairs:
         tags = [each.types.get("", "") for each in (left, right) if each is not None]
         return self._forked.is_seeded and is_first and any(tag.startswith(_GENERATORS) for tag in tags)
 
-    def _field_difference(self, left: Recorded | None, right: Recorded | None) -> Difference | None:
-        if left is not None and right is not None:
-            return self._comparison.difference(left, right)
-        one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
-        return Difference("", one, other)
+    def _field_difference(
+        self, name: str, left: Recorded | None, right: Recorded | None
+    ) -> Difference | None:
+        rules, agent_id = self._comparison.fields, str(self._agent_id)
+        if rules is not None and rules.leaves_out(agent_id, name):
+            return None
+        if left is None or right is None:
+            one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
+            return Difference("", one, other)
+        found, agreed = self._comparison.compare(left, right)
+        if rules is not None:
+            rules.note(agent_id, name, agreed)
+        return found
+
+    @property
+    def _agent_id(self) -> str | None:
+        found = (side.fold.last for side in self._sides)
+        return next((event.agent_id for event in found if event is not None), None)

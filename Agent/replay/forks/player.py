@@ -267,6 +267,7 @@ class ForkPlayer:
             self._comparison.difference(
                 Recorded(expected, recorded.event.types or {}, "/extra/args"),
                 Recorded(made, types or {}, "/extra/args"),
+                ("",),
             )
             is None
         )
