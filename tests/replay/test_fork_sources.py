@@ -88,9 +88,12 @@ def main():
         agent.act()
 """
 
-SEEDED = HIDDEN.replace("RNG = random.Random(4)", "").replace("RNG.", "random.").replace(
-    "    agent = Agent()\n", "    random.seed(7)\n    agent = Agent()\n"
-).replace("    return Agent()", "    random.seed(7)\n    return Agent()")
+SEEDED = (
+    HIDDEN.replace("RNG = random.Random(4)", "")
+    .replace("RNG.", "random.")
+    .replace("    agent = Agent()\n", "    random.seed(7)\n    agent = Agent()\n")
+    .replace("    return Agent()", "    random.seed(7)\n    return Agent()")
+)
 
 CONCURRENT = """
 import asyncio, random, time
@@ -205,7 +208,10 @@ def test_a_generator_goes_on_by_itself_once_a_call_draws_more(toy):
 
 def test_a_seed_lets_every_generator_go_on_from_it(toy):
     toy.record(SOURCES)
-    runs = [fork_run(origin(toy), "step_2", None, f"{toy.name}:build", toy.root, seed=seed)[1] for seed in (1, 1, 2)]
+    runs = [
+        fork_run(origin(toy), "step_2", None, f"{toy.name}:build", toy.root, seed=seed)[1]
+        for seed in (1, 1, 2)
+    ]
     first, again, other = ([read[:3] for read, *_ in results(run, "act")] for run in runs)
     assert first == again != other
     assert runs[0].comparison.exit_code == 1

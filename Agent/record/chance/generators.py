@@ -138,7 +138,7 @@ class AdoptedDraws(Adopted):
         """See `Adopted`: the values themselves."""
         return reads.begin_segment(f"draws@{self.place}", [])
 
-    def drawn(self, count: int, now: Callable[[], T]) -> T:  # noqa: ARG002 - one signature for all
+    def drawn(self, count: int, now: Callable[[], Any]) -> Any:  # noqa: ARG002 - one signature for all
         """See `Adopted`: the value is kept."""
         before, self.drawing_thread = self.drawing_thread, get_ident()
         try:

@@ -1,6 +1,7 @@
 """Where two sequences of events part: pairs in order, compared field by field, ids and times left out.
 
-`state_pairs.py` compares the states beside them. `bisection.py` says in which part of two sessions to look, `run_comparison.py` gives it all of two runs.
+`state_pairs.py` compares the states beside them. `bisection.py` says in which part of two sessions to look,
+`run_comparison.py` gives it all of two runs.
 """
 
 from __future__ import annotations
@@ -188,7 +189,8 @@ class StreamWalk:
                     return _state_parting(parted, number, alike, order)
                 if is_last:
                     return None
-                agent_id = agent_id or (one or other).agent_id  # type: ignore[union-attr] - one is there
+                first = one or other
+                agent_id = agent_id or (first.agent_id if first is not None else None)
                 order = _order(one, order)
                 if limit is not None and order > limit.order:
                     return None
@@ -196,8 +198,7 @@ class StreamWalk:
                 if found is None and one is not None and other is not None:
                     self._agreed(one, other, alike)
                     continue
-                behind = [event for event in (one, *itertools.islice(left, _LOOK_AHEAD)) if event is not None]
-                beside = [event for event in (other, *itertools.islice(right, _LOOK_AHEAD)) if event is not None]
+                behind, beside = _ahead(one, left), _ahead(other, right)
                 plain, its_like = self._comparable(behind, 0), self._comparable(beside, 1)
                 taken = self._concurrent(plain, its_like)
                 if not taken:
@@ -307,6 +308,10 @@ def _overlap(events: Sequence[Event]) -> bool:
             return True
         ends[event.parent_span_id] = event.timestamp_us
     return False
+
+
+def _ahead(first: Event | None, rest: Iterator[Event]) -> list[Event]:
+    return [event for event in (first, *itertools.islice(rest, _LOOK_AHEAD)) if event is not None]
 
 
 def _without(events: Sequence[Event], done: Sequence[Event]) -> list[Event]:

@@ -102,9 +102,7 @@ class RunComparison:
     def _reading(self) -> str:
         if self.method == "walk":
             agree = f"{self.compared:,} pairs of events and {self.states:,} of states agree"
-            return f"compared pair by pair: {agree}" + (
-                " before that" if self.divergence is not None else ""
-            )
+            return f"compared pair by pair: {agree}" + (" before that" if self.divergence is not None else "")
         return (
             f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
             f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
@@ -195,8 +193,8 @@ def _walked(
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
-        is_forked = one.forked is not None and key.kind == "agent"
-        forked = ForkedAt.of(one.forked, key.name) if is_forked else None
+        lineage = one.forked if key.kind == "agent" else None
+        forked = None if lineage is None else ForkedAt.of(lineage, key.name)
         best = _earlier(best, walk.first_parting(one.events(key), other.events(key), best, forked))
         progress(number / len(keys))
     agreement = comparison.agreement

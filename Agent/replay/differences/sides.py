@@ -17,7 +17,6 @@ from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.order import order_key
 from Agent.flight.fold import is_outside_write
-from Agent.flight.fold import is_outside_write
 from Agent.flight.runs import RunRef
 from Agent.flight.runs import find_run as find_flight_run
 from Agent.replay.reference import find_run
@@ -94,7 +93,8 @@ class Side:
 
     def _of_run(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events up to the end of the run, with the states behind it if no other action came first."""
-        has_begun, later = False, []
+        has_begun = False
+        later: list[Event] = []
         for event in events:
             if self.counts(event):
                 has_begun = True
@@ -192,7 +192,7 @@ def _with_children(reader: TreeReader, run_id: str) -> list[str]:
 
 
 def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
-    """Of one agent's events those in its outermost actions, these, and what says what its state is, in order."""
+    """Of one agent's events those in its outermost actions, these, and those of its state, in order."""
     waiting: list[Event] = []
     for event in events:
         if event.kind == "state" or is_outside_write(event):

@@ -121,7 +121,7 @@ class StatePairs:
         self._sides[side].add(event)
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
-        """The first field in which the states differ here; None where none does, or nothing is to be compared.
+        """The first field in which the states differ here; None where none does, or none is compared.
 
         Args:
             is_first: no pair of events was compared yet.
@@ -139,7 +139,9 @@ class StatePairs:
         one.full = other.full = None
         return found
 
-    def _difference(self, one: _Side, other: _Side, *, is_first: bool, is_last: bool) -> StateDifference | None:
+    def _difference(
+        self, one: _Side, other: _Side, *, is_first: bool, is_last: bool
+    ) -> StateDifference | None:
         unknown = {**one.unknown(), **other.unknown()}
         patched = set() if self._forked is None else set(self._forked.patched)
         late: StateDifference | None = None

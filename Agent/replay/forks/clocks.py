@@ -1,7 +1,7 @@
 """Clocks of a fork: each goes on from what it showed in the recording, so that a fork is not years later.
 
-A call that the original made as well reads what it read then. Any other read is the recorded time plus what has
-really gone by since, and no clock of one kind goes back.
+A call that the original made as well reads what it read then. Any other read is the recorded time plus what
+has really gone by since, and no clock goes back.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class ForkClocks:
             return real
         ahead = self._ahead_ns[kind]
         self._shown[kind] = ahead, time.monotonic_ns()
-        return _later(source, real, ahead)
+        later: T = _later(source, real, ahead)
+        return later
 
 
 def latest_reads(reads: Iterable[Any]) -> dict[str, float]:
@@ -82,7 +83,7 @@ def latest_reads(reads: Iterable[Any]) -> dict[str, float]:
 
 def _ahead_ns(source: str, value: Any, real: Any) -> int:
     if isinstance(value, datetime):
-        return (value - real) // timedelta(microseconds=1) * 1000
+        return int((value - real) / timedelta(microseconds=1)) * 1000
     return int(value - real) if source.endswith("_ns") else round((value - real) * 1e9)
 
 

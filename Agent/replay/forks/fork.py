@@ -40,9 +40,9 @@ from Agent.replay.forks.drive import (
     seed_generators,
 )
 from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
-from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
 from Agent.replay.forks.progress import tell
 from Agent.replay.forks.sources import ForkSources
@@ -254,9 +254,7 @@ class Fork(Redrive):
 
     def _hand_over_sources(self, brought: Brought, player: ForkPlayer) -> None:
         """From here on sources give what the counterparts of calls read, and go on from there."""
-        sources = ForkSources(
-            self._recording, self._player_now(), self._watch, self._decoder, self.outcome
-        )
+        sources = ForkSources(self._recording, self._player_now(), self._watch, self._decoder, self.outcome)
         sources.begin_fork(player, self._clocks(brought), self.fork)
         player.left = sources.left
         installed.source_player = sources

@@ -1,7 +1,7 @@
 """Chance, clocks and environment behind the point of a fork: each goes on from where it was in the recording.
 
-A call that has a counterpart in the original reads what that read, so that a fork without a change is the same
-run. From the first call that draws more or less than its counterpart, a generator goes on by itself.
+A call that has a counterpart in the original reads what that read, so that a fork without a change is the
+same run. From the first call that draws more or less than its counterpart, a generator goes on by itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ForkSources(SourceAnswers):
         self._are_released = True
 
     def put_at(self, first: Event | None) -> None:
-        """Put adopted generators where the recording has them before an event; behind all where it is None."""
+        """Put adopted generators where the recording has them before an event, as far as it tells."""
         later = [
             event
             for event in self._recording.events
@@ -142,7 +142,9 @@ class ForkSources(SourceAnswers):
             return
         seeded = self._seeded.pop(adopted.number, None)
         base_id = adopted.base_id(draws.key, segment)
-        if seeded is not None and not adopted.began_at(seeded, None if base_id is None else self._base(base_id)):
+        if seeded is not None and not adopted.began_at(
+            seeded, None if base_id is None else self._base(base_id)
+        ):
             self._on_their_own.add(draws.place)
             return
         self._move(adopted, draws.key, segment)
