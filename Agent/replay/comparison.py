@@ -95,6 +95,16 @@ ABSENT = _Absent()
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
 NAMES_OF_STATE = ("", "/set")
+
+
+class _EveryMapping(frozenset[str]):
+    """Stands for the pointers of all mappings, of which the order of keys then says nothing."""
+
+    def __contains__(self, _pointer: object) -> bool:
+        return True
+
+
+EVERY_MAPPING: Collection[str] = _EveryMapping()
 SameId = Callable[[str, str], bool]
 
 
@@ -419,7 +429,7 @@ class Comparison:
             if found is not None:
                 return found
         names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
-        return self._order(names[0], names[1], path)
+        return None if path in self._names else self._order(names[0], names[1], path)
 
 
 class _FormOfContent(NamedTuple):
