@@ -26,6 +26,7 @@ def wealth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return only_session(root), json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_performance_counts_each_step_of_each_household(wealth) -> None:
     session, told = wealth
     events = session_events(session)

@@ -332,7 +332,7 @@ def built(shape, value):
     return json.dumps(held, default=str) if kind == "json" else (held, None)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=words, shapes=st.lists(shapes, min_size=1, max_size=4), others=st.lists(words, max_size=4))
 def test_whatever_was_recorded_no_form_of_it_remains(tmp_path, value, shapes, others):
     root = tmp_path / os.urandom(6).hex()

@@ -606,7 +606,7 @@ PLACES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(PLACES, JUNK), max_size=3))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_a_configuration_holds_it_is_taken_or_refused_in_one_clear_error(changes):
     config = copy.deepcopy(LOGGING_CONFIG)
     config["handlers"]["own"] = {"class": "logging.NullHandler"}

@@ -11,7 +11,7 @@ import threading
 import orjson
 import pytest
 from hostile import HOSTILE
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sameness import same
 from shapes import Colour
@@ -33,13 +33,11 @@ def assert_one_line_of_json(dumped):
     assert set(dumped.opaque) <= set(dumped.types or ())
 
 
-@settings(max_examples=200)
 @given(any_values)
 def test_any_value_is_one_line_of_valid_json(recipe):
     assert_one_line_of_json(to_json(recipe(), "/extra/args/x"))
 
 
-@settings(max_examples=200)
 @given(restorable_values)
 def test_restorable_values_come_back_from_the_bytes(value):
     dumped = to_json(value, "/extra/args/x")
@@ -48,7 +46,6 @@ def test_restorable_values_come_back_from_the_bytes(value):
     assert same(decode_value(json.loads(dumped.json), dumped.types, "/extra/args/x"), value)
 
 
-@settings(max_examples=300)
 @given(
     json_values | st.dictionaries(st.text(max_size=3), restorable_values, max_size=3),
     st.sampled_from([SMALL, DEFAULT_LIMITS]),

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 from hostile import HOSTILE
-from hypothesis import given, settings
+from hypothesis import given
 from shapes import Count, Frozen, Pair
 from strategies import any_values
 
@@ -22,7 +22,6 @@ from Agent.event.values import DEFAULT_LIMITS, Limits, decode_value, encode_valu
 SMALL = Limits(max_string_chars=64, max_bytes=2048, max_items=50, max_depth=6)
 
 
-@settings(max_examples=200)
 @given(any_values)
 def test_any_value_is_encoded_without_an_exception(recipe):
     encoded = encode_value(recipe(), "/extra/args/x")

@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapes import Colour
 from strategies import json_values
@@ -79,7 +79,6 @@ path:WindowsPath path:os numpy: ndarray: subclass:builtins.list enum:enum.Enum
 """.split()
 
 
-@settings(max_examples=400)
 @given(
     json_values,
     st.lists(

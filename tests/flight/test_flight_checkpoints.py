@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
@@ -212,7 +212,6 @@ def test_every_step_loads_as_it_was_saved_in_this_process_and_after_it(
     assert 2 <= kinds.count("snapshot") <= 4
 
 
-@settings(max_examples=25)
 @given(values, st.integers(0, 2**32), st.lists(st.integers(0, 29), max_size=12))
 def test_any_sequence_of_edits_loads_exactly_also_after_some_steps_were_deleted(
     tmp_path_factory: pytest.TempPathFactory, value: Any, seed: int, deleted: list[int]
