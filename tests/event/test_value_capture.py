@@ -149,6 +149,7 @@ def test_limits_that_leave_no_room_are_refused(limits):
         Limits(**limits)
 
 
+@pytest.mark.process
 def test_sets_are_stored_in_an_order_that_does_not_depend_on_hashes():
     code = (
         "import orjson\nfrom Agent.event.values import encode_value\n"

@@ -16,6 +16,7 @@ from strategies import json_values
 from Agent.event.values import Unrestored, decode_value, encode_value
 
 
+@pytest.mark.process
 def test_class_named_on_disk_is_never_imported():
     code = (
         "import sys\n"
