@@ -54,9 +54,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """PostgreSQL is of the second tier, and databases that a test does not name are of the third."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """PostgreSQL is of the second tier, and databases that a test does not name are of the third.
+
+    Modules with tests of the second tier come first, so that no process is left alone with one at the end.
+    """
     for item in items:
         parameters = getattr(item, "callspec", None)
         values = [] if parameters is None else parameters.params.values()
@@ -66,6 +69,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if "postgresql" in asked or "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.integration)
+    result = yield
+    long = {item.path for item in items if item.get_closest_marker("integration")}
+    items.sort(key=lambda item: item.path not in long)
+    return result
 
 
 _PROCESS_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})

@@ -194,7 +194,8 @@ def test_a_session_that_is_removed_is_made_again(trace_root):
     for logger in loggers:
         logger.log_action("write", {"number": 0})
     session = only_session(trace_root)
-    shutil.rmtree(trace_root)
+    # at once, so that no file that another thread makes meanwhile stands in the way of the removal
+    shutil.rmtree(trace_root.rename(trace_root.with_name("removed")))
     ids = [logger.log_action("write", {"number": 1}) for logger in loggers]
     assert all(ids)
     shutdown_logging()
