@@ -181,21 +181,27 @@ class _Task(NamedTuple):
 
 def _serve(control: socket.socket) -> _Task | None:
     """Fork for each request; in a child its task is returned, in the server None at the end."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that watch over children
     while True:
         try:
             got, descriptors, *_ = socket.recv_fds(control, 1, 3)
         except ConnectionError:
             return None
+        _reap()
         if not got:
             return None
         if os.fork() == 0:
             control.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             link_descriptor, stdout, stderr = descriptors
             return _watch_over(socket.socket(fileno=link_descriptor), stdout, stderr)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _reap() -> None:
+    """Take leave of the processes that watched over children and have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _watch_over(link: socket.socket, stdout: int, stderr: int) -> _Task:

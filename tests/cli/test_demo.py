@@ -79,6 +79,7 @@ def test_its_answer_as_data_is_one_document(as_data):
     assert divergence["recorded"] - divergence["replayed"] == 3600 - 1
 
 
+@pytest.mark.integration
 def test_the_next_commands_work_as_they_stand(run, as_data):
     _, answer = as_data
     assert len(answer["next_commands"]) > 3

@@ -64,6 +64,7 @@ def test_without_redaction_every_entrance_leaks_every_secret_and_the_exit_code_i
             assert len(shapes) == entrance["planted"] - hidden, entrance["name"]
 
 
+@pytest.mark.integration
 def test_a_leak_names_its_file_in_the_record_and_in_the_mirror(leaking):
     _, answer = leaking
     found = {entrance["name"]: entrance for entrance in answer["entrances"]}
@@ -87,6 +88,7 @@ def test_the_table_names_entrance_shape_and_file_and_never_the_secret(run, monke
     assert printed == []
 
 
+@pytest.mark.integration
 def test_it_leaves_nothing_behind_and_joins_no_session(clean):
     *_, left = clean
     assert left == []

@@ -49,6 +49,7 @@ A_FEW = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.process
 @pytest.mark.parametrize(("scenario", "call", "error"), A_FEW)
 def test_a_call_that_fails_three_times_is_named_and_costs_nothing_acknowledged(

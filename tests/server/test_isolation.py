@@ -284,6 +284,7 @@ def test_a_key_changes_its_own_project_alone_on_every_route_that_writes(written)
         assert len(answer.json()["items"]) == 1, answer.text
 
 
+@pytest.mark.integration
 @pytest.mark.database("sqlite")
 def test_a_route_that_asks_no_key_would_be_noticed(service):
     """The matrix fails where a route forgets to ask whose project it is about."""
