@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -78,18 +79,22 @@ def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
     )
 
 
-_launch: Launcher = spawn
+_launcher: ContextVar[Launcher] = ContextVar("launcher", default=spawn)
 
 
 @contextlib.contextmanager
 def launched_by(launcher: Launcher) -> Iterator[None]:
-    """Have all threads of this program start their child processes so, until the block ends."""
-    global _launch  # noqa: PLW0603 - one for the process, as threads do not inherit context
-    before, _launch = _launch, launcher
+    """Start child processes so until the block ends, also in threads that run in a copy of this context."""
+    token = _launcher.set(launcher)
     try:
         yield
     finally:
-        _launch = before
+        _launcher.reset(token)
+
+
+def launches_anew() -> bool:
+    """Whether each child process is a new interpreter."""
+    return _launcher.get() is spawn
 
 
 def run_module(
@@ -108,7 +113,7 @@ def run_module(
     """
     request_path = directory / "request.json"
     request_path.write_bytes(orjson.dumps(request))
-    process = _launch(module, request_path, child_environment())
+    process = _launcher.get()(module, request_path, child_environment())
     try:
         stdout, stderr = _output(process, timeout_seconds, stop)
     except subprocess.TimeoutExpired:

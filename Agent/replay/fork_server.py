@@ -20,7 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -28,7 +28,7 @@ from typing import IO, Any, NamedTuple, Self
 
 import orjson
 
-from Agent.replay.child_process import Child, child_environment, spawn
+from Agent.replay.child_process import Child, child_environment, launched_by, launches_anew, spawn
 
 _MODULES = (
     "Agent.utils",
@@ -116,7 +116,7 @@ class ForkServer:
                 self._control, theirs = socket.socketpair()
                 with theirs:
                     self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-                        [sys.executable, "-m", __name__, str(theirs.fileno())],
+                        [sys.executable, "-c", f"from {__name__} import main; main({theirs.fileno()})"],
                         env=self._environment,
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.DEVNULL,
@@ -124,6 +124,16 @@ class ForkServer:
                         process_group=0,
                     )
             return self._control
+
+
+@contextlib.contextmanager
+def forked_children() -> Iterator[None]:
+    """Fork child processes until the block ends, where the system can and no block around it says how."""
+    if not launches_anew() or not all(hasattr(os, name) for name in ("fork", "waitid", "setpgid")):
+        yield
+        return
+    with ForkServer() as server, launched_by(server):
+        yield
 
 
 class ForkedChild:
@@ -259,7 +269,3 @@ def main(descriptor: int) -> None:
         # `__main__` has a copy of its own, as under `python -m`.
         sys.modules.pop(task.module, None)
         runpy.run_module(task.module, run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

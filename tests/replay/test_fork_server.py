@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from Agent.replay.child_process import Ended, launched_by, run_module, spawn
+from Agent.replay.child_process import Ended, launched_by, launches_anew, run_module, spawn
 from Agent.replay.fork_server import ForkServer
+from Agent.replay.parallel import in_parallel
 
 pytestmark = pytest.mark.process
 
@@ -164,8 +165,19 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
         assert "KeyError" in run_module("Agent.replay.child", request, tmp_path, 30.0).stderr
 
 
-def test_the_server_ends_with_the_block():
+def test_the_server_ends_with_the_block_and_says_nothing(capfd):
     with ForkServer() as server:
         server._start()
         process = server._process
     assert process is not None and process.returncode == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_many_replays_at_one_time_fork_and_one_alone_does_not():
+    def anew(stop):
+        return launches_anew()
+
+    with launched_by(spawn):
+        assert in_parallel([anew, anew]) == [False, False]
+        assert in_parallel([anew]) == [True]
+        assert launches_anew()
