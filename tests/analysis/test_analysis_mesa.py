@@ -48,6 +48,7 @@ def test_performance_counts_each_step_of_each_household(wealth) -> None:
     assert found["actions"]["step"]["self_ms"] == pytest.approx(steps - given, rel=1e-6)
 
 
+@pytest.mark.integration
 def test_journeys_and_states_are_those_of_the_model(wealth) -> None:
     session, told = wealth
     analyzer = LogAnalyzer(session)
