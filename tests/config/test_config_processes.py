@@ -293,10 +293,12 @@ def test_a_subprocess_with_a_root_of_its_own_stays_apart(trace_root, tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "variable", ["", "nonsense", "1:2", "999999:1:/nowhere", "x:y:z", f"{os.getpid()}:0:/nowhere", "1:0:"]
+    "variable", ["", "nonsense", "1:2", "999999:1:/nowhere", "x:y:z", "OWN:0:/nowhere", "1:0:"]
 )
 def test_a_session_that_is_none_is_not_joined(trace_root, tmp_path, variable):
-    done = run_python("-c", CHILD, "a", cwd=tmp_path, AGENT_TRACE_SESSION=variable)
+    done = run_python(
+        "-c", CHILD, "a", cwd=tmp_path, AGENT_TRACE_SESSION=variable.replace("OWN", str(os.getpid()))
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(session_directories(trace_root)) == 1
 
