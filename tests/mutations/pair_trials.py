@@ -9,12 +9,9 @@ import importlib
 import json
 import multiprocessing
 import os
-import random
-import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -137,9 +134,18 @@ class Task:
     is_blinded: bool = False
 
 
+def warm_up() -> None:
+    """Import in this process what each fork would import for itself."""
+    for name in ("Agent.replay.child", "Agent.config.logging_config", "Agent.flight"):
+        importlib.import_module(name)
+    import warnings
+
+    warnings.simplefilter("ignore")  # what numpy and pandas warn of
+
+
 def work(task: Task) -> list[Trial]:
     """Record a program, and replay its agents unchanged and changed."""
-    warnings_off()
+    warm_up()
     task.directory.mkdir(parents=True, exist_ok=True)
     body = program_of(task.pairs)
     (task.directory / f"{task.name}.py").write_text(TRACED_HEAD + body)
@@ -163,13 +169,6 @@ def work(task: Task) -> list[Trial]:
             trials[agent_id].verdicts[which] = str(report.verdict)
             trials[agent_id].told[which] = "\n".join(str(report).splitlines()[:6])
     return list(trials.values())
-
-
-def warnings_off() -> None:
-    """Leave what numpy and pandas warn of to their own tests."""
-    import warnings
-
-    warnings.simplefilter("ignore")
 
 
 def record(task: Task) -> dict[str, Any]:
@@ -347,6 +346,7 @@ def run(
         tasks.append(Task(name, pairs[start : start + EACH], directory / name, bool(number % 2), is_blinded))
     # What is replayed has another hash seed than what was recorded.
     os.environ["PYTHONHASHSEED"] = "12"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each fork imports the program: compile it once
     tally = Tally()
     with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks))) as pool:
         for trials in pool.imap_unordered(work, tasks):

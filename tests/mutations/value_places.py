@@ -155,7 +155,7 @@ PLACES = [
         start="self.held = value(0)",
         base="SlottedAgent",
     ),
-    Place("class attribute", "type(self).held = value(at(n))", play="agent.step(n)\nkeep(agent.held)"),
+    Place("class attribute", "type(self).held = value(at(n))", play="agent.step(n)\nkeep(vars(type(agent))['held'])"),
     Place("closure", "self.act = closing_over(value(at(n)))", play="agent.step(n)\nkeep(agent.act())"),
     Place(
         "argument of a tool",
