@@ -126,6 +126,7 @@ class Pair:
 _PLACES = {place.name: place for place in PLACES}
 _BY_NAME = {kind.name: kind for kind in KINDS} | {f"drawn {name}": None for name in DRAWN}
 ALL_KINDS = list(_BY_NAME)
+FAMILIES = {name: kind.family if kind else "drawn by Hypothesis" for name, kind in _BY_NAME.items()}
 
 
 @dataclass(frozen=True)
@@ -245,13 +246,26 @@ def _round(
             chain.insert(0, holders.pop())
         chains.append(chain)
     chance.shuffle(chains)
-    for chain in chains:
+    for chain in sorted(chains, key=_FirstOfFamilies()):
         value = make_value(chain, chance, seed) if depth else None
         if value is not None and value.is_good(is_hashed=place.is_hashed):
             yield value
         else:
             for name in chain:
                 yield _alone(name, place, chance, seed)
+
+
+class _FirstOfFamilies:
+    """A key that brings chains of a new family to the front, so that a few pairs are of all families."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, chain: list[str]) -> int:
+        families = {FAMILIES[name] for name in chain}
+        new = families - self.seen
+        self.seen |= families
+        return -len(new)
 
 
 def _alone(name: str, place: Place, chance: random.Random, seed: int) -> Value:

@@ -20,8 +20,7 @@ from typing import Any
 
 import value_kit
 from forked import forks, in_fork
-from pair_programs import ALL_KINDS, PLAIN_HEAD, TRACED_HEAD, Pair, pairs_of, program_of, why_not
-from value_kinds import KINDS
+from pair_programs import ALL_KINDS, FAMILIES, PLAIN_HEAD, TRACED_HEAD, Pair, pairs_of, program_of, why_not
 from value_places import PLACES
 
 from Agent.replay import ReplayReport, Verdict, replay_run
@@ -289,28 +288,30 @@ class Tally:
         yield ", ".join(f"{count} {name}" for name, count in self.counts().items())
 
 
-def matrix(trials: list[Trial], *, by_kind: bool) -> Iterator[str]:
+def matrix(
+    trials: list[Trial], *, by_kind: bool, kinds: list[str] | None = None, places: list[str] | None = None
+) -> Iterator[str]:
     """A table of kinds, or families of kinds, by place, in which no field is empty."""
-    families = {kind.name: kind.family for kind in KINDS}
+    columns = [place for place in PLACES if places is None or place.name in places]
     rows: dict[str, list[str]] = {}
-    for kind in ALL_KINDS:
-        rows.setdefault(kind if by_kind else families.get(kind, "drawn by Hypothesis"), []).append(kind)
+    for kind in kinds or ALL_KINDS:
+        rows.setdefault(kind if by_kind else FAMILIES[kind], []).append(kind)
     cells: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         for kind in trial.pair.kinds:
-            row = kind if by_kind else families.get(kind, "drawn by Hypothesis")
+            row = kind if by_kind else FAMILIES[kind]
             cells.setdefault((row, trial.pair.place), []).append(trial)
     reasons: dict[str, str] = {}
-    for number, place in enumerate(PLACES):
-        yield f"{'|' * number:<{len(PLACES)}} {place.name}".rjust(0)
-    for row, kinds in rows.items():
+    for number, place in enumerate(columns):
+        yield f"{'|' * number:<{len(columns)}} {place.name}"
+    for row, members in rows.items():
         marks = []
-        for place in PLACES:
+        for place in columns:
             found = cells.get((row, place.name))
             if found:
                 marks.append(_mark(found))
                 continue
-            why = {why_not(kind, place) for kind in kinds}
+            why = {why_not(kind, place) for kind in members}
             reason = "not drawn this time" if "" in why else ", ".join(sorted(why))
             marks.append(reasons.setdefault(reason, "abcdefgh"[len(reasons)]))
         yield f"{''.join(marks)} {row}"
