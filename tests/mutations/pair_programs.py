@@ -61,17 +61,14 @@ class SlottedAgent:
         self.agent_id, self.n = agent_id, 0
 """
 _MODEL_HEAD = """
-from pydantic_ai.messages import ModelRequest, ModelResponse, TextPart, ToolReturnPart
-from pydantic_ai.models import ModelRequestParameters
-from pydantic_ai.models.function import FunctionModel
+from smolagents.models import ChatMessage, MessageRole, Model
 
-def fake_model():
-    return recorded_model(FunctionModel(lambda messages, info: ModelResponse(parts=[TextPart("fine")])))
+class FakeModel(Model):
+    def generate(self, messages, **options):
+        return ChatMessage(role=MessageRole.ASSISTANT, content="fine")
 
 def ask_model(model, held):
-    part = ToolReturnPart(tool_name="look", content=held, tool_call_id="1")
-    answer = asyncio.run(model.request([ModelRequest(parts=[part])], None, ModelRequestParameters()))
-    return answer.parts[0].content
+    return model.generate([ChatMessage(role=MessageRole.USER, content=[{"type": "text", "text": held}])]).content
 """
 _TAIL = """
 def build(spec):
@@ -287,7 +284,7 @@ def pairs_of(amount: int, seed: int, kinds: list[str], places: list[Place], dept
 def program_of(pairs: list[Pair]) -> str:
     """The text of a program of these pairs, without its head."""
     parts = [_HEAD]
-    if any(_PLACES[pair.place].needs == "pydantic_ai" for pair in pairs):
+    if any(_PLACES[pair.place].needs for pair in pairs):
         parts.append(_MODEL_HEAD)
     for pair in pairs:
         number = pair.number

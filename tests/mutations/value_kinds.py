@@ -298,7 +298,6 @@ URL | text | urllib.parse.urlsplit("http://h/" + X) | V.path
 cookie | text | http.cookies.SimpleCookie({"a": X}) | V["a"].value
 e-mail | text | message_of(X) | V["Subject"]
 configuration | text | config_of(X) | V["a"]["b"]
-ArgumentParser | text | argparse.ArgumentParser(prog=X) | V.prog
 Element | text | element_of(X) | V[0].text
 syntax tree | text | ast.parse(repr(X)) | V.body[0].value.value
 token | text | tokenize.TokenInfo(1, X, (1, 0), (1, 1), "") | V.string

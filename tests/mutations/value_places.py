@@ -176,8 +176,8 @@ PLACES = [
         "message to a model",
         _HELD + "answer = ask_model(self.model, held)",
         result="answer",
-        start="self.model = fake_model()",
-        needs="pydantic_ai",
+        start="self.model = recorded_model(FakeModel())",
+        needs="smolagents",
     ),
     Place(
         "shared by two agents",
