@@ -12,6 +12,7 @@ import orjson
 from Agent.event.pointers import escape, fold_tags
 
 __all__ = [
+    "ALGORITHM",
     "canonical_bytes",
     "code_digest",
     "differ_in_tokens_alone",
@@ -19,6 +20,9 @@ __all__ = [
     "digest_json",
     "is_shape",
 ]
+
+ALGORITHM = "c1"
+"""What digests of content begin with, `c1:`; those without it were made before content was looked at."""
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")

@@ -80,7 +80,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object adopted?:object unseen?:array",
+        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object shared_objects?:object adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
     ),
     _kind(
         "code",

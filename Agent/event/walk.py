@@ -14,10 +14,11 @@ import orjson
 from Agent.event.binding import class_reducer
 from Agent.event.classes import class_name
 from Agent.event.codecs import builtin_reducer
-from Agent.event.digest import canonical_bytes, digest_json
+from Agent.event.content import USUAL, Named, Reading, content_of
+from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
-from Agent.event.opaque import describe, head_of_text
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, scalars_fit
+from Agent.event.opaque import Content, describe, head_of_text
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, scalars_fit
 from Agent.event.pointers import escape
 from Agent.event.registered import registered_codec
 
@@ -30,6 +31,7 @@ _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
 _DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
 _SPENT: Any = object()
+_OF_CYCLES = 2  # keys of the form that stands for a way back up
 
 
 def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
@@ -63,11 +65,16 @@ class Walk:
     not hide the others.
     """
 
-    __slots__ = ("agent_of", "bytes_left", "cutting", "items_left", "limits", "opaque", "path", "types")
+    __slots__ = (
+        "agent_of", "bytes_left", "cutting", "items_left", "limits", "opaque", "path", "reading", "types",
+    )  # fmt: skip
 
-    def __init__(self, limits: Limits, agent_of: AgentOf | None, *, cutting: bool) -> None:
+    def __init__(
+        self, limits: Limits, agent_of: AgentOf | None, *, cutting: bool, reading: Reading = USUAL
+    ) -> None:
         self.limits = limits
         self.agent_of = agent_of
+        self.reading = reading
         self.cutting = cutting
         self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
         self.items_left = limits.max_items
@@ -116,7 +123,7 @@ class Walk:
             return self._spend(len(str(value)), value)
         bits = value.bit_length()
         if bits // 4 + 4 > self.limits.max_string_chars:
-            digest = digest_json([hex(value)])
+            digest = f"{ALGORITHM}:{digest_json([hex(value)])}"
             head = hex(value >> max(bits - 256, 0))
             return self._tagged({"head": head, "bits": bits, "digest": digest}, "truncated", pointer)
         text = str(value) if bits <= _DECIMAL_BITS else hex(value)
@@ -150,7 +157,7 @@ class Walk:
             up = len(self.path) - self.path[identity]
             return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
         if len(self.path) >= self.limits.max_depth:
-            return self._describe(pointer, {"repr": "<too deep>", "class": class_name(kind)})
+            return self._describe(pointer, describe(value, self._content(value)) | {"repr": "<too deep>"})
         self.path[identity] = len(self.path)
         try:
             if kind is list:
@@ -165,13 +172,18 @@ class Walk:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
             self._forget(mark)
-            return self._describe(pointer, describe(value, error))
+            return self._describe(pointer, describe(value, self._content(value), error))
         finally:
             del self.path[identity]
+
+    def _content(self, value: Any) -> Content:
+        return content_of(value, self.agent_of, self.reading)
 
     def _reduce(self, value: Any, kind: type) -> tuple[str, Any]:
         """The tag and the reduced form of a value, by the codec of its type."""
         reducer = builtin_reducer(kind)
+        if kind is Named:
+            return "opaque", describe(value.value, self._content(value))
         if reducer is None:
             registered = registered_codec(kind)
             if registered is not None:
@@ -181,7 +193,7 @@ class Walk:
                 return "agent", agent
             reducer = class_reducer(kind)
             if reducer is None:
-                return "opaque", describe(value)
+                return "opaque", describe(value, self._content(value))
         try:
             return reducer(value, self.limits)
         except RuntimeError:
@@ -218,8 +230,8 @@ class Walk:
         return self._tagged(encoded, tag, pointer)
 
     def _describe(self, pointer: str, form: dict[str, Any], tag: str = "opaque") -> Any:
-        if "digest" not in form:
-            form["digest"] = digest_json(form)
+        if tag == "opaque" and len(form) == _OF_CYCLES:
+            form["digest"] = f"{ALGORITHM}:{digest_json(form)}"
         return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
 
     def _forget(self, mark: tuple[int, int]) -> None:
@@ -345,7 +357,7 @@ class Walk:
         encoded_items = [row[1] for row in rows]
         self.bytes_left -= len(rows) + 1
         if len(rows) < len(items):
-            return self._cut(encoded_items, items, pointer, tag, (len(self.types), len(self.opaque)))
+            return self._cut(encoded_items, values, pointer, tag, (len(self.types), len(self.opaque)))
         for index, (_, _, types, opaque) in enumerate(rows):
             for inner, inner_tag in types.items():
                 self.types[f"{pointer}/{index}{inner}"] = inner_tag
@@ -375,9 +387,7 @@ class Walk:
         """What stands for a container that was cut; tags below it would restore nothing, so they go."""
         self._forget(mark)
         form = {"head": head, "items": len(whole), "tag": tag}
-        values = list(whole.values()) if type(whole) is dict else whole
-        # A digest of the whole is worth one pass at the speed of C, not a walk.
-        if all_scalars(values) and not any_nonfinite(values):
-            form["digest"] = digest_json(whole)
+        content = self._content(whole)
+        form[content.kind.value] = content.text
         self.bytes_left -= 64
         return self._tagged(form, "truncated", pointer)

@@ -11,7 +11,7 @@ from Agent.event.binding import class_reducer
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
 from Agent.record.identity import TRACED, identity_of
-from Agent.record.state import GeneratorOwners, StateTracker, ValueBytes
+from Agent.record.state import Holders, StateTracker, ValueBytes
 from Agent.record.texts import as_message
 
 _values: dict[type, bool] = {}
@@ -126,7 +126,7 @@ class Agents:
         self._bind = bind
         self._value_bytes = value_bytes
         self._known: dict[int, Known] = {}
-        self.owners = GeneratorOwners()
+        self.holders = Holders()
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""
@@ -173,7 +173,8 @@ class Agents:
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""
         if known.tracker is None:
-            known.tracker = StateTracker(obj, agent_id_of, self._value_bytes, self._keeping)
+            owner = known.binding.agent_id
+            known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
         return known.tracker
 
     def look_through_kept(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from Agent.errors import RecordingMiss
+from Agent.event.content import name_script
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.record import installed
@@ -31,13 +32,14 @@ from Agent.replay.constructors import constructor_arguments, doubt_what_was_buil
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
 from Agent.replay.field_reads import FieldReads, classes_of_agents
+from Agent.replay.fields import FieldRules
 from Agent.replay.judge import ActionJudge
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
-from Agent.replay.recorded_script import is_recorded_script
+from Agent.replay.recorded_script import is_recorded_script, script_name
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
@@ -80,8 +82,12 @@ class Redrive:
             ),
         )
         self._identifiers = Identifiers()
+        self._fields = FieldRules(self.outcome, request.get("ignore") or ())
         self._comparison = Comparison(
-            None, self._same_id, Normaliser.from_object(request.get("normalise") or {})
+            None,
+            self._same_id,
+            Normaliser.from_object(request.get("normalise") or {}),
+            fields=self._fields,
         )
         self._objects: dict[str, Any] = {}
         self._watch = SourceWatch()
@@ -175,6 +181,7 @@ class Redrive:
             factory = import_target(name)
         if is_recorded_script(module, recording.session, recording.info):
             count_as_script(module)
+            name_script(module, script_name(recording.session, recording.info))
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
         spec = self._spec()
@@ -237,6 +244,7 @@ class Redrive:
         """What carries out a plan, with everything that it works with."""
         recording, outcome = self._recording, self.outcome
         live = frozenset(self._objects)
+        self._fields.begin(recording.agents, live)
         player = self._make_player(live)
         judge = ActionJudge(
             self._comparison,
@@ -244,6 +252,7 @@ class Redrive:
             outcome,
             live,
             self._errors(),
+            self._fields,
             is_whole=recording.is_complete,
         )
         sources = SourceAnswers(recording, player, self._watch, self._decoder, outcome)
@@ -255,7 +264,15 @@ class Redrive:
             outcome,
             player,
             Equipment(
-                self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch, sources
+                self._pipeline,
+                self._sink,
+                self._decoder,
+                self._comparison,
+                judge,
+                self._watch,
+                sources,
+                self._fields,
+                strict_factory=bool(self._request.get("strict_factory")),
             ),
         )
         self._watch.put_in_seams()

@@ -107,6 +107,18 @@ class Outcome:
     sources: list[SourceRead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen, `agent.field` where several agents are driven."""
+    unseen_fields: dict[str, str] = field(default_factory=dict)
+    """`agent.field` that one side could not see, and why."""
+    ignored: list[str] = field(default_factory=list)
+    """`agent.field` that take no part because somebody asked for that."""
+    references: list[str] = field(default_factory=list)
+    """`agent.field` that lead to where agents live, or are shared with agents that do not run."""
+    handles: list[str] = field(default_factory=list)
+    """`agent.field` that belong to their process, such as locks and files."""
+    factory_differences: list[str] = field(default_factory=list)
+    """What the factory made otherwise than the record has it before the first action."""
+    opened_for_writing: list[str] = field(default_factory=list)
+    """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
     imposed: Counter[str] = field(default_factory=Counter)

@@ -32,6 +32,12 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
     return None
 
 
+def script_name(session: Path, info: SessionInfo | None) -> str:
+    """The name under which digests of a recording have the classes of its script."""
+    script = recorded_script(session, info)
+    return "__main__" if script is None else script.stem
+
+
 def module_names(*sessions: Path) -> frozenset[str]:
     """The names, without packages, by which other processes import the scripts of some sessions."""
     scripts = [recorded_script(session) for session in sessions]

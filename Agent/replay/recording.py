@@ -37,6 +37,8 @@ class AgentFacts:
     has_exit: bool = False
     shared_with: set[str | None] = field(default_factory=set)
     """Agents that were seen with its generators before it was; None where the record does not name them."""
+    shared_objects: dict[str, set[str]] = field(default_factory=dict)
+    """Its fields with an object that other agents were seen with, too, and those agents."""
     calls: dict[str, str | None] = field(default_factory=dict)
     """Method name to the digest of the code that ran last."""
 
@@ -240,6 +242,9 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.has_exit = True
     adopted = event.extra.get("adopted")
     facts.adopted.update(adopted if isinstance(adopted, dict) else {})
+    together = event.extra.get("shared_objects")
+    for name, other in together.items() if isinstance(together, dict) else ():
+        facts.shared_objects.setdefault(name, set()).add(str(other))
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())

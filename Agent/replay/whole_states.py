@@ -12,6 +12,7 @@ from Agent.event.model import Event
 from Agent.record.chance.sources import adoption_of
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import Comparison
+from Agent.replay.fields import FieldRules
 from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.plan import DrivenAction
 from Agent.replay.player import RecordedPlayer
@@ -28,6 +29,7 @@ class WholeStates:
     Args:
         suspects: agents whose generators others may draw from, whose code does not run.
         put_back: puts fields onto an agent's object.
+        fields: which fields take part.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class WholeStates:
         player: RecordedPlayer,
         suspects: Collection[str],
         put_back: PutBack,
+        fields: FieldRules,
     ) -> None:
+        self.fields = fields
         self._pipeline = pipeline
         self._decoder = decoder
         self._comparison = comparison
@@ -61,7 +65,7 @@ class WholeStates:
         """
         if action.agent_id in self._suspects:
             self._put_shared(event, obj)
-        found = state_difference(event, obj, self._pipeline, self._comparison)
+        found = state_difference(event, obj, self._pipeline, self._comparison, self.fields)
         self._outcome.counts.full_states += 1
         if is_behind:
             self._seen[action.agent_id] = action.number

@@ -246,7 +246,7 @@ class ReadNotice:
             # What draws inside one of its own methods is part of what that gives.
             return isinstance(adopted, AdoptedDraws) and adopted.drawing_thread == threading.get_ident()
         active = installed.active_pipeline()
-        is_state = active is not None and active.agents.owners.is_of_one(generator)
+        is_state = active is not None and active.agents.holders.is_of_one(generator)
         return is_state or generator in self._seeded
 
     def _note(self, source: str, asker: Asker) -> None:

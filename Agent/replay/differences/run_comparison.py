@@ -16,6 +16,7 @@ from Agent.replay.differences.bisection import Bisection, Unseekable
 from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, StreamWalk
 from Agent.replay.differences.sides import Side, StreamKey, align, open_side
 from Agent.replay.differences.tracks import END, Meter
+from Agent.replay.fields import OLDER
 from Agent.replay.outcome import short
 from Agent.replay.recorded_script import module_names
 
@@ -181,10 +182,10 @@ def _walked(
         notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
     if agreement.redacted:
         notes.append(f"{agreement.redacted:,} values are hidden on both sides")
-    if agreement.opaque_differences:
-        notes.append(
-            f"{len(agreement.opaque_differences):,} values without a codec look different, which says nothing"
-        )
+    if agreement.unseen:
+        notes.append(f"not compared: values that cannot be seen at {len(agreement.unseen):,} places")
+    if agreement.older:
+        notes.append(f"not compared: values {OLDER}, at {len(agreement.older):,} places")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:

@@ -226,7 +226,7 @@ def _result(
         diff,
         is_modified=config.is_modified,
         error=error,
-        overlooked=[*sorted(agreement.opaque), *agreement.opaque_differences],
+        overlooked=[*sorted(agreement.unseen), *sorted(agreement.older)],
         is_equivalent=bool(agreement.redacted or agreement.identifiers),
     )
     return ReplayResult(

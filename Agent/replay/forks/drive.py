@@ -187,7 +187,7 @@ def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
 def _patch(
     agent_id: str, obj: object, patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, with_agent: bool
 ) -> None:
-    dumped = to_json(dict(read_state(obj, agent_id_of).fields), "", agent_of=agent_id_of)
+    dumped = to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of)
     patched = apply_patch(orjson.loads(dumped.json), dumped.types or {}, patch)
     values = {}
     for name in patched.changed:
