@@ -13,6 +13,7 @@ class Colony:
         self.distance = np.linalg.norm(self.places[:, None] - self.places[None], axis=2)
         self.pheromone = np.ones((cities, cities))
         self.best = (float("inf"), ())
+        self.age = 0
 
     def tour(self):
         order = [0]
@@ -24,6 +25,7 @@ class Colony:
         return tuple(order)
 
     def generation(self, ants=5):
+        self.age += 1
         tours = [self.tour() for _ in range(ants)]
         lengths = [float(sum(self.distance[a, b] for a, b in zip(t, t[1:] + t[:1], strict=True))) for t in tours]
         self.pheromone *= 0.9

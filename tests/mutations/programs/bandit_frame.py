@@ -43,7 +43,7 @@ def main():
         if number % 5 == 4:
             bandit.summary()
     shutdown_logging()
-    print(bandit.summary())
+    print(bandit.history["reward"].sum())
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ class Population:
     def __init__(self, size=8, length=16, seed=2):
         self.agent_id, self.agent_role = "population", "evolution"
         self.rng = np.random.default_rng(seed)
+        self.age = 0
         self.members = [Individual(self.rng.random(length) < 0.4) for _ in range(size)]
 
     @trace_agent_action()
     def generation(self):
+        self.age += 1
         parents = sorted(self.members, key=lambda each: each.score, reverse=True)[:4]
         children = []
         for _ in range(len(self.members) - len(parents)):

@@ -1,5 +1,7 @@
 """Mesa's own example of a virus on a network, traced from outside."""
 
+import random
+
 from mesa.examples.basic.virus_on_network.agents import VirusAgent
 from mesa.examples.basic.virus_on_network.model import VirusOnNetwork
 
@@ -11,9 +13,7 @@ instrument(VirusAgent, methods=["step"], agent_id="unique_id", agent_role="compu
 
 def infect(self):
     spread = self.virus_spread_chance
-    if self.model.steps == 14:
-        spread = spread + 0.0
-    for other in self.model.grid.get_neighbors(self.pos, include_center=False):
+    for other in self.cell.neighborhood.agents:
         if other.state.name == "SUSCEPTIBLE" and self.random.random() < spread:
             other.state = self.state
 
@@ -21,13 +21,18 @@ def infect(self):
 VirusAgent.try_to_infect_neighbors = infect
 
 
+def make():
+    random.seed(9)  # Mesa's example draws its graph from the global generator
+    return VirusOnNetwork(num_nodes=20, seed=9)
+
+
 def build(spec):
-    return {"model": VirusOnNetwork(*spec.init.args, **spec.init.kwargs), **spec.nested}
+    return {"model": make(), **spec.nested}
 
 
 def main():
     setup_logging()
-    model = VirusOnNetwork(num_nodes=20, seed=9)
+    model = make()
     for number in range(20):
         with tick(number):
             model.step()
