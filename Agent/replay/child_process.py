@@ -58,7 +58,7 @@ def run_module(
     request_path.write_bytes(orjson.dumps(request))
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
         [sys.executable, "-m", module, str(request_path)],
-        env=_environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -76,6 +76,15 @@ def run_module(
         _end(process)
         raise
     return Ended(stdout, stderr, process.returncode)
+
+
+def run_in_terminal(module: str, request: Mapping[str, Any], directory: Path) -> None:
+    """Let a module carry out a request in a process that has this one's terminal, for a debugger."""
+    request_path = directory / "request.json"
+    request_path.write_bytes(orjson.dumps(request))
+    subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request_path)], env=child_environment(), check=False
+    )
 
 
 def _output(
@@ -106,7 +115,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate()
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The caller's environment without its recording, under another hash seed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
     seed = 1 + secrets.randbelow(2**32 - 1)

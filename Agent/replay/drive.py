@@ -9,6 +9,7 @@ import inspect
 import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from Agent.event.codec import decode_line
@@ -24,6 +25,7 @@ from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Difference, Recorded
+from Agent.replay.debugging import in_debugger
 from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.fields import FieldRules
 from Agent.replay.judge import ActionJudge
@@ -71,6 +73,8 @@ class Equipment:
     sources: SourceAnswers
     fields: FieldRules
     strict_factory: bool = False
+    stop_at: int = 0
+    """The number of the action before which the debugger is to open; 0 for none."""
 
 
 class Driver:
@@ -104,6 +108,7 @@ class Driver:
         self._judge = equipment.judge
         self._fields = equipment.fields
         self._is_factory_strict = equipment.strict_factory
+        self._stop_at = equipment.stop_at
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
@@ -127,6 +132,7 @@ class Driver:
             self._suspects,
             self._put_back,
             self._fields,
+            facts,
         )
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
@@ -239,7 +245,10 @@ class Driver:
         try:
             self._watch.begin(action)
             try:
-                self._call(method, args, kwargs)
+                if action.number == self._stop_at:
+                    in_debugger(method, partial(self._call, method, args, kwargs))
+                else:
+                    self._call(method, args, kwargs)
             finally:
                 self._watch.end()
         except ReplayStopped:
@@ -354,6 +363,7 @@ class Driver:
         self._put_back(agent_id, obj, first_state.fields)
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
+        self._whole.begin(agent_id, first, obj)
         found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
         if found is None:
             return
@@ -368,12 +378,12 @@ class Driver:
             self._differs_at_first(agent_id, first, name, difference)
         self._player.stop(
             f"field {name} of {agent_id} cannot be restored, and the factory made another: recorded "
-            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was before "
-            "the first action, or ignore the field by its name"
+            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
+            "before the first action, or ignore the field by its name"
         )
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
-        """Say in what the factory's object differs from the first recorded state, which is put in its place."""
+        """Say how the factory's object differs from the first recorded state, which replaces its state."""
         names = [name for name in restored if not is_generator(first, name)]
         for name, difference in state_differences(
             first, obj, self._pipeline, self._comparison, self._fields, names

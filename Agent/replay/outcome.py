@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from Agent.replay.python_text import differing_texts, python_text
+
 if TYPE_CHECKING:
     from Agent.record.redaction import Redactor
 
@@ -40,21 +42,32 @@ class Divergence:
     """The agent that did otherwise inside the action, where it is another."""
     inner_field: str = ""
     """What of an effect differs, as `field` names it for the action: `state.<name>`, `result`, `args`."""
+    tick: int | None = None
+    """The simulation step of the action, where one was recorded."""
+    where: str = ""
+    """What differs, as Python would reach it: `field orders['a'].price`; `locating.py` finds it."""
+
+    @property
+    def step_text(self) -> str:
+        """The step, with its tick, action, agent and event."""
+        tick = "" if self.tick is None else f" (tick {self.tick})"
+        return f"step {self.step}{tick}, {self.action} of {self.agent_id}, event {self.event_id}"
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both values as Python writes them, the pieces around the first difference of long ones."""
+        return differing_texts(self.recorded, self.replayed)
 
     def __str__(self) -> str:
-        at = f"{self.field}{self.path}" + (f" of {self.place}" if self.place else "")
-        if self.inner_field:
-            at = f"{self.place}: {self.inner_field}"
-        return (
-            f"step {self.step}, {self.action} of {self.agent_id} (event {self.event_id}), {at}: "
-            f"recorded {short(self.recorded)}, replayed {short(self.replayed)}"
-        )
+        recorded, replayed = self.texts
+        where = self.where or f"{self.field}{self.path}"
+        return f"{self.step_text}: {where}: recorded {recorded}, replayed {replayed}"
 
 
 def short(value: Any) -> str:
-    """A value on one line, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 160 else text[:157] + "..."
+    """A value on one line as Python writes it, cut where it is long."""
+    text = python_text(value)
+    return text if len(text) <= 160 else text[:159] + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +134,8 @@ class Outcome:
     """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
+    later: list[Divergence] = field(default_factory=list)
+    """Differences behind the first one, as many as were asked for."""
     imposed: Counter[str] = field(default_factory=Counter)
     """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)
@@ -152,6 +167,7 @@ class Outcome:
             stored[name] = dict(stored[name])
         stored["counts"] = asdict(self.counts)
         stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
+        stored["later"] = [asdict(each) for each in self.later]
         stored["sources"] = [asdict(read) for read in self.sources]
         return stored
 
@@ -162,6 +178,7 @@ class Outcome:
         values["counts"] = Counts(**values["counts"])
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
+        values["later"] = [Divergence(**each) for each in values["later"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
         for name in _COUNTERS:
             values[name] = Counter(values[name])

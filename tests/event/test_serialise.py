@@ -166,6 +166,7 @@ def test_when_the_walk_fails_too_a_minimal_object_says_so(monkeypatch):
         "repr": "<not recorded>",
         "class": "builtins.set",
         "failure": "MemoryError",
+        "unseen": "it could not be read",
     }
     assert dumped.types == {"/x": "opaque"}
     assert dumped.opaque == ("/x",)

@@ -62,7 +62,7 @@ def test_long_bytes_are_cut_and_keep_length_and_digest():
     encoded = encode_value(bytes(10_000_000))
     assert encoded.types == {"": "truncated"}
     assert encoded.value["bytes"] == 10_000_000
-    assert len(encoded.value["digest"]) == 16
+    assert encoded.value["digest"].startswith("c1:")
 
 
 def test_string_at_the_limit_is_kept_whole():

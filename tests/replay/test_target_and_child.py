@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from Agent.errors import AgentNotFound, SessionNotFound, TargetNotGiven, UsageError
-from Agent.replay import replay_run
+from Agent.errors import AgentNotFound, SessionNotFound, TargetNotFound, TargetNotGiven, UsageError
+from Agent.replay import replay_run, replay_runs
 from Agent.tree.layout import list_sessions
 from Agent.tree.session import update_session
 
@@ -78,19 +78,12 @@ def test_a_function_is_a_target_by_its_name(toy):
 @pytest.mark.parametrize(
     ("old", "new", "factory", "reason"),
     [
-        (
-            "import os, sys, time",
-            "import os, sys, time, no_such_module",
-            "build",
-            "cannot be imported: ModuleNotFoundError",
-        ),
         ("return Adder()", "raise RuntimeError('not today')", "build", "raised RuntimeError: not today"),
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "says not who it is"),
         ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
         ("def build(spec)", "def build()", "build", ":build takes no spec: it is called with one argument"),
         ('= "a", "adder"', '= "z", "adder"', "build", "the object for a says that it is 'z'"),
-        ("return Adder()", "return Adder()", "missing", "has no 'missing'"),
         ("    @trace_agent_action\n", "", "build", "left no trace"),
         ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
         ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),
@@ -107,6 +100,24 @@ def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, rea
     else:
         assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4)
         assert reason in report.reasons[0], report.reasons
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "factory", "says"),
+    [
+        ("import os, sys, time", "import no_such_module", "build", "cannot be imported: ModuleNotFoundError"),
+        ("return Adder()", "return Adder() # ", "missing", "has no 'missing'"),
+        ("def build(spec)", "build = 3\ndef other(spec)", "build", "is a int, not a function"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_is_an_error_and_leaves_no_report(toy, old, new, factory, says):
+    toy.record(ADDER).change(old, new)
+    with pytest.raises(TargetNotFound, match=says) as raised:
+        toy.replay(factory=factory)
+    assert raised.value.exit_code == 3
+    with pytest.raises(TargetNotFound, match=says):
+        replay_runs(f"{toy.name}:{factory}", toy.root, agents="*")
+    assert not list(toy.root.glob("session_*/runs/root/replays/*"))
 
 
 def test_a_child_that_hangs_is_stopped(toy):
