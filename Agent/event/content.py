@@ -164,6 +164,8 @@ _SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of th
 
 def _named(value: object) -> Content | None:
     reference = reference_of(value)
+    if reference is None and issubclass(type(value), type):
+        return None  # a class without a name that leads to it
     if reference is not None:
         kind, _, name = reference.partition(" ")
         return Content(Kind.REFERENCE, f"{kind} {_without_script(name)}")
@@ -494,8 +496,7 @@ class _Walk:
     def _pieces(self, pieces: Pieces) -> None:
         self._out += b"p"
         self._text(pieces.label)
-        if pieces.label in {"code", "generator"}:
-            self._has_code = True
+        self._has_code = self._has_code or pieces.has_code
         if pieces.raw is not None:
             self._count(1)
             self._out += b"b%d:" % len(pieces.raw) + pieces.raw
@@ -568,8 +569,8 @@ def _make_plan(cls: type) -> _Plan:
 
 def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
     """Attributes by name; of an enum's member its name and value."""
-    if plan.base is FunctionType:
-        return {}  # its reader has them
+    if plan.base is FunctionType or issubclass(plan.base, type):
+        return {}  # their readers have them
     try:
         found = attributes_of(value)
     except ValueError as error:

@@ -25,9 +25,16 @@ from types import (
 )
 from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, find_in_classes, mro_of, namespace_of
+from Agent.event.classes import (
+    class_name,
+    find_class,
+    find_in_classes,
+    mro_of,
+    namespace_of,
+    solid_base,
+)
 
-__all__ = ["KINDS", "Name", "Pieces", "Unreadable", "handle_of", "pieces_of", "reference_of"]
+__all__ = ["KINDS", "TRACING", "Name", "Pieces", "Unreadable", "handle_of", "pieces_of", "reference_of"]
 
 
 class Unreadable(Exception):
@@ -79,12 +86,14 @@ KINDS: tuple[KindOfValue, ...] = (
 )
 """Which kinds of values replay knows, and what it does with them."""
 
+TRACING = "tracing object"
+"""What loggers, recorders and tools of this package are as handles."""
+
 _HANDLES: dict[str, str] = {
     "_thread.lock": "lock",
     "_thread.RLock": "lock",
     "threading._RLock": "lock",
     "threading.Thread": "thread",
-    "_thread._local": "thread-local storage",
     "_thread._ThreadHandle": "thread",
     "_io._IOBase": "file",
     "tempfile._TemporaryFileWrapper": "file",
@@ -122,14 +131,14 @@ _HANDLES_OF_MODULES = (
     ("asyncio.subprocess.", "process"),
 )
 _OWN_PACKAGES = tuple(
-    f"Agent.{name}."
-    for name in ("record", "utils", "flight", "tree", "client", "config", "replay", "testing")
+    f"Agent.{name}." for name in ("record", "utils", "flight", "tree", "client", "config", "testing")
 )
 _VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
 
 # By the class itself, so that a look at an object of a known class costs one look-up.
 _handles_by_class: dict[type, str | None] = {}
 _MOST_CLASSES = 4096
+_DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 
 
 def handle_of(cls: type) -> str | None:
@@ -158,7 +167,7 @@ def _find_handle(cls: type) -> str | None:
             if name.startswith(module):
                 return kind
     if names[0].startswith(_OWN_PACKAGES) and not names[0].startswith(_VALUES_OF_OURS):
-        return "tracing object"
+        return TRACING
     return None
 
 
@@ -166,11 +175,31 @@ def reference_of(value: object) -> str | None:
     """The text that names a class or a module, None for other values."""
     cls = type(value)
     if issubclass(cls, type):
-        return f"class {class_name(value)}"  # type: ignore[arg-type]
+        name = class_name(value)  # type: ignore[arg-type]
+        return f"class {name}" if find_class(name) is value or not _is_of_python(value) else None
     if cls is ModuleType or issubclass(cls, ModuleType):
         name = ModuleType.__getattribute__(value, "__dict__").get("__name__")
         return f"module {name}"
     return None
+
+
+def _is_of_python(cls: Any) -> bool:
+    return solid_base(cls) is not cls
+
+
+def _class(value: Any) -> Pieces:
+    """A class that no module has under its name, such as a local one: what stands in it, and its bases."""
+    own = {
+        name: item
+        for name, item in sorted(namespace_of(value).items())
+        if name not in _OF_EVERY_CLASS and type(item) not in _DESCRIPTORS
+    }
+    return Pieces("class", (class_name(value), mro_of(value)[1:]), mapping=tuple(own.items()))
+
+
+_OF_EVERY_CLASS = frozenset(
+    ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
+)
 
 
 class Name(NamedTuple):
@@ -191,6 +220,8 @@ class Pieces(NamedTuple):
     mapping: tuple[tuple[Any, Any], ...] | None = None
     raw: bytes | None = None
     """Bytes that are content themselves."""
+    has_code: bool = False
+    """Code is among them, which is another in each version of Python."""
 
 
 _Reader = Callable[[Any], Pieces]
@@ -257,12 +288,34 @@ def _function(value: Any) -> Pieces:
     file = function.__code__.co_filename
     if _is_ours(file) and "__wrapped__" in function.__dict__:
         return Pieces("traced", (function.__dict__["__wrapped__"],))
-    qualname = str(function.__qualname__)
     cells = [_cell(cell) for cell in function.__closure__ or ()]
     held = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
-    name = Name(function.__module__, qualname)
-    code = function.__code__ if "<" in qualname else None
-    return Pieces("function", (name, *held, code))
+    name = Name(function.__module__, str(function.__qualname__))
+    code = None if _is_at_its_name(function) else function.__code__
+    return Pieces("function", (name, *held, code), has_code=code is not None)
+
+
+def _is_at_its_name(function: Any) -> bool:
+    """Whether a function is what its module has under its name, so that the name stands for it."""
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        try:
+            namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
+        except TypeError:
+            return False
+        found = namespace.get(part)
+    for _ in range(_MOST_WRAPPERS):
+        if found is function:
+            return True
+        wrapped = getattr(found, "__func__", None) if type(found) in _HOLDERS else None
+        found = wrapped or getattr(found, "__dict__", {}).get("__wrapped__")
+        if found is None:
+            return False
+    return False
+
+
+_HOLDERS = (staticmethod, classmethod)
+_MOST_WRAPPERS = 16
 
 
 _PACKAGE_FILES = __file__[: -len("event/contents.py")]
@@ -308,7 +361,8 @@ def _partial(value: Any) -> Pieces:
 def _code(value: CodeType) -> Pieces:
     names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
     counts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
-    return Pieces("code", (value.co_name, names, counts, value.co_consts), raw=value.co_code)
+    held = (value.co_name, names, counts, value.co_consts)
+    return Pieces("code", held, raw=value.co_code, has_code=True)
 
 
 def _generator(value: Any) -> Pieces:
@@ -319,7 +373,7 @@ def _generator(value: Any) -> Pieces:
         return Pieces("finished generator", (code.co_name,))
     if value.gi_yieldfrom is not None or not _is_at_start(value):
         raise Unreadable("a generator that has begun: its stack cannot be seen")
-    return Pieces("generator", (code, dict(frame.f_locals)))
+    return Pieces("generator", (code, dict(frame.f_locals)), has_code=True)
 
 
 def _is_at_start(generator: Any) -> bool:
@@ -390,7 +444,6 @@ def _has_pointers(cls: type) -> bool:
     return True
 
 
-_DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__suppress_context__", "args"})
 
 
@@ -453,7 +506,7 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
     for each in mro_of(base):
         if each is object:
             break
-        for reduction in ("__reduce__", "__getstate__", "__reduce_cython__"):
+        for reduction in ("__reduce__", "__getnewargs__", "__getstate__", "__reduce_cython__"):
             member = namespace_of(each).get(reduction)
             if member is None or type(member).__name__ not in _C_CALLABLES:
                 continue
@@ -486,6 +539,7 @@ _READERS: dict[type, _Reader] = {
     memoryview: _memoryview,
     SimpleNamespace: lambda _: Pieces("namespace"),
     MappingProxyType: _proxy,
+    type: _class,
     FunctionType: _function,
     MethodType: _method,
     BuiltinFunctionType: _builtin,

@@ -9,6 +9,7 @@ import orjson
 from Agent.flight.run_context import Run
 from Agent.flight.saving import save_call_part, save_encoded_part
 from Agent.record.artifact_bytes import encode_json
+from Agent.record.changed_arguments import args_after
 
 if TYPE_CHECKING:
     from Agent.record.pipeline import Pipeline
@@ -70,6 +71,21 @@ class CallParts:
                 return
         ref = save_call_part(self._pipeline, self._run, self._call_id, part, value, None, tool=self._tool)
         self._members.append(b'"%s_ref":%s' % (part.encode(), orjson.dumps(ref)))
+
+    def take_changes(self, arguments: dict[str, Any] | None, result: object) -> None:
+        """Add what the body changed in place of arguments that stand in the event.
+
+        Args:
+            arguments: those that were taken as `args`; None where none of them can change.
+            result: what the call gave.
+        """
+        taken = [member for member in self._members if member.startswith(b'"args":')]
+        if arguments is None or not taken:
+            return
+        raw, types = args_after(self._pipeline.capture, arguments, taken[0], self.types, result)
+        if raw:
+            self._members.append(raw[:-1])
+            self.types.update(types or {})
 
     def take_item(self, item: Any) -> None:
         """Keep one item of a series."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from Agent.flight.call_parts import CallParts
 from Agent.flight.run_context import Run, settled_scope, surrounding_run
 from Agent.flight.run_lines import emit_run_event
+from Agent.record.changed_arguments import cannot_change
 from Agent.record.context import Scope, current_scope, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.player import Answer
@@ -59,8 +60,8 @@ class ToolCall:
     """
 
     __slots__ = (
-        "_agent", "_board_slot", "_facts", "_parts", "_pipeline", "_run", "_scope", "_site", "_span_id",
-        "_started_ns", "_token", "answer", "leave",
+        "_agent", "_board_slot", "_changeable", "_facts", "_parts", "_pipeline", "_run", "_scope", "_site",
+        "_span_id", "_started_ns", "_token", "answer", "leave",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +90,7 @@ class ToolCall:
         self._agent = agent or pipeline.binding(self._run.agent_id, None, "flight", "errors")
         self._parts = CallParts(pipeline, self._run, span_id, facts.name)
         self._parts.take("args", arguments)
+        self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
         inside = (
@@ -111,6 +113,7 @@ class ToolCall:
         duration_ns = self._pipeline.monotonic_ns() - self._started_ns
         try:
             self._close()
+            self._parts.take_changes(self._changeable, result)
             self._take_answer("result", result)
             self._write(duration_ns)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
@@ -124,6 +127,7 @@ class ToolCall:
         ending = self._ending(error)
         try:
             self._close()
+            self._parts.take_changes(self._changeable, error)
             self._write(duration_ns, ending)
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)

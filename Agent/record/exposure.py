@@ -13,7 +13,8 @@ from dataclasses import is_dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from Agent.event.contents import handle_of
+from Agent.event.classes import find_in_classes
+from Agent.event.contents import TRACING, handle_of
 
 
 class Sort(IntEnum):
@@ -271,17 +272,52 @@ def _is_put_in_place(present: Any, value: Any) -> bool:
     return True
 
 
+def _is_agent(value: object) -> bool:
+    """Whether a thread or the like is an agent itself."""
+    return handle_of(type(value)) != TRACING and getattr(value, "agent_id", None) is not None
+
+
 def read_state(obj: object) -> Exposed:
     """The state that an object exposes now; values are the object's own, not copies."""
     exposure = exposure_of(type(obj))
     fields: dict[str, Any] = {}
     handles: list[str] = []
     for name, value in list(exposure.read(obj).items()):
-        if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE:
+        if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE and not _is_agent(value):
             handles.append(str(name))
         else:
             fields[str(name)] = value
     return Exposed(fields, tuple(handles), tuple(sorted(exposure.ignored)))
+
+
+_NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
+
+
+def read_class_state(cls: type) -> dict[str, Any]:
+    """The data that a class itself holds, by name: what its methods may change for all of its objects.
+
+    Of bases, those of the same package count. Functions, descriptors, classes and handles are not data.
+    """
+    found: dict[str, Any] = {}
+    if exposure_of(cls).is_explicit:
+        return found
+    package = str(cls.__module__).partition(".")[0]
+    for base in reversed(cls.__mro__):
+        if str(base.__module__).partition(".")[0] != package or "__dataclass_fields__" in vars(base):
+            continue
+        own = list(vars(base).items())
+        found |= {name: value for name, value in own if _is_class_data(name, value)}
+    return found
+
+
+def _is_class_data(name: str, value: object) -> bool:
+    if name in _NO_STATE or name.startswith("__"):
+        return False
+    cls = type(value)
+    if cls in _SCALARS:
+        return True
+    is_descriptor = find_in_classes(cls, "__get__") is not None
+    return not is_descriptor and not issubclass(cls, type) and sort_of(cls) is not Sort.HANDLE
 
 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:

@@ -250,12 +250,12 @@ class StateTracker:
                 self.heavy.add(name)
                 return None
             if not self._is_explicit:
-                if sort is Sort.HANDLE:
-                    return None
-                if sort is Sort.UNKNOWN:
+                if sort is Sort.UNKNOWN or sort is Sort.HANDLE:
                     agent_id = self._agent_of(value)
                     if agent_id is not None:
                         return _AGENT + agent_id.encode("utf-8", "surrogatepass")
+                    if sort is Sort.HANDLE:
+                        return None
             if name in self.borrowed and self.borrowed[name]() is value:
                 self.heavy.add(name)
                 return None

@@ -12,7 +12,7 @@ import orjson
 
 from Agent.event.binding import class_reducer
 from Agent.event.content import Named
-from Agent.event.digest import digest_json
+from Agent.event.digest import digest_named
 from Agent.event.opaque import Kind
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.record import installed
@@ -20,7 +20,7 @@ from Agent.record.agents import agent_id_of
 from Agent.record.binding import AgentBinding
 from Agent.record.code_identity import CodeIdentity
 from Agent.record.context import current_scope
-from Agent.record.exposure import Sort, sort_of
+from Agent.record.exposure import Sort, read_class_state, sort_of
 from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from Agent.record.agents import Known
 
 _FIELDS = "/extra/fields"
+CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 
 
@@ -58,8 +59,12 @@ def emit_state(
         "shared_objects": tracker.held_together,
         "adopted": adopted,
     }
-    init = tracker.init if reason == "first" else None
-    _write_state(pipeline, binding, reason, inner, types, about, (), init)
+    more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
+    held_by_class = read_class_state(type(obj))
+    if held_by_class:
+        shown = pipeline.capture.user_body(held_by_class, CLASS_FIELDS, binding.agent_id)
+        more.append((b'"class_fields"', *shown))
+    _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
 
@@ -174,7 +179,7 @@ def _write_state(
     types: Types | None,
     about: dict[str, Any],
     hidden: Iterable[str],
-    init: tuple[bytes, Types | None] | None = None,
+    more: Iterable[tuple[bytes, bytes, Types | None]] = (),
 ) -> None:
     """Write the event.
 
@@ -182,18 +187,17 @@ def _write_state(
         inner: the JSON of the fields without its braces, with its tags in `types`.
         about: what else it says; what is empty is left out.
         hidden: names of fields that could not be kept.
-        init: the arguments of the agent's constructor, likewise.
+        more: further mappings, each with its key, its JSON without braces, and its tags.
     """
-    digest = digest_json(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
+    digest = digest_named(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
     opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
     about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
     rest = {name: value for name, value in about.items() if value}
-    more, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
-    body = b'"fields":{' + inner + b"}," + more
-    if init is not None:
-        init_body, init_types = init
-        body += b',"init":{' + init_body + b"}"
-        types = {**(types or {}), **(init_types or {})} or None
+    said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
+    body = b'"fields":{' + inner + b"}," + said
+    for key, further, tags in more:
+        body += b"," + key + b":{" + further + b"}"
+        types = {**(types or {}), **(tags or {})} or None
     slot = binding.slot("state", 20)
     pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
 

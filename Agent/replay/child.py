@@ -40,7 +40,7 @@ from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
-from Agent.replay.recorded_script import is_recorded_script, script_name
+from Agent.replay.recorded_script import script_module, script_name
 from Agent.replay.recording import Recording, RecordingParts, read_recording
 from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
@@ -226,9 +226,9 @@ class Redrive:
         """What the target's factory gives."""
         recording = self._recording
         name: str = self._request["target"]
-        module = name.partition(":")[0]
         factory = self._imported()
-        if is_recorded_script(module, recording.session, recording.info):
+        module = script_module(name.partition(":")[0], recording.session, recording.info)
+        if module is not None:
             count_as_script(module)
             name_script(module, script_name(recording.session, recording.info))
             self._decoder = Decoder(self._find_agent, module)
@@ -329,6 +329,7 @@ class Redrive:
                 sources,
                 self._fields,
                 strict_factory=bool(self._request.get("strict_factory")),
+                keep_going=int(self._request.get("keep_going") or 0),
                 stop_at=self._request.get("pdb") or 0,
             ),
         )

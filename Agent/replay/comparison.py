@@ -30,6 +30,7 @@ _ELSEWHERE = ("shared with ", "environment ")
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 _MAX_SHOWN_CHARS = 400
+_SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
 
 
@@ -94,6 +95,16 @@ ABSENT = _Absent()
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
 NAMES_OF_STATE = ("", "/set")
+
+
+class _EveryMapping(frozenset[str]):
+    """Stands for the pointers of all mappings, of which the order of keys then says nothing."""
+
+    def __contains__(self, _pointer: object) -> bool:
+        return True
+
+
+EVERY_MAPPING: Collection[str] = _EveryMapping()
 SameId = Callable[[str, str], bool]
 
 
@@ -208,7 +219,7 @@ class Comparison:
         if differ_in_tokens_alone(one, other):
             self.agreement.redacted += 1
             return None
-        if one == other:
+        if one == other or self._is_name_of_script(one, other):
             return None
         if self._same_id is not None and self._same_id(one, other):
             self.agreement.identifiers += 1
@@ -216,6 +227,10 @@ class Comparison:
         if self.overlooked.text(one, other):
             return None
         return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
+
+    def _is_name_of_script(self, one: str, other: str) -> bool:
+        """Whether two texts differ only in what the script calls itself, as `__name__` and a `repr` tell."""
+        return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):
@@ -414,7 +429,7 @@ class Comparison:
             if found is not None:
                 return found
         names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
-        return self._order(names[0], names[1], path)
+        return None if path in self._names else self._order(names[0], names[1], path)
 
 
 class _FormOfContent(NamedTuple):

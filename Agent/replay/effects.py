@@ -24,9 +24,9 @@ from Agent.replay.comparison import (
 if TYPE_CHECKING:
     from Agent.replay.fields import FieldRules
 
-_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root"})
+_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root", "args_after", "result_is"})
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
-    "error": frozenset({"traceback", "fingerprint"}),
+    "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
     "agent_message": frozenset({"message_id"}),
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
@@ -45,7 +45,17 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "run.started": frozenset({"parent_run_id"}),
     "state": frozenset(
         [
-            *("reason", "digest", "class", "init", "shared", "shared_with", "shared_objects", "adopted"),
+            *(
+                "reason",
+                "digest",
+                "class",
+                "class_fields",
+                "init",
+                "shared",
+                "shared_with",
+                "shared_objects",
+                "adopted",
+            ),
             *("opaque", "unseen", "handles", "ignored"),
         ]
     ),

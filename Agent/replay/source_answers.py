@@ -67,6 +67,16 @@ class CallReads:
                     return each
         return found
 
+    def next_of(self, name: str, runs: list[list[Any]]) -> Any:
+        """What a variable held at the next read of it."""
+        self.taken[f"{ENVIRONMENT}/{name}"] += 1
+        number, passed = self.taken[f"{ENVIRONMENT}/{name}"], 0
+        for value, count in runs:
+            passed += count
+            if number <= passed:
+                return value
+        return runs[-1][0]
+
     def left(self) -> tuple[str, str] | None:
         """A source that was read less than in the record: (recorded, replayed)."""
         for source, values in self.values.items():
@@ -153,13 +163,7 @@ class SourceAnswers:
                 self._watch.unrecorded(ENVIRONMENT, frame)
                 return now()
             return self._shown(name, next(iter(known.values())))
-        reads.taken[f"{ENVIRONMENT}/{name}"] += 1
-        number, passed = reads.taken[f"{ENVIRONMENT}/{name}"], 0
-        for value, count in runs:
-            passed += count
-            if number <= passed:
-                return self._shown(name, value)
-        return self._shown(name, runs[-1][0])
+        return self._shown(name, reads.next_of(name, runs))
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
         """See `SourcePlayer`."""

@@ -110,12 +110,35 @@ def state_differences(
         rules: which fields take part; what could not be compared goes there.
         names: of the fields that are compared; None for all of them.
     """
-    recorded, types = event.extra.get("fields"), event.types or {}
-    agent_id = str(event.agent_id)
     fields = read_state(obj).fields
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
-    body, present_types = pipeline.capture.user_body(fields, _FIELDS, agent_id)
+    recorded = event.extra.get("fields")
+    yield from differences_of(
+        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names
+    )
+
+
+def differences_of(
+    agent_id: str,
+    recorded: Any,
+    types: Mapping[str, str],
+    fields: Mapping[str, Any],
+    pointer: str,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+) -> Iterator[tuple[str, Difference]]:
+    """The fields in which recorded ones and those of an object differ.
+
+    Args:
+        recorded: the recorded fields as JSON, with their tags in `types`.
+        fields: those of the object.
+        pointer: where the recorded ones stand in their event.
+        rules, names: as above.
+    """
+    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id)
     present = orjson.loads(b"{" + body + b"}")
     if not isinstance(recorded, dict):
         yield "", Difference("", shown(recorded), shown(present))
@@ -127,10 +150,9 @@ def state_differences(
             one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
             yield name, Difference("", shown(one), shown(other))
             continue
-        pointer = f"{_FIELDS}/{escape(name)}"
+        at = f"{pointer}/{escape(name)}"
         found, agreed = comparison.compare(
-            Recorded(recorded[name], types, pointer),
-            Recorded(present[name], present_types or {}, pointer),
+            Recorded(recorded[name], types, at), Recorded(present[name], present_types or {}, at)
         )
         rules.note(agent_id, name, agreed)
         if found is not None:

@@ -206,7 +206,7 @@ class Bisection:
         sides = [
             Recorded(event.extra.get("fields"), event.types or {}, "/extra/fields") for event in (one, other)
         ]
-        return self._comparison.difference(sides[0], sides[1]) is not None
+        return self._comparison.difference(sides[0], sides[1], ("",)) is not None
 
     def _state_behind(self, key: StreamKey, place: float) -> str | None:
         """What the last full state of an agent before a place says; None where none stands near."""

@@ -6,8 +6,8 @@ Sessions are bisected where that is possible; that two are alike is said only af
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from Agent.record.installed import flush_active
@@ -15,11 +15,13 @@ from Agent.replay.comparison import Comparison
 from Agent.replay.differences.bisection import Bisection, Unseekable
 from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, StreamWalk
 from Agent.replay.differences.sides import Side, StreamKey, align, open_side
+from Agent.replay.differences.state_pairs import ForkedAt
 from Agent.replay.differences.tracks import END, Meter
-from Agent.replay.fields import OLDER
-from Agent.replay.outcome import short
+from Agent.replay.fields import FieldRules
+from Agent.replay.outcome import Outcome, short
 from Agent.replay.recorded_script import module_names
 
+_MOST_NAMED = 5
 RunName = str | os.PathLike[str] | None
 
 
@@ -33,15 +35,21 @@ class RunComparison:
     """The first difference, None where there is none."""
     compared: int
     """Pairs of events that were compared and agree."""
+    states: int
+    """Pairs of an agent's states, first, full and last ones, that do."""
     method: str
     """`bisection` or `walk`."""
     meter: Meter
     notes: tuple[str, ...] = ()
+    not_compared: Mapping[str, str] = field(default_factory=dict)
+    """`agent.field` to why it was not compared."""
+    unseen: tuple[str, ...] = ()
+    """Other values that could not be compared, and why."""
 
     @property
     def exit_code(self) -> int:
         """1 where they differ, 0 where they are alike, 4 where nothing could be compared."""
-        return 1 if self.divergence is not None else 0 if self.compared else 4
+        return 1 if self.divergence is not None else 0 if self.compared or self.states else 4
 
     def __bool__(self) -> bool:
         return self.divergence is not None
@@ -54,6 +62,9 @@ class RunComparison:
             "differ": bool(self),
             "divergence": None if self.divergence is None else self.divergence.to_dict(),
             "compared": self.compared,
+            "states": self.states,
+            "not_compared": dict(self.not_compared),
+            "unseen": list(self.unseen),
             "method": self.method,
             "read": {
                 "lines": self.meter.lines,
@@ -67,10 +78,12 @@ class RunComparison:
 
     def __str__(self) -> str:
         found = self.divergence
-        if found is None and not self.compared:
+        agree = f"{self.compared:,} pairs of events and {self.states:,} pairs of states agree"
+        if found is None and not (self.compared or self.states):
             lines = [f"nothing of {self.a} and {self.b} could be compared"]
         elif found is None:
-            lines = [f"{self.a} and {self.b} are alike: {self.compared:,} pairs of events agree"]
+            rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
+            lines = [f"{self.a} and {self.b} are alike{rest}: {agree}"]
         else:
             lines = [
                 f"{self.a} and {self.b} part at {found}",
@@ -79,14 +92,17 @@ class RunComparison:
             ]
             if found.common_cause is not None:
                 lines.append(f"  last in common: {found.common_cause}")
+        lines += [f"  not compared: {told}" for told in _grouped(self.not_compared)]
+        lines += [f"  not compared: {told}" for told in self.unseen[:_MOST_NAMED]]
+        if len(self.unseen) > _MOST_NAMED:
+            lines.append(f"  not compared: {len(self.unseen) - _MOST_NAMED:,} more values")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])
 
     @property
     def _reading(self) -> str:
         if self.method == "walk":
-            return f"compared pair by pair: {self.compared:,} pairs agree" + (
-                " before that" if self.divergence is not None else ""
-            )
+            agree = f"{self.compared:,} pairs of events and {self.states:,} of states agree"
+            return f"compared pair by pair: {agree}" + (" before that" if self.divergence is not None else "")
         return (
             f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
             f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
@@ -130,7 +146,7 @@ def compare_runs(
             if found is not None:
                 return found
             notes.append("the ends are alike, so every event was compared")
-    return _walked(one, other, same_ids, notes, with_states=not is_aligned, progress=progress)
+    return _walked(one, other, same_ids, notes, progress=progress)
 
 
 def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
@@ -139,7 +155,7 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, with_states=True)
+    walk = StreamWalk(comparison, same_ids)
     best: Parting | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
@@ -157,8 +173,9 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
         ),
     )
     return RunComparison(
-        one.name, other.name, best.divergence, walk.compared, "bisection", bisection.meter, (*notes, *grounds)
-    )
+        one.name, other.name, best.divergence, walk.compared, walk.states, "bisection", bisection.meter,
+        (*notes, *grounds),
+    )  # fmt: skip
 
 
 def _walked(
@@ -167,31 +184,46 @@ def _walked(
     same_ids: SameIds,
     notes: list[str],
     *,
-    with_states: bool,
     progress: Callable[[float], None],
 ) -> RunComparison:
-    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, with_states=with_states)
+    seen = Outcome()
+    scripts = module_names(one.session, other.session)
+    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
+    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts))
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
-        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), limit=best))
+        lineage = one.forked if key.kind == "agent" else None
+        forked = None if lineage is None else ForkedAt.of(lineage, key.name)
+        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), best, forked))
         progress(number / len(keys))
     agreement = comparison.agreement
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
     if agreement.redacted:
         notes.append(f"{agreement.redacted:,} values are hidden on both sides")
-    if agreement.unseen:
-        notes.append(f"not compared: values that cannot be seen at {len(agreement.unseen):,} places")
-    if agreement.older:
-        notes.append(f"not compared: values {OLDER}, at {len(agreement.older):,} places")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
             notes.append(f"{damaged:,} damaged lines of {side.name} were passed over")
     found = None if best is None else best.divergence
-    return RunComparison(one.name, other.name, found, walk.compared, "walk", Meter(), tuple(notes))
+    return RunComparison(
+        one.name, other.name, found, walk.compared, walk.states, "walk", Meter(), tuple(notes),
+        {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
+    )  # fmt: skip
+
+
+def _grouped(not_compared: Mapping[str, str]) -> list[str]:
+    """Fields and why, a line for each reason."""
+    whys: dict[str, list[str]] = {}
+    for name, why in not_compared.items():
+        whys.setdefault(why, []).append(name)
+    return [
+        f"{', '.join(names[:_MOST_NAMED])}"
+        + (f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else "")
+        + f": {why}"
+        for why, names in whys.items()
+    ]
 
 
 def _earlier(one: Parting | None, other: Parting | None) -> Parting | None:

@@ -30,6 +30,7 @@ from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.child import Redrive, turn_recording_away
 from Agent.replay.comparison import Recorded
+from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.drive import (
     ForkDriver,
     Trigger,
@@ -39,10 +40,12 @@ from Agent.replay.forks.drive import (
     seed_generators,
 )
 from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
 from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
 from Agent.replay.forks.progress import tell
+from Agent.replay.forks.sources import ForkSources
 from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch
@@ -146,7 +149,10 @@ class Fork(Redrive):
         recording = self._recording
         objects = {name: self._objects[name] for name in given}
         is_alone = objects.keys() == self._objects.keys()
-        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone)
+        hidden = hidden_generator(objects, first_event(point, plan), recording, self._watch.seeded)
+        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
+        if hidden is not None and start.begin:
+            self.fork.note(f"{hidden} begins anew, since no checkpoint holds it")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
         driver = self._driver_for(plan, self.driver_kind)
@@ -215,13 +221,13 @@ class Fork(Redrive):
             UsageError: the patch does not fit.
         """
         driver, point = brought.driver, brought.point
-        installed.source_player = None
         install_pipeline(pipeline)
         answers = brought.answers or self._answers(brought)
         player = self._fork_player(answers, pipeline)
         current_player.set(player if player.is_needed else None)
         OPEN_PLAYERS.append(player)
         driver.hand_over(player, pipeline)
+        self._hand_over_sources(brought, player)
         begin()
         change = self._change(pipeline, patch, seed)
         trigger = None
@@ -245,6 +251,23 @@ class Fork(Redrive):
         if trigger is not None:
             self._end_trigger(trigger)
         self._note_states(pipeline)
+
+    def _hand_over_sources(self, brought: Brought, player: ForkPlayer) -> None:
+        """From here on sources give what the counterparts of calls read, and go on from there."""
+        sources = ForkSources(self._recording, self._player_now(), self._watch, self._decoder, self.outcome)
+        sources.begin_fork(player, self._clocks(brought), self.fork)
+        player.left = sources.left
+        installed.source_player = sources
+        brought.driver.read_by(sources)
+        sources.put_at(brought.first)
+
+    def _clocks(self, brought: Brought) -> ForkClocks:
+        rest, first = brought.plan.actions[brought.point.index :], brought.first
+        events = self._recording.events
+        before = [each for each in events if first is None or order_key(each) < order_key(first)]
+        wall_us = rest[0].call.began_us if rest and brought.resume is None else 0.0
+        wall_us = wall_us or float((first or events[-1]).timestamp_us)
+        return ForkClocks(wall_us, latest_reads(each.extra.get("reads") for each in before))
 
     def _end_trigger(self, trigger: Trigger) -> None:
         if trigger.error is not None:
@@ -302,7 +325,7 @@ class Fork(Redrive):
             if event.kind == "artifact.saved" or (first is not None and order_key(event) >= first)
         ]
         errors = self._errors()
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors)
+        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors, self._decoder.scripts)
         rest = brought.plan.actions[brought.point.index :]
         return ForkAnswers(
             own,
@@ -311,6 +334,7 @@ class Fork(Redrive):
             calls_among(events, RunRef(self._recording.session, None), decoding),
             errors,
             any("reads" in event.extra for event in self._recording.events),
+            [action.call for action in rest],
         )
 
     def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:

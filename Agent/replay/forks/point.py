@@ -190,12 +190,14 @@ def start_for(
     objects: Mapping[str, object],
     *,
     is_alone: bool,
+    hidden: str | None,
 ) -> Start:
     """From where the state at a point is to be made.
 
     Args:
         objects: what the target gave, by agent, as far as it is an object.
         is_alone: no agent whose code runs is inside others: their states could not be put back.
+        hidden: a generator that no recorded state holds; None where there is none.
     """
     agents = list(objects)
     if not is_alone:
@@ -204,6 +206,8 @@ def start_for(
         first = recording.agents[agents[0]].first_state if agents[0] in recording.agents else None
         if isinstance(point.state.fields, dict) and _is_like(point.state.fields, first):
             return Start(point.index, {agents[0]: _as_event(first, agents[0], *point.state)}, point.what)
+    if hidden is not None:
+        return Start(0, {}, f"the beginning: no recorded state holds {hidden}")
     folds = {name: _folded(name, point, plan, recording) for name in agents}
     for holders in held_together(objects):
         # Each agent's state is from when it acted last, and what they hold together was another then.

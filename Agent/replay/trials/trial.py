@@ -153,7 +153,9 @@ class Trial(Fork):
                 )
 
     def _all_calls(self) -> CallBook:
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, self._errors())
+        decoding = Decoding(
+            self._decoder.codecs, self._decoder.find_class, self._errors(), self._decoder.scripts
+        )
         return calls_among(self._own_events(), RunRef(self._recording.session, None), decoding)
 
     def interventions(self) -> list[Intervention]:
