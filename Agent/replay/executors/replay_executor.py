@@ -71,7 +71,7 @@ class ReplayExecutor:
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
         """Go on from a checkpoint, and compare the output with the recorded one.
 
-        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/REPLAY.md.
+        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
 
         Raises:
             UsageError: no such executor; a patch that does not fit; what the executor cannot do.
