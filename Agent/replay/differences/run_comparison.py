@@ -85,7 +85,8 @@ class RunComparison:
             rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
             lines = [f"{self.a} and {self.b} are alike{rest}"]
         else:
-            one, other = differing_texts(found.a, found.b)
+            is_event = found.field == "events"
+            one, other = map(str, (found.a, found.b)) if is_event else differing_texts(found.a, found.b)
             lines = [
                 f"{self.a} and {self.b} differ at {found}",
                 f"  a: {one}" + (f" (event {found.event_a})" if found.event_a else ""),

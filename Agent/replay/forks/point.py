@@ -221,7 +221,8 @@ def start_for(
         return Start(
             point.index,
             states,
-            f"full state {based}" + (f" and the changes of {changes} later actions" if changes else ""),
+            f"full state {based}"
+            + (f" and the changes of {changes} later action{'s' * (changes != 1)}" if changes else ""),
         )
     if len(agents) == 1:
         found = _nearest(folds[agents[0]], plan, point)
