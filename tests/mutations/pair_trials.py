@@ -232,7 +232,10 @@ def replayed(task: Task, agent_ids: Iterable[str], changed: int) -> dict[str, Re
 
 def blind() -> None:
     """Take the digests of values away: each is the same constant from here on, in this process and its forks."""
-    raise NotImplementedError
+    from Agent.event import content
+
+    size = len(content._digest(b""))
+    vars(content)["_digest"] = lambda data: b"\0" * size
 
 
 @dataclass
