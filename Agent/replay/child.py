@@ -329,6 +329,7 @@ class Redrive:
                 sources,
                 self._fields,
                 strict_factory=bool(self._request.get("strict_factory")),
+                keep_going=int(self._request.get("keep_going") or 0),
                 stop_at=self._request.get("pdb") or 0,
             ),
         )

@@ -73,6 +73,8 @@ class Equipment:
     sources: SourceAnswers
     fields: FieldRules
     strict_factory: bool = False
+    keep_going: int = 0
+    """How many differences to look for behind the first."""
     stop_at: int = 0
     """The number of the action before which the debugger is to open; 0 for none."""
 
@@ -108,6 +110,7 @@ class Driver:
         self._judge = equipment.judge
         self._fields = equipment.fields
         self._is_factory_strict = equipment.strict_factory
+        self._keep_going = equipment.keep_going
         self._stop_at = equipment.stop_at
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
@@ -150,16 +153,38 @@ class Driver:
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in self._plan.actions:
-                self._drive(action)
+                try:
+                    self._drive(action)
+                except ReplayStopped:
+                    if not self._goes_on():
+                        raise
             self._last_states.compare()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
+            self._put_first_in_front()
             installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
             self._close_loop()
+
+    def _goes_on(self) -> bool:
+        """Whether to look for further differences, this one being kept."""
+        found = self._outcome.divergence
+        if found is None or len(self._outcome.further) >= self._keep_going:
+            return False
+        self._outcome.further.append(found)
+        self._outcome.divergence = None
+        self._player.is_stopped = False
+        return True
+
+    def _put_first_in_front(self) -> None:
+        found = self._outcome.further
+        if found:
+            last = [] if self._outcome.divergence is None else [self._outcome.divergence]
+            self._outcome.divergence, *rest = (*found, *last)
+            found[:] = rest
 
     def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
         """A live agent's action begins: put back its first state, impose what came from outside."""

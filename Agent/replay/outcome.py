@@ -111,6 +111,8 @@ class Outcome:
     agents: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     divergence: Divergence | None = None
+    further: list[Divergence] = field(default_factory=list)
+    """The differences behind the first one, where they were asked for."""
     reasons: list[str] = field(default_factory=list)
     """Why nothing can be proved, the first first."""
     doubts: list[str] = field(default_factory=list)
@@ -168,6 +170,7 @@ class Outcome:
         stored["counts"] = asdict(self.counts)
         stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
         stored["later"] = [asdict(each) for each in self.later]
+        stored["further"] = [asdict(each) for each in self.further]
         stored["sources"] = [asdict(read) for read in self.sources]
         return stored
 
@@ -179,6 +182,7 @@ class Outcome:
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
         values["later"] = [Divergence(**each) for each in values["later"]]
+        values["further"] = [Divergence(**each) for each in values["further"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
         for name in _COUNTERS:
             values[name] = Counter(values[name])

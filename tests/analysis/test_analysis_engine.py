@@ -32,6 +32,7 @@ def test_names_full_of_wildcards_and_quotes_are_read_as_they_are(tmp_path: Path)
     assert LogAnalyzer(build.path).sql("SELECT count(DISTINCT agent_id) AS n FROM events") == [{"n": 6}]
 
 
+@pytest.mark.integration
 def test_a_thousand_files_are_one_question(builder: SessionBuilder) -> None:
     for n in range(1000):
         builder.emit("log", f"agent_{n}")
@@ -264,6 +265,7 @@ def test_the_newest_session_is_analysed_and_any_other_by_name_prefix_or_path(tra
     assert LogAnalyzer(trace_root / "session_20261120_103045").path.name == "session_20261120_103045"
 
 
+@pytest.mark.process
 def test_importing_the_room_loads_nothing_heavy() -> None:
     code = (
         "import sys, Agent.analysis; "

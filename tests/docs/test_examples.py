@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from support.processes import REPOSITORY, run_python
 
+pytestmark = pytest.mark.integration
+
 FORKING = {"incident_response": 1}
 """Examples that leave more sessions than the one that they record: a fork is one of its own."""
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))

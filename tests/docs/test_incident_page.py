@@ -2,8 +2,11 @@
 
 import shlex
 
+import pytest
 from support.markdown import blocks_of
 from support.processes import REPOSITORY, child_environment, run_python
+
+pytestmark = pytest.mark.integration
 
 EXAMPLES = REPOSITORY / "examples"
 DIFFERS = 1

@@ -177,6 +177,7 @@ def test_a_draw_past_an_adopted_generator_begins_a_new_base(act, recorded):
     assert len(recorded.of("source.state")) == 2
 
 
+@pytest.mark.integration
 def test_notice_looks_at_some_calls_at_all_or_at_none(act):
     counts = {}
     for how in ("some", "all", "none"):
@@ -419,6 +420,7 @@ def test_threads_and_tasks_keep_what_their_own_actions_read(recorded):
     assert sorted(kept) == sorted(given)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_goes_on_from_the_same_base(act, recorded):
     rng = adopt(random.Random(1))
@@ -535,6 +537,7 @@ def test_a_clock_that_c_code_calls_is_noticed_by_the_native_watch_alone(act):
     assert [read.source for read in block.unrecorded] == (["time.time"] if watch.touch_notice() else [])
 
 
+@pytest.mark.process
 def test_without_numpy_nothing_of_it_is_loaded():
     script = (
         "import sys; sys.modules['numpy'] = None\n"

@@ -78,13 +78,13 @@ def test_bytes_are_clean_to_both_or_to_neither(texts):
 
 
 @needs_native
-@pytest.mark.parametrize("beginning", [one.decode() for one in KEY_BEGINNINGS])
-@pytest.mark.parametrize("before", ["", " ", "x/", "n", "\n", "see-", "\\u0041"])
-def test_no_beginning_of_a_key_passes_in_a_long_run(beginning, before):
+def test_no_beginning_of_a_key_passes_in_a_long_run():
     quick, _ = judges()
-    raw = orjson.dumps({"m": before + beginning.upper() + "Q7" * 20})
-    assert quick.clean(raw) == looks_clean(raw)
-    assert before == "n" or not quick.clean(raw)
+    for beginning in KEY_BEGINNINGS:
+        for before in ["", " ", "x/", "n", "\n", "see-", "\\u0041"]:
+            raw = orjson.dumps({"m": before + beginning.decode().upper() + "Q7" * 20})
+            assert quick.clean(raw) == looks_clean(raw), raw
+            assert before == "n" or not quick.clean(raw), raw
 
 
 @needs_native

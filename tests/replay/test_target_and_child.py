@@ -190,6 +190,7 @@ def test_a_run_that_is_not_there_is_an_error(toy):
         toy.replay("last/zz")
 
 
+@pytest.mark.integration
 def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     toy.record(ADDER)
@@ -198,6 +199,7 @@ def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
     assert "1" not in seeds
 
 
+@pytest.mark.process
 def test_a_class_of_the_main_program_is_found_under_its_module_name(toy):
     from support.processes import run_python
 
@@ -233,6 +235,7 @@ if __name__ == "__main__":
     assert (report.verdict, report.divergence.path) == ("DIVERGED", "/amount")
 
 
+@pytest.mark.integration
 def test_a_recording_that_was_killed_is_verified_over_its_complete_steps(toy):
     from support.processes import run_python
 
@@ -259,6 +262,7 @@ class Killer(Adder):
     assert "complete steps" in report.headline
 
 
+@pytest.mark.process
 def test_measurements_that_a_kill_cost_leave_no_difference(toy):
     from support.processes import run_python
 

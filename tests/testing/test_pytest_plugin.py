@@ -7,6 +7,8 @@ from importlib.metadata import entry_points
 import pytest
 from support.processes import REPOSITORY, run_python
 
+pytestmark = pytest.mark.integration
+
 pytest_plugins = ["pytester"]
 
 SHOP = """
