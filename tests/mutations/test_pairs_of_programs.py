@@ -49,7 +49,7 @@ def test_the_same_seed_makes_the_same_pairs_and_a_few_are_of_all_families_and_pl
 
 
 def test_a_program_shows_the_leaf_of_each_pair_where_it_is():
-    pairs = pairs_of(40, SEED, ["list", "Box" if "Box" in ALL_KINDS else "object", "partial"], PLACES, depth=0)
+    pairs = pairs_of(40, SEED, ["list", "object", "partial"], PLACES, depth=0)
     text = program_of(pairs)
     compile(text, "program", "exec")
     for pair in pairs:
@@ -92,9 +92,9 @@ def test_what_cannot_be_hashed_is_no_key_and_the_matrix_says_so():
 
 @pytest.mark.integration
 def test_no_changed_value_is_green_and_no_unchanged_one_has_diverged(tmp_path):
-    tally = pair_trials.run(60, SEED, tmp_path, workers=1)
+    tally = pair_trials.run(24, SEED, tmp_path, workers=1)
     assert tally.problems == [], "\n".join("\n".join(each.lines(tmp_path)) for each in tally.problems)
-    assert tally.counts()["changed"] >= 50
+    assert tally.counts()["changed"] >= 20
 
 
 @pytest.mark.integration

@@ -1,7 +1,7 @@
 """Places where a value can be: for each what the agent does with the value, and what is looked at afterwards.
 
 In these texts `value(c)` makes the value, `leaf(value)` gives the leaf that changes, `at(n)` is 1 where a changed
-program is at the step that changes, and `keep(value)` keeps what the oracle looks at when the program has ended.
+program is at a step that changes, the last two, and `keep(value)` keeps what the oracle looks at when the program has ended.
 """
 
 from __future__ import annotations
