@@ -186,7 +186,12 @@ def record(task: Task) -> dict[str, Any]:
         "PYTHONWARNINGS": "ignore",
     }
     ended = subprocess.run(
-        [sys.executable, *call], cwd=task.directory, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *call],
+        cwd=task.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode != 0:
         raise RuntimeError(f"{task.directory}: the program could not be recorded\n{ended.stderr[-2000:]}")

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SEED = 1
 
 
-def trial(recorded=("0",), same=("0",), changed=("1",), verdicts=("IDENTICAL", "DIVERGED"), unchanged_only=""):
+def trial(
+    recorded=("0",), same=("0",), changed=("1",), verdicts=("IDENTICAL", "DIVERGED"), unchanged_only=""
+):
     pair = pair_trials.Pair("000", ("list",), "result", "[c]", "V[0]", unchanged_only)
     printed = [list(each) if isinstance(each, tuple) else each for each in (recorded, same, changed)]
     return pair_trials.Trial(pair, "p", *printed, dict(zip(("unchanged", "changed"), verdicts, strict=True)))
@@ -75,7 +77,9 @@ def test_a_program_whose_own_runs_differ_proves_nothing_of_a_replay():
 
 def test_a_matrix_has_no_empty_field():
     pairs = pairs_of(30, SEED, ALL_KINDS, PLACES)
-    trials = [trial()] + [pair_trials.Trial(pair, "p", ["0"], ["0"], ["1"], trial().verdicts) for pair in pairs]
+    trials = [trial()] + [
+        pair_trials.Trial(pair, "p", ["0"], ["0"], ["1"], trial().verdicts) for pair in pairs
+    ]
     lines = list(pair_trials.matrix(trials, by_kind=True))
     rows = lines[len(PLACES) :][: len(ALL_KINDS)]
     assert [row.partition(" ")[2] for row in rows] == ALL_KINDS
@@ -100,7 +104,9 @@ def test_no_changed_value_is_green_and_no_unchanged_one_has_diverged(tmp_path):
 @pytest.mark.integration
 def test_a_comparison_without_digests_is_found_out(tmp_path):
     kinds = ["object", "UserDict", "closure", "Queue", "structured array", "Series"]
-    blinded = pair_trials.run(12, SEED, tmp_path, kinds=kinds, places=["result"], depth=0, workers=1, is_blinded=True)
+    blinded = pair_trials.run(
+        12, SEED, tmp_path, kinds=kinds, places=["result"], depth=0, workers=1, is_blinded=True
+    )
     assert blinded.counts()["false greens"] >= 6
 
 
