@@ -608,6 +608,8 @@ static Watched WATCHED[MAX_WATCHED];
 static int watched_count;
 static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
 static PyObject *HIDDEN, *TOUCHED;     /* a generator, and who is told before it is next drawn from or seeded */
+static PyObject *ANSWERER;             /* who may say what a source gives, in the place of the source */
+static _Thread_local PyObject *ANSWER;
 static _Thread_local PyObject *HOOK, *KNOWN;
 static _Thread_local int is_telling;
 
@@ -642,8 +644,28 @@ static int tell_call(const Watched *watched, PyObject *self) {
     return told != NULL;
 }
 
-/* 1 to go on, 0 with an exception. */
-static int told(int number, PyObject *self) {
+/* Whether somebody answers in the place of a source: 2 with ANSWER, 1 to go on, 0 with an exception. */
+static int answered(const Watched *watched, PyObject *self) {
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    if (frame == NULL || PyErr_Occurred() != NULL) return 1;
+    PyObject *callable = watched->callable, *answerer = Py_NewRef(ANSWERER), *answer = NULL;
+    callable = callable != NULL ? Py_NewRef(callable) : PyCFunction_NewEx(watched->definition, self, NULL);
+    is_telling = 1;
+    if (callable != NULL) answer = PyObject_CallFunctionObjArgs(answerer, callable, (PyObject *)frame, NULL);
+    is_telling = 0;
+    Py_DECREF(answerer);
+    Py_XDECREF(callable);
+    if (answer == NULL) return 0;
+    if (answer != Py_None) {
+        ANSWER = answer;
+        return 2;
+    }
+    Py_DECREF(answer);
+    return 1;
+}
+
+/* 1 to go on, 0 with an exception, 2 with ANSWER; `is_bare` where there are no arguments. */
+static int told(int number, PyObject *self, int is_bare) {
     const Watched *watched = &WATCHED[number];
     if (TOUCHED != NULL && self == HIDDEN) {
         PyObject *touched = TOUCHED;
@@ -653,7 +675,12 @@ static int told(int number, PyObject *self) {
         if (answer == NULL) return 0;
         Py_DECREF(answer);
     }
-    if (HOOK == NULL || is_telling) return 1;
+    if (is_telling) return 1;
+    if (ANSWERER != NULL && is_bare && !watched->draws && !watched->seeds && !is_own()) {
+        int found = answered(watched, self);
+        if (found != 1) return found;
+    }
+    if (HOOK == NULL) return 1;
     if (watched->draws) {
         int known = is_known(self);
         if (known != 0) return known > 0;
@@ -663,18 +690,25 @@ static int told(int number, PyObject *self) {
 }
 
 /* A stand-in has no place for data, so that there is one for each number, of each way to be called. */
+#define GIVEN(n, is_bare, original)                                   \
+    int found = told(n, self, is_bare);                               \
+    if (found == 1) return original;                                  \
+    PyObject *answer = found == 2 ? ANSWER : NULL;                    \
+    ANSWER = NULL;                                                    \
+    return answer;
 #define STAND_INS(n)                                                                                             \
     static PyObject *plain_##n(PyObject *self, PyObject *given) {                                                \
-        return told(n, self) ? ((PyCFunction)WATCHED[n].original)(self, given) : NULL;                           \
+        GIVEN(n, given == NULL, ((PyCFunction)WATCHED[n].original)(self, given))                                 \
     }                                                                                                            \
     static PyObject *keywords_##n(PyObject *self, PyObject *given, PyObject *named) {                            \
-        return told(n, self) ? ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named) : NULL;        \
+        GIVEN(n, PyTuple_GET_SIZE(given) == 0 && named == NULL,                                                  \
+              ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named))                                \
     }                                                                                                            \
     static PyObject *fast_##n(PyObject *self, PyObject *const *given, Py_ssize_t count) {                        \
-        return told(n, self) ? ((Fast)WATCHED[n].original)(self, given, count) : NULL;                           \
+        GIVEN(n, count == 0, ((Fast)WATCHED[n].original)(self, given, count))                                    \
     }                                                                                                            \
     static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *named) { \
-        return told(n, self) ? ((FastKeywords)WATCHED[n].original)(self, given, count, named) : NULL;            \
+        GIVEN(n, count == 0 && named == NULL, ((FastKeywords)WATCHED[n].original)(self, given, count, named))    \
     }
 #define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16) \
     M(17) M(18) M(19) M(20) M(21) M(22) M(23)
@@ -756,6 +790,13 @@ static PyObject *told_hook(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noth
     return Py_NewRef(HOOK == NULL ? Py_None : HOOK);
 }
 
+/* answer_reads(function): have it say what a source gives that is read without arguments, from whatever place; it takes
+   the function that is called and the frame, and gives the answer, or None to let the source be read. None ends that. */
+static PyObject *answer_reads(PyObject *Py_UNUSED(module), PyObject *function) {
+    Py_XSETREF(ANSWERER, function == Py_None ? NULL : Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
 /* before_touch(function): have it called once, before anybody draws from the hidden generator or seeds it. */
 static PyObject *before_touch(PyObject *Py_UNUSED(module), PyObject *function) {
     Py_XSETREF(TOUCHED, function == Py_None ? NULL : Py_NewRef(function));
@@ -767,6 +808,7 @@ static PyMethodDef functions[] = {
     {"watch_calls", (PyCFunction)(void (*)(void))watch_calls, METH_FASTCALL,
      "Like `sys.setprofile`, but told of watched calls alone."},
     {"told_hook", told_hook, METH_NOARGS, "What `watch_calls` was given in this thread."},
+    {"answer_reads", answer_reads, METH_O, "Who answers in the place of a watched function without arguments."},
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
