@@ -8,6 +8,10 @@ from functools import lru_cache
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+"""The earliest time that `format_timestamp` can write, in microseconds since 1970."""
+LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+"""The latest."""
 
 
 class Clock(Protocol):
