@@ -176,7 +176,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
             tick=get("tick"),
             extra=extra,
             code=get("code"),
-            state=_state(obj["state"]) if get("state") is not None else None,
+            state=get("state"),
             types=_types(obj["types"], run_view=run_view) if get("types") is not None else None,
         )
     except SchemaError as error:
@@ -191,10 +191,12 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
             raise DamagedLine(f"{name} is not text")
     if event.tick is not None and type(event.tick) is not int:
         raise DamagedLine("tick is not an integer")
+    if event.state is not None and not is_state_change(event.state):
+        raise DamagedLine("state is not an object that sets fields")
     try:
         split_event_id(event.id)
     except ValueError as error:
-        raise DamagedLine(str(error)) from None
+        raise DamagedLine(f"malformed: {error}") from None
     try:
         is_in_calendar = FIRST_US <= parse_timestamp(event.timestamp) <= LAST_US
     except ValueError as error:
@@ -210,12 +212,12 @@ def _texts(value: Any, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _state(value: Any) -> Mapping[str, Any]:
+def is_state_change(value: Any) -> bool:
+    """Whether a JSON value has the form of `Event.state`."""
     if not isinstance(value, dict) or not isinstance(value.get("set", {}), dict):
-        raise DamagedLine("state is not an object that sets fields")
-    if "unset" in value:
-        _texts(value["unset"], "state.unset")
-    return value
+        return False
+    unset = value.get("unset", [])
+    return isinstance(unset, list) and all(isinstance(name, str) for name in unset)
 
 
 def _types(value: Any, *, run_view: bool) -> Mapping[str, str]:

@@ -70,7 +70,7 @@ COMMANDS = [
     ["journey", "a1", "--json"], ["errors"], ["debug", "a2 fails"], ["debug", "the cash of a1 fell"],
     ["causes", "{id}"], ["diff", "last", "last"], ["diff", "last", "last", "--stats"], ["tail", "-n", "500"],
     ["tail", "--json"], ["play", "last"], ["play", "last/a2"], ["learning"], ["interactions"], ["performance"],
-    ["state", "a2"], ["state", "a1", "--json"], ["runs"], ["runs", "show", "{run}"], ["sql", "SELECT * FROM events"],
+    ["state", "a2"], ["state", "a1", "--json"], ["runs"], ["runs", "{run}"], ["sql", "SELECT * FROM events"],
     ["sql", "SELECT count(*) FROM spans"], ["verify"],
 ]  # fmt: skip
 
@@ -149,6 +149,7 @@ def check(root: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPa
         assert code != EXIT_BUG, (command, said.err[-3000:])
 
 
+@pytest.mark.integration
 def test_values_of_a_wrong_type_break_no_reading_command(recorded, tmp_path, capsys, monkeypatch):
     root = tmp_path / "trace"
     shutil.copytree(recorded, root, symlinks=True)
@@ -167,3 +168,20 @@ def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(recorded,
     shutil.copytree(recorded, root, symlinks=True)
     mutate(root, random.Random(seed), 3 if seed % 2 else 300)
     check(root, capsys, monkeypatch)
+
+
+@pytest.mark.integration
+def test_values_of_a_wrong_type_in_the_files_beside_the_events_break_no_list(recorded, tmp_path, capsys, monkeypatch):
+    root = tmp_path / "trace"
+    shutil.copytree(recorded, root, symlinks=True)
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(root))
+    chance = random.Random(20261122)
+    for path in sorted(next(root.glob("session_*")).rglob("*.json")):
+        sound = path.read_bytes()
+        found = list(mutants(sound))
+        for mutant in chance.sample(found, min(20, len(found))):
+            path.write_bytes(mutant)
+            for command in (["sessions"], ["verify"]):
+                code = main(["--debug", *command])
+                assert code != EXIT_BUG, (path.name, mutant, capsys.readouterr().err[-2000:])
+        path.write_bytes(sound)
