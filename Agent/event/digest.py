@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from Agent.event.plain import ask_memory_for
 from Agent.event.pointers import escape, fold_tags
 
 __all__ = [
@@ -91,6 +92,7 @@ def _normal(tag: str, node: Any) -> Any:
 
 
 def _dump(value: Any) -> bytes:
+    ask_memory_for(value)
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):

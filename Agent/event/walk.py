@@ -17,7 +17,16 @@ from Agent.event.codecs import builtin_reducer
 from Agent.event.digest import canonical_bytes, digest_json
 from Agent.event.limits import Limits
 from Agent.event.opaque import describe, head_of_text
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, scalars_fit
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    any_nonfinite,
+    ask_memory,
+    least_bytes,
+    scalars_fit,
+)
 from Agent.event.pointers import escape
 from Agent.event.registered import registered_codec
 
@@ -125,6 +134,7 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
+        ask_memory(len(value))
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
@@ -232,6 +242,10 @@ class Walk:
         """Whether the container holds plain scalars only and fits; if so it is paid for."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
+        least = least_bytes(container, self.bytes_left)
+        if least > self.bytes_left:
+            return False
+        ask_memory(least)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except TypeError:
