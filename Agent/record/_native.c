@@ -199,6 +199,7 @@ typedef struct {
     Judge *judge;
     PyObject *pointer; /* NULL where no tags are wanted */
     PyObject *types;   /* NULL until the first tag */
+    Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -270,6 +271,8 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value);
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
 static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
+    /* n values take at least 2 n - 1 bytes, a string of n characters at least n */
+    if ((walk->left -= kind == &PyUnicode_Type ? PyUnicode_GET_LENGTH(value) : 2) < 0) return 0;
     if (kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
     if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
     if (depth > MAX_DEPTH) return 0;
@@ -279,6 +282,7 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
         Py_ssize_t at = 0;
         while (PyDict_Next(value, &at, &key, &item)) {
             if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+            walk->left -= PyUnicode_GET_LENGTH(key);
             int answer = PySet_Contains(walk->judge->known_keys, key);
             if (answer != 1) return answer;
             inner.key = key;
@@ -364,7 +368,7 @@ static int may_stand(Judge *judge, PyObject *raw) {
 
 static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes};
     if (walk_payload(&walk, payload) != 1) return left_to_python();
     PyObject *raw = dumped(judge, payload, judge->options), *end = NULL;
     if (may_stand(judge, raw) == 1) {
@@ -380,7 +384,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
     PyObject *raw = dumped(judge, value, judge->options);
     if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
@@ -394,7 +398,7 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL};
+    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes};
     PyObject *raw = NULL, *result = NULL;
     if (walk_payload(&walk, arguments[0]) == 1) {
         raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);

@@ -14,6 +14,7 @@ import orjson
 
 from Agent.event.content import Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
 from Agent.event.serialise import to_json
 from Agent.record.judge import Types, make_judge
@@ -116,6 +117,7 @@ class Capture:
     ) -> tuple[bytes, Types | None]:
         if not self._check:
             return body, types
+        ask_memory(len(body))
         value = orjson.loads(b"{" + body + b"}")
         known_keys = self.known_keys
         keys_known = all(key in known_keys or key in own_keys for key in value)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from Agent.event.limits import Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, exceeds
 from Agent.record.native import native
 from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
 
@@ -86,7 +86,7 @@ class SweepingJudge:
 
     def _plain(self, payload: dict[str, Any]) -> bytes | None:
         try:
-            if not is_plain(payload, self._known_keys):
+            if exceeds(payload, self._unread_bytes) or not is_plain(payload, self._known_keys):
                 return None
             raw = orjson.dumps(payload, None, DUMP_OPTIONS)
             if (
@@ -103,6 +103,8 @@ class SweepingJudge:
         """See `Judge`."""
         kind = type(value)
         try:
+            if exceeds(value, self._unread_bytes):
+                return None
             if kind is dict:
                 if not self._known_keys.issuperset(value):
                     return None

@@ -275,6 +275,7 @@ class Pipeline:
         for leave in self.at_close:
             leave()
         self.flush()
+        self.health.settle()
         if self.health.unreported:
             self._report_drops()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)
