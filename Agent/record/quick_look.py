@@ -15,8 +15,8 @@ from Agent.record.secret_table import quick_literals
 
 __all__ = ["NAMES_NEARBY", "NAME_ENDS", "Literals", "literals", "looks_clean"]
 
-NAMES_NEARBY: Final = (*b"secret key token pass pwd cookie auth sig=".split(), b"asic ", b"earer ")
-"""What makes a long run behind it suspicious, in small letters."""
+NAMES_NEARBY: Final = tuple(sorted((*b"secret key token pass pwd cookie auth sig=".split(), b"asic ", b"earer ")))
+"""What makes a long run behind it suspicious, in small letters, in order."""
 _OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호".split()
 _STEMS: Final = "key token secret".split()
 _GOES_ON: Final = (
@@ -63,7 +63,10 @@ class Literals(NamedTuple):
 def literals() -> Literals:
     """Those of the table of marked keys, made when they are first asked for."""
     beginnings, heads = quick_literals()
-    return Literals(tuple(sorted((*beginnings, *_SPECIAL_BEGINNINGS))), (*heads, *_SPECIAL_HEADS))
+    return Literals(
+        tuple(sorted((*beginnings, *_SPECIAL_BEGINNINGS))),
+        tuple(sorted((*heads, *_SPECIAL_HEADS), key=lambda head: head[::-1])),
+    )
 
 
 _HEX: Final = b"0123456789abcdefABCDEF-"

@@ -154,6 +154,8 @@ class Walk:
         """A value whose name may be that of a secret: what looks drawn in it is one."""
         if isinstance(value, list):
             return [self._likely(item, f"{pointer}/{index}") for index, item in enumerate(value)]
+        if isinstance(value, dict):
+            return self._members(value, pointer, dict.fromkeys(value, LIKELY))
         if isinstance(value, str) and looks_drawn(self._told(value, pointer)):
             return self._hidden(value, pointer)
         return self.value(value, pointer)
@@ -238,8 +240,8 @@ def _texts_in(value: Any) -> list[str]:
 
 
 def worth_finding(secret: str) -> bool:
-    """Whether a secret is looked for elsewhere: it is neither so short that it is part of words, nor huge."""
-    return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith(_MARK)
+    """Whether a secret is looked for elsewhere: it is no path, not so short that it is part of words, and not huge."""
+    return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith((_MARK, "/"))
 
 
 class Repeats:

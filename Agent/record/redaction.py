@@ -161,7 +161,7 @@ class Redactor:
         hide_next = False
         for word in argv:
             name, equals, value = word.partition("=")
-            is_secret = word.startswith("-") and self.is_denied(name.lstrip("-"))
+            is_secret = word.startswith("-") and self.says(name.lstrip("-")) != NONE
             if hide_next and not word.startswith("-"):
                 result.append(self.token(word))
             elif is_secret and equals:

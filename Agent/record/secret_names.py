@@ -66,8 +66,10 @@ _HARMLESS_WORDS: Final = (
 _HARMLESS_END: Final = (
     r"_(?:count|counts|length|len|size|path|file|filename|name|names|type|policy|required|present|valid|expiry|"
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
-    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$"
+    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|credentials?_id$"
 )
+_DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
+"""What is made of a secret, and tells it at most."""
 _OWN_SESSIONS: Final = frozenset({"session_id"})
 """A session of a program is none of a browser; what a cookie calls so is drawn, and its header is replaced."""
 _NUMBERS_ARE_HARMLESS: Final = r"(?:^|_)(?:token|pass|auth|cookies?)$"
@@ -95,7 +97,7 @@ def name_says(name: str) -> int:
     if _compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
         return NONE
     if _compiled(_SURE_NAME).search(plain):
-        return SURE
+        return LIKELY if plain.endswith(_DERIVED) else SURE
     return LIKELY if _compiled(_LIKELY_NAME).search(plain) else NONE
 
 
@@ -116,6 +118,7 @@ _WORDS: Final = (
 )
 _HARMLESS_VALUE: Final = rf"""(?xs)
       {_WORDS}
+    | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*
     | [A-Za-z_][\w.]*(?:\[.*|\(.*|\{{.*|@[0-9a-f]+)          # a call, an item, an object as it shows itself

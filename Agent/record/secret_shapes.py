@@ -32,7 +32,7 @@ def _compiled(expression: str) -> re.Pattern[str]:
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
 _BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
 _BLOB: Final = r"[A-Za-z0-9_\-]{40}"
-_LONG_BODY: Final = 30
+_LONG_BODY: Final = 50
 
 
 def _marked_keys(text: str) -> Iterator[Span]:
@@ -52,7 +52,7 @@ def _marked_keys(text: str) -> Iterator[Span]:
 def _is_key(prefix: str, key: str) -> bool:
     """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
     body = key[len(prefix) :]
-    if len(set(body.lower()) - set("-_.")) <= 3 or "EXAMPLE" in body:
+    if _is_placeholder(body):
         return False
     return len(body) >= _LONG_BODY or not is_wordlike(body)
 
@@ -93,7 +93,7 @@ _FORMS: Final = {
     "bearer ": _SCHEME,
     "basic ": _SCHEME,
     "cookie": _COOKIES,
-    ":a": r"(?<=\d{5}):A[\w\-]{34}(?![\w\-])",
+    ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
@@ -167,8 +167,10 @@ def _is_credential(literal: str, value: str) -> bool:
     """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder."""
     if _is_placeholder(value):
         return False
+    if literal in _TOOLS:
+        return not _is_placeholder(value.rpartition(":")[2].strip("\"'\\")) and len(value) > 6
     if literal == "bearer ":
-        return any(char.isdigit() for char in value) or (len(value) >= 20 and not value.islower())
+        return _has_digit(value) or (len(value) >= 20 and not value.islower())
     if literal == "basic ":
         try:
             # behind it a sentence may end, or the name of a file go on
@@ -177,6 +179,8 @@ def _is_credential(literal: str, value: str) -> bool:
         except NotBase64:
             return False
         return bool(colon) and len(name) + len(password) >= 6 and name.isascii()
+    if literal == ":a":
+        return not is_wordlike(value)
     return literal not in {"://"} or not is_wordlike(value) or len(value) < 16 or ":" in value
 
 
@@ -201,11 +205,11 @@ _ASSIGNED: Final = (
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?:[^\s"'`&,;\\]|\\(?![nrt"'`\\])){{3,2000}}))"""
 )
-_ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n\\]{0,500}?)(?:\s|\\[nrt]){0,60}</"
+_ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
     rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>[^\r\n"'\\`]{{3,2000}}){_OPEN}"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]|\\(?![nrt"'`\\])){{3,2000}}){_OPEN}"""
 )
 _OPTION: Final = (
     rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
@@ -222,7 +226,7 @@ _TYPE_CHECKS: Final = frozenset({"secret", "token", "pass", "auth", "cookie", "c
 
 _BENIGN: Final = (
     r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
-    r"optional|unset|redacted|masked|hidden|secret|password|token|\[redacted:.*|(?:your|my|the|enter|insert|put)[-_ ].*|"
+    r"optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|\[redacted:.*|(?:your|my|the|enter|insert|put)[-_ ].*|"
     r"(?:.*[-_. ])?your[-_ ].*|.*_here|enc\[.*"
 )
 # Code that fetches a secret, or the name of what holds it, holds none.
@@ -231,7 +235,9 @@ _CODE: Final = (
     r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_][A-Za-z_]*(?:\.[A-Za-z_]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
     r"(?:~|\.\.?)/.*"
 )
-_TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|%\(?\w+\)?s?|`.*|\$\w+"
+_TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
+_SAME: Final = r"([xXaA01*#])\1{4,}"
+"""The same letter again and again, as in what stands for a key in a handbook."""
 
 
 def _named(text: str, lower: str) -> Iterator[Span]:
@@ -321,17 +327,24 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
         return False
     if match["quoted"] is not None:
-        return says == SURE or looks_drawn(value)
+        is_command = match["open"].endswith("`") and " " in value
+        return (says == SURE and not is_command) or looks_drawn(value)
     if _compiled(_CODE).fullmatch(value):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
-    if match["closed"] and value.isidentifier() and not any(map(str.isdigit, value)):
+    if match["closed"] and value.isidentifier() and not _has_digit(value):
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
-        return looks_drawn(value) or (":" == match["sign"] and not match["gap"] and says == SURE and _ends(text, match))
+        return looks_drawn(value) or (says == SURE and _has_digit(value) and _ends(text, match))
+    if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
+        return looks_drawn(value)
     # `password: click here` is prose, `password: swordfish` is none.
     is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
     return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
+
+
+def _has_digit(value: str) -> bool:
+    return any(map(str.isdigit, value))
 
 
 def _ends(text: str, match: re.Match[str]) -> bool:
@@ -361,6 +374,7 @@ def _is_placeholder(value: str) -> bool:
         or _compiled(_TEMPLATE).fullmatch(value) is not None
         or not value.strip("xX*.#-_?… ")
         or "EXAMPLE" in value
+        or 2 * sum(len(run[0]) for run in _compiled(_SAME).finditer(value)) > len(value)
     )
 
 

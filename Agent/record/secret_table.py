@@ -2,8 +2,8 @@
 
 A row is: prefix, what follows it, issuer, where that is documented. What follows is a list of parts: a letter
 for an alphabet with its count (`a36` is 36 letters and digits, `a20+` at least so many, `a20-40` a range), or a
-literal in quotes. A last part with an exact count must be followed by no further letter or digit. Lengths are
-lower bounds wherever an issuer gives none or has changed them.
+literal in quotes. A last part with an exact count ends where its alphabet does. Lengths are lower bounds wherever
+an issuer gives none or has changed them.
 
 Facts marked `gitleaks` are those of the rule for that issuer in https://github.com/gitleaks/gitleaks.
 """
@@ -93,7 +93,7 @@ hooks.slack.com/workflows/  b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/triggers/   b20+          Slack webhook         docs.slack.dev
 discord.com/api/webhooks/   d15+ '/' s40+ Discord webhook       discord.com/developers/docs
 discordapp.com/api/webhooks/  d15+ '/' s40+  Discord webhook    discord.com/developers/docs
-webhook.office.com/webhookb2/  x8 '-' m20+ '@' m30+  Teams webhook  gitleaks
+webhook.office.com/webhookb2/  l8 '-' m20+ '@' m30+  Teams webhook  gitleaks
 AKIA              u16                     AWS                   docs.aws.amazon.com/IAM
 ASIA              u16                     AWS                   docs.aws.amazon.com/IAM
 ABIA              u16                     AWS                   docs.aws.amazon.com/IAM
@@ -123,7 +123,7 @@ cio               a32                     crates.io             doc.rust-lang.or
 dckr_pat_         s16+                    Docker                docs.docker.com
 dckr_oat_         s16+                    Docker                docs.docker.com
 oy2               l43                     NuGet                 learn.microsoft.com/nuget
-hf_               a34                    Hugging Face          huggingface.co/docs
+hf_               a30+                   Hugging Face          huggingface.co/docs
 api_org_          c34                     Hugging Face          gitleaks
 gsk_              a20+                    Groq                  console.groq.com/docs
 xai-              a20+                    xAI                   docs.x.ai
@@ -304,7 +304,7 @@ unkey_            a16+                    Unkey                 unkey.com/docs
 tr_prod_          a20+                    Trigger.dev           trigger.dev/docs
 tr_dev_           a20+                    Trigger.dev           trigger.dev/docs
 signkey-prod-     h40+                    Inngest               inngest.com/docs
-eyJ               s8+ '.' s4+             JSON web token        RFC 7519
+eyJ               s8+ '.' p4+             JSON web token        RFC 7519
 """
 
 
@@ -328,8 +328,8 @@ class Token(NamedTuple):
                 body += f"[{ALPHABETS[name]}]{{{least}}}"
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
-        _, least, most = self.parts[-1]
-        return re.escape(self.prefix) + body + (r"(?![A-Za-z0-9])" if least and most == least else "")
+        name, least, most = self.parts[-1]
+        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if least and most == least else "")
 
 
 
