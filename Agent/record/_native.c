@@ -34,6 +34,7 @@ typedef struct {
     PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *uuid_type;
     Literals prefixes, heads, near_names, name_ends;
+    unsigned char may_end_name[1 << 15]; /* by the last three letters, five bits of each */
     Py_ssize_t unread_bytes;
 } Judge;
 
@@ -118,11 +119,17 @@ static int run_is_harmless(const Judge *judge, const char *begin, const char *ru
     return 1;
 }
 
+static unsigned ending(unsigned char third, unsigned char second, unsigned char last) {
+    return (unsigned)(LOWER[third] & 31) << 10 | (unsigned)(LOWER[second] & 31) << 5 | (LOWER[last] & 31);
+}
+
 /* Whether what stands before a sign is not the name of a secret. */
 static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
     const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
     while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
-    if (end == first) return 1;
+    if (end - first < 2) return 1;
+    unsigned char third = end - first > 2 ? (unsigned char)end[-3] : 0;
+    if (!judge->may_end_name[ending(third, (unsigned char)end[-2], (unsigned char)end[-1])]) return 1;
     const Literals *names = &judge->name_ends;
     unsigned char last = LOWER[(unsigned char)end[-1]];
     for (Py_ssize_t i = names->begin[last]; i < names->end[last]; i++)
@@ -191,8 +198,9 @@ static int blanks_are_harmless(const Judge *judge, const char *raw, const char *
 
 /* Whether a string of its own, which is no key, ends like the name of a secret: the next may be the secret. */
 static int values_are_harmless(const Judge *judge, const char *raw, const char *end) {
-    for (const char *at = raw; (at = memchr(at, '"', (size_t)(end - at))) != NULL; at++)
-        if (end - at > 1 && (at[1] == ',' || at[1] == ']' || at[1] == '}') && !name_is_harmless(judge, raw, at)) return 0;
+    /* quotes are too near to each other for memchr */
+    for (const char *at = raw; at + 1 < end; at++)
+        if (*at == '"' && (at[1] == ',' || at[1] == ']' || at[1] == '}') && !name_is_harmless(judge, raw, at)) return 0;
     return 1;
 }
 
@@ -206,38 +214,51 @@ static int has_fields(const char *raw, const char *end) {
     return 0;
 }
 
-/* Whether a colon stands elsewhere than behind a quote; without a way out, so that it is done many bytes at a time. */
+/* Which marks the bytes hold: a colon elsewhere than behind a quote, or one of the rare ones. Without a way out, so
+   that it is done many bytes at a time. */
+enum { OWN_COLON = 1, RARE_MARK = 2 };
 #if defined(__GNUC__) && !defined(__clang__)
 __attribute__((optimize("O3")))
 #endif
-static int has_own_colon(const char *raw, Py_ssize_t size) {
-    unsigned char found = 0;
-    for (Py_ssize_t i = 1; i < size; i++) found |= (unsigned char)((raw[i] == ':') & (raw[i - 1] != '"'));
-    return found;
+static int marks_in(const char *raw, Py_ssize_t size) {
+    unsigned char colon = 0, rare = 0;
+    for (Py_ssize_t i = 1; i < size; i++) {
+        char c = raw[i];
+        colon |= (unsigned char)((c == ':') & (raw[i - 1] != '"'));
+        rare |= (unsigned char)((c == '=') | (c == '\'') | (c == '>') | (c == '$') | (c == '~') | (c == '@') | (c == '\\'));
+    }
+    return (colon ? OWN_COLON : 0) | (rare ? RARE_MARK : 0);
 }
 
-/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. */
-static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
+/* Whether none of the rare marks belongs to a secret. */
+static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
+    if (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")) return 0;
+    if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
+    if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
+    if (memchr(raw, '\\', (size_t)(end - raw)) == NULL) return 1;
+    return signs_are_harmless(judge, raw, end, '\\', "\"") && !holds(raw, end, 'P', "PRIVATE KEY");
+}
+
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
+   that no text ends like the name of a secret. */
+static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named) {
     const char *end = raw + size;
     if (!runs_are_harmless(judge, raw, end)) return 0;
-    if (!blanks_are_harmless(judge, raw, end) || !values_are_harmless(judge, raw, end)) return 0;
+    if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
     /* of JSON's own colons each stands behind a quote; `w` is rare */
-    if (has_own_colon(raw, size))
+    int marks = marks_in(raw, size);
+    if (marks & OWN_COLON)
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
             if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
     for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
         if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
-    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '\'', ":")) return 0;
-    if (!signs_are_harmless(judge, raw, end, '\'', ",") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
-    if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
-    if (memchr(raw, '@', (size_t)size) != NULL && holds(raw, end, ':', "://")) return 0;
-    if (memchr(raw, '\\', (size_t)size) == NULL) return 1;
-    return signs_are_harmless(judge, raw, end, '\\', "\"") && !holds(raw, end, 'P', "PRIVATE KEY");
+    return !(marks & RARE_MARK) || marks_are_harmless(judge, raw, end);
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
-static int is_clean(Judge *judge, PyObject *raw) {
-    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))) return 1;
+static int is_clean(Judge *judge, PyObject *raw, int named) {
+    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), named)) return 1;
     PyObject *answer = PyObject_CallOneArg(judge->looks_clean, raw);
     if (answer == NULL) return -1;
     int clean = PyObject_IsTrue(answer);
@@ -257,6 +278,7 @@ typedef struct {
     Judge *judge;
     PyObject *pointer; /* NULL where no tags are wanted */
     PyObject *types;   /* NULL until the first tag */
+    int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -325,10 +347,22 @@ static int tag(Walk *walk, const Place *place, PyObject *name) {
 
 static int tag_object(Walk *walk, const Place *place, PyObject *value);
 
+/* Whether a text may end like the name of a secret; the bytes of its JSON are looked at then. */
+static int may_name(const Judge *judge, PyObject *text) {
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
+    const unsigned char *begin = PyUnicode_1BYTE_DATA(text), *end = begin + PyUnicode_GET_LENGTH(text);
+    while (end > begin && IS_BETWEEN[end[-1]]) end--;
+    return end - begin > 1 && judge->may_end_name[ending(end - begin > 2 ? end[-3] : 0, end[-2], end[-1])];
+}
+
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
 static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
-    if (kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
+    if (kind == &PyUnicode_Type) {
+        if (!walk->named) walk->named = may_name(walk->judge, value);
+        return 1;
+    }
+    if (kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
     if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
     if (depth > MAX_DEPTH) return 0;
     Place inner = {place, NULL, 0};
@@ -414,18 +448,18 @@ static PyObject *left_to_python(void) {
 }
 
 /* 1 where the JSON is short and clean enough, 0 where not, -1 with an exception. */
-static int may_stand(Judge *judge, PyObject *raw) {
+static int may_stand(Judge *judge, PyObject *raw, int named) {
     if (raw == NULL) return -1;
     if (PyBytes_GET_SIZE(raw) > judge->unread_bytes) return 0;
-    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, named);
 }
 
 static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, 0};
     if (walk_payload(&walk, payload) != 1) return left_to_python();
     PyObject *raw = dumped(judge, payload, judge->options), *end = NULL;
-    if (may_stand(judge, raw) == 1) {
+    if (may_stand(judge, raw, walk.named) == 1) {
         Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
         end = PyBytes_FromStringAndSize(NULL, size + 2);
         if (end != NULL) {
@@ -438,7 +472,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, 0};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
     PyObject *raw = dumped(judge, value, judge->options);
     if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
@@ -452,11 +486,11 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL};
+    Walk walk = {judge, arguments[1], NULL, 0};
     PyObject *raw = NULL, *result = NULL;
     if (walk_payload(&walk, arguments[0]) == 1) {
         raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);
-        if (may_stand(judge, raw) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
+        if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
     }
     Py_XDECREF(raw);
     Py_XDECREF(walk.types);
@@ -468,7 +502,7 @@ static PyObject *judge_clean(Judge *judge, PyObject *raw) {
         PyErr_SetString(PyExc_TypeError, "clean(bytes)");
         return NULL;
     }
-    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, 1);
     return clean < 0 ? NULL : PyBool_FromLong(clean);
 }
 
@@ -515,10 +549,20 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     judge->options = Py_NewRef(options);
     judge->tag_options = Py_NewRef(tag_options);
     judge->unread_bytes = unread_bytes;
-    return take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0 ||
-                   take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0
-               ? -1
-               : 0;
+    if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
+    if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
+    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
+        const Literal *name = &judge->name_ends.items[i];
+        const unsigned char *past = (const unsigned char *)name->bytes + name->size;
+        if (name->size < 2) {
+            PyErr_SetString(PyExc_ValueError, "the name of a secret has two letters");
+            return -1;
+        }
+        for (unsigned third = 0; third < 32; third++)
+            if (name->size == 2 || third == (LOWER[past[-3]] & 31u))
+                judge->may_end_name[ending((unsigned char)third, past[-2], past[-1])] = 1;
+    }
+    return 0;
 }
 
 static void judge_dealloc(Judge *judge) {
