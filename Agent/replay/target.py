@@ -186,9 +186,7 @@ def _takes(function: Callable[..., Any], *args: Any) -> bool:
     return True
 
 
-def _called(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str
-) -> Any:
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> Any:
     kind = "class" if inspect.isclass(function) else "factory"
     try:
         return function(*args, **kwargs)

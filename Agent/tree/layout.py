@@ -377,7 +377,9 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
         raise SessionNotFound(
             "only forked or resumed runs are here" if sessions else "no session was recorded here yet",
             path=root,
-            remedy="last-fork names the newest of them" if sessions else "name another trace root or record one",
+            remedy="last-fork names the newest of them"
+            if sessions
+            else "name another trace root or record one",
         )
     assert ref is not None  # noqa: S101 - one of the three above, for the type checker
     wanted = ref.removeprefix(_SESSION_PREFIX)

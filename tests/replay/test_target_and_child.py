@@ -88,7 +88,12 @@ def test_a_function_is_a_target_by_its_name(toy):
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "has no agent_id: instrument its class"),
         ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
-        ("def build(spec)", "def build(spec, more)", "build", ":build must take one argument, the spec, or none"),
+        (
+            "def build(spec)",
+            "def build(spec, more)",
+            "build",
+            ":build must take one argument, the spec, or none",
+        ),
         ('= "a", "adder"', '= "z", "adder"', "build", "the object for a has the agent_id 'z'"),
         ("return Adder()", "return Adder()", "missing", "has no 'missing'"),
         ("    @trace_agent_action\n", "", "build", "left no trace"),
