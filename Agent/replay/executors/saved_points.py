@@ -98,9 +98,15 @@ class CheckpointManager:
         path = default_root() if given is None else Path(given)
         self._session = path if path.name.startswith("session_") and path.is_dir() else None
         self.root = path if self._session is None else path.parent
+        self.hidden_by: tuple[str, ...] = ()
+        """Fields that hid the state behind steps from the last `auto_checkpoint_trace`."""
 
     async def auto_checkpoint_trace(self, trace_id: str, *, limit: int = _MOST_STEPS) -> list[str]:
         """Checkpoints at the steps of a run; those that it has already, where it has any.
+
+        One stands before the first step of each agent, and one behind each step whose whole state is recorded.
+        Large fields and generators are recorded in full states only (first, last, on error, every 256 actions),
+        so they hide the states behind other steps; `hidden_by` names them afterwards.
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
@@ -111,7 +117,7 @@ class CheckpointManager:
 
         Raises:
             RunNotFound: there is no such run.
-            EventNotFound: it has no step behind which the state is known.
+            EventNotFound: neither the state before its first step nor one behind a step is known.
         """
         return await asyncio.to_thread(self._auto, trace_id, limit)
 
@@ -164,17 +170,15 @@ class CheckpointManager:
         known = self._listed_of(ref)
         if known:
             return [each.checkpoint_id for each in known]
-        steps = [step for step in done_steps(ref, ref.agent_id) if step.state is not NOT_RECORDED]
-        if not steps:
-            raise EventNotFound(
-                f"no state is known behind any step of {trace_id!r}",
-                path=ref.session,
-                remedy="record steps or agents with exposed state, or give the run a CheckpointPolicy",
-            )
-        spacing = -(-len(steps) // max(limit, 1))
+        done = done_steps(ref, ref.agent_id)
+        steps = [step for step in done if step.state is not NOT_RECORDED]
+        self.hidden_by = tuple(sorted({name for step in done for name in step.hidden_by}))
         first: dict[str | None, DoneStep] = {}
-        for step in steps:
+        for step in done:
             first.setdefault(step.agent_id, step)
+        if not steps and all(step.before is NOT_RECORDED for step in first.values()):
+            raise self._nothing_known(trace_id, ref)
+        spacing = -(-len(steps) // max(limit, 1))
         run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
             for step in first.values():
@@ -187,6 +191,20 @@ class CheckpointManager:
         if self.source is not None:
             self.source.keep(ref.session, [each.info for each in made])
         return [each.checkpoint_id for each in made]
+
+    def _nothing_known(self, trace_id: str, ref: RunRef) -> EventNotFound:
+        hidden = ", ".join(self.hidden_by[:5])
+        if hidden:
+            return EventNotFound(
+                f"the state behind the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
+                path=ref.session,
+                remedy="keep such fields out of the exposed state, or give the run a CheckpointPolicy",
+            )
+        return EventNotFound(
+            f"no state is known behind any step of {trace_id!r}",
+            path=ref.session,
+            remedy="record steps or agents with exposed state, or give the run a CheckpointPolicy",
+        )
 
     def _listed(self, trace_id: str) -> list[SavedCheckpoint]:
         return self._listed_of(self.find(trace_id))
