@@ -317,6 +317,8 @@ def _is_class_data(name: str, value: Any) -> bool:
     cls = type(value)
     if cls in _SCALARS:
         return True
+    if cls is staticmethod or cls is classmethod:
+        cls, value = type(value.__func__), value.__func__
     if cls is FunctionType:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name

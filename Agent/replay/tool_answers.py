@@ -70,6 +70,9 @@ class ActionTools:
             Unanswerable: the call is in the record, and its answer cannot be given again.
         """
         asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
+        unseen = asked.arguments.unseen
+        if unseen is not None:
+            raise Unanswerable(f"its argument {unseen}")
         found = self._replayer.find(asked)
         if not isinstance(found, Match):
             declared = self._as_declared(asked)
