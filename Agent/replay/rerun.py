@@ -193,7 +193,9 @@ def drive_again(
             again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
     if outcome.divergence is not None:
-        outcome.divergence, *outcome.later = locate([outcome.divergence, *outcome.later], reference.session)
+        outcome.divergence, *outcome.further = locate(
+            [outcome.divergence, *outcome.further], reference.session
+        )
     report = ReplayReport(
         run=reference.name,
         target=target,

@@ -130,3 +130,15 @@ def test_keys_of_every_type_stand_in_a_path():
     for pointer, path in [("/1", "m[1]"), ('/["a",1]/k', "m[('a', 1)]['k']"), ("/7", "m[7]"), ("", "m")]:
         assert python_path(pointer, pairs, types, "/r", "m") == path
     assert python_path("/a~1b/0", {"a/b": [1]}, start="d") == "d['a/b'][0]"
+
+
+def test_further_differences_are_listed_behind_the_first(toy):
+    toy.record(SHOP).change('"pair": (price, 1)', '"pair": (price, 1 + (price > 7))')
+    assert toy.replay().outcome.further == []
+    report = toy.replay(keep_going=5)
+    assert [each.step for each in (report.divergence, *report.outcome.further)] == [2, 3]
+    lines = [line.strip() for line in str(report).splitlines()]
+    assert lines[1].startswith("first difference: step 2 (tick 8)")
+    (second,) = [number for number, line in enumerate(lines) if line.startswith("difference 2: step 3 (tick 9)")]
+    assert lines[second + 1 : second + 4] == ["result['pair'][1]", "recorded: 1", "replayed: 2"]
+    assert report.to_dict()["further"][0]["where"] == "result['pair'][1]"
