@@ -67,6 +67,8 @@ class Reading(NamedTuple):
     """The agent whose field the value is."""
     most_with_agents: int | None = None
     """A value of more nodes that leads to an agent other than `owner` is where agents live: a reference."""
+    is_of_names: bool = False
+    """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
 
 
 USUAL = Reading()
@@ -209,7 +211,7 @@ class _Walk:
         reading: Reading,
     ) -> None:
         self._agent_of = agent_of
-        self._hides, self._owner, self._most_with_agents = reading
+        self._hides, self._owner, self._most_with_agents, _ = reading
         self._agents: set[str | int] = set()
         self._out = bytearray()
         self._steps: list[_Step] = []
@@ -577,6 +579,8 @@ def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
         raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
     if "_name_" in found and "_value_" in found:
         return {name: found[name] for name in ("_name_", "_value_")}
+    if "__module__" in found:
+        found = {**found, "__module__": module_name(found["__module__"])}
     if plan.lazy:
         return {name: item for name, item in found.items() if name not in plan.lazy}
     return found

@@ -89,7 +89,7 @@ class Capture:
                 return self.body(payload, pointer)
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading
+        reading = self.reading._replace(is_of_names=True)
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)

@@ -38,6 +38,7 @@ class _EveryKey(set[str]):
 
 
 _EVERY_KEY = _EveryKey()
+_PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
 ValueBytes = Callable[[Any], bytes | None]
 
 
@@ -249,13 +250,12 @@ class StateTracker:
             if sort is Sort.GENERATOR:
                 self.heavy.add(name)
                 return None
-            if not self._is_explicit:
-                if sort is Sort.UNKNOWN or sort is Sort.HANDLE:
-                    agent_id = self._agent_of(value)
-                    if agent_id is not None:
-                        return _AGENT + agent_id.encode("utf-8", "surrogatepass")
-                    if sort is Sort.HANDLE:
-                        return None
+            if not self._is_explicit and sort in _PERHAPS_AGENTS:
+                agent_id = self._agent_of(value)
+                if agent_id is not None:
+                    return _AGENT + agent_id.encode("utf-8", "surrogatepass")
+                if sort is Sort.HANDLE:
+                    return None
             if name in self.borrowed and self.borrowed[name]() is value:
                 self.heavy.add(name)
                 return None

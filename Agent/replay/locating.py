@@ -16,7 +16,7 @@ from Agent.event.pointers import escape
 from Agent.replay.outcome import Divergence
 from Agent.replay.python_text import python_path
 
-__all__ = ["locate"]
+__all__ = ["locate", "place_in"]
 
 _STATE = "state."
 
@@ -60,6 +60,15 @@ def _where(found: Divergence, event: Event | None) -> str:
     return {"effects": "what it left", "calls": "calls", "reads": "what it read"}.get(
         found.field, found.field
     ) + (f": {found.place}" if found.place else "")
+
+
+def place_in(field: str, path: str, event: Event | None) -> str:
+    """A field of an event and the JSON Pointer inside it, in the words of the program."""
+    if field == "result" or field.startswith(_STATE):
+        return _named(field, path, event)
+    if field == "args":
+        return f"argument {_from_name(path)}" if path else "arguments"
+    return _from_name(f"/{field}{path}")
 
 
 def _named(key: str, pointer: str, event: Event | None = None) -> str:

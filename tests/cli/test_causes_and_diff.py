@@ -105,7 +105,7 @@ def test_testing_causes_says_why_nothing_was_shown(ask):
     assert (done.returncode, done.stderr) == (0, "")
     # the target that is remembered builds one creator: the service that it asks is not there to be asked again
     assert "tested INCONCLUSIVE" in done.stdout
-    assert "has no recorded answer" in done.stdout
+    assert "has no recorded response" in done.stdout
     assert "none shown" in done.stdout
 
 

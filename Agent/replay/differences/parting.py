@@ -19,6 +19,7 @@ from Agent.event.pointers import escape, unescape
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
 from Agent.replay.differences.state_pairs import ForkedAt, StateDifference, StatePairs
 from Agent.replay.effects import describe, event_difference, sort_key
+from Agent.replay.locating import place_in
 from Agent.replay.plan import FRAMEWORK_KINDS
 from Agent.replay.recording import ACTION_KINDS, began_us
 
@@ -34,8 +35,21 @@ Order = tuple[float, str, str, int]
 """Tick, time, writer and number in the first run."""
 _BEGINNING: Order = (float("-inf"), "", "", 0)
 _BEHIND_ALL: Order = (float("inf"), "", "", 0)
+_STATES = {
+    "state first": "first state",
+    "state periodic": "full state",
+    "state error": "state at an error",
+    "state exit": "last state",
+}
 _EVENT_ID = re.compile(r"([a-z2-7]{8})-[0-9]+")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+
+
+_RELATIONS = {
+    "recorded": "a recorded cause",
+    "inside": "in the same call",
+    "before": "the event before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +66,8 @@ class CommonCause:
     did last)."""
 
     def __str__(self) -> str:
-        at = f", tick {self.tick}" if self.tick is not None else ""
-        return f"{self.what} ({self.event_a} and {self.event_b}{at}), {self.relation}"
+        at = f"tick {self.tick}, " if self.tick is not None else ""
+        return f"{at}{self.what} ({self.event_a}, {self.event_b}), {_RELATIONS[self.relation]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ class RunDivergence:
     event_b: str | None
     number: int
     """Which of the compared events of that agent it is, from 1."""
+    where: str = ""
+    """Field and path as the program writes them: `field orders['a'].price`, `result[0]`."""
     common_cause: CommonCause | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,9 +98,7 @@ class RunDivergence:
 
     def __str__(self) -> str:
         tick = f"tick {self.tick}, " if self.tick is not None else ""
-        who = self.agent_id or "no single agent"
-        ids = " and ".join(filter(None, (self.event_a, self.event_b)))
-        return f"{tick}{who}, {self.action}: {self.field}{self.path} ({ids})"
+        return f"{tick}{self.agent_id or 'no agent'}, {_STATES.get(self.action, self.action)}: {self.where}"
 
 
 class SameIds:
@@ -349,6 +363,11 @@ def _parting(
         event_a=None if one is None else one.id,
         event_b=None if other is None else other.id,
         number=number,
+        where=place_in(field, path, event)
+        if field != "events"
+        else "another event"
+        if one is not None and other is not None
+        else "an event that only one run has",
         common_cause=_common_cause(event, alike),
     )
     return Parting(divergence, order)

@@ -18,7 +18,8 @@ from Agent.replay.differences.sides import Side, StreamKey, align, open_side
 from Agent.replay.differences.state_pairs import ForkedAt
 from Agent.replay.differences.tracks import END, Meter
 from Agent.replay.fields import FieldRules
-from Agent.replay.outcome import Outcome, short
+from Agent.replay.outcome import Outcome
+from Agent.replay.python_text import differing_texts
 from Agent.replay.recorded_script import module_names
 
 _MOST_NAMED = 5
@@ -78,17 +79,18 @@ class RunComparison:
 
     def __str__(self) -> str:
         found = self.divergence
-        agree = f"{self.compared:,} pairs of events and {self.states:,} pairs of states agree"
         if found is None and not (self.compared or self.states):
-            lines = [f"nothing of {self.a} and {self.b} could be compared"]
+            lines = [f"{self.a} and {self.b} have no events or states that could be compared"]
         elif found is None:
             rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
-            lines = [f"{self.a} and {self.b} are alike{rest}: {agree}"]
+            lines = [f"{self.a} and {self.b} are alike{rest}"]
         else:
+            is_event = found.field == "events"
+            one, other = map(str, (found.a, found.b)) if is_event else differing_texts(found.a, found.b)
             lines = [
-                f"{self.a} and {self.b} part at {found}",
-                f"  a: {short(found.a)}",
-                f"  b: {short(found.b)}",
+                f"{self.a} and {self.b} differ at {found}",
+                f"  a: {one}" + (f" (event {found.event_a})" if found.event_a else ""),
+                f"  b: {other}" + (f" (event {found.event_b})" if found.event_b else ""),
             ]
             if found.common_cause is not None:
                 lines.append(f"  last in common: {found.common_cause}")
@@ -101,12 +103,16 @@ class RunComparison:
     @property
     def _reading(self) -> str:
         if self.method == "walk":
-            agree = f"{self.compared:,} pairs of events and {self.states:,} of states agree"
-            return f"compared pair by pair: {agree}" + (" before that" if self.divergence is not None else "")
+            before = " before that" if self.divergence is not None else ""
+            return f"{_pairs(self.compared, 'event')} and {_pairs(self.states, 'state')} agree{before}"
         return (
             f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
             f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
         )
+
+
+def _pairs(count: int, what: str) -> str:
+    return f"{count:,} pair{'s' * (count != 1)} of {what}s"
 
 
 def compare_runs(
@@ -141,11 +147,11 @@ def compare_runs(
         try:
             found = _bisected(one, other, same_ids, notes)
         except Unseekable as why:
-            notes.append(f"every event was compared: {why}")
+            notes.append(f"compared every event: {why}")
         else:
             if found is not None:
                 return found
-            notes.append("the ends are alike, so every event was compared")
+            notes.append("compared every event, since the ends are alike")
     return _walked(one, other, same_ids, notes, progress=progress)
 
 
@@ -165,8 +171,8 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
         *window.notes,
         *(
             [
-                f"what stands before {window.unit} {window.first:.0f} was sampled and taken as alike; "
-                "--exhaustive compares it all"
+                f"events before {window.unit} {window.first:.0f} were sampled and found alike; "
+                "--exhaustive compares all of them"
             ]
             if window.first != -END
             else []
@@ -199,13 +205,13 @@ def _walked(
         progress(number / len(keys))
     agreement = comparison.agreement
     if walk.reordered:
-        notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
+        notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if agreement.redacted:
-        notes.append(f"{agreement.redacted:,} values are hidden on both sides")
+        notes.append(f"{agreement.redacted:,} values are redacted in both runs")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
-            notes.append(f"{damaged:,} damaged lines of {side.name} were passed over")
+            notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
     found = None if best is None else best.divergence
     return RunComparison(
         one.name, other.name, found, walk.compared, walk.states, "walk", Meter(), tuple(notes),

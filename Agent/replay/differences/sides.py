@@ -246,7 +246,7 @@ def align(one: Side, other: Side) -> list[str]:
         verb = lineage.relation.removesuffix("_from")
         notes.append(f"{fork.name} was {verb} from {origin.name} at {lineage.step}{changed}")
         if left_out:
-            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are left out")
+            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are not compared")
         break
     return notes
 

@@ -17,7 +17,7 @@ from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, sh
 from Agent.tree.lineage import Lineage
 
 _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
-_BETWEEN = "it is only known in full states"
+_BETWEEN = "recorded in full states only, and one run has none there"
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class _Side:
         self.adopted.update(extra.get("adopted") or ())
         self.overlooked = {
             str(name): why
-            for key, why in (("unseen", "it cannot be seen"), ("ignored", "the program ignores it"))
+            for key, why in (("unseen", "cannot be seen"), ("ignored", "ignored by the program"))
             for name in extra.get(key) or ()
             if name not in self.fold.fields
         }
@@ -157,7 +157,9 @@ class StatePairs:
             if found is None:
                 continue
             if self._forked is not None and name in one.adopted | other.adopted:
-                self.not_compared.setdefault(name, "it is also drawn from outside of what the fork runs")
+                self.not_compared.setdefault(
+                    name, "code that the fork does not run draws from this generator as well"
+                )
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
             told = StateDifference(name, found, events, name in patched)

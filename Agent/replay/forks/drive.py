@@ -216,7 +216,7 @@ def _patch(
     prefix = f"{agent_id}." if with_agent else ""
     outcome.changed += [prefix + name for name in (*patched.changed, *patched.removed)]
     for name in patched.added:
-        outcome.note(f"the patch adds the field {name!r}, which {agent_id} did not have")
+        outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
     if not patched.changed and not patched.removed:
         outcome.note(f"the patch changes nothing of {agent_id}")
 

@@ -117,8 +117,8 @@ class Fork(Redrive):
             return self._brought_by_state(plan, point, given[0], resume)
         if not plan.actions:
             raise ReplayError(
-                "nothing that the record holds of this run can be driven, and the target's object does not "
-                "go on by itself",
+                "this run has no recorded action that can be replayed, and the target's object has no "
+                "trace_resume()",
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
         return self._brought_by_actions(plan, point, given, resume)
@@ -152,7 +152,7 @@ class Fork(Redrive):
         hidden = hidden_generator(objects, first_event(point, plan), recording, self._watch.seeded)
         start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
         if hidden is not None and start.begin:
-            self.fork.note(f"{hidden} begins anew, since no checkpoint holds it")
+            self.fork.note(f"{hidden} starts over: no checkpoint holds its state")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
         driver = self._driver_for(plan, self.driver_kind)
@@ -162,11 +162,11 @@ class Fork(Redrive):
         if not driver.bring_to(prefix, self.tell_progress):
             reasons = judge(self.outcome)[1] or [str(self.outcome.divergence)]
             raise ReplayError(
-                f"{point.what} cannot be reached by driving what stands before it: {reasons[0]}",
+                f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
                 remedy="fork from a checkpoint, or with the code that was recorded",
             )
         for read in self.outcome.sources:
-            self.fork.note(f"before the point: {read}, which the record does not hold")
+            self.fork.note(f"before the point: {read}, which is not recorded")
         for doubt in self.outcome.doubts[:3]:
             self.fork.note(doubt)
         keeps_on = resume if point.effect is None else None
@@ -273,7 +273,7 @@ class Fork(Redrive):
         if trigger.error is not None:
             raise trigger.error
         if not trigger.has_acted and self.fork.stopped is None:
-            self.fork.stopped = f"{self.fork.point} did not come again, so nothing was changed there"
+            self.fork.stopped = f"{self.fork.point} did not happen again, so nothing was changed"
 
     def _drive_rest(self, brought: Brought, player: ForkPlayer) -> None:
         fork, driver = self.fork, brought.driver
@@ -282,14 +282,14 @@ class Fork(Redrive):
         if brought.resume is not None:
             agent_id = fork.agents[0]
             error = driver.resume(brought.resume)
-            fork.note("it went on by its own trace_resume()")
+            fork.note("the agent continued by its own trace_resume()")
             if error is not None:
                 fork.errors.append(raised(error, None, agent_id, "trace_resume"))
             if player.is_stopped:
                 raise ReplayStopped
             return
         if not rest:
-            fork.note("the original has no action behind the point, and the object no trace_resume()")
+            fork.note("the original has no action after the point, and the object has no trace_resume()")
         for action in rest:
             player.current = action.call
             error = driver.go_on(action, around)
@@ -310,7 +310,7 @@ class Fork(Redrive):
                     objects if is_one else everybody, patch, self._decoder, self.fork, is_one=is_one
                 )
             if seed is not None and not seed_generators(everybody, seed):
-                self.fork.note("no agent exposes a generator: only those of modules were seeded")
+                self.fork.note("no agent exposes a generator: only module generators were seeded")
 
         return change
 

@@ -37,7 +37,7 @@ def hidden_generator(
     """
     before, behind = _places(recording, first)
     for place in sorted(before - behind):
-        return f"the generator {place}, which draws no more behind the point"
+        return f"the generator {place}, which draws no more after the point"
     for module in sorted(set(seeded) - before - behind):
         return f"the generator of {module}, which the target seeds"
     exposed = {id(generator) for obj in objects.values() for _, generator in generators_in(obj)}

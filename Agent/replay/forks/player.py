@@ -193,8 +193,8 @@ class ForkPlayer:
         if not isinstance(found, Match):
             what = "tool" if kind == "tool.call" else "model"
             self.stop(
-                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded answer behind the point; "
-                f"allow the call for real with --live {name}"
+                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded response after the "
+                f"point; allow a live call with --live {name}"
             )
         assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
         try:
@@ -203,7 +203,7 @@ class ForkPlayer:
             self.stop(str(error))
             raise
         except Unanswerable as error:
-            self.stop(f"the recorded answer of {name} cannot be given again: {error}")
+            self.stop(f"the recorded response of {name} cannot be restored: {error}")
             raise
         self._outcome.answered[name] += 1
         return with_stop(answer, self.stop)
@@ -224,9 +224,9 @@ class ForkPlayer:
             return None
         found = self._matching(call, name)
         if found is None:
-            hint = "" if call.target is None else f"; allow its code to run with --live {who}"
+            hint = "" if call.target is None else f"; let its code run with --live {who}"
             asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
-            self.stop(f"{name} of {who}, called with {asked}, has no recorded answer behind the point{hint}")
+            self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
         assert found is not None  # noqa: S101 - as above
         self._free[found.agent_id, found.name].remove(found)
         if found.parent is not self.current:
@@ -235,7 +235,7 @@ class ForkPlayer:
             event = found.event if self.echo is None else self.echo.write(found.event)
             answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
-            self.stop(f"the recorded answer of {name} of {who} (event {found.event.id}): {error}")
+            self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
             raise
         if lack is not None:
             self._outcome.note(f"the answer of {name} of {who}: {lack}")

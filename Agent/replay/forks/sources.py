@@ -74,7 +74,7 @@ class ForkSources(SourceAnswers):
             try:
                 value = decode(kept)
             except Exception:  # noqa: BLE001 - it was hidden, or somebody changed it
-                self.fork.note(f"what {source} gave is not in the recording: it is read anew")
+                self.fork.note(f"the recorded value of {source} cannot be restored, so it is read live")
             else:
                 return self.clocks.recorded(source, value, now)
         return self.clocks.now(source, now)
@@ -153,7 +153,7 @@ class ForkSources(SourceAnswers):
         base_id = adopted.base_id(key, segment)
         base = None if base_id is None else self._base(base_id)
         if base_id is not None and base is None:
-            self.fork.note(f"a state of {adopted.name} is not in the recording: it goes on by itself")
+            self.fork.note(f"a state of {adopted.name} is missing in the recording, so it is not set")
             return
         try:
             adopted.move(segment, base)
