@@ -310,7 +310,8 @@ def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
 
     request = orjson.loads(request_path.read_bytes())
     sys.path[:] = request["sys_path"]
-    prepared, said = None, {"ready": False}
+    prepared = None
+    said: dict[str, object] = {"ready": False}
     try:
         prepared = Redrive(request).prepare()
         if _has_threads():
