@@ -27,7 +27,7 @@ from Agent.event.contents import Name, Pieces, Unreadable, handle_of, pieces_of,
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
 from Agent.event.opaque import Content, Kind
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.registered import registered_codec
 
 __all__ = ["USUAL", "Hides", "Named", "Reading", "content_of", "module_name", "name_script"]
@@ -151,6 +151,7 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     values = attributes.values()
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
+    ask_memory_for(attributes)
     data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
@@ -323,6 +324,7 @@ class _Walk:
         """Write plain scalars at the speed of C; False where there is anything else, or a secret."""
         if not all_scalars(values):
             return False
+        ask_memory_for(container)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except (TypeError, ValueError):

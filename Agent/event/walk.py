@@ -18,7 +18,15 @@ from Agent.event.content import USUAL, Named, Reading, content_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
 from Agent.event.opaque import Content, Kind, describe, head_of_text
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, scalars_fit
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    ask_memory,
+    least_bytes,
+    scalars_fit,
+)
 from Agent.event.pointers import escape
 from Agent.event.registered import registered_codec
 
@@ -143,6 +151,7 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
+        ask_memory(len(value))
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
@@ -280,6 +289,10 @@ class Walk:
         """Whether the container holds plain scalars only and fits; if so it is paid for."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
+        least = least_bytes(container, self.bytes_left)
+        if least > self.bytes_left:
+            return False
+        ask_memory(least)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except TypeError:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.content import Reading
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
 from Agent.event.serialise import Dumped, to_json
 from Agent.record.capture import MOST_WITH_AGENTS
@@ -272,8 +273,12 @@ class StateTracker:
         """The bytes of a value that is plain JSON, None for any other."""
         kind = type(value)
         try:
-            if (kind is not dict and kind is not list) or not is_plain({"": value}, _EVERY_KEY):
+            if kind is not dict and kind is not list:
                 return None
+            least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _EVERY_KEY):
+                return None
+            ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None
