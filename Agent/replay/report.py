@@ -124,7 +124,7 @@ class ReplayReport:
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
         return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
-            "; ".join(seen) or "all fields seen"
+            "; ".join(seen) or ("all fields seen" if counts.driven else "nothing was replayed")
         )
 
     @property

@@ -24,9 +24,9 @@ from typing import Any, Self
 
 import orjson
 
-from Agent.errors import TargetNotFound
 from Agent.replay.child_process import Ended, launched_by, run_module
 from Agent.replay.fork_server import ForkServer
+from Agent.replay.target import target_not_found
 
 __all__ = ["Worker", "Workers", "can_fork"]
 
@@ -93,7 +93,7 @@ class Worker:
                     return Ended(*self._printed(), None)
                 self._said = orjson.loads(answer or b"{}")
         if "not_imported" in self._said:
-            raise TargetNotFound(self._said["not_imported"])
+            raise target_not_found(self._said["not_imported"])
         if not self._said.get("ready"):
             return None
         with launched_by(self._server):
