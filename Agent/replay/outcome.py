@@ -136,8 +136,6 @@ class Outcome:
     """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
-    later: list[Divergence] = field(default_factory=list)
-    """Differences behind the first one, as many as were asked for."""
     imposed: Counter[str] = field(default_factory=Counter)
     """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)
@@ -169,7 +167,6 @@ class Outcome:
             stored[name] = dict(stored[name])
         stored["counts"] = asdict(self.counts)
         stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
-        stored["later"] = [asdict(each) for each in self.later]
         stored["further"] = [asdict(each) for each in self.further]
         stored["sources"] = [asdict(read) for read in self.sources]
         return stored
@@ -181,7 +178,6 @@ class Outcome:
         values["counts"] = Counts(**values["counts"])
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
-        values["later"] = [Divergence(**each) for each in values["later"]]
         values["further"] = [Divergence(**each) for each in values["further"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
         for name in _COUNTERS:

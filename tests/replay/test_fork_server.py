@@ -168,7 +168,7 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
 
 def test_the_server_ends_with_the_block_and_says_nothing(capfd):
     with ForkServer() as server:
-        server._start()
+        server.start()
         process = server._process
     assert process is not None and process.returncode == 0
     assert capfd.readouterr() == ("", "")
