@@ -308,7 +308,7 @@ def test_values_without_a_codec_differ_by_their_content_and_unseen_ones_are_name
 
 
 def test_two_recorded_runs_differ_by_the_last_state_alone(toy):
-    ended = KINDS + "        agent.late = 1\n"
+    ended = KINDS + "        agent.late = 1\n        Agent.kept = agent\n"
     for source in (ended, ended, ended.replace("agent.late = 1", "agent.late = 2")):
         toy.record(source)
     other, again, first = (run.run_id for run in list_runs(toy.root))
