@@ -5,7 +5,9 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 
 from __future__ import annotations
 
+import contextlib
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, TypeVar
 from Agent.analysis import views
 from Agent.analysis.legs import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.packed import Pack, new_pack
-from Agent.analysis.progress import interruptible
+from Agent.analysis.progress import call_at_exit, interruptible, is_ending
 from Agent.analysis.sources import (
     FORMS,
     KnownFiles,
@@ -317,6 +319,8 @@ class Engine:
                 remedy="ask for fewer columns or rows, or aggregate",
             ) from error
         except duckdb.Error as error:
+            if is_ending():
+                raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
@@ -339,9 +343,11 @@ class Engine:
         )
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
-        # known to whoever listens, not written to the terminal by the engine itself
-        connection.execute("SET enable_progress_bar = true")
-        connection.execute("SET enable_progress_bar_print = false")
+        # Known to whoever listens, not written to the terminal by the engine itself. In Jupyter the engine
+        # refuses it without ipywidgets: queries then run without progress.
+        with contextlib.suppress(duckdb.InvalidInputException):
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
         # From here on nothing but this session's files can be opened, whatever a query says.
         # The escaped form is what a pattern is checked against, the plain one what it matches.
         allowed = [str(self._session), escape(str(self._session))]
@@ -352,6 +358,9 @@ class Engine:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
+        if not _engines:
+            call_at_exit(_close_all)
+        _engines.add(self)
         return connection
 
     def _with_views(self) -> Any:
@@ -365,6 +374,15 @@ class Engine:
                 self._execute(self._resolved(statement), ())
             self._has_views = True
         return connection
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Every engine that opened a connection. One that is still open when the interpreter ends makes pages of noise."""
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
 
 
 def open_engine(session: Path, agent_id: str | None = None) -> Engine:

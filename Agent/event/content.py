@@ -27,7 +27,7 @@ from Agent.event.contents import Name, Pieces, Unreadable, handle_of, pieces_of,
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
 from Agent.event.opaque import Content, Kind
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.registered import registered_codec
 
 __all__ = ["USUAL", "Hides", "Named", "Reading", "content_of", "module_name", "name_script"]
@@ -67,6 +67,8 @@ class Reading(NamedTuple):
     """The agent whose field the value is."""
     most_with_agents: int | None = None
     """A value of more nodes that leads to an agent other than `owner` is where agents live: a reference."""
+    is_of_names: bool = False
+    """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
 
 
 USUAL = Reading()
@@ -149,6 +151,7 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     values = attributes.values()
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
+    ask_memory_for(attributes)
     data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
@@ -209,7 +212,7 @@ class _Walk:
         reading: Reading,
     ) -> None:
         self._agent_of = agent_of
-        self._hides, self._owner, self._most_with_agents = reading
+        self._hides, self._owner, self._most_with_agents, _ = reading
         self._agents: set[str | int] = set()
         self._out = bytearray()
         self._steps: list[_Step] = []
@@ -321,6 +324,7 @@ class _Walk:
         """Write plain scalars at the speed of C; False where there is anything else, or a secret."""
         if not all_scalars(values):
             return False
+        ask_memory_for(container)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except (TypeError, ValueError):
@@ -577,6 +581,8 @@ def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
         raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
     if "_name_" in found and "_value_" in found:
         return {name: found[name] for name in ("_name_", "_value_")}
+    if "__module__" in found:
+        found = {**found, "__module__": module_name(found["__module__"])}
     if plan.lazy:
         return {name: item for name, item in found.items() if name not in plan.lazy}
     return found

@@ -119,7 +119,6 @@ _HANDLES: dict[str, str] = {
     "multiprocessing.connection._ConnectionBase": "socket",
     "sqlite3.Connection": "database connection",
     "sqlite3.Cursor": "database connection",
-    "_contextvars.ContextVar": "context variable",
     "builtins.traceback": "traceback",
     "builtins.frame": "frame",
     "random.SystemRandom": "source of entropy",
@@ -390,6 +389,19 @@ def _simple_queue(value: Any) -> Pieces:
     return Pieces("queue", tuple(each for each in gc.get_referents(value) if type(each) is not type))
 
 
+def _context_variable(value: Any) -> Pieces:
+    return Pieces("context variable", (value.name, value.get(_NOTHING_SET)))
+
+
+_NOTHING_SET = "<no value>"
+
+
+def _local(value: Any) -> Pieces:
+    """What thread-local storage holds for this thread."""
+    local = vars(sys.modules["_thread"])["_local"]
+    return Pieces("local", mapping=tuple(sorted(local.__getattribute__(value, "__dict__").items())))
+
+
 def _weak(value: Any) -> Pieces:
     from weakref import ref
 
@@ -586,6 +598,8 @@ _BY_NAME: dict[str, _Reader] = {
     "builtins.async_generator": lambda _: _no("an async generator"),
     "numpy.random.bit_generator.BitGenerator": lambda value: Pieces("bits", (value.state,)),
     "_queue.SimpleQueue": _simple_queue,
+    "_contextvars.ContextVar": _context_variable,
+    "_thread._local": _local,
     **dict.fromkeys(["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"], _hash),
 }
 """By name, for classes of modules that this package does not load."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from Agent.event.plain import ask_memory_for
 from Agent.event.pointers import escape, fold_tags
 
 __all__ = [
@@ -129,6 +130,7 @@ def _with_order(tag: str, node: Any) -> Any:
 
 
 def _dump(value: Any, *, has_order: bool = False) -> bytes:
+    ask_memory_for(value)
     try:
         return orjson.dumps(value, option=None if has_order else orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):

@@ -14,7 +14,15 @@ import orjson
 from Agent.event.classes import class_name
 from Agent.event.content import USUAL, Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    any_nonfinite,
+    ask_memory,
+    ask_memory_for,
+    least_bytes,
+    plain_bytes,
+)
 from Agent.event.short_walk import common_bytes
 from Agent.event.values import encode_value
 from Agent.event.walk import AgentOf
@@ -54,6 +62,10 @@ def to_json(
     """
     try:
         kind = type(value)
+        least = least_bytes(value, limits.max_bytes)
+        if least > limits.max_bytes:
+            return _walked(value, pointer, limits, agent_of, reading)
+        ask_memory(least)
         if kind is dict:
             # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.
             if _is_scalar(map(type, value.values())):
@@ -90,6 +102,7 @@ def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
 def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, reading: Reading) -> Dumped:
     try:
         encoded = encode_value(value, pointer, limits, agent_of, reading)
+        ask_memory_for(encoded.value)
         data = _dumps(encoded.value, None, DUMP_OPTIONS)
         if len(data) <= limits.max_bytes:
             return Dumped((data, encoded.types or None, encoded.opaque))

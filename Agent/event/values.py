@@ -82,7 +82,7 @@ def encode_value(
         reading: how the content of values without a codec is read.
     """
     try:
-        walk = Walk(limits, agent_of, cutting=False, reading=reading)
+        walk = Walk(limits, agent_of, cutting=False, reading=reading, start=pointer)
         return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
     except BudgetSpent:
         pass  # cut below
@@ -90,7 +90,7 @@ def encode_value(
         return _given_up(value, pointer, error)
     try:
         # Too large as a whole: once more, now cutting, within a budget that leaves room for what cuts add.
-        walk = Walk(limits, agent_of, cutting=True, reading=reading)
+        walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
         return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001
         return _given_up(value, pointer, error)

@@ -17,8 +17,16 @@ from Agent.event.codecs import builtin_reducer
 from Agent.event.content import USUAL, Named, Reading, content_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
-from Agent.event.opaque import Content, describe, head_of_text
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, scalars_fit
+from Agent.event.opaque import Content, Kind, describe, head_of_text
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    ask_memory,
+    least_bytes,
+    scalars_fit,
+)
 from Agent.event.pointers import escape
 from Agent.event.registered import registered_codec
 
@@ -31,6 +39,7 @@ _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
 _DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
 _SPENT: Any = object()
+_MADE_BY_FUNCTION = "defaultdict:"
 _OF_CYCLES = 2  # keys of the form that stands for a way back up
 
 
@@ -66,11 +75,18 @@ class Walk:
     """
 
     __slots__ = (
-        "agent_of", "bytes_left", "cutting", "items_left", "limits", "opaque", "path", "reading", "types",
+        "agent_of", "bytes_left", "cutting", "items_left", "limits", "met", "opaque", "path", "reading",
+        "start", "types",
     )  # fmt: skip
 
     def __init__(
-        self, limits: Limits, agent_of: AgentOf | None, *, cutting: bool, reading: Reading = USUAL
+        self,
+        limits: Limits,
+        agent_of: AgentOf | None,
+        *,
+        cutting: bool,
+        reading: Reading = USUAL,
+        start: str = "",
     ) -> None:
         self.limits = limits
         self.agent_of = agent_of
@@ -79,6 +95,9 @@ class Walk:
         self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
         self.items_left = limits.max_items
         self.path: dict[int, int] = {}
+        self.met: dict[tuple[int, str], str] = {}
+        """Where values without a codec stood first, by id and by the name that they stand under."""
+        self.start = start
         self.types: dict[str, str] = {}
         self.opaque: list[str] = []
 
@@ -132,6 +151,7 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
+        ask_memory(len(value))
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
@@ -166,7 +186,7 @@ class Walk:
                 return self._mapping(_items(value), pointer, "dict")
             if kind is tuple:
                 return self._tuple(value, pointer)
-            tag, reduced = self._reduce(value, kind)
+            tag, reduced = self._reduce(value, kind, pointer)
             return self._reduced(tag, reduced, pointer)
         except BudgetSpent:
             raise
@@ -179,7 +199,7 @@ class Walk:
     def _content(self, value: Any) -> Content:
         return content_of(value, self.agent_of, self.reading)
 
-    def _reduce(self, value: Any, kind: type) -> tuple[str, Any]:
+    def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
         """The tag and the reduced form of a value, by the codec of its type."""
         reducer = builtin_reducer(kind)
         if kind is Named:
@@ -193,12 +213,37 @@ class Walk:
                 return "agent", agent
             reducer = class_reducer(kind)
             if reducer is None:
-                return "opaque", describe(value, self._content(value))
+                return "opaque", self._described(value, pointer)
         try:
-            return reducer(value, self.limits)
+            tag, reduced = reducer(value, self.limits)
         except RuntimeError:
-            found: tuple[str, Any] = _retried(lambda: reducer(value, self.limits))
-            return found
+            tag, reduced = _retried(lambda: reducer(value, self.limits))
+        if tag.startswith(_MADE_BY_FUNCTION):
+            return self._with_factory(value, tag, reduced)
+        return tag, reduced
+
+    def _with_factory(self, value: Any, tag: str, reduced: Any) -> tuple[str, Any]:
+        """A `defaultdict`; one that a function fills says in its tag what that function is."""
+        factory = value.default_factory
+        if factory is None or issubclass(type(factory), type):
+            return tag, reduced
+        content = self._content(factory)
+        if content.kind is not Kind.COMPARABLE:
+            return "opaque", describe(value, self._content(value))
+        return f"{tag}@{content.text}", reduced
+
+    def _described(self, value: Any, pointer: str) -> dict[str, Any]:
+        """What stands for a value without a codec; of one that came before in the same value, also where."""
+        content = self._content(value)
+        form = describe(value, content)
+        if content.kind is not Kind.COMPARABLE:
+            return form
+        below = pointer[len(self.start) :]
+        root = below.split("/")[1] if self.reading.is_of_names and below else ""
+        place = self.met.setdefault((id(value), root), below)
+        if place != below:
+            form["same_as"] = place
+        return form
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # The short way for what keys and positions are made of.
@@ -244,6 +289,10 @@ class Walk:
         """Whether the container holds plain scalars only and fits; if so it is paid for."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
+        least = least_bytes(container, self.bytes_left)
+        if least > self.bytes_left:
+            return False
+        ask_memory(least)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except TypeError:

@@ -18,7 +18,6 @@ from Agent.flight.checkpoint_model import Checkpoint
 from Agent.flight.checkpoint_policy import CheckpointPolicy, CheckpointTrigger
 from Agent.flight.checkpoint_recording import checkpoint_store
 from Agent.flight.run_context import OPEN_RUNS, Run, settled_scope
-from Agent.record.agents import agent_id_of
 from Agent.record.context import Scope
 from Agent.record.exposure import read_state
 from Agent.record.texts import as_message

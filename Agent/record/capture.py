@@ -14,6 +14,7 @@ import orjson
 
 from Agent.event.content import Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
 from Agent.event.serialise import to_json
 from Agent.record.judge import Types, make_judge
@@ -54,17 +55,22 @@ class Capture:
         twin.reading = Reading(hides=self.strict if self.strict.enabled else None)
         return twin
 
-    def body(self, payload: Mapping[str, Any], pointer: str = "/extra") -> tuple[bytes, Types | None]:
+    def body(
+        self, payload: Mapping[str, Any], pointer: str = "/extra", found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The payload's inner JSON bytes, redacted, and the tags of what plain JSON cannot hold.
 
         The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
+        `found` takes the secrets that names gave away.
         """
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
             return judged[0][1:-1], judged[1]
-        return self.careful_body(payload, pointer)
+        return self.careful_body(payload, pointer, found)
 
-    def careful_body(self, payload: Mapping[str, Any], pointer: str) -> tuple[bytes, Types | None]:
+    def careful_body(
+        self, payload: Mapping[str, Any], pointer: str, found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
         parts: list[bytes] = []
@@ -74,7 +80,9 @@ class Capture:
             parts.append(orjson.dumps(key) + b":" + dumped.json)
             if dumped.types:
                 types.update(dumped.types)
-        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload))
+        return self._redact(
+            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+        )
 
     def user_body(
         self, payload: Mapping[Any, Any], pointer: str, owner: str | None = None
@@ -89,7 +97,7 @@ class Capture:
                 return self.body(payload, pointer)
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading
+        reading = self.reading._replace(is_of_names=True)
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)
@@ -112,10 +120,17 @@ class Capture:
         return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset())
 
     def _redact(
-        self, body: bytes, types: Types | None, pointer: str, *, own_keys: frozenset[str]
+        self,
+        body: bytes,
+        types: Types | None,
+        pointer: str,
+        *,
+        own_keys: frozenset[str],
+        found: list[str] | None = None,
     ) -> tuple[bytes, Types | None]:
         if not self._check:
             return body, types
+        ask_memory(len(body))
         value = orjson.loads(b"{" + body + b"}")
         known_keys = self.known_keys
         keys_known = all(key in known_keys or key in own_keys for key in value)
@@ -127,7 +142,7 @@ class Capture:
         ):
             return body, types
         self.known_keys.update(own_keys)
-        return self.redactor.payload(body, types, pointer)
+        return self.redactor.payload(body, types, pointer, found)
 
     def _keys_known(self, value: Any) -> bool:
         """Whether every key in a JSON value is known to be harmless."""

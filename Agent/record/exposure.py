@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import IntEnum
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import find_in_classes
@@ -310,12 +311,15 @@ def read_class_state(cls: type) -> dict[str, Any]:
     return found
 
 
-def _is_class_data(name: str, value: object) -> bool:
+def _is_class_data(name: str, value: Any) -> bool:
     if name in _NO_STATE or name.startswith("__"):
         return False
     cls = type(value)
     if cls in _SCALARS:
         return True
+    if cls is FunctionType:
+        # A method is code; a function that was put there later has the name of another place.
+        return str(value.__qualname__).rpartition(".")[2] != name
     is_descriptor = find_in_classes(cls, "__get__") is not None
     return not is_descriptor and not issubclass(cls, type) and sort_of(cls) is not Sort.HANDLE
 

@@ -68,3 +68,6 @@ class Player(Protocol):
 
 
 current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
+
+making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
+"""Set while a model works or its recorded answer is made again: what is read then belongs to no action."""

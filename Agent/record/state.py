@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.content import Reading
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
 from Agent.event.serialise import Dumped, to_json
 from Agent.record.capture import MOST_WITH_AGENTS
@@ -38,6 +39,7 @@ class _EveryKey(set[str]):
 
 
 _EVERY_KEY = _EveryKey()
+_PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
 ValueBytes = Callable[[Any], bytes | None]
 
 
@@ -249,13 +251,12 @@ class StateTracker:
             if sort is Sort.GENERATOR:
                 self.heavy.add(name)
                 return None
-            if not self._is_explicit:
-                if sort is Sort.UNKNOWN or sort is Sort.HANDLE:
-                    agent_id = self._agent_of(value)
-                    if agent_id is not None:
-                        return _AGENT + agent_id.encode("utf-8", "surrogatepass")
-                    if sort is Sort.HANDLE:
-                        return None
+            if not self._is_explicit and sort in _PERHAPS_AGENTS:
+                agent_id = self._agent_of(value)
+                if agent_id is not None:
+                    return _AGENT + agent_id.encode("utf-8", "surrogatepass")
+                if sort is Sort.HANDLE:
+                    return None
             if name in self.borrowed and self.borrowed[name]() is value:
                 self.heavy.add(name)
                 return None
@@ -272,8 +273,12 @@ class StateTracker:
         """The bytes of a value that is plain JSON, None for any other."""
         kind = type(value)
         try:
-            if (kind is not dict and kind is not list) or not is_plain({"": value}, _EVERY_KEY):
+            if kind is not dict and kind is not list:
                 return None
+            least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _EVERY_KEY):
+                return None
+            ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None

@@ -95,6 +95,8 @@ ABSENT = _Absent()
 NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
 NAMES_OF_STATE = ("", "/set")
+NAMES = ("",)
+OLDER = "recorded before content digests: record the program again to have it compared"
 
 
 class _EveryMapping(frozenset[str]):
@@ -278,6 +280,8 @@ class Comparison:
                 return None
         if left.kind is not right.kind:
             return Difference(path, _shown_object(one), _shown_object(other))
+        if one.get("same_as") != other.get("same_as"):
+            return Difference(path, _shown_place(one), _shown_place(other))
         if left.kind is Kind.HANDLE:
             self.agreement.handles[path] = left.text
             return None
@@ -455,6 +459,11 @@ def _shown_object(form: Any) -> Any:
         text = f"{text.removesuffix('>')} with {inside}>"
     digest = form.get("digest")
     return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
+
+
+def _shown_place(form: Mapping[str, Any]) -> str:
+    """Whether an object stands elsewhere in the same value, too."""
+    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "an object of its own"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:

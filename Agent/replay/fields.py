@@ -11,11 +11,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from Agent.event.pointers import unescape
-from Agent.replay.comparison import Agreement
+from Agent.replay.comparison import OLDER, Agreement
 from Agent.replay.outcome import Outcome
 from Agent.replay.recording import AgentFacts
-
-OLDER = "recorded before content digests: record the program again to have them compared"
 
 
 class FieldRules:

@@ -18,7 +18,7 @@ from Agent.record.pipeline import Pipeline
 from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
 from Agent.replay.answers import AnswerBook
-from Agent.replay.comparison import Comparison, Recorded, shown
+from Agent.replay.comparison import NAMES, OLDER, Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall
 from Agent.replay.tool_answers import ActionTools, ToolMiss
@@ -270,10 +270,16 @@ class RecordedPlayer:
         import orjson
 
         made = orjson.loads(b"{" + body + b"}")["args"]
-        return self._comparison.difference(
+        found, agreed = self._comparison.compare(
             Recorded(event.extra["args"], event.types or {}, "/extra/args"),
             Recorded(made, types or {}, "/extra/args"),
+            NAMES,
         )
+        for path, why in agreed.unseen.items():
+            self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
+        if agreed.older:
+            self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
+        return found
 
     def _call_back(self, answered: RecordedCall) -> None:
         """Calls that the answered one made back into live agents happen now."""

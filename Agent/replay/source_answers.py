@@ -20,6 +20,7 @@ from Agent.record.chance.callers import Asker, asker_of, is_own
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.reads import ALL_NAMES, ENVIRONMENT
+from Agent.record.player import making_answer
 from Agent.replay.comparison import Recorded
 from Agent.replay.generator_places import GeneratorPlaces
 from Agent.replay.outcome import Divergence, Outcome
@@ -133,7 +134,7 @@ class SourceAnswers:
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
         """See `SourcePlayer`."""
-        if not self._watch.is_on:
+        if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
         values = None if reads is None else reads.values.get(source)
@@ -153,7 +154,7 @@ class SourceAnswers:
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""
-        if not self._watch.is_on:
+        if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
         runs = None if reads is None else reads.variables.get(name)
@@ -167,7 +168,7 @@ class SourceAnswers:
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
         """See `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting:
+        if not self._watch.is_on or self.is_putting or making_answer.get():
             return now()
         draws = self._draws(adopted)
         if draws is None:
@@ -189,7 +190,7 @@ class SourceAnswers:
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """See `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting:
+        if not self._watch.is_on or self.is_putting or making_answer.get():
             return
         reads = self._reads()
         if mark is not None:

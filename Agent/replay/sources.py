@@ -43,6 +43,7 @@ from Agent.record.chance.watch import (
     source_of_call,
     touch_notice,
 )
+from Agent.record.player import making_answer
 from Agent.replay.outcome import Outcome, SourceRead
 
 if TYPE_CHECKING:
@@ -267,6 +268,8 @@ class SourceWatch:
             self._add(source, asker.frame)
 
     def _add(self, source: str, asker: FrameType) -> None:
+        if making_answer.get():
+            return
         if self._is_building and (
             source.startswith(("time.", "datetime."))
             or (source == "random" and "random" in self.seeded)

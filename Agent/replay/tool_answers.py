@@ -17,7 +17,7 @@ from Agent.flight.tool_matching import Asked, Match, Nearest, Rung
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan import DrivenAction
 from Agent.replay.values import Decoder
 
@@ -93,7 +93,8 @@ class ActionTools:
         for call in self._replayer.unused:
             if (call.kind, call.name) == (asked.kind, asked.name):
                 mark = self._comparison.mark()
-                if self._comparison.difference(Recorded(*call.arguments, ""), given) is None:
+                found, agreed = self._comparison.compare(Recorded(*call.arguments, ""), given, NAMES)
+                if found is None and not agreed.unseen and not agreed.older:
                     return Match(call, Rung.EXACT, {})
                 self._comparison.go_back(mark)
         return None

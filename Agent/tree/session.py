@@ -76,19 +76,40 @@ class SessionInfo:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
-        """The description in a JSON object; TypeError if something necessary is missing."""
+        """The description in a JSON object; TypeError if something is missing or of a wrong type."""
         names = {field.name for field in fields(cls)} - {"other"}
         known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
+        for name, value in known.items():
+            if not isinstance(value, _STORED_AS.get(name, str | None)):
+                raise TypeError(f"{name} is {type(value).__name__}")
         if "argv" in known:
             known["argv"] = tuple(known["argv"])
         other = {name: value for name, value in stored.items() if name not in names}
         return cls(**known, other=other)
+
+    def target_for(self, agent_id: str | None) -> str | None:
+        """The target that is remembered for an agent, or for the whole session (None)."""
+        if agent_id is not None and agent_id in self.targets:
+            return str(self.targets[agent_id])
+        if "*" in self.targets:
+            return str(self.targets["*"])
+        return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
 
     def to_object(self) -> dict[str, Any]:
         """As a JSON object, with what a later version wrote."""
         stored = asdict(self)
         other = stored.pop("other")
         return {**stored, **other}
+
+
+_STORED_AS: dict[str, Any] = {
+    **dict.fromkeys(("session_id", "session_uid", "host", "python", "started_at"), str),
+    **dict.fromkeys(("versions", "configuration", "targets"), dict),
+    "pid": int,
+    "process_start_ticks": int | None,
+    "argv": list,
+}
+"""The type of each field in JSON; of the others text or null."""
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:

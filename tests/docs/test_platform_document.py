@@ -68,6 +68,7 @@ def ask(url: str) -> dict:
     return json.loads(asked.stdout)
 
 
+@pytest.mark.integration
 def test_its_example_is_recorded_sent_and_answered_by_its_curls(document, server, trace_root):
     running, database = server
     text = document.read_text(encoding="utf-8")

@@ -85,7 +85,9 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(tally.to_object(), indent=2))
     else:
         print("\n".join(lines))
-        used = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        used = sum(
+            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
         print(f"seed {given.seed}: {time.perf_counter() - began:.0f} s, {used:.0f} s of processor")
     if given.keep is None and not (given.pairs and tally.problems):
         shutil.rmtree(directory, ignore_errors=True)
@@ -114,9 +116,7 @@ def _lines_of_pairs(tally: pair_trials.Tally, directory: Path, given: argparse.N
     for trial in tally.trials:
         if trial.problem or (given.useless and trial.is_useless):
             yield from trial.lines(directory)
-    yield from pair_trials.matrix(
-        tally.trials, by_kind=given.types, kinds=given.only, places=given.place
-    )
+    yield from pair_trials.matrix(tally.trials, by_kind=given.types, kinds=given.only, places=given.place)
     yield from tally.lines()
 
 

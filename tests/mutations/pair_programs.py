@@ -42,7 +42,7 @@ from value_kit import *
 CHANGED = int(os.environ.get("CHANGED", "0"))
 KEPT = {}
 
-def at(n): return CHANGED if n == 2 else 0
+def at(n): return CHANGED if n >= 2 else 0
 def keep(agent_id, value): KEPT.setdefault(agent_id, []).append((True, value))
 def keep_plain(agent_id, value): KEPT.setdefault(agent_id, []).append((False, value))
 
@@ -121,7 +121,9 @@ class Pair:
 
 
 _PLACES = {place.name: place for place in PLACES}
-_BY_NAME = {kind.name: kind for kind in KINDS} | {f"drawn {name}": None for name in DRAWN}
+_BY_NAME: dict[str, Kind | None] = {kind.name: kind for kind in KINDS} | {
+    f"drawn {name}": None for name in DRAWN
+}
 ALL_KINDS = list(_BY_NAME)
 FAMILIES = {name: kind.family if kind else "drawn by Hypothesis" for name, kind in _BY_NAME.items()}
 
@@ -227,9 +229,7 @@ def all_values(
             raise ValueError("no pair can be made of these kinds and places")
 
 
-def _round(
-    kinds: list[str], place: Place, chance: random.Random, seed: int, depth: int
-) -> Iterator[Value]:
+def _round(kinds: list[str], place: Place, chance: random.Random, seed: int, depth: int) -> Iterator[Value]:
     """Values that are of all the kinds, each once at least."""
     possible = [name for name in kinds if not place.is_hashed or not why_not(name, place)]
     holders = [name for name in possible if _holds_any(name)]

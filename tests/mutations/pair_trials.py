@@ -186,7 +186,12 @@ def record(task: Task) -> dict[str, Any]:
         "PYTHONWARNINGS": "ignore",
     }
     ended = subprocess.run(
-        [sys.executable, *call], cwd=task.directory, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *call],
+        cwd=task.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if ended.returncode != 0:
         raise RuntimeError(f"{task.directory}: the program could not be recorded\n{ended.stderr[-2000:]}")
@@ -232,7 +237,10 @@ def replayed(task: Task, agent_ids: Iterable[str], changed: int) -> dict[str, Re
 
 def blind() -> None:
     """Take the digests of values away: each is the same constant from here on, in this process and its forks."""
-    raise NotImplementedError
+    from Agent.event import content
+
+    size = len(content._digest(b""))
+    vars(content)["_digest"] = lambda data: b"\0" * size
 
 
 @dataclass

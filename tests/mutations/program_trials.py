@@ -41,10 +41,24 @@ PROGRAMS = [
     Program("gridworld_q", "learning_rate = 0.5", "learning_rate = 0.5 if number != 10 else 0.4", 11),
     Program("sarsa_numpy", "10.0 if following", "(10.0 if number != 7 else 9.0) if following", 8),
     Program("async_market", "1100)) / 100", "1100)) / (100 if day != 9 else 50)", 10, "last/ann"),
-    Program("order_book", "Fill(bid[2], ask[2], ask[0])", "Fill(bid[2], ask[2], ask[0] + (sequence > 15))", 19),
-    Program("strategies", "return theirs[-1] if theirs", 'return "D" if len(theirs) == 5 else theirs[-1] if theirs', 11, "last/tat"),
+    Program(
+        "order_book", "Fill(bid[2], ask[2], ask[0])", "Fill(bid[2], ask[2], ask[0] + (sequence > 15))", 19
+    ),
+    Program(
+        "strategies",
+        "return theirs[-1] if theirs",
+        'return "D" if len(theirs) == 5 else theirs[-1] if theirs',
+        11,
+        "last/tat",
+    ),
     Program("research_loop", "* 0.001", "* (0.001 if len(self.messages) != 4 else 0.002)", 2),
-    Program("support_desk", "in ticket.text else 1)", "in ticket.text else 1) + (ticket.number == 3)", 4, is_by_ids=True),
+    Program(
+        "support_desk",
+        "in ticket.text else 1)",
+        "in ticket.text else 1) + (ticket.number == 3)",
+        4,
+        is_by_ids=True,
+    ),
     Program("rumour_graph", "< 0.2", "< (0.2 if self.day != 6 else 0.9)", 6),
     Program("ant_colony", "*= 0.9", "*= 0.9 if self.age != 8 else 0.8", 8),
     Program("elevator", "self.door = Door.OPEN", "self.door = Door.OPEN if self.log else Door.SHUT", 2),
@@ -52,9 +66,16 @@ PROGRAMS = [
     Program("supply_chain", "0.3 * amount", "0.3 * (amount if amount != 6 else 7)", 8, "last/retailer"),
     Program("evolution", "< 0.05", "< (0.05 if self.age != 6 else 0.5)", 6),
     Program("words", "< 12", '< (12 if word != "dog" else 3)', 4),
-    Program("mesa_virus", "= self.virus_spread_chance", "= self.virus_spread_chance if self.model.steps != 5 else 1.0", 5),
+    Program(
+        "mesa_virus",
+        "= self.virus_spread_chance",
+        "= self.virus_spread_chance if self.model.steps != 5 else 1.0",
+        5,
+    ),
     Program("machine_shop", "until=200", "until=200 if number != 4 else 190", 5, needs="simpy"),
-    Program("wealth_agentpy", "if self.wealth > 0", "if self.wealth > (self.model.t == 7)", 7, needs="agentpy"),
+    Program(
+        "wealth_agentpy", "if self.wealth > 0", "if self.wealth > (self.model.t == 7)", 7, needs="agentpy"
+    ),
 ]
 
 
@@ -97,9 +118,9 @@ def _with_draw(text: str, old: str) -> str:
     """The text with a draw of the global generator before the line of the change."""
     lines = text.splitlines(keepends=True)
     number = next(number for number, line in enumerate(lines) if old in line)
-    while not lines[number].lstrip().startswith(("self.", "for ", "if ", "while ", "return ", "fills", "counts")) and (
-        " = " not in lines[number]
-    ):
+    while not lines[number].lstrip().startswith(
+        ("self.", "for ", "if ", "while ", "return ", "fills", "counts")
+    ) and (" = " not in lines[number]):
         number -= 1
     indent = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
     lines.insert(number, f'{indent}__import__("random").random()\n')
@@ -108,7 +129,14 @@ def _with_draw(text: str, old: str) -> str:
 
 def replay(program: Program, directory: Path) -> Verdict:
     """The verdict on the program as it stands in the directory."""
-    command = ["-c", "from Agent.cli.main import run; run()", "replay", program.run, "--target", f"{program.name}:build"]
+    command = [
+        "-c",
+        "from Agent.cli.main import run; run()",
+        "replay",
+        program.run,
+        "--target",
+        f"{program.name}:build",
+    ]
     ended = _call([*command, "--json"], directory)
     if not ended.stdout.strip():
         return Verdict(f"exit code {ended.returncode}", None, ended.stderr[-1000:])
@@ -125,7 +153,12 @@ def _call(arguments: list[str], directory: Path) -> subprocess.CompletedProcess[
         "PYTHONDONTWRITEBYTECODE": "1",  # a change within the same second must be seen
     }
     return subprocess.run(
-        [sys.executable, *arguments], cwd=directory, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -3,7 +3,7 @@
 A generated program imports all of it. Nothing here knows Agent Trace.
 """
 
-# ruff: noqa: F401 - the expressions use these names
+# ruff: noqa: F401, PYI024 - the expressions use these names, and named tuples of both sorts
 
 from __future__ import annotations
 

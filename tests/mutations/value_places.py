@@ -1,7 +1,7 @@
 """Places where a value can be: for each what the agent does with the value, and what is looked at afterwards.
 
 In these texts `value(c)` makes the value, `leaf(value)` gives the leaf that changes, `at(n)` is 1 where a changed
-program is at the step that changes, and `keep(value)` keeps what the oracle looks at when the program has ended.
+program is at a step that changes, the last two, and `keep(value)` keeps what the oracle looks at when the program has ended.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ PLACES = [
         is_input=True,
     ),
     Place("argument of an inner call", _HELD + "self.inner(held)"),
-    Place("argument of a peer's call", _HELD + "self.peer.take(held)", head=_PEER, start='self.peer = QN("qN")'),
+    Place(
+        "argument of a peer's call", _HELD + "self.peer.take(held)", head=_PEER, start='self.peer = QN("qN")'
+    ),
     Place("result", result="value(at(n))", play="keep(agent.step(n))"),
     Place(
         "inside a result",
@@ -134,7 +136,12 @@ PLACES = [
         play="keep(next(iter(agent.step(n))))",
         is_hashed=True,
     ),
-    Place("field", "self.held = value(at(n))", play="agent.step(n)\nkeep(agent.held)", start="self.held = value(0)"),
+    Place(
+        "field",
+        "self.held = value(at(n))",
+        play="agent.step(n)\nkeep(agent.held)",
+        start="self.held = value(0)",
+    ),
     Place("new field", "self.new = value(at(n))", play="agent.step(n)\nkeep(agent.new)"),
     Place(
         "inside a field",
@@ -155,7 +162,11 @@ PLACES = [
         start="self.held = value(0)",
         base="SlottedAgent",
     ),
-    Place("class attribute", "type(self).held = value(at(n))", play="agent.step(n)\nkeep(vars(type(agent))['held'])"),
+    Place(
+        "class attribute",
+        "type(self).held = value(at(n))",
+        play="agent.step(n)\nkeep(vars(type(agent))['held'])",
+    ),
     Place("closure", "self.act = closing_over(value(at(n)))", play="agent.step(n)\nkeep(agent.act())"),
     Place(
         "argument of a tool",

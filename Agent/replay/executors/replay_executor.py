@@ -71,7 +71,7 @@ class ReplayExecutor:
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
         """Go on from a checkpoint, and compare the output with the recorded one.
 
-        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/REPLAY.md.
+        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
 
         Raises:
             UsageError: no such executor; a patch that does not fit; what the executor cannot do.
@@ -92,7 +92,7 @@ class ReplayExecutor:
         duration_ms = (time.perf_counter() - began) * 1000
         result = _result(saved, chosen, told, execution, error, config, duration_ms)
         result.input = _input(given, config)
-        await asyncio.to_thread(_keep, saved, result, self.checkpoints.source)
+        await asyncio.to_thread(_keep, saved, result, self.checkpoints.source_of(saved.session))
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:

@@ -27,7 +27,9 @@ class Colony:
     def generation(self, ants=5):
         self.age += 1
         tours = [self.tour() for _ in range(ants)]
-        lengths = [float(sum(self.distance[a, b] for a, b in zip(t, t[1:] + t[:1], strict=True))) for t in tours]
+        lengths = [
+            float(sum(self.distance[a, b] for a, b in zip(t, t[1:] + t[:1], strict=True))) for t in tours
+        ]
         self.pheromone *= 0.9
         for tour, length in zip(tours, lengths, strict=True):
             self.pheromone[list(tour), list(tour[1:] + tour[:1])] += 1 / length

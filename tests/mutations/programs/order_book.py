@@ -3,11 +3,15 @@
 import heapq
 import itertools
 import random
-from collections import namedtuple
+from typing import NamedTuple
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 
-Fill = namedtuple("Fill", "buyer seller price")
+
+class Fill(NamedTuple):
+    buyer: str
+    seller: str
+    price: int
 
 
 class Engine:

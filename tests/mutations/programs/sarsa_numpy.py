@@ -41,7 +41,9 @@ class Walker:
             following = int(np.clip(state + (1 if action else -1) - wind, 0, self.size - 1))
             reward = 10.0 if following == self.size - 1 else -1.0
             after = self.act(following)
-            self.table[state, action] += 0.3 * (reward + 0.9 * self.table[following, after] - self.table[state, action])
+            self.table[state, action] += 0.3 * (
+                reward + 0.9 * self.table[following, after] - self.table[state, action]
+            )
             self.memory.append(Transition(state, action, reward, following))
             self.visits[following] += 1
             total += reward

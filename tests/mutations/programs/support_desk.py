@@ -65,7 +65,13 @@ def build(spec):
 def main():
     setup_logging()
     planner = make()["planner"]
-    texts = ["urgent: printer smokes", "network is slow", "printer jams", "mouse is dead", "network down, urgent"]
+    texts = [
+        "urgent: printer smokes",
+        "network is slow",
+        "printer jams",
+        "mouse is dead",
+        "network down, urgent",
+    ]
     for number, text in enumerate(texts):
         with tick(number):
             planner.handle(Ticket(number=number, text=text))

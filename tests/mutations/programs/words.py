@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 from Agent import setup_logging, shutdown_logging, trace_agent_action
 
@@ -19,7 +20,7 @@ class Writer:
 
     def pairs(self, text):
         words = self.pattern.findall(text)
-        yield from zip(words, words[1:], strict=False)
+        yield from pairwise(words)
 
     @trace_agent_action()
     def read(self, text):
