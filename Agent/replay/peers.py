@@ -144,9 +144,6 @@ def _make_stand_in(
         __slots__ = ("__weakref__",)
 
         def __getattr__(self, name: str) -> Any:
-            known = {"agent_id": agent_id, "agent_role": role, "logger": None}
-            if name in known:
-                return known[name]
             if name in methods:
                 return methods[name]
             # Protocols of Python ask for these on any object, and an object may lack them.
@@ -161,4 +158,7 @@ def _make_stand_in(
         def __repr__(self) -> str:
             return f"<stand-in for {agent_id}>"
 
+    # Of the class, so that recording sees an agent without asking `__getattr__`.
+    own: Any = StandIn
+    own.agent_id, own.agent_role, own.logger = agent_id, role, None
     return StandIn()

@@ -262,7 +262,9 @@ class Fork(Redrive):
         brought.driver.read_by(sources)
         rest, first = brought.plan.actions[brought.point.index :], brought.first
         wall_us = rest[0].call.began_us if rest and brought.resume is None else 0.0
-        sources.begin(first, wall_us or float((first or self._recording.events[-1]).timestamp_us), self.fork)
+        sources.begin_forks(
+            first, wall_us or float((first or self._recording.events[-1]).timestamp_us), self.fork
+        )
         return sources
 
     def _end_trigger(self, trigger: Trigger) -> None:

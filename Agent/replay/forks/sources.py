@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 class ForkSources(SourceAnswers):
-    """Gives the code of a fork what it reads: `begin` at the point, `go_on` for each fork from there."""
+    """Gives the code of a fork what it reads: `begin_forks` at the point, `go_on` for each fork from there."""
 
     fork: ForkOutcome
     player: ForkPlayer
     clocks: ForkClocks
 
-    def begin(self, first: Event | None, wall_us: float, fork: ForkOutcome) -> None:
+    def begin_forks(self, first: Event | None, wall_us: float, fork: ForkOutcome) -> None:
         """Take in what was read before the point, and put adopted generators where they were there.
 
         Args:
