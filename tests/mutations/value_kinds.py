@@ -388,7 +388,7 @@ private attribute | any | having(PrivateModel(), _kept=X) | V._kept
 SecretStr | text | SecretModel(word=X) | V.word.get_secret_value() | SECRET
 fields that were set | flag | OptionalModel(**({"a": None} if X else {})) | sorted(V.model_fields_set)
 root model | any | RootModel([X]) | V.root[0]
-generic model | int | GenericModel[int](a=X) | V.a
+generic model | int | IntModel(a=X) | V.a
 aliased model | any | AliasedModel(anAlias=X) | V.a
 computed field | int | ComputedModel(a=X) | V.twice
 model of models | any | OuterModel(parts=[Model(a=X)]) | V.parts[0].a

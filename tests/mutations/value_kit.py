@@ -453,6 +453,9 @@ class GenericModel(pydantic.BaseModel, typing.Generic[T]):
     a: T
 
 
+IntModel = GenericModel[int]
+
+
 class AliasedModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
     a: typing.Any = pydantic.Field(alias="anAlias")
