@@ -49,6 +49,8 @@ class Trial:
     """The verdicts on the unchanged and the changed program."""
     told: dict[str, str] = field(default_factory=dict)
     """The first lines of their reports."""
+    is_named: bool = False
+    """Whether the report on the changed program names what its factory made otherwise."""
 
     @property
     def is_unchanged(self) -> bool:
@@ -77,7 +79,7 @@ class Trial:
         if self.is_unchanged and self.verdicts["unchanged"] == Verdict.DIVERGED:
             return "false red"
         green = {str(Verdict.IDENTICAL)} if self.pair.unchanged_only == SECRET else GREEN
-        if self.is_changed and self.verdicts["changed"] in green:
+        if self.is_changed and self.verdicts["changed"] in green and not self.is_named:
             return "false green"
         return ""
 
@@ -163,6 +165,9 @@ def work(task: Task) -> list[Trial]:
             if pair.agent_id in found:
                 trial.verdicts[which] = str(found[pair.agent_id].verdict)
                 trial.told[which] = "\n".join(str(found[pair.agent_id]).splitlines()[:6])
+        report = reports[1].get(pair.agent_id)
+        of_factory = {place.name for place in PLACES if place.is_of_factory}
+        trial.is_named = bool(pair.place in of_factory and report and report.proof["factory_differences"])
         trials.append(trial)
     return trials
 
