@@ -196,6 +196,6 @@ def _root_option(path: Path) -> str:
 def _has_target(path: Path, agent_id: str) -> bool:
     """Whether the session remembers which code replays the agent."""
     try:
-        return agent_id in open_session(path).targets
+        return open_session(path).target_for(agent_id) is not None
     except InputError:
         return False  # its events can be read without; the command then names where the target goes

@@ -5,6 +5,7 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -342,9 +343,11 @@ class Engine:
         )
         connection.execute("SET preserve_insertion_order = false")
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
-        # known to whoever listens, not written to the terminal by the engine itself
-        connection.execute("SET enable_progress_bar = true")
-        connection.execute("SET enable_progress_bar_print = false")
+        # Known to whoever listens, not written to the terminal by the engine itself. In Jupyter the engine
+        # refuses it without ipywidgets: queries then run without progress.
+        with contextlib.suppress(duckdb.InvalidInputException):
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
         # From here on nothing but this session's files can be opened, whatever a query says.
         # The escaped form is what a pattern is checked against, the plain one what it matches.
         allowed = [str(self._session), escape(str(self._session))]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
+from Agent.cli.progress import working
 from Agent.cli.rerun import show_replay
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
         if show:
             _show_replays(recording, root, same.result, repaired.result)
     answer["replay"], answer["replay_repaired"] = same.result().to_dict(), repaired.result().to_dict()
-    answer["next_commands"] = _next_commands(recording, root)
+    answer["next_commands"] = _next_commands(recording, root, _tick_of_fault(recording, repaired.result()))
     if as_json:
         render.emit_json(answer)
     else:
@@ -176,10 +177,12 @@ def _show_recording(recording: Recording, seconds: float) -> None:
 def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     from Agent.analysis import analyze_session
 
-    report = analyze_session(recording.session_id, root)
     if show:
         render.heading("What happened")
         _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
+    with working("Reading what was recorded"):
+        report = analyze_session(recording.session_id, root)
+    if show:
         render.emit_report(str(report), indent="  ", width=render.width_of_page())
     return report.to_dict()
 
@@ -187,10 +190,12 @@ def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
 def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
 
-    report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
     if show:
         render.heading("A fault worth finding")
         _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
+    with working("Looking for causes"):
+        report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
+    if show:
         for cause in report.causes[:1]:
             render.paragraph(cause.title, bold=True)
             render.paragraph(cause.explanation)
@@ -211,17 +216,22 @@ def _replay(recording: Recording, root: Path, target: str | None) -> ReplayRepor
 def _show_replays(
     recording: Recording, root: Path, same: Callable[[], ReplayReport], repaired: Callable[[], ReplayReport]
 ) -> None:
-    """Both re-drives, each shown when it is done."""
+    """Both replays, each shown when it is done."""
     width = render.width_of_page()
-    render.heading("The same agent, driven again from the record")
+    render.heading("The same agent, replayed from its log")
     _command(f"agent-trace replay {_run(recording)}{_place(root)}")
-    show_replay(same(), indent="  ", width=width)
-    render.heading("And with one line changed")
+    with working("Replaying"):
+        report = same()
+    show_replay(report, indent="  ", width=width)
+    render.heading("The same with one line changed")
+    render.paragraph("The quota error says when to try again in seconds; this creator takes them for ticks.")
     for line in _changed_lines():
         render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
-    show_replay(repaired(), indent="  ", width=width)
+    with working("Replaying"):
+        report = repaired()
+    show_replay(report, indent="  ", width=width)
 
 
 def _changed_lines() -> list[str]:
@@ -237,10 +247,10 @@ def _changed_lines() -> list[str]:
     return [f"{line[0]} {line[1:].strip()}" for line in difference if line[:3] not in ("---", "+++", "@@ ")]
 
 
-def _next_commands(recording: Recording, root: Path) -> list[str]:
+def _next_commands(recording: Recording, root: Path, tick: int) -> list[str]:
     place, session = _place(root), recording.session_id
     return [
-        f"agent-trace journey {_agent(recording)} --since tick:{_last_tick(recording)} -n 20{place}",
+        f"agent-trace journey {_agent(recording)} --since tick:{max(tick - 2, 0)} --until tick:{tick + 2}{place}",
         f"agent-trace errors --session {session}{place}",
         f"agent-trace play {_run(recording)}{place}",
         f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{place}",
@@ -248,8 +258,14 @@ def _next_commands(recording: Recording, root: Path) -> list[str]:
     ]
 
 
-def _last_tick(recording: Recording) -> int:
-    """When the agent published for the last time."""
+def _tick_of_fault(recording: Recording, repaired: ReplayReport) -> int:
+    """When the repaired creator first did otherwise; when the agent last published if it never did."""
+    from Agent.archive.reader import open_reader
+
+    if repaired.divergence is not None:
+        for event in open_reader(recording.session).agent_events(_agent(recording)):
+            if event.id == repaired.divergence.event_id and event.tick is not None:
+                return event.tick
     return recording.outcome.last_published.get(_agent(recording), 0)
 
 

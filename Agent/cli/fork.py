@@ -142,7 +142,7 @@ def _named(run: str, agent: str | None) -> str:
     """The run with the agent behind it, where that was given apart."""
     if agent is None:
         return run
-    if run == "last" or "/" not in run:
+    if "/" not in run:
         return f"{run}/{agent}"
     raise click.UsageError("RUN names an agent already, or a path", click.get_current_context())
 

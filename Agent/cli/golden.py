@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,9 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
         for line in source_of_test(added.golden).splitlines()[3:]:
             render.emit(f"  {line}")
     render.note("it holds what the run was given and said; look at it before you commit it")
+    missing = [name for name in ("pytest", "syrupy") if find_spec(name) is None]
+    if missing:
+        render.note(f"its test needs {' and '.join(missing)}: pip install 'agent-trace[golden]'")
     return added.exit_code
 
 

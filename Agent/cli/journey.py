@@ -26,7 +26,7 @@ _TREE_WINDOW = 400
 @click.command(
     epilog=parameters.examples(
         "agent-trace journey creator_001",
-        "agent-trace journey creator_001 --since tick:40 --type agent_action",
+        "agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action",
         "agent-trace journey creator_001 --tree",
         "agent-trace journey creator_001 --all-sessions",
     )
@@ -36,6 +36,7 @@ _TREE_WINDOW = 400
 @click.option("--all", "-A", "everything", is_flag=True, help="Every event, and no summary.")
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the last N events.")
 @parameters.since_option
+@parameters.until_option
 @parameters.type_option
 @where_option
 @click.option("--tree", is_flag=True, help="How its actions are nested, and what each took.")
@@ -49,6 +50,7 @@ def journey(
     agent: str,
     run: str | None,
     since: parameters.Since | None,
+    until: parameters.Since | None,
     kinds: tuple[str, ...],
     where: tuple[FieldTest, ...],
     limit: int | None,
@@ -74,8 +76,8 @@ def journey(
         _show_tree(reader, agent, limit, everything=how["everything"], as_json=as_json)
     elif how["summary"] or how["gaps"]:
         _show_summary(reader, agent, gaps=how["gaps"], as_json=as_json)
-    elif as_json or how["everything"] or limit is not None or since is not None or kinds or where:
-        selection = Selection(kinds=kinds, fields=where, since=since)
+    elif as_json or how["everything"] or any((limit, since, until, kinds, where)):
+        selection = Selection(kinds=kinds, fields=where, since=since, until=until)
         _show_events(reader, agent, selection, limit, as_json=as_json)
     else:
         _show_screen(reader, agent)

@@ -66,7 +66,7 @@ def complete_sessions(ctx: click.Context, _param: click.Parameter, incomplete: s
     """The ids of the recorded sessions, newest first."""
     from Agent.tree.layout import list_sessions
 
-    names = ["last", *reversed([ref.session_id for ref in list_sessions(_root_of(ctx))])]
+    names = ["last", "last-fork", *reversed([ref.session_id for ref in list_sessions(_root_of(ctx))])]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -105,7 +105,7 @@ def session_option(function: F) -> F:
         metavar="ID",
         default="last",
         shell_complete=complete_sessions,
-        help="A session id, a unique prefix of one, a path, or last.",
+        help="A session id, a unique prefix of one, a path, last, or last-fork.",
     )(function)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["bar", "shown", "shown_forks"]
+__all__ = ["bar", "shown", "shown_forks", "working"]
 
 
 @contextmanager
@@ -87,3 +87,15 @@ def shown_forks(what: str) -> Iterator[None]:
             yield
         finally:
             listener.reset(token)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show that something is being done whose share nobody knows, while this is open."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield

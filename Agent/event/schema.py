@@ -38,9 +38,9 @@ def migrate_event(obj: Mapping[str, Any]) -> dict[str, Any]:
     event = dict(obj)
     version = event.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= CURRENT_SCHEMA:
-        raise SchemaError(
-            f"schema version {version!r}; this program reads 1 to {CURRENT_SCHEMA}: use a newer one"
-        )
+        is_newer = isinstance(version, int) and not isinstance(version, bool) and version > CURRENT_SCHEMA
+        remedy = "install a newer agent-trace" if is_newer else "it is no event of Agent Trace, or damaged"
+        raise SchemaError(f"schema version {version!r}; this program reads 1 to {CURRENT_SCHEMA}: {remedy}")
     while version < CURRENT_SCHEMA:
         event = _UPCASTERS[version](event)
         version += 1

@@ -64,7 +64,7 @@ def to_json(
         kind = type(value)
         least = least_bytes(value, limits.max_bytes)
         if least > limits.max_bytes:
-            return _walked(value, pointer, limits, agent_of)
+            return _walked(value, pointer, limits, agent_of, reading)
         ask_memory(least)
         if kind is dict:
             # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.

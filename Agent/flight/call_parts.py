@@ -31,7 +31,7 @@ class CallParts:
     """
 
     __slots__ = (
-        "_call_id", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run", "_tool",
+        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run", "_tool",
         "types",
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ class CallParts:
         self._members: list[bytes] = []
         self._items: list[bytes] = []
         self._item_types: dict[str, str] = {}
+        self._found: list[str] = []
         self._held_bytes = 0
         self._lost = False
         self.types: dict[str, str] = {}
@@ -56,15 +57,23 @@ class CallParts:
         """Add a member that is JSON already."""
         self._members.append(member)
 
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that the names of the parts taken so far gave away; later parts are searched for them."""
+        return self._found
+
     def take(self, part: str, value: Any) -> None:
         """Add a value: `"part": ...`, or `"part_ref": ...` where it is large."""
         capture = self._pipeline.capture
-        raw = capture.judge.value(value)
+        raw = None if self._found else capture.judge.value(value)
         if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
             self._members.append(b'"%s":%s' % (part.encode(), raw))
             return
         if raw is None or len(raw) < LARGE_BYTES:
-            body, types = capture.body({part: value})
+            known = tuple(self._found)
+            body, types = capture.body({part: value}, found=self._found)
+            if known:
+                body, types = self._pipeline.redactor.without(known, body, types, "/extra")
             if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):
                 self._members.append(body)
                 self.types.update(types or {})

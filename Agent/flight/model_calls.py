@@ -97,8 +97,9 @@ class ModelCall:
         try:
             yield
         finally:
-            for variable, token in zip((_at_work, making_answer, current_scope), tokens, strict=True):
-                variable.reset(token)  # type: ignore[arg-type]
+            _at_work.reset(tokens[0])
+            making_answer.reset(tokens[1])
+            current_scope.reset(tokens[2])
 
     def pieces(self, source: Iterator[Any]) -> Iterator[Any]:
         """Each piece of a stream, taken while the model is at work."""

@@ -136,7 +136,7 @@ def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[
 
     Args:
         run: a run's id or the only beginning of one, a session's id (its root run), `SESSION/agent_id`, a
-            path to either, or `last` (None): the newest session.
+            path to either, `last` (None) for the newest session that a program recorded, or `last-fork`.
         root: the trace root; the one configured, then ./trace without it.
 
     Raises:

@@ -13,7 +13,7 @@ from Agent.flight.call_parts import CallParts
 from Agent.flight.run_context import Run, settled_scope, surrounding_run
 from Agent.flight.run_lines import emit_run_event
 from Agent.record.changed_arguments import cannot_change
-from Agent.record.context import Scope, current_scope, span_scope
+from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.player import Answer
 from Agent.record.texts import message_of
@@ -98,6 +98,7 @@ class ToolCall:
             if agent is not None
             else Scope(scope, span_id=span_id, name=facts.name)
         )
+        learn_secrets(inside, self._parts.secrets)
         inside.reads = None  # a replay answers the tool, so nothing in its body is read again
         self._token: Token[Scope | None] = current_scope.set(inside)
         self._board_slot = -1
@@ -152,7 +153,9 @@ class ToolCall:
         if outcome == "error":
             more = {"call": self._facts.qualname}
             try:
-                ending["error"] = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+                told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+                secrets = self._parts.secrets
+                ending["error"] = self._pipeline.redactor.text_without(secrets, told) if secrets else told
                 ending["error_id"] = record_error(self._pipeline, self._agent, error, more=more)
             except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
                 self._trouble(trouble)

@@ -55,17 +55,22 @@ class Capture:
         twin.reading = Reading(hides=self.strict if self.strict.enabled else None)
         return twin
 
-    def body(self, payload: Mapping[str, Any], pointer: str = "/extra") -> tuple[bytes, Types | None]:
+    def body(
+        self, payload: Mapping[str, Any], pointer: str = "/extra", found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The payload's inner JSON bytes, redacted, and the tags of what plain JSON cannot hold.
 
         The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
+        `found` takes the secrets that names gave away.
         """
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
             return judged[0][1:-1], judged[1]
-        return self.careful_body(payload, pointer)
+        return self.careful_body(payload, pointer, found)
 
-    def careful_body(self, payload: Mapping[str, Any], pointer: str) -> tuple[bytes, Types | None]:
+    def careful_body(
+        self, payload: Mapping[str, Any], pointer: str, found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
         parts: list[bytes] = []
@@ -75,7 +80,9 @@ class Capture:
             parts.append(orjson.dumps(key) + b":" + dumped.json)
             if dumped.types:
                 types.update(dumped.types)
-        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload))
+        return self._redact(
+            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+        )
 
     def user_body(
         self, payload: Mapping[Any, Any], pointer: str, owner: str | None = None
@@ -113,7 +120,13 @@ class Capture:
         return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset())
 
     def _redact(
-        self, body: bytes, types: Types | None, pointer: str, *, own_keys: frozenset[str]
+        self,
+        body: bytes,
+        types: Types | None,
+        pointer: str,
+        *,
+        own_keys: frozenset[str],
+        found: list[str] | None = None,
     ) -> tuple[bytes, Types | None]:
         if not self._check:
             return body, types
@@ -129,7 +142,7 @@ class Capture:
         ):
             return body, types
         self.known_keys.update(own_keys)
-        return self.redactor.payload(body, types, pointer)
+        return self.redactor.payload(body, types, pointer, found)
 
     def _keys_known(self, value: Any) -> bool:
         """Whether every key in a JSON value is known to be harmless."""

@@ -14,7 +14,8 @@ import orjson
 from Agent.event.limits import Limits
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, exceeds
 from Agent.record.native import native
-from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
+from Agent.record.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.redaction import Redactor
 
 Types = dict[str, str]
 
@@ -59,7 +60,8 @@ def make_judge(redactor: Redactor, limits: Limits) -> Judge:
         options=DUMP_OPTIONS,
         tag_options=_TAG_OPTIONS,
         unread_bytes=limits.unread_bytes,
-        prefixes=KEY_BEGINNINGS,
+        prefixes=literals().beginnings,
+        heads=literals().heads,
         near_names=NAMES_NEARBY,
         name_ends=NAME_ENDS,
     )

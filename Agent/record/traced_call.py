@@ -15,7 +15,7 @@ import orjson
 from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.record import installed
 from Agent.record.changed_arguments import args_after, cannot_change
-from Agent.record.context import Scope, current_scope, span_scope
+from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
 
@@ -34,7 +34,7 @@ class Call:
 
     __slots__ = (
         "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
-        "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class Call:
         self.types: Types | None = None
         self.changeable: dict[str, Any] | None = None
         """Arguments of a call that a replay may answer, where the body may change one in place."""
+        found: list[str] = []
         if spec.capture_args:
             arguments = arguments or (
                 spec.arguments(args, kwargs)
@@ -78,7 +79,7 @@ class Call:
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
             else:
-                body, self.types = pipeline.capture.body({"args": arguments})
+                body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
             if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
                 self.changeable = arguments
@@ -86,6 +87,9 @@ class Call:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
         inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        if found:
+            learn_secrets(inside, found)
+        self.secrets = inside.secrets
         self.reads: Reads | None = None
         if installed.open_reads is not None and spec.is_action:
             self.reads = inside.reads = installed.open_reads(spec)
@@ -222,6 +226,10 @@ class Call:
                     types = {**types, **state_types} if types else state_types
             else:
                 tail = code.tail
+        if self.secrets:
+            # A result may repeat them. What the state keeps of them stays: full states would tell it again.
+            body, types = pipeline.redactor.without(self.secrets, body.removesuffix(b","), types, "/extra")
+            body = body + b"," if body else b""
         duration_ms = duration_ns / 1e6
         slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
         if spec.kind == "metric":

@@ -42,7 +42,7 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         UsageError: it is no such name, or a function that cannot be imported by one.
     """
     if target is None:
-        found = _remembered(info, agent_id)
+        found = None if info is None else info.target_for(agent_id)
         if found is None and info is not None and info.targets and agent_id is None:
             raise TargetNotGiven(
                 f"the session remembers targets of {len(info.targets)} agents, none of the whole run",
@@ -51,7 +51,7 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         if found is None:
             raise TargetNotGiven(
                 "no code was named to drive, and the session remembers none",
-                remedy="give --target module:factory, a function that takes a spec and returns the agent",
+                remedy="give --target module:factory (a class, or a function that takes a spec and returns the agent)",
             )
         return found
     if isinstance(target, str):
@@ -82,15 +82,6 @@ def remember_target(target: Target, agent_id: str = "*") -> None:
     if pipeline.artifacts is None:
         return  # a replay that imports the program, or a test: there are no files
     update_session(pipeline.artifacts.session, targets={agent_id: name})
-
-
-def _remembered(info: SessionInfo | None, agent_id: str | None) -> str | None:
-    targets = {} if info is None else dict(info.targets)
-    if agent_id is not None and agent_id in targets:
-        return str(targets[agent_id])
-    if "*" in targets:
-        return str(targets["*"])
-    return str(*targets.values()) if agent_id is None and len(targets) == 1 else None
 
 
 def _name_of(target: Callable[..., Any]) -> str:
@@ -146,26 +137,68 @@ def _place_of(error: BaseException) -> str:
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
-    """What the factory gives.
+    """What the factory returns for a spec; a factory without parameters is called without the spec.
+
+    A class is a factory of its instances: it is called with the recorded arguments of its constructor, or
+    with the agent's id where those were not recorded, once for each agent that acts on its own.
 
     Raises:
-        TargetFailed: it takes no spec, or it raised.
+        TargetFailed: it takes other arguments, or it raised.
     """
+    if inspect.isclass(factory):
+        if spec.agent_id is None:
+            return {agent_id: _instance(factory, spec.of(agent_id), name) for agent_id in spec.agent_ids}
+        return _instance(factory, spec, name)
+    if _takes(factory, spec):
+        return _called(factory, (spec,), {}, name)
+    if _takes(factory):
+        return _called(factory, (), {}, name)
+    raise TargetFailed(f"the factory {name} must take one argument, the spec, or none")
+
+
+def _instance(cls: type[Any], spec: Any, name: str) -> Any:
+    init = spec.init
+    if init is not None and not init.lacking:
+        return _called(cls, init.args, init.kwargs, name)
+    if _takes(cls, spec.agent_id):
+        first = next(iter(_parameters(cls)), "")
+        return _called(cls, (spec if first == "spec" else spec.agent_id,), {}, name)
+    if _takes(cls):
+        return _called(cls, (), {}, name)
+    module, _, qualname = name.partition(":")
+    raise TargetFailed(
+        f"the class {name} needs more arguments than an agent_id, and those of {spec.agent_id} were not "
+        f"recorded; add a function to {module}, def build(spec): return {qualname}(spec.agent_id, ...), and "
+        f"give --target {module}:build"
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        inspect.signature(factory).bind(spec)
-    except TypeError:
-        raise TargetFailed(
-            f"the factory {name} takes no spec: it is called with one argument, which may be left unused"
-        ) from None
+        return inspect.signature(function).parameters
     except ValueError:  # written in C, and without a signature
-        pass
+        return {}
+
+
+def _takes(function: Callable[..., Any], *args: Any) -> bool:
     try:
-        return factory(spec)
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and without a signature
+        return True
+    return True
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> Any:
+    kind = "class" if inspect.isclass(function) else "factory"
+    try:
+        return function(*args, **kwargs)
     except ReplayError as error:
-        raise TargetFailed(f"the factory {name} needs what the record does not hold: {error}") from error
+        raise TargetFailed(f"the {kind} {name} needs what the record does not hold: {error}") from error
     except BaseException as error:
         raise FactoryRaised(
-            f"the factory {name} raised {type(error).__name__}: {error}{_place_of(error)}"
+            f"the {kind} {name} raised {type(error).__name__}: {error}{_place_of(error)}"
         ) from error
 
 
@@ -189,7 +222,10 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         own = agent_id_of(given)
         objects = {str(agent_id if agent_id is not None else own): given}
         if own is None and agent_id is None:
-            raise TargetFailed(f"the factory returned a {type(given).__qualname__} that says not who it is")
+            raise TargetFailed(
+                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run return "
+                "{agent_id: object} for each of spec.agent_ids"
+            )
     if agent_id is not None:
         if objects.get(agent_id) is None:
             raise TargetFailed(f"the factory gave {', '.join(objects) or 'nothing'}, not {agent_id}")
@@ -200,9 +236,10 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(
-                f"the object for {name} says that it is {own!r}"
+                f"the object for {name} has the agent_id {own!r}; a factory gets a spec: def build(spec): "
+                f"return {type(obj).__qualname__}(spec.agent_id)"
                 if own is not None
-                else f"the object for {name} says not who it is: instrument its class in the factory's module"
+                else f"the object for {name} has no agent_id: instrument its class in the factory's module"
             )
     if all(obj is None for obj in objects.values()):
         raise TargetFailed("the factory gave no object")

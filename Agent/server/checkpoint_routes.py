@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from Agent.export.labels import is_identity
@@ -36,6 +37,9 @@ NO_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
         "description": "The run was sent without content, or cannot be replayed here; the message says why.",
     }
 }
+Wait = Annotated[
+    float, Query(ge=0, le=60, description="Seconds to wait for them; behind that the answer is 202.")
+]
 _MAX_STEP_CHARS: Final = 200
 _MAX_LISTED: Final = 1000
 _KEYS: Final = frozenset({"auto", "checkpoint_id", "step_id", "agent_id", "state"})
@@ -82,19 +86,37 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         status_code=201,
         summary="Make the checkpoints of a run, or keep one that is given",
         openapi_extra=json_body(_BODY, required=False),
-        responses=BODY_ERRORS | NO_CONTENT,
+        responses=BODY_ERRORS
+        | NO_CONTENT
+        | {202: {"model": CreatedAnswer, "description": "They are being made yet; ask again."}},
     )
-    async def post_checkpoints(request: Request, project: GrantedReplay, trace_id: str) -> CreatedAnswer:
+    async def post_checkpoints(
+        request: Request, response: Response, project: GrantedReplay, trace_id: str, wait_s: Wait = 2.0
+    ) -> CreatedAnswer:
         """Behind each step whose state is known; a run that has checkpoints keeps those. Nothing runs."""
         given = await made_of_json(request, settings, _checked, optional=True)
         lacking: list[str] = []
+        hidden: list[str] = []
         if "state" in given:
             created = [await run_in_threadpool(replays.keep_checkpoint, project, trace_id, given)]
         else:
             future = await run_in_threadpool(replays.begin_making, project, trace_id)
-            created, lacking = await asyncio.wrap_future(future)
+            waiting = asyncio.wrap_future(future)
+            # where nobody waits any more, the next request is told what came of it
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            ended, _ = await asyncio.wait({waiting}, timeout=wait_s)
+            response.headers["Location"] = f"/api/traces/{quote(trace_id, safe='')}/checkpoints"
+            if not ended:
+                response.status_code = 202
+                return CreatedAnswer(
+                    trace_id=trace_id, checkpoint_ids=[], created=[], not_sent=[], hidden_by=[]
+                )
+            replays.told(project, trace_id)
+            created, lacking, hidden = waiting.result()
         ids = await run_in_threadpool(_ids, project, trace_id)
-        return CreatedAnswer(trace_id=trace_id, checkpoint_ids=ids, created=created, not_sent=lacking)
+        return CreatedAnswer(
+            trace_id=trace_id, checkpoint_ids=ids, created=created, not_sent=lacking, hidden_by=hidden
+        )
 
     def _ids(project: Project, trace_id: str) -> list[str]:
         page = store.list_checkpoints(project, trace_id, limit=_MAX_LISTED)

@@ -77,7 +77,8 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         if request["do"] == "checkpoints":
             if not any(map(holds_content, rows)):
                 return {"without_content": True}
-            return {"checkpoints": asyncio.run(_checkpoints(made.path, request)), "lacking": made.lacking}
+            found, hidden = asyncio.run(_checkpoints(made.path, request))
+            return {"checkpoints": found, "lacking": made.lacking, "hidden_by": hidden}
         return {"result": asyncio.run(_replay(made.path, request))}
     except AgentTraceError as error:
         message, remedy = error.message.replace(str(directory), "."), error.remedy
@@ -89,7 +90,7 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"problem": {"kind": type(error).__name__, "message": message, "remedy": remedy}}
 
 
-async def _checkpoints(session: Path, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     import orjson
 
     from Agent.flight.checkpoints import LocalCheckpointStore
@@ -117,7 +118,7 @@ async def _checkpoints(session: Path, request: Mapping[str, Any]) -> list[dict[s
                     "state_types": orjson.dumps(types).decode(),
                 }
             )
-    return found
+    return found, list(manager.hidden_by)
 
 
 async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:

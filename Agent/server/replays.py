@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -23,6 +24,8 @@ __all__ = ["Replays", "json_text"]
 _GRACE_S: Final = 30
 _START_S: Final = 15
 """What a process gets to start, where the replay itself has a limit of its own."""
+_MOST_UNTOLD: Final = 64
+"""Of so many runs it is known what came of making their checkpoints, where nobody waited for it."""
 _WAITS: Final = 5
 """A replay may wait for as many others as the workers take in, before it begins."""
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
@@ -40,6 +43,8 @@ class Replays:
         self.store = store
         self.settings = settings
         self.workers = ReplayWorkers(settings)
+        self._making: dict[tuple[int, str], Future[Any]] = {}
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Ends the workers that run, and closes all connections."""
@@ -58,20 +63,36 @@ class Replays:
         return sent
 
     def begin_making(self, project: Project, trace_id: str) -> Future[Any]:
-        """Lets a worker make the checkpoints of a run; it gives new ids, and artifacts that were not sent.
+        """Lets a worker make the checkpoints of a run, or waits with who asked for them before.
+
+        Returns:
+            New ids, artifacts that were not sent, and fields that hide the state behind other steps.
 
         Raises:
             Problem: the run was sent without content, or no worker is free.
         """
+        with self._lock:
+            if (project.project_id, trace_id) in self._making:
+                return self._making[project.project_id, trace_id]
         sent = self.trace(project, trace_id)
         if self.store.list_checkpoints(project, trace_id, limit=1).items:
             done: Future[Any] = Future()
-            done.set_result(([], []))
+            done.set_result(([], [], []))
             return done
         if sent.events == 0:
             raise without_content(project, trace_id)
         self._refuse_large(sent)
-        return cast("Future[Any]", self.workers.submit(lambda: self._make(project, trace_id, sent)))
+        future = cast("Future[Any]", self.workers.submit(lambda: self._make(project, trace_id, sent)))
+        with self._lock:
+            self._making[project.project_id, trace_id] = future
+            for key in list(self._making)[:-_MOST_UNTOLD]:
+                del self._making[key]
+        return future
+
+    def told(self, project: Project, trace_id: str) -> None:
+        """Forgets what came of making the checkpoints of a run: somebody was told."""
+        with self._lock:
+            self._making.pop((project.project_id, trace_id), None)
 
     def _make(self, project: Project, trace_id: str, sent: SentSession) -> Any:
         request = {**_about(sent), "do": "checkpoints"}
@@ -88,7 +109,7 @@ class Replays:
             )
             for found in outcome["checkpoints"]
         ]
-        return self.store.add_checkpoints(project, rows), outcome["lacking"]
+        return self.store.add_checkpoints(project, rows), outcome["lacking"], outcome["hidden_by"]
 
     def keep_checkpoint(self, project: Project, trace_id: str, given: Mapping[str, Any]) -> str:
         """Keeps a state that was sent as a checkpoint; its id.

@@ -31,6 +31,7 @@ from Agent.store.projects import Project
 from Agent.store.replay_store import ReplayStore
 from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
 from Agent.tree.artifacts import ROOT_RUN, make_run_dir
+from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.removal import delete_tree
 
@@ -56,11 +57,15 @@ class Pool:
         database_url: see `open_store`. One that is elided, `postgresql://...`, means that of the environment
             variable AGENT_TRACE_DATABASE.
         project: whose runs.
+        trace_root: where runs are looked up that the database does not know; the one configured without it.
     """
 
-    def __init__(self, database_url: str, project: str) -> None:
+    def __init__(
+        self, database_url: str, project: str, trace_root: str | os.PathLike[str] | None = None
+    ) -> None:
         self._url = database_url
         self._name = project
+        self._local_root = None if trace_root is None else Path(trace_root)
         self._lock = threading.RLock()
         self._store: ReplayStore | None = None
         self._project: Project | None = None
@@ -91,6 +96,17 @@ class Pool:
         if self._place is None:
             raise UsageError("the pool is not open", remedy="write: pool = await create_pool(url)")
         return Path(self._place.name)
+
+    @property
+    def local_root(self) -> Path:
+        """Where runs of this machine are looked up."""
+        return default_root() if self._local_root is None else self._local_root
+
+    @property
+    def name(self) -> str:
+        """The database as errors name it, without a password, and the project."""
+        store, project = self._known()
+        return f"the database {store.url} (project {project.name})"
 
     def bring(self, trace_id: str) -> None:
         """Makes sure that a run is under the root as the database knows it; nothing where that knows none."""
@@ -240,18 +256,24 @@ class Pool:
         return next(each.trace_id for each in self._sessions.values() if each.made.path == session)
 
 
-def create_pool(database_url: str, *, project: str = "default") -> Pool:
+def create_pool(
+    database_url: str, *, project: str = "default", trace_root: str | os.PathLike[str] | None = None
+) -> Pool:
     """A database of the service for replays in this process; await what this gives, or enter it.
+
+    A run that the database does not know is looked up under `trace_root`: what this machine recorded. Its
+    checkpoints and replays stay there, since nothing of a machine is sent unasked.
 
     Args:
         database_url: `sqlite:////path/file.db`, a path, or `postgresql://user@host/database`.
         project: whose runs.
+        trace_root: of this machine's runs; the one configured, then ./trace without it.
 
     Raises:
         UsageError: the URL names no database that is supported.
         InputError: it does not open, or has no such project.
     """
-    return Pool(database_url, project)
+    return Pool(database_url, project, trace_root)
 
 
 def _row(trace_id: str, position: int, info: CheckpointInfo, local: LocalCheckpointStore) -> CheckpointRow:

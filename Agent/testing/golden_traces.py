@@ -6,6 +6,9 @@ It stands on syrupy: `--snapshot-update` keeps the present behaviour, and its re
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +53,17 @@ class GoldenTraces:
     Args:
         directories: where they may be, the nearest first.
         snapshot: syrupy's own.
+        code_directories: where targets are looked for besides `sys.path`, as `agent-trace golden check` does.
     """
 
-    def __init__(self, directories: list[Path], snapshot: SnapshotAssertion) -> None:
+    def __init__(
+        self,
+        directories: list[Path],
+        snapshot: SnapshotAssertion,
+        code_directories: Sequence[Path] = (),
+    ) -> None:
         self._directories = directories
+        self._code_directories = tuple(code_directories)
         self._snapshot = snapshot.use_extension(ExpectedOutcome)
 
     def __call__(self, name: str, *, target: Target | None = None) -> GoldenReport:
@@ -67,9 +77,10 @@ class GoldenTraces:
         golden = self._find(name)
         try:
             code = None if target is None else target_name(target, None, None)
-            found = check_golden(golden, code)
-            if not found.passes and self._is_update:
-                found = update_golden(golden, code)
+            with _importable(self._code_directories + _project_of(golden)):
+                found = check_golden(golden, code)
+                if not found.passes and self._is_update:
+                    found = update_golden(golden, code)
         except AgentTraceError as error:
             pytest.fail(f"golden trace {name}: {error}", pytrace=False)
         # In an update syrupy writes down whatever it hears: what fails must not become what is expected.
@@ -110,7 +121,29 @@ def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
     here = request.path.parent
     places = [each / DEFAULT_DIRECTORY.name for each in (here, *here.parents) if each.is_relative_to(root)]
     directories = [each for each in dict.fromkeys([*places, root / DEFAULT_DIRECTORY]) if each.is_dir()]
-    return GoldenTraces(directories or [root / DEFAULT_DIRECTORY], request.getfixturevalue("snapshot"))
+    return GoldenTraces(
+        directories or [root / DEFAULT_DIRECTORY],
+        request.getfixturevalue("snapshot"),
+        [root, request.config.invocation_params.dir],
+    )
+
+
+def _project_of(golden: GoldenTrace) -> tuple[Path, ...]:
+    """The project's directory, where the golden trace is in the default directory of one."""
+    depth = len(DEFAULT_DIRECTORY.parts)
+    directory = golden.directory.absolute().parent
+    return (directory.parents[depth - 1],) if directory.parts[-depth:] == DEFAULT_DIRECTORY.parts else ()
+
+
+@contextmanager
+def _importable(directories: Sequence[Path]) -> Iterator[None]:
+    """Put the directories behind `sys.path`, which a replay's process gets, for as long as this lasts."""
+    before = sys.path[:]
+    sys.path += [name for name in dict.fromkeys(map(str, directories)) if name not in before]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _told(found: GoldenReport) -> str:

@@ -13,11 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import orjson
+
 from Agent.errors import SessionNotFound
 
 __all__ = [
-    "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "MIRROR_FILES", "RUN_CATEGORY", "FileName",
-    "SessionRef", "agent_files", "agents_dir", "boards_dir", "category_file", "category_files",
+    "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "FORKED", "LAST", "LAST_FORK", "MIRROR_FILES", "RESUMED",
+    "RUN_CATEGORY", "FileName", "SessionRef", "agent_files", "agents_dir", "boards_dir", "category_file", "category_files",
     "claims_dir", "cursors_dir", "create_session_dir", "find_session", "is_tree_file", "list_sessions",
     "log_files", "make_root", "parse_file_name", "reading_lock_file", "recovered_file", "retired_file",
     "retention_lock_file", "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name",
@@ -52,6 +54,16 @@ MIRROR_FILES: Final = {
 
 RUN_CATEGORY: Final = "runs/"
 """How the category of a stream begins that is one run's; the run's id follows."""
+
+LAST: Final = "last"
+"""The newest session that a program recorded, on a command line."""
+
+LAST_FORK: Final = "last-fork"
+"""The newest session that `fork` or `resume` made."""
+
+FORKED: Final = "forked_from"
+RESUMED: Final = "resumed_from"
+"""Keys of `session.json` that hold what a forked or resumed run was made from."""
 
 _SESSION_PREFIX = "session_"
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
@@ -344,7 +356,8 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
 
     Args:
         root: the trace root.
-        ref: None or "last" for the newest, an id, a prefix of exactly one id, or a path.
+        ref: None or "last" for the newest that a program recorded, "last-fork" for the newest that `fork` or
+            `resume` made, an id, a prefix of exactly one id, or a path.
 
     Raises:
         SessionNotFound: nothing, or more than one session, answers to that name.
@@ -352,12 +365,23 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     if isinstance(ref, os.PathLike):
         return _session_at(Path(ref))
     sessions = list_sessions(root)
-    if ref is None or ref == "last":
-        if not sessions:
+    if ref in {None, LAST, LAST_FORK}:
+        wants_fork = ref == LAST_FORK
+        for session in reversed(sessions):
+            if _is_fork(session.path) is wants_fork:
+                return session.path
+        if wants_fork:
             raise SessionNotFound(
-                "no session was recorded here yet", path=root, remedy="name another trace root or record one"
+                "no run was forked or resumed here yet", path=root, remedy="`agent-trace fork RUN` makes one"
             )
-        return sessions[-1].path
+        raise SessionNotFound(
+            "only forked or resumed runs are here" if sessions else "no session was recorded here yet",
+            path=root,
+            remedy="last-fork names the newest of them"
+            if sessions
+            else "name another trace root or record one",
+        )
+    assert ref is not None  # noqa: S101 - one of the three above, for the type checker
     wanted = ref.removeprefix(_SESSION_PREFIX)
     if wanted in {session.session_id for session in sessions}:
         return root / f"{_SESSION_PREFIX}{wanted}"
@@ -376,6 +400,15 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     raise SessionNotFound(
         f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists what there is"
     )
+
+
+def _is_fork(session: Path) -> bool:
+    """Whether `fork` or `resume` made it; one whose description cannot be read counts as recorded."""
+    try:
+        stored = orjson.loads(session_file(session).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return False
+    return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})
 
 
 def _session_at(path: Path) -> Path:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from Agent.errors import DamagedInput, SessionNotFound
+from Agent.tree.layout import FORKED, RESUMED
 from Agent.tree.session import SessionInfo, open_session
 
 __all__ = ["FORKED", "RESUMED", "Lineage", "as_tree", "lineage_of", "lineage_within"]
-
-FORKED, RESUMED = "forked_from", "resumed_from"
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,14 @@ class SessionInfo:
         other = {name: value for name, value in stored.items() if name not in names}
         return cls(**known, other=other)
 
+    def target_for(self, agent_id: str | None) -> str | None:
+        """The target that is remembered for an agent, or for the whole session (None)."""
+        if agent_id is not None and agent_id in self.targets:
+            return str(self.targets[agent_id])
+        if "*" in self.targets:
+            return str(self.targets["*"])
+        return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
+
     def to_object(self) -> dict[str, Any]:
         """As a JSON object, with what a later version wrote."""
         stored = asdict(self)

@@ -18,6 +18,7 @@ from Agent.analysis.sights import Odd
 from Agent.analysis.suspect_causes import told_odd
 from Agent.analysis.text import told_setting
 from Agent.analysis.triggers import Trigger
+from Agent.tree.layout import session_file
 
 Planted = Callable[..., Platform]
 INNOCENT_MAX = 0.5
@@ -236,6 +237,14 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     assert report.causes[0].title in report.to_markdown()
     text = [line for line in str(report).splitlines() if "agent-trace" not in line]
     assert max(len(line) for line in text) <= 120
+
+
+def test_a_remembered_target_is_not_asked_for(builder: SessionBuilder) -> None:
+    builder.emit("agent_action", "a", action_type="act")
+    description = {"session_id": builder.session_id, "session_uid": "", "targets": {"*": "cafe:build"}}
+    session_file(builder.path).write_text(json.dumps(description))
+    commands = debug_issue("a does nothing", session=builder.path).commands
+    assert f"agent-trace replay {builder.session_id}/a" in commands
 
 
 def test_ids_that_a_shell_would_read_are_quoted_in_commands(builder: SessionBuilder) -> None:

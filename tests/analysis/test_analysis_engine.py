@@ -32,6 +32,26 @@ def test_names_full_of_wildcards_and_quotes_are_read_as_they_are(tmp_path: Path)
     assert LogAnalyzer(build.path).sql("SELECT count(DISTINCT agent_id) AS n FROM events") == [{"n": 6}]
 
 
+NOTEBOOK = """
+import sys, types
+shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.ModuleType("IPython")
+sys.modules["IPython"].get_ipython = lambda: shell
+sys.modules["ipywidgets"] = None  # not installed
+from Agent.analysis import LogAnalyzer
+print(list(LogAnalyzer(sys.argv[1]).sql("SELECT count(*) AS n FROM events")))
+"""
+
+
+@pytest.mark.process
+def test_queries_run_in_a_notebook_without_ipywidgets(builder: SessionBuilder) -> None:
+    builder.emit("log", "a")
+    command = [sys.executable, "-c", NOTEBOOK, str(builder.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1}" in done.stdout
+
+
 @pytest.mark.integration
 def test_a_thousand_files_are_one_question(builder: SessionBuilder) -> None:
     for n in range(1000):

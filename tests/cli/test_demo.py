@@ -31,7 +31,7 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert done.stderr == ""
     titles = [
         "A content platform, simulated and recorded", "What happened", "A fault worth finding",
-        "The same agent, driven again from the record", "And with one line changed",
+        "The same agent, replayed from its log", "The same with one line changed",
         "Where it is, and what to try next",
     ]  # fmt: skip
     positions = [done.stdout.index(f"\n{title}") for title in titles]
@@ -77,6 +77,15 @@ def test_its_answer_as_data_is_one_document(as_data):
     divergence = answer["replay_repaired"]["divergence"]
     assert (divergence["action"], divergence["field"]) == ("step", "state.cooldown_until")
     assert divergence["recorded"] - divergence["replayed"] == 3600 - 1
+
+
+@pytest.mark.integration
+def test_the_first_suggestion_shows_the_fault(run, as_data):
+    _, answer = as_data
+    shown = run(*answer["next_commands"][0].split()[1:]).stdout
+    assert "TrendQuotaExceeded" in shown
+    assert "cooldown_until" in shown or "3600" in shown
+    assert len(shown.splitlines()) < 20
 
 
 @pytest.mark.integration

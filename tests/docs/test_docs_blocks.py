@@ -1,13 +1,15 @@
-"""README and docs do what they say: Python blocks run, commands and their options exist, none is left out."""
+"""What README and docs name exists: commands, options, links; none of the commands is left out.
+
+test_pages_as_read.py runs their blocks.
+"""
 
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
-from support.markdown import Block, blocks_of, python_blocks, run_block
+from support.markdown import Block, blocks_of, python_blocks
 from support.processes import REPOSITORY, run_python
 
 from Agent.cli.main import cli
@@ -15,8 +17,6 @@ from Agent.cli.main import cli
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("**/*.md")])
 SHELL_LANGUAGES = {"bash", "sh", "shell", "console", "text", ""}
 COMMAND = re.compile(r"(?:^|[\s/`(])agent-trace((?:[ \t]+[^\s`|&;#)]+)*)")
-READ_ONLY = {"analyze", "doctor", "errors", "journey", "play", "sessions", "view", "causes", "config"}
-"""Commands that are run as they stand in the pages; the others end in time only under a person's hand, or write."""
 
 
 def page_id(path: Path) -> str:
@@ -46,25 +46,11 @@ def calls_of(path: Path) -> list[list[str]]:
     return [words for block in blocks_of(path.read_text(encoding="utf-8")) for words in command_lines(block)]
 
 
-FOLLOWED = {"INCIDENT.md"}
-"""Pages whose commands belong to a record of their own; a test follows each from top to bottom."""
 CALLS = [
     pytest.param(words, id=f"{page_id(page)}: agent-trace {' '.join(words)}")
     for page in PAGES
     for words in calls_of(page)
 ]
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page.read_text())], ids=page_id)
-def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    namespace = {"__name__": "page"}
-    for block in python_blocks(page.read_text(encoding="utf-8")):
-        assert block.parses(), f"line {block.line} is no Python"
-        # where a service runs on this machine, a test is nothing that it should keep
-        source = block.source.replace("http://localhost:8000", "http://localhost:9")
-        run_block(replace(block, source=source), namespace, page)
 
 
 def test_the_readme_shows_python():
@@ -99,33 +85,6 @@ def test_a_wrong_command_or_option_would_be_noticed():
     assert problems_with(["no-such-command"]) == ["there is no command no-such-command"]
     assert problems_with(["sessions", "--no-such-option"]) == ["sessions has no option --no-such-option"]
     assert problems_with(["sessions", "--json"]) == []
-
-
-@pytest.fixture(scope="module")
-def demo_root(tmp_path_factory) -> Path:
-    """A tree that the demo left, for the commands of the pages to read."""
-    directory = tmp_path_factory.mktemp("demo")
-    root = directory / "trace"
-    done = run_python(
-        "-m", "Agent", "demo", cwd=directory, AGENT_TRACE_ROOT=str(root), XDG_CONFIG_HOME=str(directory)
-    )
-    assert done.returncode == 0, done.stderr
-    return root
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize(
-    "words",
-    [
-        call
-        for call in CALLS
-        if call.values[0] and call.values[0][0] in READ_ONLY and not any(page in call.id for page in FOLLOWED)
-    ],
-)
-def test_a_reading_command_of_the_pages_runs_over_the_demo(words, demo_root, tmp_path):
-    done = run_python("-m", "Agent", *words, cwd=tmp_path, AGENT_TRACE_ROOT=str(demo_root))
-    assert done.returncode in {0, 1}, f"exit {done.returncode}: {done.stderr}"
-    assert "Traceback" not in done.stderr
 
 
 def test_every_command_is_told_of_in_the_pages():

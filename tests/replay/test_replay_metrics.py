@@ -33,7 +33,8 @@ def test_runs_checkpoints_and_replays_are_counted(trace_root):
     shutdown_logging()
     before = replay_metrics(trace_root)
     assert (before.runs, before.checkpointed_runs, before.checkpoint_success_rate) == (2, 1, 0.5)
-    assert before.storage_bytes > 0
+    saved = checkpoint_store.list_checkpoints(run.run_id)
+    assert before.storage_bytes == sum(info.size_bytes for info in saved) > 0
 
     executor = ReplayExecutor(CheckpointManager(trace_root))
     asyncio.run(executor.replay(f"{run.run_id}:s", ReplayConfig(dry_run=True)))

@@ -80,10 +80,15 @@ def test_a_function_is_a_target_by_its_name(toy):
     [
         ("return Adder()", "raise RuntimeError('not today')", "build", "raised RuntimeError: not today"),
         ("return Adder()", "return None", "build", "returned nothing"),
-        ("return Adder()", "return object()", "build", "says not who it is"),
+        ("return Adder()", "return object()", "build", "has no agent_id: instrument its class"),
         ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
-        ("def build(spec)", "def build()", "build", ":build takes no spec: it is called with one argument"),
-        ('= "a", "adder"', '= "z", "adder"', "build", "the object for a says that it is 'z'"),
+        (
+            "def build(spec)",
+            "def build(spec, more)",
+            "build",
+            ":build must take one argument, the spec, or none",
+        ),
+        ('= "a", "adder"', '= "z", "adder"', "build", "the object for a has the agent_id 'z'"),
         ("    @trace_agent_action\n", "", "build", "left no trace"),
         ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
         ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),
@@ -118,6 +123,49 @@ def test_a_target_that_cannot_be_imported_is_an_error_and_leaves_no_report(toy, 
     with pytest.raises(TargetNotFound, match=says):
         replay_runs(f"{toy.name}:{factory}", toy.root, agents="*")
     assert not list(toy.root.glob("session_*/runs/root/replays/*"))
+
+
+def test_a_factory_without_parameters_is_called_without_the_spec(toy):
+    toy.record(ADDER).change("def build(spec)", "def build()")
+    assert toy.replay().verdict == "IDENTICAL"
+
+
+NAMED = """
+class Named:
+    def __init__(self, agent_id{parameters}):
+        self.agent_id, self.agent_role = agent_id, "adder"
+        self.step = {step}
+
+    @trace_agent_action
+    def add(self, amount):
+        return amount * self.step
+
+{instrumented}
+
+def main():
+    for agent in (Named("a"{given}), Named("b"{given})):
+        agent.add(2)
+"""
+
+
+@pytest.mark.parametrize("run", ["last/a", "last"])
+def test_a_class_is_a_target_that_gets_the_agents_id(toy, run):
+    toy.record(NAMED.format(parameters="", step="1", instrumented="", given=""))
+    assert replay_run(run, f"{toy.name}:Named", toy.root).verdict == "IDENTICAL"
+
+
+def test_a_class_is_a_target_that_gets_recorded_constructor_arguments(toy):
+    instrumented = "from Agent import instrument\ninstrument(Named, agent_id='agent_id', methods=[])"
+    toy.record(NAMED.format(parameters=", *, step", step="step", instrumented=instrumented, given=", step=3"))
+    assert replay_run("last/b", f"{toy.name}:Named", toy.root).verdict == "IDENTICAL"
+
+
+def test_a_class_that_needs_more_says_which_function_to_write(toy):
+    toy.record(NAMED.format(parameters=", step", step="step", instrumented="", given=", 3"))
+    report = replay_run("last/b", f"{toy.name}:Named", toy.root)
+    assert report.verdict == "UNVERIFIED"
+    assert f"--target {toy.name}:build" in report.reasons[0]
+    assert "return Named(spec.agent_id, ...)" in report.reasons[0]
 
 
 def test_a_child_that_hangs_is_stopped(toy):

@@ -149,11 +149,11 @@ def record(run_id: str) -> None:
 @pytest.mark.process
 @pytest.mark.database("sqlite", "postgresql")
 def test_the_requests_of_the_document_make_checkpoints_replay_them_and_show_what_came_of_it(service, sent):
-    made = service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    made = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
     assert made.status_code == 201, made.text
     ids = made.json()["checkpoint_ids"]
     assert ids == [f"{sent}:ask", f"{sent}:answer"] == made.json()["created"]
-    again = service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    again = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
     assert (again.json()["checkpoint_ids"], again.json()["created"]) == (ids, [])
     listed = service.ask("GET", f"/api/traces/{sent}/checkpoints").json()["items"]
     assert [each["step_id"] for each in listed] == ["ask", "answer"]
@@ -184,7 +184,7 @@ def test_the_requests_of_the_document_make_checkpoints_replay_them_and_show_what
 
 def replayed(service: Service, run_id: str, body: dict, step: str = "answer") -> dict:
     """What a replay of the run's checkpoint at a step came to."""
-    service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    service.ask("POST", f"/api/traces/{run_id}/checkpoints?wait_s=60", {"auto": True})
     answer = service.ask("POST", f"/api/checkpoints/{run_id}:{step}/replay?wait_s=60", body)
     assert answer.status_code == 201, answer.text
     return answer.json()
@@ -245,7 +245,7 @@ def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhi
     service, sent, monkeypatch, worker_root
 ):
     monkeypatch.setattr(replays, "_START_S", 8)  # what it gets beside its own half second
-    service.ask("POST", f"/api/traces/{sent}/checkpoints", {"auto": True})
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
     began_s = time.monotonic()
     body = {"executor": "hang", "timeout_seconds": 0.5}
     answer = service.ask("POST", f"/api/checkpoints/{sent}:ask/replay?wait_s=0", body)
@@ -275,14 +275,14 @@ def test_a_run_that_was_sent_without_content_answers_409_and_says_why(service, t
     run_id = f"trace-{next(_numbers)}"
     record(run_id)
     service.ship(trace_root, content=False)
-    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints?wait_s=60", {"auto": True})
     assert answer.status_code == 409
     error = answer.json()["error"]
     assert (error["code"], "sent without content" in error["message"]) == ("without_content", True)
     assert "ship --content" in error["remedy"]
     assert service.ask("GET", f"/api/traces/{run_id}/checkpoints").json()["items"] == []
     service.ship(trace_root, content=True)
-    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", {"auto": True})
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints?wait_s=60", {"auto": True})
     assert (answer.status_code, bool(answer.json().get("created"))) == (201, True), answer.text
 
 
@@ -294,20 +294,49 @@ def test_content_that_the_project_does_not_take_is_not_there_to_be_replayed(serv
     record(run_id)
     service.ship(trace_root, content=True)
     for body in ({"auto": True}, {"step_id": "step_1", "state": {"text": SECRET_PROSE}}):
-        answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints", body)
+        answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints?wait_s=60", body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, "without_content")
         assert "agent-trace keys content" in answer.json()["error"]["remedy"]
 
 
 @pytest.mark.integration
+def test_making_checkpoints_answers_202_until_they_are_there(service, trace_root):
+    run_id = f"trace-{next(_numbers)}"
+    record(run_id)
+    service.ship(trace_root, content=True)
+    path = f"/api/traces/{run_id}/checkpoints"
+    first = service.ask("POST", f"{path}?wait_s=0", {"auto": True})
+    assert (first.status_code, first.json()["checkpoint_ids"]) == (202, [])
+    assert first.headers["Location"] == path
+    second = service.ask("POST", f"{path}?wait_s=60")
+    assert second.status_code == 201
+    # the second request waited for the same worker, and was told what that made
+    assert (
+        second.json()["created"] == second.json()["checkpoint_ids"] == [f"{run_id}:ask", f"{run_id}:answer"]
+    )
+
+
+@pytest.mark.integration
+def test_what_went_wrong_while_nobody_waited_is_told_to_the_next_request(service, trace_root):
+    run_id = f"trace-{next(_numbers)}"
+    record(run_id)
+    service.ship(trace_root, content=False)
+    path = f"/api/traces/{run_id}/checkpoints"
+    service.ask("POST", f"{path}?wait_s=0")
+    assert service.ask("POST", f"{path}?wait_s=60").status_code == 409
+
+
+@pytest.mark.integration
 def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sent(service):
     service.ask("POST", "/v1/runs", {"run_id": "trace-123", "agent_id": "my_agent"}, key="ingest")
-    empty = service.ask("POST", "/api/traces/trace-123/checkpoints")
+    empty = service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60")
     assert (empty.status_code, empty.json()["error"]["code"]) == (409, "without_content")
     state = {"query": "weather", "big": 2**70, "nul": "a\0b", "deep": [[[]]]}
     body = {"step_id": "step 1", "state": state, "checkpoint_id": "chk-456"}
-    assert service.ask("POST", "/api/traces/trace-123/checkpoints", body).json()["created"] == ["chk-456"]
-    assert service.ask("POST", "/api/traces/trace-123/checkpoints", body).status_code == 409
+    assert service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60", body).json()["created"] == [
+        "chk-456"
+    ]
+    assert service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60", body).status_code == 409
     kept = service.ask("GET", "/api/checkpoints/chk-456").json()["state"]
     assert (kept["query"], kept["nul"]) == ("weather", "a\0b")
     body = {"modified_input": {"query": "new question"}, "dry_run": True}
@@ -318,11 +347,11 @@ def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sen
 @pytest.mark.integration
 @pytest.mark.database("sqlite", "postgresql")
 def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service, sent):
-    ids = service.ask("POST", f"/api/traces/{sent}/checkpoints").json()["checkpoint_ids"]
+    ids = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60").json()["checkpoint_ids"]
     replay_id = replayed(service, sent, {"dry_run": True})["replay_id"]
     paths = [
         ("GET", f"/api/traces/{sent}/checkpoints"),
-        ("POST", f"/api/traces/{sent}/checkpoints"),
+        ("POST", f"/api/traces/{sent}/checkpoints?wait_s=60"),
         ("GET", f"/api/checkpoints/{ids[0]}"),
         ("POST", f"/api/checkpoints/{ids[0]}/replay"),
         ("GET", f"/api/replays/{replay_id}"),
@@ -355,7 +384,7 @@ def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service
     ],
 )
 def test_a_replay_that_is_asked_for_wrongly_is_refused_with_its_place(service, sent, body, words):
-    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
     answer = service.ask("POST", f"/api/checkpoints/{sent}:ask/replay", body)
     assert (answer.status_code, words in answer.text) == (422, True), answer.text
 
@@ -374,13 +403,13 @@ def test_a_replay_that_is_asked_for_wrongly_is_refused_with_its_place(service, s
     ],
 )
 def test_a_checkpoint_that_is_asked_for_wrongly_is_refused(service, sent, body):
-    answer = service.ask("POST", f"/api/traces/{sent}/checkpoints", body)
+    answer = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid"), answer.text
 
 
 @pytest.mark.integration
 def test_a_body_that_is_nested_too_deep_is_no_bug(service, sent):
-    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
     deep = b'{"modified_input": ' + b"[" * 900 + b"]" * 900 + b"}"
     for path in (f"/api/checkpoints/{sent}:ask/replay", f"/api/traces/{sent}/checkpoints"):
         body = deep.replace(b"modified_input", b"state") if path.endswith("checkpoints") else deep
@@ -394,7 +423,7 @@ def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, 
     settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0)
     with RunningServer(settings, ["replay"]) as own:
         here = dataclasses.replace(service, server=own)
-        here.ask("POST", f"/api/traces/{sent}/checkpoints")
+        here.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
         told = here.ask("POST", f"/api/checkpoints/{sent}:ask/replay?wait_s=0", {"executor": "hang"}).json()
         assert told["status"] == "running"
     told = service.ask("GET", f"/api/replays/{told['replay_id']}").json()
@@ -404,7 +433,7 @@ def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, 
 
 @pytest.mark.integration
 def test_more_replays_than_the_workers_take_are_put_off(service, sent):
-    service.ask("POST", f"/api/traces/{sent}/checkpoints")
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
     settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0, replay_workers=1)
     with RunningServer(settings, ["replay"]) as own:
         here = dataclasses.replace(service, server=own)
@@ -449,7 +478,7 @@ def test_traced_actions_outside_of_runs_are_replayed_by_their_session(service, t
         agent.add(number)
     service.ship(trace_root)
     session_uid = open_session(list_sessions(trace_root)[0].path).session_uid
-    made = service.ask("POST", f"/api/traces/{session_uid}/checkpoints")
+    made = service.ask("POST", f"/api/traces/{session_uid}/checkpoints?wait_s=60")
     assert made.status_code == 201, made.text
     last = service.ask("GET", f"/api/checkpoints/{made.json()['checkpoint_ids'][-1]}").json()
     assert (last["state"]["total"], last["agent_id"]) == (6, "counter_one")
@@ -468,7 +497,7 @@ def test_an_artifact_that_was_too_large_to_be_sent_is_named(service, trace_root)
     recorder.finish_step("ask", output=["x" * 100] * 6000)
     recorder.finish_run()
     service.ship(trace_root)
-    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints")
+    answer = service.ask("POST", f"/api/traces/{run_id}/checkpoints?wait_s=60")
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict"), answer.text
     assert "were not sent, such as steps/ask.json" in answer.json()["error"]["message"]
 
@@ -513,6 +542,6 @@ def test_content_that_no_recorder_wrote_is_no_bug_of_the_service(service, change
     sent = service.ask("POST", "/v1/events", body, key="ingest").json()
     assert (sent["accepted"], sent["refused"]) == (3, [])
     for trace_id in (run_id, uid):
-        answer = service.ask("POST", f"/api/traces/{trace_id}/checkpoints")
+        answer = service.ask("POST", f"/api/traces/{trace_id}/checkpoints?wait_s=60")
         assert answer.status_code in (201, 409), answer.text
         assert "Traceback" not in answer.text

@@ -10,6 +10,7 @@ pytest.importorskip("sqlalchemy", reason="the store needs the extra [server]")
 
 from Agent.errors import EventNotFound, InputError, RunNotFound, UsageError
 from Agent.event.ids import uuid7
+from Agent.flight import StepEvent, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
 from Agent.replay.executors import register_executor, unregister_executor
 from Agent.store import EventRow, RunRow, create_pool, open_store
@@ -130,9 +131,11 @@ def test_events_that_come_later_are_seen_by_a_pool_that_is_open(filled):
 def test_runs_that_are_not_there_and_pools_that_are_not_open_say_so(filled):
     async def whole():
         async with create_pool(filled) as pool:
-            with pytest.raises(RunNotFound):
+            with pytest.raises(RunNotFound) as unknown:
                 await CheckpointManager(pool).auto_checkpoint_trace("unknown")
-            with pytest.raises(EventNotFound):
+            assert f"in {pool.name}, nor under {pool.local_root}" in str(unknown.value)
+            assert "agent-trace-pool" not in str(unknown.value)
+            with pytest.raises(EventNotFound, match="if it was sent without content"):
                 await CheckpointManager(pool).auto_checkpoint_trace("plain")
             with open_store(filled) as store:
                 store.set_content("default", allowed=False)
@@ -145,6 +148,29 @@ def test_runs_that_are_not_there_and_pools_that_are_not_open_say_so(filled):
             CheckpointManager(create_pool(filled))
 
     asyncio.run(whole())
+
+
+def test_a_run_that_this_program_recorded_is_found_beside_the_database_and_stays_here(filled, trace_root):
+    with recorder.run("weather") as run:
+        for number in (1, 2):
+            recorder.record_step(StepEvent(f"s{number}", {"n": number - 1}, output_state={"n": number}))
+
+    async def whole():
+        async with create_pool(filled) as pool:
+            manager = CheckpointManager(pool)
+            ids = await manager.auto_checkpoint_trace(run.run_id)
+            assert [each.checkpoint_id for each in await manager.list_checkpoints(run.run_id)] == ids
+            assert (await manager.get_checkpoint(ids[1])).state == {"n": 1}
+            result = await ReplayExecutor(manager, pool).replay(ids[1], ReplayConfig(dry_run=True))
+            assert result.replay_id
+            assert await manager.delete_checkpoint(ids[2])
+            # what the database knows is found there all the same
+            assert await manager.auto_checkpoint_trace("trace-123")
+            return ids
+
+    assert asyncio.run(whole()) == [f"{run.run_id}:{step}" for step in ("start", "s1", "s2")]
+    with open_store(filled, role="replay") as store:
+        assert store.list_checkpoints(store.find_project("default"), run.run_id).items == []
 
 
 def test_an_elided_url_means_the_database_of_the_environment(filled, monkeypatch):

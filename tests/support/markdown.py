@@ -11,16 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)[^\n]*$")
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w+-]*)(?P<marks>[^\n`]*)$")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, its text without the indentation of its list, its first line."""
+    """One fenced block: its language, its text without the indentation of its list, its first line, its marks.
+
+    Marks are the words behind the language: `file=NAME` (the reader saves it under that name), `placeholders`
+    (names have to be replaced first), `elsewhere` (it needs what a test has not).
+    """
 
     language: str
     source: str
     line: int
+    marks: frozenset[str] = frozenset()
+
+    @property
+    def file_name(self) -> str | None:
+        """Under which name the reader saves it, where the page says so."""
+        names = [mark.removeprefix("file=") for mark in self.marks if mark.startswith("file=")]
+        return names[0] if names else None
 
     def parses(self) -> bool:
         """Whether it is Python, top-level await allowed."""
@@ -40,6 +51,7 @@ def blocks_of(text: str) -> list[Block]:
     """The fenced blocks of a text in order."""
     blocks: list[Block] = []
     language: str | None = None
+    marks: frozenset[str] = frozenset()
     lines: list[str] = []
     start = 0
     for number, line in enumerate(text.splitlines(), start=1):
@@ -48,8 +60,9 @@ def blocks_of(text: str) -> list[Block]:
             lines.append(line)
         elif language is None:
             language, lines, start = fence["language"], [], number + 1
+            marks = frozenset(fence["marks"].split())
         else:
-            blocks.append(Block(language, textwrap.dedent("\n".join(lines)) + "\n", start))
+            blocks.append(Block(language, textwrap.dedent("\n".join(lines)) + "\n", start, marks))
             language = None
     assert language is None, f"the block that opens at line {start - 1} has no end"
     return blocks

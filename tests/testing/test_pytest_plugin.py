@@ -1,6 +1,7 @@
 """The pytest fixture `golden_trace`, in test runs of their own as a user starts them."""
 
 import shutil
+import sys
 import tomllib
 from importlib.metadata import entry_points
 
@@ -90,6 +91,15 @@ def test_a_test_passes_while_the_code_does_what_was_recorded(project):
     done = driven(project)
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*1 snapshot passed*"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("tests",), ("tests/test_till.py",)])
+def test_the_pytest_command_finds_the_code_of_a_project_without_a_configuration(project, arguments):
+    (project.path / "tox.ini").unlink()
+    plugins = () if _is_installed() else ("-p", "Agent.testing.pytest_plugin")
+    # -P leaves the current directory off the path, as the command `pytest` does and `python -m pytest` does not
+    done = project.run(sys.executable, "-P", "-m", "pytest", "-p", "no:randomly", *plugins, *arguments)
+    done.assert_outcomes(passed=1)
 
 
 def test_a_test_fails_with_the_first_difference_and_what_can_be_done(project):

@@ -1,9 +1,11 @@
 """Names on disk: agents' ids become safe file names, sessions are made exclusively and found again."""
 
 import re
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +14,15 @@ from Agent.errors import SessionNotFound
 from Agent.event.kinds import Category
 from Agent.tree import layout
 from Agent.tree.layout import (
+    FORKED,
+    RESUMED,
     agent_files,
     create_session_dir,
     find_session,
     list_sessions,
     parse_file_name,
     safe_name,
+    session_file,
     tree_files,
 )
 
@@ -195,6 +200,24 @@ def test_a_session_that_is_not_there_is_told_in_one_line(ref, told, tmp_path):
     with pytest.raises(SessionNotFound, match=told) as caught:
         find_session(tmp_path, ref)
     assert caught.value.remedy
+
+
+def test_last_is_what_a_program_recorded_and_last_fork_what_was_made_of_it(tmp_path):
+    made = {}
+    for name, key in (("20261120_100000", None), ("20261120_110000", FORKED), ("20261120_120000", RESUMED)):
+        made[name], _ = create_session_dir(tmp_path, name)
+        session_file(made[name]).write_bytes(orjson.dumps({"session_id": name, **({key: {}} if key else {})}))
+    assert find_session(tmp_path, "last") == find_session(tmp_path) == made["20261120_100000"]
+    assert find_session(tmp_path, "last-fork") == made["20261120_120000"]
+    shutil.rmtree(made["20261120_100000"])
+    with pytest.raises(SessionNotFound, match=r"only forked or resumed runs.*last-fork"):
+        find_session(tmp_path, "last")
+
+
+def test_without_a_fork_there_is_no_last_fork(tmp_path):
+    create_session_dir(tmp_path, "20261120_103045")
+    with pytest.raises(SessionNotFound, match="no run was forked"):
+        find_session(tmp_path, "last-fork")
 
 
 def test_an_empty_root_has_no_last_session(tmp_path):

@@ -29,7 +29,8 @@ class ReplayMetrics:
     checkpointed_runs: int
     """Those with checkpoints, all of which can be loaded."""
     storage_bytes: int
-    """Of all files of checkpoints; what several runs share counts once."""
+    """Of all stored states, as `runs --checkpoints` counts them, without their index; what several runs share
+    counts once."""
     replays: int
     """Replays that left a report."""
     completed_replays: int
@@ -122,12 +123,12 @@ def _compare(origin: str, fork: str, root: Path, forks: list[bool], unread: list
 
 
 def _stored_bytes(session: Path) -> int:
-    """Bytes of the files of checkpoints, each file once however many names it has."""
+    """Bytes of the files that hold states, each file once however many names it has."""
     seen = {}
     for directory in runs_dir(session).glob("*/checkpoints"):
         for path in directory.rglob("*"):
             found = path.stat()
-            if path.is_file():
+            if path.is_file() and not path.name.startswith("index."):
                 seen[found.st_dev, found.st_ino] = found.st_size
     return sum(seen.values())
 

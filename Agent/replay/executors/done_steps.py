@@ -50,6 +50,10 @@ class DoneStep:
     tick: int | None = None
     error: str | None = None
     """Type and text of what it raised; `cancelled` or `interrupted`, where it was."""
+    began_us: int | None = None
+    """When the state before it was recorded."""
+    hidden_by: tuple[str, ...] = ()
+    """Fields whose value behind it is not recorded: large ones and generators stand in full states only."""
     kept: Mapping[str, Any] = field(default_factory=dict)
     """All that a recorded graph or a node of one kept of itself."""
     unrestored: tuple[str, ...] = ()
@@ -61,13 +65,14 @@ class DoneStep:
 
     def start(self, run_id: str) -> Checkpoint:
         """The state before it, likewise."""
-        return self._kept(run_id, START, self.before, 0, None)
+        at_us = self.ended_us - 1 if self.began_us is None else self.began_us
+        return self._kept(run_id, START, self.before, at_us, None)
 
     def _kept(self, run_id: str, step_id: str, state: Any, at_us: int, event_id: str | None) -> Checkpoint:
         return Checkpoint(
             run_id,
             step_id,
-            state,
+            state.made() if isinstance(state, _Recorded) else state,
             agent_id=self.agent_id,
             timestamp=datetime.fromtimestamp(at_us / 1e6, UTC),
             tick=self.tick if step_id != START else None,
@@ -93,6 +98,20 @@ def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:
         if found:
             return found
     return sorted(_actions(ref, agent_id, values), key=lambda step: step.ended_us)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A recorded state; made into values only where it is kept, since most are not."""
+
+    values: _Values
+    fields: Mapping[str, Any]
+    types: Mapping[str, str] | None
+    below: str = ""
+
+    def made(self) -> Any:
+        """The state as values."""
+        return self.values.made(self.fields, self.types, self.below)
 
 
 @dataclass(slots=True)
@@ -138,6 +157,7 @@ def _recorder_steps(record: RunRecord, values: _Values) -> Iterator[DoneStep]:
         )
         if step.step_type == _STEP_EVENT and isinstance(found, dict):
             done.given = done.before = found.get("input_state")
+            done.began_us = None if step.started_at is None else parse_timestamp(step.started_at)
             done.output = done.state = found.get("output_state")
         elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(found, dict):
             done.given, done.output = found.get("input"), found.get("output")
@@ -162,7 +182,7 @@ def _actions(ref: RunRef, agent_id: str | None, values: _Values) -> Iterator[Don
     tracks: dict[str | None, _Track] = {}
     for event in open_reader(ref.session).events(agent_id or ref.agent_id):
         track = tracks.setdefault(event.agent_id, _Track())
-        track.fold.add(event)
+        track.add(event, values)
         is_own = ref.run_id is None or event.run_id == ref.run_id
         if event.kind not in ACTION_KINDS or event.code is None or "call" not in event.extra or not is_own:
             continue
@@ -176,6 +196,17 @@ class _Track:
 
     fold: StateFold = field(default_factory=StateFold)
     count: int = 0
+    latest: DoneStep | None = None
+
+    def add(self, event: Event, values: _Values) -> None:
+        """Fold an event in; a full state right behind a step is the state behind that step."""
+        self.fold.add(event)
+        fields = event.extra.get("fields")
+        if event.kind != "state" or not isinstance(fields, dict) or self.latest is None:
+            return
+        if not self.fold.unseen:
+            self.latest.state = _Recorded(values, dict(self.fold.fields), self.fold.types())
+            self.latest.hidden_by = ()
 
     def done(self, event: Event, values: _Values) -> DoneStep:
         extra, fold = event.extra, self.fold
@@ -183,8 +214,13 @@ class _Track:
         if "args" in extra:
             done.given = values.made(extra["args"], event.types, "/extra/args")
         done.output = values.made(extra.get("result"), event.types, "/extra/result")
-        if fold.base is not None and not fold.unseen and not fold.sampled:
-            done.state = values.made(dict(fold.fields), fold.types())
-            if self.count == 1 and isinstance(fold.base.extra.get("fields"), dict):
-                done.before = values.made(fold.base.extra["fields"], fold.base.types, "/extra/fields")
+        done.hidden_by = (*fold.unseen, *fold.sampled)
+        if fold.base is not None:
+            if not done.hidden_by:
+                done.state = _Recorded(values, dict(fold.fields), fold.types())
+            full = fold.base.extra.get("fields")
+            if self.count == 1 and isinstance(full, dict) and not fold.unseen:
+                done.before = _Recorded(values, full, fold.base.types, "/extra/fields")
+                done.began_us = fold.base.timestamp_us
+        self.latest = done
         return done

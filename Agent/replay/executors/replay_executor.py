@@ -92,7 +92,7 @@ class ReplayExecutor:
         duration_ms = (time.perf_counter() - began) * 1000
         result = _result(saved, chosen, told, execution, error, config, duration_ms)
         result.input = _input(given, config)
-        await asyncio.to_thread(_keep, saved, result, self.checkpoints.source)
+        await asyncio.to_thread(_keep, saved, result, self.checkpoints.source_of(saved.session))
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
-from Agent.errors import EventNotFound, RunNotFound, UsageError
+from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.flight.checkpoint_files import checkpoints_dir
 from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo
@@ -24,7 +25,7 @@ from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkp
 from Agent.replay.executors.done_steps import NOT_RECORDED, DoneStep, done_steps
 from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import LAST, list_sessions
 
 _MOST_STEPS: Final = 1000
 
@@ -58,6 +59,14 @@ class SavedCheckpoint:
 @runtime_checkable
 class RunSource(Protocol):
     """Where runs are that come under the trace root when they are asked for: a pool of `Agent.store`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
+
+    @property
+    def local_root(self) -> Path:
+        """The trace root where a run is looked up that is not known there."""
 
     def bring(self, trace_id: str) -> None:
         """Make sure that a run is under the root as it is known there; nothing where it is not."""
@@ -98,9 +107,15 @@ class CheckpointManager:
         path = default_root() if given is None else Path(given)
         self._session = path if path.name.startswith("session_") and path.is_dir() else None
         self.root = path if self._session is None else path.parent
+        self.hidden_by: tuple[str, ...] = ()
+        """Fields that hid the state behind steps from the last `auto_checkpoint_trace`."""
 
     async def auto_checkpoint_trace(self, trace_id: str, *, limit: int = _MOST_STEPS) -> list[str]:
         """Checkpoints at the steps of a run; those that it has already, where it has any.
+
+        One stands before the first step of each agent, and one behind each step whose whole state is recorded.
+        Large fields and generators are recorded in full states only (first, last, on error, every 256 actions),
+        so they hide the states behind other steps; `hidden_by` names them afterwards.
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
@@ -111,7 +126,7 @@ class CheckpointManager:
 
         Raises:
             RunNotFound: there is no such run.
-            EventNotFound: it has no step behind which the state is known.
+            EventNotFound: neither the state before its first step nor one behind a step is known.
         """
         return await asyncio.to_thread(self._auto, trace_id, limit)
 
@@ -144,8 +159,29 @@ class CheckpointManager:
     def find(self, trace_id: str) -> RunRef:
         """The run that is meant, one that left nothing but checkpoints included; RunNotFound."""
         flush_active()
-        if self.source is not None and trace_id:
-            self.source.bring(trace_id)
+        if self.source is not None:
+            return self._find_by(self.source, trace_id)
+        return self._find_here(trace_id)
+
+    def _find_by(self, source: RunSource, trace_id: str) -> RunRef:
+        """The run as the source knows it, else as it was recorded on this machine."""
+        if trace_id and trace_id != LAST:
+            source.bring(trace_id)
+            with contextlib.suppress(RunNotFound, SessionNotFound):
+                return self._find_here(trace_id)
+        try:
+            return CheckpointManager(source.local_root).find(trace_id)
+        except (RunNotFound, SessionNotFound):
+            raise RunNotFound(
+                f"no run {trace_id!r} in {source.name}, nor under {source.local_root}",
+                remedy="agent-trace ship --content sends one there; agent-trace runs lists those of this machine",
+            ) from None
+
+    def source_of(self, session: Path) -> RunSource | None:
+        """The source, where a session is one of its own; what was recorded on this machine stays there."""
+        return self.source if session.parent == self.root else None
+
+    def _find_here(self, trace_id: str) -> RunRef:
         if self._session is not None and trace_id in {None, "last"}:
             return RunRef(self._session, None)
         for session in self._sessions():
@@ -164,17 +200,15 @@ class CheckpointManager:
         known = self._listed_of(ref)
         if known:
             return [each.checkpoint_id for each in known]
-        steps = [step for step in done_steps(ref, ref.agent_id) if step.state is not NOT_RECORDED]
-        if not steps:
-            raise EventNotFound(
-                f"no state is known behind any step of {trace_id!r}",
-                path=ref.session,
-                remedy="record steps or agents with exposed state, or give the run a CheckpointPolicy",
-            )
-        spacing = -(-len(steps) // max(limit, 1))
+        done = done_steps(ref, ref.agent_id)
+        steps = [step for step in done if step.state is not NOT_RECORDED]
+        self.hidden_by = tuple(sorted({name for step in done for name in step.hidden_by}))
         first: dict[str | None, DoneStep] = {}
-        for step in steps:
+        for step in done:
             first.setdefault(step.agent_id, step)
+        if not steps and all(step.before is NOT_RECORDED for step in first.values()):
+            raise self._nothing_known(trace_id, ref)
+        spacing = -(-len(steps) // max(limit, 1))
         run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
             for step in first.values():
@@ -184,9 +218,28 @@ class CheckpointManager:
                 if number % spacing == 0 or number == len(steps):
                     store.save_checkpoint(step.checkpoint(run_id), replace=False)
         made = self._listed_of(ref)
-        if self.source is not None:
-            self.source.keep(ref.session, [each.info for each in made])
+        source = self.source_of(ref.session)
+        if source is not None:
+            source.keep(ref.session, [each.info for each in made])
         return [each.checkpoint_id for each in made]
+
+    def _nothing_known(self, trace_id: str, ref: RunRef) -> EventNotFound:
+        hidden = ", ".join(self.hidden_by[:5])
+        if hidden:
+            return EventNotFound(
+                f"the state behind the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
+                path=ref.session,
+                remedy="keep such fields out of the exposed state, or give the run a CheckpointPolicy",
+            )
+        source = self.source_of(ref.session)
+        place = "" if source is None else f" in {source.name}"
+        return EventNotFound(
+            f"no state is known behind any step of {trace_id!r}{place}",
+            path=None if source is not None else ref.session,
+            remedy="if it was sent without content: agent-trace ship --content"
+            if source is not None
+            else "record steps or agents with exposed state, or give the run a CheckpointPolicy",
+        )
 
     def _listed(self, trace_id: str) -> list[SavedCheckpoint]:
         return self._listed_of(self.find(trace_id))
@@ -225,8 +278,9 @@ class CheckpointManager:
             if not meant:
                 return False
             gone = store.delete_checkpoints(run_id, [name.step_id], name.agent_id, exactly=True)
-        if self.source is not None:
-            self.source.drop(ref.session, meant[0])
+        source = self.source_of(ref.session)
+        if source is not None:
+            source.drop(ref.session, meant[0])
         return gone.checkpoints > 0
 
     def _created(self, checkpoint: Checkpoint) -> str:
@@ -234,8 +288,9 @@ class CheckpointManager:
         checkpoint.run_id = ref.run_id or ROOT_RUN
         with LocalCheckpointStore(ref.session) as store:
             info = store.save_checkpoint(checkpoint)
-        if self.source is not None:
-            self.source.keep(ref.session, [info])
+        source = self.source_of(ref.session)
+        if source is not None:
+            source.keep(ref.session, [info])
         return self._named(ref, info).checkpoint_id
 
 

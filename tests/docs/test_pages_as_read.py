@@ -1,0 +1,73 @@
+"""README and docs, followed as a reader follows them: each page in an empty directory, its blocks in order."""
+
+import re
+from collections import Counter
+
+import pytest
+from support.markdown import blocks_of
+from support.processes import REPOSITORY
+from support.reader_of_pages import UNTRIED, PageFailed, Reader
+
+FOLLOWED_ELSEWHERE = {"INCIDENT.md"}
+"""test_incident_page.py follows it in a checkout, beside its example."""
+PAGES = [
+    page
+    for page in sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")])
+    if page.name not in FOLLOWED_ELSEWHERE and "```" in page.read_text(encoding="utf-8")
+]
+NOT_RUN = {
+    "COMMANDS.md": {"placeholders": 1, "elsewhere": 1},
+    "DISTRIBUTED_DATABASE.md": {"elsewhere": 1},
+    "PRIVACY.md": {"placeholders": 1},
+    "REPLAY.md": {"placeholders": 5},
+    "RUNS.md": {"placeholders": 1},
+    "SERVICE.md": {"placeholders": 4, "elsewhere": 1},
+    "WHY.md": {"placeholders": 1},
+}
+"""Blocks of each page that a reader cannot run as they stand, by mark: a new one is a line here."""
+
+
+def follow(text, directory):
+    for name in ("work", "tools"):
+        (directory / name).mkdir()
+    reader = Reader(directory / "work", directory / "tools")
+    try:
+        for block in blocks_of(text):
+            reader.follow(block)
+    finally:
+        reader.close()
+    return dict(reader.done)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_reader_can_follow_the_page(page, tmp_path):
+    print(page.name, follow(page.read_text(encoding="utf-8"), tmp_path))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("```bash\nagent-trace sessions --json\nagent-trace errors\n```", "exit code 3"),
+        ("```bash\nagent-trace sessions  # exit code 1: nothing there\n```", "exit code 0"),
+        ("```bash\npip install '.[no_such_extra]'\n```", "no extra no_such_extra"),
+        ("```python\nprint(1)  # -> 2\n```", "'2' was not printed"),
+        ("```python\nprint(nothing)\n```", "NameError"),
+        ("```python file=a.py\nimport nothing\n```\n```bash\npython a.py\n```", "No module named"),
+    ],
+)
+def test_a_page_that_does_not_do_what_it_says_is_noticed(text, says, tmp_path):
+    with pytest.raises(PageFailed, match=re.escape(says)):
+        follow(text, tmp_path)
+
+
+def test_blocks_that_are_not_run_are_counted():
+    marked = {}
+    for page in PAGES:
+        blocks = blocks_of(page.read_text(encoding="utf-8"))
+        found = Counter(mark for block in blocks for mark in block.marks & UNTRIED)
+        marked[page.name] = dict(found)
+    assert {name: found for name, found in marked.items() if found} == {
+        name: found for name, found in NOT_RUN.items() if found
+    }
