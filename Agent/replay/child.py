@@ -86,6 +86,8 @@ class Redrive:
         self._objects: dict[str, Any] = {}
         self._watch = SourceWatch()
         self._watch.reachable = frozenset({"network"} if request.get("network") else ())
+        self._watch.files.is_refusing = bool(request.get("no_writes"))
+        self.outcome.opened_for_writing = self._watch.files.opened
         self._decoder = Decoder(self._find_agent)
         self._peers = Peers(recording, self._player_now, self._refuse)
         self._player: RecordedPlayer | None = None
@@ -170,7 +172,7 @@ class Redrive:
         recording = self._recording
         name: str = self._request["target"]
         self._make_player(frozenset())
-        with self._watch.building():
+        with self._watch.importing():
             factory = import_target(name)
         module = script_module(name.partition(":")[0], recording.session, recording.info)
         if module is not None:

@@ -18,18 +18,20 @@ and its collection.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from Agent.record.chance.adopted import Adopted
-from Agent.record.chance.callers import asker_of, is_own, module_of
+from Agent.record.chance.adopted import Adopted, living
+from Agent.record.chance.callers import Asker, asker_of, is_own, module_of
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.sources import recorded_sources
@@ -44,11 +46,16 @@ from Agent.record.chance.watch import (
     touch_notice,
 )
 from Agent.record.player import making_answer
+from Agent.replay.file_writes import WRITING, FileWrites
 from Agent.replay.outcome import Outcome, SourceRead
 
 if TYPE_CHECKING:
     from Agent.replay.plan import DrivenAction
 
+_NUMPY_SEEDERS = frozenset(
+    {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
+)
+"""Names by which code asks numpy for a generator, which seeds itself from entropy where no seed is given."""
 _REFUSED = {
     "socket.connect": "network",
     "socket.getaddrinfo": "network",
@@ -63,6 +70,9 @@ _REFUSED = {
     "os.forkpty": "a new process",
     "os.exec": "a new process",
 }
+
+
+_AUDITED = _REFUSED.keys() | WRITING
 
 
 class SourceWatch:
@@ -86,7 +96,18 @@ class SourceWatch:
         """What of it was used."""
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is driven."""
+        self.files = FileWrites()
+        """What is written into files that were there before."""
+        self.imported_with: list[SourceRead] = []
+        """Entropy that the user's modules read while they were imported, which agents may use at any time."""
+        self.clocks_at_import: list[str] = []
+        """Clocks that they read then."""
         self._is_building = False
+        self._is_importing = False
+        self._numpy_place: SourceRead | None = None
+        """Where an imported module seeded a numpy generator from entropy."""
+        self._numpy_seeded: list[tuple[Any, Any]] = []
+        """The generators of numpy that were there after the import, and their states."""
         self._seeded_now: set[str] = set()
         """Modules whose generators the target seeded with known values."""
         self._step = 0
@@ -130,7 +151,20 @@ class SourceWatch:
             self._allowed.clear()
             self._places.clear()
             if before and before != _numpy_state() and "numpy.random" not in self._seeded_now:
-                self.built_with.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+                found = self.imported_with if self._is_importing else self.built_with
+                found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """While the target's module is imported; what it draws of chance then, no agent's state may hold."""
+        self._is_importing = True
+        try:
+            with self.building():
+                yield
+        finally:
+            self._is_importing = False
+        if self._numpy_place is not None:
+            self._numpy_seeded = [(bits, repr(bits.state)) for bits in _numpy_bit_generators()]
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
@@ -159,6 +193,11 @@ class SourceWatch:
         if self.is_on:
             self._add(source, asker)
 
+    @property
+    def runs_target(self) -> bool:
+        """Whether code of the target runs: it is imported, it builds, or an action is driven."""
+        return self.is_on or self._is_building
+
     def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
         """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
 
@@ -166,6 +205,15 @@ class SourceWatch:
             excuses: says what was declared that lets reads of a source differ.
         """
         outcome.normalisers += [f"{what} was within reach, as declared" for what in sorted(self.reached)]
+        outcome.clocks_at_import = self.clocks_at_import
+        for what in dict.fromkeys(self.files.refused):
+            outcome.reason(f"no writes were asked for, and this one was refused: {what}")
+        for read in self.imported_with:
+            if excuses(read.source) is None:
+                outcome.reason(
+                    f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
+                    "imported, which no recording holds: read it in an action or in the agent's constructor"
+                )
         outcome.sources = self.reads
         if outcome.divergence is not None:
             return  # it may come from any of them
@@ -199,6 +247,8 @@ class SourceWatch:
             self.close()  # a profile hook costs what happens between the actions, too
         if self._before:
             self._compare_states()
+        if self._numpy_seeded:
+            self._compare_imported()
 
     def close(self) -> None:
         """Nothing more is driven."""
@@ -232,6 +282,16 @@ class SourceWatch:
                 self._places.add(place)
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
 
+    def _compare_imported(self) -> None:
+        """Draws from a numpy generator that an import seeded from entropy, and that is no agent's."""
+        granted = {id(getattr(each, "bit_generator", None)) for each in self._granted.values()}
+        for bits, state in self._numpy_seeded:
+            if id(bits) not in granted and not _is_adopted(bits) and repr(bits.state) != state:
+                assert self._numpy_place is not None  # noqa: S101 - there are none without it
+                self.imported_with.append(self._numpy_place)
+                self._numpy_seeded = []
+                return
+
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         """The hook, which may stay in its place between actions."""
         if self.is_on or self._is_building:
@@ -264,8 +324,28 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is not None:
-            self._add(source, asker.frame)
+        if asker is None:
+            return
+        if self._is_importing and self._is_entropy_of_import(source, asker):
+            return
+        self._add(source, asker.frame)
+
+    def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
+        """Whether the user's own module reads entropy while it is imported, which is noted then."""
+        code = asker.frame.f_code
+        is_draw = source == "random" and "random" in self._seeded_now
+        if is_draw or _is_of_library(code.co_filename) or _is_import_of_library(asker.frame):
+            return False
+        file = Path(code.co_filename).name
+        read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
+        if source.startswith(("time.", "datetime.")):
+            self.clocks_at_import.append(f"{source} by {read.function} ({file}:{read.line})")
+            return True
+        if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
+            self._numpy_place = replace(read, source="entropy for a numpy generator")
+        elif read not in self.imported_with:
+            self.imported_with.append(read)
+        return True
 
     def _add(self, source: str, asker: FrameType) -> None:
         if making_answer.get():
@@ -338,9 +418,13 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     It is a plain function and not a method, which takes half the time: each `id()` in driven code calls it.
     """
 
-    def audit(event: str, _arguments: tuple[Any, ...]) -> None:
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in _AUDITED:
+            return
         if event in _REFUSED:
             watch.keep_out(_REFUSED[event])
+        elif watch.runs_target:
+            watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
 
@@ -361,11 +445,34 @@ def _watch_threads(started: Callable[[FrameType], None]) -> None:
     threading.Thread.start = start  # type: ignore[method-assign]
 
 
+def _numpy_bit_generators() -> list[Any]:
+    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return []
+    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
+    holders = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
+    ]
+    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
+    return list(found.values())
+
+
+def _is_adopted(bits: Any) -> bool:
+    """Whether the draws from a bit generator of numpy are recorded."""
+    return any(getattr(each, "bits", None) is bits for each in list(living))
+
+
+def _is_of_library(path: str) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
+
+
 def _is_import_of_library(frame: FrameType | None) -> bool:
     """Whether an installed library is just being imported: what it draws then goes into no agent."""
     while frame is not None:
         if frame.f_code.co_name == "<module>":
-            parts = Path(frame.f_code.co_filename).parts
-            return "site-packages" in parts or "dist-packages" in parts
+            return _is_of_library(frame.f_code.co_filename)
         frame = frame.f_back
     return False

@@ -42,6 +42,8 @@ class AdoptedNumpy(Adopted):
     ) -> None:
         super().__init__(name, place)
         self.read, self.write = read, write
+        self.bits: Any = None
+        """Its bit generator, where it is not the one behind the module functions."""
         self.drawing_thread = 0
         """The thread in which one of its methods runs, whose own draws are part of what that gives."""
 
@@ -149,6 +151,7 @@ def adopt_numpy(generator: Any, place: str | None = None) -> Any:
         )
     else:
         return None
+    adopted.bits = recorded._bit_generator  # noqa: SLF001 - that of a RandomState has no other name
     recorded.agent_trace_adopted = adopted
     return recorded
 
