@@ -345,6 +345,7 @@ class Redrive:
                 comparison=self._comparison,
             ),
         )
+        self._player.threads = self._watch.threads
         current_player.set(self._player)
         return self._player
 

@@ -122,8 +122,8 @@ class Outcome:
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
     opened_for_writing: list[str] = field(default_factory=list)
     """Files that were there before and that driven code opened for writing."""
-    clocks_at_import: list[str] = field(default_factory=list)
-    """Clocks that the target's modules read while they were imported."""
+    unsteady: list[str] = field(default_factory=list)
+    """What may make a difference another one each time: threads, clocks that are read at import."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 

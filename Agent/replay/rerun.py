@@ -126,15 +126,15 @@ def drive_again(reference: RunReference, target: str, options: RedriveOptions) -
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options)
     is_alone = reference.agent_id is not None
-    if (is_alone or outcome.clocks_at_import) and judge(outcome)[0] is Verdict.DIVERGED:
+    if (is_alone or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
             again, *_ = _in_child(reference, target, Path(directory), options, look_at_fields=is_alone)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
-        if outcome.clocks_at_import and again.divergence != outcome.divergence:
+        if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(
-                "the difference is another one in each replay, and the target reads a clock while it is "
-                f"imported, which no recording holds: {', '.join(outcome.clocks_at_import[:3])}"
+                "the difference is another one in each replay, as these can make it: "
+                + "; ".join(outcome.unsteady[:3])
             )
     report = ReplayReport(
         run=reference.name,

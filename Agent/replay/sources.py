@@ -22,7 +22,6 @@ import gc
 import os
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,7 +30,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of, is_own, module_of
+from Agent.record.chance.callers import Asker, asker_of
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.sources import recorded_sources
@@ -48,6 +47,7 @@ from Agent.record.chance.watch import (
 from Agent.record.player import making_answer
 from Agent.replay.file_writes import WRITING, FileWrites
 from Agent.replay.outcome import Outcome, SourceRead
+from Agent.replay.threads import ThreadWatch
 
 if TYPE_CHECKING:
     from Agent.replay.plan import DrivenAction
@@ -124,7 +124,8 @@ class SourceWatch:
         self._touch = self._touched
         self._is_hooked = False
         sys.addaudithook(_hook_of(self))
-        _watch_threads(self._thread_started)
+        self.threads = ThreadWatch(lambda: self.is_on, self._add)
+        self.threads.put_in()
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -205,7 +206,8 @@ class SourceWatch:
             excuses: says what was declared that lets reads of a source differ.
         """
         outcome.normalisers += [f"{what} was within reach, as declared" for what in sorted(self.reached)]
-        outcome.clocks_at_import = self.clocks_at_import
+        outcome.unsteady = [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
+        outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
         for what in dict.fromkeys(self.files.refused):
             outcome.reason(f"no writes were asked for, and this one was refused: {what}")
         for read in self.imported_with:
@@ -235,6 +237,7 @@ class SourceWatch:
             self._touched()
         else:
             self._before_touch(self._touch)
+        self.threads.begin()
         self.is_on = True
         if not self._is_hooked:
             self._is_hooked = True
@@ -242,6 +245,7 @@ class SourceWatch:
 
     def end(self) -> None:
         """The action is over."""
+        self.threads.end()
         self.is_on = False
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
@@ -389,19 +393,6 @@ class SourceWatch:
                 self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
         raise PermissionError(f"{refused} is out of reach during a replay")
 
-    def _thread_started(self, frame: FrameType) -> None:
-        if self.is_on:
-            asker = self._first_outside(frame)
-            if asker is not None:
-                self._add("a thread, whose order nobody recorded", asker)
-
-    def _first_outside(self, frame: FrameType | None) -> FrameType | None:
-        while frame is not None:
-            if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
-                return frame
-            frame = frame.f_back
-        return None
-
 
 def _numpy_state() -> dict[str, Any]:
     """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
@@ -427,22 +418,6 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
-
-
-def _watch_threads(started: Callable[[FrameType], None]) -> None:
-    """Have every new thread see the player of the thread that starts it, and be told of it."""
-    import contextvars
-
-    original = threading.Thread.start
-
-    def start(self: threading.Thread) -> None:
-        started(sys._getframe(1))  # noqa: SLF001 - the one way to a caller
-        context = contextvars.copy_context()
-        run = self.run
-        self.run = lambda: context.run(run)  # type: ignore[method-assign]
-        original(self)
-
-    threading.Thread.start = start  # type: ignore[method-assign]
 
 
 def _numpy_bit_generators() -> list[Any]:
