@@ -169,6 +169,8 @@ def _class_over(base: Any) -> Any:
     for name in dir(base):
         if not name.startswith("_") and name not in _NO_DRAWS and callable(getattr(base, name)):
             methods[name] = _recorded(getattr(base, name))
+    if hasattr(base, "spawn"):
+        methods["spawn"] = _spawn
     made = type(base.__name__, (base,), {**methods, "__module__": base.__module__})
     return _classes.setdefault(base.__name__, made)
 
@@ -180,6 +182,17 @@ def _reduced_as(base: Any) -> Callable[[Any], Any]:
         return (maker, arguments, *more)
 
     return reduce
+
+
+def _spawn(self: Any, n_children: int) -> list[Any]:
+    """Generators that are adopted like the one that gives them, told apart by their keys in the seed."""
+    parent = self.agent_trace_adopted.place.replace("#", "~").partition(".spawn(")[0]
+    random = sys.modules["numpy.random"]
+    children = [random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]
+    keys = [",".join(map(str, child.bit_generator.seed_seq.spawn_key)) for child in children]
+    return [
+        adopt_numpy(*pair) for pair in zip(children, (f"{parent}.spawn({key})" for key in keys), strict=True)
+    ]
 
 
 def _recorded(method: Any) -> Callable[..., Any]:
