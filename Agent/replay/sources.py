@@ -19,14 +19,13 @@ and its collection.
 from __future__ import annotations
 
 import gc
-import os
 import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from Agent.record.chance.adopted import Adopted, living
@@ -124,7 +123,7 @@ class SourceWatch:
         self._touch = self._touched
         self._is_hooked = False
         sys.addaudithook(_hook_of(self))
-        self.threads = ThreadWatch(lambda: self.is_on, self._add)
+        self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
         self.threads.put_in()
 
     @contextmanager
@@ -360,17 +359,17 @@ class SourceWatch:
             or _is_import_of_library(asker)
         ):
             return
+        self._add_at(source, asker.f_code, asker.f_lineno)
+
+    def _add_at(self, source: str, code: CodeType, line: int) -> None:
         self._read_now.add(source)
-        code = asker.f_code
-        place = (code.co_filename, asker.f_lineno)
+        place = (code.co_filename, line)
         if place in self._places:
             return
         self._places.add(place)
         (self.built_with if self._is_building else self.reads).append(
-            SourceRead(
-                source, code.co_qualname, os.path.basename(code.co_filename), asker.f_lineno, self._step  # noqa: PTH119
-            )
-        )  # fmt: skip
+            SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        )
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from Agent.record.chance.callers import is_own, module_of
@@ -27,10 +27,10 @@ class ThreadWatch:
 
     Args:
         is_on: whether an action is driven now.
-        add: takes what outlives its action, with the frame that began it.
+        add: takes what outlives its action, with the code and the line that began it.
     """
 
-    def __init__(self, is_on: Callable[[], bool], add: Callable[[str, FrameType], None]) -> None:
+    def __init__(self, is_on: Callable[[], bool], add: Callable[[str, CodeType, int], None]) -> None:
         self.overlaps = False
         """Whether two of them were at work at one time in this action."""
         self.begun = 0
@@ -39,8 +39,8 @@ class ThreadWatch:
         """Where threads were begun, in all actions."""
         self._is_on = is_on
         self._add = add
-        self._threads: list[tuple[threading.Thread, FrameType]] = []
-        self._tasks: list[tuple[Future[Any], FrameType]] = []
+        self._threads: list[tuple[threading.Thread, CodeType, int]] = []
+        self._tasks: list[tuple[Future[Any], CodeType, int]] = []
         self._joined: set[threading.Thread] = set()
 
     def put_in(self) -> None:
@@ -65,9 +65,12 @@ class ThreadWatch:
             self._begun(sys._getframe(1), task, is_alone=pool._max_workers == 1)  # noqa: SLF001 - as above
             return task
 
-        threading.Thread.start = started  # type: ignore[method-assign]
-        threading.Thread.join = joined  # type: ignore[method-assign]
-        ThreadPoolExecutor.submit = submitted  # type: ignore[method-assign]
+        for owner, name, function in (
+            (threading.Thread, "start", started),
+            (threading.Thread, "join", joined),
+            (ThreadPoolExecutor, "submit", submitted),
+        ):
+            setattr(owner, name, function)
 
     def begin(self) -> None:
         """An action begins."""
@@ -79,12 +82,12 @@ class ThreadWatch:
 
     def end(self) -> None:
         """It ended: tell of what it leaves at work."""
-        for thread, frame in self._threads:
+        for thread, code, line in self._threads:
             if thread.is_alive() or thread not in self._joined:
-                self._add(_OUTLIVES if thread.is_alive() else _NOBODYS, frame)
-        for task, frame in self._tasks:
+                self._add(_OUTLIVES if thread.is_alive() else _NOBODYS, code, line)
+        for task, code, line in self._tasks:
             if not task.done():
-                self._add(_OUTLIVES, frame)
+                self._add(_OUTLIVES, code, line)
         self._threads.clear()
         self._tasks.clear()
 
@@ -97,12 +100,12 @@ class ThreadWatch:
         if isinstance(made, threading.Thread):
             if getattr(made, "_target", None) is _worker:
                 return  # of a pool, whose tasks count
-            self._threads.append((made, asker))
+            self._threads.append((made, asker.f_code, asker.f_lineno))
         else:
-            self._tasks.append((made, asker))
+            self._tasks.append((made, asker.f_code, asker.f_lineno))
         self.begun += 1
-        at_work = sum(not task.done() for task, _ in self._tasks) + sum(
-            thread is made or thread.is_alive() for thread, _ in self._threads
+        at_work = sum(not task.done() for task, *_ in self._tasks) + sum(
+            thread is made or thread.is_alive() for thread, *_ in self._threads
         )
         self.overlaps = self.overlaps or (at_work > 1 and not is_alone)
         code = asker.f_code

@@ -1,6 +1,6 @@
 """A replay that would write into files of the user's names them, and refuses where no writes are asked for."""
 
-import os
+from pathlib import Path
 
 from Agent.replay import rerun
 
@@ -43,7 +43,7 @@ def test_files_that_were_there_and_are_opened_for_writing_are_named_with_their_p
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
     opened = report.outcome.opened_for_writing
-    assert [os.path.basename(each.split()[0]) for each in opened] == list(FILES)
+    assert [Path(each.split()[0]).name for each in opened] == list(FILES)
     assert all(f"({toy.name}.py:" in each for each in opened)
     assert "Agent.act" in opened[1] and "cut.txt cut by" in opened[3]
 
