@@ -21,6 +21,9 @@ from Agent.replay.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan import DrivenAction
 from Agent.replay.values import Decoder
 
+NO_CALL = "<no further call>"
+"""Stands for what is recorded where nothing more is."""
+
 
 class Given(NamedTuple):
     """An answer, and why it may be less than what was given then."""
@@ -105,7 +108,7 @@ class ActionTools:
     def _missed(self, asked: Asked, nearest: tuple[Nearest, ...]) -> ToolMiss:
         if not nearest:
             unused = self._replayer.unused
-            recorded = f"{unused[0].kind} {unused[0].name}" if unused else "<no further call>"
+            recorded = f"{unused[0].kind} {unused[0].name}" if unused else NO_CALL
             return ToolMiss("calls", recorded, f"{asked.kind} {asked.name}")
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
