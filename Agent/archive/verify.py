@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +74,8 @@ class Verification:
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
     """Those that are not what was sealed, below the session's directory."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
 
     @property
     def lost(self) -> int:
@@ -108,6 +111,7 @@ class Verification:
             "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
             "parts": self.parts,
             "damaged_parts": list(self.damaged_parts),
+            "dropped": dict(self.dropped),
             "writers": [asdict(writer) for writer in self.writers],
         }
 
@@ -123,11 +127,15 @@ def verify(session: Path) -> Verification:
     recovery = read_recovery(session)
     parts = read_parts(session)
     damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
-    scan = reader.scan({"artifact.saved"})
+    scan = reader.scan({"artifact.saved", "log.dropped"})
     artifacts = _Artifacts(session)
+    dropped: Counter[str] = Counter()
     try:
         for event in scan:
-            artifacts.check(event)
+            if event.kind == "log.dropped":
+                _add_dropped(dropped, event)
+            else:
+                artifacts.check(event)
     except DamagedInput as error:
         raise _of_part(damaged_parts[0]) if damaged_parts else error from error
     losses = scan.losses
@@ -153,7 +161,14 @@ def verify(session: Path) -> Verification:
         tuple(artifacts.damaged),
         len(parts),
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
+        dict(sorted(dropped.items())),
     )
+
+
+def _add_dropped(dropped: Counter[str], event: Event) -> None:
+    count, reason = event.extra.get("count"), event.extra.get("reason")
+    if isinstance(count, int) and isinstance(reason, str):
+        dropped[reason] += count
 
 
 def _of_part(part: Part) -> DamagedInput:

@@ -191,6 +191,8 @@ def _show_verification(found: Verification) -> None:
     render.emit()
     read = sum(row.read for row in found.writers)
     name = found.session.name.removeprefix("session_")
+    for reason, number in found.dropped.items():
+        render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
         beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
         render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")

@@ -49,6 +49,9 @@ def make_fast_lane(
         if now_us < thread.last_us:
             now_us = thread.last_us
         thread.last_us = now_us
+        if now_us >= stamps.look_at_us and not stamps.look(now_us):
+            health.drop("the session's directory was removed")
+            return ""
         fraction = now_us % 1_000_000
         second, prefix = stamps.second
         if second != now_us - fraction:

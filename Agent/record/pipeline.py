@@ -116,6 +116,8 @@ class Pipeline:
         """The code whose `code` event this process has written."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
+        self.is_gone = False
+        """Whether its files were removed while it wrote them."""
         self.at_close: list[Callable[[], None]] = []
         """What rooms above have to do when this session ends."""
         self.watcher: RunWatcher | None = None
