@@ -100,7 +100,7 @@ def _end_queries() -> None:
     _ending = True
     until_s = time.monotonic() + _EXIT_PATIENCE_S
     while _running and time.monotonic() < until_s:
-        for connection in list(_running):
+        for connection in _running:
             # again and again: it may come before a query begins
             connection.interrupt()
         time.sleep(0.01)

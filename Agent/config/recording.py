@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
+from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.record import installed
 from Agent.record.health import Health, say
@@ -246,10 +247,14 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
 def shutdown_logging() -> None:
     """Write out what is held back, say in the record that it ends here, and stop recording."""
     with wiring_lock():
-        if _pipeline is not None and not _pipeline.stamps.look():
-            # What was lost with the directory stands in a session of its own.
-            installed.current_pipeline()
+        if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
+            # What was lost with the directory is told by a session of its own.
+            try:
+                begin(_gone[0])
+            except (OSError, ConfigurationError) as error:
+                say(f"what was lost cannot be recorded: {error}")
         _shut_down()
+        unrecorded.take()
 
 
 def _shut_down() -> None:
@@ -259,7 +264,8 @@ def _shut_down() -> None:
         return
     from Agent.config.last_words import LastWords
 
-    last_words = LastWords(*_failure_counters(pipeline))
+    counters = _failure_counters(pipeline)
+    last_words = LastWords(*counters)
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
@@ -278,6 +284,10 @@ def _shut_down() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
+        if pipeline.counts().writers and not any(count() for count in counters):
+            from Agent.tree.kept_counts import keep_counts
+
+            keep_counts(session.path, pipeline.counts())
         _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end well: {type(error).__name__}: {error}")
@@ -287,6 +297,7 @@ def _shut_down() -> None:
 def _end_session(session: RecordingSession) -> None:
     """Close the description of the session, where it was this process that began it."""
     from Agent.config.session_entry import SESSION_VARIABLE
+    from Agent.tree.kept_counts import read_counts
     from Agent.tree.session import update_session
     from Agent.tree.summary import write_summary
 
@@ -294,7 +305,7 @@ def _end_session(session: RecordingSession) -> None:
         return
     del os.environ[SESSION_VARIABLE]
     update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
-    write_summary(session.path)
+    write_summary(session.path, counts=read_counts(session.path))
     if session.options.seal_at_end:
         from Agent.archive.sealing import seal
 
@@ -325,7 +336,9 @@ def health() -> dict[str, Any]:
         pipeline = None
     if pipeline is None or _session is None:
         why = obstacle()
-        answer: dict[str, Any] = {"recording": False} if why is None else {"recording": False, "obstacle": why}
+        answer: dict[str, Any] = (
+            {"recording": False} if why is None else {"recording": False, "obstacle": why}
+        )
         dropped = {} if _gone is None else dict(_gone[1].dropped)
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls

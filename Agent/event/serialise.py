@@ -13,7 +13,15 @@ import orjson
 
 from Agent.event.classes import class_name
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, ask_memory, ask_memory_for, least_bytes, plain_bytes
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    any_nonfinite,
+    ask_memory,
+    ask_memory_for,
+    least_bytes,
+    plain_bytes,
+)
 from Agent.event.short_walk import common_bytes
 from Agent.event.values import encode_value
 from Agent.event.walk import AgentOf
