@@ -29,10 +29,11 @@ from Agent.archive.parquet_rows import (
 )
 from Agent.archive.sealed_files import Finished
 from Agent.archive.sealed_parts import SealedSegment
-from Agent.errors import DamagedInput, MissingExtra
+from Agent.errors import DamagedInput, InputError, MissingExtra
 from Agent.tree.layout import FILE_MODE
 from Agent.tree.line_marks import ODD_BYTES, LineMarks
 from Agent.tree.lines import first_id, open_file
+from Agent.tree.session import open_session
 
 __all__ = [
     "DIGEST_BYTES",
@@ -248,6 +249,14 @@ def escaped(path: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 
+def _session_uid(session: Path) -> str | None:
+    """What tells the session from every other one; None where its description is gone."""
+    try:
+        return open_session(session).session_uid
+    except InputError:
+        return None
+
+
 def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
     """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
 
@@ -257,12 +266,13 @@ def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Pa
 
     file, line = _place(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
+    session_uid = _session_uid(target.parent.parent)
     back: list[_ReadBack] = []
     for unproven in (True, False):
         target.unlink(missing_ok=True)
         _make_private(target)
         try:
-            connection.execute(copy_statement(rows_of(lines, unproven=unproven), str(target)))
+            connection.execute(copy_statement(rows_of(lines, unproven=unproven), str(target), session_uid))
         except duckdb.InvalidInputException:
             # a line that looks like ours is no JSON
             if not unproven:

@@ -206,6 +206,8 @@ def _show_verification(found: Verification) -> None:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
     for path in found.damaged_parts:
         render.emit(f"  {render.clean(path)}: it is not what was sealed")
+    for path in found.changed_files:
+        render.emit(f"  {render.clean(path)}: its lines are not those that were sealed")
 
 
 def _faults(found: Verification) -> list[str]:
@@ -223,6 +225,10 @@ def _faults(found: Verification) -> list[str]:
             (
                 len(found.damaged_parts),
                 "damaged " + ("part" if len(found.damaged_parts) == 1 else "parts") + " of the archive",
+            ),
+            (
+                len(found.changed_files),
+                ("file" if len(found.changed_files) == 1 else "files") + " changed since sealing",
             ),
         )
         if number
