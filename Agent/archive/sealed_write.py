@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -39,15 +40,18 @@ __all__ = [
     "DIGEST_BYTES",
     "Written",
     "cores",
+    "load_duckdb",
     "escaped",
     "file_digest",
     "open_connection",
+    "settings_of",
     "remove_left_spills",
     "write_rows",
 ]
 
 MEMORY_LIMIT_MB: Final = 1000
 DIGEST_BYTES: Final = 32
+_OLDEST_DUCKDB: Final = (1, 4)
 _CHUNK_BYTES: Final = 256 * 1024
 """Few enough that they are still in the processor's cache when they are looked at a second time."""
 _LEFT_S: Final = 3600.0
@@ -103,10 +107,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
     Raises:
         MissingExtra: duckdb is not installed.
     """
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtra("the archive needs duckdb", remedy="pip install duckdb") from error
+    duckdb = load_duckdb("the archive")
     state = session / ".state"
     place = state if os.access(state, os.W_OK) else None
     spill = Path(tempfile.mkdtemp(prefix=f"spill-{os.getpid()}-", dir=place))
@@ -117,7 +118,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
                 "autoinstall_known_extensions": False,
                 "temp_directory": str(spill),
                 "threads": cores() if share == 1 else 1,
-                "async_threads": 1,
+                **settings_of(duckdb),
             }
         )
         try:
@@ -144,6 +145,32 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def load_duckdb(what: str) -> Any:
+    """The module; MissingExtra where there is none, or one that is too old for `what`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
+    if _version_of(duckdb) < _OLDEST_DUCKDB:
+        oldest = ".".join(map(str, _OLDEST_DUCKDB))
+        raise MissingExtra(
+            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            remedy=f"pip install 'duckdb>={oldest}'",
+        )
+    return duckdb
+
+
+def settings_of(duckdb: Any) -> dict[str, Any]:
+    """Settings that not every version knows."""
+    # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+    return {"async_threads": 1} if _version_of(duckdb) >= (2, 0) else {}
+
+
+def _version_of(duckdb: Any) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 def cores() -> int:
