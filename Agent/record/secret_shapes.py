@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, looks_drawn, name_says, plain_name
+from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, is_words, looks_drawn, name_says, plain_name
 from Agent.record.secret_table import tokens_by_head
 
 __all__ = ["replaced", "scheme_and_credential", "secrets_in"]
@@ -32,7 +32,6 @@ def _compiled(expression: str) -> re.Pattern[str]:
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
 _BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
 _BLOB: Final = r"[A-Za-z0-9_\-]{40}"
-_LONG_BODY: Final = 50
 
 
 def _marked_keys(text: str) -> Iterator[Span]:
@@ -54,7 +53,7 @@ def _is_key(prefix: str, key: str) -> bool:
     body = key[len(prefix) :]
     if _is_placeholder(body):
         return False
-    return len(body) >= _LONG_BODY or not is_wordlike(body)
+    return not is_words(body)
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -103,15 +102,15 @@ _FORMS: Final = {
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "-u": _CURL_USER,
     "--user": _CURL_USER,
-    " -p": r"""[ ]-p[ ]?(?P<secret>[^\s"'$<\-][^\s"'$<]{2,100})""",
+    " -p": r"""[ ]-p[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})""",
     "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
-    "login": r"""(?i)login[ \t]+\S{1,100}[ \t]+password[ \t]+(?P<secret>[^\s"'\\]{1,200})""",
+    "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
 _BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 2}
 """How much of a secret stands before its literal."""
 _TOOLS: Final = {
-    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass")
+    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass", "docker login", "podman login")
 }  # fmt: skip
 """Options that carry a password with some programs only."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
@@ -188,7 +187,7 @@ def _is_credential(literal: str, value: str) -> bool:
 
 _ANCHORS: Final = (
     "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
-    "phrase|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
@@ -201,7 +200,7 @@ _OPEN: Final = r"""\\{0,3}["'`]"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
     rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
-    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:)(?P<gap>(?:\s|\\[nrt]){0,30})"""
+    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?:[^\s"'`&,;\\]|\\(?![nrt"'`\\])){{3,2000}}))"""
 )
@@ -215,12 +214,13 @@ _OPTION: Final = (
     rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
 )
 _SPOKEN: Final = (
-    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was)[ ]{{1,3}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
+_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset({"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"})
 """Names that prose puts before a colon as well: an unquoted value must look drawn."""
 
@@ -289,6 +289,7 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         (_ELEMENT, _accepts_element),
         (_PAIRED, _accepts_paired),
         (_FORM_PART, _accepts_form_part),
+        (_CALL, _accepts_call),
     ):
         match = _compiled(expression).match(text, end)
         if match is not None:
@@ -335,7 +336,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if match["closed"] and value.isidentifier() and not _has_digit(value):
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
-        return looks_drawn(value) or (says == SURE and _has_digit(value) and _ends(text, match))
+        return looks_drawn(value) or (says == SURE and _ends(text, match) and (_has_digit(value) or _is_drawn_word(value)))
     if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
         return looks_drawn(value)
     # `password: click here` is prose, `password: swordfish` is none.
@@ -360,7 +361,12 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
     if _is_placeholder(value) or _compiled(_CODE).fullmatch(value) or value.lower() == name.lower():
         return False
     # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
-    return (says == SURE and bool(match["header"])) or looks_drawn(value)
+    return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
+
+
+def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
+    """A setter's argument; that of a getter is a name."""
+    return says == SURE and name.lower().startswith(("set", "with", "use")) and not _is_placeholder(value)
 
 
 def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
@@ -380,8 +386,8 @@ def _is_placeholder(value: str) -> bool:
 
 # ---- the header that names its scheme ----
 
-_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
-_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})[ ]{1,3}(?P<rest>\S.*)"
+_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
+_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
 _PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
 _KNOWN_SCHEMES: Final = frozenset(
     "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
@@ -413,7 +419,7 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     scheme, rest = found
     first = rest.split(None, 1)[0]
     has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
-    is_known = scheme.strip().lower() in _KNOWN_SCHEMES
+    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
     alone = first == rest and (is_known or quoted)
     if _is_placeholder(first) or not (has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))):
         return None
@@ -440,6 +446,11 @@ def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
 
 def _is_random(word: str) -> bool:
     return len(word) >= 16 and not is_wordlike(word)
+
+
+def _is_drawn_word(value: str) -> bool:
+    """Whether letters alone are no words, as those of a password that a program made."""
+    return len(value) >= 8 and value.isalnum() and not is_wordlike(value)
 
 
 # ---- together ----
