@@ -126,6 +126,10 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     """
 
 
+_JUDGED_CHARS: Final = 128
+"""How much of a long value is judged."""
+
+
 def is_wordlike(value: str) -> bool:
     """Whether a value is made of words and short numbers with what joins them, as names of things are."""
     return _compiled(_WORDS).fullmatch(value) is not None
@@ -142,6 +146,7 @@ def is_words(value: str) -> bool:
 
 def looks_drawn(value: str, least: int = 6) -> bool:
     """Whether a value without blanks looks drawn by chance, and not like words, a number, a path or code."""
+    value = value[:_JUDGED_CHARS]
     if len(value) < least or any(map(str.isspace, value)):
         return False
     if value.isdigit():

@@ -63,13 +63,13 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_PRIVATE_KEY: Final = (
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?s:.{0,20000}?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)|[\w+/=\s\\:,]{0,20000})"
-)
+_KEY_BEGINS: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_ENDS: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
+_LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
-    r"""://(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
+    r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
@@ -86,7 +86,6 @@ _CURL_USER: Final = (
 )
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
-    "-----begin ": _PRIVATE_KEY,
     "private-lines": _PUTTY_KEY,
     "://": _USER_INFO,
     "bearer ": _SCHEME,
@@ -140,10 +139,31 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
+    if "-----begin " in lower:
+        yield from _private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
     if "kty" in text:
         yield from (match.span("secret") for match in _compiled(_PRIVATE_MEMBER).finditer(text))
+
+
+def _private_keys(text: str) -> Iterator[Span]:
+    """Private keys as text, up to their end; of one whose end is not there, as far as it goes on like one."""
+    end: re.Match[str] | None = None
+    has_end = True
+    done = 0
+    for begin in _compiled(_KEY_BEGINS).finditer(text):
+        if begin.start() < done:
+            continue
+        if has_end and (end is None or end.start() < begin.end()):
+            end = _compiled(_KEY_ENDS).search(text, begin.end())
+            has_end = end is not None
+        if end is not None and end.start() - begin.end() <= _LONGEST_KEY:
+            done = end.end()
+        else:
+            body = _compiled(_KEY_BODY).match(text, begin.end())
+            done = body.end() if body is not None else begin.end()
+        yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
@@ -202,14 +222,15 @@ _ASSIGNED: Final = (
     rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
-    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?:[^\s"'`&,;\\]|\\(?![nrt"'`\\])){{3,2000}}))"""
+    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
 _ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
     rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]|\\(?![nrt"'`\\])){{3,2000}}){_OPEN}"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
+_REST: Final = r"""[^\s"'`&,;\\]*+"""
 _OPTION: Final = (
     rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
 )
@@ -236,6 +257,8 @@ _CODE: Final = (
     r"(?:~|\.\.?)/.*"
 )
 _TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
+_JUDGED_CHARS: Final = 128
+"""How much of a long value is judged."""
 _SAME: Final = r"([xXaA01*#])\1{4,}"
 """The same letter again and again, as in what stands for a key in a handbook."""
 
@@ -255,6 +278,7 @@ def _named(text: str, lower: str) -> Iterator[Span]:
         if says != NONE:
             span = _value_of(text, name, says, begin, end)
             if span is not None:
+                done = max(done, span[1])
                 yield span
 
 
@@ -316,6 +340,10 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
+        # Only its beginning was judged.
+        rest = _compiled(_REST).match(match.string, end)
+        if rest is not None and rest.end() > end:
+            return begin, rest.end()
         for opening, closing in ("()", "[]", "{}"):
             while value.endswith(closing) and value.count(closing) > value.count(opening):
                 value, end = value[:-1], end - 1
@@ -330,7 +358,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if match["quoted"] is not None:
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
-    if _compiled(_CODE).fullmatch(value):
+    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
@@ -358,7 +386,7 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
 
 
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value) or value.lower() == name.lower():
+    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or value.lower() == name.lower():
         return False
     # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
     return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
@@ -375,6 +403,7 @@ def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str
 
 def _is_placeholder(value: str) -> bool:
     """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
+    value = value[:_JUDGED_CHARS]
     return (
         _compiled(_BENIGN).fullmatch(value) is not None
         or _compiled(_TEMPLATE).fullmatch(value) is not None
@@ -461,7 +490,8 @@ def secrets_in(text: str) -> list[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two; then only ASCII is folded
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
-    return _joined([*_marked_keys(text), *_forms(text, lower), *_named(text, lower)])
+    found = [*_marked_keys(text), *_forms(text, lower), *_named(text, lower)]
+    return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
 
 
 def _joined(spans: list[Span]) -> list[Span]:
