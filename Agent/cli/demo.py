@@ -59,12 +59,15 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     simulation. Exit code 0 says that all of it came out as it should.
     """
     from concurrent.futures import ThreadPoolExecutor
+    from contextvars import copy_context
 
     show = not as_json
     recording, seconds = _record(root, seed, agents, ticks)
     with ThreadPoolExecutor(max_workers=1) as pool:
         # The re-drives are processes of their own: they run while the record is being explained.
-        same, repaired = (pool.submit(_replay, recording, root, target) for target in (None, REPAIRED))
+        same, repaired = (
+            pool.submit(copy_context().run, _replay, recording, root, target) for target in (None, REPAIRED)
+        )
         answer: dict[str, Any] = {"recording": _recording_object(recording, root, seconds)}
         if show:
             _show_recording(recording, seconds)
