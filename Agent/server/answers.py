@@ -94,13 +94,18 @@ class RefusedItem(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """What became of a batch; what was accepted is committed."""
+    """What became of a batch; what was accepted is committed.
+
+    `database` names the project's place: where it differs from that of an earlier answer, the database was made
+    anew, and holds nothing of what was sent before.
+    """
 
     accepted: int
     duplicates: int
     runs: int
     refused: list[RefusedItem]
     dropped: dict[str, int]
+    database: str
 
 
 class StoredRunAnswer(BaseModel):

@@ -136,6 +136,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
             runs=done.runs,
             refused=[RefusedItem(index=i, path=path, problem=why) for i, path, why in batch.refused],
             dropped=dropped,
+            database=project.database_id,
         )
 
     @router.post(
