@@ -64,8 +64,8 @@ def ship(
 
     Only names, ids, counts, times and short labels leave this machine; what stayed is told by its path. What
     was sent is remembered for each database, so the next call sends what is new, and nothing is stored twice.
-    Where another process still sends the session of a program that has ended, it is waited for. SESSION is an id,
-    a unique prefix of one, a path, or last (the default).
+    Where another process still sends the session of a program that has ended, it is waited for. SESSION is an
+    id, a unique prefix of one, a path, or last (the default).
     """
     from Agent.client.destination import Destination
     from Agent.tree.layout import find_session, list_sessions
@@ -109,9 +109,8 @@ def _ship_one(
         nonlocal told
         if shipment.outcome.problem and not told:
             told = True
-            render.note(
-                f"{destination.place}: {shipment.outcome.problem}, trying again for {how['patience_s']:g} seconds"
-            )
+            longest = f"trying again for {how['patience_s']:g} seconds"
+            render.note(f"{destination.place}: {shipment.outcome.problem}, {longest}")
         time.sleep(seconds)
         return False
 

@@ -90,9 +90,7 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"problem": {"kind": type(error).__name__, "message": message, "remedy": remedy}}
 
 
-async def _checkpoints(
-    session: Path, request: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[str]]:
+async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     import orjson
 
     from Agent.flight.checkpoints import LocalCheckpointStore

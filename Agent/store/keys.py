@@ -127,9 +127,7 @@ def authenticate(connection: Connection, token: str) -> Grant | None:
     if match is None:
         return None
     row = connection.execute(
-        select(
-            API_KEYS, PROJECTS.c.name, PROJECTS.c.content_allowed, PROJECTS.c.created_us.label("made_us")
-        )
+        select(API_KEYS, PROJECTS.c.name, PROJECTS.c.content_allowed, PROJECTS.c.created_us.label("made_us"))
         .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
         .where(API_KEYS.c.key_id == match[1])
     ).first()

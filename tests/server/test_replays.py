@@ -303,7 +303,9 @@ def test_making_checkpoints_answers_202_until_they_are_there(service, trace_root
     second = service.ask("POST", f"{path}?wait_s=60")
     assert second.status_code == 201
     # the second request waited for the same worker, and was told what that made
-    assert second.json()["created"] == second.json()["checkpoint_ids"] == [f"{run_id}:ask", f"{run_id}:answer"]
+    assert (
+        second.json()["created"] == second.json()["checkpoint_ids"] == [f"{run_id}:ask", f"{run_id}:answer"]
+    )
 
 
 def test_what_went_wrong_while_nobody_waited_is_told_to_the_next_request(service, trace_root):
@@ -321,7 +323,9 @@ def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sen
     assert (empty.status_code, empty.json()["error"]["code"]) == (409, "without_content")
     state = {"query": "weather", "big": 2**70, "nul": "a\0b", "deep": [[[]]]}
     body = {"step_id": "step 1", "state": state, "checkpoint_id": "chk-456"}
-    assert service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60", body).json()["created"] == ["chk-456"]
+    assert service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60", body).json()["created"] == [
+        "chk-456"
+    ]
     assert service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60", body).status_code == 409
     kept = service.ask("GET", "/api/checkpoints/chk-456").json()["state"]
     assert (kept["query"], kept["nul"]) == ("weather", "a\0b")
