@@ -52,7 +52,8 @@ class BoundedConnection(H11Protocol):
         if is_loopback(host):
             return False
         clients = (getattr(each, "client", None) for each in self.connections)
-        return sum(client is not None and client[0] == host for client in clients) > MAX_OF_ONE_CLIENT
+        own = [client for client in clients if client is not None and client[0] == host]
+        return len(own) > MAX_OF_ONE_CLIENT
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives the place free."""
