@@ -11,6 +11,7 @@ AgentTraceError                     exit code 70
 │   ├── EventNotFound               3
 │   ├── DamagedInput                3   a file that is not what it should be
 │   ├── NotErased                   3   something that has to go cannot be removed or rewritten
+│   ├── TargetNotFound              3   code that is named cannot be imported
 │   ├── NotDelivered                3   a service could not be reached, or took nothing
 │   └── MissingExtra                3   an optional part is not installed
 └── ReplayError                     4   a replay could not prove anything
@@ -37,6 +38,7 @@ __all__ = [
     "RunNotFound",
     "SessionInUse",
     "SessionNotFound",
+    "TargetNotFound",
     "TargetNotGiven",
     "UsageError",
 ]
@@ -122,6 +124,10 @@ class NotErased(InputError):
 
 class NotDelivered(InputError):
     """A service could not be reached, or took nothing of what was sent; it stays in the record."""
+
+
+class TargetNotFound(InputError):
+    """The code that is named cannot be imported."""
 
 
 class MissingExtra(InputError):

@@ -106,7 +106,7 @@ def respond(session_id: str) -> None:
         f"   answered {fork.state['answered']} of 12 questions, {fields['answered']} by tick 6 before the fix"
     )
 
-    print(f"5. compared: they part at {compare_runs(run, fork_id).divergence}")
+    print(f"5. compared: they differ at {compare_runs(run, fork_id).divergence}")
 
     fixed = f"{fork.session.name.removeprefix('session_')}/researcher"
     added = add_golden(fixed, name="looping-researcher", directory="golden_traces", replace_old=True)

@@ -6,20 +6,27 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from Agent.replay.child_process import Child, Launcher, launched_by, spawn
+from Agent.replay.fork_server import ForkServer
 
 # `support` holds what several tests share; it is found under either import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))
 # `benchmarks` is no part of the package; last, so that an installed package is the one that is tested.
 sys.path.append(str(Path(__file__).parents[1]))
 
-settings.register_profile("project", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "project")
+# `--hypothesis-profile=ci` and `full` look at more; a test that names a number of its own names a smaller one.
+settings.register_profile("default", deadline=None, max_examples=20, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True)
+settings.register_profile("full", deadline=None, max_examples=500)
+settings.load_profile("default")
 
 _ENVIRONMENT_PREFIX = "AGENT_TRACE"
 _USER_DIRECTORIES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
@@ -37,23 +44,113 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores interrupts for what it runs in the background, and every process below would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A plain run leaves the slow tests out; `-m slow` and `-m "slow or not slow"` ask for them.
-    if not config.option.markexpr:
-        config.option.markexpr = "not slow"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test that names its databases, leave the others to the slow run."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core where directories are asked for, none besides this one for a few files."""
+    asked = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
+    if any(place.is_dir() for place in asked):
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """What a process reports to the first one is UTF-8; hostile texts that tests print are not always."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(one) for key, one in value.items()}
+    return type(value)(map(_encodable, value)) if type(value) in {list, tuple} else value
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """PostgreSQL is of the second tier, and databases that a test does not name are of the third.
+
+    Modules with tests of the second tier come first, so that no process is left alone with one at the end.
+    """
     for item in items:
-        named = item.get_closest_marker("database")
         parameters = getattr(item, "callspec", None)
-        if named is not None and parameters is not None:
-            asked = {"sqlite", "postgresql"}.intersection(
-                value for value in parameters.params.values() if isinstance(value, str)
-            )
-            if not asked <= set(named.args):
-                item.add_marker(pytest.mark.slow)
+        values = [] if parameters is None else parameters.params.values()
+        asked = {"sqlite", "postgresql"}.intersection(value for value in values if isinstance(value, str))
+        named = item.get_closest_marker("database")
+        if named is not None and not asked <= set(named.args):
+            item.add_marker(pytest.mark.slow)
+        if "postgresql" in asked or "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
+    result = yield
+    long = {item.path for item in items if item.get_closest_marker("integration")}
+    items.sort(key=lambda item: item.path not in long)
+    return result
+
+
+_PROCESS_STARTS = frozenset({"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system"})
+_started: list[str] | None = None
+"""What the test that runs has started against the rule; None while processes may be started."""
+
+
+def _note_process_start(event: str, arguments: tuple[object, ...]) -> None:
+    if _started is not None and event in _PROCESS_STARTS:
+        _started.append(f"{event} {arguments[1] if len(arguments) > 1 else ''}"[:200])
+
+
+sys.addaudithook(_note_process_start)
+
+
+@contextmanager
+def _processes_allowed() -> Iterator[None]:
+    global _started
+    before, _started = _started, None
+    try:
+        yield
+    finally:
+        _started = before
+
+
+def _may_start_processes(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("process", "integration", "slow"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that starts a process without saying so: that is what makes test runs long."""
+    global _started
+    if _may_start_processes(item):
+        return (yield)
+    _started = started = []
+    try:
+        result = yield
+    finally:
+        _started = None
+    if started:
+        pytest.fail(f"starts processes, so it needs the marker `process` or `integration`: {started}")
+    return result
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[Launcher]:
+    """Forks the children of replays from one warm process."""
+    with ForkServer() as server:
+
+        def launch(module: str, request: Path, environment: Mapping[str, str]) -> Child:
+            with _processes_allowed():
+                return server(module, request, environment)
+
+        yield launch
+
+
+@pytest.fixture(autouse=True)
+def replay_children(request: pytest.FixtureRequest, fork_server: Launcher) -> Iterator[None]:
+    """Replays of the first tier are carried out in forks; from the second on a child is a new interpreter."""
+    later = any(request.node.get_closest_marker(name) for name in ("integration", "slow"))
+    with launched_by(spawn if later else fork_server):
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from Agent.analysis import (
     activity,
@@ -75,6 +75,13 @@ class LogAnalyzer:
     def close(self) -> None:
         """Let go of the query engine; the next question opens it again."""
         self._engine.close()
+
+    def __enter__(self) -> Self:
+        """The analyzer itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @contextmanager
     def _engine_of(self, agent_id: str) -> Iterator[Engine]:

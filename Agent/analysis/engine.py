@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from Agent.analysis import views
 from Agent.analysis.legs import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.packed import Pack, new_pack
-from Agent.analysis.progress import interruptible
+from Agent.analysis.progress import call_at_exit, interruptible, is_ending
 from Agent.analysis.sources import (
     FORMS,
     KnownFiles,
@@ -318,6 +319,8 @@ class Engine:
                 remedy="ask for fewer columns or rows, or aggregate",
             ) from error
         except duckdb.Error as error:
+            if is_ending():
+                raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
@@ -355,6 +358,9 @@ class Engine:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
+        if not _engines:
+            call_at_exit(_close_all)
+        _engines.add(self)
         return connection
 
     def _with_views(self) -> Any:
@@ -368,6 +374,15 @@ class Engine:
                 self._execute(self._resolved(statement), ())
             self._has_views = True
         return connection
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Every engine that opened a connection. One that is still open when the interpreter ends makes pages of noise."""
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
 
 
 def open_engine(session: Path, agent_id: str | None = None) -> Engine:

@@ -37,8 +37,8 @@ _NOT_SAID: Final = frozenset(
         "duration_ms", "active_ms", "traceback", "fingerprint", "digest", "source", "step_id", "span_id",
         "context_span", "reason", "class", "init", "shared", "unseen", "cumulative_reward", "old_state",
         "old_value", "old_strategy", "old_policy", "previous", "error_module", "error_args",
-        "error_attributes", "direction", "sender", "recipient", "code_version", "yielded", "returned",
-        "fields", "reads", "adopted",
+        "error_attributes", "error_members", "error_cause", "direction", "sender", "recipient",
+        "code_version", "yielded", "returned", "fields", "reads", "adopted", "args_after", "result_is",
     }
 )  # fmt: skip
 _NUMBER: Final = re.compile(r"[0-9]+")

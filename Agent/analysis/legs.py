@@ -13,6 +13,7 @@ from typing import Final
 from Agent.archive.parquet_columns import (
     MAX_LINE_BYTES,
     is_event,
+    is_object,
     quoted_name,
     says_something,
     structure,
@@ -168,14 +169,21 @@ def live_lines(
         payload: those inside `extra`; None takes it as JSON.
         spare: the keys that need not be read where the question does not name them.
     """
-    return f"{read_files(columns, payload, spare)} WHERE {is_event()}"
+    return f"{read_files(columns, payload, spare)} WHERE {is_event()}{_with_object(payload)}"
 
 
 def regular_lines(
     columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
 ) -> str:
     """As `live_lines`, of files in which only a line that is no JSON, or says nothing, is no event."""
-    return f"{read_files(columns, payload, spare, form=REGULAR)} WHERE {says_something()}"
+    return (
+        f"{read_files(columns, payload, spare, form=REGULAR)} WHERE {says_something()}{_with_object(payload)}"
+    )
+
+
+def _with_object(payload: Mapping[str, str] | None) -> str:
+    """A further condition where the payload is read as JSON: it is an object, or the line is flat."""
+    return f" AND (extra IS NULL OR {is_object('extra')})" if payload is None else ""
 
 
 def read_files(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["interruptible", "listener", "watched"]
+__all__ = ["call_at_exit", "interruptible", "is_ending", "listener", "watched"]
 
 Answer = TypeVar("Answer")
 
@@ -57,7 +59,9 @@ def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
     In the main thread the query runs beside it, which so can hear an interrupt: the engine itself would look
     for one when it is done.
     """
-    with watched(connection):
+    if is_ending() and threading.current_thread() is not threading.main_thread():
+        raise SystemExit  # ends a thread without a word, as the interpreter would soon
+    with watched(connection), _counted(connection):
         if threading.current_thread() is not threading.main_thread():
             return fetch()
         asked = _Query(fetch)
@@ -71,6 +75,47 @@ def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
                 asked.over.wait(0.1)
             raise
         return asked.answer()
+
+
+_running: list[Any] = []
+_at_exit: list[Callable[[], None]] = []
+_EXIT_PATIENCE_S: Final = 2.0
+_ending = False
+
+
+def is_ending() -> bool:
+    """Whether the interpreter is about to end, after which a query in a daemon thread would abort the process."""
+    return _ending
+
+
+def call_at_exit(close: Callable[[], None]) -> None:
+    """Have something done when the interpreter ends and no query runs any more."""
+    if not _at_exit:
+        atexit.register(_end_queries)
+    _at_exit.append(close)
+
+
+def _end_queries() -> None:
+    global _ending  # noqa: PLW0603 - an interpreter ends once
+    _ending = True
+    until_s = time.monotonic() + _EXIT_PATIENCE_S
+    while _running and time.monotonic() < until_s:
+        for connection in _running:
+            # again and again: it may come before a query begins
+            connection.interrupt()
+        time.sleep(0.01)
+    for close in _at_exit:
+        close()
+
+
+@contextmanager
+def _counted(connection: Any) -> Iterator[None]:
+    _running.append(connection)
+    try:
+        yield
+    finally:
+        # by identity: of two queries on one connection either entry may go
+        _running.remove(connection)
 
 
 class _Query(Generic[Answer]):

@@ -154,12 +154,8 @@ class _Scale:
     @staticmethod
     def _names(deed: Deed, agent: str) -> bool:
         extra = deed.extra
-        if agent in {
-            extra.get("recipient"),
-            extra.get("sender"),
-            extra.get("target_id"),
-            extra.get("source_id"),
-        }:
+        # compared, not looked up: some of these may be any JSON value
+        if agent in tuple(map(extra.get, ("recipient", "sender", "target_id", "source_id"))):
             return True
         return (
             any(

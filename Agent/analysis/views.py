@@ -30,6 +30,7 @@ from Agent.archive.parquet_columns import (
     NO_KIND,
     flat_keys,
     is_event,
+    is_object,
     order_columns,
     payload_columns,
     quoted_name,
@@ -109,6 +110,7 @@ def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
     columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
     columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
     columns["level"] = f"coalesce({of}level, 'INFO')"
+    columns["state"] = f"CASE WHEN {is_object(f'{of}state')} THEN {of}state END"
     columns["event_type"] = f"coalesce({of}type, {of}extra.event_type, '{NO_KIND}')"
     for name in payload:
         quoted = quoted_name(name)
@@ -156,6 +158,7 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
     columns = order_columns(of) | {"timestamp": f"{of}timestamp", "id": f"{of}id"}
     columns |= {name: f"{of}{name}" for name in _ENVELOPE_COLUMNS}
     columns["level"] = f"coalesce({of}level, 'INFO')"
+    columns["state"] = f"CASE WHEN {is_object(f'{of}state')} THEN {of}state END"
     columns |= {name: f"coalesce({of}extra->>'$.{name}', {of}{name})" for name in _AGENT}
     return columns | {
         "event_type": f"coalesce({of}type, {of}extra->>'$.event_type', '{NO_KIND}')",

@@ -18,6 +18,7 @@ __all__ = [
     "PROMOTED",
     "flat_keys",
     "is_event",
+    "is_object",
     "order_columns",
     "payload_columns",
     "quoted_name",
@@ -89,6 +90,11 @@ def is_event(of: str = "") -> str:
 def says_something(of: str = "") -> str:
     """The last of them: a kind of its own, or a payload."""
     return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
+
+
+def is_object(column: str) -> str:
+    """Whether a column of JSON, as the engine reads it, holds an object."""
+    return f"starts_with({column}::VARCHAR, '{{')"
 
 
 _SQL_TYPES: Final = {

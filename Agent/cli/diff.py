@@ -1,4 +1,4 @@
-"""`diff`: where two runs part first, or with `--stats` how their behaviour differs in numbers."""
+"""`diff`: the first difference of two runs, or with `--stats` how their behaviour differs in numbers."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def diff(
     as_json: bool,
     root: Path,
 ) -> int:
-    """Find where two runs part, or compare them in numbers.
+    """Find the first difference of two runs, or compare them in numbers.
 
-    The first tick, agent and field in which they differ, with both values and what they had in common
-    last. Sessions, runs, forks and SESSION/agent_id are compared by what agents did, whatever their ids and
-    times. With --stats: counts, rates, rewards, errors and latencies of two sessions, or of two versions in
-    one, for each how large the change is and whether noise explains it. Exit code 1 says that there is a
-    difference.
+    Prints the first tick, agent and field that differ, both values, and the last event that both runs have
+    in common. Compares events and states, first and last ones included; ids and times do not count. A and B
+    are sessions, runs, forks or SESSION/agent_id. With --stats: counts, rates, rewards, errors and latencies
+    of two sessions, or of two versions in one, each with the size of the change and whether noise explains
+    it. Exit code 0: alike; 1: different; 4: nothing to compare.
     """
     context = click.get_current_context()
     is_in_numbers = stats or field is not None

@@ -50,12 +50,12 @@ def _options(function: Any) -> Any:
 )
 @_options
 def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) -> int:
-    """Go on from a point of a run, in a new run.
+    """Continue a recorded run from a point, as a new run.
 
-    The state there is restored, from a checkpoint or by driving again what stands before it; the rest of the
-    recorded actions follow. Tools, models and other agents answer from the record; a call that it has no
-    answer for ends the new run (exit code 4) unless --live allows it. RUN is a run, last, a session or
-    SESSION/agent_id.
+    Restores the state at the point from a checkpoint, or by replaying the actions before it, and runs the
+    remaining recorded actions. Clocks and generators continue from their recorded values. Tools, models and
+    other agents return recorded responses; a call without one ends the new run (exit code 4) unless --live
+    allows it. RUN is a run, last, a session or SESSION/agent_id.
     """
     from Agent.replay import resume_from_checkpoint
 
@@ -109,12 +109,12 @@ def fork(
     as_json: bool,
     **how: Any,
 ) -> int:
-    """Go on from a point, with something changed.
+    """Continue a recorded run from a point, with something changed.
 
-    --modify changes the state there, --seed its chance; then it goes on as `resume` does, in a new run that
-    says what it comes from, and is compared with the original. --sweep makes many such forks at once and
-    shows how an outcome is distributed over them and the smallest change that flips it. Exit code 0 says that
-    it went on to its end, 4 that it had to stop.
+    --modify changes the state there, --seed the generators. The fork then runs as `resume` does, in a new run
+    that names its origin, and is compared with it. --sweep runs many forks and prints how an outcome is
+    distributed over them and the smallest change that flips it. Exit code 0: the fork ran to its end; 4: it
+    had to stop.
     """
     context = click.get_current_context()
     patch = _json(modify, context)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.normalising import normalise_option
+from Agent.cli.normalising import ignore_option, normalise_option
 from Agent.cli.progress import bar
 from Agent.cli.verdicts import VERDICT_STYLES, emit_judged
 
@@ -62,7 +62,8 @@ def golden() -> None:
 @click.option("--name", metavar="NAME", help="Under which it is kept; that of the agent or run without it.")
 @_target_option
 @normalise_option
-@click.option("--network", is_flag=True, help="Let the code use the network while it is driven.")
+@ignore_option
+@click.option("--network", is_flag=True, help="Let the code use the network while it is replayed.")
 @_timeout_option
 @click.option("--replace", "replace_old", is_flag=True, help="Take the place of one of that name.")
 @click.option(
@@ -82,9 +83,10 @@ def golden() -> None:
 def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, **how: Any) -> int:
     """Keep a run as a golden trace.
 
-    What a replay needs of RUN is written, and the present code driven over it at once: only what it does
-    again is kept. Exit code 0 says that it is there, 1 that the code does something else, 4 that nothing was
-    proved. RUN is last, a session, SESSION/agent_id, or a run.
+    The run is replayed twice with the present code, under two hash seeds, and kept if both agree with it.
+    Fields that cannot be seen, or differ between the two, are named with the ignore= line that leaves them
+    out. Exit code 0 is added, 1 the code does something else, 4 nothing was proved. RUN is last, a session,
+    SESSION/agent_id, or a run.
     """
     from Agent.replay.golden.adding import add_golden
     from Agent.replay.golden.written_test import source_of_test, write_test
@@ -101,7 +103,9 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
         found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
         render.emit_json(found if test is None else {**found, "test": str(test)})
         return added.exit_code
-    _show(added.report)
+    _show(added.failing)
+    if added.ignorable:
+        _name_ignorable(added.ignorable, run, is_kept=added.is_kept)
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
@@ -185,6 +189,8 @@ def check(
     for report in reports:
         if report.passes:
             render.emit(f"{_verdict(report)} {report.name}")
+            for change in report.golden.accepted:
+                render.emit(f"  {change}")
         else:
             _show(report, with_name=True)
     passed = sum(report.passes for report in reports)
@@ -217,6 +223,36 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
     for report in [] if as_json else reports:
         _show(report, with_name=True)
     return max(report.exit_code for report in reports)
+
+
+@golden.command(
+    epilog=parameters.examples(
+        'agent-trace golden accept quota-incident 42 --reason "the quota is 20 since release 3"',
+    )
+)
+@click.argument("name", metavar="NAME")
+@click.argument("step", metavar="STEP", type=click.IntRange(min=1))
+@click.option("--reason", required=True, metavar="TEXT", help="Why the new behaviour is right.")
+@_target_option
+@_directory_option
+@parameters.json_option
+def accept(name: str, step: int, reason: str, target: str | None, directory: Path, as_json: bool) -> int:
+    """Accept what the code does now from a step on.
+
+    Up to STEP the golden trace goes on to check what was recorded first; from STEP on it holds what the
+    present code does, and keeps step and reason. It is refused where something differs before STEP.
+    """
+    from Agent.replay.golden.accepting import accept_golden
+
+    find_code_here()
+    (found,) = _named((name,), directory)
+    with bar("recording anew"):
+        report = accept_golden(found, step, reason, target)
+    if as_json:
+        render.emit_json(report.to_dict())
+    else:
+        _show(report, with_name=True)
+    return report.exit_code
 
 
 @golden.command(
@@ -287,6 +323,15 @@ def remove(names: tuple[str, ...], directory: Path) -> None:
 
     for each in _named(names, directory):
         render.emit(f"removed {remove_golden(each.name, directory).directory}")
+
+
+def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
+    """Say how to leave out fields that cannot be seen, or differ from one replay to the next."""
+    listed = ", ".join(f'"{name}"' for name in names)
+    again = f"agent-trace golden add {run} {' '.join(f'--ignore {name}' for name in names)}"
+    render.note(f"cannot be seen, or not the same in two replays: {', '.join(names)}")
+    render.note(f"to leave it out in the program: instrument(..., ignore=[{listed}])")
+    render.note(f"to leave it out here: {again}{' --replace' if is_kept else ''}")
 
 
 def find_code_here() -> None:

@@ -1,4 +1,4 @@
-"""`--normalise`: the option that says in what a replay may differ, shared by `replay` and `golden`."""
+"""`--normalise` and `--ignore`: what a replay may differ in and leaves out, for `replay` and `golden`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from Agent.replay.normaliser import Normaliser
 
-__all__ = ["normalise_option"]
+__all__ = ["ignore_option", "normalise_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _NEAR = 1e-9
@@ -45,4 +45,14 @@ def normalise_option(function: F) -> F:
         callback=_normaliser,
         metavar="WHAT",
         help="What may differ: ids, times, order, paths, floats[=1e-9]; repeatable, or with commas.",
+    )(function)
+
+
+def ignore_option(function: F) -> F:
+    """`--ignore FIELD`: fields of agents that take no part."""
+    return click.option(
+        "--ignore",
+        multiple=True,
+        metavar="FIELD",
+        help="Leave this field out: field, agent.field or a pattern; repeatable, named in the report.",
     )(function)

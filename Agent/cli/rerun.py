@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from Agent.cli import parameters, render
-from Agent.cli.normalising import normalise_option
+from Agent.cli.normalising import ignore_option, normalise_option
 from Agent.cli.verdicts import emit_judged
 
 if TYPE_CHECKING:
@@ -77,7 +77,23 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     help="Give up after that; with --all, on one run.",
 )
 @normalise_option
-@click.option("--network", is_flag=True, help="Let the code use the network while it is driven.")
+@ignore_option
+@click.option("--network", is_flag=True, help="Let the code use the network while it is replayed.")
+@click.option(
+    "--strict-factory",
+    is_flag=True,
+    help="A factory that makes another first state than the recorded one is a difference.",
+)
+@click.option("--no-writes", is_flag=True, help="Refuse to open existing files for writing.")
+@click.option(
+    "--keep-going",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=20,
+    metavar="[N]",
+    help="Look for up to N differences behind the first one; 20 without N.",
+)
+@click.option("--pdb", is_flag=True, help="Where something differs, stop in the debugger before that step.")
 @click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is a pattern then.")
 @parameters.since_option
 @click.option(
@@ -92,14 +108,16 @@ def replay(
     since: parameters.Since | None,
     workers: int | None,
     as_json: bool,
+    keep_going: int | None,
+    pdb: bool,
     **how: Any,
 ) -> int:
-    """Drive your code again and compare it with a run.
+    """Replay a run with your present code and compare the two.
 
-    The recorded actions are called on a fresh object in recorded order, tools and other agents answer from
-    the record, and results and changed state are compared. Exit code 0 says IDENTICAL or EQUIVALENT,
-    1 DIVERGED, 4 UNVERIFIED. RUN is last, a session or SESSION/agent_id; --all drives every session under
-    the root and tells in what ways they fail.
+    The recorded actions are called on a fresh object in recorded order. Tools and other agents give their
+    recorded responses, and results and changed state are compared. Exit code 0 is IDENTICAL or EQUIVALENT,
+    1 DIVERGED, 4 UNVERIFIED, 3 a target that cannot be imported. RUN is last, a session or SESSION/agent_id.
+    --all replays every session under the root and groups the failures.
     """
     from Agent.replay import replay_run
 
@@ -108,13 +126,17 @@ def replay(
         raise click.UsageError("name a RUN, or say --all" if run is None else "--all takes no RUN", context)
     if not every and (since is not None or workers is not None):
         raise click.UsageError("--since and --workers go with --all", context)
+    if every and (keep_going is not None or pdb):
+        raise click.UsageError("--keep-going and --pdb go with one RUN", context)
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # where `python -m` would find the code too
     if every:
         from Agent.cli.history import replay_all
 
         return replay_all(agent=agent, since=since, workers=workers, as_json=as_json, **how)
-    report = replay_run(run, how.pop("target"), how.pop("root"), agent, **how)
+    report = replay_run(
+        run, how.pop("target"), how.pop("root"), agent, keep_going=keep_going or 0, pdb=pdb, **how
+    )
     if as_json:
         render.emit_json(report.to_dict())
     else:

@@ -93,8 +93,15 @@ def _stored_summary(session: Path) -> dict[str, Any] | None:
         stored = orjson.loads(summary_file(session).read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return None  # it is a cache: what it would say is counted anew
-    known = isinstance(stored, dict) and stored.get("summary_version") == SUMMARY_VERSION
-    return stored if known else None
+    if not isinstance(stored, dict) or stored.get("summary_version") != SUMMARY_VERSION:
+        return None
+    try:
+        counts = _summed(stored)
+    except (KeyError, TypeError):
+        return None
+    times = (counts.pop("first_timestamp"), counts.pop("last_timestamp"))
+    is_sound = all(type(n) is int for n in counts.values()) and all(isinstance(t, str | None) for t in times)
+    return stored if is_sound else None
 
 
 def _summed(summary: dict[str, Any]) -> dict[str, Any]:
@@ -128,4 +135,7 @@ def _size_bytes(session: Path) -> int:
 def _seconds(started_at: str | None, until: str | None) -> float | None:
     if started_at is None or until is None:
         return None
-    return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+    try:
+        return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000
+    except ValueError:  # in a damaged session.json, or a damaged summary
+        return None

@@ -256,6 +256,7 @@ def health() -> dict[str, Any]:
         return {"recording": False} if why is None else {"recording": False, "obstacle": why}
     from Agent.config.copies import handler_counts
 
+    pipeline.health.settle()
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     return {
         "recording": True,

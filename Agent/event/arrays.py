@@ -13,7 +13,7 @@ from typing import Any
 
 from Agent.event.binding import Binding, Builder, Reducer
 from Agent.event.classes import class_name
-from Agent.event.digest import digest_bytes
+from Agent.event.digest import ALGORITHM, digest_bytes
 from Agent.event.limits import Limits
 
 __all__ = ["ARRAY_BUILDERS", "numpy_reducer", "reduce_random"]
@@ -111,7 +111,8 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
     shape = list(value.shape)
     if value.size >= limits.max_items or value.nbytes > limits.max_bytes:
         head = [_number(item) for item in _numbers(value.flat[:_HEAD_ITEMS])]
-        whole = {"dtype": dtype, "shape": shape, "items": value.size, "digest": digest_bytes(value.tobytes())}
+        digest = f"{ALGORITHM}:{digest_bytes(value.tobytes())}"
+        whole = {"dtype": dtype, "shape": shape, "items": value.size, "digest": digest}
         return "truncated", {"head": head, **whole}
     data = _numbers(value.ravel())
     if value.dtype.kind in "fc":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "attributes_of",
@@ -34,7 +35,8 @@ _MRO: Any = type.__dict__["__mro__"]
 _DICT: Any = type.__dict__["__dict__"]
 _FLAGS: Any = type.__dict__["__flags__"]
 
-_C_MEMBERS = (WrapperDescriptorType, MethodDescriptorType)
+_C_MEMBERS = (WrapperDescriptorType, MethodDescriptorType, GetSetDescriptorType)
+_OF_INSTANCES = frozenset({"__dict__", "__weakref__"})
 _REDUCTIONS = (
     "__getstate__",
     "__setstate__",
@@ -86,9 +88,12 @@ def _is_heap(cls: type) -> bool:
 def _is_python_class(cls: type) -> bool:
     if not _is_heap(cls):
         return False
-    # Some C types of the standard library are heap types too; they own slot wrappers, a class statement none.
-    members = list(namespace_of(cls).values())
-    return not any(type(m) in _C_MEMBERS and m.__objclass__ is cls for m in members)
+    # Some types of C and Cython are heap types too; they own slot wrappers or computed attributes, a class
+    # statement none.
+    members = list(namespace_of(cls).items())
+    return not any(
+        type(m) in _C_MEMBERS and name not in _OF_INSTANCES and m.__objclass__ is cls for name, m in members
+    )
 
 
 def solid_base(cls: type) -> type:
@@ -115,24 +120,48 @@ def has_own_reduction(cls: type) -> bool:
     return False
 
 
+class _Places(NamedTuple):
+    """Where the instances of a class keep their attributes."""
+
+    slots: tuple[tuple[str, MemberDescriptorType], ...]
+    instance: Any
+    """The descriptor of `__dict__`, None where there is none."""
+
+
+def _places_of(cls: type) -> _Places:
+    try:
+        return _PLACES[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        slots = tuple(
+            slot for base in reversed(mro_of(cls)) if _is_python_class(base) for slot in _slots(base).items()
+        )
+        places = _Places(slots, _dict_descriptor(cls))
+    with suppress(Exception):  # as above: then it is looked for each time
+        if len(_PLACES) >= _MOST_CLASSES:
+            _PLACES.clear()
+        _PLACES[cls] = places
+    return places
+
+
+_PLACES: dict[type, _Places] = {}
+_MOST_CLASSES = 4096
+
+
 def attributes_of(value: object) -> dict[str, Any]:
     """Instance attributes, from `__dict__` and from slots, read without any hook of the class.
 
     Raises ValueError where the class hides its `__dict__`.
     """
-    found: dict[str, Any] = {}
     cls = type(value)
-    instance = _instance_dict(value)
-    for base in reversed(mro_of(cls)):
-        if not _is_heap(base):
-            continue
-        for name, member in _slots(base).items():
-            try:
-                found[name] = member.__get__(value, cls)
-            except AttributeError:
-                continue  # a slot that was never filled
-    if instance is not None:
-        found.update(list(instance.items()))
+    places = _places_of(cls)
+    found: dict[str, Any] = {}
+    for name, member in places.slots:
+        try:
+            found[name] = member.__get__(value, cls)
+        except AttributeError:
+            continue  # a slot that was never filled
+    if places.instance is not None:
+        found.update(_plain_dict(places.instance.__get__(value, cls)))
     return found
 
 
@@ -142,18 +171,25 @@ def _slots(cls: type) -> dict[str, MemberDescriptorType]:
 
 
 def _instance_dict(value: object) -> dict[str, Any] | None:
-    for base in mro_of(type(value)):
+    getter = _dict_descriptor(type(value))
+    return None if getter is None else _plain_dict(getter.__get__(value, type(value)))
+
+
+def _dict_descriptor(cls: type) -> Any:
+    for base in mro_of(cls):
         namespace = namespace_of(base)
-        if "__dict__" not in namespace:
-            continue
-        getter: Any = namespace["__dict__"]
-        if type(getter) is not GetSetDescriptorType:
-            raise ValueError("the class hides its __dict__")
-        instance = getter.__get__(value, type(value))
-        if type(instance) is not dict:
-            raise ValueError("the instance has no plain __dict__")
-        return instance
+        if "__dict__" in namespace:
+            getter: Any = namespace["__dict__"]
+            if type(getter) not in (GetSetDescriptorType, MemberDescriptorType):
+                raise ValueError("the class hides its __dict__")
+            return getter
     return None
+
+
+def _plain_dict(instance: object) -> dict[str, Any]:
+    if type(instance) is not dict:
+        raise ValueError("the instance has no plain __dict__")
+    return instance
 
 
 def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:

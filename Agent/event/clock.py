@@ -8,6 +8,10 @@ from functools import lru_cache
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_US = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+"""The earliest time that `format_timestamp` can write, in microseconds since 1970."""
+LAST_US = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+"""The latest."""
 
 
 class Clock(Protocol):
@@ -28,10 +32,14 @@ class SystemClock:
 
 
 def format_timestamp(unix_us: int) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z."""
+    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z; `FIRST_US` to `LAST_US`, else the nearer."""
     hours, rest_us = divmod(unix_us, 3_600_000_000)
     minutes, rest_us = divmod(rest_us, 60_000_000)
-    return f"{_hour(hours)}:{minutes:02}:{rest_us / 1e6:09.6f}Z"
+    try:
+        return f"{_hour(hours)}:{minutes:02}:{rest_us / 1e6:09.6f}Z"
+    except OverflowError:
+        # such as the beginning of what a damaged line says took 10**30 ms
+        return format_timestamp(FIRST_US if unix_us < 0 else LAST_US)
 
 
 @lru_cache(maxsize=1024)

@@ -7,10 +7,12 @@ Recording assembles its lines from prepared bytes (`record/pipeline.py`); a test
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import orjson
 
+from Agent.event.clock import FIRST_US, LAST_US, parse_timestamp
 from Agent.event.ids import split_event_id
 from Agent.event.kinds import Home
 from Agent.event.model import ENVELOPE_KEYS, Event
@@ -21,6 +23,9 @@ LINE_PREFIX = b'{"timestamp":"'
 """How every line of the record begins; a reader finds its way back on it."""
 
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
+_TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
+_OPTIONAL_TEXTS = ("run_id", "span_id", "parent_span_id", "code")
+_texts_of, _optional_texts_of = attrgetter(*_TEXTS), attrgetter(*_OPTIONAL_TEXTS)
 
 
 class DamagedLine(ValueError):
@@ -142,47 +147,83 @@ def decode_line(line: bytes) -> Event:
 
 
 def event_from_object(obj: Mapping[str, Any]) -> Event:
-    """The event in an object read from either view, in the current version; DamagedLine if it is none."""
+    """The event in an object read from either view, in the current version; DamagedLine if it is none.
+
+    This is the one place that checks an envelope: every value around the payload has the type that `Event` declares.
+    """
     try:
         version = obj["schema_version"]
-        if version != CURRENT_SCHEMA:
+        if version != CURRENT_SCHEMA or type(version) is not int:
             obj = migrate_event(obj)
+        get = obj.get
         run_view = "type" in obj
         extra = _run_extra(obj) if run_view else obj["extra"]
-        kind = obj["type"] if run_view else extra.get("event_type", "log")
+        if not isinstance(extra, dict):
+            raise DamagedLine("extra is not an object")
         event = Event(
             timestamp=obj["timestamp"],
             id=obj["id"],
             schema_version=CURRENT_SCHEMA,
-            kind=kind,
-            session_id=obj.get("session_id", ""),
-            level=obj.get("level", "INFO"),
-            logger=obj.get("logger", ""),
-            message=obj.get("message", ""),
-            run_id=obj.get("run_id"),
-            span_id=obj.get("span_id"),
-            parent_span_id=obj.get("parent_span_id"),
-            causes=tuple(obj.get("causes", ())),
-            tick=obj.get("tick"),
+            kind=obj["type"] if run_view else extra.get("event_type", "log"),
+            session_id=get("session_id", ""),
+            level=get("level", "INFO"),
+            logger=get("logger", ""),
+            message=get("message", ""),
+            run_id=get("run_id"),
+            span_id=get("span_id"),
+            parent_span_id=get("parent_span_id"),
+            causes=_texts(obj["causes"], "causes") if "causes" in obj else (),
+            tick=get("tick"),
             extra=extra,
-            code=obj.get("code"),
-            state=obj.get("state"),
-            types=_log_types(obj["types"]) if run_view and "types" in obj else obj.get("types"),
+            code=get("code"),
+            state=get("state"),
+            types=_types(obj["types"], run_view=run_view) if get("types") is not None else None,
         )
-        split_event_id(event.id)
     except SchemaError as error:
         raise DamagedLine(str(error)) from None
     except KeyError as error:
-        raise DamagedLine(f"no {error.args[0]}") from None
-    except (TypeError, ValueError, AttributeError) as error:
+        raise DamagedLine(f"{error.args[0]} is missing") from None
+    for name, text in zip(_TEXTS, _texts_of(event), strict=True):
+        if type(text) is not str:
+            raise DamagedLine(f"{name} is not text")
+    for name, text in zip(_OPTIONAL_TEXTS, _optional_texts_of(event), strict=True):
+        if text is not None and type(text) is not str:
+            raise DamagedLine(f"{name} is not text")
+    if event.tick is not None and type(event.tick) is not int:
+        raise DamagedLine("tick is not an integer")
+    if event.state is not None and not is_state_change(event.state):
+        raise DamagedLine("state is not an object that sets fields")
+    try:
+        split_event_id(event.id)
+    except ValueError as error:
         raise DamagedLine(f"malformed: {error}") from None
-    if not isinstance(event.timestamp, str) or not isinstance(kind, str):
-        raise DamagedLine("malformed: timestamp or type is not text")
+    try:
+        is_in_calendar = FIRST_US <= parse_timestamp(event.timestamp) <= LAST_US
+    except ValueError as error:
+        raise DamagedLine(f"malformed timestamp: {error}") from None
+    if not is_in_calendar:
+        raise DamagedLine("malformed timestamp: outside the years 1 to 9999 in UTC")
     return event
 
 
-def _log_types(types: Mapping[str, str]) -> dict[str, str]:
-    return {_log_pointer(pointer): tag for pointer, tag in types.items()}
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise DamagedLine(f"{name} is not a list of texts")
+    return tuple(value)
+
+
+def is_state_change(value: Any) -> bool:
+    """Whether a JSON value has the form of `Event.state`."""
+    if not isinstance(value, dict) or not isinstance(value.get("set", {}), dict):
+        return False
+    unset = value.get("unset", [])
+    return isinstance(unset, list) and all(isinstance(name, str) for name in unset)
+
+
+def _types(value: Any, *, run_view: bool) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(tag, str) for tag in value.values()):
+        raise DamagedLine("types is not an object of texts")
+    return {_log_pointer(pointer): tag for pointer, tag in value.items()} if run_view else value
 
 
 def _run_extra(obj: Mapping[str, Any]) -> dict[str, Any]:

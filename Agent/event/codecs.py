@@ -277,7 +277,8 @@ def _build_defaultdict(reduced: Any, argument: str, binding: Binding) -> Any:
     pairs = pairs_of(reduced)
     if argument == "None":
         return defaultdict(None, pairs)
-    factory = _FACTORIES.get(argument) or binding.factory(argument)
+    name = argument.partition("@")[0]  # behind it stands the digest of a function
+    factory = _FACTORIES.get(name) or binding.factory(name)
     return defaultdict(factory, pairs)
 
 

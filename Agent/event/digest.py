@@ -9,19 +9,27 @@ from typing import Any
 
 import orjson
 
+from Agent.event.plain import ask_memory_for
 from Agent.event.pointers import escape, fold_tags
 
 __all__ = [
+    "ALGORITHM",
     "canonical_bytes",
     "code_digest",
     "differ_in_tokens_alone",
     "digest_bytes",
     "digest_json",
+    "digest_named",
     "is_shape",
+    "named_bytes",
 ]
+
+ALGORITHM = "c1"
+"""What digests of content begin with, `c1:`; those without it were made before content was looked at."""
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
+_ATTRIBUTES = ("dataclass", "pydantic", "namedtuple")
 _TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
 _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
@@ -45,6 +53,21 @@ def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str
     return digest_bytes(canonical_bytes(value, types, pointer))
 
 
+def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
+    """The digest, with its algorithm, of a mapping by names such as fields or arguments.
+
+    The order of the names does not count; in the values under them the order of keys does.
+    """
+    return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer))}"
+
+
+def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
+    """The bytes of which `digest_named` is the digest."""
+    if type(value) is dict:
+        value = {name: value[name] for name in sorted(value)}
+    return canonical_bytes(value, types, pointer, has_order=True)
+
+
 def code_digest(module: str, qualname: str, source: str) -> str:
     """16 hex digits of a function's identity and text; line endings and trailing blanks do not count."""
     lines = [line.rstrip() for line in source.splitlines()]
@@ -64,20 +87,28 @@ def is_shape(text: str) -> bool:
     return _SHAPE.fullmatch(text) is not None
 
 
-def canonical_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
-    """The one form in which a tagged value is hashed and ordered: sorted keys, tags inside."""
+def canonical_bytes(
+    value: Any, types: Mapping[str, str] | None = None, pointer: str = "", *, has_order: bool = False
+) -> bytes:
+    """The one form in which a tagged value is hashed and ordered, tags inside.
+
+    Args:
+        value, types, pointer: as `digest_json` has them.
+        has_order: keep the order of keys; without it they are sorted.
+    """
     prefix = pointer + "/"
     if not types or not any(p == pointer or p.startswith(prefix) for p in types):
-        return _dump(value)
+        return _dump(value, has_order=has_order)
     # A tagged node becomes {marker: [tag, node]}; the marker is a key that the value itself does not use.
     plain = _dump(value)
     depth = 1
     while b'"' + b"\\u0000" * depth + b'"' in plain:
         depth += 1
     marker = "\0" * depth
-    folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, _normal(tag, node)]})
+    normal = _with_order if has_order else _normal
+    folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, normal(tag, node)]})
     # No JSON text begins with a number and a colon, so tagged and untagged forms never meet.
-    return b"%d:%s" % (depth, _dump(folded))
+    return b"%d:%s" % (depth, _dump(folded, has_order=has_order))
 
 
 def _normal(tag: str, node: Any) -> Any:
@@ -90,20 +121,31 @@ def _normal(tag: str, node: Any) -> Any:
     return node
 
 
-def _dump(value: Any) -> bytes:
+def _with_order(tag: str, node: Any) -> Any:
+    """The node as it is, but for sets, and for attributes, which have no order."""
+    name = tag.partition(":")[0]
+    if name in _ATTRIBUTES and type(node) is dict:
+        return {key: node[key] for key in sorted(node)}
+    return sorted(node, key=_dump) if name in _SETS and type(node) is list else node
+
+
+def _dump(value: Any, *, has_order: bool = False) -> bytes:
+    ask_memory_for(value)
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=None if has_order else orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
-        return _dump_flat(value)  # too deep, or of what orjson refuses
+        return _dump_flat(value, has_order=has_order)  # too deep, or of what orjson refuses
 
 
-def _dump_flat(value: Any) -> bytes:
+def _dump_flat(value: Any, *, has_order: bool) -> bytes:
     """The same for what orjson refuses: lone surrogates, integers over 64 bit, great depth."""
     leaves: list[tuple[str, str]] = []
     pending: list[tuple[str, Any]] = [("", value)]
     while pending:
         path, node = pending.pop()
         if type(node) is dict and node:
+            if has_order:
+                leaves.append((path, json.dumps(list(node))))
             pending.extend((f"{path}/{escape(str(key))}", child) for key, child in node.items())
         elif type(node) is list and node:
             pending.extend((f"{path}#{index}", child) for index, child in enumerate(node))

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
+from enum import StrEnum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, class_name, text_or_none
-from Agent.event.digest import digest_bytes, digest_json
+from Agent.event.digest import ALGORITHM, digest_bytes
 
-__all__ = ["describe", "head_of_bytes", "head_of_text", "shorten"]
+__all__ = ["LARGE_BYTES", "Content", "Kind", "describe", "head_of_bytes", "head_of_text", "shorten"]
 
 _TEXT_CHARS = 200
 _SHOWN_ATTRIBUTES = 16
@@ -23,24 +25,70 @@ _ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
 _ARGS: Any = BaseException.__dict__["args"]
 
 
-def describe(value: object, failure: BaseException | None = None) -> dict[str, Any]:
+class Kind(StrEnum):
+    """What can be said of a value that no codec restores; each is a key of its form on disk."""
+
+    COMPARABLE = "digest"
+    REFERENCE = "reference"
+    HANDLE = "handle"
+    UNSEEN = "unseen"
+
+
+class Content(NamedTuple):
+    """What stands for the content of a value."""
+
+    kind: Kind
+    text: str
+    """The digest with its algorithm, what names it, which handle it is, or why it cannot be seen."""
+    size_bytes: int = 0
+    agents: frozenset[str | int] = frozenset()
+    """The agents that it leads to."""
+
+
+def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
     """The JSON object that stands for a value that cannot be restored.
 
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
-    where there are any), `failure` (why capture gave up, where it did), `digest` (over the others).
+    where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
+    `agents` (how many it leads to, where there are any), and one of `digest`, `reference`, `handle` and
+    `unseen`.
     """
     cls = type(value)
-    seen: dict[str, Any] = {
-        "repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))),
-        "class": class_name(cls),
-    }
+    name = class_name(cls)
+    text = f"<{name} object>" if _is_ordinary(cls) else shorten(_ADDRESS.sub("at 0x...", _text(value, cls)))
+    seen: dict[str, Any] = {"repr": text, "class": name}
     shown = _plain_attributes(value)
     if shown:
         seen["attributes"] = shown
     if failure is not None:
         seen["failure"] = class_name(type(failure))
-    seen["digest"] = digest_json(seen)
+    if content.size_bytes > LARGE_BYTES:
+        seen["size_bytes"] = content.size_bytes
+    if content.agents:
+        seen["agents"] = len(content.agents)
+    seen[content.kind.value] = content.text
     return seen
+
+
+LARGE_BYTES = 4096
+"""Content above that has its size in its form."""
+
+
+def _is_ordinary(cls: type) -> bool:
+    """Whether its objects have no short text of their own."""
+    try:
+        return _ordinary[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
+    if len(_ordinary) < _MOST_CLASSES:
+        with suppress(Exception):  # as above: then it is looked at each time
+            _ordinary[cls] = found
+    return found
+
+
+_ordinary: dict[type, bool] = {}
+_MOST_CLASSES = 4096
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 
 def shorten(text: str) -> str:
@@ -53,7 +101,7 @@ def shorten(text: str) -> str:
 def head_of_text(text: str, chars: int) -> dict[str, Any]:
     """What stands for a string that was cut: its head, its length, the digest of the whole."""
     head = text[: max(chars, 0)].encode("utf-8", "replace").decode()
-    digest = digest_bytes(text.encode("utf-8", "surrogatepass"))
+    digest = f"{ALGORITHM}:{digest_bytes(text.encode('utf-8', 'surrogatepass'))}"
     return {"head": head, "chars": len(text), "digest": digest}
 
 
@@ -65,7 +113,7 @@ def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
     return {
         "head": b2a_base64(head, newline=False).decode("ascii"),
         "bytes": len(data),
-        "digest": digest_bytes(bytes(data)),
+        "digest": f"{ALGORITHM}:{digest_bytes(bytes(data))}",
     }
 
 

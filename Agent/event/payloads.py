@@ -67,7 +67,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
-        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object",
+        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string",
         is_span=True,
     ),
     _kind(
@@ -80,7 +80,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string init?:object shared?:array shared_with?:object adopted?:object unseen?:array",
+        "fields:object reason:string digest:string class?:string class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
     ),
     _kind(
         "code",
@@ -118,7 +118,7 @@ _ROWS = (
         _LEARNING,
         "Learning update: {learning_stage}",
         "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
-        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object",
+        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string",
         is_span=True,
     ),
     _kind(
@@ -202,7 +202,7 @@ _ROWS = (
         "error",
         _ERRORS,
         "{error_type}: {error_message}",
-        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object traceback?:string fingerprint?:string action_type?:string "
+        "error_type:string error_message:string error_module?:string error_args?:array error_attributes?:object error_members?:object error_cause?:object traceback?:string fingerprint?:string action_type?:string "
         "learning_stage?:string metric_name?:string call?:string args?:object context?:any",
     ),
     # the course of the simulation
@@ -297,7 +297,7 @@ _ROWS = (
         "tool.call",
         _EVENTS,
         "Tool call {name}",
-        "name:string call_id:string args?:any args_ref?:string result?:any result_ref?:string coded?:boolean "
+        "name:string call_id:string args?:any args_ref?:string args_after?:object result_is?:string result?:any result_ref?:string coded?:boolean "
         "yielded?:integer items?:array items_ref?:string returned?:any outcome?:string error?:any error_id?:string "
         "duration_ms?:number tool_kind?:string idempotency_key?:string site?:string path?:array "
         "answered_by?:string",

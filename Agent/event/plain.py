@@ -18,6 +18,10 @@ __all__ = [
     "all_scalars",
     "all_strings",
     "any_nonfinite",
+    "ask_memory",
+    "ask_memory_for",
+    "exceeds",
+    "least_bytes",
     "plain_bytes",
     "scalars_fit",
 ]
@@ -25,13 +29,65 @@ __all__ = [
 SCALARS = frozenset({str, int, float, bool, type(None)})
 _STRINGS = frozenset({str})
 _CONTAINERS = frozenset({dict, list})
+_NESTING = _CONTAINERS | {tuple}
 _PLAIN = SCALARS | _CONTAINERS
+_SMALL_BYTES = 65_536
+_BYTES_A_BYTE = 24
+_NO_BOUND = 1 << 62
 _SWEPT_FROM = 6  # below, a loop is no dearer than a sweep in C
 
 # Without these orjson would write subclasses, dataclasses and datetimes its own way, and without a tag.
 DUMP_OPTIONS = (
     orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 )
+
+
+def least_bytes(value: Any, most_bytes: int) -> int:
+    """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
+
+    It looks into dicts, lists and tuples alone.
+    """
+    least = 0
+    pending = [value]
+    for node in pending:
+        kind = type(node)
+        if kind is str:
+            least += len(node)
+        elif kind is dict or kind is list or kind is tuple:
+            # n values take at least 2 n - 1 bytes, a string of n characters at least n
+            least += 2 * len(node)
+            children = list(node.values()) if kind is dict else node
+            kinds = set(map(type, children))
+            if kind is dict:
+                least += sum([len(key) for key in list(node) if type(key) is str])
+            if str in kinds:
+                least += sum([len(child) for child in children if type(child) is str])
+            if not kinds.isdisjoint(_NESTING):
+                pending += [child for child in children if type(child) in _NESTING]
+        if least > most_bytes:
+            break
+    return least
+
+
+def exceeds(value: Any, most_bytes: int) -> bool:
+    """Whether the JSON of a value is surely longer, so that orjson need not be asked."""
+    return least_bytes(value, most_bytes) > most_bytes
+
+
+def ask_memory(json_bytes: int) -> None:
+    """MemoryError where orjson might not get what it needs for a JSON of at least that length.
+
+    An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises. Each character
+    may take six bytes, and the buffer doubles as it grows.
+    """
+    if json_bytes > _SMALL_BYTES:
+        bytearray(_BYTES_A_BYTE * json_bytes)
+
+
+def ask_memory_for(value: Any) -> None:
+    """The same for the JSON of a value."""
+    if exceeds(value, _SMALL_BYTES):
+        ask_memory(least_bytes(value, _NO_BOUND))
 
 
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["copy_tree", "escape", "fold_tags", "unescape"]
+__all__ = ["copy_tree", "escape", "fold_tags", "unescape", "value_at"]
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -24,6 +24,15 @@ def escape(key: str) -> str:
 def unescape(token: str) -> str:
     """The key that a token of a JSON Pointer stands for."""
     return token.replace("~1", "/").replace("~0", "~") if "~" in token else token
+
+
+def value_at(value: Any, pointer: str) -> Any:
+    """What stands at a JSON Pointer in a JSON value, None where nothing does."""
+    for token in pointer.split("/")[1:]:
+        value = _child(value, token)
+        if value is _NOTHING:
+            return None
+    return value
 
 
 def copy_tree(value: Any) -> Any:

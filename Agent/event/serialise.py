@@ -12,8 +12,17 @@ from typing import Any
 import orjson
 
 from Agent.event.classes import class_name
+from Agent.event.content import USUAL, Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, plain_bytes
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    any_nonfinite,
+    ask_memory,
+    ask_memory_for,
+    least_bytes,
+    plain_bytes,
+)
 from Agent.event.short_walk import common_bytes
 from Agent.event.values import encode_value
 from Agent.event.walk import AgentOf
@@ -36,7 +45,11 @@ _is_scalar = SCALARS.issuperset
 
 
 def to_json(
-    value: Any, pointer: str, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
+    value: Any,
+    pointer: str,
+    limits: Limits = DEFAULT_LIMITS,
+    agent_of: AgentOf | None = None,
+    reading: Reading = USUAL,
 ) -> Dumped:
     """The value as JSON bytes with its tags; never raises.
 
@@ -45,9 +58,14 @@ def to_json(
         pointer: where it will stand in its event, as a JSON Pointer.
         limits: what lies beyond is cut, so `len(json) <= limits.max_bytes`.
         agent_of: tells agents from other objects; an agent is recorded as its id.
+        reading: how the content of values without a codec is read.
     """
     try:
         kind = type(value)
+        least = least_bytes(value, limits.max_bytes)
+        if least > limits.max_bytes:
+            return _walked(value, pointer, limits, agent_of, reading)
+        ask_memory(least)
         if kind is dict:
             # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.
             if _is_scalar(map(type, value.values())):
@@ -69,7 +87,7 @@ def to_json(
                 return Dumped((common[0], common[1] or None, ()))
     except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that changed: the walk knows
         pass
-    return _walked(value, pointer, limits, agent_of)
+    return _walked(value, pointer, limits, agent_of, reading)
 
 
 def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
@@ -81,9 +99,10 @@ def _scalar_bytes(value: Any, limits: Limits) -> bytes | None:
     return data
 
 
-def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None) -> Dumped:
+def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, reading: Reading) -> Dumped:
     try:
-        encoded = encode_value(value, pointer, limits, agent_of)
+        encoded = encode_value(value, pointer, limits, agent_of, reading)
+        ask_memory_for(encoded.value)
         data = _dumps(encoded.value, None, DUMP_OPTIONS)
         if len(data) <= limits.max_bytes:
             return Dumped((data, encoded.types or None, encoded.opaque))
@@ -91,5 +110,5 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None) 
     except Exception as error:  # noqa: BLE001 - the last rung: whatever failed, the line is written
         failure = type(error).__name__
     name = class_name(type(value))
-    form = {"repr": "<not recorded>", "class": name, "failure": failure}
+    form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}
     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))

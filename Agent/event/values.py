@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from Agent.event.binding import Binding
 from Agent.event.classes import class_name
 from Agent.event.codecs import BUILDERS
-from Agent.event.digest import digest_json
+from Agent.event.content import USUAL, Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.opaque import shorten
 from Agent.event.pointers import fold_tags
@@ -66,7 +66,11 @@ class Unrestored:
 
 
 def encode_value(
-    value: object, pointer: str = "", limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
+    value: object,
+    pointer: str = "",
+    limits: Limits = DEFAULT_LIMITS,
+    agent_of: AgentOf | None = None,
+    reading: Reading = USUAL,
 ) -> Encoded:
     """The value as plain JSON with tags; never raises, whatever the value does.
 
@@ -75,9 +79,10 @@ def encode_value(
         pointer: where it will stand in its event, as a JSON Pointer; the pointers in the outcome begin so.
         limits: what lies beyond is cut.
         agent_of: tells agents from other objects; an agent is recorded as its id.
+        reading: how the content of values without a codec is read.
     """
     try:
-        walk = Walk(limits, agent_of, cutting=False)
+        walk = Walk(limits, agent_of, cutting=False, reading=reading, start=pointer)
         return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
     except BudgetSpent:
         pass  # cut below
@@ -85,7 +90,7 @@ def encode_value(
         return _given_up(value, pointer, error)
     try:
         # Too large as a whole: once more, now cutting, within a budget that leaves room for what cuts add.
-        walk = Walk(limits, agent_of, cutting=True)
+        walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
         return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001
         return _given_up(value, pointer, error)
@@ -94,7 +99,7 @@ def encode_value(
 def _given_up(value: object, pointer: str, error: BaseException) -> Encoded:
     name = class_name(type(value))
     form = {"repr": shorten(f"<{name} object>"), "class": name, "failure": class_name(type(error))}
-    return Encoded({**form, "digest": digest_json(form)}, {pointer: "opaque"}, (pointer,))
+    return Encoded({**form, "unseen": "it could not be read"}, {pointer: "opaque"}, (pointer,))
 
 
 def decode_value(

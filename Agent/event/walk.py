@@ -14,10 +14,19 @@ import orjson
 from Agent.event.binding import class_reducer
 from Agent.event.classes import class_name
 from Agent.event.codecs import builtin_reducer
-from Agent.event.digest import canonical_bytes, digest_json
+from Agent.event.content import USUAL, Named, Reading, content_of
+from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
-from Agent.event.opaque import describe, head_of_text
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, scalars_fit
+from Agent.event.opaque import Content, Kind, describe, head_of_text
+from Agent.event.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    ask_memory,
+    least_bytes,
+    scalars_fit,
+)
 from Agent.event.pointers import escape
 from Agent.event.registered import registered_codec
 
@@ -30,6 +39,8 @@ _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
 _DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
 _SPENT: Any = object()
+_MADE_BY_FUNCTION = "defaultdict:"
+_OF_CYCLES = 2  # keys of the form that stands for a way back up
 
 
 def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
@@ -63,15 +74,30 @@ class Walk:
     not hide the others.
     """
 
-    __slots__ = ("agent_of", "bytes_left", "cutting", "items_left", "limits", "opaque", "path", "types")
+    __slots__ = (
+        "agent_of", "bytes_left", "cutting", "items_left", "limits", "met", "opaque", "path", "reading",
+        "start", "types",
+    )  # fmt: skip
 
-    def __init__(self, limits: Limits, agent_of: AgentOf | None, *, cutting: bool) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        agent_of: AgentOf | None,
+        *,
+        cutting: bool,
+        reading: Reading = USUAL,
+        start: str = "",
+    ) -> None:
         self.limits = limits
         self.agent_of = agent_of
+        self.reading = reading
         self.cutting = cutting
         self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
         self.items_left = limits.max_items
         self.path: dict[int, int] = {}
+        self.met: dict[tuple[int, str], str] = {}
+        """Where values without a codec stood first, by id and by the name that they stand under."""
+        self.start = start
         self.types: dict[str, str] = {}
         self.opaque: list[str] = []
 
@@ -116,7 +142,7 @@ class Walk:
             return self._spend(len(str(value)), value)
         bits = value.bit_length()
         if bits // 4 + 4 > self.limits.max_string_chars:
-            digest = digest_json([hex(value)])
+            digest = f"{ALGORITHM}:{digest_json([hex(value)])}"
             head = hex(value >> max(bits - 256, 0))
             return self._tagged({"head": head, "bits": bits, "digest": digest}, "truncated", pointer)
         text = str(value) if bits <= _DECIMAL_BITS else hex(value)
@@ -125,6 +151,7 @@ class Walk:
     def _text(self, value: str, pointer: str) -> Any:
         if len(value) > self.limits.max_string_chars:
             return self._cut_text(value, pointer)
+        ask_memory(len(value))
         try:
             size, encoded = len(orjson.dumps(value)), value
         except TypeError:
@@ -150,7 +177,7 @@ class Walk:
             up = len(self.path) - self.path[identity]
             return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
         if len(self.path) >= self.limits.max_depth:
-            return self._describe(pointer, {"repr": "<too deep>", "class": class_name(kind)})
+            return self._describe(pointer, describe(value, self._content(value)) | {"repr": "<too deep>"})
         self.path[identity] = len(self.path)
         try:
             if kind is list:
@@ -159,19 +186,24 @@ class Walk:
                 return self._mapping(_items(value), pointer, "dict")
             if kind is tuple:
                 return self._tuple(value, pointer)
-            tag, reduced = self._reduce(value, kind)
+            tag, reduced = self._reduce(value, kind, pointer)
             return self._reduced(tag, reduced, pointer)
         except BudgetSpent:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
             self._forget(mark)
-            return self._describe(pointer, describe(value, error))
+            return self._describe(pointer, describe(value, self._content(value), error))
         finally:
             del self.path[identity]
 
-    def _reduce(self, value: Any, kind: type) -> tuple[str, Any]:
+    def _content(self, value: Any) -> Content:
+        return content_of(value, self.agent_of, self.reading)
+
+    def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
         """The tag and the reduced form of a value, by the codec of its type."""
         reducer = builtin_reducer(kind)
+        if kind is Named:
+            return "opaque", describe(value.value, self._content(value))
         if reducer is None:
             registered = registered_codec(kind)
             if registered is not None:
@@ -181,12 +213,37 @@ class Walk:
                 return "agent", agent
             reducer = class_reducer(kind)
             if reducer is None:
-                return "opaque", describe(value)
+                return "opaque", self._described(value, pointer)
         try:
-            return reducer(value, self.limits)
+            tag, reduced = reducer(value, self.limits)
         except RuntimeError:
-            found: tuple[str, Any] = _retried(lambda: reducer(value, self.limits))
-            return found
+            tag, reduced = _retried(lambda: reducer(value, self.limits))
+        if tag.startswith(_MADE_BY_FUNCTION):
+            return self._with_factory(value, tag, reduced)
+        return tag, reduced
+
+    def _with_factory(self, value: Any, tag: str, reduced: Any) -> tuple[str, Any]:
+        """A `defaultdict`; one that a function fills says in its tag what that function is."""
+        factory = value.default_factory
+        if factory is None or issubclass(type(factory), type):
+            return tag, reduced
+        content = self._content(factory)
+        if content.kind is not Kind.COMPARABLE:
+            return "opaque", describe(value, self._content(value))
+        return f"{tag}@{content.text}", reduced
+
+    def _described(self, value: Any, pointer: str) -> dict[str, Any]:
+        """What stands for a value without a codec; of one that came before in the same value, also where."""
+        content = self._content(value)
+        form = describe(value, content)
+        if content.kind is not Kind.COMPARABLE:
+            return form
+        below = pointer[len(self.start) :]
+        root = below.split("/")[1] if self.reading.is_of_names and below else ""
+        place = self.met.setdefault((id(value), root), below)
+        if place != below:
+            form["same_as"] = place
+        return form
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # The short way for what keys and positions are made of.
@@ -218,8 +275,8 @@ class Walk:
         return self._tagged(encoded, tag, pointer)
 
     def _describe(self, pointer: str, form: dict[str, Any], tag: str = "opaque") -> Any:
-        if "digest" not in form:
-            form["digest"] = digest_json(form)
+        if tag == "opaque" and len(form) == _OF_CYCLES:
+            form["digest"] = f"{ALGORITHM}:{digest_json(form)}"
         return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
 
     def _forget(self, mark: tuple[int, int]) -> None:
@@ -232,6 +289,10 @@ class Walk:
         """Whether the container holds plain scalars only and fits; if so it is paid for."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
+        least = least_bytes(container, self.bytes_left)
+        if least > self.bytes_left:
+            return False
+        ask_memory(least)
         try:
             data = orjson.dumps(container, None, DUMP_OPTIONS)
         except TypeError:
@@ -345,7 +406,7 @@ class Walk:
         encoded_items = [row[1] for row in rows]
         self.bytes_left -= len(rows) + 1
         if len(rows) < len(items):
-            return self._cut(encoded_items, items, pointer, tag, (len(self.types), len(self.opaque)))
+            return self._cut(encoded_items, values, pointer, tag, (len(self.types), len(self.opaque)))
         for index, (_, _, types, opaque) in enumerate(rows):
             for inner, inner_tag in types.items():
                 self.types[f"{pointer}/{index}{inner}"] = inner_tag
@@ -375,9 +436,7 @@ class Walk:
         """What stands for a container that was cut; tags below it would restore nothing, so they go."""
         self._forget(mark)
         form = {"head": head, "items": len(whole), "tag": tag}
-        values = list(whole.values()) if type(whole) is dict else whole
-        # A digest of the whole is worth one pass at the speed of C, not a walk.
-        if all_scalars(values) and not any_nonfinite(values):
-            form["digest"] = digest_json(whole)
+        content = self._content(whole)
+        form[content.kind.value] = content.text
         self.bytes_left -= 64
         return self._tagged(form, "truncated", pointer)

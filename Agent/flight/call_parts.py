@@ -9,6 +9,7 @@ import orjson
 from Agent.flight.run_context import Run
 from Agent.flight.saving import save_call_part, save_encoded_part
 from Agent.record.artifact_bytes import encode_json
+from Agent.record.changed_arguments import args_after
 
 if TYPE_CHECKING:
     from Agent.record.pipeline import Pipeline
@@ -30,7 +31,7 @@ class CallParts:
     """
 
     __slots__ = (
-        "_call_id", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run", "_tool",
+        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run", "_tool",
         "types",
     )  # fmt: skip
 
@@ -42,6 +43,7 @@ class CallParts:
         self._members: list[bytes] = []
         self._items: list[bytes] = []
         self._item_types: dict[str, str] = {}
+        self._found: list[str] = []
         self._held_bytes = 0
         self._lost = False
         self.types: dict[str, str] = {}
@@ -55,21 +57,44 @@ class CallParts:
         """Add a member that is JSON already."""
         self._members.append(member)
 
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that the names of the parts taken so far gave away; later parts are searched for them."""
+        return self._found
+
     def take(self, part: str, value: Any) -> None:
         """Add a value: `"part": ...`, or `"part_ref": ...` where it is large."""
         capture = self._pipeline.capture
-        raw = capture.judge.value(value)
+        raw = None if self._found else capture.judge.value(value)
         if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
             self._members.append(b'"%s":%s' % (part.encode(), raw))
             return
         if raw is None or len(raw) < LARGE_BYTES:
-            body, types = capture.body({part: value})
+            known = tuple(self._found)
+            body, types = capture.body({part: value}, found=self._found)
+            if known:
+                body, types = self._pipeline.redactor.without(known, body, types, "/extra")
             if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):
                 self._members.append(body)
                 self.types.update(types or {})
                 return
         ref = save_call_part(self._pipeline, self._run, self._call_id, part, value, None, tool=self._tool)
         self._members.append(b'"%s_ref":%s' % (part.encode(), orjson.dumps(ref)))
+
+    def take_changes(self, arguments: dict[str, Any] | None, result: object) -> None:
+        """Add what the body changed in place of arguments that stand in the event.
+
+        Args:
+            arguments: those that were taken as `args`; None where none of them can change.
+            result: what the call gave.
+        """
+        taken = [member for member in self._members if member.startswith(b'"args":')]
+        if arguments is None or not taken:
+            return
+        raw, types = args_after(self._pipeline.capture, arguments, taken[0], self.types, result)
+        if raw:
+            self._members.append(raw[:-1])
+            self.types.update(types or {})
 
     def take_item(self, item: Any) -> None:
         """Keep one item of a series."""

@@ -17,6 +17,7 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+from Agent.tree.segment import out_of_the_way
 
 __all__ = [
     "PACK_SUFFIX",
@@ -118,7 +119,7 @@ class PackWriter:
         self.durable = durable
         self.size_bytes = 0
         make_directory(path.parent)
-        self.fd = os.open(path, _APPEND | os.O_CREAT | os.O_EXCL | file_flags(), FILE_MODE)
+        self.fd = out_of_the_way(os.open(path, _APPEND | os.O_CREAT | os.O_EXCL | file_flags(), FILE_MODE))
         _lock(self.fd)
         if durable:
             fsync_directory(path.parent)
@@ -131,7 +132,7 @@ class PackWriter:
         """
         offset = self.size_bytes
         if self.fd < 0:
-            self.fd = os.open(self.path, _APPEND | file_flags())
+            self.fd = out_of_the_way(os.open(self.path, _APPEND | file_flags()))
         view = memoryview(frame)
         try:
             while view:

@@ -113,7 +113,8 @@ class StateFold:
         }
         self.base, self.changes = event, 0
         self.checkpoint = None
-        self.unseen = [str(name) for name in event.extra.get("unseen") or ()]
+        lacking = (*(event.extra.get("opaque") or ()), *(event.extra.get("unseen") or ()))
+        self.unseen = sorted({str(name) for name in lacking})
         self.sampled = sorted(name for name in full if _is_sampled(full[name], self.tags.get(name, {})))
         return changed
 

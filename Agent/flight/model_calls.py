@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +23,7 @@ from Agent.record import installed
 from Agent.record.context import Scope, current_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.levels import LIMITS
-from Agent.record.player import Answer, CallPlace, Player, TracedCall
+from Agent.record.player import Answer, CallPlace, Player, TracedCall, making_answer
 from Agent.record.texts import as_message, message_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _INFO = 20
 _LIMIT = LIMITS[Category.EVENTS.value]
 _MAX_ERROR_CHARS = 400
 _NOWHERE = Scope(None)
+_END: Any = object()
 
 _at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
 """The recorded models that are working on a call here."""
@@ -78,15 +79,45 @@ class ModelCall:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """While the model itself works: what it calls of itself then is part of this call."""
-        if self._owner is None:
-            yield
-            return
-        token = _at_work.set((*_at_work.get(), self._owner))
+        """While the model itself works, or its recorded answer is made again.
+
+        What it calls of itself then is part of this call, and what it reads of clock and chance is no
+        action's: a replay answers the model, so nothing in its body is read again.
+        """
+        scope = current_scope.get()
+        aside = None
+        if scope is not None and scope.reads is not None:
+            aside = Scope(scope)
+            aside.reads = None
+        tokens = (
+            _at_work.set(_at_work.get() if self._owner is None else (*_at_work.get(), self._owner)),
+            making_answer.set(True),
+            current_scope.set(scope if aside is None else aside),
+        )
         try:
             yield
         finally:
-            _at_work.reset(token)
+            _at_work.reset(tokens[0])
+            making_answer.reset(tokens[1])
+            current_scope.reset(tokens[2])
+
+    def pieces(self, source: Iterator[Any]) -> Iterator[Any]:
+        """Each piece of a stream, taken while the model is at work."""
+        while True:
+            with self.inside():
+                piece = next(source, _END)
+            if piece is _END:
+                return
+            yield piece
+
+    async def pieces_async(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The same for an asynchronous stream."""
+        while True:
+            with self.inside():
+                piece = await anext(source, _END)
+            if piece is _END:
+                return
+            yield piece
 
     @property
     def first_chunk_ms(self) -> float | None:

@@ -62,10 +62,12 @@ class ModelStream:
         call = self._open()
         source: Any = None
         try:
-            source = self._recorded(call)
-            if source is None:
-                source = self._live()
-            for chunk in source:
+            with call.inside():
+                source = self._recorded(call)
+                if source is None:
+                    source = self._live()
+                pieces = iter(source)
+            for chunk in call.pieces(pieces):
                 self._take(call, chunk)
                 yield chunk
             _raise_recorded(call)
@@ -90,10 +92,12 @@ class ModelStream:
                     yield chunk
                 _raise_recorded(call)
             else:
-                source = self._live()
-                if hasattr(source, "__await__"):
-                    source = await source
-                async for chunk in source:
+                with call.inside():
+                    source = self._live()
+                    if hasattr(source, "__await__"):
+                        source = await source
+                    pieces = aiter(source)
+                async for chunk in call.pieces_async(pieces):
                     self._take(call, chunk)
                     yield chunk
         except GeneratorExit:

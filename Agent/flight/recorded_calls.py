@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from Agent.errors import DamagedInput, RecordingMiss
-from Agent.event.digest import digest_json
 from Agent.event.model import Event
+from Agent.event.pointers import escape
 from Agent.event.values import Unrestored, decode_value
 from Agent.flight.recorded_program import RecordedProgram
 from Agent.flight.runs import RunRef, read_run
+from Agent.flight.tagged_values import Tagged
+from Agent.record.imposed_arguments import with_changes
 from Agent.record.player import Answer
-from Agent.record.remade_errors import Unanswerable, remake_error
+from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
 from Agent.tree.artifacts import ROOT_RUN, artifact_path, read_artifact
 from Agent.tree.reader import TreeReader
 
@@ -34,24 +37,13 @@ _KEPT_KINDS = frozenset({*CALL_KINDS, "artifact.saved"})
 Decode = Callable[[Any], Any]
 
 
-class Tagged(NamedTuple):
-    """A JSON value and its tags, as pointers into it."""
-
-    value: Any
-    types: Mapping[str, str]
-
-    @property
-    def digest(self) -> str:
-        """Equal for equal values, whatever the order of keys."""
-        return digest_json(self.value, self.types)
-
-
 class Decoding(NamedTuple):
     """How what is recorded becomes objects here; see `CallBook`."""
 
     codecs: Mapping[str, Any]
     find_class: Callable[[str], type | None]
     errors: Mapping[str, Event] | None = None
+    scripts: Callable[[], Collection[str]] = tuple
 
 
 class _Kept(NamedTuple):
@@ -104,13 +96,17 @@ class CallBook:
         codecs: {`module.QualName` in the record: the class that it means here}, as `decode_value` takes it.
         find_class: the loaded class of such a name.
         errors: the `error` events by id, where somebody has them; the session is read for them without.
+        scripts: names under which this process imported the recorded script, `__main__` in the record.
     """
 
     ref: RunRef
     codecs: Mapping[str, Any] = field(default_factory=dict)
     find_class: Callable[[str], type | None] = lambda _name: None
     errors: Mapping[str, Event] | None = None
+    scripts: Callable[[], Collection[str]] = tuple
     calls: list[RecordedCall] = field(default_factory=list)
+    lacks: dict[str, str] = field(default_factory=dict)
+    """In what an exception that was given again is less than the recorded one, by the event of its call."""
     _kept: dict[str, _Kept] = field(default_factory=dict)
 
     def part(self, event: Event, part: str) -> Tagged | None:
@@ -130,18 +126,39 @@ class CallBook:
         except orjson.JSONDecodeError:
             raise DamagedInput("an artifact that should be JSON is none", path=path) from None
 
-    def answer(self, call: RecordedCall, decode: Decode | None = None) -> Answer:
+    def answer(
+        self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
+    ) -> Answer:
         """What the call gave, to be given again.
 
         Args:
             call: one of these.
             decode: of the tool's codec.
+            given: the arguments of the call that is answered; they are changed as they were then.
 
         Raises:
             RecordingMiss: it was not kept, or it cannot be made again.
         """
+
+        def change() -> None:
+            with self._naming(call):
+                answer.change()  # type: ignore[misc]
+
+        with self._naming(call):
+            answer = self._answer(call, decode)
+            if given is not None:
+                answer = with_changes(call.event.extra, partial(self._part_at, call.event), given, answer)
+        return answer if answer.change is None else answer._replace(change=change)
+
+    @contextmanager
+    def _naming(self, call: RecordedCall) -> Iterator[None]:
+        """Say of which call an answer cannot be given again.
+
+        Raises:
+            RecordingMiss: in the place of `Unanswerable`.
+        """
         try:
-            return self._answer(call, decode)
+            yield
         except Unanswerable as error:
             raise RecordingMiss(
                 f"the answer of {call.name} (event {call.event.id}) cannot be given again: {error}",
@@ -200,16 +217,22 @@ class CallBook:
         if told is None:
             raise Unanswerable(f"its error event {error_id} is not in the record")
 
-        def part(key: str) -> Any:
-            if key not in told.extra:
-                return None
-            try:
-                return self._restored(Tagged(told.extra[key], _below(told.types or {}, f"/extra/{key}")))
-            except Unanswerable:
-                return None
-
+        part = partial(self._part_at, told)
         made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)
+        if made.lack is not None:
+            self.lacks[event.id] = made.lack
         return made.error
+
+    def _part_at(self, event: Event, path: tuple[str, ...]) -> Any:
+        """A value of an event, restored; `LACKING` where it is not there or cannot be."""
+        node = value_in(event.extra, path)
+        if node is LACKING:
+            return LACKING
+        try:
+            pointer = "/".join(("/extra", *map(escape, path)))
+            return self._restored(Tagged(node, _below(event.types or {}, pointer)))
+        except Unanswerable:
+            return LACKING
 
     def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
         """The value as it was; a token stays in the place of a secret."""
@@ -277,7 +300,7 @@ def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None 
     """
     if decoding is None:
         program = RecordedProgram(ref.session)
-        decoding = Decoding(program, program.find)
+        decoding = Decoding(program, program.find, scripts=program.modules)
     book = CallBook(ref, *decoding)
     found: list[Event] = []
     for event in events:

@@ -41,13 +41,20 @@ class RecordedProgram(Mapping[str, Any]):
         """The loaded class of that `module.QualName`."""
         return self.get(name) or find_class(name)
 
+    def modules(self) -> list[str]:
+        """Names of the loaded modules that may be the program: those whose file is called as its own."""
+        return [
+            name
+            for name, module in list(sys.modules.items())
+            if self._file_name
+            and isinstance(file := getattr(module, "__file__", None), str)
+            and file.endswith(self._file_name)
+            and Path(file).name == self._file_name
+        ]
+
     def _candidates(self, qualname: str) -> Iterator[type]:
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if self._file_name and isinstance(file, str) and Path(file).name == self._file_name:
-                found = find_class(f"{name}.{qualname}")
-                if found is not None:
-                    yield found
+        found = (find_class(f"{name}.{qualname}") for name in self.modules())
+        return (cls for cls in found if cls is not None)
 
     @cached_property
     def _file_name(self) -> str | None:

@@ -18,7 +18,6 @@ from Agent.flight.checkpoint_model import Checkpoint
 from Agent.flight.checkpoint_policy import CheckpointPolicy, CheckpointTrigger
 from Agent.flight.checkpoint_recording import checkpoint_store
 from Agent.flight.run_context import OPEN_RUNS, Run, settled_scope
-from Agent.record.agents import agent_id_of
 from Agent.record.context import Scope
 from Agent.record.exposure import read_state
 from Agent.record.texts import as_message
@@ -181,7 +180,7 @@ class RunCheckpointing:
         taken = Checkpoint(
             self._run_id,
             name,
-            dict(read_state(obj, agent_id_of).fields),
+            dict(read_state(obj).fields),
             agent_id=agent_id,
             agent_version=_version_of(obj) or self._version,
             code=agent.code,
@@ -229,9 +228,7 @@ class RunCheckpointing:
         if self._state is not None:
             return _exposed(self._state)
         living = ((agent_id, agent.ref()) for agent_id, agent in list(self._agents.items()))
-        found = {
-            agent_id: dict(read_state(obj, agent_id_of).fields) for agent_id, obj in living if obj is not None
-        }
+        found = {agent_id: dict(read_state(obj).fields) for agent_id, obj in living if obj is not None}
         return found or None
 
     def _only_version(self) -> str | None:
@@ -314,7 +311,7 @@ def _exposed(state: Any) -> Any:
         state = state()
     if isinstance(state, Mapping) or type(state).__module__ == "builtins":
         return state
-    return dict(read_state(state, agent_id_of).fields)
+    return dict(read_state(state).fields)
 
 
 def _version_of(obj: object) -> str | None:

@@ -85,6 +85,8 @@ def emit_run_event(  # noqa: PLR0913 - what a line is made of
         types = {**(types or {}), **more_types} if more_types else types
     if judged:
         body = b",".join((body, judged)) if body else judged
+    if scope is not None and scope.secrets:
+        body, types = pipeline.redactor.without(scope.secrets, body, types, "/extra")
     if types:
         flat = {run_pointer(pointer): tag for pointer, tag in types.items()}
         body = b'%s,"types":%s' % (body, orjson.dumps(flat))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from Agent.flight.call_parts import CallParts
 from Agent.flight.run_context import Run, settled_scope, surrounding_run
 from Agent.flight.run_lines import emit_run_event
-from Agent.record.context import Scope, current_scope, span_scope
+from Agent.record.changed_arguments import cannot_change
+from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.player import Answer
 from Agent.record.texts import message_of
@@ -59,8 +60,8 @@ class ToolCall:
     """
 
     __slots__ = (
-        "_agent", "_board_slot", "_facts", "_parts", "_pipeline", "_run", "_scope", "_site", "_span_id",
-        "_started_ns", "_token", "answer", "leave",
+        "_agent", "_board_slot", "_changeable", "_facts", "_parts", "_pipeline", "_run", "_scope", "_site",
+        "_span_id", "_started_ns", "_token", "answer", "leave",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +90,7 @@ class ToolCall:
         self._agent = agent or pipeline.binding(self._run.agent_id, None, "flight", "errors")
         self._parts = CallParts(pipeline, self._run, span_id, facts.name)
         self._parts.take("args", arguments)
+        self._changeable = None if cannot_change(map(type, arguments.values())) else arguments
         if idempotency_key is not None:
             self._parts.take("idempotency_key", idempotency_key)
         inside = (
@@ -96,6 +98,7 @@ class ToolCall:
             if agent is not None
             else Scope(scope, span_id=span_id, name=facts.name)
         )
+        learn_secrets(inside, self._parts.secrets)
         inside.reads = None  # a replay answers the tool, so nothing in its body is read again
         self._token: Token[Scope | None] = current_scope.set(inside)
         self._board_slot = -1
@@ -111,6 +114,7 @@ class ToolCall:
         duration_ns = self._pipeline.monotonic_ns() - self._started_ns
         try:
             self._close()
+            self._parts.take_changes(self._changeable, result)
             self._take_answer("result", result)
             self._write(duration_ns)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
@@ -124,6 +128,7 @@ class ToolCall:
         ending = self._ending(error)
         try:
             self._close()
+            self._parts.take_changes(self._changeable, error)
             self._write(duration_ns, ending)
         except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
             self._trouble(trouble)
@@ -148,7 +153,9 @@ class ToolCall:
         if outcome == "error":
             more = {"call": self._facts.qualname}
             try:
-                ending["error"] = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+                told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+                secrets = self._parts.secrets
+                ending["error"] = self._pipeline.redactor.text_without(secrets, told) if secrets else told
                 ending["error_id"] = record_error(self._pipeline, self._agent, error, more=more)
             except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
                 self._trouble(trouble)

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone, is_shape
 from Agent.event.pointers import escape
-from Agent.flight.recorded_calls import RecordedCall, Tagged
+from Agent.flight.recorded_calls import RecordedCall
+from Agent.flight.tagged_values import Tagged, is_unseen, opaque_key
 
 __all__ = ["Asked", "Match", "Nearest", "Rung", "distances", "find_match"]
 
@@ -85,7 +86,7 @@ def find_match(free: Sequence[RecordedCall], asked: Asked, tolerance: float) -> 
     digest = asked.arguments.digest
     elsewhere = None
     for call in free:
-        if call.digest == digest:
+        if digest and call.digest == digest:
             if asked.is_at(call):
                 return Match(call, Rung.EXACT, {})
             elsewhere = elsewhere or call
@@ -147,28 +148,37 @@ def _walk(
         elif tag != other_tag and "redacted" not in {tag, other_tag}:
             found[at] = 1.0
         return
-    if tag != other_tag or type(one) is not type(other):
+    is_object = tag == "opaque" and isinstance(one, dict)
+    if tag != other_tag or type(one) is not type(other) or (is_object and not _are_one_object(one, other)):
         found[at] = 1.0
+    elif is_object:
+        return
     elif isinstance(one, dict):
-        for key in {**one, **other}:
-            below = f"{at}/{escape(key)}"
-            if key in one and key in other:
-                _walk(one[key], other[key], below, tags, other_tags, found)
-            else:
-                found[below] = 1.0
+        for key in filter(other.__contains__, one):
+            _walk(one[key], other[key], f"{at}/{escape(key)}", tags, other_tags, found)
+        alone = [key for key in {**one, **other} if (key in one) != (key in other)]
+        found.update({f"{at}/{escape(key)}": 1.0 for key in alone})
+    elif isinstance(one, list) and (tag or "").partition(":")[0] in _UNORDERED:
+        if canonical_bytes(one, tags, at) != canonical_bytes(other, other_tags, at):
+            found[at] = 1.0
     elif isinstance(one, list):
-        if tag is not None and tag.partition(":")[0] in _UNORDERED:
-            if canonical_bytes(one, tags, at) != canonical_bytes(other, other_tags, at):
-                found[at] = 1.0
-            return
-        for index in range(max(len(one), len(other))):
-            below = f"{at}/{index}"
-            if index < len(one) and index < len(other):
-                _walk(one[index], other[index], below, tags, other_tags, found)
-            else:
-                found[below] = 1.0
-    elif one != other:
+        for index, (left, right) in enumerate(zip(one, other, strict=False)):
+            _walk(left, right, f"{at}/{index}", tags, other_tags, found)
+        shorter, longer = sorted((len(one), len(other)))
+        found.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
+    elif repr(one) != repr(other):  # 0.0 and -0.0 are two values
         found[at] = _number_distance(one, other)
+
+
+def _are_one_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two objects without a codec are equal as far as both descriptions go."""
+    left, right = opaque_key(one), opaque_key(other)
+    if is_unseen("opaque", left) or is_unseen("opaque", right):
+        return False
+    if ("digest" in left) == ("digest" in right):
+        return left == right
+    # One was recorded before content digests.
+    return all(one.get(key) == other.get(key) for key in ("class", "repr", "attributes"))
 
 
 def _text_distance(one: str, other: str) -> float:
@@ -188,4 +198,6 @@ def _number_distance(one: Any, other: Any) -> float:
     """Counts and numbers of pages are other ones where they differ at all; measurements may be close."""
     if type(one) is not float:
         return 1.0
+    if one == other:
+        return 0.0001
     return round(min(1.0, abs(one - other) / max(abs(one), abs(other))), 4) or 0.0001

@@ -254,6 +254,8 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
 def _answered(call: Any, answer: Answer) -> Any:
     """What the record says the call gave; the event of the call names the one that it comes from."""
+    if answer.change is not None:
+        answer.change()
     if answer.error is not None:
         if call is not answer:
             call.fail(answer.error)

@@ -15,9 +15,10 @@ from typing import Any, Literal
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError, UsageError
-from Agent.flight.recorded_calls import CallBook, RecordedCall, Tagged, read_calls
+from Agent.flight.recorded_calls import CallBook, RecordedCall, read_calls
 from Agent.flight.runs import RunRef, find_run
 from Agent.flight.shown_values import shown_where_they_part, value_at
+from Agent.flight.tagged_values import Tagged
 from Agent.flight.tool_matching import Asked, Match, Nearest, find_match
 from Agent.flight.tool_recording import TOOLS
 from Agent.record import installed
@@ -100,6 +101,8 @@ class ToolReplayer:
             RecordingMiss: the record holds no such call, or its answer cannot be made again.
         """
         answer = self.answer("tool.call", name, {} if args is None else dict(args))
+        if answer.change is not None:
+            answer.change()
         if answer.items is not None:
             return _played(answer)
         if answer.error is not None:
@@ -122,7 +125,7 @@ class ToolReplayer:
             if not isinstance(found, Match):
                 self.missed = self._miss(asked, found)
                 raise self.missed
-            answer = self.take(found)
+            answer = self.take(found, arguments if isinstance(arguments, Mapping) else None)
         if not found.is_exact:
             self._tell(found)
         return answer
@@ -135,8 +138,11 @@ class ToolReplayer:
         """The recorded call that is meant; where there is none, those that come nearest."""
         return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
 
-    def take(self, found: Match) -> Answer:
+    def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
         """The answer of a call that was found; it is given once.
+
+        Args:
+            given: the arguments of the call that is answered; they are changed as they were then.
 
         Raises:
             RecordingMiss: it cannot be made again.
@@ -144,7 +150,7 @@ class ToolReplayer:
         call = found.call
         self._free[call.kind, call.name].remove(call)
         self.matches.append(found)
-        return self._book.answer(call, self._decoder(call.name))
+        return self._book.answer(call, self._decoder(call.name), given)
 
     def forget_miss(self) -> None:
         """Go on after a call that was made for real instead."""
@@ -178,7 +184,7 @@ class ToolReplayer:
             encoded, _ = levels.kept(capture, part, name, lambda given: encode_json(given, arguments))
         content = encoded.content
         raw = content if isinstance(content, bytes) else b"".join(content)
-        return Tagged(orjson.loads(raw), encoded.types or {})
+        return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
 
     def _capture(self) -> Capture:
         """What makes values plain where nothing records; its tokens are nobody's, as matching knows."""

@@ -15,7 +15,7 @@
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
 #endif
 
-enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 20, NEAR_REACH = 24 };
+enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 20, NEAR_REACH = 24, HEAD_REACH = 48, FIELD_REACH = 10 };
 
 typedef struct {
     const char *bytes;
@@ -26,18 +26,19 @@ typedef struct {
     PyObject *owner; /* the tuple that keeps the literals alive */
     Literal *items;
     Py_ssize_t count;
+    Py_ssize_t begin[256], end[256]; /* those of one first, or last, letter */
 } Literals;
 
 typedef struct {
     PyObject_HEAD
     PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *uuid_type;
-    Literals prefixes, near_names, name_ends;
-    unsigned char begins_prefix[256], ends_name[256];
+    Literals prefixes, heads, near_names, name_ends;
+    unsigned char may_end_name[1 << 15]; /* by the last three letters, five bits of each */
     Py_ssize_t unread_bytes;
 } Judge;
 
-static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], LOWER[256];
+static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE;
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
@@ -46,8 +47,9 @@ static void fill_tables(void) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
         IS_HEX[c] = digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
-        IS_BETWEEN[c] = digit || c == ' ' || c == '\\' || c == '"' || c == '\'' || c == '_' || c == ']';
-        IN_TOKEN[c] = digit || upper || lower || c == '-' || c == '_' || c == '+' || c == '/';
+        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_].?+|", c) != NULL);
+        IS_WORD[c] = digit || upper || lower;
+        IN_TOKEN[c] = IS_WORD[c] || c == '-' || c == '_' || c == '+' || c == '/';
     }
 }
 
@@ -59,11 +61,34 @@ static int same_folded(const char *text, const Literal *literal) {
     return 1;
 }
 
+/* The same letters; `#` in the literal is any hexadecimal digit, `?` any character of a run. */
+static int same_shape(const char *text, const Literal *literal) {
+    for (Py_ssize_t i = 0; i < literal->size; i++) {
+        unsigned char c = (unsigned char)text[i], wanted = (unsigned char)literal->bytes[i];
+        if (c == wanted) continue;
+        if (wanted == '#' ? !IS_HEX[c] || c == '-' : wanted != '?' || !IN_TOKEN[c]) return 0;
+    }
+    return 1;
+}
+
 static int prefix_at(const Judge *judge, const char *at, const char *end) {
-    if (at >= end || !judge->begins_prefix[LOWER[(unsigned char)*at]]) return 0;
-    for (Py_ssize_t i = 0; i < judge->prefixes.count; i++) {
-        const Literal *prefix = &judge->prefixes.items[i];
-        if (end - at >= prefix->size && same_folded(at, prefix)) return 1;
+    if (at >= end) return 0;
+    const Literals *prefixes = &judge->prefixes;
+    for (Py_ssize_t i = prefixes->begin[(unsigned char)*at]; i < prefixes->end[(unsigned char)*at]; i++)
+        if (end - at >= prefixes->items[i].size && same_shape(at, &prefixes->items[i])) return 1;
+    return 0;
+}
+
+/* Whether the head of a marked key ends where a run begins; a letter or digit before it makes it a part of a word. */
+static int head_before(const Judge *judge, const char *begin, const char *run) {
+    if (run == begin) return 0;
+    const Literals *heads = &judge->heads;
+    for (Py_ssize_t i = heads->begin[(unsigned char)run[-1]]; i < heads->end[(unsigned char)run[-1]]; i++) {
+        const char *head = run - heads->items[i].size;
+        if (head < begin || !same_shape(head, &heads->items[i])) continue;
+        /* behind a backslash, a letter is that of an escape */
+        if (head == begin || !IS_WORD[(unsigned char)*head] || !IS_WORD[(unsigned char)head[-1]]) return 1;
+        if (head - begin >= 2 && head[-2] == '\\') return 1;
     }
     return 0;
 }
@@ -72,36 +97,43 @@ static int prefix_at(const Judge *judge, const char *at, const char *end) {
 static int run_is_harmless(const Judge *judge, const char *begin, const char *run, const char *end) {
     int only_hex = 1;
     for (const char *at = run; at < end && only_hex; at++) only_hex = IS_HEX[(unsigned char)*at];
+    if (prefix_at(judge, run, end)) return 0;
     if (!only_hex) {
-        if (prefix_at(judge, run, end)) return 0;
         /* the first letter, or the first five, may belong to an escape */
         if (prefix_at(judge, run + 1, end) || prefix_at(judge, run + 5, end)) return 0;
         for (const char *at = run; at < end; at++)
             if ((*at == '-' || *at == '_' || *at == '+' || *at == '/') && prefix_at(judge, at + 1, end)) return 0;
     }
     if (run > begin && run[-1] == '"') return 1;
+    if (head_before(judge, begin, run)) return 0;
     const char *near = run - begin > NEAR_REACH ? run - NEAR_REACH : begin;
     int digits = 0;
     for (const char *at = near; at < run; at++) {
-        if (*at == ':' && digits >= 8) return 0;
+        if ((*at == ':' || *at == '|') && digits >= 5) return 0;
         digits = *at >= '0' && *at <= '9' ? digits + 1 : 0;
-        for (Py_ssize_t i = 0; i < judge->near_names.count; i++) {
-            const Literal *name = &judge->near_names.items[i];
-            if (run - at >= name->size && same_folded(at, name)) return 0;
-        }
+        const Literals *names = &judge->near_names;
+        unsigned char first = LOWER[(unsigned char)*at];
+        for (Py_ssize_t i = names->begin[first]; i < names->end[first]; i++)
+            if (run - at >= names->items[i].size && same_folded(at, &names->items[i])) return 0;
     }
     return 1;
+}
+
+static unsigned ending(unsigned char third, unsigned char second, unsigned char last) {
+    return (unsigned)(LOWER[third] & 31) << 10 | (unsigned)(LOWER[second] & 31) << 5 | (LOWER[last] & 31);
 }
 
 /* Whether what stands before a sign is not the name of a secret. */
 static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
     const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
     while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
-    if (end == first || !judge->ends_name[LOWER[(unsigned char)end[-1]]]) return 1;
-    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
-        const Literal *name = &judge->name_ends.items[i];
-        if (end - first >= name->size && same_folded(end - name->size, name)) return 0;
-    }
+    if (end - first < 2) return 1;
+    unsigned char third = end - first > 2 ? (unsigned char)end[-3] : 0;
+    if (!judge->may_end_name[ending(third, (unsigned char)end[-2], (unsigned char)end[-1])]) return 1;
+    const Literals *names = &judge->name_ends;
+    unsigned char last = LOWER[(unsigned char)end[-1]];
+    for (Py_ssize_t i = names->begin[last]; i < names->end[last]; i++)
+        if (end - first >= names->items[i].size && same_folded(end - names->items[i].size, &names->items[i])) return 0;
     return 1;
 }
 
@@ -133,53 +165,100 @@ static int holds(const char *raw, const char *end, char first, const char *text)
     return 0;
 }
 
-/* Whether `Bearer` or `Basic` stands before a blank. */
+/* Whether `Bearer`, `Basic` or `identified by` stands before a blank. */
 static int ends_scheme(const char *raw, const char *blank) {
-    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4};
-    return (blank - raw >= 5 && same_folded(blank - 5, &BEARER)) || (blank - raw >= 4 && same_folded(blank - 4, &BASIC));
+    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4}, BY = {"identified by", 13};
+    unsigned char last = LOWER[blank > raw ? (unsigned char)blank[-1] : 0];
+    if (last == 'r') return blank - raw >= 5 && same_folded(blank - 5, &BEARER);
+    if (last == 'c') return blank - raw >= 4 && same_folded(blank - 4, &BASIC);
+    return last == 'y' && blank - raw >= 13 && same_folded(blank - 13, &BY);
 }
 
-/* Whether a colon stands elsewhere than behind a quote; without a way out, so that it is done many bytes at a time. */
+/* Whether a blank stands before an option that carries a password: `-p`, `-u`, `--user`. */
+static int begins_option(const char *blank, const char *end) {
+    if (end - blank < 3 || blank[1] != '-') return 0;
+    if (blank[2] == 'p') return end - blank > 3 && blank[3] != ' ' && blank[3] != '-';
+    return blank[2] == 'u' || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
+}
+
+/* Whether what follows a blank may be the secret of the name before it. */
+static int may_follow_name(const char *blank, const char *end) {
+    if (end - blank < 2) return 0;
+    if (blank[1] == '-' || blank[1] == '\'' || blank[1] == '\\') return 1;
+    return end - blank > 4 && (memcmp(blank + 1, "is ", 3) == 0 || memcmp(blank + 1, "was ", 4) == 0);
+}
+
+static int blanks_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++) {
+        if (ends_scheme(raw, at) || begins_option(at, end)) return 0;
+        if (!name_is_harmless(judge, raw, at) && (may_follow_name(at, end) || holds(raw, end, '-', "--"))) return 0;
+    }
+    return 1;
+}
+
+/* Whether a string of its own, which is no key, ends like the name of a secret: the next may be the secret. */
+static int values_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    /* quotes are too near to each other for memchr */
+    for (const char *at = raw; at + 1 < end; at++)
+        if (*at == '"' && (at[1] == ',' || at[1] == ']' || at[1] == '}') && !name_is_harmless(judge, raw, at)) return 0;
+    return 1;
+}
+
+/* Whether two `$` are as near to each other as in the hash of a password. */
+static int has_fields(const char *raw, const char *end) {
+    const char *last = NULL;
+    for (const char *at = raw; (at = memchr(at, '$', (size_t)(end - at))) != NULL; at++) {
+        if (last != NULL && at - last < FIELD_REACH) return 1;
+        last = at;
+    }
+    return 0;
+}
+
+/* Which marks the bytes hold: a colon elsewhere than behind a quote, or one of the rare ones. Without a way out, so
+   that it is done many bytes at a time. */
+enum { OWN_COLON = 1, RARE_MARK = 2 };
 #if defined(__GNUC__) && !defined(__clang__)
 __attribute__((optimize("O3")))
 #endif
-static int has_own_colon(const char *raw, Py_ssize_t size) {
-    unsigned char found = 0;
-    for (Py_ssize_t i = 1; i < size; i++) found |= (unsigned char)((raw[i] == ':') & (raw[i - 1] != '"'));
-    return found;
+static int marks_in(const char *raw, Py_ssize_t size) {
+    unsigned char colon = 0, rare = 0;
+    for (Py_ssize_t i = 1; i < size; i++) {
+        char c = raw[i];
+        colon |= (unsigned char)((c == ':') & (raw[i - 1] != '"'));
+        rare |= (unsigned char)((c == '=') | (c == '\'') | (c == '>') | (c == '$') | (c == '~') | (c == '@') | (c == '\\'));
+    }
+    return (colon ? OWN_COLON : 0) | (rare ? RARE_MARK : 0);
 }
 
-/* Whether a text follows as the value of a header that is an object: `value":"`, `value\":`, `value':`. */
-static int begins_value(const char *at) {
-    return (at[0] == '"' && at[1] == ':' && at[2] == '"') || (at[0] == '\\' && at[1] == '"' && at[2] == ':')
-        || (at[0] == '\'' && at[1] == ':');
+/* Whether none of the rare marks belongs to a secret. */
+static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
+    if (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")) return 0;
+    if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
+    if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
+    if (memchr(raw, '\\', (size_t)(end - raw)) == NULL) return 1;
+    return signs_are_harmless(judge, raw, end, '\\', "\"") && !holds(raw, end, 'P', "PRIVATE KEY");
 }
 
-/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. */
-static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
+   that no text ends like the name of a secret. */
+static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named) {
     const char *end = raw + size;
     if (!runs_are_harmless(judge, raw, end)) return 0;
-    /* of JSON's own colons each stands behind a quote; `w` and `v` are rare */
-    for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++)
-        if (ends_scheme(raw, at) || (!name_is_harmless(judge, raw, at) && holds(raw, end, '-', "--"))) return 0;
-    if (has_own_colon(raw, size))
+    if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
+    /* of JSON's own colons each stands behind a quote; `w` is rare */
+    int marks = marks_in(raw, size);
+    if (marks & OWN_COLON)
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
             if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
     for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
         if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
-    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '\'', ":")) return 0;
-    if (!signs_are_harmless(judge, raw, end, '\'', ",")) return 0;
-    for (const char *at = raw; (at = memchr(at, 'v', (size_t)(end - at))) != NULL; at++)
-        if (end - at > 8 && memcmp(at, "value", 5) == 0 && begins_value(at + 5)) return 0;
-    if (memchr(raw, '@', (size_t)size) != NULL && holds(raw, end, ':', "://")) return 0;
-    if (memchr(raw, '\\', (size_t)size) == NULL) return 1;
-    return signs_are_harmless(judge, raw, end, '\\', "\":") && signs_are_harmless(judge, raw, end, '\\', "\",")
-        && !holds(raw, end, 'P', "PRIVATE KEY");
+    return !(marks & RARE_MARK) || marks_are_harmless(judge, raw, end);
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
-static int is_clean(Judge *judge, PyObject *raw) {
-    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw))) return 1;
+static int is_clean(Judge *judge, PyObject *raw, int named) {
+    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), named)) return 1;
     PyObject *answer = PyObject_CallOneArg(judge->looks_clean, raw);
     if (answer == NULL) return -1;
     int clean = PyObject_IsTrue(answer);
@@ -199,6 +278,8 @@ typedef struct {
     Judge *judge;
     PyObject *pointer; /* NULL where no tags are wanted */
     PyObject *types;   /* NULL until the first tag */
+    Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
+    int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -267,10 +348,24 @@ static int tag(Walk *walk, const Place *place, PyObject *name) {
 
 static int tag_object(Walk *walk, const Place *place, PyObject *value);
 
+/* Whether a text may end like the name of a secret; the bytes of its JSON are looked at then. */
+static int may_name(const Judge *judge, PyObject *text) {
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
+    const unsigned char *begin = PyUnicode_1BYTE_DATA(text), *end = begin + PyUnicode_GET_LENGTH(text);
+    while (end > begin && IS_BETWEEN[end[-1]]) end--;
+    return end - begin > 1 && judge->may_end_name[ending(end - begin > 2 ? end[-3] : 0, end[-2], end[-1])];
+}
+
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
 static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
-    if (kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
+    /* n values take at least 2 n - 1 bytes, a string of n characters at least n */
+    if ((walk->left -= kind == &PyUnicode_Type ? PyUnicode_GET_LENGTH(value) : 2) < 0) return 0;
+    if (kind == &PyUnicode_Type) {
+        if (!walk->named) walk->named = may_name(walk->judge, value);
+        return 1;
+    }
+    if (kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
     if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
     if (depth > MAX_DEPTH) return 0;
     Place inner = {place, NULL, 0};
@@ -279,6 +374,7 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
         Py_ssize_t at = 0;
         while (PyDict_Next(value, &at, &key, &item)) {
             if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+            walk->left -= PyUnicode_GET_LENGTH(key);
             int answer = PySet_Contains(walk->judge->known_keys, key);
             if (answer != 1) return answer;
             inner.key = key;
@@ -356,18 +452,18 @@ static PyObject *left_to_python(void) {
 }
 
 /* 1 where the JSON is short and clean enough, 0 where not, -1 with an exception. */
-static int may_stand(Judge *judge, PyObject *raw) {
+static int may_stand(Judge *judge, PyObject *raw, int named) {
     if (raw == NULL) return -1;
     if (PyBytes_GET_SIZE(raw) > judge->unread_bytes) return 0;
-    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, named);
 }
 
 static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0};
     if (walk_payload(&walk, payload) != 1) return left_to_python();
     PyObject *raw = dumped(judge, payload, judge->options), *end = NULL;
-    if (may_stand(judge, raw) == 1) {
+    if (may_stand(judge, raw, walk.named) == 1) {
         Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
         end = PyBytes_FromStringAndSize(NULL, size + 2);
         if (end != NULL) {
@@ -380,7 +476,7 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
-    Walk walk = {judge, NULL, NULL};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
     PyObject *raw = dumped(judge, value, judge->options);
     if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
@@ -394,11 +490,11 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL};
+    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0};
     PyObject *raw = NULL, *result = NULL;
     if (walk_payload(&walk, arguments[0]) == 1) {
         raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);
-        if (may_stand(judge, raw) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
+        if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
     }
     Py_XDECREF(raw);
     Py_XDECREF(walk.types);
@@ -410,11 +506,12 @@ static PyObject *judge_clean(Judge *judge, PyObject *raw) {
         PyErr_SetString(PyExc_TypeError, "clean(bytes)");
         return NULL;
     }
-    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw);
+    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, 1);
     return clean < 0 ? NULL : PyBool_FromLong(clean);
 }
 
-static int take_literals(Literals *literals, PyObject *given, unsigned char *marks, int by_last) {
+/* The literals, which come ordered by the letter by which they are looked up, the first or the last. */
+static int take_literals(Literals *literals, PyObject *given, int by_last) {
     literals->owner = PySequence_Tuple(given);
     if (literals->owner == NULL) return -1;
     literals->count = PyTuple_GET_SIZE(literals->owner);
@@ -427,23 +524,28 @@ static int take_literals(Literals *literals, PyObject *given, unsigned char *mar
             return -1;
         }
         literals->items[i] = (Literal){PyBytes_AS_STRING(one), PyBytes_GET_SIZE(one)};
-        if (marks != NULL)
-            marks[(unsigned char)literals->items[i].bytes[by_last ? literals->items[i].size - 1 : 0]] = 1;
+        unsigned char letter = (unsigned char)literals->items[i].bytes[by_last ? literals->items[i].size - 1 : 0];
+        if (literals->end[letter] == 0) literals->begin[letter] = i;
+        else if (literals->end[letter] != i) {
+            PyErr_SetString(PyExc_ValueError, "literals are ordered by their letter");
+            return -1;
+        }
+        literals->end[letter] = i + 1;
     }
     return 0;
 }
 
 static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"known_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
-                            "prefixes", "near_names", "name_ends", NULL};
-    PyObject *keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *near_names, *name_ends;
+                            "prefixes", "heads", "near_names", "name_ends", NULL};
+    PyObject *keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
     Py_ssize_t unread_bytes;
     if (judge->dumps != NULL) {
         PyErr_SetString(PyExc_TypeError, "a judge is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOO", names, &PySet_Type, &keys, &dumps, &looks_clean,
-                                     &options, &tag_options, &unread_bytes, &prefixes, &near_names, &name_ends))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOOO", names, &PySet_Type, &keys, &dumps, &looks_clean,
+                                     &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends))
         return -1;
     judge->known_keys = Py_NewRef(keys);
     judge->dumps = Py_NewRef(dumps);
@@ -451,11 +553,20 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     judge->options = Py_NewRef(options);
     judge->tag_options = Py_NewRef(tag_options);
     judge->unread_bytes = unread_bytes;
-    return take_literals(&judge->prefixes, prefixes, judge->begins_prefix, 0) < 0 ||
-                   take_literals(&judge->near_names, near_names, NULL, 0) < 0 ||
-                   take_literals(&judge->name_ends, name_ends, judge->ends_name, 1) < 0
-               ? -1
-               : 0;
+    if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
+    if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
+    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
+        const Literal *name = &judge->name_ends.items[i];
+        const unsigned char *past = (const unsigned char *)name->bytes + name->size;
+        if (name->size < 2) {
+            PyErr_SetString(PyExc_ValueError, "the name of a secret has two letters");
+            return -1;
+        }
+        for (unsigned third = 0; third < 32; third++)
+            if (name->size == 2 || third == (LOWER[past[-3]] & 31u))
+                judge->may_end_name[ending((unsigned char)third, past[-2], past[-1])] = 1;
+    }
+    return 0;
 }
 
 static void judge_dealloc(Judge *judge) {
@@ -465,8 +576,8 @@ static void judge_dealloc(Judge *judge) {
     Py_CLEAR(judge->options);
     Py_CLEAR(judge->tag_options);
     Py_CLEAR(judge->uuid_type);
-    Literals *all[] = {&judge->prefixes, &judge->near_names, &judge->name_ends};
-    for (int i = 0; i < 3; i++) {
+    Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends};
+    for (int i = 0; i < 4; i++) {
         PyMem_Free(all[i]->items);
         Py_CLEAR(all[i]->owner);
     }
@@ -608,6 +719,8 @@ static Watched WATCHED[MAX_WATCHED];
 static int watched_count;
 static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
 static PyObject *HIDDEN, *TOUCHED;     /* a generator, and who is told before it is next drawn from or seeded */
+static PyObject *ANSWERER;             /* who may say what a source gives, in the place of the source */
+static _Thread_local PyObject *ANSWER;
 static _Thread_local PyObject *HOOK, *KNOWN;
 static _Thread_local int is_telling;
 
@@ -642,8 +755,28 @@ static int tell_call(const Watched *watched, PyObject *self) {
     return told != NULL;
 }
 
-/* 1 to go on, 0 with an exception. */
-static int told(int number, PyObject *self) {
+/* Whether somebody answers in the place of a source: 2 with ANSWER, 1 to go on, 0 with an exception. */
+static int answered(const Watched *watched, PyObject *self) {
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    if (frame == NULL || PyErr_Occurred() != NULL) return 1;
+    PyObject *callable = watched->callable, *answerer = Py_NewRef(ANSWERER), *answer = NULL;
+    callable = callable != NULL ? Py_NewRef(callable) : PyCFunction_NewEx(watched->definition, self, NULL);
+    is_telling = 1;
+    if (callable != NULL) answer = PyObject_CallFunctionObjArgs(answerer, callable, (PyObject *)frame, NULL);
+    is_telling = 0;
+    Py_DECREF(answerer);
+    Py_XDECREF(callable);
+    if (answer == NULL) return 0;
+    if (answer != Py_None) {
+        ANSWER = answer;
+        return 2;
+    }
+    Py_DECREF(answer);
+    return 1;
+}
+
+/* 1 to go on, 0 with an exception, 2 with ANSWER; `is_bare` where there are no arguments. */
+static int told(int number, PyObject *self, int is_bare) {
     const Watched *watched = &WATCHED[number];
     if (TOUCHED != NULL && self == HIDDEN) {
         PyObject *touched = TOUCHED;
@@ -653,7 +786,12 @@ static int told(int number, PyObject *self) {
         if (answer == NULL) return 0;
         Py_DECREF(answer);
     }
-    if (HOOK == NULL || is_telling) return 1;
+    if (is_telling) return 1;
+    if (ANSWERER != NULL && is_bare && !watched->draws && !watched->seeds && !is_own()) {
+        int found = answered(watched, self);
+        if (found != 1) return found;
+    }
+    if (HOOK == NULL) return 1;
     if (watched->draws) {
         int known = is_known(self);
         if (known != 0) return known > 0;
@@ -663,18 +801,25 @@ static int told(int number, PyObject *self) {
 }
 
 /* A stand-in has no place for data, so that there is one for each number, of each way to be called. */
+#define GIVEN(n, is_bare, original)                                   \
+    int found = told(n, self, is_bare);                               \
+    if (found == 1) return original;                                  \
+    PyObject *answer = found == 2 ? ANSWER : NULL;                    \
+    ANSWER = NULL;                                                    \
+    return answer;
 #define STAND_INS(n)                                                                                             \
     static PyObject *plain_##n(PyObject *self, PyObject *given) {                                                \
-        return told(n, self) ? ((PyCFunction)WATCHED[n].original)(self, given) : NULL;                           \
+        GIVEN(n, given == NULL, ((PyCFunction)WATCHED[n].original)(self, given))                                 \
     }                                                                                                            \
     static PyObject *keywords_##n(PyObject *self, PyObject *given, PyObject *named) {                            \
-        return told(n, self) ? ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named) : NULL;        \
+        GIVEN(n, PyTuple_GET_SIZE(given) == 0 && named == NULL,                                                  \
+              ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named))                                \
     }                                                                                                            \
     static PyObject *fast_##n(PyObject *self, PyObject *const *given, Py_ssize_t count) {                        \
-        return told(n, self) ? ((Fast)WATCHED[n].original)(self, given, count) : NULL;                           \
+        GIVEN(n, count == 0, ((Fast)WATCHED[n].original)(self, given, count))                                    \
     }                                                                                                            \
     static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *named) { \
-        return told(n, self) ? ((FastKeywords)WATCHED[n].original)(self, given, count, named) : NULL;            \
+        GIVEN(n, count == 0 && named == NULL, ((FastKeywords)WATCHED[n].original)(self, given, count, named))    \
     }
 #define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16) \
     M(17) M(18) M(19) M(20) M(21) M(22) M(23)
@@ -756,6 +901,13 @@ static PyObject *told_hook(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(noth
     return Py_NewRef(HOOK == NULL ? Py_None : HOOK);
 }
 
+/* answer_reads(function): have it say what a source gives that is read without arguments, from whatever place; it takes
+   the function that is called and the frame, and gives the answer, or None to let the source be read. None ends that. */
+static PyObject *answer_reads(PyObject *Py_UNUSED(module), PyObject *function) {
+    Py_XSETREF(ANSWERER, function == Py_None ? NULL : Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
 /* before_touch(function): have it called once, before anybody draws from the hidden generator or seeds it. */
 static PyObject *before_touch(PyObject *Py_UNUSED(module), PyObject *function) {
     Py_XSETREF(TOUCHED, function == Py_None ? NULL : Py_NewRef(function));
@@ -767,6 +919,7 @@ static PyMethodDef functions[] = {
     {"watch_calls", (PyCFunction)(void (*)(void))watch_calls, METH_FASTCALL,
      "Like `sys.setprofile`, but told of watched calls alone."},
     {"told_hook", told_hook, METH_NOARGS, "What `watch_calls` was given in this thread."},
+    {"answer_reads", answer_reads, METH_O, "Who answers in the place of a watched function without arguments."},
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,

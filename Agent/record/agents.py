@@ -8,10 +8,11 @@ from collections.abc import Callable
 from types import MemberDescriptorType
 
 from Agent.event.binding import class_reducer
+from Agent.event.classes import attributes_of, find_in_classes
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
 from Agent.record.identity import TRACED, identity_of
-from Agent.record.state import GeneratorOwners, StateTracker, ValueBytes
+from Agent.record.state import Holders, StateTracker, ValueBytes
 from Agent.record.texts import as_message
 
 _values: dict[type, bool] = {}
@@ -22,6 +23,8 @@ _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 def describe(obj: object) -> tuple[str, str | None] | None:
     """The id and role of an object that is an agent, None for any other object."""
     identity = identity_of(obj)
+    if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
+        return None
     role = getattr(obj, "agent_role", None)
     if identity is not None:
         role = identity.agent_role or role
@@ -41,6 +44,22 @@ def describe(obj: object) -> tuple[str, str | None] | None:
             return as_message(fallback if fallback is not None else type(obj).__name__), _role(role)
         return None
     return as_message(agent_id), _role(role)
+
+
+def _answers_anything(cls: type) -> bool:
+    """Whether the class answers for attributes that its objects do not have, as proxies and doubles do."""
+    return find_in_classes(cls, "__getattr__") is not None
+
+
+def _holds(obj: object, name: str) -> bool:
+    """Whether the object or its class really has that attribute, or the logger of an agent."""
+    cls = type(obj)
+    if any(find_in_classes(cls, each) is not None for each in (name, "logger")):
+        return True
+    try:
+        return not {name, "logger"}.isdisjoint(attributes_of(obj))
+    except ValueError:
+        return False
 
 
 def _role(role: object) -> str | None:
@@ -126,7 +145,7 @@ class Agents:
         self._bind = bind
         self._value_bytes = value_bytes
         self._known: dict[int, Known] = {}
-        self.owners = GeneratorOwners()
+        self.holders = Holders()
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""
@@ -173,7 +192,8 @@ class Agents:
     def tracker(self, known: Known, obj: object) -> StateTracker:
         """The state tracker of an agent, made at its first action."""
         if known.tracker is None:
-            known.tracker = StateTracker(obj, agent_id_of, self._value_bytes, self._keeping)
+            owner = known.binding.agent_id
+            known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
         return known.tracker
 
     def look_through_kept(self) -> None:

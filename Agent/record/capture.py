@@ -12,13 +12,17 @@ from typing import Any
 
 import orjson
 
+from Agent.event.content import Reading
 from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
 from Agent.event.serialise import to_json
 from Agent.record.judge import Types, make_judge
 from Agent.record.redaction import Redactor, hides_text
 
 AgentOf = Callable[[object], str | None]
+MOST_WITH_AGENTS = 500
+"""A field of more values that leads to other agents is where they live, and no part of one agent's state."""
 
 
 class Capture:
@@ -39,6 +43,7 @@ class Capture:
         self.careful_count = 0
         self.judge = make_judge(redactor, limits)
         self._check = redactor.enabled
+        self.reading = Reading(hides=redactor if redactor.enabled else None)
 
     def at(self, level: str) -> Capture:
         """What captures at a level; below `full` texts are read, too."""
@@ -47,38 +52,55 @@ class Capture:
         twin = copy(self)
         twin.redactor = self.strict
         twin.judge = make_judge(self.strict, self.limits)
+        twin.reading = Reading(hides=self.strict if self.strict.enabled else None)
         return twin
 
-    def body(self, payload: Mapping[str, Any], pointer: str = "/extra") -> tuple[bytes, Types | None]:
+    def body(
+        self, payload: Mapping[str, Any], pointer: str = "/extra", found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The payload's inner JSON bytes, redacted, and the tags of what plain JSON cannot hold.
 
         The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
+        `found` takes the secrets that names gave away.
         """
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
             return judged[0][1:-1], judged[1]
-        return self.careful_body(payload, pointer)
+        return self.careful_body(payload, pointer, found)
 
-    def careful_body(self, payload: Mapping[str, Any], pointer: str) -> tuple[bytes, Types | None]:
+    def careful_body(
+        self, payload: Mapping[str, Any], pointer: str, found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
         parts: list[bytes] = []
         types: Types = {}
         for key, value in payload.items():
-            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of)
+            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, self.reading)
             parts.append(orjson.dumps(key) + b":" + dumped.json)
             if dumped.types:
                 types.update(dumped.types)
-        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload))
+        return self._redact(
+            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+        )
 
-    def user_body(self, payload: Mapping[Any, Any], pointer: str) -> tuple[bytes, Types | None]:
-        """The same for a mapping whose own keys are the user's."""
+    def user_body(
+        self, payload: Mapping[Any, Any], pointer: str, owner: str | None = None
+    ) -> tuple[bytes, Types | None]:
+        """The same for a mapping whose own keys are the user's.
+
+        Args:
+            owner: the agent whose fields these are; a large value that leads to other agents is a reference.
+        """
         try:
             if type(payload) is dict and self.known_keys.issuperset(payload):
                 return self.body(payload, pointer)
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        dumped = to_json(payload, pointer, self.limits, self.agent_of)
+        reading = self.reading._replace(is_of_names=True)
+        if owner is not None:
+            reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
+        dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = dumped.json, dumped.types
         if not raw.startswith(b"{") or (types and pointer in types):
             # Not a plain mapping of text keys: it stands under one key, tagged as what it is.
@@ -98,10 +120,17 @@ class Capture:
         return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset())
 
     def _redact(
-        self, body: bytes, types: Types | None, pointer: str, *, own_keys: frozenset[str]
+        self,
+        body: bytes,
+        types: Types | None,
+        pointer: str,
+        *,
+        own_keys: frozenset[str],
+        found: list[str] | None = None,
     ) -> tuple[bytes, Types | None]:
         if not self._check:
             return body, types
+        ask_memory(len(body))
         value = orjson.loads(b"{" + body + b"}")
         known_keys = self.known_keys
         keys_known = all(key in known_keys or key in own_keys for key in value)
@@ -113,7 +142,7 @@ class Capture:
         ):
             return body, types
         self.known_keys.update(own_keys)
-        return self.redactor.payload(body, types, pointer)
+        return self.redactor.payload(body, types, pointer, found)
 
     def _keys_known(self, value: Any) -> bool:
         """Whether every key in a JSON value is known to be harmless."""

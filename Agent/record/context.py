@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 MAX_PATH = 32
 """How many names of spans a scope keeps; what nests deeper, as tasks that begin tasks do, adds none."""
+MAX_SECRETS = 64
+"""How many secrets of nested calls a scope knows, the innermost ones."""
 
 
 class Scope:
-    """One level of nesting: what an event that happens here inherits; `path` names the spans around it."""
+    """One level of nesting: what an event that happens here inherits; `path` names the spans around it.
+
+    `secrets` are those that the arguments of the open calls gave away by their names, at most 16 of each call.
+    """
 
     __slots__ = (
         "actions",
@@ -35,6 +40,7 @@ class Scope:
         "path",
         "reads",
         "run_id",
+        "secrets",
         "span_id",
         "tick",
     )
@@ -61,6 +67,7 @@ class Scope:
             self.reads: Reads | None = None
             self.path: tuple[str, ...] = ()
             self.actions: tuple[AgentBinding, ...] = ()
+            self.secrets: tuple[str, ...] = ()
         else:
             self.span_id = span_id or parent.span_id
             self.agent = agent or parent.agent
@@ -72,6 +79,7 @@ class Scope:
             self.reads = parent.reads
             self.path = parent.path
             self.actions = parent.actions
+            self.secrets = parent.secrets
         if name is not None and len(self.path) < MAX_PATH:
             self.path = (*self.path, name)
         if is_action and agent is not None:
@@ -95,7 +103,8 @@ class Scope:
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
             links = "".join(parts).encode()
-            if not more_causes:
+            # Without them the fast lane hands over to where what happens here is searched for the secrets.
+            if not more_causes and not self.secrets:
                 self.links = links
         return links
 
@@ -112,14 +121,23 @@ def span_scope(
     if parent is None:
         scope.tick = scope.fields = scope.run_id = scope.reads = None
         scope.path = (name,)
+        scope.secrets = ()
         scope.actions = (agent,) if is_action else ()
     else:
         scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
         scope.reads = parent.reads
+        scope.secrets = parent.secrets
         path = parent.path
         scope.path = (*path, name) if len(path) < MAX_PATH else path
         scope.actions = (*parent.actions, agent) if is_action else parent.actions
     return scope
+
+
+def learn_secrets(scope: Scope, found: list[str]) -> None:
+    """Let a call's own scope know the secrets among its arguments, before anything happens in it."""
+    if found:
+        scope.secrets = (*scope.secrets, *found)[-MAX_SECRETS:]
+        scope.links = None
 
 
 def event_ids(ids: Iterable[object]) -> tuple[str, ...]:

@@ -1,20 +1,21 @@
 """What an agent exposes of itself: which of its attributes are state, and how they are read and put back.
 
 The first that applies: its own `trace_state()`/`trace_restore()`, a dataclass, a pydantic model, its own
-`__getstate__`/`__setstate__`, else its attributes as far as they are values. Other agents count as their ids;
-loggers, functions, modules and locks are no state.
+`__getstate__`/`__setstate__`, else its attributes. Other agents count as their ids; handles such as loggers,
+locks and files are listed, and are not state.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from enum import IntEnum
+from types import FunctionType
 from typing import Any, NamedTuple
 
-from Agent.event.binding import is_model
-from Agent.event.registered import REGISTERED
+from Agent.event.classes import find_in_classes
+from Agent.event.contents import TRACING, handle_of
 
 
 class Sort(IntEnum):
@@ -25,8 +26,9 @@ class Sort(IntEnum):
     GENERATOR = 2
     ARRAY = 3
     UNKNOWN = 4
-    """Perhaps an agent, perhaps something that cannot be seen: only the object itself tells."""
-    SKIPPED = 5
+    """Perhaps an agent, perhaps a value without a codec: only the object itself tells."""
+    HANDLE = 5
+    """Something that belongs to this process, such as a lock: there is nothing to compare."""
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -43,19 +45,6 @@ _VALUE_CLASSES = (
     ("numpy", "generic"),
 )
 _GENERATOR_CLASSES = (("random", "Random"), ("numpy.random", "Generator"), ("numpy.random", "RandomState"))
-_SKIPPED_CLASSES = (
-    ("logging", "Logger"),
-    ("logging", "LoggerAdapter"),
-    ("types", "ModuleType"),
-    ("types", "FunctionType"),
-    ("types", "BuiltinFunctionType"),
-    ("types", "MethodType"),
-    ("contextvars", "ContextVar"),
-    ("weakref", "ref"),
-    ("functools", "partial"),
-)
-_SKIPPED_MODULES = ("Agent.record", "Agent.utils", "_thread", "threading", "structlog", "asyncio", "_asyncio")
-
 _sorts: dict[type, Sort] = {}
 
 
@@ -63,8 +52,10 @@ class Exposed(NamedTuple):
     """An agent's state as it is now."""
 
     fields: dict[str, Any]
-    unseen: tuple[str, ...]
-    """Names of attributes that hold something which cannot be exposed."""
+    handles: tuple[str, ...] = ()
+    """Names of attributes that hold what belongs to this process alone."""
+    ignored: tuple[str, ...] = ()
+    """Names of attributes that the class asked to leave out."""
 
 
 def _loaded(names: tuple[tuple[str, str], ...]) -> tuple[type, ...]:
@@ -91,21 +82,13 @@ def _judge(cls: type) -> Sort:
         return Sort.GENERATOR
     if issubclass(cls, _loaded((("numpy", "ndarray"),))):
         return Sort.ARRAY
-    if (
-        issubclass(cls, type)
-        or issubclass(cls, _loaded(_SKIPPED_CLASSES))
-        or _is_skipped_module(str(cls.__module__))
-    ):
-        return Sort.SKIPPED
+    if handle_of(cls) is not None:
+        return Sort.HANDLE
     if cls in _VALUES or issubclass(cls, (dict, list, tuple, set, frozenset, str, int, float, bytes)):
         return Sort.VALUE
     if issubclass(cls, _loaded(_VALUE_CLASSES)):
         return Sort.VALUE
     return Sort.UNKNOWN
-
-
-def _is_skipped_module(module: str) -> bool:
-    return any(module == skipped or module.startswith(f"{skipped}.") for skipped in _SKIPPED_MODULES)
 
 
 class Exposure(NamedTuple):
@@ -116,6 +99,8 @@ class Exposure(NamedTuple):
     restore: Callable[[Any, Mapping[str, Any]], None]
     is_explicit: bool
     """The class said itself what its state is, so everything in it counts."""
+    ignored: frozenset[str] = frozenset()
+    """Names of attributes that are left out."""
 
 
 _exposures: dict[type, Exposure] = {}
@@ -129,8 +114,35 @@ def exposure_of(cls: type) -> Exposure:
     """How the state of objects of a class is read."""
     known = _exposures.get(cls)
     if known is None:
-        known = _exposures[cls] = _choose(cls)
+        known = _choose(cls)
+        ignored = _ignored_by(cls)
+        if ignored:
+            known = known._replace(ignored=ignored, read=_without(known.read, ignored))
+        _exposures[cls] = known
     return known
+
+
+_ignored: dict[type, frozenset[str]] = {}
+
+
+def set_ignored(cls: type, names: Iterable[str]) -> None:
+    """Leave attributes of that name out of the state of a class's objects."""
+    _ignored[cls] = frozenset(names)
+    _exposures.clear()
+
+
+def _ignored_by(cls: type) -> frozenset[str]:
+    names: set[str] = set()
+    for base in cls.__mro__:
+        own = vars(base).get("trace_ignore", ())
+        names.update([own] if isinstance(own, str) else own, _ignored.get(base, ()))
+    return frozenset(names)
+
+
+def _without(
+    read: Callable[[Any], Mapping[str, Any]], ignored: frozenset[str]
+) -> Callable[[Any], Mapping[str, Any]]:
+    return lambda obj: {name: value for name, value in list(read(obj).items()) if name not in ignored}
 
 
 def set_exposure(cls: type, read: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -261,30 +273,55 @@ def _is_put_in_place(present: Any, value: Any) -> bool:
     return True
 
 
-def read_state(obj: object, agent_of: Callable[[object], str | None] | None = None) -> Exposed:
+def _is_agent(value: object) -> bool:
+    """Whether a thread or the like is an agent itself."""
+    return handle_of(type(value)) != TRACING and getattr(value, "agent_id", None) is not None
+
+
+def read_state(obj: object) -> Exposed:
     """The state that an object exposes now; values are the object's own, not copies."""
     exposure = exposure_of(type(obj))
     fields: dict[str, Any] = {}
-    unseen: list[str] = []
+    handles: list[str] = []
     for name, value in list(exposure.read(obj).items()):
-        sort = sort_of(type(value))
-        if sort is Sort.SKIPPED and not exposure.is_explicit:
-            continue
-        if sort is Sort.UNKNOWN and not exposure.is_explicit and not is_exposable(value, agent_of):
-            unseen.append(str(name))
-            continue
-        fields[str(name)] = value
-    return Exposed(fields, tuple(unseen))
+        if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE and not _is_agent(value):
+            handles.append(str(name))
+        else:
+            fields[str(name)] = value
+    return Exposed(fields, tuple(handles), tuple(sorted(exposure.ignored)))
 
 
-def is_exposable(value: object, agent_of: Callable[[object], str | None] | None) -> bool:
-    """Whether a value of no known sort is state: another agent, or something that can be restored."""
-    if agent_of is not None and agent_of(value) is not None:
-        return True
-    try:
-        return is_dataclass(value) or is_model(type(value)) or type(value) in REGISTERED
-    except Exception:  # noqa: BLE001 - as above
+_NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
+
+
+def read_class_state(cls: type) -> dict[str, Any]:
+    """The data that a class itself holds, by name: what its methods may change for all of its objects.
+
+    Of bases, those of the same package count. Functions, descriptors, classes and handles are not data.
+    """
+    found: dict[str, Any] = {}
+    if exposure_of(cls).is_explicit:
+        return found
+    package = str(cls.__module__).partition(".")[0]
+    for base in reversed(cls.__mro__):
+        if str(base.__module__).partition(".")[0] != package or "__dataclass_fields__" in vars(base):
+            continue
+        own = list(vars(base).items())
+        found |= {name: value for name, value in own if _is_class_data(name, value)}
+    return found
+
+
+def _is_class_data(name: str, value: Any) -> bool:
+    if name in _NO_STATE or name.startswith("__"):
         return False
+    cls = type(value)
+    if cls in _SCALARS:
+        return True
+    if cls is FunctionType:
+        # A method is code; a function that was put there later has the name of another place.
+        return str(value.__qualname__).rpartition(".")[2] != name
+    is_descriptor = find_in_classes(cls, "__get__") is not None
+    return not is_descriptor and not issubclass(cls, type) and sort_of(cls) is not Sort.HANDLE
 
 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from types import TracebackType
+from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from Agent.event.classes import mro_of, namespace_of
 from Agent.event.kinds import LEVELS, Category
 from Agent.record.levels import LIMITS
 from Agent.record.texts import as_text, clean_head, clean_tail, has_plain_text, message_of
@@ -25,6 +26,9 @@ _MAX_TRACEBACK_CHARS = 12_000
 _MAX_FRAMES = 40
 _MAX_CHAIN = 20
 _MAX_MEMBERS = 100
+_MAX_CAUSES = 5
+_NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
+"""Of an AttributeError `obj` is whatever was asked, a whole agent perhaps."""
 _ARGS: Any = BaseException.__dict__["args"]
 
 
@@ -197,10 +201,52 @@ def _payload_of(
         "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
         **more,
     }
+    payload.update(_beside_arguments(error, _MAX_CAUSES))
+    return payload
+
+
+def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
+    """What an exception holds beside its arguments, from which `remade_errors.py` makes it again.
+
+    Under `error_attributes` its own attributes and notes, under `error_members` what its class keeps outside
+    of them (slots, the `filename` of an OSError), under `error_cause` what it was raised from.
+    """
+    held: dict[str, Any] = {}
     attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
     if attributes:
-        payload["error_attributes"] = attributes
-    return payload
+        held["error_attributes"] = attributes
+    members = _members(error)
+    if members:
+        held["error_members"] = members
+    cause = error.__cause__
+    if cause is not None and most_causes:
+        held["error_cause"] = {
+            "error_type": type(cause).__qualname__,
+            "error_module": str(type(cause).__module__),
+            "error_message": message_of(cause),
+            "error_args": list(_ARGS.__get__(cause)),
+            **_beside_arguments(cause, most_causes - 1),
+        }
+    return held
+
+
+def _members(error: BaseException) -> dict[str, Any]:
+    """What slots and C members of the exception's classes hold and its arguments do not."""
+    found: dict[str, Any] = {}
+    arguments = _ARGS.__get__(error)
+    for cls in mro_of(type(error)):
+        if cls is BaseException:
+            break
+        for name, member in list(namespace_of(cls).items()):
+            if type(member) not in {MemberDescriptorType, GetSetDescriptorType} or name in _NO_MEMBERS:
+                continue
+            try:
+                value = member.__get__(error)
+            except AttributeError:
+                continue  # a slot that was never filled
+            if value is not None and not any(value is argument for argument in arguments):
+                found.setdefault(name, value)
+    return found
 
 
 def current_exception() -> BaseException | None:

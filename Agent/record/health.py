@@ -26,6 +26,8 @@ class Health:
         """Drops for which no `log.dropped` event stands in the record yet."""
         self.notes: Counter[str] = Counter()
         """What was odd but cost no event: collisions of keys, cut values, unreadable state."""
+        self.too_deep = 0
+        """Events lost where the recursion limit left no frame to count them in; `settle` does."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count events that were not written."""
@@ -33,6 +35,12 @@ class Health:
         self.unreported[reason] += count
         if self.dropped[reason] == count:
             say(f"events are being lost: {reason}; `Agent.health()` counts them")
+
+    def settle(self) -> None:
+        """Count what could only be noted."""
+        lost, self.too_deep = self.too_deep, 0
+        if lost:
+            self.drop("the recursion limit left no room for the call", lost)
 
     def take_back(self, lines: Sequence[bytes]) -> None:
         """Count events that were refused after they had been taken; a report among them is due again."""
@@ -71,7 +79,7 @@ class Health:
 
     def forget(self) -> None:
         """Begin to count anew, in a child process."""
-        self.events = 0
+        self.events = self.too_deep = 0
         for counter in (self.dropped, self.unreported, self.notes):
             counter.clear()
 

@@ -25,6 +25,7 @@ class Instrumented:
         self._before: list[tuple[str, object]] = []
         self._identity = own_identity(owner)
         self._exposed: type | None = None
+        self._ignoring: type | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +53,13 @@ class Instrumented:
         set_exposure(cls, state)
         self._exposed = cls
 
+    def ignore(self, cls: type, names: Iterable[str]) -> None:
+        """Leave fields of that name out of the state of the objects of a class."""
+        from Agent.record.exposure import set_ignored
+
+        set_ignored(cls, names)
+        self._ignoring = cls
+
     def undo(self) -> None:
         """Put the original methods back."""
         while self._before:
@@ -69,6 +77,11 @@ class Instrumented:
 
             clear_exposure(self._exposed)
             self._exposed = None
+        if self._ignoring is not None:
+            from Agent.record.exposure import set_ignored
+
+            set_ignored(self._ignoring, ())
+            self._ignoring = None
 
 
 def instrument(
@@ -78,6 +91,7 @@ def instrument(
     agent_id: str | Callable[[Any], object] | None = None,
     agent_role: str | None = None,
     state: Callable[[Any], Mapping[str, Any]] | None = None,
+    ignore: Iterable[str] = (),
     level: str = "INFO",
 ) -> Instrumented:
     """Trace methods of a class, or of one object, without editing it.
@@ -89,6 +103,8 @@ def instrument(
             without it `agent_id`, then `unique_id`, then the name of the class.
         agent_role: the role of these agents; the name of the class without it.
         state: a function of the object that gives its state as a mapping, where its attributes are not it.
+        ignore: names of attributes that are no part of the state: caches and the like. A class says the same
+            by `trace_ignore = ("cache",)`. Replays name them and do not compare them.
         level: the level at which the calls are recorded.
 
     A method that is traced already stays as it is.
@@ -107,6 +123,9 @@ def instrument(
     set_identity(cls_or_obj, Identity(agent_id, agent_role or cls.__name__))
     if state is not None:
         done.expose(cls, state)
+    ignored = [ignore] if isinstance(ignore, str) else list(ignore)
+    if ignored:
+        done.ignore(cls, ignored)
     if isinstance(cls_or_obj, type) and cls.__init__ is not object.__init__:  # type: ignore[misc]
         done.replace("__init__", record_construction(cls.__init__))  # type: ignore[misc]
     return done

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import orjson
 
 from Agent.event.limits import Limits
-from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, any_nonfinite, exceeds
 from Agent.record.native import native
-from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
+from Agent.record.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.redaction import Redactor
 
 Types = dict[str, str]
 
@@ -59,7 +60,8 @@ def make_judge(redactor: Redactor, limits: Limits) -> Judge:
         options=DUMP_OPTIONS,
         tag_options=_TAG_OPTIONS,
         unread_bytes=limits.unread_bytes,
-        prefixes=KEY_BEGINNINGS,
+        prefixes=literals().beginnings,
+        heads=literals().heads,
         near_names=NAMES_NEARBY,
         name_ends=NAME_ENDS,
     )
@@ -86,7 +88,7 @@ class SweepingJudge:
 
     def _plain(self, payload: dict[str, Any]) -> bytes | None:
         try:
-            if not is_plain(payload, self._known_keys):
+            if exceeds(payload, self._unread_bytes) or not is_plain(payload, self._known_keys):
                 return None
             raw = orjson.dumps(payload, None, DUMP_OPTIONS)
             if (
@@ -103,6 +105,8 @@ class SweepingJudge:
         """See `Judge`."""
         kind = type(value)
         try:
+            if exceeds(value, self._unread_bytes):
+                return None
             if kind is dict:
                 if not self._known_keys.issuperset(value):
                     return None

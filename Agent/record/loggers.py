@@ -204,7 +204,12 @@ class EventLogger:
                 return pipeline.emit(slot, label, payload, causes=as_causes(causes), buffered=buffered)
             return pipeline.emit_plain(slot, label, payload)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            return self._gave_up(kind, error)
+            try:
+                return self._gave_up(kind, error)
+            except RecursionError:  # not even that many frames are left, and a call would need one more
+                if installed.active is not None:
+                    installed.active.health.too_deep += 1
+                return ""
 
     def _log(self, level: int, message: str, extra: Mapping[str, Any] | None, causes: Causes) -> str:
         try:
@@ -225,7 +230,12 @@ class EventLogger:
                 )
             return pipeline.emit(slot, text, causes=as_causes(causes), body=body, types=types)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            return self._gave_up("log", error)
+            try:
+                return self._gave_up("log", error)
+            except RecursionError:  # not even that many frames are left, and a call would need one more
+                if installed.active is not None:
+                    installed.active.health.too_deep += 1
+                return ""
 
     def _with_own_fields(
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
@@ -299,7 +309,12 @@ class AgentLogger(EventLogger):
         if slot is None or causes is not None or self._fields or self._owner is not installed.active:
             return self._emit("agent_action", INFO, action_type, payload, causes)
         # The busiest method of all takes the short way itself.
-        return slot.emit_plain(slot, action_type, payload)
+        try:
+            return slot.emit_plain(slot, action_type, payload)
+        except RecursionError:
+            if installed.active is not None:
+                installed.active.health.too_deep += 1
+            return ""
 
     def log_decision(
         self, decision_type: str, decision_data: Any = None, reasoning: Any = None, *, causes: Causes = None

@@ -211,8 +211,11 @@ class Pipeline:
                 label = text
             if body is None:
                 body, types = self.capture.body(payload)
-            head = slot.heads.get(label) or slot.head(label)
             scope = current_scope.get()
+            if scope is not None and scope.secrets:
+                label = self.redactor.text_without(scope.secrets, label)
+                body, types = self.redactor.without(scope.secrets, body, types, "/extra")
+            head = slot.heads.get(label) or slot.head(label)
             if scope is None:
                 links = b"" if not causes else b',"causes":' + orjson.dumps(causes)
             else:
@@ -275,6 +278,7 @@ class Pipeline:
         for leave in self.at_close:
             leave()
         self.flush()
+        self.health.settle()
         if self.health.unreported:
             self._report_drops()
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
@@ -53,6 +53,8 @@ class Answer(NamedTuple):
     """What a tool yielded before that, None where it is no generator."""
     event_id: str | None = None
     """The event that holds it."""
+    change: Callable[[], None] | None = None
+    """Changes the arguments in place as the recorded call did; to be called before the answer is given."""
 
 
 class Player(Protocol):
@@ -66,3 +68,6 @@ class Player(Protocol):
 
 
 current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
+
+making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
+"""Set while a model works or its recorded answer is made again: what is read then belongs to no action."""

@@ -1,7 +1,7 @@
-"""What a secret looks like: by the name it stands under, and by its own shape inside a text.
+"""Where secrets stand in a text: keys that are marked as such, forms that hold one, values of secret names.
 
-`redaction.py` asks both. Everything here is anchored at literals, so that a long text costs a few searches in
-C and only the neighbourhood of what they find is looked at.
+Everything is anchored at literals, so that a long text costs a few searches in C and only the neighbourhood of
+what they find is looked at; every repetition is bounded or cannot be tried twice, so the time is linear.
 """
 
 from __future__ import annotations
@@ -11,249 +11,450 @@ from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Final
 
-# "apiKey", "API-Key" and "api key" are all `api_key` before they are judged.
-_SEPARATORS = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
-# What else is used as a key, a sentence or a piece of code, is a text and read as one.
-_NAME = r"[\w\s.\-/:\[\]()*#?@$]{2,100}"
-_KEY_OWNERS = (
-    "api|access|private|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|master|deploy|webhook|"
-    "subscription|admin|auth|license|client|consumer|account|openai|anthropic|azure|aws|stripe|github|gitlab|"
-    "slack|sendgrid|twilio|mailgun|huggingface|hf|cohere|groq|mistral"
-)
-_DENIED_NAME = rf"""(?x)
-      passw(?:or)?d | passphrase | passcode | credential
-    | (?:^|_)(?:secrets?|pwd|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|pass)_?\d*$
-    | (?:^|_)secrets?_ | secret$ | (?:^|_)(?:pwd|jwt|[cx]srf)_
-    | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?(?:_(?:id|pem|b64|base64|\d+))?$
-    | connection_?string | credit_?card | card_?number
-    | (?:^|_)(?:api|auth|access|refresh|bearer|session|id|o?auth2?)_?tokens$
-    | (?:api|auth|access|refresh|bearer|session|csrf|bot)token$
-    """
-_NAMED_TOKEN = r"(?:^|_)token(?:_?\d+)?$"
-# Tokens of language models and cursors of paginated answers are no secrets.
-_HARMLESS_WORDS = (
-    r"(?:^|_)(?:next|stop|eos|bos|pad|unk|sep|cls|mask|first|last|per|page|continuation|cursor|max|min|special|"
-    r"start|end|new|prev|previous|current|predicted|generated|sampled|sample|output|input|target|image|each|every|"
-    r"single|word|sub|text|prefix|suffix|cancel|cancellation|prompt|completion|best|top|vocab|this|that)_token$"
-)
-_HARMLESS_END = (
-    r"_(?:count|counts|length|len|size|path|file|filename|name|names|type|policy|required|present|valid|expiry|"
-    r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
-    r"usage|rate|price|cost)$"
-)
-_NUMBERS_ARE_HARMLESS = r"(?:^|_)(?:token|pass|auth|cookies?)$"
+from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, looks_drawn, name_says, plain_name
+from Agent.record.secret_table import tokens_by_head
 
+__all__ = ["replaced", "scheme_and_credential", "secrets_in"]
 
-def plain_name(name: str) -> str:
-    """A key or a variable's name in lower case with `_` between its words."""
-    return _compiled(_SEPARATORS).sub("_", name).lower()
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what stands under this name is a secret; `tokens`, `token_count` and `author` are none."""
-    if not _compiled(_NAME).fullmatch(name):
-        return False
-    plain = plain_name(name)
-    if _compiled(_HARMLESS_END).search(plain):
-        return False
-    if _compiled(_DENIED_NAME).search(plain):
-        return True
-    is_token = _compiled(_NAMED_TOKEN).search(plain) is not None
-    return is_token and _compiled(_HARMLESS_WORDS).search(plain) is None
-
-
-def may_be_number(name: str) -> bool:
-    """Whether a number under this secret name is none: the id of a language model's token, a count."""
-    return _compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
-
-
-_VENDORS = {
-    "sk-": r"sk-(?:(?:live|test|proj|ant|or|svcacct|admin|lf)-[\w\-]{8,}|[A-Za-z0-9]{20,}|[0-9a-f\-]{36})",
-    "sk_": r"sk_(?:(?:live|test)_[A-Za-z0-9]{8,}|[A-Za-z0-9]{20,})",
-    "pk_": r"pk_(?:live|test)_[A-Za-z0-9]{8,}",
-    "rk_": r"rk_(?:live|test)_[A-Za-z0-9]{8,}",
-    "whsec_": r"whsec_[A-Za-z0-9+/=]{16,}",
-    **{f"gh{kind}_": rf"gh{kind}_[A-Za-z0-9]{{16,}}" for kind in "pousr"},
-    "github_pat_": r"github_pat_\w{16,}",
-    **{f"gl{kind}-": rf"gl{kind}-[\w\-]{{16,}}" for kind in ("pat", "dt", "rt", "soat", "cbt", "ptt")},
-    "glsa_": r"glsa_\w{16,}",
-    "xox": r"xox[abeoprs]-[A-Za-z0-9\-]{10,}",
-    "xapp-": r"xapp-[A-Za-z0-9\-]{10,}",
-    **{f"a{kind}a": rf"A{kind.upper()}A[0-9A-Z]{{12,}}" for kind in ("ki", "si", "gp", "ro", "id")},
-    "aiza": r"AIza[0-9A-Za-z_\-]{30,}",
-    "ya29.": r"ya29\.[\w\-]{20,}",
-    "gocspx-": r"GOCSPX-[\w\-]{16,}",
-    "npm_": r"npm_[A-Za-z0-9]{30,}",
-    "pypi-": r"pypi-[\w\-]{16,}",
-    "hf_": r"hf_[A-Za-z0-9]{16,}",
-    "gsk_": r"gsk_[A-Za-z0-9]{20,}",
-    "xai-": r"xai-[A-Za-z0-9]{20,}",
-    "pplx-": r"pplx-[A-Za-z0-9]{20,}",
-    "r8_": r"r8_[A-Za-z0-9]{20,}",
-    "_v1_": r"(?<=do[opr])_v1_[0-9a-f]{32,}",
-    "dapi": r"dapi[0-9a-f]{32}",
-    "shp": r"shp(?:at|ss|ca|pa)_[0-9a-fA-F]{16,}",
-    "lin_api_": r"lin_api_\w{16,}",
-    "sq0": r"sq0[a-z]{3}-[\w\-]{16,}",
-    **{f"hv{kind}.": rf"hv{kind}\.[\w\-]{{16,}}" for kind in "sbr"},
-    "dckr_pat_": r"dckr_pat_[\w\-]{16,}",
-    "pcsk_": r"pcsk_\w{20,}",
-    "atatt3": r"ATATT3[\w\-=]{20,}",
-    "nrak-": r"NRAK-[A-Z0-9]{20,}",
-    "age-secret-key-": r"AGE-SECRET-KEY-1[0-9A-Z]{20,}",
-    "sg.": r"SG\.[\w\-]{16,}\.[\w\-]{16,}",
-    ":aa": r"(?<=\d{8}):AA[\w\-]{30,}",
-    "eyj": r"eyJ[\w\-]{8,}\.[\w\-]{4,}(?:\.[\w\-]*)?",
-}
-"""What a vendor's key begins with, in lower case, to its whole shape."""
-
-_PRIVATE_KEY = (
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?s:.{0,20000}?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)|[\w+/=\s\\:,]{0,20000})"
-)
-_USER_INFO = r"""://(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{1,200})(?=@[\w\[])"""
-_SCHEME = r"(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-_SIGNATURE = r"""(?<=[?&])sig=(?P<secret>[^&\s"']{8,})"""
-_COOKIES = r"""cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\]{3,4000})"""
-_ASSIGNED = (
-    r"""(?P<end>[\w\-]{0,40}?)(?:\\{0,3}["'])?[ ]{0,3}(?:={1,3}>?|:=?)[ ]{0,3}"""
-    r"""(?:(?i:bearer|basic|token)[ ]+)?"""
-    r"""(?:(?P<quote>\\{0,3}["'])(?P<quoted>[^\r\n]{1,500}?)(?P=quote)"""
-    r"""|(?:\\{0,3}["'])?(?P<bare>[^\s"'&,;\\]{3,500}))"""
-)
-# `--api-key X`, and the name of a header in quotes with its value behind it: `("X-Api-Key", "X")`,
-# `{"name": "Authorization", "value": "X"}`.
-_FOLLOWING = (
-    r"""(?P<end>[\w\-]{0,40}?)(?:(?P<option>[ ]{1,3})(?:(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{2,500})"""
-    r"""|(?P<quote>\\{0,3}["'])(?P<given>[^\r\n]{1,500}?)(?P=quote))"""
-    r"""|\\{0,3}["'][ ]?,[ ]?\\{0,3}["'](?P<header>value\\{0,3}["'][ ]?:[ ]?\\{0,3}["'])?"""
-    r"""(?:(?i:bearer|basic|token)[ ]+)?(?P<quoted>[^\r\n"'\\]{3,500})\\{0,3}["'])"""
-)
-_NAME_ANCHORS = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "card", "connection")
-_ANCHORS: dict[str, str] = {
-    **{
-        anchor: rf"(?<![A-Za-z0-9]){shape}"
-        for anchor, shape in _VENDORS.items()
-        if not shape.startswith("(?<=")
-    },
-    **{anchor: shape for anchor, shape in _VENDORS.items() if shape.startswith("(?<=")},
-    "-----begin ": _PRIVATE_KEY,
-    "://": _USER_INFO,
-    "bearer ": rf"(?i:(?<![a-z]){_SCHEME})",
-    "basic ": rf"(?i:(?<![a-z]){_SCHEME})",
-    "sig=": _SIGNATURE,
-    "cookie": rf"(?i:{_COOKIES})",
-}
-_BEFORE = r"[A-Za-z0-9_\-]{0,40}\Z"
-_BENIGN = (
-    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
-    r"\*+|\.{3,}|x{3,}|\[redacted:.*"
-)
-# Code that fetches a secret holds none.
-_CODE = r"(?s)(?:self|os|env|settings|config|args|kwargs|options)[.\[].*|getenv.*|getpass.*|[$%<{].*"
+Span = tuple[int, int]
 
 
 @lru_cache(maxsize=128)
-def _compiled(shape: str) -> re.Pattern[str]:
-    """A shape, compiled when it is first asked for, since the import of the package must stay quick."""
-    return re.compile(shape)
+def _compiled(expression: str) -> re.Pattern[str]:
+    """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
+    return re.compile(expression)
 
 
-def secrets_in(text: str) -> list[tuple[int, int]]:
+# ---- keys that are marked by their issuer ----
+
+_RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
+_BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
+_BLOB: Final = r"[A-Za-z0-9_\-]{40}"
+_LONG_BODY: Final = 50
+
+
+def _marked_keys(text: str) -> Iterator[Span]:
+    by_head = tokens_by_head()
+    for run in _compiled(_RUN).finditer(text):
+        for start in _compiled(_BEGINNING).finditer(text, *run.span()):
+            for prefix, expression in by_head.get(start[0], ()):
+                at = start.start()
+                if not text.startswith(prefix, at):
+                    continue
+                match = expression.match(text, at)
+                if match is not None and _is_key(prefix, match[0]) and not _is_in_blob(text, at):
+                    yield match.span()
+                    break
+
+
+def _is_key(prefix: str, key: str) -> bool:
+    """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
+    body = key[len(prefix) :]
+    if _is_placeholder(body):
+        return False
+    return len(body) >= _LONG_BODY or not is_wordlike(body)
+
+
+def _is_in_blob(text: str, at: int) -> bool:
+    """Whether a `-` or `_` before the key belongs to a long piece of url-safe base64."""
+    return at > 0 and text[at - 1] in "-_" and bool(_compiled(_BLOB).fullmatch(text, max(0, at - 40), at))
+
+
+# ---- forms ----
+
+_PRIVATE_KEY: Final = (
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?s:.{0,20000}?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)|[\w+/=\s\\:,]{0,20000})"
+)
+_PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
+_USER_INFO: Final = (
+    r"""://(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
+    r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
+)
+_SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
+_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
+_HASH: Final = (
+    r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
+    r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
+)
+_CURL_USER: Final = (
+    r"""(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
+    r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
+)
+# Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
+_FORMS: Final = {
+    "-----begin ": _PRIVATE_KEY,
+    "private-lines": _PUTTY_KEY,
+    "://": _USER_INFO,
+    "bearer ": _SCHEME,
+    "basic ": _SCHEME,
+    "cookie": _COOKIES,
+    ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
+    "q~": r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}",
+    ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
+    "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
+    "$": _HASH,
+    "pbkdf2_": r"""pbkdf2_sha\d+\$\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
+    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}",
+    "|": r"(?<=\d{15})\|[\w\-]{27,40}",
+    "-u": _CURL_USER,
+    "--user": _CURL_USER,
+    " -p": r"""[ ]-p[ ]?(?P<secret>[^\s"'$<\-][^\s"'$<]{2,100})""",
+    "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
+    "login": r"""(?i)login[ \t]+\S{1,100}[ \t]+password[ \t]+(?P<secret>[^\s"'\\]{1,200})""",
+    "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
+}
+_BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 2}
+"""How much of a secret stands before its literal."""
+_TOOLS: Final = {
+    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass")
+}  # fmt: skip
+"""Options that carry a password with some programs only."""
+# A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
+_DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
+_PRIVATE_MEMBER: Final = (
+    r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
+)
+_DATA_BLOCK: Final = r"""(?im)^(?P<indent>[ \t]*)["']?(?:string)?data["']?:[ \t]*\r?\n(?P<data>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)){1,200})"""
+_DATA_VALUE: Final = r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?\s+)?["']?(?P<secret>[A-Za-z0-9+/]{10,}+={0,3})"""
+
+
+def _forms(text: str, lower: str) -> Iterator[Span]:
+    for literal, expression in _FORMS.items():
+        at = lower.find(literal)
+        if at < 0 or (literal in _TOOLS and not any(tool in lower for tool in _TOOLS[literal])):
+            continue
+        pattern = _compiled(expression)
+        while at >= 0:
+            match = pattern.match(text, at)
+            if match is not None:
+                begin, end = _span_of(match)
+                begin -= _BEFORE_SPAN.get(literal, 0)
+                if _is_credential(literal, text[begin:end]):
+                    yield begin, end
+            at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
+    if text.count(".") > 1:
+        yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
+    if "kind:" in lower and "secret" in lower:
+        yield from _values_of_kubernetes(text)
+    if "kty" in text:
+        yield from (match.span("secret") for match in _compiled(_PRIVATE_MEMBER).finditer(text))
+
+
+def _values_of_kubernetes(text: str) -> Iterator[Span]:
+    """The values below `data:` in a document of YAML whose kind is `Secret`."""
+    if _compiled(r"""(?i)kind:[ \t]*["']?secret\b""").search(text) is None:
+        return
+    for block in _compiled(_DATA_BLOCK).finditer(text):
+        for match in _compiled(_DATA_VALUE).finditer(text, *block.span("data")):
+            yield match.span("secret")
+
+
+def _span_of(match: re.Match[str]) -> Span:
+    for group in ("secret", "alone", "quoted"):
+        if match.groupdict().get(group) is not None:
+            return match.span(group)
+    return match.span()
+
+
+def _is_credential(literal: str, value: str) -> bool:
+    """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder."""
+    if _is_placeholder(value):
+        return False
+    if literal in _TOOLS:
+        return not _is_placeholder(value.rpartition(":")[2].strip("\"'\\")) and len(value) > 6
+    if literal == "bearer ":
+        return _has_digit(value) or (len(value) >= 20 and not value.islower())
+    if literal == "basic ":
+        try:
+            # behind it a sentence may end, or the name of a file go on
+            encoded = value.partition(".")[0].rstrip("=~")
+            name, colon, password = a2b_base64(encoded + "=" * (-len(encoded) % 4)).partition(b":")
+        except NotBase64:
+            return False
+        return bool(colon) and len(name) + len(password) >= 6 and name.isascii()
+    if literal == ":a":
+        return not is_wordlike(value)
+    return literal not in {"://"} or not is_wordlike(value) or len(value) < 16 or ":" in value
+
+
+# ---- values of secret names ----
+
+_ANCHORS: Final = (
+    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "phrase|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
+)
+_LEFT: Final = r"[\w\-]{0,40}\Z"
+_RIGHT: Final = r"[\w\-]{0,40}"
+_WORD_BEFORE: Final = r"([A-Za-z]{2,20})[ ]\Z"
+_SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
+_NUMBER_NAMES: Final = (
+    r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
+)
+
+_OPEN: Final = r"""\\{0,3}["'`]"""
+_SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
+_ASSIGNED: Final = (
+    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
+    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:)(?P<gap>(?:\s|\\[nrt]){0,30})"""
+    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?:[^\s"'`&,;\\]|\\(?![nrt"'`\\])){{3,2000}}))"""
+)
+_ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
+# The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
+_PAIRED: Final = (
+    rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]|\\(?![nrt"'`\\])){{3,2000}}){_OPEN}"""
+)
+_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+_SPOKEN: Final = (
+    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was)[ ]{{1,3}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
+)
+_DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
+_PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
+_FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
+_TYPE_CHECKS: Final = frozenset(
+    {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
+)
+"""Names that prose puts before a colon as well: an unquoted value must look drawn."""
+
+_BENIGN: Final = (
+    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
+    r"optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|\[redacted:.*|(?:your|my|the|enter|insert|put)[-_ ].*|"
+    r"(?:.*[-_. ])?your[-_ ].*|.*_here|enc\[.*"
+)
+# Code that fetches a secret, or the name of what holds it, holds none.
+_CODE: Final = (
+    r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
+    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_][A-Za-z_]*(?:\.[A-Za-z_]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
+    r"(?:~|\.\.?)/.*"
+)
+_TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
+_SAME: Final = r"([xXaA01*#])\1{4,}"
+"""The same letter again and again, as in what stands for a key in a handbook."""
+
+
+def _named(text: str, lower: str) -> Iterator[Span]:
+    done = 0
+    for anchor in _compiled(_ANCHORS).finditer(lower):
+        at = anchor.start()
+        if at < done:
+            continue
+        left = _compiled(_LEFT).search(text, max(0, at - 40), at)
+        begin = left.start() if left else at
+        right = _compiled(_RIGHT).match(text, anchor.end())
+        done = end = right.end() if right else anchor.end()
+        name = text[begin:end]
+        says = _says(text, name, begin)
+        if says != NONE:
+            span = _value_of(text, name, says, begin, end)
+            if span is not None:
+                yield span
+
+
+def _says(text: str, name: str, begin: int) -> int:
+    """What a name in a text says, with the word before it: `API key`, and the parameters `?key=` and `&code=`."""
+    says = name_says(name.strip("-"))
+    if says == SURE:
+        return says
+    if name.lower() in {"key", "code"} and text[begin - 1 : begin] in {"?", "&"}:
+        return LIKELY
+    if name.lower() in _SECOND_WORDS:
+        word = _compiled(_WORD_BEFORE).search(text, max(0, begin - 22), begin)
+        if word is not None:
+            return max(says, name_says(f"{word[1]}_{name}"))
+    return says
+
+
+def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | None:
+    plain = plain_name(name.strip("-"))
+    if plain.endswith(("authorization", "authorisation")):
+        return _credential_of_header(text, begin, end)
+    if _compiled(_NUMBER_NAMES).search(plain) or plain == "number":
+        match = _compiled(_DIGITS).match(text, end)
+        if match is not None and sum(map(str.isdigit, match["bare"])) > (3 if "pin" in plain else 2):
+            return match.span("bare")
+    if "phrase" in plain or "mnemonic" in plain:
+        match = _compiled(_PHRASE).match(text, end)
+        if match is not None:
+            return match.span("quoted")
+    for expression, accepts in (
+        (_ASSIGNED, _accepts_assigned),
+        (_ELEMENT, _accepts_element),
+        (_PAIRED, _accepts_paired),
+        (_FORM_PART, _accepts_form_part),
+    ):
+        match = _compiled(expression).match(text, end)
+        if match is not None:
+            group = "quoted" if match.groupdict().get("quoted") is not None else "bare"
+            return _trimmed(match, group) if accepts(text, match, match[group], name, says) else None
+    if name.startswith("-"):
+        match = _compiled(_OPTION).match(text, end)
+        if match is not None:
+            group = "quoted" if match["quoted"] is not None else "bare"
+            if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
+                return None if _is_placeholder(match[group]) else match.span(group)
+    match = _compiled(_SPOKEN).match(text, end)
+    if match is not None:
+        if match["quoted"] is None:
+            value = match["bare"].rstrip(".!?:)")
+            return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
+        if ("pass" in plain or "pwd" in plain) and says == SURE and not _is_placeholder(match["quoted"]):
+            return match.span("quoted")
+    return None
+
+
+def _trimmed(match: re.Match[str], group: str) -> Span:
+    """The place of a value without a bracket that was opened before it."""
+    begin, end = match.span(group)
+    value = match[group]
+    if group == "bare":
+        for opening, closing in ("()", "[]", "{}"):
+            while value.endswith(closing) and value.count(closing) > value.count(opening):
+                value, end = value[:-1], end - 1
+    return begin, end
+
+
+def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    if _is_placeholder(value) or value.lower() == name.lower():
+        return False
+    if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
+        return False
+    if match["quoted"] is not None:
+        is_command = match["open"].endswith("`") and " " in value
+        return (says == SURE and not is_command) or looks_drawn(value)
+    if _compiled(_CODE).fullmatch(value):
+        return False
+    # A quoted name with a bare value is a dict in code, where a word is a variable.
+    if match["closed"] and value.isidentifier() and not _has_digit(value):
+        return False
+    if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
+        return looks_drawn(value) or (says == SURE and _has_digit(value) and _ends(text, match))
+    if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
+        return looks_drawn(value)
+    # `password: click here` is prose, `password: swordfish` is none.
+    is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
+    return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
+
+
+def _has_digit(value: str) -> bool:
+    return any(map(str.isdigit, value))
+
+
+def _ends(text: str, match: re.Match[str]) -> bool:
+    """Whether nothing of the line follows a value."""
+    return text[match.end() : match.end() + 1] in {"", "\n", "\r", '"', "'", "\\"}
+
+
+def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
+    return not _is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
+
+
+def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
+    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value) or value.lower() == name.lower():
+        return False
+    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
+    return (says == SURE and bool(match["header"])) or looks_drawn(value)
+
+
+def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
+    return looks_drawn(value) or (says == SURE and value.isalnum())
+
+
+def _is_placeholder(value: str) -> bool:
+    """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
+    return (
+        _compiled(_BENIGN).fullmatch(value) is not None
+        or _compiled(_TEMPLATE).fullmatch(value) is not None
+        or not value.strip("xX*.#-_?… ")
+        or "EXAMPLE" in value
+        or 2 * sum(len(run[0]) for run in _compiled(_SAME).finditer(value)) > len(value)
+    )
+
+
+# ---- the header that names its scheme ----
+
+_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
+_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})[ ]{1,3}(?P<rest>\S.*)"
+_PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
+_KNOWN_SCHEMES: Final = frozenset(
+    "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
+    "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
+)
+"""Schemes of the registry of IANA, and those that services have made for themselves."""
+_LONGEST_HEADER: Final = 4000
+
+
+def scheme_and_credential(value: str) -> tuple[str, str] | None:
+    """The scheme with the blank behind it and the credential of the value of an `Authorization` header."""
+    match = _compiled(_CREDENTIAL).fullmatch(value)
+    return None if match is None else (value[: match.start("rest")], match["rest"])
+
+
+def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
+    match = _compiled(_HEADER).match(text, end)
+    if match is None:
+        return None
+    at = match.end()
+    stop = _end_of_header(text, at, begin, match)
+    value = text[at:stop].rstrip()
+    quoted = match["open"] is not None
+    if _is_placeholder(value):
+        return None
+    found = scheme_and_credential(value)
+    if found is None:
+        return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
+    scheme, rest = found
+    first = rest.split(None, 1)[0]
+    has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
+    is_known = scheme.strip().lower() in _KNOWN_SCHEMES
+    alone = first == rest and (is_known or quoted)
+    if _is_placeholder(first) or not (
+        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
+    ):
+        return None
+    begin = at + len(scheme)
+    return begin, begin + (len(rest) if has_parameters else len(first))
+
+
+def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
+    """Where the value of a header ends: at the quote that opened it or the whole header, or with the line."""
+    quote = match["open"]
+    if quote is None and not match["closed"]:
+        before = text[max(0, begin - 4) : begin]
+        opened = _compiled(rf"{_OPEN}\Z").search(before)
+        quote = opened[0] if opened else None
+    line_end = _compiled(r"[\r\n]").search(text, at, at + _LONGEST_HEADER)
+    limit = line_end.start() if line_end else min(len(text), at + _LONGEST_HEADER)
+    if quote is None:
+        return limit
+    stop = text.find(quote, at, limit)
+    while stop > 0 and text[stop - 1] == "\\":
+        stop = text.find(quote, stop + 1, limit)
+    return stop if stop >= 0 else limit
+
+
+def _is_random(word: str) -> bool:
+    return len(word) >= 16 and not is_wordlike(word)
+
+
+# ---- together ----
+
+
+def secrets_in(text: str) -> list[Span]:
     """Where secrets stand in a text: (begin, end) in order, none overlapping another."""
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two; then only ASCII is folded
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
-    spans: list[tuple[int, int]] = []
-    for anchor, shape in _ANCHORS.items():
-        for at in _places(lower, anchor):
-            match = _compiled(shape).match(text, at)
-            if match is not None:
-                named = match.groupdict().get("secret") is not None
-                begin, end = match.span("secret") if named else match.span()
-                if _is_credential(anchor, text[begin:end]):
-                    spans.append((begin - 3 if anchor == "_v1_" else begin, end))
-    if "=" in text or ":" in text or "," in text or "--" in text:
-        for anchor in _NAME_ANCHORS:
-            for at in _places(lower, anchor):
-                spans.extend(_assigned(text, at, len(anchor)))
-        for at in _places(lower, "cookie"):
-            spans.extend(_following(text, at, len("cookie")))
-    return _joined(spans)
+    return _joined([*_marked_keys(text), *_forms(text, lower), *_named(text, lower)])
 
 
-def _places(lower: str, anchor: str) -> Iterator[int]:
-    at = lower.find(anchor)
-    while at >= 0:
-        yield at
-        at = lower.find(anchor, at + len(anchor))
-
-
-def _assigned(text: str, at: int, length: int) -> Iterator[tuple[int, int]]:
-    """The value that is assigned to the name around this place, if the name is a secret's."""
-    match = _compiled(_ASSIGNED).match(text, at + length)
-    if match is None:
-        yield from _following(text, at, length)
-        return
-    before = _compiled(_BEFORE).search(text, max(0, at - 40), at)
-    name = (before.group() if before else "") + text[at : at + length] + match["end"]
-    group = "quoted" if match["quoted"] is not None else "bare"
-    value = match[group]
-    if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
-        return
-    if not is_secret_name(name) or _compiled(_BENIGN).fullmatch(value) or value.lower() == name.lower():
-        return
-    if group == "bare" and _compiled(_CODE).fullmatch(value):
-        return
-    # A token in prose is a word; one that is a secret has digits, or is long.
-    if may_be_number(name) and not _looks_random(value):
-        return
-    yield match.span(group)
-
-
-def _following(text: str, at: int, length: int) -> Iterator[tuple[int, int]]:
-    """The value behind an option of a command line, or behind the name of a header in quotes."""
-    match = _compiled(_FOLLOWING).match(text, at + length)
-    if match is None:
-        return
-    before = _compiled(_BEFORE).search(text, max(0, at - 40), at)
-    name = (before.group() if before else "") + text[at : at + length] + match["end"]
-    group = "quoted" if not match["option"] else "bare" if match["bare"] else "given"
-    if match["option"] and not name.startswith("--"):
-        return
-    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
-    is_listed = not match["option"] and not match["header"]
-    if not is_secret_name(name.lstrip("-")) or (is_listed and not _looks_random(match[group])):
-        return
-    if not _compiled(_BENIGN).fullmatch(match[group]) and not _compiled(_CODE).fullmatch(match[group]):
-        yield match.span(group)
-
-
-def _looks_random(value: str) -> bool:
-    return len(value) >= 20 or (
-        len(value) >= 6 and any(char.isdigit() for char in value) and not value.isdigit()
-    )
-
-
-def _is_credential(anchor: str, value: str) -> bool:
-    """Whether what follows `Bearer` or `Basic` is a credential and not the next word of a sentence."""
-    if value.startswith("[redacted:"):
-        return False
-    if anchor == "bearer ":
-        return any(char.isdigit() for char in value) or (len(value) >= 20 and not value.islower())
-    if anchor == "basic ":
-        try:
-            # behind it a sentence may end, or the name of a file go on
-            encoded = value.partition(".")[0].rstrip("=~")
-            return b":" in a2b_base64(encoded + "=" * (-len(encoded) % 4))
-        except NotBase64:
-            return False
-    return True
-
-
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
+def _joined(spans: list[Span]) -> list[Span]:
+    joined: list[Span] = []
     for begin, end in sorted(spans):
         if joined and begin < joined[-1][1]:
             joined[-1] = (joined[-1][0], max(end, joined[-1][1]))

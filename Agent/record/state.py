@@ -15,9 +15,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
-from Agent.event.serialise import to_json
-from Agent.record.exposure import Exposed, Sort, exposure_of, is_exposable, read_state, sort_of
+from Agent.event.content import Reading
+from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
+from Agent.event.pointers import value_at
+from Agent.event.serialise import Dumped, to_json
+from Agent.record.capture import MOST_WITH_AGENTS
+from Agent.record.exposure import Exposed, Sort, exposure_of, read_state, sort_of
 from Agent.record.field_size import HEAVY_BYTES, is_heavy
 from Agent.record.judge import Types, differing, holds_nonfinite, is_plain
 from Agent.record.plain_data import is_plain_data
@@ -35,6 +39,7 @@ class _EveryKey(set[str]):
 
 
 _EVERY_KEY = _EveryKey()
+_PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
 ValueBytes = Callable[[Any], bytes | None]
 
 
@@ -57,20 +62,22 @@ class StateTracker:
     Args:
         obj: the agent; only weakly held where its class allows.
         agent_of: the id of an object that is an agent itself, None for others.
+        owner: the agent's id.
         value_bytes: the JSON of a plain value, None where it takes a closer look (`Judge.value`).
         keeping: takes the tracker once it keeps a value of its agent; None keeps none.
     """
 
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
-        "_opaque", "_read", "_ref", "_refused", "_value_bytes", "actions", "cls", "failure", "heavy", "init",
-        "kept", "last", "shared", "unseen",
+        "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
+        "failure", "heavy", "held_together", "init", "kept", "last", "shared",
     )  # fmt: skip
 
     def __init__(
         self,
         obj: object,
         agent_of: Callable[[object], str | None],
+        owner: str | None = None,
         value_bytes: ValueBytes = _undecided,
         keeping: deque[StateTracker] | None = None,
     ) -> None:
@@ -80,6 +87,7 @@ class StateTracker:
         except TypeError:
             self._ref = lambda: obj
         self._agent_of = agent_of
+        self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         self._value_bytes = value_bytes
         self._keeping = keeping
         self.cls = type(obj)
@@ -93,10 +101,13 @@ class StateTracker:
         self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before = 0
-        # Attributes of a class that is no state, such as loggers: not judged again at each action.
+        # Attributes that hold handles, such as loggers: not judged again at each action.
         self._ignored: dict[str, type] = {}
         self.shared: dict[str, str] = {}
-        self.unseen: tuple[str, ...] = ()
+        self.borrowed: dict[str, Callable[[], object | None]] = {}
+        """Fields with an object that another agent held first: its content stands in that agent's state."""
+        self.held_together: dict[str, str] = {}
+        """Fields with an object that another agent was seen with, and that agent."""
         self.actions = 0
         self.failure: Exception | None = None
         """Why the state could not be looked at the last time; whoever tells it takes it away."""
@@ -147,7 +158,7 @@ class StateTracker:
                 raw = self._bytes_of(name, value)
                 if raw is None:
                     if name not in heavy:
-                        # It was state and is none any more: a callback in the place of a None.
+                        # It was state and is none any more: a lock in the place of a None.
                         ignored[name] = kind
                         if name in last:
                             gone.append(name)
@@ -213,7 +224,7 @@ class StateTracker:
     def last_seen(self) -> LastSeen:
         """What is known of the agent's state now that it is gone; nothing is kept any more."""
         kept, self.kept = self.kept, {}
-        found = LastSeen(kept, {}, {*self.unseen, *(self._opaque & self.heavy - kept.keys())})
+        found = LastSeen(kept, {}, self._opaque & self.heavy - kept.keys())
         for name, value in self.last.items():
             if name in self.heavy:
                 continue  # a text that has grown since
@@ -240,16 +251,18 @@ class StateTracker:
             if sort is Sort.GENERATOR:
                 self.heavy.add(name)
                 return None
-            if not self._is_explicit:
-                if sort is Sort.SKIPPED:
+            if not self._is_explicit and sort in _PERHAPS_AGENTS:
+                agent_id = self._agent_of(value)
+                if agent_id is not None:
+                    return _AGENT + agent_id.encode("utf-8", "surrogatepass")
+                if sort is Sort.HANDLE:
                     return None
-                if sort is Sort.UNKNOWN:
-                    agent_id = self._agent_of(value)
-                    if agent_id is not None:
-                        return _AGENT + agent_id.encode("utf-8", "surrogatepass")
-                    if not is_exposable(value, None):
-                        return None
+            if name in self.borrowed and self.borrowed[name]() is value:
+                self.heavy.add(name)
+                return None
             raw = self._plain(value) or self._tagged(name, value)
+            if raw is None:
+                return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw):
             self.heavy.add(name)
             self.last.pop(name, None)
@@ -260,26 +273,35 @@ class StateTracker:
         """The bytes of a value that is plain JSON, None for any other."""
         kind = type(value)
         try:
-            if (kind is not dict and kind is not list) or not is_plain({"": value}, _EVERY_KEY):
+            if kind is not dict and kind is not list:
                 return None
+            least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _EVERY_KEY):
+                return None
+            ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
         except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
             return None
         return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
 
-    def _tagged(self, name: str, value: Any) -> bytes:
-        dumped = to_json(value, "", agent_of=self._agent_of)
+    def _tagged(self, name: str, value: Any) -> bytes | None:
+        dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
         if not dumped.types:
             return dumped.json
         raw = dumped.json + orjson.dumps(dumped.types)
-        if is_heavy(raw) and not _NO_TAG.isdisjoint(dumped.types.values()):
-            self._opaque.add(name)
+        if dumped.opaque:
+            if is_heavy(raw):
+                self._opaque.add(name)
+            elif _is_large_inside(dumped):
+                self._opaque.add(name)
+                self.heavy.add(name)
+                self.last.pop(name, None)
+                return None
         return raw
 
     def full(self, obj: object) -> Exposed:
         """The whole state, large fields and generators included; it counts as recorded now."""
-        exposed = read_state(obj, self._agent_of)
-        self.unseen = exposed.unseen
+        exposed = read_state(obj)
         self.heavy.clear()
         self._ignored.clear()
         self._opaque.clear()
@@ -299,25 +321,55 @@ class StateTracker:
         return exposed
 
 
-class GeneratorOwners:
-    """Which agents hold which generator; one that two agents draw from cannot be replayed by its state."""
+_LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
+
+
+def _is_large_inside(dumped: Dumped) -> bool:
+    """Whether the content of a value without a codec is large, or leads to other agents."""
+    if not any(mark in dumped.json for mark in _LARGE_MARKS):
+        return False
+    value = orjson.loads(dumped.json)
+    for pointer in dumped.opaque:
+        form = value_at(value, pointer)
+        if type(form) is dict and (
+            "size_bytes" in form or "agents" in form or str(form.get("reference")).startswith("environment ")
+        ):
+            return True
+    return False
+
+
+class Holders:
+    """Which agents hold which object: a generator that two agents draw from, or another shared object."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, tuple[Any, dict[str, None]]] = {}
+        self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
 
-    def is_of_one(self, generator: Any) -> bool:
+    def is_of_one(self, value: object) -> bool:
         """Whether one agent alone was seen with it, so that its state is in that agent's."""
-        known = self._owners.get(id(generator))
-        return known is not None and known[0]() is generator and len(known[1]) == 1
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) == 1
 
-    def other_owner(self, generator: Any, agent_id: str) -> str | None:
-        """The first other agent that was seen with the same generator, None if there is none."""
-        known = self._owners.get(id(generator))
-        if known is None or known[0]() is not generator:
+    def note(self, value: object, agent_id: str) -> tuple[str, ...]:
+        """The agents that were seen with an object, in that order, this one among them from now on.
+
+        Only this one of an object that cannot be weakly referenced, since holding it would keep it alive.
+        """
+        known = self._holders.get(id(value))
+        if known is None or known[0]() is not value:
             try:
-                known = (weakref.ref(generator), {})
+                known = (weakref.ref(value, self._forgetting(id(value))), {})
             except TypeError:
-                known = (lambda: generator, {})
-            self._owners[id(generator)] = known
+                return (agent_id,)
+            self._holders[id(value)] = known
         known[1][agent_id] = None
-        return next((owner for owner in known[1] if owner != agent_id), None)
+        return tuple(known[1])
+
+    def _forgetting(self, key: int) -> Callable[[object], None]:
+        holders = self._holders
+
+        def forget(gone: object) -> None:
+            known = holders.get(key)
+            if known is not None and known[0] is gone:
+                holders.pop(key, None)
+
+        return forget

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Iterable
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.digest import digest_json
-from Agent.event.pointers import escape
+from Agent.event.binding import class_reducer
+from Agent.event.content import Named
+from Agent.event.digest import digest_named
+from Agent.event.opaque import Kind
+from Agent.event.pointers import escape, unescape, value_at
 from Agent.record import installed
+from Agent.record.agents import agent_id_of
 from Agent.record.binding import AgentBinding
 from Agent.record.code_identity import CodeIdentity
 from Agent.record.context import current_scope
-from Agent.record.exposure import Sort, sort_of
+from Agent.record.exposure import Sort, read_class_state, sort_of
 from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from Agent.record.agents import Known
 
 _FIELDS = "/extra/fields"
+CLASS_FIELDS = "/extra/class_fields"
 _UNCHANGING = frozenset({str, bytes})
 
 
@@ -40,16 +47,24 @@ def emit_state(
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
-    adopted = _note_generators(pipeline, binding, tracker, exposed.fields)
-    inner, types = pipeline.capture.user_body(exposed.fields, _FIELDS)
+    adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
+    fields = _with_references(exposed.fields, tracker)
+    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id)
     about = {
         "class": _class_name(type(obj)),
+        "handles": list(exposed.handles),
+        "ignored": list(exposed.ignored),
         "shared": sorted(tracker.shared),
         "shared_with": tracker.shared,
+        "shared_objects": tracker.held_together,
         "adopted": adopted,
     }
-    init = tracker.init if reason == "first" else None
-    _write_state(pipeline, binding, reason, inner, types, about, exposed.unseen, init)
+    more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
+    held_by_class = read_class_state(type(obj))
+    if held_by_class:
+        shown = pipeline.capture.user_body(held_by_class, CLASS_FIELDS, binding.agent_id)
+        more.append((b'"class_fields"', *shown))
+    _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
 
@@ -81,13 +96,14 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         return
     seen = tracker.last_seen()
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
-    adopted = _note_generators(pipeline, binding, tracker, seen.values)
-    inner, types = pipeline.capture.user_body(seen.values, _FIELDS)
+    adopted = _note_shared(pipeline, binding, tracker, seen.values)
+    inner, types = pipeline.capture.user_body(seen.values, _FIELDS, binding.agent_id)
     dumped, more_types = pipeline.capture.dumped_body(seen.dumped, _FIELDS)
     about = {
         "class": _class_name(tracker.cls),
         "shared": sorted(held),
         "shared_with": tracker.shared,
+        "shared_objects": tracker.held_together,
         "adopted": adopted,
     }
     types = {**(types or {}), **(more_types or {})} or None
@@ -107,19 +123,52 @@ def _is_held(values: dict[str, Any], name: str) -> bool:
     return type(values[name]) not in _UNCHANGING and _holders(values, name) > _OURS
 
 
-def _note_generators(
+def _note_shared(
     pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any]
 ) -> dict[str, str]:
-    """Note which generators other agents hold, too; by field, what tells adopted ones from others."""
+    """Note which generators and objects other agents hold, too; by field, the place of adopted generators."""
     adopted: dict[str, str] = {}
+    agent_id = str(binding.agent_id)
+    tracker.borrowed.clear()
     for name, value in fields.items():
-        if sort_of(type(value)) is Sort.GENERATOR:
+        sort = sort_of(type(value))
+        if sort is Sort.GENERATOR:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
-            other = pipeline.agents.owners.other_owner(value, str(binding.agent_id))
-            if other is not None:
-                tracker.shared[name] = other
+        elif sort is not Sort.UNKNOWN or not _is_object(value):
+            continue
+        holders = pipeline.agents.holders.note(value, agent_id)
+        other = next((each for each in holders if each != agent_id), None)
+        if other is None:
+            continue
+        if sort is Sort.GENERATOR:
+            tracker.shared[name] = other
+            continue
+        tracker.held_together[name] = other
+        if holders[0] != agent_id:
+            tracker.borrowed[name] = weakref.ref(value)
     return adopted
+
+
+def _is_object(value: object) -> bool:
+    """Whether it is an object of a class without a codec, which can change, and no agent."""
+    cls = type(value)
+    if issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+        return False
+    return agent_id_of(value) is None
+
+
+_NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
+
+
+def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
+    """The fields; those whose object another agent held first name that agent instead."""
+    if not tracker.borrowed:
+        return fields
+    named = {
+        name: Named(fields[name], f"shared with {tracker.held_together[name]}") for name in tracker.borrowed
+    }
+    return {**fields, **named}
 
 
 def _write_state(
@@ -130,25 +179,25 @@ def _write_state(
     types: Types | None,
     about: dict[str, Any],
     hidden: Iterable[str],
-    init: tuple[bytes, Types | None] | None = None,
+    more: Iterable[tuple[bytes, bytes, Types | None]] = (),
 ) -> None:
     """Write the event.
 
     Args:
         inner: the JSON of the fields without its braces, with its tags in `types`.
         about: what else it says; what is empty is left out.
-        hidden: names of fields that could not be exposed.
-        init: the arguments of the agent's constructor, likewise.
+        hidden: names of fields that could not be kept.
+        more: further mappings, each with its key, its JSON without braces, and its tags.
     """
-    digest = digest_json(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
-    unseen = sorted({*hidden, *_opaque_fields(types, f"{_FIELDS}/")})
-    rest = {name: value for name, value in {**about, "unseen": unseen}.items() if value}
-    more, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
-    body = b'"fields":{' + inner + b"}," + more
-    if init is not None:
-        init_body, init_types = init
-        body += b',"init":{' + init_body + b"}"
-        types = {**(types or {}), **(init_types or {})} or None
+    digest = digest_named(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
+    opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
+    about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
+    rest = {name: value for name, value in about.items() if value}
+    said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
+    body = b'"fields":{' + inner + b"}," + said
+    for key, further, tags in more:
+        body += b"," + key + b":{" + further + b"}"
+        types = {**(types or {}), **(tags or {})} or None
     slot = binding.slot("state", 20)
     pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
 
@@ -194,14 +243,24 @@ def _below(pointer: str, types: Types | None) -> Types:
     return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
 
 
-def _opaque_fields(types: Types | None, prefix: str) -> set[str]:
-    """The names of fields in which something cannot be restored."""
-    names = set()
+def _fields_without_codec(body: bytes, types: Types | None) -> tuple[set[str], set[str]]:
+    """The names of fields that cannot be restored, and of those among them that cannot be seen."""
+    opaque, unseen = set(), set()
+    fields: Any = None
     for pointer, tag in (types or {}).items():
-        if tag in {"opaque", "truncated"} and pointer.startswith(prefix):
-            name = pointer[len(prefix) :].partition("/")[0]
-            names.add(name.replace("~1", "/").replace("~0", "~"))
-    return names
+        if tag not in _NO_CODEC or not pointer.startswith(f"{_FIELDS}/"):
+            continue
+        below = pointer[len(_FIELDS) :]
+        name = unescape(below[1:].partition("/")[0])
+        opaque.add(name)
+        fields = orjson.loads(body) if fields is None else fields
+        form = value_at(fields, below)
+        if type(form) is not dict or Kind.UNSEEN in form:
+            unseen.add(name)
+    return opaque, unseen
+
+
+_NO_CODEC = frozenset({"opaque", "truncated"})
 
 
 def field_pointer(name: str) -> str:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from Agent.event.plain import DUMP_OPTIONS, SCALARS
 from Agent.record import installed
-from Agent.record.context import Scope, current_scope, span_scope
+from Agent.record.changed_arguments import args_after, cannot_change
+from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
 
@@ -31,8 +33,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "reads", "root", "span_id",
-        "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
+        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,9 @@ class Call:
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
+        self.changeable: dict[str, Any] | None = None
+        """Arguments of a call that a replay may answer, where the body may change one in place."""
+        found: list[str] = []
         if spec.capture_args:
             arguments = arguments or (
                 spec.arguments(args, kwargs)
@@ -74,12 +79,17 @@ class Call:
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
             else:
-                body, self.types = pipeline.capture.body({"args": arguments})
+                body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
+            if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+                self.changeable = arguments
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
         inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        if found:
+            learn_secrets(inside, found)
+        self.secrets = inside.secrets
         self.reads: Reads | None = None
         if installed.open_reads is not None and spec.is_action:
             self.reads = inside.reads = installed.open_reads(spec)
@@ -120,7 +130,7 @@ class Call:
                 current_scope.reset(self.token)
             except ValueError:
                 self._note_other_context()
-            body = self.args_body
+            body = self.args_body if self.changeable is None else self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
                 if raw is not None:
@@ -149,7 +159,8 @@ class Call:
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
             self._close_scope()
-            event_id = self._emit(self.args_body + ending, duration_ns)
+            body = self.args_body if self.changeable is None else self._args_and_changes(error)
+            event_id = self._emit(body + ending, duration_ns)
             if outcome == "error" and self.tracker is not None:
                 emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
             if self.is_entry and self.pipeline.watcher is not None:
@@ -158,6 +169,24 @@ class Call:
             self._trouble(trouble)
         if self.leave is not None:
             self.leave(None, error)
+
+    def _args_and_changes(self, result: object) -> bytes:
+        """The arguments as they came in, and those that the body changed in place."""
+        arguments, capture = self.changeable, self.pipeline.capture
+        assert arguments is not None  # noqa: S101 - asked before, for the type checker
+        if self.types is None:
+            try:
+                is_same = orjson.dumps(arguments, None, DUMP_OPTIONS) == self.args_body[7:-1]
+            except Exception:  # noqa: BLE001 - something in them is not plain any more
+                is_same = False
+            if is_same and (
+                type(result) in SCALARS or all(value is not result for value in arguments.values())
+            ):
+                return self.args_body
+        changes, types = args_after(capture, arguments, self.args_body[:-1], self.types, result)
+        if types:
+            self.types = {**self.types, **types} if self.types else types
+        return self.args_body + changes
 
     def _close_scope(self) -> None:
         if self.board_slot >= 0 and self.pipeline.board is not None:
@@ -197,6 +226,10 @@ class Call:
                     types = {**types, **state_types} if types else state_types
             else:
                 tail = code.tail
+        if self.secrets:
+            # A result may repeat them. What the state keeps of them stays: full states would tell it again.
+            body, types = pipeline.redactor.without(self.secrets, body.removesuffix(b","), types, "/extra")
+            body = body + b"," if body else b""
         duration_ms = duration_ns / 1e6
         slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
         if spec.kind == "metric":

@@ -9,12 +9,13 @@ from Agent.replay.executors.result import ReplayConfig, ReplayResult
 from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
 from Agent.replay.forks.sweeping import SweepReport, sweep_forks
+from Agent.replay.golden.accepting import accept_golden
 from Agent.replay.golden.adding import AddedGolden, add_golden
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.shrinking import ShrunkGolden, shrink_golden
 from Agent.replay.golden.trace import GoldenTrace, find_golden, list_goldens, remove_golden
 from Agent.replay.golden.updating import update_golden
-from Agent.replay.history import HistoryReport, ReplayedRun, replay_runs
+from Agent.replay.history import HistoryReport, ReplayedRun, replay_agents, replay_runs
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Divergence, SourceRead
 from Agent.replay.peers import Spec
@@ -25,6 +26,7 @@ from Agent.replay.target import remember_target
 from Agent.replay.verdict import Verdict
 
 __all__ = [
+    "accept_golden",
     "add_golden",
     "AddedGolden",
     "check_golden",
@@ -45,6 +47,7 @@ __all__ = [
     "PlayedStep",
     "remember_target",
     "remove_golden",
+    "replay_agents",
     "replay_metrics",
     "replay_run",
     "replay_runs",

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from Agent.event.model import Event
+from Agent.event.pointers import escape
+from Agent.record.imposed_arguments import with_changes
 from Agent.record.player import Answer
-from Agent.record.remade_errors import Unanswerable, remake_error
+from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.comparison import Recorded
 from Agent.replay.values import Decoder
 
@@ -28,12 +31,24 @@ class AnswerBook:
         self._errors = errors
         self._session_id = session_id
 
-    def answer(self, event: Event) -> tuple[Answer, str | None]:
+    def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
         """The answer, and in what it is less than what was given then; None where it is the same.
+
+        Args:
+            event: of the recorded call.
+            given: the arguments of the call that is answered, by name; they are changed as they were then.
 
         Raises:
             Unanswerable: it was not captured, or it cannot be made again.
         """
+        answer, lack = self._given_then(event)
+        if given is not None:
+            answer = with_changes(event.extra, lambda path: self._part(event, path), given, answer)
+            if answer.change is not None:
+                answer.change()
+        return answer, lack
+
+    def _given_then(self, event: Event) -> tuple[Answer, str | None]:
         outcome = event.extra.get("outcome")
         if outcome == "error":
             return self._error(event)
@@ -61,14 +76,16 @@ class AnswerBook:
             told.extra,
             error_id,
             self._session_id,
-            part=lambda key: self._part(told, key),
+            part=lambda path: self._part(told, path),
             find_class=self._decoder.find_class,
         )
         return Answer(error=error), lack
 
-    def _part(self, told: Event, key: str) -> Any:
-        """A value of an error event, None where it is not there or cannot be restored."""
-        if key not in told.extra:
-            return None
-        restored = self._decoder.restore(Recorded(told.extra[key], told.types or {}, f"/extra/{key}"))
-        return None if restored.unrestored else restored.value
+    def _part(self, told: Event, path: tuple[str, ...]) -> Any:
+        """A value of an event; `LACKING` where it is not there or cannot be restored."""
+        found = value_in(told.extra, path)
+        if found is LACKING:
+            return LACKING
+        pointer = "/".join(("/extra", *map(escape, path)))
+        restored = self._decoder.restore(Recorded(found, told.types or {}, pointer))
+        return LACKING if restored.unrestored else restored.value

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from Agent.errors import RecordingMiss
+from Agent.event.content import name_script
 from Agent.event.kinds import LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.record import installed
@@ -31,18 +33,26 @@ from Agent.replay.constructors import constructor_arguments, doubt_what_was_buil
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
 from Agent.replay.field_reads import FieldReads, classes_of_agents
+from Agent.replay.fields import FieldRules
 from Agent.replay.judge import ActionJudge
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
 from Agent.replay.plan import Plan, make_plan
 from Agent.replay.player import RecordedPlayer
-from Agent.replay.recorded_script import is_recorded_script
-from Agent.replay.recording import Recording, read_recording
+from Agent.replay.recorded_script import script_module, script_name
+from Agent.replay.recording import Recording, RecordingParts, read_recording
 from Agent.replay.source_answers import SourceAnswers, recorded_counts
 from Agent.replay.sources import SourceWatch
 from Agent.replay.states import restorable
-from Agent.replay.target import FactoryRaised, TargetFailed, build, import_target, objects_in
+from Agent.replay.target import (
+    FactoryRaised,
+    TargetFailed,
+    TargetNotImported,
+    build,
+    import_target,
+    objects_in,
+)
 from Agent.replay.tool_answers import ActionTools
 from Agent.replay.values import Decoder
 
@@ -51,21 +61,44 @@ D = TypeVar("D", bound=Driver)
 
 def main(request_path: str) -> None:
     """Carry out one request: a JSON file that names session, agent, target, and where the outcome goes."""
-    request = orjson.loads(Path(request_path).read_bytes())
+    carry_out(orjson.loads(Path(request_path).read_bytes()))
+
+
+def carry_out(request: dict[str, Any], prepared: Prepared | None = None) -> None:
+    """Carry out one request and write its outcome, or that the target cannot be imported."""
     sys.path[:] = request["sys_path"]
-    redrive = Redrive(request)
-    redrive.run()
-    Path(request["outcome_path"]).write_bytes(redrive.outcome_bytes())
+    redrive = Redrive(request, prepared)
+    try:
+        redrive.run()
+        answer = redrive.outcome_bytes()
+    except TargetNotImported as error:
+        answer = orjson.dumps({"not_imported": str(error)})
+    Path(request["outcome_path"]).write_bytes(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What one process does once for many replays of a session: read it, and import the target."""
+
+    recordings: RecordingParts
+    factory: Callable[..., Any]
+    watch: SourceWatch
 
 
 class Redrive:
-    """One re-drive, from the request to the outcome."""
+    """One re-drive, from the request to the outcome.
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    Args:
+        request: what `rerun.py` asks for.
+        prepared: what this process did before it forked; without it all is done here.
+    """
+
+    def __init__(self, request: dict[str, Any], prepared: Prepared | None = None) -> None:
         self.outcome = Outcome()
         self._request = request
+        self._prepared = prepared
         self._agent_id: str | None = request["agent_id"]
-        self._recording = read_recording(Path(request["session"]), self._agent_id)
+        self._recording = self._read(self._agent_id)
         recording = self._recording
         self._sink = MemorySink("replayed")
         self._redactor = Redactor(
@@ -80,11 +113,15 @@ class Redrive:
             ),
         )
         self._identifiers = Identifiers()
+        self._fields = FieldRules(self.outcome, request.get("ignore") or ())
         self._comparison = Comparison(
-            None, self._same_id, Normaliser.from_object(request.get("normalise") or {})
+            None,
+            self._same_id,
+            Normaliser.from_object(request.get("normalise") or {}),
+            fields=self._fields,
         )
         self._objects: dict[str, Any] = {}
-        self._watch = SourceWatch()
+        self._watch = SourceWatch() if prepared is None else prepared.watch
         self._watch.reachable = frozenset({"network"} if request.get("network") else ())
         self._decoder = Decoder(self._find_agent)
         self._peers = Peers(recording, self._player_now, self._refuse)
@@ -99,12 +136,32 @@ class Redrive:
         self._note_record()
         try:
             self._build()
+        except TargetNotImported:
+            raise
         except TargetFailed as error:
             self.outcome.reason(str(error))
             self.outcome.agents = [self._agent_id] if self._agent_id is not None else []
             return
         self._drive()
         self._conclude()
+
+    def prepare(self) -> Prepared | None:
+        """Import the target for forks of this process; None where the import did what each has to see itself.
+
+        Raises:
+            TargetNotImported: it cannot be imported.
+        """
+        turn_recording_away(Path(self._request["outcome_path"]).parent)
+        self._install()
+        factory = self._imported()
+        if self._sink.lines or self.outcome != Outcome():
+            return None
+        return Prepared(RecordingParts(self._recording), factory, self._watch)
+
+    def _read(self, agent_id: str | None) -> Recording:
+        if self._prepared is not None:
+            return self._prepared.recordings.of(agent_id)
+        return read_recording(Path(self._request["session"]), agent_id)
 
     @property
     def recording(self) -> Recording:
@@ -160,7 +217,7 @@ class Redrive:
             self._objects = {name: obj for name, obj in self._objects.items() if name in only}
         self._install()  # whatever the target set up
         if self._request.get("look_at_fields"):
-            whole = read_recording(self._recording.session, None)
+            whole = self._read(None)
             live = frozenset(self._objects)
             self._field_reads = FieldReads(whole, live, lambda: self._watch.is_on)
             self._field_reads.watch(classes_of_agents(whole, self._decoder.find_class))
@@ -169,12 +226,11 @@ class Redrive:
         """What the target's factory gives."""
         recording = self._recording
         name: str = self._request["target"]
-        module = name.partition(":")[0]
-        self._make_player(frozenset())
-        with self._watch.building():
-            factory = import_target(name)
-        if is_recorded_script(module, recording.session, recording.info):
+        factory = self._imported()
+        module = script_module(name.partition(":")[0], recording.session, recording.info)
+        if module is not None:
             count_as_script(module)
+            name_script(module, script_name(recording.session, recording.info))
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
         spec = self._spec()
@@ -183,6 +239,13 @@ class Redrive:
                 return build(factory, spec, name)
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
+
+    def _imported(self) -> Callable[..., Any]:
+        self._make_player(frozenset())
+        if self._prepared is not None:
+            return self._prepared.factory
+        with self._watch.building():
+            return import_target(self._request["target"])
 
     def _spec(self) -> Spec:
         if self._agent_id is not None or self._request.get("agents") is not None:
@@ -237,6 +300,7 @@ class Redrive:
         """What carries out a plan, with everything that it works with."""
         recording, outcome = self._recording, self.outcome
         live = frozenset(self._objects)
+        self._fields.begin(recording.agents, live)
         player = self._make_player(live)
         judge = ActionJudge(
             self._comparison,
@@ -244,6 +308,7 @@ class Redrive:
             outcome,
             live,
             self._errors(),
+            self._fields,
             is_whole=recording.is_complete,
         )
         sources = SourceAnswers(recording, player, self._watch, self._decoder, outcome)
@@ -255,7 +320,17 @@ class Redrive:
             outcome,
             player,
             Equipment(
-                self._pipeline, self._sink, self._decoder, self._comparison, judge, self._watch, sources
+                self._pipeline,
+                self._sink,
+                self._decoder,
+                self._comparison,
+                judge,
+                self._watch,
+                sources,
+                self._fields,
+                strict_factory=bool(self._request.get("strict_factory")),
+                keep_going=int(self._request.get("keep_going") or 0),
+                stop_at=self._request.get("pdb") or 0,
             ),
         )
         self._watch.put_in_seams()
@@ -298,7 +373,9 @@ class Redrive:
                 f"{agreement.identifiers} ids of events, which are others in every run"
             )
         outcome.normalisers += self._comparison.overlooked.told()
-        outcome.unseen = self._unseen()
+        outcome.unseen = self._listed("unseen")
+        for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
+            names += [name for name in self._listed(key) if name not in names]
         if self._field_reads is not None:
             outcome.doubts += self._field_reads.doubts
         doubt_what_was_built(outcome, self._watch.built_with)
@@ -311,7 +388,8 @@ class Redrive:
                     "is driven, return them as well: {...} | spec.nested"
                 )
 
-    def _unseen(self) -> list[str]:
+    def _listed(self, key: str) -> list[str]:
+        """Fields that full states list as `unseen`, `ignored` or `handles`."""
         names: dict[str, None] = {}
         driven, inside = self.outcome.agents, self.outcome.inside
         for event in self._recording.events:
@@ -319,8 +397,9 @@ class Redrive:
                 continue
             # Of many agents of one role inside others each field is named once.
             owner = event.agent_id if event.agent_id in driven else f"each {event.agent_role}"
-            for field in event.extra.get("unseen") or ():
-                names[str(field) if driven == [owner] else f"{owner}.{field}"] = None
+            for field in event.extra.get(key) or ():
+                if not self._fields.leaves_out(str(event.agent_id), str(field)):
+                    names[str(field) if driven == [owner] else f"{owner}.{field}"] = None
         return list(names)
 
     def _errors(self) -> dict[str, Event]:

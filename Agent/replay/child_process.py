@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -40,6 +41,62 @@ class Ended:
         return f"the child process ended with {self.returncode} before it could report: {last[0]}"
 
 
+class Child(Protocol):
+    """A process that carries out a request; a `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its id, and that of its process group."""
+
+    returncode: int | Any
+
+    def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
+        """What it printed, once it has ended; subprocess.TimeoutExpired before that."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Launcher(Protocol):
+    """Starts a process in which a module carries out the request in a file, under an environment."""
+
+    def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
+        """The process, leader of a group of its own."""
+
+
+def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
+    """A new interpreter."""
+    return subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        process_group=0,
+    )
+
+
+_launcher: ContextVar[Launcher] = ContextVar("launcher", default=spawn)
+
+
+@contextlib.contextmanager
+def launched_by(launcher: Launcher) -> Iterator[None]:
+    """Start child processes so until the block ends, also in threads that run in a copy of this context."""
+    token = _launcher.set(launcher)
+    try:
+        yield
+    finally:
+        _launcher.reset(token)
+
+
+def launches_anew() -> bool:
+    """Whether each child process is a new interpreter."""
+    return _launcher.get() is spawn
+
+
 def run_module(
     module: str,
     request: Mapping[str, Any],
@@ -56,17 +113,7 @@ def run_module(
     """
     request_path = directory / "request.json"
     request_path.write_bytes(orjson.dumps(request))
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
-        [sys.executable, "-m", module, str(request_path)],
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        process_group=0,
-    )
+    process = _launcher.get()(module, request_path, child_environment())
     try:
         stdout, stderr = _output(process, timeout_seconds, stop)
     except subprocess.TimeoutExpired:
@@ -78,9 +125,16 @@ def run_module(
     return Ended(stdout, stderr, process.returncode)
 
 
-def _output(
-    process: subprocess.Popen[str], timeout_seconds: float | None, stop: Event | None
-) -> tuple[str, str]:
+def run_in_terminal(module: str, request: Mapping[str, Any], directory: Path) -> None:
+    """Let a module carry out a request in a process that has this one's terminal, for a debugger."""
+    request_path = directory / "request.json"
+    request_path.write_bytes(orjson.dumps(request))
+    subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
+        [sys.executable, "-m", module, str(request_path)], env=child_environment(), check=False
+    )
+
+
+def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:
     """What a process printed, once it has ended."""
     if stop is None:
         return process.communicate(timeout=timeout_seconds)
@@ -95,7 +149,7 @@ def _output(
                 raise
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+def _end(process: Child) -> tuple[str, str]:
     """End a child process and those that it forked; what they had printed."""
     if hasattr(os, "killpg"):
         # an interrupt can come when it has just ended
@@ -106,7 +160,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate()
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The caller's environment without its recording, under another hash seed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
     seed = 1 + secrets.randbelow(2**32 - 1)

@@ -9,18 +9,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
+from Agent.event.opaque import Kind
 from Agent.event.pointers import escape, fold_tags
 from Agent.replay.normaliser import Normaliser, Overlooked
+from Agent.replay.python_text import differing_pieces
+
+if TYPE_CHECKING:
+    from Agent.replay.fields import FieldRules
 
 _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
 _UNSURE = ("opaque", "redacted", "truncated")
+_OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
+_ELSEWHERE = ("shared with ", "environment ")
+_REDACTED = "/redacted"
+_OF_CUTS = frozenset({"head", "digest", "unseen"})
 _MAX_SHOWN_CHARS = 400
+_SCRIPT = re.compile(r"\b__main__\b")
 _MOST_UNORDERED = 2_000
 
 
@@ -49,10 +59,26 @@ class Agreement:
     """Values that are hidden on both sides."""
     identifiers: int = 0
     """Ids of events that are other ones in every run and stand for the same event."""
-    opaque: set[str] = field(default_factory=set)
-    """Pointers of values that no codec restores: equal as far as can be seen."""
-    opaque_differences: list[str] = field(default_factory=list)
-    """Pointers of such values that look different."""
+    comparable: int = 0
+    """Values without a codec whose content is equal."""
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Pointers of values that one side could not see, and why."""
+    older: set[str] = field(default_factory=set)
+    """Pointers of values that were recorded before content had a digest."""
+    references: dict[str, str] = field(default_factory=dict)
+    """Pointers of what is compared by name, and that name."""
+    handles: dict[str, str] = field(default_factory=dict)
+    """Pointers of what belongs to its process, and which kind of thing it is."""
+
+    def take(self, other: Agreement) -> None:
+        """Add what another comparison agreed over."""
+        self.redacted += other.redacted
+        self.identifiers += other.identifiers
+        self.comparable += other.comparable
+        self.unseen.update(other.unseen)
+        self.older |= other.older
+        self.references.update(other.references)
+        self.handles.update(other.handles)
 
 
 class _Tagged(NamedTuple):
@@ -66,6 +92,21 @@ class _Absent:
 
 
 ABSENT = _Absent()
+NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
+"""Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
+NAMES_OF_STATE = ("", "/set")
+NAMES = ("",)
+OLDER = "recorded before content digests: record the program again to have it compared"
+
+
+class _EveryMapping(frozenset[str]):
+    """Stands for the pointers of all mappings, of which the order of keys then says nothing."""
+
+    def __contains__(self, _pointer: object) -> bool:
+        return True
+
+
+EVERY_MAPPING: Collection[str] = _EveryMapping()
 SameId = Callable[[str, str], bool]
 
 
@@ -78,6 +119,7 @@ class Comparison:
         same_id: whether a recorded and a replayed text are ids of the same event.
         normaliser: what may differ; nothing without it.
         scripts: names of modules that are `__main__` where they run, on either side.
+        fields: which fields of agents take part; None compares all.
     """
 
     def __init__(
@@ -86,15 +128,41 @@ class Comparison:
         same_id: SameId | None = None,
         normaliser: Normaliser | None = None,
         scripts: Collection[str] = (),
+        fields: FieldRules | None = None,
     ) -> None:
+        self.fields = fields
         self._scripts = "|".join(map(re.escape, sorted(scripts)))
         self.agreement = Agreement()
         self.overlooked = Overlooked(normaliser or Normaliser())
         self.main_module = main_module
         self._same_id = same_id
+        self._names: Collection[str] = ()
 
-    def difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
-        """Where the two first part, None where they agree."""
+    def difference(
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+    ) -> Difference | None:
+        """Where the two first part, None where they agree.
+
+        Args:
+            names: pointers of mappings whose keys are names, such as fields or keyword arguments: their order
+                is none of the value's.
+        """
+        return self.compare(recorded, replayed, names)[0]
+
+    def compare(
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+    ) -> tuple[Difference | None, Agreement]:
+        """The same, and over what these two agreed, or could not be compared."""
+        before, self.agreement = self.agreement, Agreement()
+        self._names = names
+        try:
+            found = self._difference(recorded, replayed)
+        finally:
+            now, self.agreement = self.agreement, before
+            before.take(now)
+        return found, now
+
+    def _difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
         one, other = recorded.value, replayed.value
         if self._are_same_bytes(recorded, replayed):
             return None
@@ -142,7 +210,7 @@ class Comparison:
         if type(one) is str:
             return self._text(one, other, path)
         if type(one) is dict:
-            return self._dict(one, other, path)
+            return self._dict(one, other, path, has_order=path not in self._names)
         if type(one) is list:
             return self._list(one, other, path)
         same = repr(one) == repr(other) if type(one) is float else one == other
@@ -153,14 +221,18 @@ class Comparison:
         if differ_in_tokens_alone(one, other):
             self.agreement.redacted += 1
             return None
-        if one == other:
+        if one == other or self._is_name_of_script(one, other):
             return None
         if self._same_id is not None and self._same_id(one, other):
             self.agreement.identifiers += 1
             return None
         if self.overlooked.text(one, other):
             return None
-        return Difference(path, shown(one), shown(other))
+        return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
+
+    def _is_name_of_script(self, one: str, other: str) -> bool:
+        """Whether two texts differ only in what the script calls itself, as `__name__` and a `repr` tell."""
+        return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
 
     def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
         if _is_redacted(one) or _is_redacted(other):
@@ -172,18 +244,17 @@ class Comparison:
             # Only `spawn` looks at the seed, and it stays the factory's: a state can be put back, a seed not.
             return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
         if name == "opaque":
-            self._opaque(one.node, other.node, path)
-            return None
+            return self._opaque(one.node, other.node, path)
+        if name == "truncated":
+            return self._cut(one.node, other.node, path)
         if one.node != other.node and self.overlooked.tagged(name):
             return None
         if name in _UNORDERED and type(one.node) is list and type(other.node) is list:
             return self._set(one.node, other.node, path)
         if name in _PAIRS and type(one.node) is list and type(other.node) is list:
             return self._pairs(one.node, other.node, path)
-        if name == "OrderedDict" and type(one.node) is dict and type(other.node) is dict:
-            orders = list(one.node), list(other.node)
-            if orders[0] != orders[1]:
-                return Difference(path, shown(orders[0]), shown(orders[1]))
+        if name in _OF_NAMES and type(one.node) is dict and type(other.node) is dict:
+            return self._dict(one.node, other.node, path, has_order=False)
         return self._walk(one.node, other.node, path)
 
     def _is_one_tag(self, one: str, other: str) -> bool:
@@ -193,21 +264,71 @@ class Comparison:
     def _of_main(self, tag: str) -> str:
         return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
 
-    def _opaque(self, one: Any, other: Any, path: str) -> None:
-        has_script = self.main_module is not None or bool(self._scripts)
-        if (
-            has_script
-            and type(one) is type(other) is dict
-            and any("__main__." in str(each.get("class", "")) for each in (one, other))
-        ):
-            one = {key: value for key, value in one.items() if key in {"attributes", "failure"}}
-            other = {key: value for key, value in other.items() if key in {"attributes", "failure"}}
-        if one == other:
-            self.agreement.opaque.add(path)
-        else:
-            self.agreement.opaque_differences.append(path)
+    def _opaque(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare what stands for two values without a codec."""
+        left, right = _content(one), _content(other)
+        for content in (left, right):
+            if content.kind is Kind.UNSEEN:
+                self.agreement.unseen[path] = content.text
+                return None
+        if left.kind is Kind.COMPARABLE and ":" not in left.text:
+            self.agreement.older.add(path)
+            return None
+        for content in (left, right):
+            if content.kind is Kind.REFERENCE and content.text.startswith(_ELSEWHERE):
+                self.agreement.references[path] = content.text
+                return None
+        if left.kind is not right.kind:
+            return Difference(path, _shown_object(one), _shown_object(other))
+        if one.get("same_as") != other.get("same_as"):
+            return Difference(path, _shown_place(one), _shown_place(other))
+        if left.kind is Kind.HANDLE:
+            self.agreement.handles[path] = left.text
+            return None
+        if left.kind is Kind.REFERENCE:
+            self.agreement.references[path] = left.text
+            same = left.text == right.text
+            return None if same else Difference(path, left.text, right.text)
+        return self._digests(one, other, path)
 
-    def _dict(self, one: dict[str, Any], other: dict[str, Any], path: str) -> Difference | None:
+    def _digests(self, one: Any, other: Any, path: str) -> Difference | None:
+        left, right = str(one["digest"]), str(other["digest"])
+        algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
+        if left != right:
+            if algorithm != other_algorithm and _REDACTED not in (algorithm + other_algorithm):
+                self.agreement.unseen[path] = "code of another version of Python"
+                return None
+            return Difference(path, _shown_object(one), _shown_object(other))
+        if algorithm.endswith(_REDACTED):
+            self.agreement.redacted += 1
+        self.agreement.comparable += 1
+        return None
+
+    def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare what stands for two values that were too large to be kept whole."""
+        if type(one) is not dict or type(other) is not dict:
+            return Difference(path, shown(one), shown(other))
+        rest, other_rest = ({k: v for k, v in each.items() if k not in _OF_CUTS} for each in (one, other))
+        sizes = [key for key in rest if rest[key] != other_rest.get(key)]
+        if sizes:
+            return Difference(path, shown(one), shown(other))
+        if Kind.UNSEEN in one or Kind.UNSEEN in other:
+            self.agreement.unseen[path] = str(one.get(Kind.UNSEEN) or other.get(Kind.UNSEEN))
+            return None
+        left, right = str(one.get("digest", "")), str(other.get("digest", ""))
+        if ":" not in left and left != right.partition(":")[2]:
+            # Digests of texts and bytes are made as they were; of containers they are not.
+            self.agreement.older.add(path)
+            return None
+        if left.rpartition(":")[2] == right.rpartition(":")[2]:
+            self.agreement.comparable += 1
+            return None
+        found = self._walk(one.get("head"), other.get("head"), path)
+        return found or Difference(path, "<cut, another end>", "<cut, another end>")
+
+    def _dict(
+        self, one: dict[str, Any], other: dict[str, Any], path: str, *, has_order: bool
+    ) -> Difference | None:
         for key in sorted(one.keys() | other.keys()):
             at = f"{path}/{escape(key)}"
             if key not in one or key not in other:
@@ -215,7 +336,18 @@ class Comparison:
             found = self._walk(one[key], other[key], at)
             if found is not None:
                 return found
-        return None
+        return self._order(list(one), list(other), path) if has_order else None
+
+    def _order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        """Compare the order of two mappings' keys, which are the same ones."""
+        if one == other:
+            return None
+        if self.overlooked.normaliser.order:
+            self.overlooked.counts["orders"] += 1
+            return None
+        if any(type(each) is str and "[redacted:" in each for each in one):
+            return None
+        return Difference(path, {"order of keys": shown(one)}, {"order of keys": shown(other)})
 
     def _list(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         if not self.overlooked.normaliser.order:
@@ -253,7 +385,13 @@ class Comparison:
     def mark(self) -> tuple[Agreement, Any]:
         """What it had to overlook up to now, to go back to after a try that failed."""
         kept = self.agreement
-        copy = replace(kept, opaque=set(kept.opaque), opaque_differences=list(kept.opaque_differences))
+        copy = replace(
+            kept,
+            unseen=dict(kept.unseen),
+            older=set(kept.older),
+            references=dict(kept.references),
+            handles=dict(kept.handles),
+        )
         return copy, self.overlooked.mark()
 
     def go_back(self, mark: tuple[Agreement, Any]) -> None:
@@ -294,7 +432,38 @@ class Comparison:
             found = self._walk(value, other_value, at)
             if found is not None:
                 return found
-        return None
+        names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
+        return None if path in self._names else self._order(names[0], names[1], path)
+
+
+class _FormOfContent(NamedTuple):
+    kind: Kind
+    text: str
+
+
+def _content(form: Any) -> _FormOfContent:
+    """What a recorded form says of the content of its value."""
+    if type(form) is dict:
+        for kind in Kind:
+            if type(form.get(kind)) is str:
+                return _FormOfContent(kind, form[kind])
+    return _FormOfContent(Kind.UNSEEN, "nothing was recorded of its content")
+
+
+def _shown_object(form: Any) -> Any:
+    """A value without a codec for people: what it is, its plain attributes, and its content's digest."""
+    text = str(form.get("repr"))
+    attributes = form.get("attributes")
+    if type(attributes) is dict:
+        inside = ", ".join(f"{name}={value!r}" for name, value in attributes.items())
+        text = f"{text.removesuffix('>')} with {inside}>"
+    digest = form.get("digest")
+    return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
+
+
+def _shown_place(form: Mapping[str, Any]) -> str:
+    """Whether an object stands elsewhere in the same value, too."""
+    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "an object of its own"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
@@ -23,11 +24,13 @@ from Agent.record.memory_sink import MemorySink
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.comparison import Comparison, Difference, Recorded
+from Agent.replay.debugging import in_debugger
 from Agent.replay.expected_line import ExpectedLine
+from Agent.replay.fields import FieldRules
 from Agent.replay.judge import ActionJudge
 from Agent.replay.last_states import LastStates
-from Agent.replay.outcome import Outcome, ReplayStopped
+from Agent.replay.outcome import Divergence, Outcome, ReplayStopped, short
 from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
@@ -39,9 +42,12 @@ from Agent.replay.states import (
     agents_in,
     generator_state,
     generators_in,
+    is_generator,
+    is_named,
     put_back,
     restorable,
     state_difference,
+    state_differences,
 )
 from Agent.replay.values import Decoder
 from Agent.replay.whole_states import WholeStates
@@ -65,6 +71,12 @@ class Equipment:
     judge: ActionJudge
     watch: SourceWatch
     sources: SourceAnswers
+    fields: FieldRules
+    strict_factory: bool = False
+    keep_going: int = 0
+    """How many differences to look for behind the first."""
+    stop_at: int = 0
+    """The number of the action before which the debugger is to open; 0 for none."""
 
 
 class Driver:
@@ -96,6 +108,10 @@ class Driver:
         self._watch = equipment.watch
         self._sources = equipment.sources
         self._judge = equipment.judge
+        self._fields = equipment.fields
+        self._is_factory_strict = equipment.strict_factory
+        self._keep_going = equipment.keep_going
+        self._stop_at = equipment.stop_at
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
@@ -111,7 +127,15 @@ class Driver:
         self._loop: AbstractEventLoop | None = None
         self._suspects = sharing_agents(objects, facts, player.live)
         self._whole = WholeStates(
-            self._pipeline, self._decoder, self._comparison, outcome, player, self._suspects, self._put_back
+            self._pipeline,
+            self._decoder,
+            self._comparison,
+            outcome,
+            player,
+            self._suspects,
+            self._put_back,
+            self._fields,
+            facts,
         )
         self._generators: dict[str, tuple[Any, str]] = {}
         self.nearby: dict[str, object] = {}
@@ -129,16 +153,38 @@ class Driver:
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in self._plan.actions:
-                self._drive(action)
+                try:
+                    self._drive(action)
+                except ReplayStopped:
+                    if not self._goes_on():
+                        raise
             self._last_states.compare()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
+            self._put_first_in_front()
             installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
             self._close_loop()
+
+    def _goes_on(self) -> bool:
+        """Whether to look for further differences, this one being kept."""
+        found = self._outcome.divergence
+        if found is None or len(self._outcome.further) >= self._keep_going:
+            return False
+        self._outcome.further.append(found)
+        self._outcome.divergence = None
+        self._player.is_stopped = False
+        return True
+
+    def _put_first_in_front(self) -> None:
+        found = self._outcome.further
+        if found:
+            last = [] if self._outcome.divergence is None else [self._outcome.divergence]
+            self._outcome.divergence, *rest = (*found, *last)
+            found[:] = rest
 
     def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
         """A live agent's action begins: put back its first state, impose what came from outside."""
@@ -224,7 +270,10 @@ class Driver:
         try:
             self._watch.begin(action)
             try:
-                self._call(method, args, kwargs)
+                if action.number == self._stop_at:
+                    in_debugger(method, partial(self._call, method, args, kwargs))
+                else:
+                    self._call(method, args, kwargs)
             finally:
                 self._watch.end()
         except ReplayStopped:
@@ -335,21 +384,58 @@ class Driver:
             known.tracker = None  # what the factory did is no part of its story
         self.nearby.update(agents_in(obj))
         first_state = restorable(first, self._decoder)
+        self._compare_factory(agent_id, obj, first, first_state.fields)
         self._put_back(agent_id, obj, first_state.fields)
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
-        found = state_difference(first, obj, self._pipeline, self._comparison)
-        if found is not None:
-            name, difference = found
+        self._whole.begin(agent_id, first, obj)
+        found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
+        if found is None:
+            return
+        name, difference = found
+        if name not in first_state.lacking:
             self._player.stop(
                 f"the restored state of {agent_id} differs from the record before its first action: field "
                 f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
             )
-        if first_state.lacking:
-            self._outcome.remarks.append(
-                f"fields of {agent_id} that cannot be restored are the factory's: "
-                + ", ".join(first_state.lacking)
+        if is_named(first, name):
+            # What a name stands for cannot have come from the surroundings: it is the code that differs.
+            self._differs_at_first(agent_id, first, name, difference)
+        self._player.stop(
+            f"field {name} of {agent_id} cannot be restored, and the factory made another: recorded "
+            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
+            "before the first action, or ignore the field by its name"
+        )
+
+    def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
+        """Say how the factory's object differs from the first recorded state, which replaces its state."""
+        names = [name for name in restored if not is_generator(first, name)]
+        for name, difference in state_differences(
+            first, obj, self._pipeline, self._comparison, self._fields, names
+        ):
+            if self._is_factory_strict:
+                self._differs_at_first(agent_id, first, name, difference)
+            at = name + difference.path
+            made, recorded = short(difference.replayed), short(difference.recorded)
+            self._outcome.factory_differences.append(
+                f"{agent_id}: factory made {at}={made}, recorded {recorded}"
             )
+
+    def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
+        action = self._current
+        self._player.diverge(
+            Divergence(
+                1 if action is None else action.number,
+                first.id,
+                "" if action is None else action.call.name,
+                agent_id,
+                f"state.{name}",
+                difference.recorded,
+                difference.replayed,
+                difference.path,
+                "what the factory made",
+            )
+        )
 
     def _put_back(self, agent_id: str, obj: object, fields: Mapping[str, Any]) -> None:
         self._sources.is_putting = True

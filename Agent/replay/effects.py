@@ -6,16 +6,27 @@ Ids, times, durations and measured numbers differ in every run and take no part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.digest import canonical_bytes
 from Agent.event.model import Event
 from Agent.event.pointers import unescape
-from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.comparison import (
+    ABSENT,
+    NAMES_OF_PAYLOADS,
+    NAMES_OF_STATE,
+    Comparison,
+    Difference,
+    Recorded,
+    shown,
+)
 
-_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root"})
+if TYPE_CHECKING:
+    from Agent.replay.fields import FieldRules
+
+_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root", "args_after", "result_is"})
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
-    "error": frozenset({"traceback", "fingerprint"}),
+    "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
     "agent_message": frozenset({"message_id"}),
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
@@ -32,7 +43,22 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     ),
     "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
     "run.started": frozenset({"parent_run_id"}),
-    "state": frozenset({"reason", "digest", "class", "init", "shared", "shared_with", "adopted", "unseen"}),
+    "state": frozenset(
+        [
+            *(
+                "reason",
+                "digest",
+                "class",
+                "class_fields",
+                "init",
+                "shared",
+                "shared_with",
+                "shared_objects",
+                "adopted",
+            ),
+            *("opaque", "unseen", "handles", "ignored"),
+        ]
+    ),
 }
 
 
@@ -174,12 +200,17 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
         found = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
         if found is not None:
             return Difference("/message", found.recorded, found.replayed)
-    found = comparison.difference(_payload(one), _payload(other))
+    rules = comparison.fields
+    found, agreed = comparison.compare(_payload(one, rules), _payload(other, rules), NAMES_OF_PAYLOADS)
     if found is not None:
         return found
+    if rules is not None:
+        rules.note_value(describe(one), agreed)
     if one.state is None and other.state is None:
         return None
-    found = comparison.difference(_state(one), _state(other))
+    found, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
+    if rules is not None:
+        rules.note_state(str(one.agent_id), agreed)
     if found is None:
         return None
     found = as_change(found)
@@ -195,13 +226,12 @@ def as_change(found: Difference) -> Difference:
     return Difference(found.path, *told)
 
 
-def _payload(event: Event) -> Recorded:
+def _payload(event: Event, rules: FieldRules | None = None) -> Recorded:
     left_out = _OWN_TO_A_RUN | _OWN_BY_KIND.get(event.kind, frozenset())
     if event.kind == "state":
-        unseen = event.extra.get("unseen") or ()
         fields: Any = event.extra.get("fields")
-        if isinstance(fields, dict) and unseen:
-            kept = {name: value for name, value in fields.items() if name not in unseen}
+        if isinstance(fields, dict) and rules is not None:
+            kept = rules.kept(str(event.agent_id), fields)
             return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
     payload = {key: value for key, value in event.extra.items() if key not in left_out}
     return Recorded(payload, _kept(event.types, "/extra", payload), "/extra")
@@ -217,8 +247,15 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
     }
 
 
-def _state(event: Event) -> Recorded:
-    return Recorded(event.state or {"set": {}, "unset": []}, event.types or {}, "/state")
+def state_of(event: Event, rules: FieldRules | None = None) -> Recorded:
+    """What an action changed of its agent's fields, those that take part."""
+    state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
+    types = event.types or {}
+    if rules is not None and state["set"]:
+        kept = rules.kept(str(event.agent_id), state["set"])
+        if len(kept) < len(state["set"]):
+            state, types = {**state, "set": kept}, _kept(event.types, "/state/set", kept)
+    return Recorded(state, types, "/state")
 
 
 def sort_key(event: Event) -> tuple[str, bytes]:

@@ -1,6 +1,7 @@
-"""`replay_runs`: everything that was ever recorded driven again with the present code, and one report of it.
+"""Many runs replayed with the present code: all that was ever recorded, or the agents of one session.
 
-Each run is a `replay_run` in a child process of its own, as many at one time as there are cores.
+As many replays run at one time as there are cores. Those of agents of one session are forks of one process
+that has imported the target and read the session.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
@@ -19,21 +20,31 @@ from threading import Event
 from typing import Any
 
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentTraceError, DamagedInput, SessionNotFound, UsageError
+from Agent.errors import (
+    AgentNotFound,
+    AgentTraceError,
+    DamagedInput,
+    SessionNotFound,
+    TargetNotFound,
+    TargetNotGiven,
+    UsageError,
+)
 from Agent.record.installed import flush_active
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Divergence
 from Agent.replay.parallel import Progress, cores, in_parallel
+from Agent.replay.recording import ACTION_KINDS
 from Agent.replay.reference import RunRef, RunReference, find_run
 from Agent.replay.report import ReplayReport
-from Agent.replay.rerun import RedriveOptions, drive_again
+from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
 from Agent.replay.target import Target, target_name
 from Agent.replay.verdict import EXIT_CODES, Verdict
+from Agent.replay.worker import Workers
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import list_sessions
 from Agent.tree.session import SessionInfo, open_session
 
-__all__ = ["HistoryReport", "ReplayedRun", "replay_runs"]
+__all__ = ["HistoryReport", "ReplayedRun", "replay_agents", "replay_runs"]
 
 _MOST_NAMED = 5
 _MOST_GROUPS = 20
@@ -168,7 +179,7 @@ def _of(run: ReplayedRun) -> str:
     return f"proved nothing: {run.reasons[0] if run.reasons else 'no reason'}{more}"
 
 
-def replay_runs(
+def replay_runs(  # noqa: PLR0913 - each is a question of its own
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     *,
@@ -180,6 +191,9 @@ def replay_runs(
     timeout_seconds: float | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    ignore: Collection[str] = (),
+    strict_factory: bool = False,
+    no_writes: bool = False,
 ) -> HistoryReport:
     """Drive all recorded runs again with the present code, several at one time.
 
@@ -196,9 +210,11 @@ def replay_runs(
         timeout_seconds: after this one run ends as UNVERIFIED.
         workers: how many runs at one time; as many as there are cores without it.
         progress: is told the share that is done.
+        ignore: fields that take no part, as for `replay_run`; `strict_factory` and `no_writes` likewise.
 
     Raises:
         SessionNotFound: there is no run.
+        TargetNotFound: the target that is given cannot be imported.
         UsageError: the target is no importable name.
     """
     flush_active()
@@ -211,24 +227,115 @@ def replay_runs(
             "there is no run to drive", path=where, remedy="record one, or ask for other agents or times"
         )
     workers = min(workers or cores(), len(references))
-    options = RedriveOptions(timeout_seconds, normaliser, network)
-    jobs = [partial(_replayed, reference, name, options) for reference in references]
-    found = in_parallel(jobs, workers, progress)
+    options = RedriveOptions(
+        timeout_seconds,
+        normaliser,
+        network,
+        ignore=ignored_names(ignore),
+        strict_factory=strict_factory,
+        no_writes=no_writes,
+    )
+    named = [(reference, _target_of(reference, name)) for reference in references]
+    with Workers((reference.session, target) for reference, target in named if target) as pool:
+        jobs = [
+            partial(_replayed, reference, target, options, pool, is_given=name is not None)
+            for reference, target in named
+        ]
+        found = in_parallel(jobs, workers, progress)
     return HistoryReport(tuple(found), time.monotonic() - began, workers)
 
 
-def _replayed(
-    reference: RunReference, target: str | None, options: RedriveOptions, stop: Event
-) -> ReplayedRun:
-    """One run; what stands in the way of driving it is why it proved nothing."""
-    from dataclasses import replace
+def replay_agents(
+    session: RunRef,
+    target: Target | None = None,
+    agents: str | Iterable[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    options: RedriveOptions | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[ReplayReport]:
+    """Replay the agents of one session one by one, in forks of a process that imports the target once.
 
-    name = target or ""
+    Args:
+        session: "last", a session's id, a prefix of it or its path.
+        target: `module:factory`, or such a function; without it what the session remembers.
+        agents: their ids, or a pattern such as `creator_*`; without it all that have actions.
+        root: the trace root; the one configured, then ./trace without it.
+        options: how they are replayed; its `agents` and `asked_for` are for whole runs.
+        workers: how many at one time; as many as there are cores without it.
+        progress: is told the share that is done.
+
+    Returns:
+        A report for each agent, in the order in which they are named, or of their first actions.
+
+    Raises:
+        SessionNotFound, AgentNotFound: there is no such session, or no such agent in it.
+        TargetNotGiven, TargetNotFound: no code was named, or it cannot be imported.
+    """
+    flush_active()
+    reference = find_run(session, root)
+    chosen = _chosen(reference, agents)
+    info = _info(reference.session)
+    named = [(RunReference(reference.session, each), target_name(target, info, each)) for each in chosen]
+    options = options or RedriveOptions()
+    with Workers((each.session, name) for each, name in named) as pool:
+        jobs = [partial(_report, each, name, options, pool) for each, name in named]
+        return in_parallel(jobs, min(workers or cores(), max(1, len(jobs))), progress)
+
+
+def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list[str]:
+    """The ids of the agents that are meant; each must be there."""
+    reader = open_reader(reference.session)
+    known = [files.agent_id for files in reader.agents()]
+    if agents is not None and not isinstance(agents, str):
+        chosen = list(dict.fromkeys(agents))
+        for each in chosen:
+            if each not in known:
+                raise AgentNotFound(f"no agent {each!r} in this session", path=reference.session)
+        return chosen
+    acting = {event.agent_id for event in reader.events() if event.kind in ACTION_KINDS}
+    return [each for each in known if each in acting and (agents is None or fnmatchcase(each, agents))]
+
+
+def _target_of(reference: RunReference, given: str | None) -> str:
+    """The target that is given, else the one that the session remembers; "" for none."""
     try:
-        name = name or target_name(None, _info(reference.session), reference.agent_id)
-        report: ReplayReport = drive_again(reference, name, replace(options, stop=stop))
+        return given or target_name(None, _info(reference.session), reference.agent_id)
+    except TargetNotGiven:
+        return ""  # `_replayed` asks again and reports it
+
+
+def _report(
+    reference: RunReference, target: str, options: RedriveOptions, pool: Workers, stop: Event
+) -> ReplayReport:
+    with pool.of(reference.session, target) as worker:
+        return drive_again(reference, target, replace(options, stop=stop), worker)
+
+
+def _replayed(
+    reference: RunReference,
+    target: str,
+    options: RedriveOptions,
+    pool: Workers,
+    stop: Event,
+    *,
+    is_given: bool,
+) -> ReplayedRun:
+    """One run; what stands in the way of driving it is why it proved nothing.
+
+    Raises:
+        TargetNotFound: the target was given for all runs and cannot be imported.
+    """
+    try:
+        name = target or target_name(None, _info(reference.session), reference.agent_id)
+        report = _report(reference, name, options, pool, stop)
+    except TargetNotFound as error:
+        if is_given:
+            raise
+        return ReplayedRun(reference.name, Verdict.UNVERIFIED, target, reasons=(str(error),))
     except AgentTraceError as error:
-        return ReplayedRun(reference.name, Verdict.UNVERIFIED, name, reasons=(str(error),))
+        return ReplayedRun(reference.name, Verdict.UNVERIFIED, target, reasons=(str(error),))
     counts = report.outcome.counts
     return ReplayedRun(
         reference.name,

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from Agent.event.model import Event
-from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.comparison import ABSENT, NAMES_OF_STATE, Comparison, Difference, Recorded, shown
 from Agent.replay.concurrency import has_concurrent_calls
 from Agent.replay.effects import (
     EffectDifference,
@@ -22,7 +22,9 @@ from Agent.replay.effects import (
     effect_difference,
     event_difference,
     sort_key,
+    state_of,
 )
+from Agent.replay.fields import FieldRules
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall, is_of_framework
 from Agent.replay.player import described_call
@@ -40,6 +42,7 @@ class ActionJudge:
         live: agents whose code runs.
         is_whole: nothing of the record is missing, so that even measurements must be there.
         errors: the record's error events by id.
+        fields: which fields take part.
     """
 
     def __init__(
@@ -49,10 +52,12 @@ class ActionJudge:
         outcome: Outcome,
         live: frozenset[str],
         errors: dict[str, Event],
+        fields: FieldRules,
         *,
         is_whole: bool,
     ) -> None:
         self._comparison = comparison
+        self._fields = fields
         self._identifiers = identifiers
         self._outcome = outcome
         self._live = live
@@ -115,7 +120,6 @@ class ActionJudge:
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
         self._note_code(action, replayed)
-        opaque_before = len(self._comparison.agreement.opaque_differences)
         informative = self._ending(action, replayed, events)
         # What others did inside comes first in time, and the action's own result and state are made of it.
         is_answered = missing is not None and missing.agent_id not in self._live
@@ -137,11 +141,6 @@ class ActionJudge:
         informative += sum(
             child.is_taken and child.agent_id not in self._live for child in action.call.children
         )
-        for path in self._comparison.agreement.opaque_differences[opaque_before:]:
-            self._outcome.reason(
-                f"step {action.number}, {action.call.name} of {action.agent_id}: a value without a codec "
-                f"looks different at {path or 'its top'}"
-            )
         self._driven[action.agent_id] += 1
         self._count(action.agent_id, informative)
         return replayed
@@ -181,13 +180,17 @@ class ActionJudge:
             return 0
         self._outcome.counts.results += 1
         result = action.event.extra["result"]
-        found = self._comparison.difference(
+        found, agreed = self._comparison.compare(
             Recorded(result, action.event.types or {}, "/extra/result"),
             Recorded(replayed.extra["result"], replayed.types or {}, "/extra/result"),
         )
         if found is not None:
             self._differs(action, "result", found)
-        return int(result is not None)
+        self._fields.note_value(
+            f"step {action.number}: the result of {action.call.name} of {action.agent_id}", agreed
+        )
+        is_named = any("" in each for each in (agreed.references, agreed.handles, agreed.unseen))
+        return int(result is not None and not is_named)
 
     def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         one = self._errors.get(str(action.event.extra.get("error_id")))
@@ -206,10 +209,10 @@ class ActionJudge:
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
-        found = self._comparison.difference(
-            Recorded(recorded, action.event.types or {}, "/state"),
-            Recorded(replayed.state or _NO_CHANGE, replayed.types or {}, "/state"),
+        found, agreed = self._comparison.compare(
+            state_of(action.event, self._fields), state_of(replayed, self._fields), NAMES_OF_STATE
         )
+        self._fields.note_state(action.agent_id, agreed)
         if found is not None:
             name, path = field_of(found.path)
             found = as_change(found)

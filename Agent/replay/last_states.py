@@ -116,7 +116,8 @@ class LastStates:
     def _difference(self, agent_id: str, name: str) -> Difference | None:
         mark = self._comparison.mark()
         event = self._plan.gone[agent_id]
-        found = state_difference(event, self._object(agent_id), self._pipeline, self._comparison, [name])
+        obj = self._object(agent_id)
+        found = state_difference(event, obj, self._pipeline, self._comparison, self._whole.fields, [name])
         if found is None:
             return None
         self._comparison.go_back(mark)

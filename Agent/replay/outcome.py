@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from Agent.replay.python_text import differing_texts, python_text
+
 if TYPE_CHECKING:
     from Agent.record.redaction import Redactor
 
@@ -40,21 +42,32 @@ class Divergence:
     """The agent that did otherwise inside the action, where it is another."""
     inner_field: str = ""
     """What of an effect differs, as `field` names it for the action: `state.<name>`, `result`, `args`."""
+    tick: int | None = None
+    """The simulation step of the action, where one was recorded."""
+    where: str = ""
+    """What differs, as Python would reach it: `field orders['a'].price`; `locating.py` finds it."""
+
+    @property
+    def step_text(self) -> str:
+        """The step, with its tick, action, agent and event."""
+        tick = "" if self.tick is None else f" (tick {self.tick})"
+        return f"step {self.step}{tick}, {self.action} of {self.agent_id}, event {self.event_id}"
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Both values as Python writes them, the pieces around the first difference of long ones."""
+        return differing_texts(self.recorded, self.replayed)
 
     def __str__(self) -> str:
-        at = f"{self.field}{self.path}" + (f" of {self.place}" if self.place else "")
-        if self.inner_field:
-            at = f"{self.place}: {self.inner_field}"
-        return (
-            f"step {self.step}, {self.action} of {self.agent_id} (event {self.event_id}), {at}: "
-            f"recorded {short(self.recorded)}, replayed {short(self.replayed)}"
-        )
+        recorded, replayed = self.texts
+        where = self.where or f"{self.field}{self.path}"
+        return f"{self.step_text}: {where}: recorded {recorded}, replayed {replayed}"
 
 
 def short(value: Any) -> str:
-    """A value on one line, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 160 else text[:157] + "..."
+    """A value on one line as Python writes it, cut where it is long."""
+    text = python_text(value)
+    return text if len(text) <= 160 else text[:159] + "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,8 @@ class Outcome:
     agents: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     divergence: Divergence | None = None
+    further: list[Divergence] = field(default_factory=list)
+    """The differences behind the first one, where they were asked for."""
     reasons: list[str] = field(default_factory=list)
     """Why nothing can be proved, the first first."""
     doubts: list[str] = field(default_factory=list)
@@ -107,8 +122,22 @@ class Outcome:
     sources: list[SourceRead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen, `agent.field` where several agents are driven."""
+    unseen_fields: dict[str, str] = field(default_factory=dict)
+    """`agent.field` that one side could not see, and why."""
+    ignored: list[str] = field(default_factory=list)
+    """`agent.field` that take no part because somebody asked for that."""
+    references: list[str] = field(default_factory=list)
+    """`agent.field` that lead to where agents live, or are shared with agents that do not run."""
+    handles: list[str] = field(default_factory=list)
+    """`agent.field` that belong to their process, such as locks and files."""
+    factory_differences: list[str] = field(default_factory=list)
+    """What the factory made otherwise than the record has it before the first action."""
+    opened_for_writing: list[str] = field(default_factory=list)
+    """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
+    later: list[Divergence] = field(default_factory=list)
+    """Differences behind the first one, as many as were asked for."""
     imposed: Counter[str] = field(default_factory=Counter)
     """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)
@@ -140,6 +169,8 @@ class Outcome:
             stored[name] = dict(stored[name])
         stored["counts"] = asdict(self.counts)
         stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
+        stored["later"] = [asdict(each) for each in self.later]
+        stored["further"] = [asdict(each) for each in self.further]
         stored["sources"] = [asdict(read) for read in self.sources]
         return stored
 
@@ -150,6 +181,8 @@ class Outcome:
         values["counts"] = Counts(**values["counts"])
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
+        values["later"] = [Divergence(**each) for each in values["later"]]
+        values["further"] = [Divergence(**each) for each in values["further"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
         for name in _COUNTERS:
             values[name] = Counter(values[name])

@@ -1,4 +1,4 @@
-"""Many re-drives at one time, each a child process of its own; here only threads wait for them.
+"""Many re-drives at one time, each a child process of its own, forked from one; only threads wait here.
 
 `history.py` and the check of many golden traces use it.
 """
@@ -8,8 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from contextvars import copy_context
 from threading import Event
 from typing import TypeVar
+
+from Agent.replay.fork_server import forked_children
 
 __all__ = ["Progress", "cores", "in_parallel"]
 
@@ -35,7 +39,10 @@ def in_parallel(
     """
     stop = Event()
     pool = ThreadPoolExecutor(max_workers=max(1, workers or cores()), thread_name_prefix="agent-trace-replay")
-    futures: list[Future[T]] = [pool.submit(job, stop) for job in jobs]
+    forking = ExitStack()
+    if len(jobs) > 1:
+        forking.enter_context(forked_children())
+    futures: list[Future[T]] = [pool.submit(copy_context().run, job, stop) for job in jobs]
     try:
         if progress is not None:
             progress(0.0)
@@ -49,4 +56,5 @@ def in_parallel(
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        forking.close()
     return [future.result() for future in futures]

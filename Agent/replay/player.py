@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, NoReturn, Protocol
 
+from Agent.errors import RecordingMiss
 from Agent.event.model import Event
 from Agent.flight.recorded_calls import CALL_KINDS
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
 from Agent.replay.answers import AnswerBook
-from Agent.replay.comparison import Comparison, Recorded, shown
+from Agent.replay.comparison import NAMES, OLDER, Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall
 from Agent.replay.tool_answers import ActionTools, ToolMiss
@@ -207,7 +208,7 @@ class RecordedPlayer:
         if self.stage is not None:
             self.stage.answered()
         try:
-            answer, lack = self._answers.answer(chosen.event)
+            answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:
             self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
             raise
@@ -234,7 +235,7 @@ class RecordedPlayer:
         self._outcome.answered[call.action_type] += 1
         if answer.doubt is not None:
             self._outcome.doubts.append(answer.doubt)
-        return answer.answer
+        return with_stop(answer.answer, self.stop)
 
     def _match(
         self, call: TracedCall, action: DrivenAction, waiting: list[RecordedCall], same: list[RecordedCall]
@@ -264,17 +265,21 @@ class RecordedPlayer:
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
             )
             return None
-        args: Mapping[str, Any] = call.args
-        if isinstance(args, Positional):
-            args = _with_names(args, list(event.extra["args"]))
+        args = named_arguments(call, event)
         body, types = self._pipeline.capture.body({"args": dict(args)})
         import orjson
 
         made = orjson.loads(b"{" + body + b"}")["args"]
-        return self._comparison.difference(
+        found, agreed = self._comparison.compare(
             Recorded(event.extra["args"], event.types or {}, "/extra/args"),
             Recorded(made, types or {}, "/extra/args"),
+            NAMES,
         )
+        for path, why in agreed.unseen.items():
+            self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
+        if agreed.older:
+            self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
+        return found
 
     def _call_back(self, answered: RecordedCall) -> None:
         """Calls that the answered one made back into live agents happen now."""
@@ -322,6 +327,21 @@ class RecordedPlayer:
         )  # fmt: skip
 
 
+def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
+    """The answer; where what it changes cannot be changed here, that ends the re-drive."""
+    change = answer.change
+    if change is None:
+        return answer
+
+    def or_stop() -> None:
+        try:
+            change()
+        except RecordingMiss as error:
+            stop(str(error))
+
+    return answer._replace(change=or_stop)
+
+
 def open_call() -> RecordedCall | None:
     """The recorded counterpart of the innermost live call that is open; None where there is none."""
     return _open_call.get()
@@ -349,9 +369,21 @@ def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
     return f"the factory called {name} of {whose}, which ran for real"
 
 
-def _with_names(args: Positional, names: list[str]) -> dict[str, Any]:
-    """Arguments of a stand-in under the names that they have in the record."""
-    return {(names[int(key)] if key.isdigit() and int(key) < len(names) else key): args[key] for key in args}
+def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
+    """The arguments of a call by name; those of a stand-in under the names that they have in the record."""
+    args, recorded = call.args, event.extra.get("args")
+    if not isinstance(args, Positional) or not isinstance(recorded, dict):
+        return args
+    names = list(recorded)
+    rest = next((place for place, name in enumerate(names) if name.startswith("*")), len(names))
+    named: dict[str, Any] = {}
+    for key, value in args.items():
+        place = int(key) if key.isdigit() else None
+        if place is not None and rest <= place and rest < len(names):
+            named.setdefault(names[rest], []).append(value)
+        else:
+            named[key if place is None or place >= len(names) else names[place]] = value
+    return named
 
 
 def _wraps_traced(call: TracedCall) -> bool:

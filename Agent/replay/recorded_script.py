@@ -32,14 +32,38 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
     return None
 
 
+def script_name(session: Path, info: SessionInfo | None) -> str:
+    """The name under which digests of a recording have the classes of its script."""
+    script = recorded_script(session, info)
+    return "__main__" if script is None else script.stem
+
+
 def module_names(*sessions: Path) -> frozenset[str]:
     """The names, without packages, by which other processes import the scripts of some sessions."""
     scripts = [recorded_script(session) for session in sessions]
     return frozenset(script.stem for script in scripts if script is not None and script.suffix == ".py")
 
 
-def is_recorded_script(module: str, session: Path, info: SessionInfo | None) -> bool:
-    """Whether a module that is loaded here is the script that was recorded, `__main__` then."""
-    path = getattr(sys.modules.get(module), "__file__", None)
+def script_module(target_module: str, session: Path, info: SessionInfo | None) -> str | None:
+    """The loaded module that is the script that was recorded, `__main__` then; None where it is not clear.
+
+    Args:
+        target_module: the module of the target, which is the script most of the time.
+        session: the session's directory.
+        info: what it says of itself, where that was read already.
+    """
     script = recorded_script(session, info)
-    return bool(path and script and Path(path).name == script.name)
+    if script is None:
+        return None
+    found = {
+        file: name
+        for name, module in list(sys.modules.items())
+        if name != "__main__"
+        and isinstance(file := getattr(module, "__file__", None), str)
+        and Path(file).name == script.name
+    }
+    own = getattr(sys.modules.get(target_module), "__file__", None)
+    if own in found:
+        return target_module
+    whole = found.get(str(script.absolute()))
+    return whole if whole is not None or len(found) != 1 else next(iter(found.values()))

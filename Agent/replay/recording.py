@@ -6,7 +6,7 @@ For one agent only what happened inside its actions is kept. `plan.py` makes out
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class AgentFacts:
     has_exit: bool = False
     shared_with: set[str | None] = field(default_factory=set)
     """Agents that were seen with its generators before it was; None where the record does not name them."""
+    shared_objects: dict[str, set[str]] = field(default_factory=dict)
+    """Its fields with an object that other agents were seen with, too, and those agents."""
     calls: dict[str, str | None] = field(default_factory=dict)
     """Method name to the digest of the code that ran last."""
 
@@ -131,6 +133,65 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     recording.is_complete = all(writer.closed for writer in losses.writers)
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
+
+
+class RecordingParts:
+    """The recordings of single agents, taken out of a whole session as `read_recording` gives them.
+
+    Args:
+        whole: what `read_recording` gives of a session.
+    """
+
+    def __init__(self, whole: Recording) -> None:
+        self._whole = whole
+        self._parents: dict[str, str | None] = {}
+        self._owners: dict[str, frozenset[str | None]] = {}
+        for event in self._whole.events:
+            if event.span_id is not None:
+                self._parents[event.span_id] = event.parent_span_id
+                if event.code is not None and event.agent_id is not None:
+                    known = self._owners.get(event.span_id, frozenset())
+                    self._owners[event.span_id] = known | {event.agent_id}
+        self._events: dict[str | None, list[Event]] = {}
+        self._around: dict[str, frozenset[str | None]] = {}
+        for event in self._whole.events:
+            for agent_id in self._enclosing(event.parent_span_id) | {event.agent_id or ""}:
+                self._events.setdefault(agent_id, []).append(event)
+
+    def of(self, agent_id: str | None) -> Recording:
+        """The recording of one agent, of the whole session without one.
+
+        Raises:
+            AgentNotFound: the session holds no event of that agent.
+        """
+        whole = self._whole
+        if agent_id is None:
+            return whole
+        if agent_id not in whole.agents:
+            raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=whole.session)
+        events = self._events.get(agent_id, [])
+        orphans = [] if whole.is_complete else self._events.get(None, [])
+        if orphans:
+            events = sorted({event.id: event for event in (*events, *orphans)}.values(), key=order_key)
+        return replace(whole, agent_id=agent_id, events=events)
+
+    def _enclosing(self, span: str | None) -> frozenset[str | None]:
+        """The agents in whose entry actions a span stands; None among them where one around it is missing."""
+        passed: list[str] = []
+        found: frozenset[str | None] = frozenset()
+        while span is not None:
+            if span in self._around:
+                found = self._around[span]
+                break
+            if span not in self._parents:
+                found = frozenset({None})
+                break
+            passed.append(span)
+            self._around[span] = frozenset()  # for the time being, which also ends a circle
+            span = self._parents[span]
+        for each in reversed(passed):
+            found = self._around[each] = found | self._owners.get(each, frozenset())
+        return found
 
 
 def _info(session: Path) -> SessionInfo | None:
@@ -240,6 +301,9 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.has_exit = True
     adopted = event.extra.get("adopted")
     facts.adopted.update(adopted if isinstance(adopted, dict) else {})
+    together = event.extra.get("shared_objects")
+    for name, other in together.items() if isinstance(together, dict) else ():
+        facts.shared_objects.setdefault(name, set()).add(str(other))
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())

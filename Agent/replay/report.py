@@ -1,7 +1,8 @@
-"""The report of a re-drive: verdict, proof and what a person needs to read on."""
+"""The report of a replay: verdict, proof, and what a person needs to act on it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.verdict import EXIT_CODES, Verdict, judge
 
 _MOST_NAMED = 6
+_STATE = "state."
 _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os", "uuid"})
 
 
@@ -61,8 +63,19 @@ class ReplayReport:
 
     @property
     def unseen(self) -> tuple[str, ...]:
-        """Fields of the driven agents that could not be seen."""
-        return tuple(self.outcome.unseen)
+        """Fields of the replayed agents that could not be seen."""
+        return tuple(self._own([*self.outcome.unseen, *self.outcome.unseen_fields]))
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Fields that take no part, because the program or the caller asked for that."""
+        return tuple(self._own(self.outcome.ignored))
+
+    def _own(self, names: Iterable[str]) -> list[str]:
+        """Names of fields, without the agent where only one is replayed; each once."""
+        agents = self.outcome.agents
+        alone = f"{agents[0]}." if len(agents) == 1 else ""
+        return list(dict.fromkeys(name.removeprefix(alone) for name in names))
 
     @property
     def unseen_at_end(self) -> tuple[str, ...]:
@@ -103,65 +116,122 @@ class ReplayReport:
         """Verdict, coverage and the fields that could not be seen, in one line."""
         counts = self.outcome.counts
         who = _names(self.outcome.agents) or self.run
-        covered = f"{counts.covered:,} of {counts.actions:,} actions covered"
         scope = ", complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
-        seen = f"not seen: {_names(self.outcome.unseen)}" if self.outcome.unseen else "all fields seen"
-        compared = f"{counts.informative:,} informative comparisons"
-        if self.unseen_at_end:
-            seen += f"; not seen as they ended: {_names(self.unseen_at_end)}"
-        return f"{self.verdict} {who}: {covered}{scope}, {compared}; {seen}"
+        lacking = {
+            "not seen": self.unseen,
+            "not seen as they ended": self.unseen_at_end,
+            "ignored": self.ignored,
+        }
+        seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
+        return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
+            "; ".join(seen) or "all fields seen"
+        )
+
+    @property
+    def changed_code(self) -> tuple[str, ...]:
+        """Traced methods whose code is other than it was when it was recorded."""
+        code = self.outcome.code
+        return tuple(name for name, each in code.items() if each["recorded"] != each["replayed"])
+
+    @property
+    def is_same_code(self) -> bool:
+        """Whether the method that differs, and every other one that was compared, has its recorded code."""
+        found = self.divergence
+        compared = found is not None and f"{found.agent_id}.{found.action}" in self.outcome.code
+        return compared and not self.changed_code
+
+    @property
+    def differing_fields(self) -> dict[str, str]:
+        """The fields of agents that differ, each with where and what the replay has of it."""
+        first = self.divergence
+        found = [] if first is None else [first, *self.outcome.later]
+        fields = [each for each in found if each.field.startswith(_STATE)]
+        return {
+            self._own([f"{each.agent_id}.{each.field.removeprefix(_STATE)}"])[0]: repr(
+                (each.step, each.path, each.replayed)
+            )
+            for each in fields
+        }
 
     def __str__(self) -> str:
-        lines = [self.headline]
-        outcome, counts = self.outcome, self.outcome.counts
-        if self.verdict is Verdict.DIVERGED:
-            lines.append(f"  first difference: {outcome.divergence}")
-        lines += [f"  because {reason}" for reason in self.reasons]
+        return "\n".join([self.headline, *(f"  {line}" for line in self._lines())])
+
+    def _lines(self) -> Iterator[str]:
+        outcome = self.outcome
+        yield from outcome.factory_differences[:_MOST_NAMED]
+        if self.verdict is Verdict.DIVERGED and outcome.divergence is not None:
+            yield from _difference(outcome.divergence, "first difference")
+            if self.is_same_code:
+                yield self._same_code
+        if self.changed_code:
+            yield f"changed since the recording: {_names(self.changed_code)}"
+        yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
-            lines.append(
-                "  a program records such reads within `with recorded_sources():`, and those of a generator "
-                "of its own by `recorder.adopt(generator)`"
+            yield (
+                "to record such reads: `with recorded_sources():` round the program, and "
+                "`recorder.adopt(generator)` for its own generators"
             )
+        for number, later in enumerate(outcome.later, 2):
+            yield from _difference(later, f"difference {number}")
         if self.verdict is Verdict.EQUIVALENT:
-            lines += [f"  equal but for: {name}" for name in outcome.normalisers]
-        lines.append(
-            f"  driven {counts.driven:,} of {counts.actions:,}; compared {counts.results:,} results, "
-            f"{counts.fields:,} changed fields, {counts.effects:,} effects, "
-            f"{counts.full_states:,} full states"
+            yield from (f"equal but for: {name}" for name in outcome.normalisers)
+        yield from self._compared()
+        yield from (f"note: {remark}" for remark in outcome.remarks)
+        yield f"target {self.target}" + (f", report in {self.path}" if self.path is not None else "")
+
+    @property
+    def _same_code(self) -> str:
+        told = (
+            "no recorded code changed: the difference comes from code that is not traced, or from a file, "
+            "constant or library"
         )
+        if self.outcome.environment.get("state") == "strict":
+            return told
+        return f'{told}, or from a write between the actions (record with state="strict" to see those)'
+
+    def _compared(self) -> Iterator[str]:
+        """What took part in the comparison, and what did not."""
+        outcome, counts = self.outcome, self.outcome.counts
+        compared = {
+            "results": counts.results,
+            "changed fields": counts.fields,
+            "effects": counts.effects,
+            "full states": counts.full_states,
+        }
+        numbers = ", ".join(f"{count:,} {what}" for what, count in compared.items() if count) or "nothing"
+        yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
+        if outcome.references:
+            yield f"compared by name: {_names(outcome.references)}"
+        if outcome.handles:
+            yield f"handles, which have nothing to compare: {_names(outcome.handles)}"
         if counts.answers:
-            lines.append(
-                f"  {counts.answers:,} calls were answered from the record: {_names(outcome.answered)}"
-            )
+            yield f"{counts.answers:,} calls had recorded responses: {_names(outcome.answered)}"
         if outcome.inside:
-            lines.append(f"  ran inside the driven agents: {_names(outcome.inside)}")
+            yield f"ran inside the replayed agents: {_names(outcome.inside)}"
         if outcome.imposed:
-            lines.append(f"  written from outside, and put in from the record: {_names(outcome.imposed)}")
+            yield f"written from outside, repeated from the recording: {_names(outcome.imposed)}"
+        if outcome.opened_for_writing:
+            yield f"existing files opened for writing: {_names(outcome.opened_for_writing)}"
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:
-            lines.append(
-                f"  out of scope: {counts.driven - counts.covered:,} driven actions at the end, which left "
+            yield (
+                f"out of scope: the last {counts.driven - counts.covered:,} replayed actions, which left "
                 "nothing to compare"
             )
         if outcome.notes and counts.driven:
-            lines.append(
-                f"  {sum(outcome.notes.values()):,} notes (log_action) outside actions were not driven"
-            )
-        lines += [f"  note: {remark}" for remark in outcome.remarks]
-        if self.verdict is Verdict.DIVERGED and outcome.environment.get("state") != "strict":
-            lines.append(
-                "  note: what is done between the driven actions would look the same: writes to an agent "
-                'from outside (state="strict" records them), and what a scheduler does (trace its step)'
-            )
-        changed = [name for name, code in outcome.code.items() if code["recorded"] != code["replayed"]]
-        if changed:
-            lines.append(f"  other code than was recorded: {_names(changed)}")
-        lines.append(
-            f"  target {self.target}" + (f", report in {self.path}" if self.path is not None else "")
-        )
-        return "\n".join(lines)
+            notes = sum(outcome.notes.values())
+            yield f"{notes:,} notes (log_action) outside actions were not replayed"
 
 
-def _names(names: Any) -> str:
+def _difference(found: Divergence, what: str) -> Iterator[str]:
+    """A difference, each value on a line of its own so that the eye can compare them."""
+    recorded, replayed = found.texts
+    yield f"{what}: {found.step_text}"
+    yield f"  {found.where or found.field}"
+    yield f"    recorded: {recorded}"
+    yield f"    replayed: {replayed}"
+
+
+def _names(names: Iterable[str]) -> str:
     listed = list(names)
     shown = ", ".join(str(name) for name in listed[:_MOST_NAMED])
     return shown + (f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else "")

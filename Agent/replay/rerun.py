@@ -14,14 +14,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import orjson
 
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, TargetNotFound, UsageError
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
-from Agent.replay.child_process import run_module
+from Agent.replay.child_process import run_in_terminal, run_module
+from Agent.replay.locating import locate
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome
 from Agent.replay.recording import ACTION_KINDS
@@ -29,6 +31,7 @@ from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
 from Agent.replay.target import Target, target_name
 from Agent.replay.verdict import Verdict, judge
+from Agent.replay.worker import Worker
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
 from Agent.tree.session import SessionInfo, open_session
 
@@ -49,9 +52,19 @@ class RedriveOptions:
     """With `agents`: the agent that the target is asked for, as it was for the whole of the run."""
     stop: Event | None = None
     """Another thread sets it to end the child process."""
+    ignore: Collection[str] = ()
+    """Fields that take no part: `field`, `agent.field`, or patterns of them."""
+    strict_factory: bool = False
+    """A first state that the factory made otherwise than it was recorded is a difference."""
+    no_writes: bool = False
+    """Refuse to open existing files for writing."""
+    keep_going: int = 0
+    """How many differences to look for behind the first one."""
+    pdb: bool = False
+    """Where something differs, replay once more in the terminal and stop in the debugger at that step."""
 
 
-def replay_run(
+def replay_run(  # noqa: PLR0913 - each is a question of its own
     run: RunRef = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -60,8 +73,13 @@ def replay_run(
     timeout_seconds: float | None = None,
     normaliser: Normaliser | None = None,
     network: bool = False,
+    ignore: Collection[str] = (),
+    strict_factory: bool = False,
+    no_writes: bool = False,
+    keep_going: int = 0,
+    pdb: bool = False,
 ) -> ReplayReport:
-    """Drive recorded actions again on a fresh object, and compare what they do with the record.
+    """Replay recorded actions on a fresh object, and compare what they do with the recording.
 
     Args:
         run: "last", a session's id, a prefix of it or its path, each optionally with `/agent_id` behind it.
@@ -71,14 +89,22 @@ def replay_run(
         timeout_seconds: after this the child process is killed and the verdict is UNVERIFIED.
         normaliser: what may differ; what is equal but for that is EQUIVALENT at best.
         network: whether driven code may use the network; EQUIVALENT at best where it does.
+        ignore: fields that take no part: `field`, `agent.field`, or patterns of them; the report names them.
+        strict_factory: whether a first state that the factory made otherwise is DIVERGED and not a note.
+        no_writes: whether to refuse to open existing files for writing.
+        keep_going: how many differences to look for behind the first one.
+        pdb: whether to replay once more in this terminal, with the debugger at the step that differs.
 
     Raises:
         SessionNotFound, AgentNotFound: there is no such run.
         ReplayError: it holds no action that could be driven.
         TargetNotGiven: no code was named, and the session remembers none.
-        UsageError: the target is no importable name.
+        TargetNotFound: the code cannot be imported.
+        UsageError: the target is no importable name, or there is no terminal for the debugger.
     """
     flush_active()
+    if pdb and not sys.stdin.isatty():
+        raise UsageError("the debugger needs a terminal", remedy="leave out --pdb, or run it in a terminal")
     _check_is_driven(run, root)
     reference = find_run(run, root, agent_id)
     if reference.agent_id is not None and not open_reader(reference.session).holds_agent(reference.agent_id):
@@ -90,7 +116,37 @@ def replay_run(
         )
     check_holds_actions(reference)
     name = target_name(target, _info(reference.session), reference.agent_id)
-    return drive_again(reference, name, RedriveOptions(timeout_seconds, normaliser, network))
+    options = RedriveOptions(
+        timeout_seconds,
+        normaliser,
+        network,
+        ignore=ignored_names(ignore),
+        strict_factory=strict_factory,
+        no_writes=no_writes,
+        keep_going=keep_going,
+        pdb=pdb,
+    )
+    report = drive_again(reference, name, options)
+    if pdb and report.divergence is not None:
+        _debug(reference, name, options, report.divergence.step)
+    return report
+
+
+def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
+    """The patterns of fields to ignore, each once.
+
+    Raises:
+        UsageError: it is one text, or a pattern is empty.
+    """
+    if isinstance(ignore, str) or not all(isinstance(each, str) and each for each in ignore):
+        raise UsageError(f"ignore is {ignore!r}", remedy='give a list of names of fields, such as ["cache"]')
+    return tuple(dict.fromkeys(ignore))
+
+
+def _debug(reference: RunReference, target: str, options: RedriveOptions, step: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+        request = _request(reference, target, Path(directory), options)
+        run_in_terminal("Agent.replay.child", {**request, "pdb": step}, Path(directory))
 
 
 def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
@@ -117,19 +173,27 @@ def check_holds_actions(reference: RunReference) -> None:
         )
 
 
-def drive_again(reference: RunReference, target: str, options: RedriveOptions) -> ReplayReport:
+def drive_again(
+    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None = None
+) -> ReplayReport:
     """Drive a run that is known to be there in a child process, and report.
 
+    Args:
+        worker: forks for it; without one a new process is started.
+
     Raises:
+        TargetNotFound: the target cannot be imported.
         CancelledError: `options.stop` was set.
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options)
+        outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
     if reference.agent_id is not None and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(reference, target, Path(directory), options, look_at_fields=True)
+            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
+    if outcome.divergence is not None:
+        outcome.divergence, *outcome.later = locate([outcome.divergence, *outcome.later], reference.session)
     report = ReplayReport(
         run=reference.name,
         target=target,
@@ -156,32 +220,49 @@ def _in_child(
     target: str,
     directory: Path,
     options: RedriveOptions,
+    worker: Worker | None,
     *,
     look_at_fields: bool = False,
 ) -> tuple[Outcome, str, str]:
-    outcome_path = directory / "outcome.json"
-    request = {
-        "session": str(reference.session.absolute()),
-        "agent_id": reference.agent_id,
-        "target": target,
-        "sys_path": sys.path,
-        "outcome_path": str(outcome_path),
-        "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
-        "network": options.network,
-        "agents": None if options.agents is None else sorted(options.agents),
-        "asked_for": options.asked_for,
-        "look_at_fields": look_at_fields,
-    }
-    ended = run_module("Agent.replay.child", request, directory, options.timeout_seconds, options.stop)
+    request = {**_request(reference, target, directory, options), "look_at_fields": look_at_fields}
+    limits = options.timeout_seconds, options.stop
+    ended = None if worker is None else worker.run(request, directory, *limits)
+    if ended is None:
+        ended = run_module("Agent.replay.child", request, directory, *limits)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
         outcome.reason(f"the re-drive did not end within {options.timeout_seconds:g} s and was stopped")
     else:
         try:
-            outcome = Outcome.from_object(orjson.loads(outcome_path.read_bytes()))
+            answer = orjson.loads(Path(request["outcome_path"]).read_bytes())
+            if "not_imported" in answer:
+                raise TargetNotFound(answer["not_imported"])
+            outcome = Outcome.from_object(answer)
         except (OSError, ValueError, KeyError, TypeError):
             outcome.reason(ended.last_words)
     return outcome, ended.stdout, ended.stderr
+
+
+def _request(
+    reference: RunReference, target: str, directory: Path, options: RedriveOptions
+) -> dict[str, Any]:
+    """What the child process is asked for."""
+    return {
+        "session": str(reference.session.absolute()),
+        "agent_id": reference.agent_id,
+        "target": target,
+        "sys_path": sys.path,
+        "outcome_path": str(directory / "outcome.json"),
+        "normalise": options.normaliser.to_object() if options.normaliser is not None else {},
+        "network": options.network,
+        "agents": None if options.agents is None else sorted(options.agents),
+        "asked_for": options.asked_for,
+        "ignore": list(options.ignore),
+        "strict_factory": options.strict_factory,
+        "no_writes": options.no_writes,
+        "keep_going": options.keep_going,
+        "pdb": 0,
+    }
 
 
 def _asked(reference: RunReference) -> list[str]:

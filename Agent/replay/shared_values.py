@@ -61,7 +61,7 @@ def held_together(objects: Mapping[str, object]) -> list[dict[str, str]]:
     holders: dict[int, dict[str, str]] = {}
     kept: list[Any] = []  # what is looked at here lives until the last `id()`
     for agent_id, obj in objects.items():
-        fields = read_state(obj, agent_id_of).fields
+        fields = read_state(obj).fields
         kept.append(fields)
         for name, value in fields.items():
             _find_holders(value, agent_id, name, holders, _MAX_DEPTH)

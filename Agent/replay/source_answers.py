@@ -20,6 +20,7 @@ from Agent.record.chance.callers import Asker, asker_of, is_own
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.reads import ALL_NAMES, ENVIRONMENT
+from Agent.record.player import making_answer
 from Agent.replay.comparison import Recorded
 from Agent.replay.generator_places import GeneratorPlaces
 from Agent.replay.outcome import Divergence, Outcome
@@ -66,6 +67,16 @@ class CallReads:
                     self.of[adopted.number] = each
                     return each
         return found
+
+    def next_of(self, name: str, runs: list[list[Any]]) -> Any:
+        """What a variable held at the next read of it."""
+        self.taken[f"{ENVIRONMENT}/{name}"] += 1
+        number, passed = self.taken[f"{ENVIRONMENT}/{name}"], 0
+        for value, count in runs:
+            passed += count
+            if number <= passed:
+                return value
+        return runs[-1][0]
 
     def left(self) -> tuple[str, str] | None:
         """A source that was read less than in the record: (recorded, replayed)."""
@@ -123,7 +134,7 @@ class SourceAnswers:
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
         """See `SourcePlayer`."""
-        if not self._watch.is_on:
+        if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
         values = None if reads is None else reads.values.get(source)
@@ -143,7 +154,7 @@ class SourceAnswers:
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""
-        if not self._watch.is_on:
+        if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
         runs = None if reads is None else reads.variables.get(name)
@@ -153,17 +164,11 @@ class SourceAnswers:
                 self._watch.unrecorded(ENVIRONMENT, frame)
                 return now()
             return self._shown(name, next(iter(known.values())))
-        reads.taken[f"{ENVIRONMENT}/{name}"] += 1
-        number, passed = reads.taken[f"{ENVIRONMENT}/{name}"], 0
-        for value, count in runs:
-            passed += count
-            if number <= passed:
-                return self._shown(name, value)
-        return self._shown(name, runs[-1][0])
+        return self._shown(name, reads.next_of(name, runs))
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
         """See `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting:
+        if not self._watch.is_on or self.is_putting or making_answer.get():
             return now()
         draws = self._draws(adopted)
         if draws is None:
@@ -185,7 +190,7 @@ class SourceAnswers:
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """See `SourcePlayer`."""
-        if not self._watch.is_on or self.is_putting:
+        if not self._watch.is_on or self.is_putting or making_answer.get():
             return
         reads = self._reads()
         if mark is not None:

@@ -43,6 +43,7 @@ from Agent.record.chance.watch import (
     source_of_call,
     touch_notice,
 )
+from Agent.record.player import making_answer
 from Agent.replay.outcome import Outcome, SourceRead
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class SourceWatch:
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is driven."""
         self._is_building = False
-        self._seeded_now: set[str] = set()
+        self.seeded: set[str] = set()
         """Modules whose generators the target seeded with known values."""
         self._step = 0
         self._hook = self._look
@@ -112,7 +113,7 @@ class SourceWatch:
 
         def noted(*args: Any, **kwargs: Any) -> None:
             if any(value is not None for value in (*args, *kwargs.values())):
-                self._seeded_now.add("numpy.random")
+                self.seeded.add("numpy.random")
             seed(*args, **kwargs)  # type: ignore[misc]
 
         if numpy_random is not None:
@@ -128,7 +129,7 @@ class SourceWatch:
                 vars(numpy_random)["seed"] = seed
             self._allowed.clear()
             self._places.clear()
-            if before and before != _numpy_state() and "numpy.random" not in self._seeded_now:
+            if before and before != _numpy_state() and "numpy.random" not in self.seeded:
                 self.built_with.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
 
     def put_in_seams(self) -> None:
@@ -254,7 +255,7 @@ class SourceWatch:
         generator = frame.f_locals.get("self")
         if generator is hidden_random:
             if self._is_building and seeds_with_known_values(frame):
-                self._seeded_now.add("random")
+                self.seeded.add("random")
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
@@ -267,9 +268,11 @@ class SourceWatch:
             self._add(source, asker.frame)
 
     def _add(self, source: str, asker: FrameType) -> None:
+        if making_answer.get():
+            return
         if self._is_building and (
             source.startswith(("time.", "datetime."))
-            or (source == "random" and "random" in self._seeded_now)
+            or (source == "random" and "random" in self.seeded)
             or _is_import_of_library(asker)
         ):
             return

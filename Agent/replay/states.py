@@ -18,6 +18,7 @@ from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, restore_state, sort_of
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.fields import FieldRules
 from Agent.replay.shared_values import SharedValues
 from Agent.replay.values import Decoder
 
@@ -62,7 +63,7 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
     Args:
         shared: knows what was put in the places of values that others hold as well.
     """
-    present = read_state(obj, agent_id_of).fields
+    present = read_state(obj).fields
     if shared is not None:
         fields = shared.fitted(present, fields)
     # A text that is there already stays the object that it is: by that of its id recording knows an agent.
@@ -88,40 +89,91 @@ def state_difference(
     obj: object,
     pipeline: Pipeline,
     comparison: Comparison,
+    rules: FieldRules,
     names: Collection[str] | None = None,
 ) -> tuple[str, Difference] | None:
-    """The first field in which an object's state differs from a recorded full state; None if none does.
+    """The first field in which an object's state differs from a recorded full state; None if none does."""
+    return next(state_differences(event, obj, pipeline, comparison, rules, names), None)
 
-    Fields that the record could not hold are passed over.
+
+def state_differences(
+    event: Event,
+    obj: object,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+) -> Iterator[tuple[str, Difference]]:
+    """The fields in which an object's state differs from a recorded full state.
 
     Args:
+        rules: which fields take part; what could not be compared goes there.
         names: of the fields that are compared; None for all of them.
     """
-    recorded, types = event.extra.get("fields"), event.types or {}
-    unseen = set(event.extra.get("unseen") or ())
-    exposed = read_state(obj, agent_id_of)
-    fields = exposed.fields
+    fields = read_state(obj).fields
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
-    body, present_types = pipeline.capture.user_body(fields, _FIELDS)
+    recorded = event.extra.get("fields")
+    yield from differences_of(
+        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names
+    )
+
+
+def differences_of(
+    agent_id: str,
+    recorded: Any,
+    types: Mapping[str, str],
+    fields: Mapping[str, Any],
+    pointer: str,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+) -> Iterator[tuple[str, Difference]]:
+    """The fields in which recorded ones and those of an object differ.
+
+    Args:
+        recorded: the recorded fields as JSON, with their tags in `types`.
+        fields: those of the object.
+        pointer: where the recorded ones stand in their event.
+        rules, names: as above.
+    """
+    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id)
     present = orjson.loads(b"{" + body + b"}")
     if not isinstance(recorded, dict):
-        return "", Difference("", shown(recorded), shown(present))
-    unseen.update(exposed.unseen)
+        yield "", Difference("", shown(recorded), shown(present))
+        return
     for name in sorted(recorded.keys() | present.keys() if names is None else names):
-        if name in unseen:
+        if rules.leaves_out(agent_id, name):
             continue
         if name not in recorded or name not in present:
             one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
-            return name, Difference("", shown(one), shown(other))
-        pointer = f"{_FIELDS}/{escape(name)}"
-        found = comparison.difference(
-            Recorded(recorded[name], types, pointer),
-            Recorded(present[name], present_types or {}, pointer),
+            yield name, Difference("", shown(one), shown(other))
+            continue
+        at = f"{pointer}/{escape(name)}"
+        found, agreed = comparison.compare(
+            Recorded(recorded[name], types, at), Recorded(present[name], present_types or {}, at)
         )
+        rules.note(agent_id, name, agreed)
         if found is not None:
-            return name, found
-    return None
+            yield name, found
+
+
+def is_named(event: Event, name: str) -> bool:
+    """Whether a field of a full state holds a function, a class or a module."""
+    form = event.extra["fields"].get(name)
+    return type(form) is dict and (
+        form.get("class") in _FUNCTIONS or str(form.get("reference")).startswith(("class ", "module "))
+    )
+
+
+_FUNCTIONS = frozenset({"builtins.function", "builtins.builtin_function_or_method", "builtins.method"})
+
+
+def is_generator(event: Event, name: str) -> bool:
+    """Whether a field of a full state holds a generator of random numbers."""
+    tag = (event.types or {}).get(f"{_FIELDS}/{escape(name)}", "")
+    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
 
 
 def field_of(path: str) -> tuple[str, str]:
@@ -142,7 +194,7 @@ def agents_in(obj: object) -> dict[str, object]:
 
 def exposed_values(obj: object) -> list[Any]:
     """The values of an object's exposed fields."""
-    return list(read_state(obj, agent_id_of).fields.values())
+    return list(read_state(obj).fields.values())
 
 
 def _find_agents(value: Any, depth: int, found: dict[str, object]) -> None:
@@ -163,7 +215,7 @@ def _find_agents(value: Any, depth: int, found: dict[str, object]) -> None:
 
 def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
     """The generators in an object's exposed state, each with the name of its field."""
-    for name, value in read_state(obj, agent_id_of).fields.items():
+    for name, value in read_state(obj).fields.items():
         for generator in _generators(value, _MAX_DEPTH):
             yield name, generator
 

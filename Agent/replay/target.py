@@ -26,6 +26,10 @@ class TargetFailed(Exception):
     """The target could not be imported or called, or gave what cannot be driven; the text says what."""
 
 
+class TargetNotImported(TargetFailed):
+    """There is no function of that name, or its module cannot be imported."""
+
+
 class FactoryRaised(TargetFailed):
     """The factory itself raised."""
 
@@ -103,22 +107,22 @@ def import_target(name: str) -> Callable[..., Any]:
     """The factory of that name.
 
     Raises:
-        TargetFailed: it cannot be imported.
+        TargetNotImported: it cannot be imported.
     """
     module_name, _, qualname = name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:
-        raise TargetFailed(
+        raise TargetNotImported(
             f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{_place_of(error)}"
         ) from error
     for part in qualname.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise TargetFailed(f"the target {module_name} has no {qualname!r}") from None
+            raise TargetNotImported(f"the target {module_name} has no {qualname!r}") from None
     if not callable(found):
-        raise TargetFailed(f"the target {name} is a {type(found).__name__}, not a function")
+        raise TargetNotImported(f"the target {name} is a {type(found).__name__}, not a function")
     return found  # type: ignore[no-any-return]
 
 

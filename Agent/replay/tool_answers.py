@@ -17,7 +17,7 @@ from Agent.flight.tool_matching import Asked, Match, Nearest, Rung
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.player import Answer, TracedCall
 from Agent.record.remade_errors import Unanswerable
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan import DrivenAction
 from Agent.replay.values import Decoder
 
@@ -58,9 +58,9 @@ class ActionTools:
         comparison: Comparison,
     ) -> None:
         # Where in the code a call stands may change: what it asks for and in which order may not.
-        decoding = Decoding(decoder.codecs, decoder.find_class, errors)
-        book = calls_among(action.effects, RunRef(session, None), decoding)
-        self._replayer = ToolReplayer(book=book, tolerance=0.0)
+        decoding = Decoding(decoder.codecs, decoder.find_class, errors, decoder.scripts)
+        self._book = calls_among(action.effects, RunRef(session, None), decoding)
+        self._replayer = ToolReplayer(book=self._book, tolerance=0.0)
         self._comparison = comparison
 
     def answer(self, call: TracedCall) -> Given | ToolMiss:
@@ -77,21 +77,24 @@ class ActionTools:
                 return self._missed(asked, found)
             found = declared
         try:
-            answer = self._replayer.take(found)
+            answer = self._replayer.take(found, call.args)
         except RecordingMiss as error:
             raise Unanswerable(str(error)) from None
-        doubt = f"{call.action_type} was matched past a secret" if not found.is_exact else None
-        return Given(answer, doubt)
+        doubt = self._book.lacks.get(found.call.event.id)
+        if not found.is_exact:
+            doubt = "the call was matched past a secret"
+        return Given(answer, None if doubt is None else f"the answer of {call.action_type}: {doubt}")
 
     def _as_declared(self, asked: Asked) -> Match | None:
-        """The first free call whose arguments differ only in what was declared."""
-        if not self._comparison.overlooked.normaliser:
-            return None
+        """The first free call whose arguments differ only in what was declared, or in the script's name."""
+        if not self._comparison.overlooked.normaliser and "opaque" in asked.arguments.types.values():
+            return None  # what tells such objects apart was compared already
         given = Recorded(*asked.arguments, "")
         for call in self._replayer.unused:
             if (call.kind, call.name) == (asked.kind, asked.name):
                 mark = self._comparison.mark()
-                if self._comparison.difference(Recorded(*call.arguments, ""), given) is None:
+                found, agreed = self._comparison.compare(Recorded(*call.arguments, ""), given, NAMES)
+                if found is None and not agreed.unseen and not agreed.older:
                     return Match(call, Rung.EXACT, {})
                 self._comparison.go_back(mark)
         return None

@@ -71,6 +71,10 @@ class Decoder:
         """{name in a tag: what it means here}, as `decode_value` takes it."""
         return self._codecs
 
+    def scripts(self) -> tuple[str, ...]:
+        """The name under which the recorded `__main__` was imported here, where it was."""
+        return () if self.main_module is None else (self.main_module,)
+
     def find_class(self, name: str) -> type | None:
         """The loaded class of that `module.QualName`, `__main__` meaning the program that was recorded."""
         chosen = self._codecs.get(name)

@@ -31,6 +31,9 @@ EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, 
 def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
     """The verdict, and the reasons why nothing was proved where it is UNVERIFIED."""
     reasons = [*outcome.reasons, *map(str, outcome.sources)]
+    for name, why in outcome.unseen_fields.items():
+        own = name.rpartition(".")[2]
+        reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
     if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:
         reasons.insert(0, _nothing_driven(outcome))
     if outcome.divergence is not None:

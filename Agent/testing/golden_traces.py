@@ -157,5 +157,9 @@ def _told(found: GoldenReport) -> str:
         )
     else:
         lines.append("  if it is meant to: pytest --snapshot-update keeps what it does now")
+        step = 1 if found.report.divergence is None else found.report.divergence.step
+        lines.append(
+            f'  or from that step on only: agent-trace golden accept {found.name} {step} --reason "..."'
+        )
         lines.append(f"  to look for the smallest part that fails: agent-trace golden shrink {found.name}")
     return "\n".join(lines)

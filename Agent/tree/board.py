@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from Agent.tree.layout import FILE_MODE
+from Agent.tree.segment import out_of_the_way
 
 __all__ = [
     "SIZE_BYTES",
@@ -247,7 +248,7 @@ class Board:
         try:
             if self._further_fd < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-                self._further_fd = os.open(_names_path(self.path), flags, FILE_MODE)
+                self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
             # a partial entry would shift all that follow, so one that does not fit ends the list
             return os.write(self._further_fd, entry) == len(entry)
         except OSError:

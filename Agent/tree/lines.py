@@ -266,7 +266,7 @@ class LineDecoder:
     def decode(self, raw: RawLine) -> Event | None:
         """The event on a line, also one behind a torn one; None if there is none, or none that is new."""
         try:
-            event = _decode(raw.line)
+            event = decode_line(raw.line)
         except DamagedLine as error:
             self.damage.note(raw, f"torn: {error}" if not raw.complete else str(error))
             return self._resynchronise(raw.line)
@@ -279,7 +279,7 @@ class LineDecoder:
     def key_of(self, line: bytes) -> OrderKey | None:
         """The order of a line that is an event, without taking note of it; None if it is none."""
         try:
-            return event_key(_decode(line))
+            return event_key(decode_line(line))
         except DamagedLine:
             return None
 
@@ -294,20 +294,10 @@ class LineDecoder:
         at = line.find(LINE_PREFIX, 1)
         while at > 0:
             try:
-                event = _decode(line[at:])
+                event = decode_line(line[at:])
             except DamagedLine:
                 at = line.find(LINE_PREFIX, at + 1)
                 continue
             writer, seq = split_event_id(event.id)
             return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
         return None
-
-
-def _decode(line: bytes) -> Event:
-    event = decode_line(line)
-    try:
-        # an event that cannot be put in order is of no use to anybody above
-        _ = event.timestamp_us
-    except (ValueError, OverflowError) as error:
-        raise DamagedLine(f"malformed timestamp: {error}") from None
-    return event

@@ -18,7 +18,7 @@ from typing import Final
 from Agent.event.model import RedactedBytes
 from Agent.tree.counts import Counts
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
-from Agent.tree.segment import error_name
+from Agent.tree.segment import error_name, names, out_of_the_way
 
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
 
@@ -63,7 +63,7 @@ class _Mirror:
     """One mirror file: what waits to be written, and the descriptor."""
 
     __slots__ = (
-        "backups", "fd", "form", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn", "waiting",
+        "backups", "fd", "form", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn", "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -76,6 +76,7 @@ class _Mirror:
         # holder.
         self.turn = threading.Lock()
         self.fd = -1
+        self.inode = (-1, -1)
         # Until this time, and for so many bytes, the descriptor counts as the file of that name.
         self.look_at_ns = self.room_bytes = 0
 
@@ -241,6 +242,9 @@ class Mirrors:
             self._append(mirror, lines[half:], most)
             return
         try:
+            if mirror.fd >= 0 and not names(mirror.fd, mirror.inode):
+                # closed from outside, and perhaps the number of somebody else's file by now
+                mirror.fd, mirror.look_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
                 self._open_for(mirror, len(batch))
@@ -264,8 +268,9 @@ class Mirrors:
         for _ in range(3):
             if mirror.fd < 0:
                 mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-                mirror.fd = os.open(mirror.path, _FLAGS, FILE_MODE)
+                mirror.fd = out_of_the_way(os.open(mirror.path, _FLAGS, FILE_MODE))
             ours = os.fstat(mirror.fd)
+            mirror.inode = (ours.st_dev, ours.st_ino)
             try:
                 named = mirror.path.lstat()
             except FileNotFoundError:
@@ -285,7 +290,9 @@ class Mirrors:
                 return
             self._close_file(mirror)
         if mirror.fd < 0:
-            mirror.fd = os.open(mirror.path, _FLAGS, FILE_MODE)
+            mirror.fd = out_of_the_way(os.open(mirror.path, _FLAGS, FILE_MODE))
+            ours = os.fstat(mirror.fd)
+            mirror.inode = (ours.st_dev, ours.st_ino)
 
     def _rotate(self, mirror: _Mirror, inode: int) -> bool:
         """Shift the backups by one; False if that failed, and the file just grows."""
@@ -310,7 +317,7 @@ class Mirrors:
     def _close_file(self, mirror: _Mirror) -> None:
         fd, mirror.fd = mirror.fd, -1
         mirror.look_at_ns = mirror.room_bytes = 0
-        if fd >= 0:
+        if fd >= 0 and names(fd, mirror.inode):
             try:
                 os.close(fd)
             except OSError as error:

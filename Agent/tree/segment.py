@@ -13,7 +13,18 @@ from typing import Final
 
 from Agent.tree.layout import FILE_MODE
 
-__all__ = ["CLOSED", "Segment", "claim_segment", "error_name", "open_aside", "reopen_segment"]
+__all__ = [
+    "CLOSED",
+    "Segment",
+    "claim_segment",
+    "error_name",
+    "names",
+    "open_aside",
+    "out_of_the_way",
+    "reopen_segment",
+]
+
+_HIGHEST_NUMBER: Final = 4096
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -52,7 +63,7 @@ class Segment:
     def close(self) -> None:
         """Give the descriptor back; only for a segment that nothing pins."""
         fd, self.fd = self.fd, -1
-        if fd >= 0:
+        if fd >= 0 and names(fd, self.inode):
             os.close(fd)
 
 
@@ -80,7 +91,42 @@ def open_aside(path: Path) -> int:
     return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
 
 
+def out_of_the_way(fd: int) -> int:
+    """The same open file under a descriptor that is far from those which a program gets for its own files.
+
+    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to one of
+    those would write into the program's own file. At a high number it meets EBADF, and opens its file again. Asking
+    before each write which file the number names would cost a system call. The descriptor handed in is closed,
+    unless there is no other.
+    """
+    try:
+        import fcntl
+        import resource
+    except ImportError:  # not a Unix
+        return fd
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
+    if fd >= least:
+        return fd
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
+    except OSError:
+        return fd
+    os.close(fd)
+    return high
+
+
+def names(fd: int, inode: tuple[int, int]) -> bool:
+    """Whether a descriptor names that file (device, inode); not where it was closed from outside."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == inode
+
+
 def _opened(fd: int, limit_bytes: int) -> Segment:
+    fd = out_of_the_way(fd)
     try:
         status = os.fstat(fd)
     except OSError:

@@ -76,9 +76,12 @@ class SessionInfo:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
-        """The description in a JSON object; TypeError if something necessary is missing."""
+        """The description in a JSON object; TypeError if something is missing or of a wrong type."""
         names = {field.name for field in fields(cls)} - {"other"}
         known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
+        for name, value in known.items():
+            if not isinstance(value, _STORED_AS.get(name, str | None)):
+                raise TypeError(f"{name} is {type(value).__name__}")
         if "argv" in known:
             known["argv"] = tuple(known["argv"])
         other = {name: value for name, value in stored.items() if name not in names}
@@ -97,6 +100,16 @@ class SessionInfo:
         stored = asdict(self)
         other = stored.pop("other")
         return {**stored, **other}
+
+
+_STORED_AS: dict[str, Any] = {
+    **dict.fromkeys(("session_id", "session_uid", "host", "python", "started_at"), str),
+    **dict.fromkeys(("versions", "configuration", "targets"), dict),
+    "pid": int,
+    "process_start_ticks": int | None,
+    "argv": list,
+}
+"""The type of each field in JSON; of the others text or null."""
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:

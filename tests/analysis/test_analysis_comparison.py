@@ -64,6 +64,7 @@ def real(found: Comparison) -> dict[tuple[str, str], Difference]:
     return {(each.what, each.name): each for each in found.real}
 
 
+@pytest.mark.integration
 def test_the_same_program_twice_differs_by_noise_alone(tmp_path: Path) -> None:
     false_alarms = [
         name for seed in range(10, 22, 2) for name in real(two(tmp_path, {}, {}, seeds=(seed, seed + 1)))

@@ -102,6 +102,7 @@ def is_error(event: dict[str, Any]) -> bool:
     return event["level"] in ("ERROR", "CRITICAL") and "error_id" not in event["extra"]
 
 
+@pytest.mark.integration
 @settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(_events)
 def test_aggregates_equal_counts_made_by_hand(drawn: list[Any]) -> None:

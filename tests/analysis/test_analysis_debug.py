@@ -86,6 +86,7 @@ def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> 
     assert cause.confidence < 0.8
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("with_ticks", [True, False])
 def test_a_system_that_works_is_not_accused(planted: Planted, with_ticks: bool, seed: int) -> None:
@@ -258,6 +259,7 @@ def test_commands_need_no_root_where_the_session_lies_in_the_default_one(builder
     assert f"agent-trace journey a --session {builder.session_id}" in commands
 
 
+@pytest.mark.integration
 def test_the_commands_of_a_report_are_commands_that_there_are(planted: Planted) -> None:
     from Agent.cli.groups import SECTIONS
 
@@ -267,6 +269,7 @@ def test_the_commands_of_a_report_are_commands_that_there_are(planted: Planted) 
             assert command.split()[1] in known
 
 
+@pytest.mark.integration
 def test_the_same_question_gets_the_same_answer(planted: Planted) -> None:
     platform = planted(fault="blocked")
     first, second = (str(asked(platform, "creator_005 stopped")) for _ in range(2))
@@ -284,6 +287,7 @@ def test_an_agent_of_which_nothing_more_is_heard_fell_silent(builder: SessionBui
     assert report.causes[0].title.startswith("worker_2 fell silent after tick 24")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("moment", "is_near"),
     [("at tick 41", True), ("at tick 12", False), ("at 10:30", True), ("at 18:00:00", False)],

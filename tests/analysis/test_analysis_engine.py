@@ -43,6 +43,7 @@ print(list(LogAnalyzer(sys.argv[1]).sql("SELECT count(*) AS n FROM events")))
 """
 
 
+@pytest.mark.process
 def test_queries_run_in_a_notebook_without_ipywidgets(builder: SessionBuilder) -> None:
     builder.emit("log", "a")
     command = [sys.executable, "-c", NOTEBOOK, str(builder.path)]
@@ -51,6 +52,7 @@ def test_queries_run_in_a_notebook_without_ipywidgets(builder: SessionBuilder) -
     assert "1}" in done.stdout
 
 
+@pytest.mark.integration
 def test_a_thousand_files_are_one_question(builder: SessionBuilder) -> None:
     for n in range(1000):
         builder.emit("log", f"agent_{n}")
@@ -283,6 +285,7 @@ def test_the_newest_session_is_analysed_and_any_other_by_name_prefix_or_path(tra
     assert LogAnalyzer(trace_root / "session_20261120_103045").path.name == "session_20261120_103045"
 
 
+@pytest.mark.process
 def test_importing_the_room_loads_nothing_heavy() -> None:
     code = (
         "import sys, Agent.analysis; "

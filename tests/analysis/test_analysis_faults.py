@@ -108,6 +108,7 @@ def test_the_true_event_is_among_the_first_three_causes(
     assert all(cause.confidence < CLEAR for cause in other.causes), str(other)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_nothing_is_found_where_nothing_is_wrong(builder: SessionBuilder, seed: int) -> None:
     Office(builder, None, seed)

@@ -161,6 +161,7 @@ def test_an_event_is_found_by_its_bytes_in_any_file_and_after_sealing(builder: S
     assert find_event(analyzer.reader, analyzer.engine, "no id at all") is None
 
 
+@pytest.mark.integration
 def test_live_and_sealed_give_one_answer(builder: SessionBuilder, story: dict[str, str]) -> None:
     def answers() -> tuple[object, ...]:
         analyzer = LogAnalyzer(builder.path)

@@ -86,6 +86,7 @@ def test_a_session_that_cannot_be_read_is_named_and_the_others_are_shown(tmp_pat
     assert str(damaged / "part-1.json") in found["unread"]["20261120_103040"]
 
 
+@pytest.mark.integration
 def test_numbers_that_are_missing_are_a_gap_and_no_idleness(known: Known) -> None:
     fault = known.fault("torn_file")
     analyzer = LogAnalyzer(known.truth.session)

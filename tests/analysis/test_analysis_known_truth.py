@@ -35,6 +35,7 @@ def started_us(event: Event) -> int:
     return event.timestamp_us - round(event.extra.get("duration_ms", 0) * 1000)
 
 
+@pytest.mark.integration
 def test_the_counts_told_are_those_of_the_files(faulty: Truth, events: list[Event]) -> None:
     assert len(events) == faulty.events
     assert Counter(event.kind for event in events) == faulty.by_kind
@@ -131,6 +132,7 @@ def test_faults_have_the_effects_that_are_told(faulty: Truth, events: list[Event
     assert published and max(published) < missing.tick
 
 
+@pytest.mark.integration
 def test_every_report_says_what_is_true(faulty: Truth) -> None:
     analyzer = LogAnalyzer(faulty.session)
     summary = analyzer.session_summary()
@@ -147,6 +149,7 @@ def test_every_report_says_what_is_true(faulty: Truth) -> None:
     assert found == {name: (n, faulty.error_agents[name]) for name, n in faulty.errors.items()}
 
 
+@pytest.mark.integration
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
     def made(name: str, seed: int) -> dict[str, bytes]:
         truth = make_session(tmp_path / name, events=3_000, agents=10, seed=seed)
@@ -164,6 +167,7 @@ def test_a_healthy_session_has_no_fault_and_loses_nothing(tmp_path: Path) -> Non
     assert open_reader(truth.session).losses().clean
 
 
+@pytest.mark.integration
 def test_a_sealed_session_holds_the_same_and_no_json_lines(faulty: Truth, tmp_path: Path) -> None:
     sealed = make_session(tmp_path, events=16_000, agents=24, faults=list(FAULTS), seed=5, sealed=True)
     assert tree_files(sealed.session) == []

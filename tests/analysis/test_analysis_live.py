@@ -55,6 +55,7 @@ def fill(builder: SessionBuilder) -> None:
         builder.emit("agent_action", agent_id, action_type="act", duration_ms=1.0, span=f"span{agent_id}")
 
 
+@pytest.mark.integration
 def test_files_that_roll_during_each_statement_spoil_no_question(
     builder: SessionBuilder, before_each: list[Any]
 ) -> None:

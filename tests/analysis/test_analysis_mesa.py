@@ -26,6 +26,7 @@ def wealth(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     return only_session(root), json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_performance_counts_each_step_of_each_household(wealth) -> None:
     session, told = wealth
     events = session_events(session)
@@ -47,6 +48,7 @@ def test_performance_counts_each_step_of_each_household(wealth) -> None:
     assert found["actions"]["step"]["self_ms"] == pytest.approx(steps - given, rel=1e-6)
 
 
+@pytest.mark.integration
 def test_journeys_and_states_are_those_of_the_model(wealth) -> None:
     session, told = wealth
     analyzer = LogAnalyzer(session)

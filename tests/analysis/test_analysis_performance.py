@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known import Known
 
@@ -81,7 +81,6 @@ def test_the_slowest_spans_come_with_what_happened_in_them(known: Known, report:
         assert {each["id"] for each in row["tree"] if each["depth"] == 1} == children
 
 
-@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 50)), min_size=1, max_size=30))
 def test_own_times_add_up_to_the_time_of_the_outermost(shape: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:
@@ -126,6 +125,7 @@ def test_children_side_by_side_are_said_to_be_so(builder: SessionBuilder) -> Non
     assert (found["self_ms"], found["concurrent"]) == (0, 1)
 
 
+@pytest.mark.integration
 def test_many_rows_are_read_each_time_with_the_same_answer(
     known: Known, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

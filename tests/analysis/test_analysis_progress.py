@@ -28,6 +28,7 @@ def test_all_queries_of_the_main_thread_run_in_one_thread_beside_it() -> None:
     assert {answering() for _ in range(10)} == {first}
 
 
+@pytest.mark.process
 def test_a_forked_process_has_a_query_thread_of_its_own() -> None:
     before = answering()
     child = os.fork()

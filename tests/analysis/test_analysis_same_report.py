@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from analysis_kit import START_US
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -147,6 +148,7 @@ def report_of(session: Path) -> tuple[dict[str, Any], int]:
         asked.close()
 
 
+@pytest.mark.integration
 @given(placed_events().filter(lambda placed: any(each.damage is None for each in placed)), layouts)
 @settings(max_examples=7, suppress_health_check=[HealthCheck.too_slow])
 def test_however_the_events_lie_the_report_is_the_same_and_what_was_damaged_is_counted(

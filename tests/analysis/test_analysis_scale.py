@@ -47,6 +47,7 @@ def settle(session: Path) -> None:
             os.utime(directory, (then, then))
 
 
+@pytest.mark.integration
 def test_an_order_of_more_than_the_memory_goes_to_the_disk(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_an_order_of_more_than_the_memory_goes_to_the_disk(
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.integration
 def test_without_room_for_it_a_large_order_says_what_to_do(
     mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ def damage(session: Path) -> None:
         path.write_bytes(b"".join(spoil(path.read_bytes().splitlines(keepends=True))))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("form", ["live", "sealed", "removed", "half"])
 def test_the_account_of_a_damaged_session_needs_its_damaged_files_alone(
     known: Known, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch

@@ -143,6 +143,7 @@ def older(session: Path) -> None:
         description.write_bytes(orjson.dumps(stored))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("change", [sealed, removed, half_removed, older])
 def test_every_answer_is_the_same_in_every_form(
     truth: Truth, live: dict[str, Any], tmp_path: Path, change: Callable[[Path], None]
@@ -192,6 +193,7 @@ def test_one_agents_engine_reads_its_files_alone(truth: Truth, tmp_path: Path) -
         engine.close()
 
 
+@pytest.mark.integration
 def test_a_long_query_tells_how_far_it_is(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("Agent.analysis.progress._PATIENCE_S", 0.05)
     monkeypatch.setattr("Agent.analysis.progress._INTERVAL_S", 0.01)
@@ -222,6 +224,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.integration
 def test_an_interrupt_stops_a_query_and_leaves_the_engine_usable(truth: Truth) -> None:
     program = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(truth.session)],

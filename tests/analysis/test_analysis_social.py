@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from known import Known
 
@@ -50,7 +50,6 @@ def components_of(ties: set[tuple[str, str]]) -> list[int]:
     return sorted(sizes, reverse=True)
 
 
-@settings(max_examples=25)
 @given(_events)
 def test_the_graph_is_the_one_that_the_events_draw(events: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

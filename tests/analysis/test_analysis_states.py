@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.analysis import LogAnalyzer
@@ -35,7 +35,6 @@ _steps = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(_steps)
 def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

@@ -116,6 +116,7 @@ def test_an_odd_value_is_followed_to_the_event_that_said_it_first(yard: Callable
     assert place(report, made.cause) in {1, 2, 3}, str(report)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", range(3))
 def test_a_yard_in_which_nothing_is_wrong_accuses_nobody(yard: Callable[..., Yard], seed: int) -> None:
     made = yard(None, seed)

@@ -60,6 +60,7 @@ def modules_loaded_by(statement: str, cwd: Path) -> set[str]:
     return {name.partition(".")[0] for name in all_modules_loaded_by(statement, cwd)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "statement", ["import Agent", "from Agent import *", "from Agent.utils import AgentLogger"]
 )
@@ -69,6 +70,7 @@ def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
     assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "statement",
     [
@@ -99,6 +101,7 @@ def test_what_only_recording_needs_waits_for_the_first_event(statement, tmp_path
     assert recorded >= LATER, sorted(LATER - recorded)
 
 
+@pytest.mark.process
 def test_the_first_events_load_no_heavy_library_either(tmp_path, trace_root):
     loaded = modules_loaded_by(
         "from Agent import AgentLogger, shutdown_logging\n"
@@ -110,6 +113,7 @@ def test_the_first_events_load_no_heavy_library_either(tmp_path, trace_root):
     assert loaded.isdisjoint(HEAVY), sorted(loaded.intersection(HEAVY))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("statement", ["import Agent", "from Agent import *", "from Agent.utils import *"])
 def test_importing_creates_nothing_on_disk(statement, tmp_path):
     place = tmp_path / "empty"
@@ -123,11 +127,13 @@ def test_importing_creates_nothing_on_disk(statement, tmp_path):
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.process
 def test_importing_writes_nothing_to_the_terminal(tmp_path):
     done = run_python("-W", "error", "-c", "from Agent import *", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.process
 def test_the_help_of_the_command_line_loads_no_engine(tmp_path):
     loaded = modules_loaded_by(
         "from Agent.cli.main import run\n"
@@ -142,6 +148,7 @@ def test_the_help_of_the_command_line_loads_no_engine(tmp_path):
     )
 
 
+@pytest.mark.process
 def test_the_rooms_import_only_downwards():
     command = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     done = subprocess.run(

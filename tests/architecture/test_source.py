@@ -87,6 +87,7 @@ def public_definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple
             yield from public_definitions(node.body, f"{prefix}{node.name}.")
 
 
+@pytest.mark.integration
 def test_every_public_class_and_function_has_a_docstring():
     silent = [
         f"{path.relative_to(REPOSITORY)}:{node.lineno} {name}"
@@ -113,10 +114,12 @@ def test_the_tools_are_a_few_lines_that_call_the_command_line():
         assert "Agent.cli" in source, path.name
 
 
+@pytest.mark.process
 def test_nothing_in_the_project_is_marked_as_unfinished():
     assert matches(UNFINISHED, project_files()) == []
 
 
+@pytest.mark.process
 def test_no_file_names_a_path_of_one_machine():
     # Tests may use such a path as a value; the two of the machines that build the project stay out of them too.
     strict = [path for path in project_files() if path.parts[len(REPOSITORY.parts)] != "tests"]
@@ -126,6 +129,7 @@ def test_no_file_names_a_path_of_one_machine():
     assert matches(MACHINE_PATH, strict) + matches(own, lenient) == []
 
 
+@pytest.mark.process
 def test_the_project_speaks_of_itself_alone():
     assert matches(FOREIGN_WORD, project_files()) == []
 

@@ -170,6 +170,7 @@ def test_who_follows_reads_a_rewritten_file_from_its_beginning_and_misses_nothin
     assert again and again <= set(kit.events(root))
 
 
+@pytest.mark.process
 def test_a_crashed_session_is_finished_first_and_its_torn_line_goes(trace_root, tmp_path):
     program = tmp_path / "crash.py"
     program.write_text(
@@ -332,7 +333,7 @@ def built(shape, value):
     return json.dumps(held, default=str) if kind == "json" else (held, None)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=words, shapes=st.lists(shapes, min_size=1, max_size=4), others=st.lists(words, max_size=4))
 def test_whatever_was_recorded_no_form_of_it_remains(tmp_path, value, shapes, others):
     root = tmp_path / os.urandom(6).hex()
@@ -398,11 +399,13 @@ def assert_every_kill_is_survived(root, kind, value, numbers):
     return answers
 
 
+@pytest.mark.integration
 def test_killed_at_any_step_the_next_one_finishes(root):
     answers = assert_every_kill_is_survived(root, "match", kit.VALUE, range(1, 400, 29))
     assert sum(answer["planned"] for answer in answers) >= 3
 
 
+@pytest.mark.integration
 def test_killed_at_any_step_over_an_archive_the_next_one_finishes(root):
     sealed(root, "removed")
     assert_every_kill_is_survived(root, "agent", "writer", range(2, 300, 83))

@@ -18,6 +18,8 @@ from Agent.tree.layout import boards_dir, list_sessions, summary_file, tree_file
 from Agent.tree.reader import TreeReader
 from Agent.tree.session import open_session, update_session
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import os, signal, sys, threading
 from Agent import AgentLogger, setup_logging, trace_agent_action

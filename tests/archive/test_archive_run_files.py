@@ -360,7 +360,7 @@ def outcome(file, place):
     return True
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_changed_in_the_file_it_is_refused_or_whole(recorded, tmp_path, data):
     raw = bytearray(recorded[2].read_bytes())
@@ -392,7 +392,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_its_members_hold_it_is_refused_or_whole(recorded, tmp_path, data):
     members = members_of(recorded[2])

@@ -79,6 +79,7 @@ def test_the_archive_is_smaller_than_an_eighth_and_private(session):
     assert archive_dir(session).stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.integration
 def test_removed_lines_are_read_as_if_they_still_stood_there(session):
     before = account(session)
     seal(session, remove=True)
@@ -86,6 +87,7 @@ def test_removed_lines_are_read_as_if_they_still_stood_there(session):
     assert account(session) == before
 
 
+@pytest.mark.integration
 def test_some_files_sealed_and_removed_and_others_live_are_one_session(session):
     before, lines = account(session), contents(session)
     seal(session, remove=True)
@@ -116,6 +118,7 @@ def test_sealing_again_does_nothing_and_a_changed_file_is_sealed_anew(session):
     ]
 
 
+@pytest.mark.integration
 def test_small_parts_hold_the_same_as_a_large_one(session):
     before = account(session)
     done = seal(session, remove=True, part_bytes=200_000)
@@ -216,6 +219,7 @@ seal(sys.argv[1], remove=True, part_bytes=100_000)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (3, 4, 5))]
 )
@@ -298,6 +302,7 @@ def test_any_bytes_come_back_and_mean_the_same(files, tmp_path_factory):
     assert contents(session) == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("byte", "is_damaged"), [(b"x", True), (b"\x00", True), (b" ", False), (b"\n", False)]
 )
@@ -349,6 +354,7 @@ def test_lines_of_this_package_are_columns_at_the_first_attempt(session, monkeyp
     assert sum(part.verbatim for part in read_parts(session)) == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("was", "becomes"),
     [
@@ -419,6 +425,7 @@ def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled,
     assert list(archive_dir(session).iterdir()) == []
 
 
+@pytest.mark.process
 def test_what_a_killed_engine_spilled_is_taken_away_once_it_is_old(session):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -435,6 +442,7 @@ def test_what_a_killed_engine_spilled_is_taken_away_once_it_is_old(session):
     assert [spill.exists() for spill in (old, new, ours)] == [False, True, True]
 
 
+@pytest.mark.integration
 def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_path):
     other = Path(shutil.copytree(session, tmp_path / "other" / session.name))
     seal(session, part_bytes=200_000)

@@ -15,6 +15,8 @@ from Agent.archive.sealed_parts import archive_dir
 from Agent.testing import Truth, make_session
 from Agent.tree.layout import tree_files
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

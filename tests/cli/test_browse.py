@@ -28,6 +28,7 @@ def lines_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.integration
 def test_sessions_counts_what_is_in_the_files(ask, recorded):
     done = ask("sessions", "--json")
     assert done.returncode == 0, done.stderr
@@ -59,6 +60,7 @@ def test_sessions_shows_a_table_with_the_newest_last(run, recorded, trace_root):
     )
 
 
+@pytest.mark.process
 def test_a_session_whose_process_was_killed_is_crashed_and_one_that_records_is_running(run, trace_root):
     program = (
         "import sys, time\n"
@@ -151,6 +153,7 @@ def test_tail_filters_by_agent_level_and_kind(ask, recorded):
     assert [event["id"] for event in shown] == [event["id"] for event in actions[-4:]]
 
 
+@pytest.mark.integration
 def test_tail_follows_what_is_written_and_an_interrupt_ends_it(trace_root, tmp_path):
     program = (
         "import sys\n"
@@ -298,6 +301,7 @@ def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeyp
     assert [event.id for _, event in odd] == ["aaaaaaaa-7", "bbbbbbbb-7"]
 
 
+@pytest.mark.integration
 def test_completion_offers_sessions_agents_and_kinds(start, recorded):
     def complete(words: str) -> str:
         done = start(

@@ -18,6 +18,7 @@ def change(recorded) -> str:
     return next(e["id"] for e in events if e["extra"].get("trigger") == "TrendQuotaExceeded")
 
 
+@pytest.mark.integration
 def test_causes_go_back_to_the_error_of_another_agent(ask, recorded, change):
     done = ask("causes", change)
     assert (done.returncode, done.stderr) == (0, "")
@@ -28,6 +29,7 @@ def test_causes_go_back_to_the_error_of_another_agent(ask, recorded, change):
     assert ask("causes", change, f"{recorded.session_id}/creator_017").stdout == done.stdout
 
 
+@pytest.mark.integration
 def test_causes_are_given_in_every_format(ask, change):
     answer = json.loads(ask("causes", change, "--json").stdout)
     assert answer == json.loads(ask("causes", change, "--format", "json").stdout)
@@ -97,15 +99,17 @@ def test_a_diff_that_is_not_there_or_half_asked_is_one_line_and_exit_code_2(ask,
     assert says in done.stderr
 
 
+@pytest.mark.integration
 def test_testing_causes_says_why_nothing_was_shown(ask):
     done = ask("debug", "creator_017 stopped publishing", "--test")
     assert (done.returncode, done.stderr) == (0, "")
     # the target that is remembered builds one creator: the service that it asks is not there to be asked again
     assert "tested INCONCLUSIVE" in done.stdout
-    assert "has no recorded answer" in done.stdout
+    assert "has no recorded response" in done.stdout
     assert "none shown" in done.stdout
 
 
+@pytest.mark.integration
 def test_debug_fits_one_screen_and_shows_all_if_asked(ask):
     short = ask("debug", "creator_017 stopped publishing").stdout
     assert len(short.splitlines()) <= ONE_SCREEN

@@ -53,6 +53,7 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert [line for line in lines if line != line.rstrip()] == []
 
 
+@pytest.mark.integration
 def test_as_it_comes_it_finds_the_call_that_stopped_the_creator(run, tmp_path):
     done = run("demo", "--json", "--place", tmp_path / "place")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,6 +62,7 @@ def test_as_it_comes_it_finds_the_call_that_stopped_the_creator(run, tmp_path):
     assert "cooldown_until" in first["title"]
 
 
+@pytest.mark.integration
 def test_its_answer_as_data_is_one_document(as_data):
     place, answer = as_data
     session = Path(answer["recording"]["session"])
@@ -77,6 +79,7 @@ def test_its_answer_as_data_is_one_document(as_data):
     assert divergence["recorded"] - divergence["replayed"] == 3600 - 1
 
 
+@pytest.mark.integration
 def test_the_first_suggestion_shows_the_fault(run, as_data):
     _, answer = as_data
     shown = run(*answer["next_commands"][0].split()[1:]).stdout
@@ -85,6 +88,7 @@ def test_the_first_suggestion_shows_the_fault(run, as_data):
     assert len(shown.splitlines()) < 20
 
 
+@pytest.mark.integration
 def test_the_next_commands_work_as_they_stand(run, as_data):
     _, answer = as_data
     assert len(answer["next_commands"]) > 3

@@ -38,6 +38,7 @@ def _run(place, *arguments, **environment):
     return done.returncode, json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_no_secret_reaches_a_file_through_any_entrance(clean):
     code, answer, _ = clean
     wrong = [entrance for entrance in answer["entrances"] if entrance["state"] != "not found"]
@@ -47,6 +48,7 @@ def test_no_secret_reaches_a_file_through_any_entrance(clean):
     assert answer["files"] > 20 and answer["bytes"] > 100_000
 
 
+@pytest.mark.integration
 def test_without_redaction_every_entrance_leaks_every_secret_and_the_exit_code_is_1(leaking):
     code, answer = leaking
     assert (code, answer["ok"]) == (1, False)
@@ -62,6 +64,7 @@ def test_without_redaction_every_entrance_leaks_every_secret_and_the_exit_code_i
             assert len(shapes) == entrance["planted"] - hidden, entrance["name"]
 
 
+@pytest.mark.integration
 def test_a_leak_names_its_file_in_the_record_and_in_the_mirror(leaking):
     _, answer = leaking
     found = {entrance["name"]: entrance for entrance in answer["entrances"]}
@@ -70,6 +73,7 @@ def test_a_leak_names_its_file_in_the_record_and_in_the_mirror(leaking):
     assert "session.json" in {leak["file"].split("/")[-1] for leak in found[ARGV]["leaks"]}
 
 
+@pytest.mark.integration
 def test_the_table_names_entrance_shape_and_file_and_never_the_secret(run, monkeypatch):
     monkeypatch.setattr(canary, "DURABILITIES", ("kernel",))
     monkeypatch.setattr(canary.secrets, "token_hex", lambda _: SEED)
@@ -84,6 +88,7 @@ def test_the_table_names_entrance_shape_and_file_and_never_the_secret(run, monke
     assert printed == []
 
 
+@pytest.mark.integration
 def test_it_leaves_nothing_behind_and_joins_no_session(clean):
     *_, left = clean
     assert left == []
@@ -113,6 +118,7 @@ def test_a_library_that_is_not_installed_is_said_and_spoils_nothing():
     assert (entrance.state, entrance.is_wrong) == ("not installed", False)
 
 
+@pytest.mark.integration
 def test_a_program_that_fails_is_an_error_and_not_an_answer(run, monkeypatch):
     monkeypatch.setattr(canary, "DURABILITIES", ("no such durability",))
     done = run("doctor", "--canary")

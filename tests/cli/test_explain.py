@@ -110,6 +110,7 @@ def test_how_to_test_goes_with_test(ask, option):
     assert "go with --test" in done.stderr
 
 
+@pytest.mark.integration
 def test_a_target_that_is_none_is_told_and_causes_stay_untested(ask):
     done = ask("debug", ISSUE, "--test", "--target", "no_such_module:build", "--all")
     assert done.returncode == 0, done.stderr
@@ -131,6 +132,7 @@ def test_an_ambiguous_prefix_names_the_sessions(run, recorded, trace_root):
     assert "20200101_000000, 20200101_000001" in done.stderr
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", [["analyze"], ["errors"], ["debug", ISSUE]])
 def test_nothing_is_coloured_in_a_pipe(ask, command):
     assert "\x1b" not in ask(*command, TERM="xterm-256color").stdout

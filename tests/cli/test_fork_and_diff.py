@@ -37,7 +37,7 @@ def test_a_session_is_alike_to_itself_and_a_fork_parts_from_it(asked, recorded):
     found = json.loads(done.stdout)["divergence"]
     assert found == answer["comparison"]["divergence"]
     assert (found["agent_id"], found["b"]) == (AGENT, 5000)
-    assert f"part at tick {found['tick']}" in asked("diff", name, answer["fork_id"]).stdout
+    assert f"differ at tick {found['tick']}" in asked("diff", name, answer["fork_id"]).stdout
 
 
 def test_lists_show_a_fork_under_what_it_comes_from(asked, recorded):

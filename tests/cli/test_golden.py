@@ -44,6 +44,7 @@ def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     assert 'golden_trace("two")' in (tmp_path / "checks/test_two.py").read_text()
 
 
+@pytest.mark.integration
 def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, tmp_path):
     done = ask("golden", "check", "one", "--target", CHANGED)
     assert done.returncode == 1
@@ -92,6 +93,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(ask, arguments, code, says):
     assert says in done.stderr
 
 
+@pytest.mark.integration
 def test_all_history_is_driven_with_one_report(ask, recorded):
     done = ask("replay", "--all", "--agent", "creator_00[12]")
     assert done.returncode == 0, done.stdout + done.stderr

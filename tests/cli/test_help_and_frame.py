@@ -53,6 +53,7 @@ def test_help_of_a_command_has_an_example_and_fits_the_page(run, name):
     assert max(map(len, done.stdout.splitlines())) <= 100
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["no-such-command"]])
 def test_help_loads_nothing_heavy(arguments):
     probe = (
@@ -178,6 +179,7 @@ def test_a_command_that_returns_a_code_ends_with_it(monkeypatch):
     assert entry.main([]) == 1
 
 
+@pytest.mark.process
 def test_a_closed_pipe_ends_quietly(recorded):
     reader, writer = os.pipe()
     os.close(reader)

@@ -46,6 +46,7 @@ def test_install_goes_to_the_older_directory_where_that_is_in_use_and_anywhere_e
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
 
 
+@pytest.mark.process
 def test_show_prints_the_format(start):
     assert json.loads(start("lnav", "show").stdout)["agent_trace"]["timestamp-field"] == "timestamp"
 

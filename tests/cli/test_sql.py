@@ -35,6 +35,7 @@ def test_a_question_is_answered_as_table_json_and_csv(ask, recorded):
     assert rows == [["action_type", "n"], *([name, str(n)] for name, n in expected)]
 
 
+@pytest.mark.integration
 def test_a_run_is_a_session_or_one_agent_of_it(ask, recorded):
     query = "SELECT count(*) AS n FROM events"
     events = session_events(recorded.session)
@@ -147,6 +148,7 @@ def test_a_table_is_bounded_and_says_so(ask):
     assert ask("sql", "SELECT 1 AS x WHERE false").stderr == "no rows\n"
 
 
+@pytest.mark.integration
 def test_a_long_query_is_interrupted_in_a_moment(recorded):
     query = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE a.range + b.range = 7"
     asked = subprocess.Popen(

@@ -30,6 +30,7 @@ def raw_lines(session):
     return {line for file in files for line in file.read_bytes().splitlines()}
 
 
+@pytest.mark.integration
 def test_json_passes_lines_through_byte_for_byte(start, run, trace_root, tmp_path, recorded):
     session = trace_root / recorded.session.name
     shutil.copytree(recorded.session, session)
@@ -194,6 +195,7 @@ def end(tail):
     tail.communicate()
 
 
+@pytest.mark.integration
 def test_following_takes_in_new_agents_and_filters_them(trace_root):
     with Program() as program:
         program.log("a", "begin")
@@ -212,6 +214,7 @@ def test_following_takes_in_new_agents_and_filters_them(trace_root):
             end(tail)
 
 
+@pytest.mark.integration
 def test_damage_that_comes_while_following_is_told_at_the_end(trace_root):
     with Program() as program:
         program.log("a", "begin")
@@ -231,6 +234,7 @@ def test_damage_that_comes_while_following_is_told_at_the_end(trace_root):
             end(tail)
 
 
+@pytest.mark.integration
 def test_a_reader_that_goes_away_ends_it_without_a_word(trace_root):
     with Program() as program:
         program.log("a", "one")
@@ -247,6 +251,7 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(trace_root):
             tail.stderr.close()
 
 
+@pytest.mark.integration
 def test_head_gets_its_lines_and_nothing_is_said(ask, recorded, tmp_path):
     done = subprocess.run(
         f"{sys.executable} -m Agent tail -n 99999 --json; echo $? >&2; ",
@@ -267,6 +272,7 @@ def test_head_gets_its_lines_and_nothing_is_said(ask, recorded, tmp_path):
     assert piped.stderr == "0\n"
 
 
+@pytest.mark.integration
 def test_on_a_terminal_agents_have_colours_and_lines_fit(recorded):
     control, terminal = pty.openpty()
     tail = start_tail(

@@ -6,6 +6,7 @@ import pytest
 from support.processes import REPOSITORY, run_python
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("script", "command"),
     [

@@ -13,6 +13,8 @@ from support.services import ServedProcess
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 
+pytestmark = pytest.mark.integration
+
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")
 
 

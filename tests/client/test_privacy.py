@@ -50,6 +50,7 @@ def ship_all(root, url):
     return sent
 
 
+@pytest.mark.integration
 def test_the_canarys_secrets_and_the_texts_around_them_are_nowhere_in_the_database(service, tmp_path):
     running, url = service
     root, seed = tmp_path / "planted", "0123456789abcdef0123456789abcdef"
@@ -88,6 +89,7 @@ def fail_in_a_run():
         raise ValueError(PROMPT)
 
 
+@pytest.mark.integration
 def test_prompts_answers_documents_and_messages_of_every_door_stay_here(service, trace_root):
     running, url = service
     setup_logging(trace_root=trace_root)

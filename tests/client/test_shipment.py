@@ -226,6 +226,7 @@ with Shipment(Path(sys.argv[1]), Destination(sys.argv[2]), lambda seconds: False
 """
 
 
+@pytest.mark.integration
 def test_a_sender_that_is_killed_at_any_request_leaves_nothing_out_and_nothing_double(trace_root, tmp_path):
     session = record(trace_root, actions=5_000)
     whole = ids_of(session)
@@ -259,6 +260,7 @@ def test_bodies_are_compressed_and_hold_no_host_argument_or_setting(trace_root, 
         assert told["host"].encode() not in service.everything()
 
 
+@pytest.mark.integration
 def test_a_session_of_several_processes_is_sent_whole(trace_root, tmp_path):
     script = tmp_path / "several.py"
     script.write_text(
@@ -282,6 +284,7 @@ def test_a_session_of_several_processes_is_sent_whole(trace_root, tmp_path):
         assert len(ids_of(ref.path)) >= 21
 
 
+@pytest.mark.integration
 def test_a_session_without_its_session_json_keeps_no_other_from_being_sent(trace_root):
     nameless = trace_root / "session_20200101_000000"
     nameless.mkdir(parents=True)

@@ -138,6 +138,7 @@ def test_what_cannot_be_is_said_when_the_tracer_is_made():
         AgentTracer("")
 
 
+@pytest.mark.process
 def test_the_documents_example_arrives_without_its_message(trace_root):
     with IngestDouble() as service:
         tracer = AgentTracer(agent_id="my_agent", agent_version="1.0.0", api_url=service.url)
@@ -171,6 +172,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.process
 def test_a_program_that_just_ends_has_sent_everything_its_last_line_included(tmp_path, trace_root):
     with IngestDouble() as service:
         done = run_python("-c", PROGRAM, service.url, "60", cwd=tmp_path)
@@ -182,6 +184,7 @@ def test_a_program_that_just_ends_has_sent_everything_its_last_line_included(tmp
         assert {event.kind for event in service.events.values()} >= {"log.closed", "run.finished"}
 
 
+@pytest.mark.integration
 def test_with_nobody_there_a_program_ends_as_ever_says_so_once_and_ship_sends_it_later(tmp_path, trace_root):
     with IngestDouble() as service:
         port = service.port
@@ -211,6 +214,7 @@ with run.step("tool", "call"):
 """
 
 
+@pytest.mark.integration
 def test_of_an_agent_that_is_killed_everything_arrives_that_was_recorded(tmp_path, trace_root):
     with IngestDouble() as service:
         process = subprocess.Popen(
@@ -250,6 +254,7 @@ os.waitpid(pid, 0)
 """
 
 
+@pytest.mark.integration
 def test_a_forked_child_is_sent_by_its_parents_process(tmp_path, trace_root):
     with IngestDouble() as service:
         done = run_python("-c", FORKED, service.url, cwd=tmp_path)
@@ -257,6 +262,7 @@ def test_a_forked_child_is_sent_by_its_parents_process(tmp_path, trace_root):
         assert "in_the_child" in {event.name for event in service.events.values()}
 
 
+@pytest.mark.integration
 def test_the_key_is_in_no_argument_no_environment_and_no_file(tmp_path, trace_root):
     key = "atk_abcdef_swordfish0123"
     with IngestDouble() as service:
@@ -275,6 +281,7 @@ def test_the_key_is_in_no_argument_no_environment_and_no_file(tmp_path, trace_ro
         assert {path.stat().st_mode & 0o777 for path in files if ".state/cursors" in str(path)} == {0o600}
 
 
+@pytest.mark.integration
 def test_two_tracers_of_one_program_share_the_process_that_sends(trace_root):
     with IngestDouble() as service:
         first = AgentTracer("one", "1.0.0", service.url)
@@ -288,6 +295,7 @@ def test_two_tracers_of_one_program_share_the_process_that_sends(trace_root):
         first.close()
 
 
+@pytest.mark.process
 def test_importing_the_client_loads_no_engine_and_starts_nothing(tmp_path):
     done = run_python(
         "-c",

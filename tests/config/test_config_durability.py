@@ -187,6 +187,7 @@ def test_a_disk_that_refuses_is_told_under_disk(trace_root, monkeypatch, capfd):
     assert "events are being lost" in capfd.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("durability", ["kernel", "disk"])
 def test_a_forked_child_has_the_same_durability(trace_root, durability):

@@ -266,6 +266,7 @@ def test_recording_follows_the_file_and_so_does_analysis(project):
     assert [json.loads(line)["level"] for line in lines if "told" in line] == ["WARNING"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("first", ["log_action('x', {})", "info('x')", "act()"])
 def test_levels_hold_for_the_first_event_too(project, first):
     write(project / "agent-trace.toml", 'trace_root = "kept"\n[levels]\nagents = "WARNING"')
@@ -283,6 +284,7 @@ def test_levels_hold_for_the_first_event_too(project, first):
     assert [json.loads(line)["message"] for line in file.read_text().splitlines()] == ["told"]
 
 
+@pytest.mark.process
 def test_a_wrong_file_is_told_once_and_the_program_goes_on_unrecorded(project):
     write(project / "agent-trace.toml", "levle = 1")
     program = (
@@ -294,6 +296,7 @@ def test_a_wrong_file_is_told_once_and_the_program_goes_on_unrecorded(project):
     assert not list(project.rglob("session_*"))
 
 
+@pytest.mark.integration
 def test_no_parser_is_loaded_where_there_is_no_file(project):
     program = (
         "import sys, Agent\nbefore = 'tomllib' in sys.modules\nAgent.AgentLogger('a').log_action('x', {})\n"
@@ -384,6 +387,7 @@ def test_whatever_a_variable_holds_it_is_taken_or_refused_by_its_name(suffix, te
         assert error.message.startswith(f"AGENT_TRACE_{suffix}") and error.remedy  # noqa: PT017
 
 
+@pytest.mark.integration
 def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_path):
     """Laid out as the wheel is, by what `pyproject.toml` says of it."""
     repository = Path(__file__).parents[2]

@@ -123,6 +123,7 @@ def test_old_sessions_are_removed_when_a_new_one_begins(trace_root):
     assert [ref.path for ref in list_sessions(trace_root)] == paths[-2:]
 
 
+@pytest.mark.integration
 def test_processes_of_one_session_keep_it_under_one_limit(trace_root):
     environment = child_environment(AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION="")
     done = subprocess.run(
@@ -144,6 +145,7 @@ def test_processes_of_one_session_keep_it_under_one_limit(trace_root):
     assert (by_engine["read"], by_engine["retired"]) == (losses.total_read, losses.total_retired)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_while_segments_go_nothing_that_was_acknowledged_is_unaccounted_for(trace_root, seed):
     environment = child_environment(AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION="")

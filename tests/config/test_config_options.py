@@ -273,6 +273,7 @@ def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monke
     }
 
 
+@pytest.mark.process
 def test_processes_that_come_first_together_agree_on_one_key(tmp_path):
     children = []
     read, write = os.pipe()

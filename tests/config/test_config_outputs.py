@@ -526,6 +526,7 @@ def test_without_category_files_handlers_still_get_everything(kept, config, trac
     assert len(kept.records) == 1 and not (trace_root / "agents").exists()
 
 
+@pytest.mark.process
 def test_a_forked_child_hands_out_its_own_events(config, tmp_path):
     path = tmp_path / "both.log"
     config["formatters"]["plain"] = {"format": "%(process)d %(message)s"}
@@ -542,6 +543,7 @@ def test_a_forked_child_hands_out_its_own_events(config, tmp_path):
     assert lines_of(path) == [f"{os.getpid()} parent", f"{pid} child", f"{os.getpid()} parent"]
 
 
+@pytest.mark.process
 def test_a_program_that_ends_has_its_last_lines_in_the_handlers_file(tmp_path):
     program = (
         "import copy\nfrom Agent.config.logging_config import LOGGING_CONFIG, setup_logging\nimport Agent\n"
@@ -606,7 +608,7 @@ PLACES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(PLACES, JUNK), max_size=3))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_whatever_a_configuration_holds_it_is_taken_or_refused_in_one_clear_error(changes):
     config = copy.deepcopy(LOGGING_CONFIG)
     config["handlers"]["own"] = {"class": "logging.NullHandler"}

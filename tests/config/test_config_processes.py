@@ -57,6 +57,7 @@ class Counting:
         self.n += 1
 
 
+@pytest.mark.process
 def test_a_forked_child_is_a_writer_of_its_own(trace_root):
     setup_logging()
     logger = AgentLogger("a")
@@ -79,6 +80,7 @@ def test_a_forked_child_is_a_writer_of_its_own(trace_root):
     assert names == ["a.log", f"a@{by_message['child']}.log"]
 
 
+@pytest.mark.process
 def test_what_the_parent_holds_back_is_written_once(trace_root):
     setup_logging()
     metrics = PerformanceLogger()
@@ -97,6 +99,7 @@ def test_what_the_parent_holds_back_is_written_once(trace_root):
     assert TreeReader(only_session(trace_root)).losses().clean
 
 
+@pytest.mark.process
 def test_mirrors_hold_each_line_once_after_forks(trace_root):
     setup_logging()
     logger = AgentLogger("a")
@@ -109,6 +112,7 @@ def test_mirrors_hold_each_line_once_after_forks(trace_root):
     assert len(counted) == 20 and set(counted.values()) == {1}
 
 
+@pytest.mark.process
 def test_a_child_that_ends_at_once_loses_nothing_acknowledged(trace_root):
     setup_logging()
     in_child(lambda: AgentLogger("a").info("acknowledged"), clean=False)
@@ -119,6 +123,7 @@ def test_a_child_that_ends_at_once_loses_nothing_acknowledged(trace_root):
     assert losses.total_lost == 0
 
 
+@pytest.mark.process
 def test_agents_of_the_parent_are_not_told_again_by_a_child(trace_root):
     agents = [Counting(f"a{number}") for number in range(5)]
     for agent in agents:
@@ -139,6 +144,7 @@ def test_agents_of_the_parent_are_not_told_again_by_a_child(trace_root):
     )
 
 
+@pytest.mark.process
 def test_a_child_inherits_the_span_in_which_it_was_forked(trace_root):
     setup_logging()
     logger = AgentLogger("a")
@@ -149,6 +155,7 @@ def test_a_child_inherits_the_span_in_which_it_was_forked(trace_root):
     assert of_kind(events, "log")[0]["parent_span_id"] == of_kind(events, "context_exit")[0]["span_id"]
 
 
+@pytest.mark.process
 def test_losses_of_the_parent_are_not_told_by_the_child(trace_root):
     setup_logging()
     from Agent.record.installed import active_pipeline
@@ -166,6 +173,7 @@ def test_losses_of_the_parent_are_not_told_by_the_child(trace_root):
     assert dropped["extra"]["count"] == 5
 
 
+@pytest.mark.integration
 def test_a_fork_while_threads_log_blocks_nobody(trace_root):
     setup_logging()
     stop = threading.Event()
@@ -193,6 +201,7 @@ def test_a_fork_while_threads_log_blocks_nobody(trace_root):
     assert TreeReader(only_session(trace_root)).losses().total_lost == 0
 
 
+@pytest.mark.process
 def test_a_child_of_a_child_is_a_writer_too(trace_root):
     setup_logging()
 
@@ -217,6 +226,7 @@ def work_in_process(name):
     Counting(name).count()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_children_of_multiprocessing_join_the_session_and_close_cleanly(trace_root, method):
     setup_logging()
@@ -237,6 +247,7 @@ def test_children_of_multiprocessing_join_the_session_and_close_cleanly(trace_ro
     assert TreeReader(only_session(trace_root)).losses().clean
 
 
+@pytest.mark.process
 def test_two_children_that_begin_before_the_parent_are_sessions_of_their_own(trace_root):
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=work_in_process, args=(f"p{number}",)) for number in range(2)]
@@ -256,6 +267,7 @@ def test_two_children_that_begin_before_the_parent_are_sessions_of_their_own(tra
 CHILD = "import sys; from Agent import AgentLogger; print(AgentLogger(sys.argv[1]).info('child'))"
 
 
+@pytest.mark.process
 def test_a_subprocess_joins_through_the_environment(trace_root, tmp_path):
     session = setup_logging()
     AgentLogger("a").info("parent")
@@ -271,6 +283,7 @@ def test_a_subprocess_joins_through_the_environment(trace_root, tmp_path):
     assert len(session_directories(trace_root)) == 2
 
 
+@pytest.mark.integration
 def test_a_subprocess_with_a_root_of_its_own_stays_apart(trace_root, tmp_path):
     setup_logging()
     run_python("-c", CHILD, "a", cwd=tmp_path, AGENT_TRACE_ROOT=str(tmp_path / "own"))
@@ -278,15 +291,19 @@ def test_a_subprocess_with_a_root_of_its_own_stays_apart(trace_root, tmp_path):
     assert of_kind(session_events(only_session(trace_root)), "log") == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
-    "variable", ["", "nonsense", "1:2", "999999:1:/nowhere", "x:y:z", f"{os.getpid()}:0:/nowhere", "1:0:"]
+    "variable", ["", "nonsense", "1:2", "999999:1:/nowhere", "x:y:z", "OWN:0:/nowhere", "1:0:"]
 )
 def test_a_session_that_is_none_is_not_joined(trace_root, tmp_path, variable):
-    done = run_python("-c", CHILD, "a", cwd=tmp_path, AGENT_TRACE_SESSION=variable)
+    done = run_python(
+        "-c", CHILD, "a", cwd=tmp_path, AGENT_TRACE_SESSION=variable.replace("OWN", str(os.getpid()))
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(session_directories(trace_root)) == 1
 
 
+@pytest.mark.integration
 def test_two_processes_write_for_one_agent_without_a_clash(trace_root, tmp_path):
     import subprocess
 

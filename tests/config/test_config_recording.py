@@ -461,6 +461,7 @@ AgentLogger("a").info("first")
 """
 
 
+@pytest.mark.process
 def test_what_a_program_does_at_its_end_is_recorded(trace_root, tmp_path):
     done = run_python("-c", PROGRAM_END, cwd=tmp_path)
     assert done.returncode == 0
@@ -470,6 +471,7 @@ def test_what_a_program_does_at_its_end_is_recorded(trace_root, tmp_path):
     assert done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.process
 def test_importing_makes_nothing_on_disk(tmp_path, trace_root):
     done = run_python("-c", "import Agent; Agent.AgentLogger('a'); print(Agent.health())", cwd=tmp_path)
     assert done.stdout == "{'recording': False}\n"

@@ -72,6 +72,7 @@ def without_ids(value, renamed):
     return value
 
 
+@pytest.mark.integration
 def test_the_same_seed_gives_the_same_journeys_whatever_the_hash_seed(tmp_path):
     settings = {"agents": 12, "ticks": 36, "seed": 5}
     first = journeys(record_elsewhere(tmp_path / "first", "1", **settings))
@@ -81,6 +82,7 @@ def test_the_same_seed_gives_the_same_journeys_whatever_the_hash_seed(tmp_path):
         assert told == second[agent], agent
 
 
+@pytest.mark.integration
 def test_another_seed_gives_another_journey(tmp_path):
     first = journeys(record_elsewhere(tmp_path / "first", "0", agents=6, ticks=24, seed=5))
     second = journeys(record_elsewhere(tmp_path / "second", "0", agents=6, ticks=24, seed=6))

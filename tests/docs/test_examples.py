@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from support.processes import REPOSITORY, run_python
 
+pytestmark = pytest.mark.integration
+
 FORKING = {"incident_response": 1}
 """Examples that leave more sessions than the one that they record: a fork is one of its own."""
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
@@ -30,7 +32,7 @@ def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp
     assert "tested: SHOWN: message" in told
     assert "40 with it, 5 without; effect +35" in told
     assert "answered 12 of 12 questions" in told
-    assert "they part at tick 6, researcher, tool.call: args/language" in told
+    assert "they differ at tick 6, researcher, tool.call: argument language" in told
     assert (tmp_path / "golden_traces" / "looping-researcher").is_dir()
     checked = run_python(
         "-m", "Agent", "golden", "check", "--dir", "golden_traces", cwd=tmp_path,

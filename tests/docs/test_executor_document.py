@@ -107,6 +107,7 @@ def test_the_executor_of_the_document_is_registered_and_its_output_compared(
     assert namespace["result"].verdict == "DIVERGED"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_the_curls_of_the_document_are_answered_by_a_service_that_was_started_as_the_readme_says(
     request, blocks, trace_root, tmp_path, database

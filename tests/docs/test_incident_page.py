@@ -2,8 +2,11 @@
 
 import shlex
 
+import pytest
 from support.markdown import blocks_of
 from support.processes import REPOSITORY, child_environment, run_python
+
+pytestmark = pytest.mark.integration
 
 EXAMPLES = REPOSITORY / "examples"
 DIFFERS = 1
@@ -13,7 +16,7 @@ EXPECTED = {
     "debug --test": (0, "tested SHOWN: message"),
     "play": (0, "answer"),
     "state": (0, '"ne"'),
-    "fork": (0, "went on for 6 of 6 recorded actions"),
+    "fork": (0, "ran 6 of 6 recorded actions"),
     "fork --sweep": (0, """--modify '{"patience":4}' --live search_docs"""),
     "diff": (DIFFERS, "tick 6"),
     "golden add --test": (0, "its test is tests/test_golden_looping_researcher.py"),

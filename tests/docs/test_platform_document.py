@@ -68,6 +68,7 @@ def ask(url: str) -> dict:
     return json.loads(asked.stdout)
 
 
+@pytest.mark.integration
 def test_its_example_is_recorded_sent_and_answered_by_its_curls(document, server, trace_root):
     running, database = server
     text = document.read_text(encoding="utf-8")
@@ -114,6 +115,7 @@ def test_its_example_is_recorded_sent_and_answered_by_its_curls(document, server
     assert MESSAGE.encode() in written  # on this machine it is
 
 
+@pytest.mark.integration
 def test_a_run_posted_as_the_document_tells_is_taken_and_stores_no_free_text(server):
     import httpx
 
@@ -147,6 +149,7 @@ def test_the_routes_that_the_document_lists_are_there(document, server):
         assert [(path, method) for path, method in listed if method.lower() not in paths.get(path, {})] == []
 
 
+@pytest.mark.integration
 def test_the_page_of_the_service_can_be_followed(server, tmp_path):
     running, _ = server
     blocks = blocks_of((REPOSITORY / "docs" / "SERVICE.md").read_text(encoding="utf-8"))

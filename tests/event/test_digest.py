@@ -131,6 +131,7 @@ def test_json_that_orjson_refuses_has_a_digest_too():
     assert digest_json({"a": 2**80, "b": 1}) == digest_json({"b": 1, "a": 2**80})
 
 
+@pytest.mark.process
 def test_digest_is_the_same_in_every_process():
     code = "from Agent.event.digest import digest_json; print(digest_json({'a': [1], 'b': {'x': 2}}, {'/a': 'set'}))"
     outputs = {

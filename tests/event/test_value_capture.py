@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import pytest
 from hostile import HOSTILE
-from hypothesis import given, settings
+from hypothesis import given
 from shapes import Count, Frozen, Pair
 from strategies import any_values
 
@@ -22,7 +22,6 @@ from Agent.event.values import DEFAULT_LIMITS, Limits, decode_value, encode_valu
 SMALL = Limits(max_string_chars=64, max_bytes=2048, max_items=50, max_depth=6)
 
 
-@settings(max_examples=200)
 @given(any_values)
 def test_any_value_is_encoded_without_an_exception(recipe):
     encoded = encode_value(recipe(), "/extra/args/x")
@@ -62,7 +61,7 @@ def test_long_bytes_are_cut_and_keep_length_and_digest():
     encoded = encode_value(bytes(10_000_000))
     assert encoded.types == {"": "truncated"}
     assert encoded.value["bytes"] == 10_000_000
-    assert len(encoded.value["digest"]) == 16
+    assert encoded.value["digest"].startswith("c1:")
 
 
 def test_string_at_the_limit_is_kept_whole():
@@ -150,6 +149,7 @@ def test_limits_that_leave_no_room_are_refused(limits):
         Limits(**limits)
 
 
+@pytest.mark.process
 def test_sets_are_stored_in_an_order_that_does_not_depend_on_hashes():
     code = (
         "import orjson\nfrom Agent.event.values import encode_value\n"

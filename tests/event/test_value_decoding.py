@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from shapes import Colour
 from strategies import json_values
@@ -16,6 +16,7 @@ from strategies import json_values
 from Agent.event.values import Unrestored, decode_value, encode_value
 
 
+@pytest.mark.process
 def test_class_named_on_disk_is_never_imported():
     code = (
         "import sys\n"
@@ -79,7 +80,6 @@ path:WindowsPath path:os numpy: ndarray: subclass:builtins.list enum:enum.Enum
 """.split()
 
 
-@settings(max_examples=400)
 @given(
     json_values,
     st.lists(

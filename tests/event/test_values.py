@@ -12,7 +12,7 @@ import random
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from sameness import same
 from shapes import Access, Colour, Point, Rows, Settings
 from strategies import json_values, restorable_values
@@ -26,7 +26,6 @@ def through_json(value, pointer="/extra/args/x", **options):
     return decode_value(orjson.loads(orjson.dumps(encoded.value)), encoded.types, pointer, **options)
 
 
-@settings(max_examples=300)
 @given(restorable_values)
 def test_restorable_values_come_back_equal_and_of_equal_type(value):
     encoded = encode_value(value, "/extra/args/x")

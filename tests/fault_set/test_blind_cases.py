@@ -9,6 +9,8 @@ import pytest
 from benchmarks.fault_set.blind_cases import BLIND, BLIND_HEALTHY, MODULES
 from benchmarks.fault_set.cases import CASES, WORLDS, case_named
 
+pytestmark = pytest.mark.slow  # spent: what it asks for has been seen
+
 ONE_OF_EACH_WORLD = [next(case for case in BLIND if case.world is module.WORLD) for module in MODULES]
 
 

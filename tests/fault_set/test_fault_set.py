@@ -76,6 +76,7 @@ def test_a_healthy_twin_has_the_parameters_and_the_complaint_of_its_case():
         assert case.world.complaint(case.kind, plan) == case.world.complaint(case.kind, twin)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("case", ONE_OF_EACH_WORLD, ids=lambda case: case.name)
 def test_a_session_of_each_world_runs_and_holds_its_truth(case, tmp_path):
     recorded = recorded_at(tmp_path, case)
@@ -112,6 +113,7 @@ def test_a_truth_that_the_record_does_not_hold_is_an_error(trace_root):
         resolve(path, Truth(seeks=[Seek("a", "agent_action", 5, "walk")]))
 
 
+@pytest.mark.process
 def test_a_simulation_that_fails_is_an_error_and_no_miss(tmp_path):
     with pytest.raises(scoring.ChildFailed, match="KeyError: 'no-such-case'"):
         scoring.child("record", "no-such-case", str(tmp_path / "trace"))

@@ -18,6 +18,8 @@ from benchmarks.fault_set.cases import CASES, WORLDS, case_named
 from benchmarks.fault_set.record_scan import events
 from benchmarks.fault_set.second_blind_cases import MODULES, SECOND_BLIND, SECOND_BLIND_HEALTHY
 
+pytestmark = pytest.mark.slow  # spent: what it asks for has been seen
+
 ONE_OF_EACH_WORLD = [next(case for case in SECOND_BLIND if case.world is module.WORLD) for module in MODULES]
 FORMER = (*CASES, *BLIND, *BLIND_HEALTHY)
 

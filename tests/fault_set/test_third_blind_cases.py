@@ -20,6 +20,8 @@ from benchmarks.fault_set.record_scan import events
 from benchmarks.fault_set.second_blind_cases import SECOND_BLIND, SECOND_BLIND_HEALTHY
 from benchmarks.fault_set.third_blind_cases import MODULES, THIRD_BLIND, THIRD_BLIND_HEALTHY
 
+pytestmark = pytest.mark.slow  # spent: what it asks for has been seen
+
 ONE_OF_EACH_WORLD = [next(case for case in THIRD_BLIND if case.world is module.WORLD) for module in MODULES]
 FORMER = (*CASES, *BLIND, *BLIND_HEALTHY, *SECOND_BLIND, *SECOND_BLIND_HEALTHY)
 SAID = ("event_type", "agent_id", "action_type", "action_data", "decision_data", "body", "result", "value")

@@ -49,6 +49,8 @@ A_FEW = [
 ]
 
 
+@pytest.mark.integration
+@pytest.mark.process
 @pytest.mark.parametrize(("scenario", "call", "error"), A_FEW)
 def test_a_call_that_fails_three_times_is_named_and_costs_nothing_acknowledged(
     scenario, call, error, launcher, tracing, tmp_path
@@ -59,6 +61,7 @@ def test_a_call_that_fails_three_times_is_named_and_costs_nothing_acknowledged(
     assert row.problems == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("call", "error"), [("write", "ENOSPC"), ("openat", "EIO"), ("rename", "EROFS")])
 def test_a_call_that_never_works_again_stops_nobody(call, error, launcher, tracing, tmp_path):
     row = Cell("faulting", call, f"error={error}", 5, 6, "{k}+").fill(launcher, tmp_path)
@@ -192,7 +195,8 @@ def test_a_session_that_is_removed_is_made_again(trace_root):
     for logger in loggers:
         logger.log_action("write", {"number": 0})
     session = only_session(trace_root)
-    shutil.rmtree(trace_root)
+    # at once, so that no file that another thread makes meanwhile stands in the way of the removal
+    shutil.rmtree(trace_root.rename(trace_root.with_name("removed")))
     ids = [logger.log_action("write", {"number": 1}) for logger in loggers]
     assert all(ids)
     shutdown_logging()
@@ -291,6 +295,7 @@ print(health())
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not write")
 def test_a_root_that_may_not_be_written_is_one_clear_error_and_stops_no_program(child_place):
     root = child_place / "closed"
@@ -335,6 +340,7 @@ def test_a_mirror_whose_lock_another_process_holds_stops_nobody(trace_root):
     os.close(fd)
 
 
+@pytest.mark.integration
 def test_calls_are_counted_as_the_program_makes_them(launcher, tmp_path):
     for scenario in ("faulting", "mirroring", "starting", "forking", "buffering", "ending"):
         outcome = launcher.run(scenario, tmp_path / scenario, events=14)

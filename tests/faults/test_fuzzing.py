@@ -79,7 +79,7 @@ def mutated(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 @given(pair=mutated())
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_the_codec_answers_every_bytes_with_an_event_or_with_damage(pair):
     _, data = pair
     try:
@@ -99,7 +99,6 @@ def test_the_codec_answers_every_bytes_with_an_event_or_with_damage(pair):
 @example(b'{"a":' * 100_000)
 @example(b'{"timestamp":"2026-11-20T10:30:45.123456Z","id":"aaaaaaaa-99999999999999999999999999"}')
 @example(b'{"timestamp":1,"id":2}')
-@settings(max_examples=200)
 def test_the_codec_answers_any_bytes_at_all(data):
     try:
         decode_line(data)
@@ -108,7 +107,7 @@ def test_the_codec_answers_any_bytes_at_all(data):
 
 
 @given(pair=mutated())
-@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_a_damaged_line_never_becomes_an_event_that_nobody_wrote(pair):
     """An id or time can only come out changed where the damage went into that very value."""
     line, data = pair
@@ -126,7 +125,7 @@ def test_a_damaged_line_never_becomes_an_event_that_nobody_wrote(pair):
 
 
 @given(data=st.lists(mutated(), min_size=1, max_size=12), seed=st.randoms(use_true_random=False))
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_reader_and_follower_survive_any_file(data, seed):
     directory = Path(tempfile.mkdtemp())
     try:
@@ -183,7 +182,7 @@ def real_tree(tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
 def test_whatever_the_files_of_a_tree_hold_reading_answers_and_keeping_refuses_in_words(real_tree, data):
     files = sorted(path for path in real_tree.rglob("*") if path.is_file() and path.stat().st_size)
     copied = Copied(real_tree)

@@ -109,6 +109,7 @@ def test_a_text_from_outside_makes_exactly_the_lines_of_the_calls_and_no_file_el
     assert {path.parent for path in (session / "agents").rglob("*")} == {session / "agents"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", LINES)
 def test_what_people_are_shown_holds_nothing_that_a_terminal_obeys(text, trace_root):
     setup_logging(trace_root=trace_root)

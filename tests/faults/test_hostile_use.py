@@ -60,6 +60,7 @@ def assert_all_there(told, root, *, refused=0):
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("mirrors", ["0", "1"])
 def test_a_storm_of_signals_whose_handler_logs_loses_nothing(mirrors, trace_root):
     told, _ = run(
@@ -85,6 +86,7 @@ def test_a_storm_of_signals_whose_handler_logs_loses_nothing(mirrors, trace_root
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.integration
 def test_handlers_that_raise_out_of_logging_leave_it_usable(trace_root):
     told, _ = run(
         """
@@ -124,6 +126,7 @@ def test_handlers_that_raise_out_of_logging_leave_it_usable(trace_root):
     assert all(len(events) == 1 for events in found.events.values())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("way", ["main", "handler", "error text", "thread"])
 def test_a_fork_in_any_state_makes_a_writer_of_its_own(way, trace_root):
     told, _ = run(
@@ -189,6 +192,7 @@ def test_a_fork_in_any_state_makes_a_writer_of_its_own(way, trace_root):
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.process
 def test_a_fork_while_another_thread_begins_to_record_hangs_nobody(trace_root):
     told, _ = run(
         """
@@ -213,6 +217,7 @@ def test_a_fork_while_another_thread_begins_to_record_hangs_nobody(trace_root):
     assert "-" not in told
 
 
+@pytest.mark.integration
 def test_logging_from_repr_finalisers_and_log_handlers_re_enters_safely(trace_root):
     told, _ = run(
         """
@@ -256,6 +261,7 @@ def test_logging_from_repr_finalisers_and_log_handlers_re_enters_safely(trace_ro
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.integration
 def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_word_to_the_program(
     trace_root,
 ):
@@ -287,6 +293,7 @@ def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_w
     assert len(session_directories(trace_root)) == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("end", ["sys.exit(3)", "os._exit(3)", "raise SystemExit(3)", "os.abort()"])
 def test_however_a_program_ends_what_it_was_told_is_there(end, trace_root):
     expect = -6 if "abort" in end else 3
@@ -296,6 +303,7 @@ def test_however_a_program_ends_what_it_was_told_is_there(end, trace_root):
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.integration
 def test_cancelled_coroutines_leave_no_open_span_and_say_that_they_were_cancelled(trace_root):
     told, _ = run(
         """
@@ -384,6 +392,7 @@ def test_a_planted_link_under_a_mirrors_name_is_not_followed(what, trace_root, t
     assert identity in read_plainly(only_session(trace_root)).events
 
 
+@pytest.mark.process
 def test_a_pipe_under_a_mirrors_name_makes_nobody_wait(trace_root):
     (trace_root / "agents").mkdir(parents=True)
     os.mkfifo(trace_root / "agents" / "agents.log")
@@ -391,6 +400,7 @@ def test_a_pipe_under_a_mirrors_name_makes_nobody_wait(trace_root):
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.process
 def test_files_are_private_whatever_the_umask(trace_root):
     told, _ = run(
         """
@@ -407,6 +417,7 @@ def test_files_are_private_whatever_the_umask(trace_root):
             assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody whom permissions bind")
 def test_permissions_that_come_and_go_cost_only_what_is_told():
     with tempfile.TemporaryDirectory() as name:

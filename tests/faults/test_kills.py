@@ -10,6 +10,8 @@ from keeping_programs import QUEUE_SIZE
 from matrix import fill_all
 from oracle import judge
 
+pytestmark = pytest.mark.integration
+
 DRAWN, AT_RANDOM = 420, 80
 
 

@@ -14,6 +14,8 @@ from harness import KillAtRandom
 from matrix import fill_all
 from oracle import judge
 
+pytestmark = pytest.mark.integration
+
 FAULTS = 45
 _CALLS_MADE = {"openat": 50, "write": 60, "close": 45, "link": 15, "mkdir": 15}
 

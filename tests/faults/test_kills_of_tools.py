@@ -14,6 +14,8 @@ from support.processes import child_environment
 
 from Agent.flight import ToolReplayer, find_run, read_run
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = """
 import os
 import sys

@@ -17,6 +17,8 @@ from Agent.tree.layout import create_session_dir
 from Agent.tree.reader import TreeReader
 from Agent.tree.retention import Retention
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = Path(__file__).parents[1] / "tree" / "writers_program.py"
 PROCESSES, THREADS, EVENTS = 2, 2, 3000
 

@@ -62,6 +62,7 @@ def told_by(process):
     return said.split(), errors
 
 
+@pytest.mark.process
 @needs(*MOUNTS)
 def test_a_read_only_mount_that_comes_and_goes_costs_what_is_told(trace_root):
     """It comes over the tree: what is open goes on being written, whatever is opened anew is refused."""
@@ -98,6 +99,7 @@ def test_a_read_only_mount_that_comes_and_goes_costs_what_is_told(trace_root):
     assert TreeReader(session).losses().total_lost == dropped
 
 
+@pytest.mark.process
 @needs(*MOUNTS)
 def test_a_mount_that_is_read_only_from_the_start_is_one_clear_obstacle(trace_root):
     trace_root.mkdir()
@@ -133,6 +135,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.integration
 @needs(*A_MACHINE)
 @pytest.mark.parametrize("names", [("one", "two"), ("same", "same")])
 def test_two_machines_on_one_directory_spoil_nothing_of_each_other(names, trace_root):
@@ -221,6 +224,7 @@ def clock_that_is_set(tmp_path):
     return str(library)
 
 
+@pytest.mark.integration
 def test_a_wall_clock_that_is_set_to_and_fro_reorders_no_thread_and_loses_nothing(
     clock_that_is_set, trace_root
 ):
@@ -253,6 +257,7 @@ def test_a_wall_clock_that_is_set_to_and_fro_reorders_no_thread_and_loses_nothin
         assert [event.extra["action_data"]["n"] for event in events] == list(range(400))
 
 
+@pytest.mark.integration
 def test_ten_thousand_agents_under_the_shells_limit_of_sixty_four_open_files(trace_root):
     """The limit is there before the interpreter is, as a shell sets it; so many more tests need it in process."""
     began = time.monotonic()

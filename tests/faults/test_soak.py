@@ -7,6 +7,8 @@ from sampling import slope, trend
 from soak import Plan, run
 from soak_processes import Bits, read_bits
 
+pytestmark = pytest.mark.integration
+
 
 def test_some_seconds_of_many_processes_lose_nothing(tmp_path):
     plan = Plan(

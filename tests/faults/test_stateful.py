@@ -340,7 +340,7 @@ class Tree(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
-TestTree = Tree.TestCase
+TestTree = pytest.mark.integration(Tree.TestCase)
 TestTree.settings = settings(
     max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -270,6 +270,7 @@ print(ref, after_kib - before_kib)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("size_mib", [64, pytest.param(2048, marks=pytest.mark.slow)])
 def test_a_file_is_stored_in_flat_memory(tmp_path, trace_root, size_mib):
     done = run_python("-c", LARGE, str(tmp_path / "source"), str(size_mib << 20), cwd=tmp_path)
@@ -299,6 +300,7 @@ while True:
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("after_s", [0.05, 0.12])
 def test_every_artifact_that_the_record_tells_of_is_whole_after_a_kill(tmp_path, trace_root, after_s):
     done = run_python("-c", KILLED, str(after_s), cwd=tmp_path)

@@ -20,7 +20,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
@@ -212,7 +212,6 @@ def test_every_step_loads_as_it_was_saved_in_this_process_and_after_it(
     assert 2 <= kinds.count("snapshot") <= 4
 
 
-@settings(max_examples=25)
 @given(values, st.integers(0, 2**32), st.lists(st.integers(0, 29), max_size=12))
 def test_any_sequence_of_edits_loads_exactly_also_after_some_steps_were_deleted(
     tmp_path_factory: pytest.TempPathFactory, value: Any, seed: int, deleted: list[int]
@@ -391,6 +390,7 @@ def test_a_removal_that_dies_beside_a_shared_chunk_leaves_none_behind_when_it_is
     assert list(session.rglob("*.json.zst")) == []
 
 
+@pytest.mark.process
 def test_deleting_a_step_rebases_what_stood_on_it_and_its_bytes_are_gone(
     store: LocalCheckpointStore, session: Path
 ) -> None:
@@ -434,6 +434,7 @@ def test_a_chain_that_another_process_writes_is_left_until_it_ends(session: Path
         assert other.check("r") == []
 
 
+@pytest.mark.integration
 def test_many_runs_at_one_time_go_on_with_their_chains_and_hold_few_files(
     store: LocalCheckpointStore,
 ) -> None:
@@ -512,6 +513,7 @@ def replayed(number: int, writer: str) -> dict[str, Any]:
     return state
 
 
+@pytest.mark.integration
 def test_a_writer_that_is_killed_leaves_every_step_whose_save_had_returned(session: Path) -> None:
     code = WRITER.replace(
         'state["rows"][number % 900]["x"] = number',
@@ -552,6 +554,7 @@ while True:
 """
 
 
+@pytest.mark.integration
 def test_a_pruner_that_is_killed_beside_writers_harms_nothing(session: Path) -> None:
     code = WRITER.replace("range(100_000)", "range(30)").replace(
         'state["rows"][number % 900]["x"] = number', 'state["rows"][-1]["x"] = number'
@@ -776,6 +779,7 @@ def test_a_session_that_cannot_be_written_is_read(
     assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
 
 
+@pytest.mark.process
 def test_a_fork_goes_on_with_files_of_its_own(store: LocalCheckpointStore) -> None:
     texts = steps(store, "r", 3)
     pid = os.fork()
@@ -965,6 +969,7 @@ def test_a_save_that_fails_is_counted_and_does_not_raise(
     assert checkpoint_store.save_checkpoint("r", "3", {"n": 3}) is not None
 
 
+@pytest.mark.process
 def test_a_process_that_comes_and_goes_takes_no_file_from_an_index_that_is_open(tmp_path):
     """SQLite keeps new rows in a file beside the database, which the last process to leave removes."""
     path = tmp_path / "checkpoints" / "index.db"

@@ -224,6 +224,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 def test_child_processes_write_further_files_of_the_run(trace_root, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROCESSES)
@@ -515,6 +516,7 @@ def test_runs_are_whole_under_every_durability(trace_root, durability):
     assert TreeReader(only_session(trace_root)).losses().total_lost == 0
 
 
+@pytest.mark.process
 def test_a_fork_in_the_middle_of_a_run_writes_a_file_of_its_own(trace_root):
     run_id = recorder.start_run("a")
     recorder.start_step("shared")

@@ -49,6 +49,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("factory", "verdict", "code"), [("same", "IDENTICAL", 0), ("other", "DIVERGED", 1)])
 def test_what_an_agent_keeps_is_compared_by_name_and_content(tmp_path, trace_root, factory, verdict, code):
     (tmp_path / "bots.py").write_text(AGENT)
@@ -166,6 +167,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("factory", "verdict", "code", "told"),
     [

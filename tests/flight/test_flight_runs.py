@@ -113,6 +113,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.process
 def test_a_run_whose_process_was_killed_is_crashed_and_names_its_open_steps(trace_root, tmp_path, ask):
     done = run_python("-c", CRASH, cwd=tmp_path)
     record = read_run(find_run(done.stdout.strip(), trace_root))
@@ -202,6 +203,7 @@ def test_a_root_without_runs_says_so(trace_root, ask):
     assert "no run was recorded" in err
 
 
+@pytest.mark.process
 def test_importing_the_names_loads_nothing_heavy(tmp_path):
     done = run_python(
         "-c",

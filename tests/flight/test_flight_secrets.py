@@ -63,6 +63,7 @@ def forms(secret):
             yield base64.b64encode(whole)
 
 
+@pytest.mark.integration
 def test_no_form_of_any_secret_is_on_the_disk(trace_root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     own = {name: enter for name, enter in ENTRANCES.items() if enter.__module__ == canary_runs.__name__}

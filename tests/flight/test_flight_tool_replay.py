@@ -440,6 +440,7 @@ def test_replays_answer_where_recording_is_off(trace_root):
     assert CALLED == []
 
 
+@pytest.mark.process
 def test_another_process_replays_what_this_one_recorded(trace_root, tmp_path):
     (tmp_path / "tools.py").write_text(
         "import sys\n"
@@ -463,6 +464,7 @@ def test_another_process_replays_what_this_one_recorded(trace_root, tmp_path):
     assert replayed.stdout.splitlines() == recorded[1:], replayed.stderr
 
 
+@pytest.mark.integration
 def test_classes_of_a_program_are_found_where_it_is_imported_by_its_name(trace_root, tmp_path):
     (tmp_path / "shop.py").write_text(
         "from dataclasses import dataclass\n"

@@ -26,6 +26,8 @@ from Agent import AgentLogger, shutdown_logging
 from Agent.tree.follower import Follower
 from Agent.tree.reader import TreeReader
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = Path(__file__).with_name("writers_program.py")
 PROCESSES = 4
 THREADS = 4

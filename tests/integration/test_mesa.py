@@ -12,6 +12,8 @@ from support.session_files import kind_of, of_kind, only_session, session_events
 
 from Agent.utils import LogAnalyzer
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = Path(__file__).with_name("mesa_program.py")
 STEPS = 200
 

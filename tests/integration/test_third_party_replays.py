@@ -10,6 +10,8 @@ import pytest
 from benchmarks.third_party import Traced, is_right, missing
 from benchmarks.third_party_programs import SUBJECTS, Subject
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module", params=SUBJECTS, ids=lambda subject: subject.module)
 def recorded(request, tmp_path_factory) -> tuple[Subject, Traced]:

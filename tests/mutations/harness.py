@@ -1,73 +1,123 @@
-"""Mutants of traced programs, driven again: none that does something else may pass for the same.
+"""Programs that are changed and replayed: a changed one may never be green, an unchanged one never DIVERGED.
 
+    python tests/mutations/harness.py --pairs 300 --seed 1
     python tests/mutations/harness.py --count 1000 --seed 1
 
-    --count N        so many mutants, ten of each program
-    --unmutated N    so many programs driven again without a change (200)
-    --seed S         of the first program; each further one has the next number
-    --workers N      so many at a time (2)
-    --blind          with a verdict that always says IDENTICAL: the harness must find fault with it
-    --fresh          a new process for each re-drive, as `replay_run` starts one, in the place of a fork
-    --keep DIR       keep programs and records there
-    --json           one JSON object
+    --pairs N        N pairs of a kind of value and a place, each replayed unchanged and with one leaf changed
+    --only KIND      only these kinds of values (repeatable; `--list` prints them)
+    --place PLACE    only these places (repeatable)
+    --depth D        how many kinds may be within each other, in addition to the first (2)
+    --types          print the matrix by kind of value; without it by family
+    --useless        print each unchanged pair whose replay is UNVERIFIED, as well
+    --as-before      replace every content digest by a constant: the harness must find many false greens
+    --list           print kinds and places
 
-The oracle (`plain_oracle.py`) runs each mutant without this project and says whether it does something else. One
-that does must not end IDENTICAL or EQUIVALENT. One that does not is an equivalent mutant and is counted apart:
-it must not end DIVERGED. Exit code 1 where something was wrong.
+    --count N        N mutants of the code of made programs, ten of each program
+    --unmutated N    so many made programs replayed without a change (200)
+    --blind          with a verdict that is always IDENTICAL: the harness must find fault with it
+    --fresh          a new process for each replay of a mutant, in place of a fork
+
+    --seed S         of the first program
+    --workers N      processes (2)
+    --keep DIR       keep programs and recordings there
+    --json           print one JSON object
+
+The oracle of a pair is the program itself: run without Agent Trace, under the hash seed of the replay, it prints the
+leaf by its Python path. The oracle of a mutant (`plain_oracle.py`) runs its code without Agent Trace as well. Exit
+code 1 where a verdict is wrong. Programs of wrong pairs are kept, with the two lines that show the verdict again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 if __name__ in {"__main__", "__mp_main__"}:
     sys.path[:0] = [str(Path(__file__).resolve().parents[depth]) for depth in (0, 2)]
 
-from mutant_trials import run
+import mutant_trials
+import pair_trials
+from pair_programs import ALL_KINDS, FAMILIES
+from value_places import PLACES
 
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--unmutated", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--blind", action="store_true")
-    parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--keep", type=Path)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(arguments)
-    directory = given.keep or Path(tempfile.mkdtemp(prefix="agent-trace-mutations-"))
+    given = _given(arguments)
+    if given.list:
+        print("\n".join(f"{FAMILIES[kind]}: {kind}" for kind in ALL_KINDS))
+        print("\n".join(f"place: {place.name}" for place in PLACES))
+        return 0
+    directory = (given.keep or Path(tempfile.mkdtemp(prefix="agent-trace-mutations-"))).resolve()
     began = time.perf_counter()
-    try:
-        tally = run(
+    tally: pair_trials.Tally | mutant_trials.Tally
+    if given.pairs:
+        tally = pair_trials.run(
+            given.pairs,
+            given.seed,
+            directory,
+            kinds=given.only,
+            places=given.place,
+            depth=given.depth,
+            workers=given.workers,
+            is_blinded=given.as_before,
+        )
+        lines = _lines_of_pairs(tally, directory, given)
+    else:
+        tally = mutant_trials.run(
             given.count,
             given.seed,
-            directory.resolve(),
+            directory,
             unmutated=given.unmutated,
             workers=given.workers,
             is_blind=given.blind,
             is_fresh=given.fresh,
         )
-    finally:
-        if given.keep is None:
-            shutil.rmtree(directory, ignore_errors=True)
+        lines = iter([*map(str, tally.problems), *tally.lines()])
     if given.json:
         print(json.dumps(tally.to_object(), indent=2))
     else:
-        print("\n".join(map(str, tally.problems)))
-        print("\n".join(tally.lines()))
-        print(f"{time.perf_counter() - began:.0f} s")
+        print("\n".join(lines))
+        used = sum(
+            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        print(f"seed {given.seed}: {time.perf_counter() - began:.0f} s, {used:.0f} s of processor")
+    if given.keep is None and not (given.pairs and tally.problems):
+        shutil.rmtree(directory, ignore_errors=True)
     return 1 if tally.problems else 0
+
+
+def _given(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--only", action="append", choices=ALL_KINDS, metavar="KIND")
+    parser.add_argument("--place", action="append", choices=[place.name for place in PLACES], metavar="PLACE")
+    parser.add_argument("--depth", type=int, default=2)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--unmutated", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--keep", type=Path)
+    for flag in ("types", "useless", "as-before", "list", "blind", "fresh", "json"):
+        parser.add_argument(f"--{flag}", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _lines_of_pairs(tally: pair_trials.Tally, directory: Path, given: argparse.Namespace) -> Iterator[str]:
+    for trial in tally.trials:
+        if trial.problem or (given.useless and trial.is_useless):
+            yield from trial.lines(directory)
+    yield from pair_trials.matrix(tally.trials, by_kind=given.types, kinds=given.only, places=given.place)
+    yield from tally.lines()
 
 
 if __name__ == "__main__":

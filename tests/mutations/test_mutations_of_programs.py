@@ -17,6 +17,8 @@ from made_programs import make_program  # noqa: E402
 from mutants import KINDS, OUTSIDE, mutants_of  # noqa: E402
 from plain_oracle import changes, outcome_of  # noqa: E402
 
+pytestmark = pytest.mark.integration
+
 SEED = 1
 
 

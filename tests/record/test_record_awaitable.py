@@ -66,33 +66,33 @@ def logger_of(cls):
     return cls("a") if cls is AgentLogger else cls()
 
 
-@pytest.mark.parametrize(("cls", "name"), TWINS, ids=lambda value: getattr(value, "__name__", value))
-def test_every_recording_method_has_an_awaitable_twin_that_records_the_same(recorded, cls, name):
-    logger = logger_of(cls)
-    arguments = ARGUMENTS.get(name, ("x",))
-    if name == "receive":
-        arguments = (logger.send("b", {"n": 1}),)
-    getattr(logger, name)(*arguments)
-    plain = recorded.last
-    answer = asyncio.run(_awaited(logger, name, arguments))
-    awaited = recorded.last
-    assert getattr(answer, "event_id", answer) == awaited["id"] != plain["id"]
-    for event in (plain, awaited):
-        del event["id"], event["timestamp"]
-        event["extra"].pop("message_id", None)
-    assert awaited == plain
+def test_every_recording_method_has_an_awaitable_twin_that_records_the_same(recorded):
+    for cls, name in TWINS:
+        logger = logger_of(cls)
+        arguments = ARGUMENTS.get(name, ("x",))
+        if name == "receive":
+            arguments = (logger.send("b", {"n": 1}),)
+        getattr(logger, name)(*arguments)
+        plain = recorded.last
+        answer = asyncio.run(_awaited(logger, name, arguments))
+        awaited = recorded.last
+        assert getattr(answer, "event_id", answer) == awaited["id"] != plain["id"], (cls, name)
+        for event in (plain, awaited):
+            del event["id"], event["timestamp"]
+            event["extra"].pop("message_id", None)
+        assert awaited == plain, (cls, name)
 
 
 async def _awaited(logger, name, arguments):
     return await getattr(logger, f"a{name}")(*arguments)
 
 
-@pytest.mark.parametrize(("cls", "name"), TWINS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_twin_shows_its_name_arguments_and_words_in_help(cls, name):
-    twin, method = getattr(cls, f"a{name}"), getattr(cls, name)
-    assert inspect.signature(twin) == inspect.signature(method)
-    assert twin.__name__ == f"a{name}" and twin.__qualname__.endswith(f".a{name}")
-    assert method.__doc__ in twin.__doc__
+def test_a_twin_shows_its_name_arguments_and_words_in_help():
+    for cls, name in TWINS:
+        twin, method = getattr(cls, f"a{name}"), getattr(cls, name)
+        assert inspect.signature(twin) == inspect.signature(method), (cls, name)
+        assert twin.__name__ == f"a{name}" and twin.__qualname__.endswith(f".a{name}"), (cls, name)
+        assert method.__doc__ in twin.__doc__, (cls, name)
 
 
 def test_no_twin_is_left_without_its_method():

@@ -4,8 +4,6 @@ import functools
 import inspect
 import types
 
-import pytest
-
 from Agent.record.functions import is_async_generator, is_coroutine, is_generator, parameters_of
 
 POSITIONAL = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
@@ -75,17 +73,17 @@ FUNCTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("function", FUNCTIONS, ids=repr)
-def test_code_and_inspect_say_the_same(function):
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:
-        parameters = []
-    rest = [one.name for one in parameters if one.kind is inspect.Parameter.VAR_POSITIONAL]
-    positional = tuple(one.name for one in parameters if one.kind in POSITIONAL)
-    assert parameters_of(function) == (positional, rest[0] if rest else None)
-    assert is_coroutine(function) is inspect.iscoroutinefunction(function)
-    assert is_async_generator(function) is inspect.isasyncgenfunction(function)
-    assert is_generator(function) is (
-        inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-    )
+def test_code_and_inspect_say_the_same():
+    for function in FUNCTIONS:
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except ValueError:
+            parameters = []
+        rest = [one.name for one in parameters if one.kind is inspect.Parameter.VAR_POSITIONAL]
+        positional = tuple(one.name for one in parameters if one.kind in POSITIONAL)
+        assert parameters_of(function) == (positional, rest[0] if rest else None), function
+        assert is_coroutine(function) is inspect.iscoroutinefunction(function), function
+        assert is_async_generator(function) is inspect.isasyncgenfunction(function), function
+        assert is_generator(function) is (
+            inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        ), function

@@ -7,7 +7,7 @@ import inspect
 import types
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from record_kit import recording
 
@@ -559,7 +559,6 @@ def play(body, commands):
     return seen
 
 
-@settings(max_examples=40)  # each looks through all there is for what was left behind
 @given(commands=COMMANDS)
 def test_a_traced_generator_is_seen_to_do_what_the_plain_one_does(commands):
     def body():

@@ -277,6 +277,7 @@ def call_every_decorator(v):
             raise_it()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", VALUES)
 def test_no_value_makes_recording_raise_or_write_a_bad_line(name):
     with recording() as found:
@@ -305,6 +306,7 @@ def _raise(error):
     raise error
 
 
+@pytest.mark.integration
 def test_fifty_megabytes_are_cut_and_go_on(recorded):
     text = "y" * 50_000_000
     assert trace_agent_action(lambda given: given)(text) is text

@@ -6,7 +6,8 @@ import pytest
 from record_kit import recording
 
 from Agent.record import judge as judging
-from Agent.record.redaction import Redactor, looks_clean
+from Agent.record.quick_look import looks_clean
+from Agent.record.redaction import Redactor
 from Agent.utils import AgentLogger
 
 SECRETS = [

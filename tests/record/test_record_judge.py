@@ -20,14 +20,21 @@ from Agent.event.values import decode_value
 from Agent.record import judge as judging
 from Agent.record import stamps
 from Agent.record.judge import SweepingJudge, make_judge
-from Agent.record.redaction import KEY_BEGINNINGS, NAME_ENDS, NAMES_NEARBY, Redactor, looks_clean
+from Agent.record.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.redaction import Redactor
 from Agent.utils import AgentLogger
 
 needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
 
+
+def _filled(literal):
+    """A text that a literal of the quick look stands for."""
+    return literal.decode().replace("#", "e").replace("?", "Z")
+
+
 # Texts in which what the sweeps look for is likely to stand, in all its neighbourhoods.
 _PIECES = st.sampled_from(
-    [piece.decode() for piece in (*KEY_BEGINNINGS, *NAMES_NEARBY, *NAME_ENDS)]
+    [_filled(piece) for piece in (*literals().beginnings, *literals().heads, *NAMES_NEARBY, *NAME_ENDS)]
     + ["a" * 19, "b" * 20, "Z9" * 15, str(uuid.UUID(int=7)), "some/long/path/of/a/file", "deadbeef" * 3]
     + [
         "=",
@@ -47,6 +54,17 @@ _PIECES = st.sampled_from(
         "/",
         "w",
         "12345678:",
+        ">",
+        "$",
+        "$6$",
+        ",",
+        " is ",
+        " -p",
+        " --user ",
+        "identified by ",
+        "1234567|",
+        "~",
+        "Q~",
         "é",
         "\x01",
     ]
@@ -78,13 +96,23 @@ def test_bytes_are_clean_to_both_or_to_neither(texts):
 
 
 @needs_native
-@pytest.mark.parametrize("beginning", [one.decode() for one in KEY_BEGINNINGS])
-@pytest.mark.parametrize("before", ["", " ", "x/", "n", "\n", "see-", "\\u0041"])
-def test_no_beginning_of_a_key_passes_in_a_long_run(beginning, before):
+def test_no_beginning_of_a_key_passes_in_a_long_run():
     quick, _ = judges()
-    raw = orjson.dumps({"m": before + beginning.upper() + "Q7" * 20})
-    assert quick.clean(raw) == looks_clean(raw)
-    assert before == "n" or not quick.clean(raw)
+    for beginning in map(_filled, literals().beginnings):
+        for before in ("", " ", "x/", "n", "\n", "see-", "\\u0041"):
+            raw = orjson.dumps({"m": before + beginning + "Q7" * 20})
+            assert quick.clean(raw) == looks_clean(raw)
+            assert before == "n" or not quick.clean(raw), raw
+
+
+@needs_native
+def test_no_head_of_a_key_passes_before_a_long_run():
+    quick, _ = judges()
+    for head in map(_filled, literals().heads):
+        for before in ("", " ", "\n", "(", "see: "):
+            raw = orjson.dumps({"m": before + head + "Q7" * 20})
+            assert quick.clean(raw) == looks_clean(raw)
+            assert not quick.clean(raw), raw
 
 
 @needs_native

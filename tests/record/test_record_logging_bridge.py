@@ -254,6 +254,7 @@ def test_a_handler_is_configured_by_name(recorded):
     assert recorded.only("log")["message"] == "high"
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_fork_while_another_thread_logs_leaves_no_lock_behind(recorded, log):
     stop = threading.Event()

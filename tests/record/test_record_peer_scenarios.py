@@ -416,6 +416,7 @@ def _log_many(root, child, count):
     handler.close()
 
 
+@pytest.mark.integration
 def test_a_mirror_that_many_processes_rotate_has_every_line_whole_and_once(trace_root):
     processes, count = 6, 300
     forking = multiprocessing.get_context("fork")

@@ -404,6 +404,7 @@ def test_a_report_that_is_refused_itself_is_made_again(make):
 # Signals, forks, interrupts.
 
 
+@pytest.mark.integration
 def test_a_signal_handler_that_logs_neither_blocks_nor_loses(make):
     found = make(size=4)
     handled = itertools.count()
@@ -489,6 +490,7 @@ print(session.path)
 """
 
 
+@pytest.mark.integration
 def test_a_forked_child_begins_with_an_empty_queue_and_each_line_is_written_once(tmp_path):
     done = run_python("-c", FORK, str(tmp_path / "trace"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -532,6 +534,7 @@ work(0)
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("size", "threads"), [(10_000, 1), (100, 1), (1000, 4)])
 def test_a_kill_costs_no_more_than_the_queue_and_losses_say_so(tmp_path, size, threads):
     done = run_python("-c", KILLED, str(tmp_path / "trace"), str(size), str(threads), cwd=tmp_path)
@@ -551,6 +554,7 @@ def test_a_kill_costs_no_more_than_the_queue_and_losses_say_so(tmp_path, size, t
     assert writer.unacknowledged <= size + threads
 
 
+@pytest.mark.process
 def test_a_number_missing_in_the_midst_of_what_a_killed_writer_wrote_is_not_excused(tmp_path):
     done = run_python("-c", KILLED, str(tmp_path / "trace"), "100", "1", cwd=tmp_path)
     path = Path(done.stdout.split()[0])

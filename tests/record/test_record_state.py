@@ -20,7 +20,7 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values
 
-from Agent.event.digest import digest_json
+from Agent.event.digest import digest_named
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.values import decode_value
 from Agent.record.exposure import read_state, restore_state
@@ -145,7 +145,7 @@ def test_each_sort_of_class_exposes_its_state(sort):
     make, expected = SORTS[sort]
     exposed = read_state(make())
     assert exposed.fields == expected
-    assert exposed.unseen == ()
+    assert exposed.handles == exposed.ignored == ()
 
 
 @pytest.mark.parametrize("sort", SORTS)
@@ -184,7 +184,7 @@ def test_a_first_full_state_stands_before_the_first_action(recorded):
     assert state["types"]["/extra/fields/pair"] == "tuple"
     assert state["extra"]["class"].endswith(".Plain")
     below = {pointer.removeprefix("/extra/fields"): tag for pointer, tag in state["types"].items()}
-    assert state["extra"]["digest"] == digest_json(state["extra"]["fields"], below)
+    assert state["extra"]["digest"] == digest_named(state["extra"]["fields"], below)
 
 
 VALUES = {
@@ -438,38 +438,97 @@ def test_a_value_that_names_an_agent_is_still_a_value(recorded):
     assert recorded.last["extra"]["action_data"]["like"] == {"agent_id": "other", "content_id": "c2"}
 
 
-def test_loggers_functions_and_locks_are_no_state_and_no_gap(recorded):
+def test_functions_classes_and_modules_are_state_and_handles_are_listed(recorded):
     agent = Plain(
         logger=AgentLogger("p"), other=logging.getLogger("x"), call=print, own=lambda: 1, lock=threading.Lock(),
         module=random, kind=int, thread=threading.current_thread(), x=1,
     )  # fmt: skip
     agent.act()
     state = recorded.of("state")[0]["extra"]
-    assert state["fields"] == {"agent_id": "p", "x": 1}
+    assert state["fields"].keys() == {"agent_id", "x", "call", "own", "module", "kind"}
+    assert state["fields"]["module"]["reference"] == "module random"
+    assert state["fields"]["kind"]["reference"] == "class builtins.int"
+    assert state["fields"]["call"]["digest"].startswith("c1:")
+    assert sorted(state["handles"]) == ["lock", "logger", "other", "thread"]
     assert "unseen" not in state
 
 
-def test_what_cannot_be_seen_is_named(recorded):
+def test_what_cannot_be_seen_is_named_with_its_reason(recorded):
+    begun = (number for number in [1, 2])
+    next(begun)
     with socket.socket() as connection:
-        agent = Plain(connection=connection, iterator=iter([1]), holder=[object()], x=1)
+        agent = Plain(connection=connection, begun=begun, iterator=iter([1]), holder=[object()], x=1)
         agent.act()
         agent.act(lambda agent: setattr(agent, "later", connection))
         state = recorded.of("state")[0]["extra"]
-        assert state["unseen"] == ["connection", "holder", "iterator"]
-        assert "connection" not in state["fields"]
+        assert state["unseen"] == ["begun"]
+        assert "begun" in state["fields"]["begun"]["unseen"]
+        assert state["opaque"] == ["begun", "holder", "iterator"]
+        assert state["handles"] == ["connection"]
         assert all(event["state"]["set"] == {} for event in recorded.of("agent_action"))
 
 
-def test_a_field_that_can_no_longer_be_seen_is_unset(recorded):
+def test_what_an_action_changes_inside_an_object_without_a_codec_is_recorded(recorded):
+    class Box:
+        def __init__(self, inside):
+            self.inside = inside
+
+    agent = Plain(box=Box([1]), call=len)
+    agent.act()
+    agent.act(lambda agent: agent.box.inside.append(2))
+    agent.act(lambda agent: setattr(agent, "call", print))
+    agent.act()
+    changed = [set(event["state"]["set"]) for event in recorded.of("agent_action")]
+    assert changed == [set(), {"box"}, {"call"}, set()]
+
+
+def test_a_field_that_becomes_a_handle_is_unset(recorded):
     agent = Plain(callback=None, held={"x": 1})
     agent.act()
-    agent.act(lambda agent: setattr(agent, "callback", print))
-    agent.act(lambda agent: setattr(agent, "held", object()))
+    agent.act(lambda agent: setattr(agent, "callback", threading.Lock()))
     agent.act()
     agent.act(lambda agent: setattr(agent, "callback", None))
     states = [event["state"] for event in recorded.of("agent_action")]
-    assert [state["unset"] for state in states] == [[], ["callback"], ["held"], [], []]
+    assert [state["unset"] for state in states] == [[], ["callback"], [], []]
     assert states[-1]["set"] == {"callback": None}
+
+
+def test_a_field_that_a_class_asks_to_ignore_is_listed_and_not_recorded(recorded):
+    class Ignoring(Plain):
+        trace_ignore = ("cache",)
+
+    agent = Ignoring(cache=object(), x=1)
+    agent.act()
+    state = recorded.of("state")[0]["extra"]
+    assert "cache" not in state["fields"] and state["ignored"] == ["cache"]
+
+
+def test_an_object_that_two_agents_hold_stands_in_the_state_of_the_first(recorded):
+    class Board:
+        def __init__(self):
+            self.notes = []
+
+    board = Board()
+    one, other = Plain(board=board, agent_id="one"), Plain(board=board, agent_id="other")
+    one.act()
+    other.act()
+    first, second = (event["extra"] for event in recorded.of("state"))
+    assert first["fields"]["board"]["digest"]
+    assert second["fields"]["board"]["reference"] == "shared with one"
+    assert second["shared_objects"] == {"board": "one"}
+
+
+def test_a_large_object_that_leads_to_other_agents_is_an_environment(recorded):
+    class World:
+        pass
+
+    agent, world = Plain(), World()
+    world.cells = [World() for _ in range(600)]
+    world.agents = [Plain(agent_id="other")]
+    agent.world = world
+    agent.act()
+    form = recorded.of("state")[0]["extra"]["fields"]["world"]
+    assert form["reference"].startswith("environment ")
 
 
 def test_a_class_whose_module_only_begins_like_one_of_ours_is_state(recorded):

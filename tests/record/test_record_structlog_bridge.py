@@ -139,6 +139,7 @@ def test_what_is_below_the_level_is_only_handed_on(recorded, configure, level):
     assert recorded.events == [] and len(printed) == 1
 
 
+@pytest.mark.process
 def test_without_its_library_the_bridge_says_what_to_install():
     program = (
         "import sys; sys.modules['structlog'] = None\n"

@@ -14,9 +14,10 @@ from Agent import shutdown_logging
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.flight import StepEvent, checkpoint_store, record_tool, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
+from Agent.replay.comparison import Comparison
 from Agent.replay.executors import AgentExecutor, Execution, register_executor, unregister_executor
 from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
-from Agent.replay.executors.differ import compute_diff
+from Agent.replay.executors.differ import compute_diff, recorded_difference
 
 CALLS: list[str] = []
 
@@ -345,3 +346,10 @@ def test_kinds_of_values_are_told_apart():
         assert compute_diff({"a": one}, {"a": other})["changed"] == {"a": {"old": one, "new": other}}
     assert compute_diff("x", "y")["changed"] == {"output": {"old": "x", "new": "y"}}
     assert compute_diff({"a": 1}, {})["removed"] == {"a": 1}
+
+
+def test_the_order_of_keys_is_none_of_a_diff_and_one_of_a_verdict():
+    for one, other in (({"a": {"x": 1, "y": 2}}, {"a": {"y": 2, "x": 1}}), ({1: 2, 3: 4}, {3: 4, 1: 2})):
+        assert not compute_diff({"k": one}, {"k": other})["has_changes"]
+        assert recorded_difference({"k": one}, {"k": other}, Comparison()) is not None
+    assert recorded_difference({"a": 1, "b": 2}, {"b": 2, "a": 1}, Comparison()) is None, "keys of an output"

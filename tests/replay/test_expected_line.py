@@ -16,6 +16,8 @@ from Agent.utils import AgentLogger, trace_agent_action
 
 
 class Agent:
+    trace_ignore = ("does",)
+
     def __init__(self):
         self.agent_id, self.agent_role = "a", "worker"
         self.total = 0

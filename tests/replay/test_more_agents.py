@@ -342,6 +342,7 @@ def main():
 }
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("what", CASES)
 def test_that(toy, what):
     source, run, verdict = CASES[what]

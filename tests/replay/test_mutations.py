@@ -1,5 +1,9 @@
 """A check of the check itself: none of these one-line changes of an agent may come out as identical."""
 
+import pytest
+
+pytestmark = pytest.mark.integration
+
 AGENT = """
 import random
 

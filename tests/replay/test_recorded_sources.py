@@ -100,13 +100,6 @@ def test_numpy_draws_are_drawn_again(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
-@pytest.mark.parametrize("clock", ["hidden()", "(lambda: [clock() for clock in [hidden]])()"])
-def test_a_name_bound_where_the_seams_do_not_reach_is_unverified_by_its_place(toy, clock):
-    report = toy.record(module(clock)).replay()
-    assert report.verdict == "UNVERIFIED"
-    assert [(read.source, read.function) for read in report.outcome.sources] == [("time.monotonic", "hidden")]
-
-
 @pytest.mark.parametrize(
     ("before", "after", "recorded"),
     [
@@ -345,26 +338,71 @@ def test_what_is_kept_as_a_shape_cannot_be_read_again(toy):
     assert [read.source for read in report.outcome.sources] == ["secrets"]
 
 
-def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference(toy):
-    toy.record(module("hidden() > 0"))
+WITHOUT_NATIVE = "import Agent.record.chance.watch as watch\nwatch.native = None\nimport asyncio"
+
+
+def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference(toy, monkeypatch):
+    monkeypatch.setattr(watch, "native", watch.native)  # the module takes it away, here and in the child
+    toy.record(module("hidden() > 0").replace("import asyncio", WITHOUT_NATIVE))
     report = toy.change("value = hidden() > 0", "value = False").replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert any("time.monotonic was read past the recorder by hidden" in reason for reason in report.reasons)
 
 
-@pytest.mark.parametrize("native", ["", "no"])
-def test_the_watch_sees_the_same_without_its_native_part(toy, monkeypatch, native):
-    monkeypatch.setattr(watch, "native", watch.native)  # the module takes it away, here and in the child
-    source = module("[hidden(), random.Random().random()]")
-    if native:
-        source = source.replace(
-            "import asyncio", "import Agent.record.chance.watch as watch\nwatch.native = None\nimport asyncio"
-        )
+def test_without_the_native_part_a_clock_that_no_seam_reaches_is_noticed_by_its_place(toy, monkeypatch):
+    monkeypatch.setattr(watch, "native", watch.native)  # as above
+    source = module("[hidden(), random.Random().random()]").replace("import asyncio", WITHOUT_NATIVE)
     report = toy.record(source).replay()
-    assert {read.source for read in report.outcome.sources} == {
-        "time.monotonic",
-        "a random.Random outside the exposed state",
-    }
+    assert report.verdict == "UNVERIFIED"
+    found = {(read.source, read.function) for read in report.outcome.sources}
+    assert ("time.monotonic", "hidden") in found
+    assert {source for source, _ in found} == {"time.monotonic", "a random.Random outside the exposed state"}
+
+
+HIDDEN_CLOCKS = """
+import dataclasses, functools, time
+from datetime import datetime
+from time import perf_counter_ns
+from Agent.flight import recorded_sources
+
+@dataclasses.dataclass
+class Stamp:
+    ticks: int = dataclasses.field(default_factory=perf_counter_ns)
+    made: object = dataclasses.field(default_factory=datetime.now)
+    cpu: object = dataclasses.field(default_factory=functools.partial(time.process_time))
+
+class Clock:
+    def __init__(self): self.now = time.monotonic
+CLOCK, TABLE = Clock(), {"ns": time.time_ns}
+
+def closed(clock=time.thread_time): return lambda: clock()
+READ = closed()
+def default(now=time.time, moment=datetime.utcnow): return now(), moment()
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    def __init__(self): self.stamps = []
+    @trace_agent_action
+    def act(self):
+        self.stamps.append(Stamp())
+        mapped = list(map(lambda read: read(), [time.time, datetime.now]))
+        return [CLOCK.now(), TABLE["ns"](), READ(), default(), mapped, next(iter(time.perf_counter, None))]
+
+def build(spec): return Agent()
+def main():
+    agent = Agent()
+    with recorded_sources():
+        for _ in range(3):
+            agent.act()
+"""
+
+
+@pytest.mark.skipif(watch.native is None, reason="built without its native part")
+def test_clocks_in_default_arguments_closures_factories_and_c_code_give_what_was_recorded(toy):
+    report = toy.record(HIDDEN_CLOCKS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("default(), mapped", "default(), mapped, TABLE['ns']() and 1").replay()
+    assert report.verdict == "DIVERGED"
 
 
 OWN = """

@@ -213,12 +213,12 @@ def test_ids_of_the_two_sessions_pair_off_one_to_one_and_other_texts_do_not():
 
 def test_events_that_name_their_counterparts_agree():
     same = SameIds(["aaaaaaaa", "bbbbbbbb"])
-    walk = StreamWalk(Comparison(None, same), same, with_states=True)
+    walk = StreamWalk(Comparison(None, same), same)
     ones = [_event(1, "aaaaaaaa"), _event(2, "aaaaaaaa", causes=("aaaaaaaa-1",))]
     others = [_event(5, "bbbbbbbb"), _event(6, "bbbbbbbb", causes=("bbbbbbbb-5",))]
     assert walk.first_parting(ones, others) is None
     third = _event(7, "bbbbbbbb", causes=("bbbbbbbb-6",))
-    again = StreamWalk(Comparison(None, same), same, with_states=True)
+    again = StreamWalk(Comparison(None, same), same)
     parting = again.first_parting([*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third])
     assert parting is not None
     assert (parting.divergence.field, parting.divergence.number) == ("causes", 3)

@@ -51,6 +51,7 @@ def script(toy):
     return "s:build"
 
 
+@pytest.mark.process
 def test_a_field_that_grows_large_does_so_at_the_same_step_under_whatever_name_its_script_is_imported(
     toy, script
 ):
@@ -59,6 +60,7 @@ def test_a_field_that_grows_large_does_so_at_the_same_step_under_whatever_name_i
     assert report.outcome.counts.fields > 20, "the field was looked at while it was small"
 
 
+@pytest.mark.process
 def test_what_goes_on_from_a_script_is_alike_although_its_classes_are_no_longer_those_of_main(toy, script):
     result = resume_from_checkpoint("last/ann", "tick:5", target=script, root=toy.root)
     assert not result.comparison, str(result)

@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from Agent.errors import AgentNotFound, SessionNotFound, TargetNotGiven, UsageError
-from Agent.replay import replay_run
+from Agent.errors import AgentNotFound, SessionNotFound, TargetNotFound, TargetNotGiven, UsageError
+from Agent.replay import replay_run, replay_runs
 from Agent.tree.layout import list_sessions
 from Agent.tree.session import update_session
 
@@ -78,12 +78,6 @@ def test_a_function_is_a_target_by_its_name(toy):
 @pytest.mark.parametrize(
     ("old", "new", "factory", "reason"),
     [
-        (
-            "import os, sys, time",
-            "import os, sys, time, no_such_module",
-            "build",
-            "cannot be imported: ModuleNotFoundError",
-        ),
         ("return Adder()", "raise RuntimeError('not today')", "build", "raised RuntimeError: not today"),
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "has no agent_id: instrument its class"),
@@ -95,7 +89,6 @@ def test_a_function_is_a_target_by_its_name(toy):
             ":build must take one argument, the spec, or none",
         ),
         ('= "a", "adder"', '= "z", "adder"', "build", "the object for a has the agent_id 'z'"),
-        ("return Adder()", "return Adder()", "missing", "has no 'missing'"),
         ("    @trace_agent_action\n", "", "build", "left no trace"),
         ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
         ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),
@@ -112,6 +105,24 @@ def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, rea
     else:
         assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4)
         assert reason in report.reasons[0], report.reasons
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "factory", "says"),
+    [
+        ("import os, sys, time", "import no_such_module", "build", "cannot be imported: ModuleNotFoundError"),
+        ("return Adder()", "return Adder() # ", "missing", "has no 'missing'"),
+        ("def build(spec)", "build = 3\ndef other(spec)", "build", "is a int, not a function"),
+    ],
+)
+def test_a_target_that_cannot_be_imported_is_an_error_and_leaves_no_report(toy, old, new, factory, says):
+    toy.record(ADDER).change(old, new)
+    with pytest.raises(TargetNotFound, match=says) as raised:
+        toy.replay(factory=factory)
+    assert raised.value.exit_code == 3
+    with pytest.raises(TargetNotFound, match=says):
+        replay_runs(f"{toy.name}:{factory}", toy.root, agents="*")
+    assert not list(toy.root.glob("session_*/runs/root/replays/*"))
 
 
 def test_a_factory_without_parameters_is_called_without_the_spec(toy):
@@ -227,6 +238,7 @@ def test_a_run_that_is_not_there_is_an_error(toy):
         toy.replay("last/zz")
 
 
+@pytest.mark.integration
 def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     toy.record(ADDER)
@@ -235,6 +247,7 @@ def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
     assert "1" not in seeds
 
 
+@pytest.mark.process
 def test_a_class_of_the_main_program_is_found_under_its_module_name(toy):
     from support.processes import run_python
 
@@ -270,6 +283,7 @@ if __name__ == "__main__":
     assert (report.verdict, report.divergence.path) == ("DIVERGED", "/amount")
 
 
+@pytest.mark.integration
 def test_a_recording_that_was_killed_is_verified_over_its_complete_steps(toy):
     from support.processes import run_python
 
@@ -296,6 +310,7 @@ class Killer(Adder):
     assert "complete steps" in report.headline
 
 
+@pytest.mark.process
 def test_measurements_that_a_kill_cost_leave_no_difference(toy):
     from support.processes import run_python
 

@@ -189,6 +189,7 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     assert chance.verdict == "INCONCLUSIVE"
 
 
+@pytest.mark.integration
 def test_an_effect_on_what_hangs_on_chance_has_an_interval_and_another_agent_has_none(toy):
     events = events_of(toy.record(SHOP))
     poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})

@@ -69,6 +69,7 @@ def listener():
         thread.join()
 
 
+@pytest.mark.integration
 def test_a_re_drive_in_a_namespace_without_a_network_proves_the_same(toy):
     reason = why_no_namespace()
     if reason:

@@ -1,5 +1,7 @@
 """Writes to an agent between its actions, by others that are driven and by others that are not."""
 
+import pytest
+
 SHARED = """
 class Purse:
     def __init__(self):
@@ -120,6 +122,7 @@ def main():
 """
 
 
+@pytest.mark.process
 def test_fields_that_no_full_state_shows_at_the_end_are_named_in_the_first_line(toy):
     from support.processes import run_python
 

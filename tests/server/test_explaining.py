@@ -62,6 +62,7 @@ def every_page(service, path: str, **parameters) -> list[dict]:
     raise AssertionError("the pages do not end")
 
 
+@pytest.mark.integration
 def test_a_journey_is_in_order_with_the_time_between_its_steps(service):
     span = {"extra": {"action_type": "publish", "duration_ms": 500.0}}
     send(

@@ -88,6 +88,7 @@ def hostile(chance: random.Random) -> bytes:
     return opened * depth + b"1" + closed * depth
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("count", [1_000, pytest.param(12_000, marks=pytest.mark.slow)])
 def test_no_hostile_body_crashes_is_stored_or_comes_back(app, count):
     chance = random.Random(20261120 + count)
@@ -105,6 +106,7 @@ def test_no_hostile_body_crashes_is_stored_or_comes_back(app, count):
             assert SECRET not in repr(connection.execute(text(f"SELECT * FROM {table}")).all())
 
 
+@pytest.mark.integration
 def test_bodies_that_grow_are_stopped_at_the_limit(app):
     big = b"[" + b"0," * (40 << 20) + b"0]"
     packed = [

@@ -219,6 +219,7 @@ def is_installed(module: str) -> bool:
         return False
 
 
+@pytest.mark.integration
 def test_every_cell_of_keys_routes_and_projects_gets_what_is_granted_and_no_more(service):
     cells = refused = shown = hidden = 0
     for (role, operation), (name, key), about in itertools.product(
@@ -252,6 +253,7 @@ def test_every_cell_of_keys_routes_and_projects_gets_what_is_granted_and_no_more
     assert hidden == shown
 
 
+@pytest.mark.integration
 def test_a_key_changes_its_own_project_alone_on_every_route_that_writes(written):
     taken = 0
     for project in (*PROJECTS, None):
@@ -282,6 +284,7 @@ def test_a_key_changes_its_own_project_alone_on_every_route_that_writes(written)
         assert len(answer.json()["items"]) == 1, answer.text
 
 
+@pytest.mark.integration
 @pytest.mark.database("sqlite")
 def test_a_route_that_asks_no_key_would_be_noticed(service):
     """The matrix fails where a route forgets to ask whose project it is about."""

@@ -175,6 +175,7 @@ def test_a_trace_is_a_run_and_its_spans_are_steps_whatever_it_is_sent_in(service
         assert word not in everything
 
 
+@pytest.mark.integration
 def test_the_same_spans_again_in_any_order_and_any_batches_are_the_same_steps(service):
     whole = conversation()
     spans = list(whole.resource_spans[0].scope_spans[0].spans)
@@ -248,6 +249,7 @@ def test_more_spans_than_a_body_may_hold_are_refused(service):
     assert send(service, request).status_code == 413
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("count", [40, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_whatever_bytes_come_the_server_stands(service, count):
     chance = random.Random(7)

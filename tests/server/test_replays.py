@@ -146,6 +146,7 @@ def record(run_id: str) -> None:
     recorder.finish_run()
 
 
+@pytest.mark.process
 @pytest.mark.database("sqlite", "postgresql")
 def test_the_requests_of_the_document_make_checkpoints_replay_them_and_show_what_came_of_it(service, sent):
     made = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
@@ -189,6 +190,7 @@ def replayed(service: Service, run_id: str, body: dict, step: str = "answer") ->
     return answer.json()
 
 
+@pytest.mark.integration
 def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_the_server(service, sent):
     told = replayed(service, sent, {"executor": "shout"}, "ask")
     assert (told["status"], told["result"]["user_code_ran"]) == ("completed", True)
@@ -200,6 +202,7 @@ def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_
     assert told["result"]["diff"]["removed"] == {"text": SECRET_PROSE}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("executor", "status", "words"),
     [
@@ -237,6 +240,7 @@ def running_workers(worker_root: Path) -> list[str]:
     return found
 
 
+@pytest.mark.integration
 def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhile(
     service, sent, monkeypatch, worker_root
 ):
@@ -260,11 +264,13 @@ def test_a_replay_that_hangs_is_stopped_with_what_it_forked_and_answered_meanwhi
     assert running_workers(worker_root) == []
 
 
+@pytest.mark.integration
 def test_a_replay_that_only_waits_ends_at_its_own_limit(service, sent):
     told = replayed(service, sent, {"executor": "nap", "timeout_seconds": 0.2})
     assert (told["status"], told["result"]["error"]) == ("timed_out", "it did not end within 0.2 s")
 
 
+@pytest.mark.integration
 def test_a_run_that_was_sent_without_content_answers_409_and_says_why(service, trace_root):
     run_id = f"trace-{next(_numbers)}"
     record(run_id)
@@ -280,6 +286,7 @@ def test_a_run_that_was_sent_without_content_answers_409_and_says_why(service, t
     assert (answer.status_code, bool(answer.json().get("created"))) == (201, True), answer.text
 
 
+@pytest.mark.integration
 def test_content_that_the_project_does_not_take_is_not_there_to_be_replayed(service, trace_root):
     with open_store(service.server.settings.database_url, role="admin") as store:
         store.set_content(service.project, allowed=False)
@@ -292,6 +299,7 @@ def test_content_that_the_project_does_not_take_is_not_there_to_be_replayed(serv
         assert "agent-trace keys content" in answer.json()["error"]["remedy"]
 
 
+@pytest.mark.integration
 def test_making_checkpoints_answers_202_until_they_are_there(service, trace_root):
     run_id = f"trace-{next(_numbers)}"
     record(run_id)
@@ -308,6 +316,7 @@ def test_making_checkpoints_answers_202_until_they_are_there(service, trace_root
     )
 
 
+@pytest.mark.integration
 def test_what_went_wrong_while_nobody_waited_is_told_to_the_next_request(service, trace_root):
     run_id = f"trace-{next(_numbers)}"
     record(run_id)
@@ -317,6 +326,7 @@ def test_what_went_wrong_while_nobody_waited_is_told_to_the_next_request(service
     assert service.ask("POST", f"{path}?wait_s=60").status_code == 409
 
 
+@pytest.mark.integration
 def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sent(service):
     service.ask("POST", "/v1/runs", {"run_id": "trace-123", "agent_id": "my_agent"}, key="ingest")
     empty = service.ask("POST", "/api/traces/trace-123/checkpoints?wait_s=60")
@@ -334,6 +344,7 @@ def test_a_run_known_by_its_document_alone_is_replayed_from_a_state_that_was_sen
     assert (told["status"], told["result"]["details"]["input"]) == ("completed", {"query": "new question"})
 
 
+@pytest.mark.integration
 @pytest.mark.database("sqlite", "postgresql")
 def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service, sent):
     ids = service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60").json()["checkpoint_ids"]
@@ -357,6 +368,7 @@ def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service
     assert service.ask("GET", f"/api/checkpoints/{ids[0]}").status_code == 200
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -395,6 +407,7 @@ def test_a_checkpoint_that_is_asked_for_wrongly_is_refused(service, sent, body):
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid"), answer.text
 
 
+@pytest.mark.integration
 def test_a_body_that_is_nested_too_deep_is_no_bug(service, sent):
     service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
     deep = b'{"modified_input": ' + b"[" * 900 + b"]" * 900 + b"}"
@@ -405,6 +418,7 @@ def test_a_body_that_is_nested_too_deep_is_no_bug(service, sent):
         assert (answer.status_code, "too deep" in answer.text) == (422, True), answer.text
 
 
+@pytest.mark.integration
 def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, sent, worker_root):
     settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0)
     with RunningServer(settings, ["replay"]) as own:
@@ -417,6 +431,7 @@ def test_a_server_that_ends_stops_its_replays_and_the_next_one_says_so(service, 
     assert running_workers(worker_root) == []
 
 
+@pytest.mark.integration
 def test_more_replays_than_the_workers_take_are_put_off(service, sent):
     service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60")
     settings = dataclasses.replace(service.server.settings, ingest_port=0, query_port=0, replay_workers=1)
@@ -455,6 +470,7 @@ class Counter:
         return self.total
 
 
+@pytest.mark.integration
 def test_traced_actions_outside_of_runs_are_replayed_by_their_session(service, trace_root):
     agent = Counter()
     agent.agent_id = "counter_one"
@@ -473,6 +489,7 @@ def test_traced_actions_outside_of_runs_are_replayed_by_their_session(service, t
     assert ast.literal_eval(told["result"]["output"]["answer"]) == {"TOTAL": 3, "SEEN": (1, 3)}
 
 
+@pytest.mark.integration
 def test_an_artifact_that_was_too_large_to_be_sent_is_named(service, trace_root):
     run_id = f"trace-{next(_numbers)}"
     recorder.start_run("weather", run_id=run_id)
@@ -499,6 +516,7 @@ def test_a_server_that_starts_removes_what_killed_ones_left_and_nothing_younger(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agent-trace-replay-new", "other"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "changes",
     [

@@ -86,6 +86,7 @@ def test_the_same_run_again_is_one_run(service):
     assert len(service.get(f"/v1/runs/{RUN}/steps").json()["items"]) == 3
 
 
+@pytest.mark.integration
 def test_runs_posted_at_once_by_many_are_each_there_once(service):
     runs = [document(run_id=f"run-{number % 10}") for number in range(40)]
     with ThreadPoolExecutor(8) as pool:

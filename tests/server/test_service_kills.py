@@ -16,6 +16,8 @@ from support.services import ServedProcess
 
 from Agent.store import open_store
 
+pytestmark = pytest.mark.integration
+
 _numbers = itertools.count(1)
 
 EARLY_ANSWERS = """

@@ -51,6 +51,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@pytest.mark.process
 def test_serve_runs_both_roles_and_ends_with_sigterm(started, tmp_path):
     ports = free_port(), free_port()
     process, first = started("Agent", "serve", "--port", str(ports[0]), "--query-port", str(ports[1]))
@@ -65,6 +66,7 @@ def test_serve_runs_both_roles_and_ends_with_sigterm(started, tmp_path):
     assert (tmp_path / "data" / "agent-trace" / "service.db").exists()
 
 
+@pytest.mark.integration
 def test_serve_ends_with_130_at_an_interrupt_and_prints_no_traceback(started):
     process, first = started("Agent", "serve", "--port", "0", "--query-port", "0", "--json")
     assert first == "{\n"
@@ -76,6 +78,7 @@ def test_serve_ends_with_130_at_an_interrupt_and_prints_no_traceback(started):
     assert "Traceback" not in errors
 
 
+@pytest.mark.integration
 def test_what_was_answered_outlives_a_kill(started, tmp_path):
     port = free_port()
     for number in range(3):
@@ -93,6 +96,7 @@ def test_what_was_answered_outlives_a_kill(started, tmp_path):
     assert sorted(run["run_id"] for run in found) == ["r0", "r1", "r2"]
 
 
+@pytest.mark.integration
 def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
@@ -101,12 +105,12 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsy
     taken.listen()
     port = str(taken.getsockname()[1])
     cases = [
-        (["Agent", "serve", "--port", port], 3, "cannot listen"),
+        (["Agent", "serve", "--port", port, "--query-port", "0"], 3, "cannot listen"),
         (["Agent", "serve", "--port", "0", "--database", "mysql://x/y"], 2, "not supported"),
-        (["Agent", "serve", "--role", "query"], 3, "no database"),
+        (["Agent", "serve", "--role", "query", "--query-port", "0"], 3, "no database"),
         (["Agent", "serve", "--tls-key", "x.pem"], 2, "certificate"),
         (["Agent.server.ingest", "--port", port], 3, "cannot listen"),
-        (["Agent.server.query"], 3, "no database"),
+        (["Agent.server.query", "--port", "0"], 3, "no database"),
         (["Agent", "keys", "revoke", "nosuchid"], 3, "no key of that id"),
         (["Agent", "keys", "add", "--project", "a/b", "--scope", "query"], 2, "name of a project"),
         (["Agent", "keys", "content", "nosuch", "--on"], 3, "no project"),
@@ -126,6 +130,7 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsy
             assert len(complained.strip().splitlines()) == 1, complained
 
 
+@pytest.mark.integration
 def test_keys_are_made_listed_and_revoked_at_the_command_line(tmp_path):
     def keys(*words: str) -> str:
         done = run_python(
@@ -148,6 +153,7 @@ def test_keys_are_made_listed_and_revoked_at_the_command_line(tmp_path):
     assert {"name": "shop", "content_allowed": True} in listed["projects"]
 
 
+@pytest.mark.process
 def test_the_core_works_without_the_extra_and_says_what_is_missing(tmp_path):
     code = (
         "import sys\n"

@@ -43,6 +43,7 @@ def laid_out():
         return connection.execute("SELECT name, by, beside FROM laid_out ORDER BY number").fetchall()
 
 
+@pytest.mark.integration
 def test_the_statements_of_the_page_lay_out_every_table_once(laid_out):
     assert sorted(name for name, _, _ in laid_out) == sorted(METADATA.tables)
 

@@ -406,6 +406,7 @@ with open_store(sys.argv[1], role="admin") as store:
 """
 
 
+@pytest.mark.integration
 def test_a_process_that_comes_and_goes_takes_no_file_from_one_that_runs(database_url, tmp_path):
     """SQLite keeps new rows in a file beside the database, which the last process to leave removes."""
 
@@ -454,6 +455,7 @@ def test_the_message_of_a_failure_may_come_later(store, project):
         assert row["message"] == "it took too long"
 
 
+@pytest.mark.integration
 def test_what_led_to_an_event_is_found_by_index(postgres):
     asked = []
     with open_store(postgres.make_database("spans")) as store:

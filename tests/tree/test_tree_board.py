@@ -156,6 +156,7 @@ def test_any_name_is_stored_and_none_breaks_another(tmp_path_factory, spans):
     assert sorted(found, key=repr) == sorted(((cut(a), cut(n), us) for a, n, us in spans), key=repr)
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_its_board(path):
     program = """
 import os, signal, sys

@@ -484,7 +484,7 @@ class FollowerMachine(RuleBasedStateMachine):
 
 
 TestFollowerAgainstAPlainList = FollowerMachine.TestCase
-TestFollowerAgainstAPlainList.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestFollowerAgainstAPlainList.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 
 
 def test_a_cursor_of_one_that_began_in_the_middle_finds_the_file_after_it_was_rolled(session):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.processes import child_environment
 
 from Agent.tree.claim import read_claims
@@ -50,6 +51,7 @@ def run(program: str, session: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_a_child_writes_its_own_files_under_its_own_id_from_one(session):
     run(
         """
@@ -88,6 +90,7 @@ recorder.close()
         assert writers == ({child} if "@" in path.name else set(claims) - {child})
 
 
+@pytest.mark.process
 def test_children_of_children_and_many_at_once_never_share_a_file(session):
     run(
         """
@@ -118,6 +121,7 @@ recorder.close()
     assert losses.total_read == 2 + 3 * 22 + 3 * 21
 
 
+@pytest.mark.process
 def test_a_child_gives_the_parents_descriptors_back_and_a_pinned_one_stays_harmless(session):
     run(
         """
@@ -145,6 +149,7 @@ recorder.write("agent_0")
     assert reader.damage() == []
 
 
+@pytest.mark.process
 def test_a_span_token_of_the_parent_closes_nothing_in_the_child(session):
     run(
         """
@@ -167,6 +172,7 @@ assert os.waitpid(child_pid, 0)[1] == signal.SIGKILL
     assert sorted(span.name for span in TreeReader(session).in_flight()) == ["inner", "outer"]
 
 
+@pytest.mark.process
 def test_lines_that_wait_for_a_mirror_are_written_by_the_parent_alone(session):
     run(
         """
@@ -190,6 +196,7 @@ mirrors.close()
     assert lines.count(b"parent") == lines.count(b"child") == 10
 
 
+@pytest.mark.integration
 def test_a_fork_while_another_thread_records_leaves_both_sides_working(session):
     run(
         """
@@ -223,6 +230,7 @@ recorder.close()
     assert sorted(writer.read for writer in losses.writers)[:15] == [41] * 15
 
 
+@pytest.mark.process
 def test_the_pid_of_a_claim_is_the_childs(session):
     run("in_child(sink.after_fork_in_child)", session)
     assert os.getpid() not in {claim.pid for claim in read_claims(session).values()}

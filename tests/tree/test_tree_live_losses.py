@@ -67,6 +67,7 @@ def test_what_is_written_behind_the_reading_is_under_way(session, behind):
     assert (losses.total_read, only(losses).in_flight, losses.clean) == (busy.taken, 0, True)
 
 
+@pytest.mark.integration
 def test_a_file_that_is_rolled_behind_the_reading_leaves_nothing_unknown(session, behind):
     busy = Busy(session, segment_size_bytes=300)
     busy.both()

@@ -202,6 +202,7 @@ def test_threads_lose_and_double_no_line(tmp_path):
     assert len(mirror_lines(tmp_path)) == 8000
 
 
+@pytest.mark.integration
 def test_processes_rotate_one_mirror_without_losing_a_line(tmp_path):
     program = """
 import sys

@@ -17,6 +17,8 @@ from Agent.tree.follower import Follower
 from Agent.tree.layout import tree_files
 from Agent.tree.reader import TreeReader
 
+pytestmark = pytest.mark.integration
+
 PROGRAM = Path(__file__).with_name("writers_program.py")
 PROCESSES, THREADS = 4, 4
 

@@ -332,6 +332,7 @@ def peak_of_reading(session):
     return count, peak_bytes, most
 
 
+@pytest.mark.integration
 def test_memory_stays_flat_and_descriptors_few_whatever_the_size(session, monkeypatch):
     monkeypatch.setattr(merge, "_MEMORY_BYTES", 1_000_000)
     sink = SessionWriter(session, segment_size_bytes=400_000)
@@ -363,6 +364,7 @@ def test_a_thousand_damaged_lines_are_kept_and_all_are_counted(session):
     assert (len(reader.damage()), reader.damaged_lines) == (1000, 1500)
 
 
+@pytest.mark.process
 def test_what_was_in_flight_when_a_process_was_killed_is_told(session):
     program = """
 import os, signal, sys

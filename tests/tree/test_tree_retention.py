@@ -232,6 +232,7 @@ def test_only_one_pass_at_a_time(session):
     assert answers and set(answers) == {None}
 
 
+@pytest.mark.process
 def test_a_file_between_the_account_and_its_removal_is_read_and_not_retired(session):
     writer = record(session).sink.writer
     before = read_numbers(session, writer)
@@ -267,6 +268,7 @@ def _killed_at_unlink(session, limit, removals=0):
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_anywhere_nothing_is_unaccounted_for_and_the_next_pass_goes_on(session, seed):
     writer = record(session, seed=seed).sink.writer
@@ -389,6 +391,7 @@ def test_a_segment_that_was_rolled_and_removed_while_its_chain_was_read_hides_no
     assert left <= set(seqs)
 
 
+@pytest.mark.process
 def test_a_child_that_was_forked_in_a_pass_holds_nothing_up(session):
     record(session)
     children = []

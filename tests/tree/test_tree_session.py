@@ -113,6 +113,7 @@ def test_a_writers_claim_says_who_it_is(session):
     assert claim.is_alive()
 
 
+@pytest.mark.process
 def test_a_claim_of_an_ended_process_is_dead(session):
     program = "import sys; from pathlib import Path; from Agent.tree.writer import SessionWriter; SessionWriter(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", program, str(session)], env=child_environment(), check=True)
@@ -131,6 +132,7 @@ def test_a_reused_pid_another_boot_and_another_machine_are_not_the_writer(sessio
     assert not replace(claim, process_start_ticks=None, pid=2**22 + 1).is_alive()
 
 
+@pytest.mark.process
 def test_a_killed_child_that_nobody_waited_for_is_dead():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     assert process_start_ticks(child.pid) is not None

@@ -27,9 +27,6 @@ RECORDED = "__agent_trace_recorded__"
 """The attribute that marks the class of a recorded model."""
 
 
-_END: Any = object()
-
-
 class Shape(NamedTuple):
     """How the answers of an interface become plain values, and answers again."""
 
@@ -114,11 +111,7 @@ def drive_stream(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Iter
     try:
         with call.inside():
             source = iter(_recorded_chunks(call, shape) if call.answer is not None else live())
-        while True:
-            with call.inside():
-                chunk = next(source, _END)
-            if chunk is _END:
-                break
+        for chunk in call.pieces(source):
             _take(call, shape, seen, chunk)
             yield chunk
         _raise_recorded(call)
@@ -138,21 +131,12 @@ async def drive_stream_async(call: ModelCall, live: Callable[[], Any], shape: Sh
     seen: list[Any] = []
     source: Any = None
     try:
-        if call.answer is not None:
-            for chunk in _recorded_chunks(call, shape):
-                _take(call, shape, seen, chunk)
-                yield chunk
-            _raise_recorded(call)
-        else:
-            with call.inside():
-                source = aiter(live())
-            while True:
-                with call.inside():
-                    chunk = await anext(source, _END)
-                if chunk is _END:
-                    break
-                _take(call, shape, seen, chunk)
-                yield chunk
+        with call.inside():
+            source = aiter(live() if call.answer is None else _one_by_one(_recorded_chunks(call, shape)))
+        async for chunk in call.pieces_async(source):
+            _take(call, shape, seen, chunk)
+            yield chunk
+        _raise_recorded(call)
     except GeneratorExit:
         call.close(_whole(shape, seen), _usage(shape, seen))
         if hasattr(source, "aclose"):
@@ -191,10 +175,11 @@ def _answered(call: ModelCall, shape: Shape) -> Any:
     if answer.error is not None:
         call.fail(answer.error)
         raise answer.error
-    if answer.result is None and answer.items is not None:
-        made = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
-    else:
-        made = decoded(shape.decode, answer.result, call)
+    with call.inside():
+        if answer.result is None and answer.items is not None:
+            made = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
+        else:
+            made = decoded(shape.decode, answer.result, call)
     call.end(lambda: shape.encode(made), lambda: shape.usage(made))
     return made
 
@@ -209,6 +194,11 @@ def _recorded_chunks(call: ModelCall, shape: Shape) -> Iterator[Any]:
         )
     for item in answer.items:
         yield decoded(shape.decode_chunk, item, call)
+
+
+async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
 
 
 def _raise_recorded(call: ModelCall) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from Agent.flight.model_calls import ModelCall, ModelFacts, open_model_call
@@ -43,14 +43,18 @@ class _RecordedModel(_wrapper):  # type: ignore[misc]
     ) -> AsyncIterator[Any]:
         call = _open(self, messages, model_settings, model_request_parameters, streams=True)
         if call.answer is not None:
-            stream = _played(call, model_request_parameters)
+            with call.inside():
+                stream = _played(call, model_request_parameters)
             yield _tapped(stream, call)
             _end(call, stream)
             return
         live = self.wrapped.request_stream(messages, model_settings, model_request_parameters, run_context)
         stream = None
+        stack = AsyncExitStack()
         try:
-            async with live as stream:
+            async with stack:
+                with call.inside():
+                    stream = await stack.enter_async_context(live)
                 yield _tapped(stream, call)
         except GeneratorExit:
             call.close(None if stream is None else lambda: _encode(stream.get()))
@@ -119,7 +123,7 @@ def _tapped(stream: Any, call: ModelCall) -> Any:
     opened: list[Any] = []
 
     async def tap(events: Any) -> AsyncIterator[Any]:
-        async for event in events:
+        async for event in call.pieces_async(events):
             call.chunk(lambda event=event: _EVENT.dump_python(event, mode="json"))  # type: ignore[misc]
             yield event
 

@@ -10,9 +10,10 @@ import sys
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from pathlib import PurePath
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from Agent.event.digest import digest_bytes
 from Agent.event.kinds import Category
@@ -24,6 +25,8 @@ from Agent.record.health import note
 if TYPE_CHECKING:
     from Agent.record.chance.reads import Reads
     from Agent.record.pipeline import Pipeline
+
+T = TypeVar("T")
 
 _numbers = itertools.count(1)
 _MAX_STATES = 10_000
@@ -80,6 +83,25 @@ class Adopted:
 
     def base_id(self, key: str, segment: list[Any]) -> str | None:
         """The `source.state` event that a recorded segment needs, None for none."""
+        raise NotImplementedError
+
+    def drawn(self, count: int, now: Callable[[], T]) -> T:
+        """A draw that is recorded, where a player stands in the way of the usual recording."""
+        self.follow()
+        self.segment[1] += count
+        return now()
+
+    def follow(self) -> None:
+        """Whoever draws here has a segment of its own."""
+        reads = reads_here()
+        while self.owner is not reads:
+            self.begin(reads)
+
+    def marked(self, mark: str) -> None:
+        """Keep what it was seeded with, where draws are kept by value."""
+
+    def move(self, segment: list[Any], base: Any) -> None:
+        """As `put`; if it stood elsewhere, what is drawn next begins a new segment."""
         raise NotImplementedError
 
     def put(self, segment: list[Any], base: Any) -> None:

@@ -51,10 +51,8 @@ def read_source(
         return now()
     if asker.via and source == "os.urandom":
         source = asker.via
-    if player is not None:
-        given: T = player.read(source, asker.frame, now, _same if decode is None else decode)
-        return given
-    value = now()
+    decode = _same if decode is None else decode
+    value = now() if player is None else player.read(source, asker.frame, now, decode)
     if reads is not None:
         reads.add(source, value if encode is None else encode(value))
     return value

@@ -11,6 +11,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from Agent.record.chance.clock import read_source
@@ -55,22 +56,23 @@ def _builtin_class() -> type:
 
 
 def _recorded(name: str, original: Any) -> Any:
-    source = f"datetime.datetime.{name}"
-
     @functools.wraps(original)
     def read(cls: Any, *args: Any, **kwargs: Any) -> Any:
         zone = args[0] if args else kwargs.get("tz")
-
-        def decode(kept: Any) -> Any:
-            iso, fold = (kept, 0) if type(kept) is str else kept
-            return cls.fromisoformat(iso).replace(tzinfo=zone, fold=fold)
-
-        def now() -> Any:
-            return original.__get__(None, cls)(*args, **kwargs)
-
-        return read_source(source, sys._getframe(1), now, _encode, decode)  # noqa: SLF001 - the one way
+        frame = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        return read_moment(name, cls, zone, lambda: original.__get__(None, cls)(*args, **kwargs), frame)
 
     return classmethod(read)
+
+
+def read_moment(name: str, cls: Any, zone: Any, now: Callable[[], Any], frame: FrameType) -> Any:
+    """What a method of `METHODS` gives whoever calls it in a frame, see `read_source`."""
+
+    def decode(kept: Any) -> Any:
+        iso, fold = (kept, 0) if type(kept) is str else kept
+        return cls.fromisoformat(iso).replace(tzinfo=zone, fold=fold)
+
+    return read_source(f"datetime.datetime.{name}", frame, now, _encode, decode)
 
 
 def _encode(moment: Any) -> Any:

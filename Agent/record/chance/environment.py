@@ -62,9 +62,7 @@ def _read(name: str, frame: Any, now: Callable[[], Any], as_json: Callable[[Any]
     asker = asker_of(frame)
     if asker is None:
         return now()
-    if player is not None:
-        return player.variable(name, asker.frame, now)
-    value = now()
+    value = now() if player is None else player.variable(name, asker.frame, now)
     if reads is not None:
         reads.add_variable(name, as_json(value))
     return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import Any, TypeVar
 
 from Agent.event.digest import digest_bytes
 from Agent.record import installed
@@ -17,6 +17,8 @@ from Agent.record.chance.adopted import Adopted, place_of_caller, reads_here, te
 from Agent.record.chance.reads import Reads
 from Agent.record.context import current_scope
 from Agent.record.pipeline import Pipeline
+
+T = TypeVar("T")
 
 _OWN_METHODS = ("random", "getrandbits", "seed", "setstate", "getstate", "gauss")
 _WORD_BITS = 32
@@ -79,6 +81,20 @@ class AdoptedRandom(Adopted):
         """See `Adopted`; `base` is a generator in the recorded state."""
         random.Random.setstate(self.rng, _state_at(base, segment))
 
+    def move(self, segment: list[Any], base: random.Random) -> None:
+        """See `Adopted`."""
+        before = self.snapshot()
+        self.put(segment, base)
+        if before != self.snapshot():
+            self.restart()
+
+    def drawn(self, count: int, now: Callable[[], T]) -> T:
+        """See `Adopted`; a call of `gauss` counts and draws no words itself."""
+        if now is not _no_words:
+            self.follow()
+            self.position += count
+        return super().drawn(count, now)
+
     def snapshot(self) -> Any:
         """See `Adopted`."""
         return random.Random.getstate(self.rng)
@@ -121,6 +137,24 @@ class AdoptedDraws(Adopted):
     def new_segment(self, reads: Reads) -> list[Any]:
         """See `Adopted`: the values themselves."""
         return reads.begin_segment(f"draws@{self.place}", [])
+
+    def drawn(self, count: int, now: Callable[[], Any]) -> Any:  # noqa: ARG002 - one signature for all
+        """See `Adopted`: the value is kept."""
+        before, self.drawing_thread = self.drawing_thread, get_ident()
+        try:
+            value = now()
+        finally:
+            self.drawing_thread = before
+        self.follow()
+        if reads_here() is not None:
+            self.segment.append(hex(value) if type(value) is int else value)
+        return value
+
+    def marked(self, mark: str) -> None:
+        """See `Adopted`."""
+        if reads_here() is not None:
+            self.follow()
+            self.segment.append(mark)
 
 
 def adopt_random(rng: random.Random, place: str | None = None) -> Adopted:
@@ -222,10 +256,14 @@ def _words(k: Any) -> int:
     return max(0, (number + _WORD_BITS - 1) // _WORD_BITS)
 
 
+def _no_words() -> None:
+    """What a call draws that only counts itself."""
+
+
 def _count_call(adopted: AdoptedRandom) -> None:
     player = installed.source_player
     if player is not None:
-        player.draw(adopted, 1, lambda: None)
+        player.draw(adopted, 1, _no_words)
         return
     reads = reads_here()
     while adopted.owner is not reads:
@@ -249,19 +287,7 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
         if adopted.drawing_thread == get_ident():
             return now()
         player = installed.source_player
-        if player is not None:
-            return player.draw(adopted, 1, now)
-        reads = reads_here()
-        before, adopted.drawing_thread = adopted.drawing_thread, get_ident()
-        try:
-            value = now()
-        finally:
-            adopted.drawing_thread = before
-        if adopted.owner is not reads:
-            adopted.begin(reads)
-        if reads is not None:
-            adopted.segment.append(hex(value) if type(value) is int else value)
-        return value
+        return adopted.drawn(1, now) if player is None else player.draw(adopted, 1, now)
 
     def seed(*args: Any, **kwargs: Any) -> None:
         kind.seed(rng, *args, **kwargs)
@@ -273,15 +299,13 @@ def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..
         seeded("setstate", state)
 
     def seeded(how: str, value: Any) -> None:
-        player, reads = installed.source_player, reads_here()
+        player = installed.source_player
         # What is drawn behind it is kept by value, so what it was seeded with must not get lost.
         mark = f"{how} {digest_bytes(repr(value).encode())}"
         if player is not None:
             player.restarted(adopted, is_known=value is not None, mark=mark)
-        elif reads is not None:
-            while adopted.owner is not reads:
-                adopted.begin(reads)
-            adopted.segment.append(mark)
+        else:
+            adopted.marked(mark)
 
     def draw_one() -> float:
         return kept(draw)  # type: ignore[no-any-return]

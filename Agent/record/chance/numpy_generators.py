@@ -84,6 +84,15 @@ class AdoptedNumpy(Adopted):
         """See `Adopted`; `base` is what its `source.state` event holds."""
         self.write(_expand(segment[0], base))
 
+    def move(self, segment: list[Any], base: Any) -> None:
+        """See `Adopted`."""
+        state = _expand(segment[0], base)
+        if _plain(state) != _plain(self.read()):
+            if isinstance(self.owner, Reads):
+                self._end(self.owner)
+            self.owner = self
+            self.write(state)
+
     def end_differs(self, segment: list[Any]) -> bool:
         """See `Adopted`."""
         return len(segment) > 2 and segment[2] != _mark(self.read())

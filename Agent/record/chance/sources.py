@@ -20,7 +20,7 @@ from Agent.record.chance.numpy_generators import adopt_numpy, numpy_module_seams
 from Agent.record.chance.random_module import adopt_random_module, hidden_random, release_random_module
 from Agent.record.chance.reads import Reads
 from Agent.record.chance.seams import Swaps, rebind, seams
-from Agent.record.chance.watch import ReadNotice, UnrecordedRead
+from Agent.record.chance.watch import ReadNotice, UnrecordedRead, answer_hidden_reads, end_hidden_reads
 from Agent.record.health import note
 from Agent.record.texts import as_message
 
@@ -179,6 +179,7 @@ class recorded_sources:  # noqa: N801 - used like a function
         is_first = seams.put_in()
         self._is_in = True
         if is_first:
+            answer_hidden_reads()
             _adoptions.random_of_block = adopted_of(hidden_random) is None
             adopt_random_module()
             _adoptions.numpy_of_block = _adoptions.adopt_numpy_module()
@@ -192,6 +193,7 @@ class recorded_sources:  # noqa: N801 - used like a function
         self._is_in = False
         if not seams.take_away():
             return
+        end_hidden_reads()
         if _adoptions.random_of_block:
             release_random_module()
             _adoptions.random_of_block = False

@@ -1,6 +1,7 @@
 """Reads that go round the seams: calls of the C functions that read clock and chance, by whatever name.
 
-So it finds `time.time` in a default argument and a generator that nobody adopted, by the place of the call.
+So it finds a generator that nobody adopted by the place of the call, and a clock in a default argument or in a
+field's factory, which is recorded and answered here as the seams do it.
 The native part puts stand-ins into the definitions of these functions, and no other call costs more than
 before; without it a profile hook looks at all calls that Python code makes. A re-drive watches by the same
 table; what it does with a find is its own business.
@@ -26,7 +27,8 @@ from Agent.event.kinds import Category
 from Agent.record import installed
 from Agent.record.chance.adopted import reads_here
 from Agent.record.chance.callers import NOT_OWN, OWN, Asker, asker_of
-from Agent.record.chance.clock import CLOCKS
+from Agent.record.chance.clock import CLOCKS, read_source
+from Agent.record.chance.datetime_seams import read_moment
 from Agent.record.chance.generators import AdoptedDraws, AdoptedRandom, adopted_of
 from Agent.record.health import note, say
 from Agent.record.native import native
@@ -76,6 +78,30 @@ def end_hook() -> None:
     else:
         sys.setprofile(None)
     threading.setprofile(None)
+
+
+def answer_hidden_reads() -> None:
+    """Record and answer clocks that no seam reaches, too: those in default arguments, closures and C code."""
+    if native is not None and _is_watching(native):
+        native.answer_reads(_answer)
+
+
+def end_hidden_reads() -> None:
+    """No longer do that."""
+    if native is not None and _is_watching(native):
+        native.answer_reads(None)
+
+
+def _answer(function: Any, frame: FrameType) -> Any:
+    """What a watched function gives that was called without arguments; None where nobody wants to know."""
+    if installed.source_player is None and reads_here() is None:
+        return None
+    source = source_of_call(function, function.__name__, lambda _: True)
+    if source is None:
+        return None
+    if source.startswith("datetime."):
+        return read_moment(function.__name__, function.__self__, None, function, frame)
+    return read_source(source, frame, function)
 
 
 def touch_notice() -> Callable[[Callable[[], None] | None], None] | None:
@@ -246,7 +272,7 @@ class ReadNotice:
             # What draws inside one of its own methods is part of what that gives.
             return isinstance(adopted, AdoptedDraws) and adopted.drawing_thread == threading.get_ident()
         active = installed.active_pipeline()
-        is_state = active is not None and active.agents.owners.is_of_one(generator)
+        is_state = active is not None and active.agents.holders.is_of_one(generator)
         return is_state or generator in self._seeded
 
     def _note(self, source: str, asker: Asker) -> None:

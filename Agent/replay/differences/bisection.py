@@ -206,7 +206,7 @@ class Bisection:
         sides = [
             Recorded(event.extra.get("fields"), event.types or {}, "/extra/fields") for event in (one, other)
         ]
-        return self._comparison.difference(*sides) is not None
+        return self._comparison.difference(sides[0], sides[1], ("",)) is not None
 
     def _state_behind(self, key: StreamKey, place: float) -> str | None:
         """What the last full state of an agent before a place says; None where none stands near."""
@@ -222,7 +222,9 @@ class Bisection:
             return None
         at = f"{self.unit} {states[0].tick}" if states[0].tick is not None else f"event {states[0].id}"
         if self._states_differ(states[0], states[1]):
-            return f"the full state of {key.name} at {at} differs already, in what its actions do not show"
+            return (
+                f"the full state of {key.name} at {at} differs already, in fields that its actions do not set"
+            )
         return f"the full states of {key.name} at {at} are equal"
 
     def events(self, key: StreamKey, window: Window) -> tuple[Iterator[Event], Iterator[Event]]:

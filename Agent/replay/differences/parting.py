@@ -1,6 +1,7 @@
 """Where two sequences of events part: pairs in order, compared field by field, ids and times left out.
 
-`bisection.py` says in which part of two sessions to look, `run_comparison.py` gives it all of two runs.
+`state_pairs.py` compares the states beside them. `bisection.py` says in which part of two sessions to look,
+`run_comparison.py` gives it all of two runs.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from Agent.event.model import Event
 from Agent.event.order import order_key
-from Agent.event.pointers import unescape
+from Agent.event.pointers import escape, unescape
 from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.differences.state_pairs import ForkedAt, StateDifference, StatePairs
 from Agent.replay.effects import describe, event_difference, sort_key
+from Agent.replay.locating import place_in
 from Agent.replay.plan import FRAMEWORK_KINDS
 from Agent.replay.recording import ACTION_KINDS, began_us
 
@@ -31,8 +34,22 @@ _MAX_IDS = 200_000
 Order = tuple[float, str, str, int]
 """Tick, time, writer and number in the first run."""
 _BEGINNING: Order = (float("-inf"), "", "", 0)
+_BEHIND_ALL: Order = (float("inf"), "", "", 0)
+_STATES = {
+    "state first": "first state",
+    "state periodic": "full state",
+    "state error": "state at an error",
+    "state exit": "last state",
+}
 _EVENT_ID = re.compile(r"([a-z2-7]{8})-[0-9]+")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
+
+
+_RELATIONS = {
+    "recorded": "a recorded cause",
+    "inside": "in the same call",
+    "before": "the event before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +66,8 @@ class CommonCause:
     did last)."""
 
     def __str__(self) -> str:
-        at = f", tick {self.tick}" if self.tick is not None else ""
-        return f"{self.what} ({self.event_a} and {self.event_b}{at}), {self.relation}"
+        at = f"tick {self.tick}, " if self.tick is not None else ""
+        return f"{at}{self.what} ({self.event_a}, {self.event_b}), {_RELATIONS[self.relation]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,8 @@ class RunDivergence:
     event_b: str | None
     number: int
     """Which of the compared events of that agent it is, from 1."""
+    where: str = ""
+    """Field and path as the program writes them: `field orders['a'].price`, `result[0]`."""
     common_cause: CommonCause | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,9 +98,7 @@ class RunDivergence:
 
     def __str__(self) -> str:
         tick = f"tick {self.tick}, " if self.tick is not None else ""
-        who = self.agent_id or "no single agent"
-        ids = " and ".join(filter(None, (self.event_a, self.event_b)))
-        return f"{tick}{who}, {self.action}: {self.field}{self.path} ({ids})"
+        return f"{tick}{self.agent_id or 'no agent'}, {_STATES.get(self.action, self.action)}: {self.where}"
 
 
 class SameIds:
@@ -128,59 +145,113 @@ class Parting:
     order: Order
 
 
+def _always(_event: Event) -> bool:
+    return True
+
+
 class StreamWalk:
     """Walks pairs of events of two runs.
 
     Args:
         comparison: compares values; keeps over what they agreed.
         same_ids: learns ids on the way.
-        with_states: whether full states stand at the same places in both.
+        counts: for each side, whether an event is compared; others only say what the state is.
     """
 
-    def __init__(self, comparison: Comparison, same_ids: SameIds, *, with_states: bool) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        same_ids: SameIds,
+        counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always),
+    ) -> None:
         self._comparison = comparison
         self._same_ids = same_ids
-        self._with_states = with_states
+        self._counts = counts
+        self._states = StatePairs(comparison, None)
         self.compared = 0
+        """Pairs of events that agreed."""
+        self.states = 0
+        """Pairs of states that did."""
         self.reordered = 0
         """Pairs that agreed but for the order in which concurrent calls ended."""
+        self.not_compared: dict[str, str] = {}
+        """`agent.field` to why it was not compared."""
 
     def first_parting(
-        self, ones: Iterable[Event], others: Iterable[Event], limit: Parting | None = None
+        self,
+        ones: Iterable[Event],
+        others: Iterable[Event],
+        limit: Parting | None = None,
+        forked: ForkedAt | None = None,
     ) -> Parting | None:
-        """Where two sequences of one agent's events part; None where they agree, or only behind `limit`."""
-        left, right = self._comparable(ones), self._comparable(others)
+        """Where two sequences of one agent's events part; None where they agree, or only behind `limit`.
+
+        Args:
+            forked: what was changed where the second was forked from the first.
+        """
+        self._states = states = StatePairs(self._comparison, forked)
+        agent_id: str | None = None
+        left, right = self._seen(ones), self._seen(others)
         alike: deque[tuple[Event, Event]] = deque(maxlen=_REMEMBERED)
         order = _BEGINNING
-        for number in itertools.count(1):
-            one, other = next(left, None), next(right, None)
-            if one is None and other is None:
-                return None
-            order = _order(one, order)
-            if limit is not None and order > limit.order:
-                return None
-            found = self._difference(one, other)
-            if found is None and one is not None and other is not None:
-                self.compared += 1
-                alike.append((one, other))
-                continue
-            behind = [event for event in (one, *itertools.islice(left, _LOOK_AHEAD)) if event is not None]
-            beside = [event for event in (other, *itertools.islice(right, _LOOK_AHEAD)) if event is not None]
-            taken = self._concurrent(behind, beside)
-            if taken:
-                alike.extend(zip(behind[:taken], beside[:taken], strict=True))
-                left = itertools.chain(behind[taken:], left)
-                right = itertools.chain(beside[taken:], right)
-                continue
-            one, other, found = self._outermost_input(one, other, found, behind, beside)
-            return _parting(one, other, found, number, alike, order)
+        try:
+            for number in itertools.count(1):
+                one, other = self._next(left, 0), self._next(right, 1)
+                is_last = one is None and other is None
+                parted = states.difference(is_first=number == 1, is_last=is_last)
+                if parted is not None:
+                    return _state_parting(parted, number, alike, order)
+                if is_last:
+                    return None
+                first = one or other
+                agent_id = agent_id or (first.agent_id if first is not None else None)
+                order = _order(one, order)
+                if limit is not None and order > limit.order:
+                    return None
+                found = self._difference(one, other)
+                if found is None and one is not None and other is not None:
+                    self._agreed(one, other, alike)
+                    continue
+                behind, beside = _ahead(one, left), _ahead(other, right)
+                plain, its_like = self._comparable(behind, 0), self._comparable(beside, 1)
+                taken = self._concurrent(plain, its_like)
+                if not taken:
+                    one, other, found = self._outermost_input(one, other, found, plain, its_like)
+                    return _parting(one, other, found, number, alike, order)
+                for pair in zip(plain[:taken], its_like[:taken], strict=True):
+                    self._agreed(*pair, alike)
+                left = itertools.chain(_without(behind, plain[:taken]), left)
+                right = itertools.chain(_without(beside, its_like[:taken]), right)
+        finally:
+            self.states += states.compared
+            for name, why in states.not_compared.items():
+                self.not_compared[f"{agent_id}.{name}"] = why
         return None
 
-    def _comparable(self, events: Iterable[Event]) -> Iterator[Event]:
+    def _seen(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
             self._same_ids.see(event)
-            if event.kind not in PASSED_OVER and (self._with_states or event.kind != "state"):
-                yield event
+            yield event
+
+    def _next(self, events: Iterator[Event], side: int) -> Event | None:
+        """The next event that is compared; what comes before it says what the state is."""
+        for event in events:
+            if self._is_compared(event, side):
+                return event
+            self._states.add(side, event)
+        return None
+
+    def _is_compared(self, event: Event, side: int) -> bool:
+        return event.kind not in PASSED_OVER and event.kind != "state" and self._counts[side](event)
+
+    def _comparable(self, events: Sequence[Event], side: int) -> list[Event]:
+        return [event for event in events if self._is_compared(event, side)]
+
+    def _agreed(self, one: Event, other: Event, alike: deque[tuple[Event, Event]]) -> None:
+        self.compared += 1
+        alike.append((one, other))
+        for side, event in enumerate((one, other)):
+            self._states.add(side, event)
 
     def _difference(self, one: Event | None, other: Event | None) -> Difference | None:
         if one is None or other is None or describe(one) != describe(other):
@@ -200,7 +271,6 @@ class StreamWalk:
         if any(self._difference(one, other) is not None for one, other in pairs):
             return 0
         self.reordered += end
-        self.compared += end
         return end
 
     def _outermost_input(
@@ -220,7 +290,7 @@ class StreamWalk:
         ):
             if describe(outer) != describe(its_like):
                 continue
-            args = self._comparison.difference(_args(outer), _args(its_like))
+            args = self._comparison.difference(_args(outer), _args(its_like), ("",))
             if args is not None:
                 return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
         return one, other, found
@@ -254,6 +324,15 @@ def _overlap(events: Sequence[Event]) -> bool:
     return False
 
 
+def _ahead(first: Event | None, rest: Iterator[Event]) -> list[Event]:
+    return [event for event in (first, *itertools.islice(rest, _LOOK_AHEAD)) if event is not None]
+
+
+def _without(events: Sequence[Event], done: Sequence[Event]) -> list[Event]:
+    taken = {event.id for event in done}
+    return [event for event in events if event.id not in taken]
+
+
 def _order(event: Event | None, before: Order) -> Order:
     """Where an event of the first run stands; one that it lacks stands where the one before it does."""
     if event is None:
@@ -284,9 +363,24 @@ def _parting(
         event_a=None if one is None else one.id,
         event_b=None if other is None else other.id,
         number=number,
+        where=place_in(field, path, event)
+        if field != "events"
+        else "another event"
+        if one is not None and other is not None
+        else "an event that only one run has",
         common_cause=_common_cause(event, alike),
     )
     return Parting(divergence, order)
+
+
+def _state_parting(
+    found: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
+) -> Parting:
+    one, other = found.events
+    path = f"/fields/{escape(found.name)}{found.difference.path}"
+    told = Difference(path, found.difference.recorded, found.difference.replayed)
+    order = _BEHIND_ALL if found.is_patched else _order(one if one is not None else other, order)
+    return _parting(one, other, told, number, alike, order)
 
 
 def _field(path: str) -> tuple[str, str]:

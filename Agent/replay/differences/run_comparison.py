@@ -6,8 +6,8 @@ Sessions are bisected where that is possible; that two are alike is said only af
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from Agent.record.installed import flush_active
@@ -15,10 +15,14 @@ from Agent.replay.comparison import Comparison
 from Agent.replay.differences.bisection import Bisection, Unseekable
 from Agent.replay.differences.parting import Parting, RunDivergence, SameIds, StreamWalk
 from Agent.replay.differences.sides import Side, StreamKey, align, open_side
+from Agent.replay.differences.state_pairs import ForkedAt
 from Agent.replay.differences.tracks import END, Meter
-from Agent.replay.outcome import short
+from Agent.replay.fields import FieldRules
+from Agent.replay.outcome import Outcome
+from Agent.replay.python_text import differing_texts
 from Agent.replay.recorded_script import module_names
 
+_MOST_NAMED = 5
 RunName = str | os.PathLike[str] | None
 
 
@@ -32,15 +36,21 @@ class RunComparison:
     """The first difference, None where there is none."""
     compared: int
     """Pairs of events that were compared and agree."""
+    states: int
+    """Pairs of an agent's states, first, full and last ones, that do."""
     method: str
     """`bisection` or `walk`."""
     meter: Meter
     notes: tuple[str, ...] = ()
+    not_compared: Mapping[str, str] = field(default_factory=dict)
+    """`agent.field` to why it was not compared."""
+    unseen: tuple[str, ...] = ()
+    """Other values that could not be compared, and why."""
 
     @property
     def exit_code(self) -> int:
         """1 where they differ, 0 where they are alike, 4 where nothing could be compared."""
-        return 1 if self.divergence is not None else 0 if self.compared else 4
+        return 1 if self.divergence is not None else 0 if self.compared or self.states else 4
 
     def __bool__(self) -> bool:
         return self.divergence is not None
@@ -53,6 +63,9 @@ class RunComparison:
             "differ": bool(self),
             "divergence": None if self.divergence is None else self.divergence.to_dict(),
             "compared": self.compared,
+            "states": self.states,
+            "not_compared": dict(self.not_compared),
+            "unseen": list(self.unseen),
             "method": self.method,
             "read": {
                 "lines": self.meter.lines,
@@ -66,30 +79,40 @@ class RunComparison:
 
     def __str__(self) -> str:
         found = self.divergence
-        if found is None and not self.compared:
-            lines = [f"nothing of {self.a} and {self.b} could be compared"]
+        if found is None and not (self.compared or self.states):
+            lines = [f"{self.a} and {self.b} have no events or states that could be compared"]
         elif found is None:
-            lines = [f"{self.a} and {self.b} are alike: {self.compared:,} pairs of events agree"]
+            rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
+            lines = [f"{self.a} and {self.b} are alike{rest}"]
         else:
+            is_event = found.field == "events"
+            one, other = map(str, (found.a, found.b)) if is_event else differing_texts(found.a, found.b)
             lines = [
-                f"{self.a} and {self.b} part at {found}",
-                f"  a: {short(found.a)}",
-                f"  b: {short(found.b)}",
+                f"{self.a} and {self.b} differ at {found}",
+                f"  a: {one}" + (f" (event {found.event_a})" if found.event_a else ""),
+                f"  b: {other}" + (f" (event {found.event_b})" if found.event_b else ""),
             ]
             if found.common_cause is not None:
                 lines.append(f"  last in common: {found.common_cause}")
+        lines += [f"  not compared: {told}" for told in _grouped(self.not_compared)]
+        lines += [f"  not compared: {told}" for told in self.unseen[:_MOST_NAMED]]
+        if len(self.unseen) > _MOST_NAMED:
+            lines.append(f"  not compared: {len(self.unseen) - _MOST_NAMED:,} more values")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])
 
     @property
     def _reading(self) -> str:
         if self.method == "walk":
-            return f"compared pair by pair: {self.compared:,} pairs agree" + (
-                " before that" if self.divergence is not None else ""
-            )
+            before = " before that" if self.divergence is not None else ""
+            return f"{_pairs(self.compared, 'event')} and {_pairs(self.states, 'state')} agree{before}"
         return (
             f"found by bisection: {self.meter.lines:,} lines read, {self.meter.size_bytes / 1e6:.2f} of "
             f"{self.meter.total_bytes / 1e6:,.1f} MB ({self.meter.share:.2%})"
         )
+
+
+def _pairs(count: int, what: str) -> str:
+    return f"{count:,} pair{'s' * (count != 1)} of {what}s"
 
 
 def compare_runs(
@@ -124,12 +147,12 @@ def compare_runs(
         try:
             found = _bisected(one, other, same_ids, notes)
         except Unseekable as why:
-            notes.append(f"every event was compared: {why}")
+            notes.append(f"compared every event: {why}")
         else:
             if found is not None:
                 return found
-            notes.append("the ends are alike, so every event was compared")
-    return _walked(one, other, same_ids, notes, with_states=not is_aligned, progress=progress)
+            notes.append("compared every event, since the ends are alike")
+    return _walked(one, other, same_ids, notes, progress=progress)
 
 
 def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> RunComparison | None:
@@ -138,7 +161,7 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, with_states=True)
+    walk = StreamWalk(comparison, same_ids)
     best: Parting | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
@@ -148,16 +171,17 @@ def _bisected(one: Side, other: Side, same_ids: SameIds, notes: list[str]) -> Ru
         *window.notes,
         *(
             [
-                f"what stands before {window.unit} {window.first:.0f} was sampled and taken as alike; "
-                "--exhaustive compares it all"
+                f"events before {window.unit} {window.first:.0f} were sampled and found alike; "
+                "--exhaustive compares all of them"
             ]
             if window.first != -END
             else []
         ),
     )
     return RunComparison(
-        one.name, other.name, best.divergence, walk.compared, "bisection", bisection.meter, (*notes, *grounds)
-    )
+        one.name, other.name, best.divergence, walk.compared, walk.states, "bisection", bisection.meter,
+        (*notes, *grounds),
+    )  # fmt: skip
 
 
 def _walked(
@@ -166,31 +190,46 @@ def _walked(
     same_ids: SameIds,
     notes: list[str],
     *,
-    with_states: bool,
     progress: Callable[[float], None],
 ) -> RunComparison:
-    comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, with_states=with_states)
+    seen = Outcome()
+    scripts = module_names(one.session, other.session)
+    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
+    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts))
     best: Parting | None = None
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
-        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), limit=best))
+        lineage = one.forked if key.kind == "agent" else None
+        forked = None if lineage is None else ForkedAt.of(lineage, key.name)
+        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), best, forked))
         progress(number / len(keys))
     agreement = comparison.agreement
     if walk.reordered:
-        notes.append(f"{walk.reordered:,} events agree but for the order of what ran at one time")
+        notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if agreement.redacted:
-        notes.append(f"{agreement.redacted:,} values are hidden on both sides")
-    if agreement.opaque_differences:
-        notes.append(
-            f"{len(agreement.opaque_differences):,} values without a codec look different, which says nothing"
-        )
+        notes.append(f"{agreement.redacted:,} values are redacted in both runs")
     for side in (one, other):
         damaged = side.reader.damaged_lines
         if damaged:
-            notes.append(f"{damaged:,} damaged lines of {side.name} were passed over")
+            notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
     found = None if best is None else best.divergence
-    return RunComparison(one.name, other.name, found, walk.compared, "walk", Meter(), tuple(notes))
+    return RunComparison(
+        one.name, other.name, found, walk.compared, walk.states, "walk", Meter(), tuple(notes),
+        {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
+    )  # fmt: skip
+
+
+def _grouped(not_compared: Mapping[str, str]) -> list[str]:
+    """Fields and why, a line for each reason."""
+    whys: dict[str, list[str]] = {}
+    for name, why in not_compared.items():
+        whys.setdefault(why, []).append(name)
+    return [
+        f"{', '.join(names[:_MOST_NAMED])}"
+        + (f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else "")
+        + f": {why}"
+        for why, names in whys.items()
+    ]
 
 
 def _earlier(one: Parting | None, other: Parting | None) -> Parting | None:

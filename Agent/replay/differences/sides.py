@@ -16,6 +16,7 @@ from Agent.errors import AgentNotFound, InputError
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.order import order_key
+from Agent.flight.fold import is_outside_write
 from Agent.flight.runs import RunRef
 from Agent.flight.runs import find_run as find_flight_run
 from Agent.replay.reference import find_run
@@ -26,8 +27,9 @@ from Agent.tree.reader import TreeReader
 
 COMPARED_CATEGORIES = tuple(name for name in CATEGORY_FILES if name not in {"performance", "system"})
 
-
 _MAX_WAITING = 10_000
+_BEHIND_ALL = ("9999", "", 0)
+"""The order of no event."""
 
 
 class StreamKey(NamedTuple):
@@ -56,6 +58,8 @@ class Side:
     """The span in which the run was begun, where an agent's action is that."""
     only_actions: bool = False
     """Only what happened inside actions counts: what called them is no part of a fork."""
+    forked: Lineage | None = None
+    """Where the fork goes on, of a fork that is compared with its origin, and of that."""
 
     @property
     def session(self) -> Path:
@@ -75,15 +79,34 @@ class Side:
 
     def events(self, key: StreamKey) -> Iterator[Event]:
         """The events of a stream in order."""
-        counted = self._counted(key)
-        return inside_actions(counted) if self.only_actions else counted
+        events = self._all(key)
+        events = inside_actions(events) if self.only_actions else events
+        return self._of_run(events) if self.run_ids else events
 
-    def _counted(self, key: StreamKey) -> Iterator[Event]:
-        for event in self._all(key):
-            if self.since is not None and order_key(event) < self.since:
+    def counts(self, event: Event) -> bool:
+        """Whether an event is compared; others only say what the state is."""
+        if self.since is not None and order_key(event) < self.since:
+            return False
+        if self.only_actions and is_outside_write(event):
+            return False
+        return not self.run_ids or event.run_id in self.run_ids or event.span_id in self.around
+
+    def _of_run(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events up to the end of the run, with the states behind it if no other action came first."""
+        has_begun = False
+        later: list[Event] = []
+        for event in events:
+            if self.counts(event):
+                has_begun = True
+                yield from later
+                later = []
+            elif has_begun:
+                later.append(event)
                 continue
-            if self.run_ids and event.run_id not in self.run_ids and event.span_id not in self.around:
-                continue
+            yield event
+        for event in later:
+            if event.code is not None:
+                return
             yield event
 
     def _all(self, key: StreamKey) -> Iterator[Event]:
@@ -169,9 +192,12 @@ def _with_children(reader: TreeReader, run_id: str) -> list[str]:
 
 
 def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
-    """Of one agent's events those that stand in its outermost actions, and these, in their order."""
+    """Of one agent's events those in its outermost actions, these, and those of its state, in order."""
     waiting: list[Event] = []
     for event in events:
+        if event.kind == "state" or is_outside_write(event):
+            yield event
+            continue
         waiting.append(event)
         if event.code is None or event.span_id is None:
             del waiting[:-_MAX_WAITING]
@@ -205,19 +231,22 @@ def align(one: Side, other: Side) -> list[str]:
         lineage = fork.lineage
         if lineage is None or not _is_of(lineage, origin):
             continue
+        one.forked = other.forked = lineage
+        origin.since = _BEHIND_ALL
         if lineage.from_event is not None and lineage.from_timestamp is not None:
             writer, seq = split_event_id(lineage.from_event)
             origin.since = (lineage.from_timestamp, writer, seq)
         agents = tuple(name for name in origin.agents if name in lineage.agents)
         left_out = len(origin.agents) - len(agents)
+        known = {agent.agent_id for agent in origin.reader.agents()}
+        fork.agents = tuple(name for name in fork.agents if name in lineage.agents or name not in known)
         origin.agents = agents
-        fork.agents = tuple(name for name in fork.agents if name in lineage.agents)
         origin.only_actions = fork.only_actions = not lineage.by_itself
         changed = "" if lineage.patch is None else f" with {_short(lineage.patch)}"
         verb = lineage.relation.removesuffix("_from")
         notes.append(f"{fork.name} was {verb} from {origin.name} at {lineage.step}{changed}")
         if left_out:
-            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are left out")
+            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are not compared")
         break
     return notes
 

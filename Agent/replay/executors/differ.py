@@ -1,13 +1,14 @@
 """The difference of two outputs, key by key: what changed, what came, what went.
 
 Both are compared in the form in which they would be recorded, so that a tuple is no list, 1 is not True, and
-a secret that is hidden in the record is no difference.
+a secret that is hidden in the record is no difference. The order of a mapping's keys is none here either; a
+verdict asks `recorded_difference`, where it is one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from Agent.flight.checkpoint_values import CHECKPOINT_LIMITS
 from Agent.record.agents import agent_id_of
 from Agent.record.capture import Capture
 from Agent.record.redaction import Redactor
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.comparison import EVERY_MAPPING, Comparison, Difference, Recorded, SameId
 
 OUTPUT_KEY = "output"
 """The key of an output that is no mapping of its own."""
@@ -40,7 +41,7 @@ def compute_diff(original: Any, replayed: Any, comparison: Comparison | None = N
     changed = {
         key: {"old": old[key], "new": new[key]}
         for key in old
-        if key in new and not _same(old[key], new[key], comparison)
+        if key in new and recorded_difference(old[key], new[key], comparison, EVERY_MAPPING) is not None
     }
     added = {key: new[key] for key in new if key not in old}
     removed = {key: old[key] for key in old if key not in new}
@@ -61,13 +62,25 @@ def recorded_form(value: Any) -> tuple[Any, dict[str, str]]:
     }
 
 
+def order_difference(original: Any, replayed: Any, same_id: SameId | None) -> Difference | None:
+    """Where two outputs part that `compute_diff` finds to be the same: in the order of keys in a value."""
+    return recorded_difference(_keyed(original), _keyed(replayed), Comparison(None, same_id))
+
+
+def recorded_difference(
+    original: Any, replayed: Any, comparison: Comparison, names: Collection[str] = ("",)
+) -> Difference | None:
+    """Where two outputs part, the order of keys included but where keys are names; None where they agree.
+
+    Args:
+        names: pointers of mappings whose keys are names.
+    """
+    one, other = (Recorded(*recorded_form(value), "") for value in (original, replayed))
+    return comparison.difference(one, other, names)
+
+
 def _capture() -> Capture:
     return Capture(Redactor(os.urandom(32)), CHECKPOINT_LIMITS, agent_id_of)
-
-
-def _same(one: Any, other: Any, comparison: Comparison) -> bool:
-    left, right = recorded_form(one), recorded_form(other)
-    return comparison.difference(Recorded(*left, ""), Recorded(*right, "")) is None
 
 
 def _keyed(value: Any) -> dict[str, Any]:
@@ -88,4 +101,4 @@ def _names(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
 
 
-__all__ = ["OUTPUT_KEY", "compute_diff", "recorded_form"]
+__all__ = ["OUTPUT_KEY", "compute_diff", "order_difference", "recorded_difference", "recorded_form"]

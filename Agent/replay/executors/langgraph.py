@@ -25,9 +25,9 @@ from Agent.flight.recorded_models.driving import interface
 from Agent.flight.replaying import replaying_tools
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.record.texts import message_of
-from Agent.replay.comparison import Comparison, Difference, Recorded
+from Agent.replay.comparison import Comparison
 from Agent.replay.executors.answers_behind import replayer_behind
-from Agent.replay.executors.differ import recorded_form
+from Agent.replay.executors.differ import recorded_difference
 from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
 from Agent.replay.executors.graph_record import RecordedCall
 from Agent.replay.executors.protocol import Execution
@@ -197,7 +197,7 @@ class _Drive:
             return
         if execution.error is None:
             execution.divergence = f"it came to its end, and was recorded to raise {recorded}"
-        elif _difference(recorded, execution.error, Comparison()) is None:
+        elif recorded_difference(recorded, execution.error, Comparison()) is None:
             first, *_ = execution.error.splitlines()
             execution.notes.append(f"it raised what it was recorded to raise: {first}")
             execution.error = execution.divergence = None
@@ -303,7 +303,8 @@ class _Drive:
                 has_now = "there is a state now, and none was recorded"
                 has_not = "a state was recorded, and there is none now"
                 return f"{self._told(number)}: {has_now if number in values else has_not}"
-            found = _difference(self.states[number], values[number], comparison)
+            one, other = plain_values(self.states[number]), plain_values(values[number])
+            found = recorded_difference(one, other, comparison)
             if found is not None:
                 sides = f"{short(found.recorded)} -> {short(found.replayed)}"
                 return f"{self._told(number)}, {found.path}: {sides}"
@@ -312,12 +313,6 @@ class _Drive:
     def _told(self, number: int) -> str:
         nodes = self.nodes.nodes_of(number) if number else ["input"]
         return f"step {number}, {', '.join(nodes or self.nodes.nodes_now(number))}"
-
-
-def _difference(one: Any, other: Any, comparison: Comparison) -> Difference | None:
-    return comparison.difference(
-        Recorded(*recorded_form(plain_values(one)), ""), Recorded(*recorded_form(plain_values(other)), "")
-    )
 
 
 def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Callable[[str, str], bool]:

@@ -26,7 +26,7 @@ from Agent.flight.tool_replayer import ToolReplayer
 from Agent.replay.comparison import Comparison
 from Agent.replay.executors import registry
 from Agent.replay.executors.answers_behind import replayer_behind
-from Agent.replay.executors.differ import compute_diff
+from Agent.replay.executors.differ import compute_diff, order_difference
 from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
 from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
 from Agent.replay.executors.saved_points import (
@@ -37,6 +37,7 @@ from Agent.replay.executors.saved_points import (
 )
 from Agent.replay.executors.turned_away import recording_turned_away
 from Agent.replay.executors.watched import ExecutorWatch, watched
+from Agent.replay.outcome import short
 from Agent.replay.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.tree.artifacts import ROOT_RUN
@@ -70,7 +71,7 @@ class ReplayExecutor:
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
         """Go on from a checkpoint, and compare the output with the recorded one.
 
-        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/REPLAY.md.
+        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
 
         Raises:
             UsageError: no such executor; a patch that does not fit; what the executor cannot do.
@@ -220,13 +221,16 @@ def _result(
     original = told["original_output"] if execution.original is NOT_GIVEN else execution.original
     comparison = Comparison(None, execution.same_id)
     diff = compute_diff(original, execution.output, comparison)
+    found = None if diff["has_changes"] else order_difference(original, execution.output, execution.same_id)
+    if found is not None and execution.divergence is None:
+        execution.divergence = f"output{found.path}: {short(found.recorded)} -> {short(found.replayed)}"
     agreement = comparison.agreement
     verdict, reasons = judge_execution(
         execution,
         diff,
         is_modified=config.is_modified,
         error=error,
-        overlooked=[*sorted(agreement.opaque), *agreement.opaque_differences],
+        overlooked=[*sorted(agreement.unseen), *sorted(agreement.older)],
         is_equivalent=bool(agreement.redacted or agreement.identifiers),
     )
     return ReplayResult(

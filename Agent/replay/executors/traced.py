@@ -36,12 +36,14 @@ class TracedExecutor:
                 remedy="change the state instead, ReplayConfig(modified_state={...})",
             )
         result = await asyncio.to_thread(_forked, config, dict(overrides or {}))
+        parted = result.comparison.divergence
         original = await asyncio.to_thread(_final_states, Path(config["session"]), result)
         return Execution(
             _single(result.states),
             original=_single(original),
             reasons=[] if result.stopped is None else [f"it stopped: {result.stopped}"],
             notes=[str(result.comparison)],
+            divergence=None if parted is None else str(parted),
             is_comparison=True,
             details={"fork_id": result.fork_id, "comparison": result.comparison.to_dict()},
         )

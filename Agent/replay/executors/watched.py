@@ -40,7 +40,7 @@ class ExecutorWatch(SourceWatch):
         self.reads: list[SourceRead] = []
         self.built_with: list[SourceRead] = []
         self._is_building = False
-        self._seeded_now = set()
+        self.seeded = set()
         self.allows_network = allows_network
         self._frameworks = frozenset(frameworks)
         self._step = 0

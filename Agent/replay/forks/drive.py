@@ -19,6 +19,7 @@ from Agent.event.digest import digest_bytes
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.event.serialise import to_json
+from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.context import Scope, current_scope
 from Agent.record.exposure import read_state
@@ -30,9 +31,11 @@ from Agent.replay.drive import Driver
 from Agent.replay.effects import describe
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
 from Agent.replay.forks.player import ForkPlayer
+from Agent.replay.forks.sources import ForkSources
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch, apply_patch
 from Agent.replay.plan import DrivenAction, is_outside_write
+from Agent.replay.source_answers import SourceAnswers
 from Agent.replay.states import generators_in, put_back, remove_fields
 from Agent.replay.values import Decoder
 
@@ -48,6 +51,8 @@ class ForkDriver(Driver):
         """
         self._player.stage = self
         self._outcome.sources = self._watch.reads
+        # What is read is answered from the recording, and nobody looks at what these events would hold of it.
+        keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in actions:
                 self._drive(action)
@@ -57,10 +62,17 @@ class ForkDriver(Driver):
         except ReplayStopped:
             return False  # the outcome knows why
         finally:
+            installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
         return True
+
+    def read_by(self, sources: SourceAnswers) -> None:
+        """Let sources be answered by those, which are told which generators the agents hold."""
+        self._sources = sources
+        for agent_id, obj in {**self.nearby, **self._objects}.items():
+            self._allow_generators(agent_id, obj)
 
     def hand_over(self, player: ForkPlayer, pipeline: Pipeline) -> None:
         """From here on calls are answered by that player, and recorded by that pipeline."""
@@ -187,7 +199,7 @@ def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
 def _patch(
     agent_id: str, obj: object, patch: Patch, decoder: Decoder, outcome: ForkOutcome, *, with_agent: bool
 ) -> None:
-    dumped = to_json(dict(read_state(obj, agent_id_of).fields), "", agent_of=agent_id_of)
+    dumped = to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of)
     patched = apply_patch(orjson.loads(dumped.json), dumped.types or {}, patch)
     values = {}
     for name in patched.changed:
@@ -204,7 +216,7 @@ def _patch(
     prefix = f"{agent_id}." if with_agent else ""
     outcome.changed += [prefix + name for name in (*patched.changed, *patched.removed)]
     for name in patched.added:
-        outcome.note(f"the patch adds the field {name!r}, which {agent_id} did not have")
+        outcome.note(f"the patch adds the field {name!r}, which {agent_id} does not have")
     if not patched.changed and not patched.removed:
         outcome.note(f"the patch changes nothing of {agent_id}")
 
@@ -219,6 +231,9 @@ def seed_generators(objects: Mapping[str, object], seed: int) -> int:
         for place, (name, generator) in enumerate(generators_in(obj)):
             _seed(generator, f"{seed}/{agent_id}/{name}/{place}")
             count += 1
+    player = installed.source_player
+    if isinstance(player, ForkSources):
+        player.release()
     random.seed(f"{seed}/random")
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -30,6 +30,7 @@ from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.child import Redrive, turn_recording_away
 from Agent.replay.comparison import Recorded
+from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.drive import (
     ForkDriver,
     Trigger,
@@ -39,10 +40,12 @@ from Agent.replay.forks.drive import (
     seed_generators,
 )
 from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
 from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
 from Agent.replay.forks.progress import tell
+from Agent.replay.forks.sources import ForkSources
 from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.patches import Patch
@@ -114,8 +117,8 @@ class Fork(Redrive):
             return self._brought_by_state(plan, point, given[0], resume)
         if not plan.actions:
             raise ReplayError(
-                "nothing that the record holds of this run can be driven, and the target's object does not "
-                "go on by itself",
+                "this run has no recorded action that can be replayed, and the target's object has no "
+                "trace_resume()",
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
         return self._brought_by_actions(plan, point, given, resume)
@@ -146,7 +149,10 @@ class Fork(Redrive):
         recording = self._recording
         objects = {name: self._objects[name] for name in given}
         is_alone = objects.keys() == self._objects.keys()
-        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone)
+        hidden = hidden_generator(objects, first_event(point, plan), recording, self._watch.seeded)
+        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
+        if hidden is not None and start.begin:
+            self.fork.note(f"{hidden} starts over: no checkpoint holds its state")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = with_state(recording.agents[agent_id], state)
         driver = self._driver_for(plan, self.driver_kind)
@@ -156,11 +162,11 @@ class Fork(Redrive):
         if not driver.bring_to(prefix, self.tell_progress):
             reasons = judge(self.outcome)[1] or [str(self.outcome.divergence)]
             raise ReplayError(
-                f"{point.what} cannot be reached by driving what stands before it: {reasons[0]}",
+                f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
                 remedy="fork from a checkpoint, or with the code that was recorded",
             )
         for read in self.outcome.sources:
-            self.fork.note(f"before the point: {read}, which the record does not hold")
+            self.fork.note(f"before the point: {read}, which is not recorded")
         for doubt in self.outcome.doubts[:3]:
             self.fork.note(doubt)
         keeps_on = resume if point.effect is None else None
@@ -215,13 +221,13 @@ class Fork(Redrive):
             UsageError: the patch does not fit.
         """
         driver, point = brought.driver, brought.point
-        installed.source_player = None
         install_pipeline(pipeline)
         answers = brought.answers or self._answers(brought)
         player = self._fork_player(answers, pipeline)
         current_player.set(player if player.is_needed else None)
         OPEN_PLAYERS.append(player)
         driver.hand_over(player, pipeline)
+        self._hand_over_sources(brought, player)
         begin()
         change = self._change(pipeline, patch, seed)
         trigger = None
@@ -246,11 +252,28 @@ class Fork(Redrive):
             self._end_trigger(trigger)
         self._note_states(pipeline)
 
+    def _hand_over_sources(self, brought: Brought, player: ForkPlayer) -> None:
+        """From here on sources give what the counterparts of calls read, and go on from there."""
+        sources = ForkSources(self._recording, self._player_now(), self._watch, self._decoder, self.outcome)
+        sources.begin_fork(player, self._clocks(brought), self.fork)
+        player.left = sources.left
+        installed.source_player = sources
+        brought.driver.read_by(sources)
+        sources.put_at(brought.first)
+
+    def _clocks(self, brought: Brought) -> ForkClocks:
+        rest, first = brought.plan.actions[brought.point.index :], brought.first
+        events = self._recording.events
+        before = [each for each in events if first is None or order_key(each) < order_key(first)]
+        wall_us = rest[0].call.began_us if rest and brought.resume is None else 0.0
+        wall_us = wall_us or float((first or events[-1]).timestamp_us)
+        return ForkClocks(wall_us, latest_reads(each.extra.get("reads") for each in before))
+
     def _end_trigger(self, trigger: Trigger) -> None:
         if trigger.error is not None:
             raise trigger.error
         if not trigger.has_acted and self.fork.stopped is None:
-            self.fork.stopped = f"{self.fork.point} did not come again, so nothing was changed there"
+            self.fork.stopped = f"{self.fork.point} did not happen again, so nothing was changed"
 
     def _drive_rest(self, brought: Brought, player: ForkPlayer) -> None:
         fork, driver = self.fork, brought.driver
@@ -259,14 +282,14 @@ class Fork(Redrive):
         if brought.resume is not None:
             agent_id = fork.agents[0]
             error = driver.resume(brought.resume)
-            fork.note("it went on by its own trace_resume()")
+            fork.note("the agent continued by its own trace_resume()")
             if error is not None:
                 fork.errors.append(raised(error, None, agent_id, "trace_resume"))
             if player.is_stopped:
                 raise ReplayStopped
             return
         if not rest:
-            fork.note("the original has no action behind the point, and the object no trace_resume()")
+            fork.note("the original has no action after the point, and the object has no trace_resume()")
         for action in rest:
             player.current = action.call
             error = driver.go_on(action, around)
@@ -287,7 +310,7 @@ class Fork(Redrive):
                     objects if is_one else everybody, patch, self._decoder, self.fork, is_one=is_one
                 )
             if seed is not None and not seed_generators(everybody, seed):
-                self.fork.note("no agent exposes a generator: only those of modules were seeded")
+                self.fork.note("no agent exposes a generator: only module generators were seeded")
 
         return change
 
@@ -302,7 +325,7 @@ class Fork(Redrive):
             if event.kind == "artifact.saved" or (first is not None and order_key(event) >= first)
         ]
         errors = self._errors()
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors)
+        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, errors, self._decoder.scripts)
         rest = brought.plan.actions[brought.point.index :]
         return ForkAnswers(
             own,
@@ -311,6 +334,7 @@ class Fork(Redrive):
             calls_among(events, RunRef(self._recording.session, None), decoding),
             errors,
             any("reads" in event.extra for event in self._recording.events),
+            [action.call for action in rest],
         )
 
     def _fork_player(self, answers: ForkAnswers, pipeline: Pipeline) -> ForkPlayer:

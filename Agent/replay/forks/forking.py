@@ -107,19 +107,22 @@ class ForkResult:
         lines = [
             f"{self.fork_id} {verb} from {self.run}, {outcome.point}",
             f"  state from {outcome.start}"
-            + (f", {outcome.redriven:,} recorded actions driven again" if outcome.redriven else ""),
+            + (
+                f", {outcome.redriven:,} recorded actions replayed up to the point"
+                if outcome.redriven
+                else ""
+            ),
         ]
         if outcome.changed:
             lines.append(f"  changed: {', '.join(outcome.changed)}")
-        driven = f"  went on for {outcome.steps:,} of {outcome.remaining:,} recorded actions"
         if outcome.steps or outcome.remaining:
-            lines.append(driven)
+            lines.append(f"  ran {outcome.steps:,} of {outcome.remaining:,} recorded actions from there")
         if outcome.answered:
             told = ", ".join(f"{name} ({count:,})" for name, count in outcome.answered.most_common(5))
-            moved = f", {outcome.moved:,} of them recorded elsewhere" if outcome.moved else ""
-            lines.append(f"  answered from the record: {told}{moved}")
+            moved = f", {outcome.moved:,} of them recorded in other actions" if outcome.moved else ""
+            lines.append(f"  recorded responses used: {told}{moved}")
         if outcome.live:
-            lines.append(f"  called for real: {', '.join(f'{n} ({c:,})' for n, c in outcome.live.items())}")
+            lines.append(f"  live calls: {', '.join(f'{n} ({c:,})' for n, c in outcome.live.items())}")
         if outcome.stopped is not None:
             lines.append(f"  stopped: {outcome.stopped}")
         lines += [f"  raised: {error}" for error in outcome.errors[:5]]

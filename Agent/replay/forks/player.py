@@ -5,7 +5,9 @@ Unlike `player.py`, which judges, it takes calls in any order: what a changed ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextvars import ContextVar, Token
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,8 +26,21 @@ from Agent.replay.forks.echo import Echo
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.outcome import ReplayStopped
 from Agent.replay.plan import RecordedCall
-from Agent.replay.player import Positional
+from Agent.replay.player import Positional, named_arguments, with_stop
 from Agent.replay.recording import ACTION_KINDS
+
+
+class _Open(NamedTuple):
+    """A call that is open."""
+
+    recorded: RecordedCall | None
+    """Its counterpart in the original."""
+    is_live: bool = False
+    """It was allowed to run for real."""
+
+
+_NOTHING = _Open(None)
+_open: ContextVar[_Open | None] = ContextVar("agent_trace_forked_call", default=None)
 
 
 class ForkAnswers(NamedTuple):
@@ -42,6 +57,8 @@ class ForkAnswers(NamedTuple):
     errors: dict[str, Event]
     reads_sources: bool
     """Whether the original recorded what it read of chance, time and environment."""
+    roots: list[RecordedCall]
+    """The recorded actions that follow, in order."""
 
 
 class ForkPlayer:
@@ -70,6 +87,13 @@ class ForkPlayer:
         self.echo: Echo | None = None
         """Writes what is answered into the record; None where there is none."""
         self.is_stopped = False
+        self.left: Callable[[RecordedCall], None] = lambda _call: None
+        """Hears that a call that has this counterpart ended."""
+        self._opened: list[tuple[TracedCall, Token[_Open | None], _Open]] = []
+        self._roots: dict[tuple[str | None, str], deque[RecordedCall]] = {}
+        for call in recorded.roots:
+            self._roots.setdefault((call.agent_id, call.name), deque()).append(call)
+        self._reads_sources = recorded.reads_sources
         self._tools = ToolReplayer(book=recorded.tools, tolerance=0.0)
         self._answers = answers
         self._comparison = comparison
@@ -82,8 +106,19 @@ class ForkPlayer:
 
     @property
     def is_needed(self) -> bool:
-        """Whether calls of agents may have to be answered or refused; for tools it always is."""
-        return bool(self._known - self.live)
+        """Whether calls of agents may have to be answered or refused, or read what their counterparts did."""
+        return self._reads_sources or bool(self._known - self.live)
+
+    def open_call(self) -> RecordedCall | None:
+        """The counterpart of the innermost call that is open; None where it has none."""
+        found = _open.get()
+        return None if found is None else found.recorded
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the innermost open call is a tool or model that runs for real."""
+        found = _open.get()
+        return found is not None and found.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
         """The recorded answer; None for what runs."""
@@ -94,11 +129,45 @@ class ForkPlayer:
         if call.kind not in ACTION_KINDS:
             return None
         if call.agent_id is None or call.agent_id in self.live or call.agent_id not in self._known:
+            if not call.is_generator:
+                self._enter_own(call)
             return None
         return self._peer(call)
 
-    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
+    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """What ran for real ended; nothing is compared."""
+        opened = self._opened
+        place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
+        if place is None:
+            return
+        _, token, ended = opened.pop(place)
+        try:
+            _open.reset(token)
+        except ValueError:  # it ended in another task than it began in
+            _open.set(None)
+        if ended.recorded is not None:
+            self.left(ended.recorded)
+
+    def _enter_own(self, call: TracedCall) -> None:
+        """A call runs: look for its counterpart among those in the counterpart of the call around it."""
+        above, name = _open.get(), call.qualname.rpartition(".")[2]
+        found: RecordedCall | None = None
+        if above is None:
+            free = self._roots.get((call.agent_id, name))
+            found = free.popleft() if free else None
+        elif above.recorded is not None:
+            same = (
+                each
+                for each in above.recorded.children
+                if not each.is_taken and (each.agent_id, each.name) == (call.agent_id, name)
+            )
+            found = next(same, None)
+            if found is not None:
+                found.is_taken = True
+        self._note_open(call, _NOTHING if found is None else _Open(found))
+
+    def _note_open(self, call: TracedCall, what: _Open) -> None:
+        self._opened.append((call, _open.set(what), what))
 
     def stop(self, reason: str) -> None:
         """End the fork here; no `except Exception` of the driven code gets around it."""
@@ -115,6 +184,8 @@ class ForkPlayer:
         name = call.action_type
         if is_live(self._allowed, name):
             self._note_real(call, name)
+            if not call.is_generator:
+                self._note_open(call, _Open(None, is_live=True))
             return None
         kind = "tool.call" if call.kind == "tool.call" else "model.call"
         asked = self._tools.ask(kind, name, dict(call.args))
@@ -122,20 +193,20 @@ class ForkPlayer:
         if not isinstance(found, Match):
             what = "tool" if kind == "tool.call" else "model"
             self.stop(
-                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded answer behind the point; "
-                f"allow the call for real with --live {name}"
+                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded response after the "
+                f"point; allow a live call with --live {name}"
             )
         assert isinstance(found, Match)  # noqa: S101 - the other way out has raised
         try:
-            answer = self._tools.take(found)
+            answer = self._tools.take(found, call.args)
         except RecordingMiss as error:
             self.stop(str(error))
             raise
         except Unanswerable as error:
-            self.stop(f"the recorded answer of {name} cannot be given again: {error}")
+            self.stop(f"the recorded response of {name} cannot be restored: {error}")
             raise
         self._outcome.answered[name] += 1
-        return answer
+        return with_stop(answer, self.stop)
 
     def _note_real(self, call: TracedCall, name: str) -> None:
         try:
@@ -149,21 +220,22 @@ class ForkPlayer:
         who = str(call.agent_id)
         if is_live(self._allowed, who) and call.target is not None:
             self._note_real(call, who)
+            self._enter_own(call)
             return None
         found = self._matching(call, name)
         if found is None:
-            hint = "" if call.target is None else f"; allow its code to run with --live {who}"
+            hint = "" if call.target is None else f"; let its code run with --live {who}"
             asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
-            self.stop(f"{name} of {who}, called with {asked}, has no recorded answer behind the point{hint}")
+            self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
         assert found is not None  # noqa: S101 - as above
         self._free[found.agent_id, found.name].remove(found)
         if found.parent is not self.current:
             self._outcome.moved += 1
         try:
             event = found.event if self.echo is None else self.echo.write(found.event)
-            answer, lack = self._answers.answer(event)
+            answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
-            self.stop(f"the recorded answer of {name} of {who} (event {found.event.id}): {error}")
+            self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
             raise
         if lack is not None:
             self._outcome.note(f"the answer of {name} of {who}: {lack}")
@@ -195,6 +267,7 @@ class ForkPlayer:
             self._comparison.difference(
                 Recorded(expected, recorded.event.types or {}, "/extra/args"),
                 Recorded(made, types or {}, "/extra/args"),
+                ("",),
             )
             is None
         )

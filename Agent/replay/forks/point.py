@@ -91,7 +91,7 @@ def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> Fork
     number = step.removeprefix("step_").lstrip("0") or "0"
     if number.isdigit() and int(number) <= len(plan.actions):
         return ForkPoint(
-            f"behind action {number} of {len(plan.actions)}" if number != "0" else "the beginning",
+            f"after action {number} of {len(plan.actions)}" if number != "0" else "the beginning",
             int(number),
         )
     raise EventNotFound(
@@ -190,26 +190,30 @@ def start_for(
     objects: Mapping[str, object],
     *,
     is_alone: bool,
+    hidden: str | None,
 ) -> Start:
     """From where the state at a point is to be made.
 
     Args:
         objects: what the target gave, by agent, as far as it is an object.
         is_alone: no agent whose code runs is inside others: their states could not be put back.
+        hidden: a generator that no recorded state holds; None where there is none.
     """
     agents = list(objects)
     if not is_alone:
-        return Start(0, {}, "the beginning: agents inside others cannot be put back")
+        return Start(0, {}, "the beginning: the state of agents inside others cannot be restored")
     if point.state is not None and point.effect is None and len(agents) == 1:
         first = recording.agents[agents[0]].first_state if agents[0] in recording.agents else None
         if isinstance(point.state.fields, dict) and _is_like(point.state.fields, first):
             return Start(point.index, {agents[0]: _as_event(first, agents[0], *point.state)}, point.what)
+    if hidden is not None:
+        return Start(0, {}, f"the beginning: no recorded state holds {hidden}")
     folds = {name: _folded(name, point, plan, recording) for name in agents}
     for holders in held_together(objects):
         # Each agent's state is from when it acted last, and what they hold together was another then.
         if len({canonical_bytes(folds[agent].fields.get(name)) for agent, name in holders.items()}) > 1:
             named = " and ".join(list(holders)[:2])
-            return Start(0, {}, f"the beginning: {named} hold one {next(iter(holders.values()))} together")
+            return Start(0, {}, f"the beginning: {named} share the object {next(iter(holders.values()))}")
     if folds and all(_is_whole(fold) for fold in folds.values()):
         states = {name: _as_event(fold.base, name, fold.fields, fold.types()) for name, fold in folds.items()}
         changes = max(fold.changes for fold in folds.values())
@@ -217,7 +221,8 @@ def start_for(
         return Start(
             point.index,
             states,
-            f"the full state {based}" + (f" and what {changes} actions behind it changed" if changes else ""),
+            f"full state {based}"
+            + (f" and the changes of {changes} later action{'s' * (changes != 1)}" if changes else ""),
         )
     if len(agents) == 1:
         found = _nearest(folds[agents[0]], plan, point)
@@ -226,7 +231,7 @@ def start_for(
             return kept
         if found is not None:
             index, base = found
-            return Start(index, {agents[0]: base}, f"the full state {base.id} ({base.extra.get('reason')})")
+            return Start(index, {agents[0]: base}, f"full state {base.id} ({base.extra.get('reason')})")
     return Start(0, {}, "the beginning")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 
-from Agent.record.agents import agent_id_of
 from Agent.record.binding import AgentBinding
 from Agent.record.exposure import read_state
 from Agent.record.pipeline import Pipeline
@@ -40,6 +39,6 @@ def acting_in(pipeline: Pipeline) -> dict[str, object]:
 
 def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
     """What an object exposes now, as JSON values, without secrets."""
-    body, _ = pipeline.capture.user_body(read_state(obj, agent_id_of).fields, "")
+    body, _ = pipeline.capture.user_body(read_state(obj).fields, "")
     found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
     return found

@@ -189,7 +189,7 @@ def _at(value: Any, pointer: str) -> Any:
 def _state_of(fork: Fork) -> Any:
     """The states at the point as JSON: of one agent its fields, of several by agent."""
     states = {
-        name: orjson.loads(to_json(dict(read_state(obj, agent_id_of).fields), "", agent_of=agent_id_of).json)
+        name: orjson.loads(to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of).json)
         for name, obj in fork.objects.items()
         if obj is not None
     }

@@ -6,7 +6,7 @@ It is put together in a directory beside its place and gets its name when the ch
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_pla
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.recording import Recording, read_recording
 from Agent.replay.reference import RunReference, find_run
-from Agent.replay.rerun import check_holds_actions
+from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.replay.target import Target, target_name
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.removal import delete_tree
@@ -31,6 +31,7 @@ from Agent.tree.session import SessionInfo, open_session
 
 __all__ = ["AddedGolden", "add_golden", "keep_recording"]
 
+_MOST_DIFFERENCES: Final = 20
 _SETTINGS: Final = ("redact", "state", "level", "levels")
 
 
@@ -43,14 +44,31 @@ class AddedGolden:
     """How the present code does on it."""
     is_kept: bool
     """It is there now; otherwise nothing was written, since it would fail at once."""
+    again: GoldenReport | None = None
+    """How the code did a second time, under another hash seed; None where it was not asked."""
 
     @property
     def exit_code(self) -> int:
-        """0 where it is there, else that of the check."""
-        return 0 if self.is_kept else self.report.exit_code
+        """0 where it is there, else that of the check that failed."""
+        return 0 if self.is_kept else self.failing.exit_code
+
+    @property
+    def failing(self) -> GoldenReport:
+        """The check that failed; the first where none did."""
+        return self.again if self.report.passes and self.again is not None else self.report
+
+    @property
+    def ignorable(self) -> tuple[str, ...]:
+        """Fields that could not be seen, or that differ between the two replays: what `ignore` could name."""
+        reports = [each.report for each in (self.report, self.again) if each is not None]
+        found = [name for report in reports for name in report.unseen]
+        values = [report.differing_fields for report in reports]
+        if len(values) == 2:
+            found += [name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)]
+        return tuple(dict.fromkeys(found))
 
 
-def add_golden(
+def add_golden(  # noqa: PLR0913 - each is a question of its own
     run: str | os.PathLike[str] = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -58,12 +76,15 @@ def add_golden(
     name: str | None = None,
     directory: str | os.PathLike[str] = DEFAULT_DIRECTORY,
     normaliser: Normaliser | None = None,
+    ignore: Collection[str] = (),
     network: bool = False,
     timeout_seconds: float | None = None,
     replace_old: bool = False,
     failing: bool = False,
 ) -> AddedGolden:
-    """Keep a recorded run as a golden trace, once the present code has been seen to do the same.
+    """Keep a recorded run as a golden trace, once the present code has done the same twice.
+
+    The two replays have different hash seeds, so what depends on those shows at once.
 
     Args:
         run: "last", a session, `SESSION/agent_id`, or a run's id or the beginning of one.
@@ -72,6 +93,7 @@ def add_golden(
         name: under which it is kept; without it that of the agent, the run or the session.
         directory: that holds the golden traces.
         normaliser: what may differ.
+        ignore: fields that take no part: `field`, `agent.field`, or patterns of them.
         network: whether driven code may use the network.
         timeout_seconds: after this a check ends as UNVERIFIED.
         replace_old: whether it may take the place of one of that name.
@@ -105,6 +127,7 @@ def add_golden(
         target=target_name(target, info, ref.agent_id),
         agent_id=ref.agent_id,
         normaliser=normaliser or Normaliser(),
+        ignore=ignored_names(ignore),
         network=network,
         timeout_seconds=timeout_seconds,
         origin=_name_of(ref),
@@ -113,11 +136,17 @@ def add_golden(
         settings=_settings(info),
     )
     only = needed(recording) if ref.agent_id is not None else None
-    return keep_recording(golden, RunRef(ref.session, ref.run_id), only, failing=failing)
+    return keep_recording(golden, RunRef(ref.session, ref.run_id), only, failing=failing, twice=True)
 
 
 def keep_recording(
-    golden: GoldenTrace, ref: RunRef, only: Callable[[Event], bool] | None, *, failing: bool = False
+    golden: GoldenTrace,
+    ref: RunRef,
+    only: Callable[[Event], bool] | None,
+    *,
+    failing: bool = False,
+    twice: bool = False,
+    older: Mapping[str, Path] | None = None,
 ) -> AddedGolden:
     """Put a golden trace together, check it, and give it its place if it holds.
 
@@ -126,6 +155,8 @@ def keep_recording(
         ref: the run whose events it keeps.
         only: which of them; all without it.
         failing: keep it also where it fails, as long as the code could be driven.
+        twice: check it a second time.
+        older: recordings up to accepted changes, by the name of the file.
     """
     _make_parent(golden.directory.parent)
     aside = golden.directory.with_name(f".{golden.directory.name}.{os.getpid()}.new")
@@ -134,19 +165,25 @@ def keep_recording(
     try:
         draft.save()
         export_run(ref, draft.recording, only=only)
-        report = check_golden(draft)
+        for name, source in (older or {}).items():
+            write_file(aside / name, source.read_bytes())
+        report = check_golden(draft, keep_going=_MOST_DIFFERENCES if twice else 0)
         if report.undeclared:
             # the recording itself holds hidden values or ids of events, and that is said where it is kept
             draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
             draft.save()
-        report = GoldenReport(replace(draft, directory=golden.directory), report.report)
-        is_kept = report.passes or (failing and report.report.outcome.counts.actions > 0)
+        place = replace(draft, directory=golden.directory)
+        again = check_golden(draft, keep_going=_MOST_DIFFERENCES) if twice else None
+        again = None if again is None else replace(again, golden=place)
+        report = replace(report, golden=place)
+        passes = report.passes and (again is None or again.passes)
+        is_kept = passes or (failing and report.report.outcome.counts.actions > 0)
         if is_kept:
             write_file(draft.expected, report.expected_text.encode())
             _put_in_place(aside, golden.directory)
     finally:
         delete_tree(aside)
-    return AddedGolden(report.golden, report, is_kept)
+    return AddedGolden(report.golden, report, is_kept, again)
 
 
 def _put_in_place(aside: Path, place: Path) -> None:

@@ -10,13 +10,13 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from Agent.archive.run_import import import_run
-from Agent.replay.golden.trace import CONCURRENT_ORDER, GoldenTrace
+from Agent.replay.golden.trace import CONCURRENT_ORDER, Accepted, GoldenTrace
 from Agent.replay.outcome import short
 from Agent.replay.reference import RunReference
 from Agent.replay.report import ReplayReport
@@ -40,6 +40,8 @@ class GoldenReport:
 
     golden: GoldenTrace
     report: ReplayReport
+    before: Accepted | None = None
+    """The accepted change before which the older recording does not hold any more."""
 
     @property
     def name(self) -> str:
@@ -96,11 +98,16 @@ class GoldenReport:
             "passes": self.passes,
             "exit_code": self.exit_code,
             "undeclared": list(self.undeclared),
+            "accepted": [asdict(each) for each in self.golden.accepted],
+            "failed_before": None if self.before is None else self.before.step,
         }
 
     def __str__(self) -> str:
         lines = str(self.report).splitlines()
         lines[-1] = f"  target {self.report.target}, golden trace {self.golden.directory}"
+        if self.before is not None:
+            lines.insert(1, f"  before step {self.before.step}, where a change was accepted")
+        lines += [f"  {change}" for change in self.golden.accepted]
         if self.undeclared:
             lines.insert(1, f"  fails: nobody declared that it may differ in {' and '.join(self.undeclared)}")
         return "\n".join(lines)
@@ -113,34 +120,66 @@ def kind_of(told: str) -> str | None:
     return next((kind for kind, pattern in _INHERENT.items() if pattern.match(told)), told)
 
 
-def check_golden(golden: GoldenTrace, target: str | None = None, stop: Event | None = None) -> GoldenReport:
-    """Drive the present code over the recording, in another process that has no network.
+def check_golden(
+    golden: GoldenTrace, target: str | None = None, stop: Event | None = None, *, keep_going: int = 0
+) -> GoldenReport:
+    """Replay the recording with the present code, in another process that has no network.
+
+    Where changes were accepted, each older recording has to hold up to its change first.
 
     Args:
         target: other code than the golden trace names, as `module:factory`.
         stop: set by another thread, it ends the check with CancelledError.
+        keep_going: how many differences to look for behind the first one.
 
     Raises:
         DamagedInput: the recording is not what it was.
     """
+    for change in golden.accepted:
+        if change.file:
+            part = replace(golden, agents=change.agents, asked_for=change.asked_for)
+            with unpacked(golden, golden.directory / change.file) as reference:
+                found = check_unpacked(part, reference, target, stop, keep_going=keep_going)
+            if not found.passes:
+                return replace(found, golden=golden, before=change)
     with unpacked(golden) as reference:
-        return check_unpacked(golden, reference, target, stop)
+        return check_unpacked(golden, reference, target, stop, keep_going=keep_going)
 
 
 def check_unpacked(
-    golden: GoldenTrace, reference: RunReference, target: str | None = None, stop: Event | None = None
+    golden: GoldenTrace,
+    reference: RunReference,
+    target: str | None = None,
+    stop: Event | None = None,
+    *,
+    keep_going: int = 0,
 ) -> GoldenReport:
-    """The same, of a recording that is unpacked already."""
+    """The same, of a recording that is unpacked already.
+
+    Args:
+        keep_going: how many differences to look for behind the first one.
+    """
     options = RedriveOptions(
-        golden.timeout_seconds, golden.normaliser, golden.network, golden.agents, golden.asked_for, stop
+        golden.timeout_seconds,
+        golden.normaliser,
+        golden.network,
+        golden.agents,
+        golden.asked_for,
+        stop,
+        ignore=golden.ignore,
+        keep_going=keep_going,
     )
     return GoldenReport(golden, drive_again(reference, target or golden.target, options))
 
 
 @contextmanager
-def unpacked(golden: GoldenTrace) -> Iterator[RunReference]:
-    """The recording as a session of its own in a directory that goes away."""
+def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[RunReference]:
+    """The recording as a session of its own in a directory that goes away.
+
+    Args:
+        recording: an older one.
+    """
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
-        session = import_run(golden.recording, Path(place, "trace")).session
+        session = import_run(recording or golden.recording, Path(place, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
         yield RunReference(session, golden.agent_id)

@@ -11,10 +11,12 @@ from typing import Any
 
 from Agent.event.model import Event
 from Agent.record.chance.reads import states_of
+from Agent.replay.golden.trace import GoldenTrace
 from Agent.replay.plan import DrivenAction, Plan, make_plan
 from Agent.replay.recording import Recording
+from Agent.replay.report import ReplayReport
 
-__all__ = ["Chosen", "choose", "needed"]
+__all__ = ["Chosen", "asked_for", "choose", "inside_agents", "needed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +100,20 @@ def _events_of(recording: Recording, chosen: Chosen) -> Iterable[Event]:
             span_id, seen = parents.get(span_id), seen + 1
         if span_id in spans:
             yield event
+
+
+def inside_agents(report: ReplayReport, recording: Recording) -> set[str]:
+    """Agents whose code ran, or can have run, inside the replayed ones."""
+    outcome = report.outcome
+    answered = set(outcome.answered)
+    nested = {facts.agent_id for facts in recording.agents.values() if facts.entries and not facts.roots}
+    return (set(outcome.inside) | (nested - answered if outcome.inside else set())) - set(outcome.agents)
+
+
+def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
+    """The agent that the target is asked for where only a part of a whole run is replayed."""
+    if golden.agents is not None:
+        return golden.asked_for
+    # whoever is asked for a part builds what it builds for the whole run
+    roots = [facts.agent_id for facts in recording.agents.values() if facts.roots]
+    return roots[0] if len(roots) == 1 else None

@@ -18,7 +18,7 @@ from Agent.errors import UsageError
 from Agent.flight.runs import RunRef
 from Agent.replay.golden.adding import keep_recording
 from Agent.replay.golden.checking import GoldenReport, check_golden, unpacked
-from Agent.replay.golden.selection import Chosen, choose, needed
+from Agent.replay.golden.selection import Chosen, asked_for, choose, inside_agents, needed
 from Agent.replay.golden.trace import GoldenTrace, golden_place
 from Agent.replay.parallel import Progress
 from Agent.replay.recording import Recording, read_recording
@@ -130,12 +130,8 @@ class _Trials:
         """A golden trace that drives that part."""
         if alone is not None or self.golden.agent_id is not None:
             return replace(self.golden, agent_id=alone or self.golden.agent_id, agents=None, asked_for=None)
-        asked_for = self.golden.asked_for
-        if self.golden.agents is None:
-            # whoever is asked for a part builds what it builds for the whole run
-            roots = [facts.agent_id for facts in self.recording.agents.values() if facts.roots]
-            asked_for = roots[0] if len(roots) == 1 else None
-        return replace(self.golden, agents=tuple(sorted(chosen.agents)), asked_for=asked_for)
+        asked = asked_for(self.golden, self.recording)
+        return replace(self.golden, agents=tuple(sorted(chosen.agents)), asked_for=asked)
 
     def _driven(self, chosen: Chosen, alone: str | None) -> _Failure | None:
         with tempfile.TemporaryDirectory(prefix="agent-trace-shrink-") as place:
@@ -180,7 +176,7 @@ def shrink_golden(
             raise UsageError(f"nothing of {golden.name} can be driven: {why}", path=golden.directory)
         recording = read_recording(reference.session, golden.agent_id)
         trials = _Trials(golden, recording, failure, progress)
-        given, inside = first.report.outcome.agents, _inside(first.report, recording)
+        given, inside = first.report.outcome.agents, inside_agents(first.report, recording)
         whole = choose(recording, given, inside)
         assert whole is not None  # noqa: S101 - without an end there is nothing that could be missing
         chosen, alone = _fewest_agents(trials, _shortest(trials, whole, first.report), first.report)
@@ -204,14 +200,6 @@ def shrink_golden(
         trials.count,
         not trials.are_over,
     )
-
-
-def _inside(report: ReplayReport, recording: Recording) -> set[str]:
-    """Agents whose code ran, or can have run, inside the driven ones."""
-    outcome = report.outcome
-    answered = set(outcome.answered)
-    nested = {facts.agent_id for facts in recording.agents.values() if facts.entries and not facts.roots}
-    return (set(outcome.inside) | (nested - answered if outcome.inside else set())) - set(outcome.agents)
 
 
 def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:

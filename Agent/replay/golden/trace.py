@@ -7,7 +7,7 @@ leaves out `*.log`, or a checkout that changes line ends, cannot touch it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,15 @@ from Agent.replay.normaliser import Normaliser
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
 from Agent.tree.removal import delete_tree
 
-__all__ = ["DEFAULT_DIRECTORY", "GoldenTrace", "find_golden", "golden_place", "list_goldens", "remove_golden"]
+__all__ = [
+    "DEFAULT_DIRECTORY",
+    "Accepted",
+    "GoldenTrace",
+    "find_golden",
+    "golden_place",
+    "list_goldens",
+    "remove_golden",
+]
 
 DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
 """Where golden traces are, seen from a project's root."""
@@ -26,8 +34,32 @@ CONCURRENT_ORDER: Final = "order of what concurrent calls did"
 """What every golden trace accepts from the start: a replay does not impose that order."""
 _FORMAT: Final = "agent-trace golden trace"
 _VERSION: Final = 1
+_WITH_CHANGES: Final = 2
+"""Of golden traces with ignored fields or accepted changes, which version 1 does not know."""
 _DESCRIPTION: Final = "golden.json"
 _MAX_DESCRIPTION_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A change of behaviour that somebody declared right: from this step on the code does something new."""
+
+    step: int
+    """The first replayed action that may differ from the older recording, counted from 1."""
+    reason: str
+    event_id: str = ""
+    """The event of that action in the older recording."""
+    file: str = ""
+    """The older recording up to that step, a file beside `recording.zip`; "" where nothing is before it."""
+    at: str = ""
+    """When it was accepted, RFC 3339."""
+    agents: tuple[str, ...] | None = None
+    """Of a whole run, the agents whose code runs in the older recording."""
+    asked_for: str | None = None
+    """With `agents`: the agent that the target is asked for."""
+
+    def __str__(self) -> str:
+        return f"new behaviour from step {self.step} on, accepted {self.at[:10]}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +81,10 @@ class GoldenTrace:
     """What may differ."""
     accepts: tuple[str, ...] = (CONCURRENT_ORDER,)
     """In what else the two may be less than equal: what the recording itself hides, ids of events."""
+    ignore: tuple[str, ...] = ()
+    """Fields that take no part: `field`, `agent.field`, or patterns of them."""
+    accepted: tuple[Accepted, ...] = ()
+    """Changes of behaviour, in the order in which they were accepted."""
     network: bool = False
     """Whether driven code may use the network."""
     timeout_seconds: float | None = None
@@ -74,7 +110,7 @@ class GoldenTrace:
         """As a JSON object."""
         return {
             "format": _FORMAT,
-            "version": _VERSION,
+            "version": _WITH_CHANGES if self.accepted or self.ignore else _VERSION,
             "name": self.name,
             "target": self.target,
             "agent_id": self.agent_id,
@@ -82,6 +118,8 @@ class GoldenTrace:
             "asked_for": self.asked_for,
             "normalise": self.normaliser.to_object(),
             "accepts": list(self.accepts),
+            **({"ignore": list(self.ignore)} if self.ignore else {}),
+            **({"accepted": [asdict(each) for each in self.accepted]} if self.accepted else {}),
             "network": self.network,
             "timeout_seconds": self.timeout_seconds,
             "origin": self.origin,
@@ -174,8 +212,8 @@ def _read(place: Path) -> GoldenTrace:
 
 
 def _golden(stored: Any, place: Path) -> GoldenTrace:
-    if stored["format"] != _FORMAT or stored["version"] != _VERSION:
-        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows version 1")
+    if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
+        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
     texts = {name: stored[name] for name in ("name", "target", "origin", "recorded_at", "program")}
     if not all(isinstance(value, str) for value in texts.values()) or ":" not in texts["target"]:
         raise ValueError("a text in it is none, or the target is not module:factory")
@@ -192,7 +230,20 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
         asked_for=asked_for,
         normaliser=Normaliser.from_object(stored["normalise"]),
         accepts=tuple(map(str, stored["accepts"])),
+        ignore=tuple(map(str, stored.get("ignore", ()))),
+        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
         network=stored["network"] is True,
         timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
         settings=stored["settings"],
     )
+
+
+def _accepted(stored: Any) -> Accepted:
+    agents = stored.get("agents")
+    found = Accepted(**{**stored, "agents": None if agents is None else tuple(map(str, agents))})
+    texts = (found.reason, found.event_id, found.file, found.at)
+    if type(found.step) is not int or not all(isinstance(text, str) for text in texts):
+        raise TypeError("an accepted change in it is none")
+    if found.file and Path(found.file).name != found.file:
+        raise ValueError(f"{found.file!r} is not the name of a file")
+    return found

@@ -7,7 +7,9 @@ be made up, so then the run has to be recorded again.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from Agent.errors import ReplayError, UsageError
 from Agent.flight.runs import RunRef
@@ -18,7 +20,7 @@ from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import GoldenTrace
 from Agent.replay.recording import read_recording
 
-__all__ = ["update_golden"]
+__all__ = ["record_anew", "update_golden"]
 
 
 def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
@@ -34,15 +36,33 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
         before = check_unpacked(golden, reference, target)
         if before.report.exit_code == 4:
             return before  # whatever stands in the way of a verdict would stand in the way of the next one
-        if golden.agents is not None:
-            raise UsageError(
-                f"{golden.name} drives some agents of a run only, so it cannot be recorded anew",
-                remedy="record the run again, and add it with --replace",
-            )
+    return record_anew(replace(golden, target=target or golden.target, accepted=()), golden)
+
+
+def record_anew(
+    draft: GoldenTrace, golden: GoldenTrace, older: Mapping[str, Path] | None = None
+) -> GoldenReport:
+    """Record a golden trace with the present code and the recorded responses, and keep that in its place.
+
+    Args:
+        draft: what it says of itself from now on.
+        golden: what is there; it stays where this fails.
+        older: recordings up to accepted changes, by the name of the file.
+
+    Raises:
+        UsageError: it holds only some agents of a run.
+        ReplayError: the code calls what has no recorded response, or does not do the same twice.
+    """
+    if golden.agents is not None:
+        raise UsageError(
+            f"{golden.name} drives some agents of a run only, so it cannot be recorded anew",
+            remedy="record the run again, and add it with --replace",
+        )
+    with unpacked(golden) as reference:
         fork = resume_from_checkpoint(
             _named(str(reference.session), golden.agent_id),
             "0",
-            target or golden.target,
+            draft.target,
             timeout_seconds=golden.timeout_seconds,
         )
         if fork.stopped is not None:
@@ -52,8 +72,7 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
             )
         recording = read_recording(fork.session, golden.agent_id)
         only = needed(recording) if golden.agent_id is not None else None
-        draft = replace(golden, target=target or golden.target)
-        added = keep_recording(draft, RunRef(fork.session, None), only)
+        added = keep_recording(draft, RunRef(fork.session, None), only, older=older)
     if not added.is_kept:
         why = added.report.report.reasons or (str(added.report.report.divergence),)
         raise ReplayError(

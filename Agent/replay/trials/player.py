@@ -128,6 +128,7 @@ class TrialPlayer(ForkPlayer):
         if other is None:
             self._open = call
             return None
+        super().leave(call, None, None)  # should it have been taken for one that runs
         moment.end()
         return other
 

@@ -19,7 +19,6 @@ from Agent.event.pointers import escape
 from Agent.flight.fold import StateFold, fold_events
 from Agent.flight.recorded_calls import CALL_KINDS, CallBook, Decoding, calls_among
 from Agent.flight.runs import RunRef
-from Agent.record.agents import agent_id_of
 from Agent.record.exposure import read_state
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import Answer, TracedCall
@@ -154,7 +153,9 @@ class Trial(Fork):
                 )
 
     def _all_calls(self) -> CallBook:
-        decoding = Decoding(self._decoder.codecs, self._decoder.find_class, self._errors())
+        decoding = Decoding(
+            self._decoder.codecs, self._decoder.find_class, self._errors(), self._decoder.scripts
+        )
         return calls_among(self._own_events(), RunRef(self._recording.session, None), decoding)
 
     def interventions(self) -> list[Intervention]:
@@ -287,7 +288,7 @@ class Trial(Fork):
         wanted = own if isinstance(own, dict) else {str(extra.get("name")): extra.get("old_value")}
         count = 0
         for obj in self._agents_now().values():
-            exposed = read_state(obj, agent_id_of).fields
+            exposed = read_state(obj).fields
             values = {name: value for name, value in wanted.items() if name in exposed}
             if values:
                 put_back(obj, values)

@@ -1,0 +1,86 @@
+"""A JSON value with its tags, in a form that is equal for equal values in whichever process they were made.
+
+Two things differ between processes and are no part of a value: the module name of the script that runs, and
+how an object without a codec is described beside its digest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from Agent.event.digest import digest_json
+from Agent.event.pointers import fold_tags
+
+__all__ = ["Tagged", "is_unseen", "opaque_key"]
+
+_SCRIPT = "__main__."
+_COMPARED = ("digest", "reference", "handle")
+_DESCRIBED = ("class", "repr", "attributes", "failure")
+
+
+class Tagged(NamedTuple):
+    """A JSON value and its tags, as pointers into it."""
+
+    value: Any
+    types: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits, equal for equal values; "" where a part of the value cannot be seen."""
+        kinds = self.types.values()
+        if "opaque" not in kinds and "truncated" not in kinds:
+            return digest_json(self.value, self.types)
+        unseen: list[str] = []
+
+        def reduced(tag: str, node: Any, at: str) -> Any:
+            if tag == "opaque" and type(node) is dict:
+                node = opaque_key(node)
+            if is_unseen(tag, node):
+                unseen.append(at)
+            return node
+
+        value = fold_tags(self.value, self.types, "", reduced)
+        return "" if unseen else digest_json(value, self.types)
+
+    def with_script(self, modules: Collection[str]) -> Tagged:
+        """The same value as the script itself would have recorded it.
+
+        Args:
+            modules: names under which this process imported the script, whose own name for itself is
+                `__main__`.
+        """
+        if not modules or not self.types:
+            return self
+        names = "|".join(map(re.escape, sorted(modules, key=len, reverse=True)))
+        in_tag, in_text = re.compile(rf":(?:{names})\."), re.compile(rf"(?<![\w.])(?:{names})\.")
+        types = {at: in_tag.sub(f":{_SCRIPT}", tag, count=1) for at, tag in self.types.items()}
+        if "opaque" not in types.values():
+            return Tagged(self.value, types)
+
+        def renamed(tag: str, node: Any, _at: str) -> Any:
+            if tag != "opaque" or type(node) is not dict:
+                return node
+            texts = {key: node[key] for key in ("class", "repr") if type(node.get(key)) is str}
+            return {**node, **{key: in_text.sub(_SCRIPT, text) for key, text in texts.items()}}
+
+        return Tagged(fold_tags(self.value, self.types, "", renamed), types)
+
+
+def opaque_key(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells an object without a codec from others.
+
+    That is the digest of its content, or the name of what it refers to; in recordings made before content
+    digests its description.
+    """
+    if "unseen" in node:
+        return {"unseen": node["unseen"]}
+    if str(node.get("digest", "")).startswith("c") or "reference" in node or "handle" in node:
+        return {key: node[key] for key in _COMPARED if key in node}
+    return {key: node[key] for key in _DESCRIBED if key in node}
+
+
+def is_unseen(tag: str, node: Any) -> bool:
+    """Whether that is all that is known of a value: that it could not be looked into."""
+    return tag in {"opaque", "truncated"} and type(node) is dict and "unseen" in node

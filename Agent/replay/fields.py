@@ -1,0 +1,120 @@
+"""Which fields of agents a replay compares, and what it found of those that cannot be compared.
+
+A field is left out if somebody asked for that by name, or if it holds an object that an agent whose code does
+not run holds as well: whatever that agent would do to the object does not happen in the replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from Agent.event.pointers import unescape
+from Agent.replay.comparison import OLDER, Agreement
+from Agent.replay.outcome import Outcome
+from Agent.replay.recording import AgentFacts
+
+
+class FieldRules:
+    """The rules for the fields of one replay; what comes of them goes into the outcome.
+
+    Args:
+        ignore: patterns of names, `field` or `agent.field`.
+    """
+
+    def __init__(self, outcome: Outcome, ignore: Collection[str] = ()) -> None:
+        self._outcome = outcome
+        self._ignore = tuple(ignore)
+        self._elsewhere: Mapping[str, frozenset[str]] = {}
+        self._known: dict[tuple[str, str], bool] = {}
+        self._noted: set[str] = set()
+
+    def begin(self, facts: Mapping[str, AgentFacts], live: frozenset[str]) -> None:
+        """Take in who shares objects with whom.
+
+        Args:
+            live: the agents whose code runs.
+        """
+        self._elsewhere = _held_elsewhere(facts, live)
+        self._known.clear()
+
+    def leaves_out(self, agent_id: str, name: str) -> bool:
+        """Whether a field takes no part."""
+        key = (agent_id, name)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._judge(agent_id, name)
+        return known
+
+    def _judge(self, agent_id: str, name: str) -> bool:
+        full = f"{agent_id}.{name}"
+        if any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore):
+            self._add(self._outcome.ignored, full)
+            return True
+        if name in self._elsewhere.get(agent_id, ()):
+            self._add(self._outcome.references, f"{full} (shared with agents that do not run)")
+            return True
+        return False
+
+    def kept(self, agent_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the fields that are compared."""
+        return {name: value for name, value in fields.items() if not self.leaves_out(agent_id, name)}
+
+    def note(self, agent_id: str, name: str, found: Agreement) -> None:
+        """Keep what a comparison of one field could not see, or saw by name alone."""
+        full = f"{agent_id}.{name}"
+        for why in found.unseen.values():
+            self._once(full, lambda: self._outcome.unseen_fields.setdefault(full, why))  # noqa: B023
+        if found.older:
+            self._once(full, lambda: self._outcome.reason(f"{full} was {OLDER}"))
+        for text in found.references.values():
+            if text.startswith("environment "):
+                self._add(self._outcome.references, f"{full} ({text})")
+        for kind in found.handles.values():
+            self._add(self._outcome.handles, f"{full} ({kind})")
+
+    def note_state(self, agent_id: str, found: Agreement) -> None:
+        """The same for a comparison of changed fields: pointers begin with `/set/<field>`."""
+        for key in ("unseen", "older", "references", "handles"):
+            for path in getattr(found, key):
+                name = unescape(path.removeprefix("/set/").partition("/")[0])
+                self.note(agent_id, name, _only(found, path))
+
+    def note_value(self, what: str, found: Agreement) -> None:
+        """The same for a value that is no field, such as a result: one that cannot be seen proves nothing."""
+        for path, why in found.unseen.items():
+            at = f" at {path}" if path else ""
+            self._outcome.reason(f"{what}{at} cannot be seen: {why}")
+        if found.older:
+            self._outcome.reason(f"{what} was {OLDER}")
+
+    def _once(self, key: str, note: Any) -> None:
+        if key not in self._noted:
+            self._noted.add(key)
+            note()
+
+    def _add(self, names: list[str], name: str) -> None:
+        if name not in names:
+            names.append(name)
+
+
+def _only(found: Agreement, path: str) -> Agreement:
+    one = Agreement()
+    for key in ("unseen", "references", "handles"):
+        known = getattr(found, key)
+        if path in known:
+            getattr(one, key)[path] = known[path]
+    if path in found.older:
+        one.older.add(path)
+    return one
+
+
+def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The fields of agents with an object that one whose code does not run holds, too."""
+    running = frozenset(live)
+    return {
+        agent_id: frozenset(name for name, others in fact.shared_objects.items() if others - running)
+        for agent_id, fact in facts.items()
+        if fact.shared_objects
+    }

@@ -1,0 +1,168 @@
+"""Chance, clocks and environment behind the point of a fork: each goes on from where it was in the recording.
+
+A call that has a counterpart in the original reads what that read, so that a fork without a change is the
+same run. From the first call that draws more or less than its counterpart, a generator goes on by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, TypeVar
+
+from Agent.event.model import Event
+from Agent.event.order import order_key
+from Agent.record.chance.adopted import Adopted, living
+from Agent.record.chance.reads import kinds_of_draws
+from Agent.replay.forks.clocks import ForkClocks
+from Agent.replay.forks.outcome import ForkOutcome
+from Agent.replay.forks.player import ForkPlayer
+from Agent.replay.plan import RecordedCall
+from Agent.replay.recorded_draws import RecordedDraws
+from Agent.replay.source_answers import CallReads, SourceAnswers
+
+T = TypeVar("T")
+
+
+class ForkSources(SourceAnswers):
+    """Gives the code of a fork what it reads; `begin_fork` is called first."""
+
+    fork: ForkOutcome
+    player: ForkPlayer
+    clocks: ForkClocks
+
+    def begin_fork(self, player: ForkPlayer, clocks: ForkClocks, fork: ForkOutcome) -> None:
+        """From here on that player knows the counterpart of each call, and that outcome takes notes."""
+        self.player, self.clocks, self.fork = player, clocks, fork
+        self._on_their_own: set[str] = set()
+        self._are_released = False
+        self._calls.clear()
+
+    def release(self) -> None:
+        """Let all generators go on by themselves: somebody seeded them."""
+        self._are_released = True
+
+    def put_at(self, first: Event | None) -> None:
+        """Put adopted generators where the recording has them before an event, as far as it tells."""
+        later = [
+            event
+            for event in self._recording.events
+            if "reads" in event.extra and first is not None and order_key(event) >= order_key(first)
+        ]
+        draws: dict[str, list[tuple[str, list[Any]]]] = {}
+        for event in later:
+            for kind, key in kinds_of_draws(event.extra["reads"]):
+                segments = event.extra["reads"][key]
+                if kind != "draws" and segments:
+                    draws.setdefault(self._places.of_key(key), []).append((key, segments[0]))
+        self.is_putting = True
+        for adopted in list(living):
+            found = draws.get(self._places.of(adopted) or "")
+            if found:
+                self._move(adopted, *_earliest(found))
+        self.is_putting = False
+
+    def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:  # noqa: ARG002
+        """See `SourcePlayer`."""
+        if self.player.is_live:
+            return now()
+        reads = self._reads()
+        values = () if reads is None else reads.values.get(source, ())
+        if reads is not None and reads.taken[source] < len(values):
+            kept = values[reads.taken[source]]
+            reads.taken[source] += 1
+            try:
+                value = decode(kept)
+            except Exception:  # noqa: BLE001 - it was hidden, or somebody changed it
+                self.fork.note(f"the recorded value of {source} cannot be restored, so it is read live")
+            else:
+                return self.clocks.recorded(source, value, now)
+        return self.clocks.now(source, now)
+
+    def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:  # noqa: ARG002
+        """See `SourcePlayer`."""
+        reads = None if self.player.is_live else self._reads()
+        runs = None if reads is None else reads.variables.get(name)
+        if reads is not None and runs is not None:
+            return reads.next_of(name, runs)
+        known = self._variables.get(name, {})
+        return next(iter(known.values())) if len(known) == 1 and not self.player.is_live else now()
+
+    def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
+        """See `SourcePlayer`."""
+        place = None if self.is_putting or self.player.is_live else self._places.of(adopted)
+        if place is None or self._are_released or place in self._on_their_own:
+            return adopted.drawn(count, now)
+        reads = self._reads()
+        draws = None if reads is None else reads.draws_for(adopted, place)
+        segment = None if draws is None else draws.take(count, lambda each: self._begin(adopted, draws, each))
+        if draws is None or segment is None or isinstance(draws.value, str):
+            self._on_their_own.add(place)
+            return adopted.drawn(count, now)
+        if draws.kind == "draws":
+            kept = draws.value
+            return adopted.drawn(count, lambda: kept)  # type: ignore[no-any-return]
+        value = adopted.drawn(count, now)
+        if draws.is_at_end_of(segment) and adopted.end_differs(segment):
+            self._on_their_own.add(place)
+        return value
+
+    def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
+        """See `SourcePlayer`."""
+        if self.is_putting:
+            return
+        reads = self._reads()
+        if mark is not None:
+            adopted.marked(mark)
+            place = self._places.of(adopted)
+            draws = None if reads is None or place is None else reads.draws_for(adopted, place)
+            if place and (draws is None or draws.take(1, lambda _: None) is None or draws.value != mark):
+                self._on_their_own.add(place)
+            return
+        if reads is not None:
+            reads.of.pop(adopted.number, None)  # what it draws now stands under another state
+        self._seeded[adopted.number] = adopted.snapshot()
+        if not is_known:
+            del self._seeded[adopted.number]
+
+    def left(self, call: RecordedCall) -> None:
+        """A call that has this counterpart ended: what it drew less leaves generators elsewhere."""
+        known = self._calls.get(call.event.id)
+        for draws in known.draws if known is not None else ():
+            if draws.left() is not None:
+                self._on_their_own.add(draws.place)
+
+    def _reads(self) -> CallReads | None:
+        call = self.player.open_call()
+        return None if call is None else self._of(call)
+
+    def _begin(self, adopted: Adopted, draws: RecordedDraws, segment: list[Any]) -> None:
+        """Put a generator where a recorded segment begins, unless it was seeded otherwise than then."""
+        if draws.kind == "draws":
+            return
+        seeded = self._seeded.pop(adopted.number, None)
+        base_id = adopted.base_id(draws.key, segment)
+        if seeded is not None and not adopted.began_at(
+            seeded, None if base_id is None else self._base(base_id)
+        ):
+            self._on_their_own.add(draws.place)
+            return
+        self._move(adopted, draws.key, segment)
+
+    def _move(self, adopted: Adopted, key: str, segment: list[Any]) -> None:
+        base_id = adopted.base_id(key, segment)
+        base = None if base_id is None else self._base(base_id)
+        if base_id is not None and base is None:
+            self.fork.note(f"a state of {adopted.name} is missing in the recording, so it is not set")
+            return
+        try:
+            adopted.move(segment, base)
+        except Exception as error:  # noqa: BLE001 - a state of another version, or that somebody changed
+            self.fork.note(f"a recorded state of {adopted.name} cannot be put back: {error}")
+
+
+def _earliest(found: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    """The draws that came first: of positions behind one state the lowest, else those of the first event."""
+    key = found[0][0]
+    same = [each for each in found if each[0] == key]
+    return min(same, key=lambda each: each[1][0]) if key.startswith("random@") else found[0]

@@ -1,0 +1,102 @@
+"""Where a difference is, in the words of the program: tick, and `result[0].price` in place of a JSON Pointer.
+
+A difference names the recorded event; that has the tags which tell an attribute from a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from Agent.archive.reader import open_reader
+from Agent.event.model import Event
+from Agent.event.pointers import escape
+from Agent.replay.outcome import Divergence
+from Agent.replay.python_text import python_path
+
+__all__ = ["locate", "place_in"]
+
+_STATE = "state."
+
+
+def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
+    """The differences with `tick` and `where`, from the events of the session that they name."""
+    found = list(divergences)
+    wanted = {each.event_id for each in found}
+    events: dict[str, Event] = {}
+    reader = open_reader(session)
+    for agent_id in {each.agent_id for each in found}:
+        for event in reader.events(agent_id) if wanted - events.keys() else ():
+            if event.id in wanted:
+                events[event.id] = event
+    return [_located(each, events.get(each.event_id)) for each in found]
+
+
+def _located(found: Divergence, event: Event | None) -> Divergence:
+    tick = None if event is None else event.tick
+    return replace(found, tick=tick, where=_where(found, event))
+
+
+def _where(found: Divergence, event: Event | None) -> str:
+    if found.inner_field:
+        key, _, rest = found.inner_field.partition("/")
+        return f"{_named(key, f'/{rest}' if rest else '')} of {found.inner_agent_id}, {found.place}"
+    place = f" of {found.place}" if found.place else ""
+    if found.field.startswith(_STATE):
+        at = f", in {found.place}" if found.place else ""
+        return _named(found.field, found.path, event) + at
+    if found.field == "result":
+        return _named("result", found.path, event) + place
+    if found.field == "args":
+        return f"argument {_from_name(found.path)}{place}" if found.path else f"arguments{place}"
+    if found.field == "error":
+        return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
+            found.path, f"error{found.path}"
+        )
+    if found.field == "effects" and found.path:
+        return f"{found.place}: {_from_name(found.path)}"
+    return {"effects": "what it left", "calls": "calls", "reads": "what it read"}.get(
+        found.field, found.field
+    ) + (f": {found.place}" if found.place else "")
+
+
+def place_in(field: str, path: str, event: Event | None) -> str:
+    """A field of an event and the JSON Pointer inside it, in the words of the program."""
+    if field == "result" or field.startswith(_STATE):
+        return _named(field, path, event)
+    if field == "args":
+        return f"argument {_from_name(path)}" if path else "arguments"
+    return _from_name(f"/{field}{path}")
+
+
+def _named(key: str, pointer: str, event: Event | None = None) -> str:
+    """A field or a result with the path inside it."""
+    if not key.startswith(_STATE):
+        value = event.extra.get(key) if event is not None else None
+        return python_path(pointer, value, _types(event), f"/extra/{key}", key)
+    name = key.removeprefix(_STATE)
+    value, at = _recorded_field(event, name)
+    return "field " + python_path(pointer, value, _types(event), at, name)
+
+
+def _recorded_field(event: Event | None, name: str) -> tuple[Any, str]:
+    """What an event holds of a field, and where."""
+    if event is None:
+        return None, "?"
+    if event.kind == "state":
+        fields, at = event.extra.get("fields"), "/extra/fields"
+    else:
+        fields, at = (event.state or {}).get("set"), "/state/set"
+    return fields.get(name) if isinstance(fields, dict) else None, f"{at}/{escape(name)}"
+
+
+def _types(event: Event | None) -> dict[str, str]:
+    return {} if event is None else dict(event.types or {})
+
+
+def _from_name(pointer: str) -> str:
+    """A path that begins with the name of an argument or of a key of an event."""
+    first, slash, rest = pointer.removeprefix("/").partition("/")
+    return python_path(f"{slash}{rest}", start=first)

@@ -1,0 +1,217 @@
+"""One process for many replays of one target: it imports the target once and forks for each replay.
+
+Each fork finds the modules, sources and watches as the import left them, so no replay sees another.
+`history.py` asks through a `Worker`; `worker_process.py` is the other side. It needs `os.fork`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any, Self
+
+import orjson
+
+from Agent.errors import TargetNotFound
+from Agent.replay.child_process import Ended, child_environment
+
+__all__ = ["Worker", "Workers", "can_fork"]
+
+_LOOK_S = 0.2
+
+
+def can_fork() -> bool:
+    """Whether this system has what a worker needs."""
+    return hasattr(os, "fork") and hasattr(socket, "send_fds")
+
+
+class Worker:
+    """A process that has imported a target and replays what it is asked to; several threads may ask at once.
+
+    Args:
+        session: the session that it reads once.
+        target: `module:factory`.
+    """
+
+    def __init__(self, session: Path, target: str) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="agent-trace-worker-")
+        here = Path(self._directory.name)
+        request = {"session": str(session.absolute()), "target": target, "sys_path": sys.path}
+        request["outcome_path"] = str(here / "import.json")
+        (here / "request.json").write_bytes(orjson.dumps(request))
+        self._control, theirs = socket.socketpair()
+        self._stdout, self._stderr = here / "stdout.txt", here / "stderr.txt"
+        with theirs, self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
+                [
+                    sys.executable,
+                    "-m",
+                    "Agent.replay.worker_process",
+                    str(here / "request.json"),
+                    str(theirs.fileno()),
+                ],
+                env=child_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        self._lock = threading.Lock()
+        self._hello: dict[str, Any] | None = None
+        """What it said when the target was imported; None before that."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self,
+        request: Mapping[str, Any],
+        directory: Path,
+        timeout_seconds: float | None = None,
+        stop: Event | None = None,
+    ) -> Ended | None:
+        """Carry out one request of `Agent.replay.child` in a fork, as `run_module` does it in a new process.
+
+        None: this target cannot be shared by several replays, so each needs a process.
+
+        Raises:
+            TargetNotFound: the target cannot be imported.
+            CancelledError: `stop` was set.
+        """
+        ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        with self._lock:
+            if self._hello is None:
+                answer = _received(self._control, ends_at, stop)
+                if answer is None:
+                    return Ended(*self._printed(), None)
+                self._hello = orjson.loads(answer or b'{"ready":false}')
+            if "not_imported" in self._hello:
+                raise TargetNotFound(self._hello["not_imported"])
+            if not self._hello["ready"]:
+                return None
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    socket.send_fds(self._control, [b"."], [theirs.fileno()])
+            except OSError:
+                ours.close()
+                return None  # the worker died; a process of its own says more
+        request_path = directory / "request.json"
+        request_path.write_bytes(orjson.dumps(request))
+        with ours:
+            ours.sendall(os.fsencode(request_path) + b"\n")
+            minder = int(_received(ours, None, None) or b"0")
+            try:
+                answer = _received(ours, ends_at, stop)
+            except BaseException:
+                _kill(minder)
+                raise
+            if answer is None:
+                _kill(minder)
+        printed = [(directory / name).read_text("utf-8", "replace") for name in ("stdout.txt", "stderr.txt")]
+        before = self._printed()
+        stdout, stderr = before[0] + printed[0], before[1] + printed[1]
+        return Ended(stdout, stderr, None if answer is None else int(answer or b"1"))
+
+    def close(self) -> None:
+        """End the process; what still runs in its forks is ended by whoever asked for it."""
+        self._control.close()
+        try:
+            self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            _kill(self._process.pid)
+            self._process.wait()
+        self._directory.cleanup()
+
+    def _printed(self) -> tuple[str, str]:
+        """What the target printed when it was imported."""
+        return self._stdout.read_text("utf-8", "replace"), self._stderr.read_text("utf-8", "replace")
+
+
+class Workers:
+    """Workers by session and target, each from its first replay to its last; none for what is replayed once.
+
+    Args:
+        wanted: session and target of every replay that is to come.
+    """
+
+    def __init__(self, wanted: Iterable[tuple[Path, str]]) -> None:
+        self._left = Counter(wanted)
+        self._shared = {key for key, count in self._left.items() if count > 1 and can_fork()}
+        self._begun: dict[tuple[Path, str], Worker] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._begun.values():
+            worker.close()
+
+    @contextmanager
+    def of(self, session: Path, target: str) -> Iterator[Worker | None]:
+        """The worker for one of the replays; None where it needs a process of its own."""
+        key = session, target
+        with self._lock:
+            if key in self._shared and key not in self._begun:
+                self._begun[key] = Worker(session, target)
+            found = self._begun.get(key)
+        try:
+            yield found
+        finally:
+            with self._lock:
+                self._left[key] -= 1
+                if not self._left[key]:
+                    done = self._begun.pop(key, None)
+                    if done is not None:
+                        done.close()
+
+
+def _received(connection: socket.socket, ends_at: float | None, stop: Event | None) -> bytes | None:
+    """One line, b"" where the other side is gone; None where it took too long.
+
+    Raises:
+        CancelledError: `stop` was set.
+    """
+    line = b""
+    while not line.endswith(b"\n"):
+        left = None if ends_at is None else ends_at - time.monotonic()
+        if left is not None and left <= 0:
+            return None
+        waits = [each for each in (left, _LOOK_S if stop is not None else None) if each is not None]
+        if not select.select([connection], [], [], min(waits, default=None))[0]:
+            if stop is not None and stop.is_set():
+                raise CancelledError
+            continue
+        try:
+            piece = connection.recv(1)
+        except ConnectionError:
+            return b""
+        if not piece:
+            return b""
+        line += piece
+    return line
+
+
+def _kill(group: int) -> None:
+    if group > 0:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,121 @@
+"""How often a secret stays in clear, and how often a harmless text is changed: `python -m benchmarks.secrets`.
+
+    --gitleaks DIR   a checkout or a bare repository of gitleaks: the cases of its rules
+    --logs DIR       the same of loghub (https://github.com/logpai/loghub): 2,000 lines of each of 16 systems
+    --show           every case that went wrong
+
+Every text goes the way of a message: the quick look over its bytes first, then the close one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import orjson
+
+from Agent.record.quick_look import looks_clean
+from Agent.record.redaction import Redactor
+from benchmarks.gitleaks_cases import Rule, read_rules
+
+_PIECE = 12
+
+
+def recorded(text: str, redactor: Redactor) -> str:
+    """The text as a message of it would be recorded."""
+    return text if looks_clean(orjson.dumps({"m": text})) else redactor.text(text)
+
+
+def stays(secret: str, clean: str) -> bool:
+    """Whether the secret, or a piece of it of 12 characters, is left."""
+    if len(secret) <= _PIECE:
+        return secret in clean
+    return any(secret[at : at + _PIECE] in clean for at in range(0, len(secret) - _PIECE + 1, 4))
+
+
+def left_in_clear(rule: Rule, redactor: Redactor) -> list[str]:
+    """The positive cases of a rule of which something is left."""
+    left = []
+    for case in rule.positives:
+        clean, secret = recorded(case, redactor), rule.secret_in(case)
+        # A rule may take the name with the secret, which stays; the secret is the longest of its words.
+        if clean == case if secret is None else stays(max(secret.split(), key=len), clean):
+            left.append(case)
+    return left
+
+
+def harmless(rules: Sequence[Rule]) -> list[str]:
+    """The negative cases in which no rule of gitleaks finds a secret; many are another rule's positive ones."""
+    negatives = [case for rule in rules for case in rule.negatives]
+    return [case for case in negatives if not any(rule.calls_secret(case) for rule in rules)]
+
+
+def changed(texts: Iterable[str], redactor: Redactor) -> list[tuple[str, str]]:
+    """The texts that are not recorded as they are, each with what is recorded."""
+    return [(text, clean) for text in texts if (clean := recorded(text, redactor)) != text]
+
+
+def log_lines(place: Path) -> list[str]:
+    """The lines of loghub's samples."""
+    git = ["git", f"--git-dir={place if (place / 'HEAD').is_file() else place / '.git'}"]
+    listed = subprocess.run([*git, "ls-tree", "-r", "--name-only", "HEAD"], check=True, capture_output=True)  # noqa: S603
+    lines: list[str] = []
+    for path in listed.stdout.decode().splitlines():
+        if path.endswith("_2k.log"):
+            shown = subprocess.run([*git, "show", f"HEAD:{path}"], check=True, capture_output=True)  # noqa: S603
+            lines += shown.stdout.decode("utf-8", "replace").splitlines()
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("benchmarks.secrets", description="The two error rates of redaction.")
+    parser.add_argument("--gitleaks", type=Path, help="a checkout or a bare repository of gitleaks")
+    parser.add_argument("--logs", type=Path, help="a checkout or a bare repository of loghub")
+    parser.add_argument("--show", action="store_true", help="print every case that went wrong")
+    given = parser.parse_args(arguments)
+    redactor = Redactor(b"a key of the measurement")
+    if given.gitleaks is not None:
+        _measure_rules(given.gitleaks, redactor, show=given.show)
+    if given.logs is not None:
+        lines = log_lines(given.logs)
+        wrong = changed(lines, redactor)
+        _print("lines of public logs changed", len(wrong), len(lines))
+        if given.show:
+            _show(wrong)
+    return 0
+
+
+def _measure_rules(place: Path, redactor: Redactor, *, show: bool) -> None:
+    rules, unread = read_rules(place)
+    positive = [rule for rule in rules if rule.positives]
+    left = {rule.name: found for rule in positive if (found := left_in_clear(rule, redactor))}
+    cases, kept = sum(len(rule.positives) for rule in positive), sum(map(len, left.values()))
+    _print("kinds of secrets of which a case stays in clear", len(left), len(positive))
+    _print("positive cases that stay in clear", kept, cases)
+    negatives = harmless(rules)
+    wrong = changed(negatives, redactor)
+    _print("negative cases in which no rule finds a secret, changed", len(wrong), len(negatives))
+    print(f"not read: {len(unread)} {unread}")
+    if show:
+        for name, found in left.items():
+            print(f"{name}: {len(found)}")
+            for case in found[:4]:
+                print(f"    {case[:160]!r}")
+        _show(wrong)
+
+
+def _show(wrong: list[tuple[str, str]]) -> None:
+    for text, clean in wrong:
+        at = clean.find("[redacted:")
+        print(f"    {text[max(0, at - 60) : at + 60]!r} -> {clean[max(0, at - 30) : at + 27]!r}")
+
+
+def _print(what: str, count: int, total: int) -> None:
+    print(f"{what}: {count} of {total} ({count / total:.1%})")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Values of many megabytes in a process that gets no more memory: they are cut, or dropped and counted, and it lives."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from support.processes import run_python
+
+PROGRAM = """
+import resource, sys
+from Agent import AgentLogger, health, setup_logging, shutdown_logging, trace_agent_action
+
+root, kind, headroom_mb = sys.argv[1], sys.argv[2], float(sys.argv[3])
+setup_logging(trace_root=root)
+logger = AgentLogger("a", "r")
+
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.field = "a", "r", None
+    @trace_agent_action()
+    def act(self, value):
+        self.field = value
+
+agent = Agent()
+agent.act(1)
+logger.log_action("warm", {"value": "x" * 1000})
+value = {
+    "text": lambda: "x" * 50_000_000,
+    "escapes": lambda: "\\x01" * 900_000,
+    "list": lambda: ["x" * 1000] * 50_000,
+    "escapes in a list": lambda: ["\\x01" * 100_000] * 9,
+    "dict": lambda: {f"k{n}": "x" * 1000 for n in range(50_000)},
+    "nearly whole": lambda: {"a": ["x" * 90_000] * 10},
+    "numbers": lambda: list(range(3_000_000)),
+    "deep": lambda: [[["y" * 900] * 100] * 100] * 5,
+    "tuple": lambda: ("x" * 500,) * 100_000,
+    "bytes": lambda: b"x" * 50_000_000,
+}[kind]()
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + int(headroom_mb * 1e6),) * 2)
+ids = [logger.log_action("big", {"value": value}), logger.info("big", extra={"value": value})]
+agent.act(value)
+try:
+    raise ValueError(value)
+except ValueError:
+    ids.append(logger.exception("big", extra={"value": value}))
+del value, agent.field
+after = logger.log_action("after")
+told = sum(health()["dropped"].values())
+assert ids.count("") == told, (ids, health())
+assert after
+shutdown_logging()
+print("alive")
+"""
+KINDS = "text|escapes|list|escapes in a list|dict|nearly whole|numbers|deep|tuple|bytes".split("|")
+
+
+def outcome(place: Path, kind: str, headroom_mb: float) -> str:
+    done = run_python(
+        "-c",
+        PROGRAM,
+        str(place / "trace"),
+        kind,
+        str(headroom_mb),
+        cwd=place,
+        HOME=str(place),
+        AGENT_TRACE_SESSION="",
+    )
+    return (
+        "alive"
+        if done.stdout.endswith("alive\n")
+        else f"{kind}, {headroom_mb} MB: {done.returncode} {done.stderr}"
+    )
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_large_value_does_not_end_a_process_with_little_memory(tmp_path, kind):
+    assert outcome(tmp_path, kind, 5) == "alive"
+
+
+@pytest.mark.slow
+def test_a_hundred_large_values_end_no_process_with_5_to_200_mb_left(tmp_path):
+    chance = random.Random(20261121)
+    found = [outcome(tmp_path, KINDS[n % len(KINDS)], round(chance.uniform(5, 200), 1)) for n in range(100)]
+    assert [each for each in found if each != "alive"] == []

@@ -1,0 +1,367 @@
+"""Pairs of programs, recorded and replayed: what each verdict is, and whether it is right.
+
+A pair is an agent that is replayed twice: as it was recorded, and with one leaf changed. `harness.py` is the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import value_kit
+from forked import forks, in_fork
+from pair_programs import ALL_KINDS, FAMILIES, PLAIN_HEAD, TRACED_HEAD, Pair, pairs_of, program_of, why_not
+from value_places import PLACES
+
+from Agent.replay import ReplayReport, Verdict, replay_run
+
+EACH = 60
+"""Pairs of one program."""
+GREEN = {str(Verdict.IDENTICAL), str(Verdict.EQUIVALENT)}
+_HERE = Path(__file__).parent
+
+
+@dataclass
+class Trial:
+    """One pair, and what came of it."""
+
+    pair: Pair
+    program: str
+    recorded: Any
+    """The leaf at each step as the recorded process printed it."""
+    same: Any
+    """The same under the hash seed of the replay."""
+    changed: Any
+    """The same of the changed program."""
+    verdicts: dict[str, str] = field(default_factory=dict)
+    """The verdicts on the unchanged and the changed program."""
+    told: dict[str, str] = field(default_factory=dict)
+    """The first lines of their reports."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the two unchanged runs print the same leaves, so that no replay may find a difference."""
+        return self.recorded == self.same and not self.fault
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the changed program prints another leaf, so that no replay may be green."""
+        return self.is_unchanged and self.changed != self.same and not self.pair.unchanged_only
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the program itself; "" where nothing is."""
+        for printed in (self.recorded, self.same, self.changed):
+            if not isinstance(printed, list):
+                return f"the program does not run: {printed}"
+        return ""
+
+    @property
+    def problem(self) -> str:
+        """`false red`, `false green`, `no program`; "" where nothing is wrong."""
+        if self.fault:
+            return "no program"
+        if self.is_unchanged and self.verdicts["unchanged"] == Verdict.DIVERGED:
+            return "false red"
+        if self.is_changed and self.verdicts["changed"] in GREEN:
+            return "false green"
+        return ""
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing was proved of the unchanged program."""
+        return self.is_unchanged and self.verdicts["unchanged"] == Verdict.UNVERIFIED
+
+    def to_object(self) -> dict[str, Any]:
+        """The trial as JSON values."""
+        return {
+            "agent_id": self.pair.agent_id,
+            "kinds": self.pair.kinds,
+            "place": self.pair.place,
+            "value": self.pair.make,
+            "leaf": self.pair.path,
+            "program": self.program,
+            "problem": self.problem,
+            "is_useless": self.is_useless,
+            "printed": [self.recorded, self.same, self.changed],
+            "verdicts": self.verdicts,
+            "told": self.told,
+        }
+
+    def lines(self, directory: Path) -> Iterator[str]:
+        """What is wrong, with the two lines that show it again."""
+        name = " of ".join(self.pair.kinds)
+        yield f"{self.problem or 'useless'}: {name} @ {self.pair.place}"
+        yield f"  value: {_short(self.pair.make)}"
+        yield f"  leaf:  {_short(self.pair.path)}"
+        if self.fault:
+            yield f"  {self.fault}"
+            return
+        which = "changed" if self.problem == "false green" else "unchanged"
+        yield from (f"  | {line}" for line in self.told[which].splitlines())
+        changed = int(which == "changed")
+        yield f"  cd {directory / self.program} && rm -rf again && python {self.program}.py again"
+        yield (
+            f"  CHANGED={changed} agent-trace replay last/{self.pair.agent_id} --root again "
+            f"--target {self.program}:build"
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 300 else f"{text[:150]} ... {text[-100:]}"
+
+
+@dataclass
+class Task:
+    """One program: its pairs, and where."""
+
+    name: str
+    pairs: list[Pair]
+    directory: Path
+    is_script: bool
+    """Whether it is recorded as a script, not as a module that is imported."""
+    is_blinded: bool = False
+
+
+def warm_up() -> None:
+    """Import in this process what each fork would import for itself."""
+    for name in ("Agent.replay.child", "Agent.config.logging_config", "Agent.flight"):
+        importlib.import_module(name)
+    import warnings
+
+    warnings.simplefilter("ignore")  # what numpy and pandas warn of
+
+
+def work(task: Task) -> list[Trial]:
+    """Record a program, and replay its agents unchanged and changed."""
+    warm_up()
+    task.directory.mkdir(parents=True, exist_ok=True)
+    body = program_of(task.pairs)
+    (task.directory / f"{task.name}.py").write_text(TRACED_HEAD + body)
+    (task.directory / f"plain_{task.name}.py").write_text(PLAIN_HEAD + body)
+    (task.directory / "value_kit.py").write_text(Path(value_kit.__file__).read_text())
+    recorded = record(task)
+    same, changed = (printed_by(task, changed) for changed in (0, 1))
+    trials = {
+        pair.agent_id: Trial(
+            pair,
+            task.name,
+            *(each.get(pair.agent_id, "nothing was printed") for each in (recorded, same, changed)),
+        )
+        for pair in task.pairs
+    }
+    able = [agent_id for agent_id, trial in trials.items() if not trial.fault]
+    if task.is_blinded:
+        blind()
+    for which, changed_by in (("unchanged", 0), ("changed", 1)):
+        for agent_id, report in replayed(task, able, changed_by).items():
+            trials[agent_id].verdicts[which] = str(report.verdict)
+            trials[agent_id].told[which] = "\n".join(str(report).splitlines()[:6])
+    return list(trials.values())
+
+
+def record(task: Task) -> dict[str, Any]:
+    """Record the program in a process of its own, under a hash seed of its own; what it printed."""
+    call = [f"{task.name}.py", "trace"]
+    if not task.is_script:
+        call = ["-c", f"import {task.name}; {task.name}.main('trace')"]
+    blinded = "import pair_trials; pair_trials.blind(); "
+    if task.is_blinded:
+        call = ["-c", f"{blinded}import {task.name}; {task.name}.main('trace')"]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE")},
+        "CHANGED": "0",
+        "PYTHONHASHSEED": "11",
+        "PYTHONPATH": os.pathsep.join([str(_HERE), *_import_path()]),
+        "PYTHONWARNINGS": "ignore",
+    }
+    ended = subprocess.run(
+        [sys.executable, *call],
+        cwd=task.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode != 0:
+        raise RuntimeError(f"{task.directory}: the program could not be recorded\n{ended.stderr[-2000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def _import_path() -> list[str]:
+    return [str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
+
+
+def printed_by(task: Task, changed: int) -> dict[str, Any]:
+    """What the program prints by itself, without this project, under the hash seed of this process."""
+    output = task.directory / f"printed_{changed}.json"
+
+    def main() -> None:
+        os.environ["CHANGED"] = str(changed)
+        sys.path.insert(0, str(task.directory))
+        importlib.import_module(f"plain_{task.name}").main("")
+
+    ended = in_fork(main, output)
+    if ended.returncode != 0:
+        raise RuntimeError(f"{task.directory}: the program could not be run\n{ended.stderr}")
+    return json.loads(output.read_text().splitlines()[-1])
+
+
+def replayed(task: Task, agent_ids: Iterable[str], changed: int) -> dict[str, ReplayReport]:
+    """The report on each of the agents, all from this one process, which forks for each.
+
+    This is the only function that knows how many agents of one session are replayed.
+    """
+    target, root = f"{task.name}:build", task.directory / "trace"
+    before, os.environ["CHANGED"] = list(sys.path), str(changed)
+    sys.path.insert(0, str(task.directory))
+    try:
+        with forks():
+            return {
+                agent_id: replay_run(f"last/{agent_id}", target=target, root=root, timeout_seconds=60)
+                for agent_id in agent_ids
+            }
+    finally:
+        sys.path[:] = before
+
+
+def blind() -> None:
+    """Take the digests of values away: each is the same constant from here on, in this process and its forks."""
+    from Agent.event import content
+
+    size = len(content._digest(b""))
+    vars(content)["_digest"] = lambda data: b"\0" * size
+
+
+@dataclass
+class Tally:
+    """What came of all pairs."""
+
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[Trial]:
+        """Those that are wrong."""
+        return [trial for trial in self.trials if trial.problem]
+
+    def to_object(self) -> dict[str, Any]:
+        """The tally as JSON values."""
+        return {
+            "counts": self.counts(),
+            "places": {place.name: self.share(place.name) for place in PLACES if not place.lacking},
+            "problems": [trial.to_object() for trial in self.problems],
+            "useless": [trial.to_object() for trial in self.trials if trial.is_useless],
+        }
+
+    def counts(self) -> dict[str, int]:
+        """How many of each sort."""
+        found = Counter(trial.problem for trial in self.trials)
+        return {
+            "pairs": len(self.trials),
+            "unchanged": sum(trial.is_unchanged for trial in self.trials),
+            "changed": sum(trial.is_changed for trial in self.trials),
+            "false greens": found["false green"],
+            "false reds": found["false red"],
+            "no programs": found["no program"],
+            "useless": sum(trial.is_useless for trial in self.trials),
+        }
+
+    def share(self, *places: str) -> tuple[int, int]:
+        """Of the unchanged ones at these places how many are green, and how many there are."""
+        unchanged = [trial for trial in self.trials if trial.is_unchanged and trial.pair.place in places]
+        return sum(trial.verdicts["unchanged"] in GREEN for trial in unchanged), len(unchanged)
+
+    def lines(self) -> Iterator[str]:
+        """The tally as text."""
+        yield "unchanged ones that are green, by place:"
+        for is_input, name in ((False, "all of these"), (True, "inputs, which have to be restored")):
+            places = [place.name for place in PLACES if place.is_input == is_input]
+            for place in [*places, ""]:
+                green, amount = self.share(*([place] if place else places))
+                if amount:
+                    yield f"  {place or name:<36}{green:>6} of {amount:<6}{green / amount:>6.1%}"
+        for place in PLACES:
+            if place.lacking:
+                yield f"  {place.name:<36}none: {place.lacking}"
+        yield ", ".join(f"{count} {name}" for name, count in self.counts().items())
+
+
+def matrix(
+    trials: list[Trial], *, by_kind: bool, kinds: list[str] | None = None, places: list[str] | None = None
+) -> Iterator[str]:
+    """A table of kinds, or families of kinds, by place, in which no field is empty."""
+    columns = [place for place in PLACES if places is None or place.name in places]
+    rows: dict[str, list[str]] = {}
+    for kind in kinds or ALL_KINDS:
+        rows.setdefault(kind if by_kind else FAMILIES[kind], []).append(kind)
+    cells: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        for kind in trial.pair.kinds:
+            row = kind if by_kind else FAMILIES[kind]
+            cells.setdefault((row, trial.pair.place), []).append(trial)
+    reasons: dict[str, str] = {}
+    for number, place in enumerate(columns):
+        yield f"{'|' * number:<{len(columns)}} {place.name}"
+    for row, members in rows.items():
+        marks = []
+        for place in columns:
+            found = cells.get((row, place.name))
+            if found:
+                marks.append(_mark(found))
+                continue
+            why = {why_not(kind, place) for kind in members}
+            reason = "not drawn this time" if "" in why else ", ".join(sorted(why))
+            marks.append(reasons.setdefault(reason, "abcdefgh"[len(reasons)]))
+        yield f"{''.join(marks)} {row}"
+    yield ". as it should be, o nothing was proved of an unchanged one, R false red, G false green, N no program"
+    yield from (f"{letter} {reason}" for reason, letter in reasons.items())
+
+
+def _mark(trials: list[Trial]) -> str:
+    problems = {trial.problem for trial in trials}
+    for problem, mark in (("false green", "G"), ("false red", "R"), ("no program", "N")):
+        if problem in problems:
+            return mark
+    return "o" if any(trial.is_useless for trial in trials) else "."
+
+
+def run(
+    amount: int,
+    seed: int,
+    directory: Path,
+    *,
+    kinds: list[str] | None = None,
+    places: list[str] | None = None,
+    depth: int = 2,
+    workers: int = 2,
+    is_blinded: bool = False,
+) -> Tally:
+    """Try so many pairs."""
+    chosen = [place for place in PLACES if places is None or place.name in places]
+    pairs = pairs_of(amount, seed, kinds or ALL_KINDS, chosen, depth)
+    tasks = []
+    for number, start in enumerate(range(0, len(pairs), EACH)):
+        name = f"program_{seed}_{number}"
+        tasks.append(Task(name, pairs[start : start + EACH], directory / name, bool(number % 2), is_blinded))
+    # What is replayed has another hash seed than what was recorded.
+    os.environ["PYTHONHASHSEED"] = "12"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each fork imports the program: compile it once
+    tally = Tally()
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks))) as pool:
+        for trials in pool.imap_unordered(work, tasks):
+            tally.trials += trials
+            if all(not trial.problem for trial in trials):
+                shutil.rmtree(directory / trials[0].program)
+            if sys.stderr.isatty():
+                print(f"\r{len(tally.trials)} pairs, {len(tally.problems)} wrong", end="", file=sys.stderr)
+    return tally

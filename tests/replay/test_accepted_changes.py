@@ -1,0 +1,139 @@
+"""Intended changes: a golden trace goes on to check what came before the step from which new behaviour is right."""
+
+import pytest
+
+from Agent.errors import ReplayError, UsageError
+from Agent.replay import accept_golden, add_golden, check_golden, find_golden, update_golden
+
+TILL = """
+LIMIT = 100
+
+class Till:
+    def __init__(self, name="till"):
+        self.agent_id, self.agent_role = name, "till"
+        self.coins = 0
+
+    @trace_agent_action
+    def pay(self, amount):
+        self.coins += amount
+        return {"coins": self.coins, "full": self.coins > LIMIT}
+
+def build(spec):
+    found = {name: Till(name) for name in spec.agent_ids}
+    return found if spec.agent_id is None else found[spec.agent_id]
+
+def main():
+    tills = [Till(), Till("other")]
+    for amount in (1, 2, 3, 4, 5, 6):
+        for each in tills:
+            each.pay(amount)
+"""
+
+
+def kept(toy, run="last/till"):
+    added = add_golden(run, f"{toy.name}:build", toy.root, name="till", directory=toy.directory / "goldens")
+    assert added.is_kept, added.failing
+    return added.golden
+
+
+def reread(golden):
+    return find_golden(golden.name, golden.directory.parent)
+
+
+@pytest.mark.parametrize("run", ["last/till", "last"])
+def test_from_the_step_on_the_new_behaviour_holds_and_before_it_the_old(toy, run):
+    golden = kept(toy.record(TILL), run)
+    step = 4 if run == "last/till" else 7  # the fourth payment makes ten coins
+    toy.change("LIMIT = 100", "LIMIT = 9")
+    assert check_golden(golden).report.divergence.step == step
+    with pytest.raises(ReplayError, match=f"differs at step {step} already, before step {step + 1}"):
+        accept_golden(golden, step + 1, "too late")
+    report = accept_golden(golden, step, "the till is full at ten\n coins")
+    assert report.passes, report
+    golden = reread(golden)
+    (change,) = golden.accepted
+    assert (change.step, change.reason) == (step, "the till is full at ten coins")
+    assert change.event_id
+    assert str(change) in str(report)
+    assert (golden.directory / change.file).is_file()
+    assert check_golden(golden).passes
+    # the old behaviour from there on is a failure now
+    toy.change("LIMIT = 9", "LIMIT = 100")
+    assert check_golden(golden).report.divergence.step == step
+    # and what came before is checked against what was recorded first
+    toy.change("LIMIT = 100", "LIMIT = 2")
+    found = check_golden(golden)
+    assert (found.passes, found.before) == (False, change)
+    assert f"before step {step}, where a change was accepted" in str(found)
+
+
+def test_changes_follow_one_another_and_each_cuts_what_is_older(toy):
+    golden = kept(toy.record(TILL))
+    toy.change("LIMIT = 100", "LIMIT = 9")
+    accept_golden(golden, 4, "ten")
+    toy.change("LIMIT = 9", "LIMIT = 5")  # from the third payment on
+    with pytest.raises(ReplayError, match="differs at step 3 already, before step 4"):
+        accept_golden(reread(golden), 4, "five")
+    assert accept_golden(reread(golden), 3, "five").passes
+    golden = reread(golden)
+    assert [(each.step, each.reason) for each in golden.accepted] == [(4, "ten"), (3, "five")]
+    assert len({each.file for each in golden.accepted}) == 2
+    toy.change("LIMIT = 5", "LIMIT = 0")
+    assert accept_golden(golden, 1, "all of it").passes
+    (change,) = reread(golden).accepted
+    assert (change.step, change.file) == (1, "")
+    assert not list(golden.directory.glob("before_step*"))
+
+
+def test_what_is_no_new_behaviour_is_not_accepted(toy):
+    golden = kept(toy.record(TILL))
+    with pytest.raises(UsageError, match="there is no new behaviour"):
+        accept_golden(golden, 1, "none")
+    toy.change("LIMIT = 100", "LIMIT = 9")
+    for step, reason, says in [(4, "  ", "for a reason"), (0, "x", "no step 0")]:
+        with pytest.raises(UsageError, match=says):
+            accept_golden(golden, step, reason)
+    toy.change("self.coins += amount", "self.coins += amount + 0 * __import__('random').randint(1, 2)")
+    with pytest.raises(ReplayError, match="nothing can be accepted"):
+        accept_golden(golden, 4, "chance")
+    assert reread(golden).accepted == ()
+
+
+def test_an_update_ends_what_was_accepted(toy):
+    golden = kept(toy.record(TILL))
+    toy.change("LIMIT = 100", "LIMIT = 9")
+    accept_golden(golden, 4, "ten")
+    toy.change("LIMIT = 9", "LIMIT = 2")
+    assert update_golden(reread(golden)).passes
+    assert reread(golden).accepted == ()
+    assert check_golden(reread(golden)).passes
+
+
+UNSTABLE = """
+class Till:
+    trace = None
+    def __init__(self):
+        self.agent_id, self.agent_role = "till", "till"
+        self.coins, self.order = 0, []
+
+    @trace_agent_action
+    def pay(self, amount):
+        self.coins += amount
+        self.order = list({"apple", "pear", "plum", "fig", "kiwi", "lime", "date", "nut"})
+        return self.coins
+
+def build(spec):
+    return Till()
+
+def main():
+    till = Till()
+    for amount in (1, 2, 3):
+        till.pay(amount)
+"""
+
+
+def test_what_differs_between_two_hash_seeds_is_named_with_its_ignore_line(toy):
+    toy.record(UNSTABLE)
+    added = add_golden("last/till", f"{toy.name}:build", toy.root, name="t", directory=toy.directory / "g")
+    assert not added.is_kept
+    assert added.ignorable == ("order",)

@@ -1,0 +1,132 @@
+"""What a report says: places and values as Python writes them, and what a person can do about it."""
+
+import pytest
+
+from Agent.replay.python_text import differing_pieces, differing_texts, python_path, python_text
+
+SHOP = """
+from dataclasses import dataclass
+
+RATE = 2
+
+@dataclass
+class Order:
+    price: int
+    tags: list
+
+class Shop:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "shop"
+        self.orders = {}
+        self.grid = [[0, 0], [0, 0]]
+        self.seen = {}
+
+    @trace_agent_action
+    def sell(self, name, price):
+        self.orders[name] = Order(price * RATE, [name])
+        self.grid[1][0] += price
+        self.seen[(name, 1)] = price
+        return self.answer(price)
+
+    def answer(self, price):
+        return {"orders": [Order(price, [])], "long": "x" * 900 + str(price) + "y" * 900, "pair": (price, 1)}
+
+def build(spec):
+    return Shop()
+
+def main():
+    from Agent import tick
+    shop = Shop()
+    for number, name in enumerate(("a", "b", "c"), 7):
+        with tick(number):
+            shop.sell(name, number)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where", "recorded", "replayed"),
+    [
+        ("Order(price, [])", "Order(price + (price > 7), [])", "result['orders'][0].price", "8", "9"),
+        ("Order(price, [])", "Order(price, [3])", "result['orders'][0].tags[0]", "no value", "3"),
+        ('"pair": (price, 1)', '"pair": [price, 1]', "result['pair']", "(7, 1)", "[7, 1]"),
+        ("price * RATE", "price * 3", "field orders['a'].price", "14", "21"),
+        ("self.grid[1][0] += price", "self.grid[1][1] += price", "field grid[1][0]", "7", "0"),
+        ("self.seen[(name, 1)] = price", "self.seen[(name, 1)] = 5", "field seen[('a', 1)]", "7", "5"),
+        ("[name])", "(name,))", "field orders['a'].tags", "['a']", "('a',)"),
+    ],
+)
+def test_a_difference_is_named_as_python_reaches_it(toy, old, new, where, recorded, replayed):
+    report = toy.record(SHOP).change(old, new).replay()
+    assert report.verdict == "DIVERGED", report
+    found = report.divergence
+    assert (found.where, found.texts) == (where, (recorded, replayed))
+    lines = str(report).splitlines()
+    tick = 6 + found.step
+    assert f"step {found.step} (tick {tick}), sell of a" in lines[1]
+    assert [line.strip() for line in lines[2:5]] == [where, f"recorded: {recorded}", f"replayed: {replayed}"]
+    assert report.to_dict()["divergence"]["where"] == where
+
+
+def test_of_long_texts_the_differing_piece_is_shown(toy):
+    report = toy.record(SHOP).change("str(price)", "str(price + (price > 8))").replay()
+    assert report.divergence.where == "result['long']"
+    for text, digit in zip(report.divergence.texts, "90", strict=True):
+        assert len(text) < 200
+        assert f"x{digit}" in text or "x10y" in text
+        assert (text.strip("'")[0], text.strip("'")[-1]) == ("…", "…")
+
+
+def test_a_difference_without_changed_code_says_where_to_look(toy):
+    report = toy.record(SHOP).change("RATE = 2", "RATE = 3").replay()
+    assert report.is_same_code
+    assert "no recorded code changed" in str(report).splitlines()[5]
+    assert 'state="strict"' in str(report)
+    report = toy.change("price * RATE", "price * RATE * 1").replay()
+    assert not report.is_same_code
+    assert "no recorded code changed" not in str(report)
+    assert "changed since the recording: a.sell" in str(report)
+    assert 'state="strict"' not in str(report)
+
+
+def test_lines_of_a_report_fit_a_terminal(toy):
+    from Agent.cli.render import wrapped
+
+    report = toy.record(SHOP).change("RATE = 2", "RATE = 3").replay()
+    assert all(len(part) <= 80 for line in str(report).splitlines()[:6] for part in wrapped(line, 80))
+
+
+def test_values_are_written_as_python_writes_them():
+    for value, text in [
+        ({"tag": "set", "value": []}, "set()"),
+        ({"tag": "frozenset", "value": [1]}, "frozenset({1})"),
+        ({"tag": "bytes", "value": "YWI="}, "b'ab'"),
+        ({"tag": "dataclass:shop.Order", "value": {"price": 3}}, "Order(price=3)"),
+        ({"tag": "enum:shop.Colour", "value": "red"}, "Colour('red')"),
+        ({"tag": "map", "value": [[1, "a"], [2, None]]}, "{1: 'a', 2: None}"),
+        ({"tag": "numpy.float64", "value": 1.5}, "numpy.float64(1.5)"),
+        ({"tag": "float", "value": "NaN"}, "nan"),
+        ({"tag": "agent", "value": "buyer_1"}, "agent buyer_1"),
+        ({"order of keys": ["b", "a"]}, "keys in the order 'b', 'a'"),
+        ({"a": [True, None, 1.0]}, "{'a': [True, None, 1.0]}"),
+        ("<absent>", "no value"),
+        ("text", "'text'"),
+    ]:
+        assert python_text(value) == text
+
+
+def test_the_piece_around_the_first_difference_holds_it():
+    for length in (10, 500, 5_000):
+        for at in (0, length // 2, length - 1):
+            one = "x" * length
+            other = one[:at] + "y" + one[at + 1 :]
+            left, right = differing_pieces(one, other, 80)
+            assert left != right
+            assert max(len(left), len(right)) <= 82
+    assert differing_texts("same" * 100, "same" * 101)[0] != differing_texts("same" * 100, "same" * 101)[1]
+
+
+def test_keys_of_every_type_stand_in_a_path():
+    pairs, types = [[1, 2], [["a", 1], {"k": 0}]], {"/r": "map", "/r/1/0": "tuple"}
+    for pointer, path in [("/1", "m[1]"), ('/["a",1]/k', "m[('a', 1)]['k']"), ("/7", "m[7]"), ("", "m")]:
+        assert python_path(pointer, pairs, types, "/r", "m") == path
+    assert python_path("/a~1b/0", {"a/b": [1]}, start="d") == "d['a/b'][0]"

@@ -1,0 +1,254 @@
+"""Recorded as `__main__`, replayed as a module; and exceptions that come back with all that they held."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from Agent.flight.tagged_values import Tagged
+from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
+from Agent.replay import replay_run
+
+SCRIPT = """
+import collections, dataclasses, enum, logging
+from Agent import setup_logging, shutdown_logging
+from Agent.flight import record_tool
+from Agent.utils import AgentLogger, trace_agent_action
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+class Flags(enum.Flag):
+    A = 1
+    B = 2
+@dataclasses.dataclass(frozen=True)
+class Data:
+    held: object
+Pair = collections.namedtuple("Pair", "x y")
+class Name(str): pass
+class Rows(list): pass
+class Box:
+    def __init__(self, held): self.held = held
+class Outer:
+    class Inner(enum.Enum):
+        ONE = 1
+class Refused(Exception):
+    def __init__(self, user, code=0):
+        super().__init__(f"{user} is refused")
+        self.user, self.code = user, code
+
+VALUES = [
+    Colour.RED, Flags.A | Flags.B, Data((1, Colour.RED)), Pair(1, Colour.BLUE), Name("n"), Rows([1]),
+    Outer.Inner.ONE, {Colour.RED: 1, Data(2): Colour.BLUE}, {Colour.RED, Colour.BLUE}, {Data(1), Data(2)},
+    collections.defaultdict(Rows, {"a": Rows([1])}), {"q": [Data({"p": (Colour.RED, Pair(1, Data(2)))})]},
+]
+LOOKED_AT = [Box(3), Box(4), Box(5)]
+
+@record_tool
+def echo(value): return value
+@record_tool
+def look(value): return 1
+@record_tool
+def refuse(value): raise Refused(value, code=4)
+
+class Peer:
+    agent_id, agent_role = "peer", "p"
+    @trace_agent_action
+    def give(self, value): return value
+    @trace_agent_action
+    def refuse(self, value): raise Refused("you", code=value)
+    @trace_agent_action
+    def open(self): open("/nowhere/at/all")
+    @trace_agent_action
+    def wrap(self):
+        try:
+            raise Refused("me", code=2)
+        except Refused as error:
+            outer = LookupError("outer", Colour.BLUE)
+            outer.add_note("a note")
+            raise outer from error
+
+class Asker:
+    agent_id, agent_role = "a", "asker"
+    def __init__(self, peer):
+        self.peer, self.seen, self.logger = peer, [], AgentLogger("a", "asker")
+    @trace_agent_action
+    def ask(self, number, given):
+        value = VALUES[number]
+        assert value == echo(value) == self.peer.give(value)
+        look(LOOKED_AT[number % 3])
+        self.logger.log_decision("pick", {"value": value})
+        logging.getLogger(__name__).warning("asked %s", number)
+        self.seen.append(value)
+        for refused in (lambda: refuse(value), lambda: self.peer.refuse(Colour.BLUE)):
+            try:
+                refused()
+            except Refused as error:
+                self.seen.append([error.user, error.code, str(error), repr(type(error))])
+        try:
+            self.peer.open()
+        except OSError as error:
+            self.seen.append([error.filename, error.errno, str(error)])
+        try:
+            self.peer.wrap()
+        except LookupError as error:
+            self.seen.append([error.args, error.__notes__, error.__cause__.code, str(error.__cause__)])
+        if number == 3:
+            raise Refused("end")
+        return [__name__, type(value).__module__, value]
+
+def build(spec): return Asker(spec.peer("peer"))
+
+if __name__ == "__main__":
+    setup_logging()
+    asker = Asker(Peer())
+    for number, value in enumerate(VALUES):
+        try:
+            asker.ask(number, value)
+        except Refused:
+            pass
+    shutdown_logging()
+"""
+
+
+@pytest.fixture
+def script(toy):
+    """The program, run as a script; gives the path of it."""
+    path = toy.directory / "the_script.py"
+    path.write_text(SCRIPT)
+    (toy.directory / "factories.py").write_text(
+        "import the_script\ndef build(spec): return the_script.build(spec)\n"
+    )
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AGENT_TRACE")}
+    env |= {"AGENT_TRACE_ROOT": str(toy.root), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, str(path)], cwd=toy.directory, env=env, check=True, timeout=60)
+    return path
+
+
+def test_classes_of_the_script_are_the_same_ones_when_it_is_imported(toy, script):
+    for target in ("the_script:build", "factories:build"):
+        report = replay_run("last/a", target=target, root=toy.root)
+        assert report.verdict == "IDENTICAL", str(report)
+    source = script.read_text()
+    changes = {
+        "echo(value) == self": "echo(Colour.BLUE) == self",
+        "look(LOOKED_AT[number % 3])": "look(LOOKED_AT[(number + 1) % 3])",
+        "[error.args, error.__notes__": "[error.args[1:], error.__notes__",
+        "[__name__, type": '["elsewhere", type',
+    }
+    for old, new in changes.items():
+        assert source.count(old) == 1
+        script.write_text(source.replace(old, new))
+        report = replay_run("last/a", target="the_script:build", root=toy.root)
+        assert report.verdict == "DIVERGED", (old, str(report))
+
+
+def test_a_value_is_the_same_one_in_whichever_module_the_script_is():
+    recorded = Tagged(
+        {"v": ["RED", {"a": 1}]}, {"/v/0": "enum:__main__.Colour", "/v/1": "dataclass:__main__.D"}
+    )
+    here = Tagged(recorded.value, {"/v/0": "enum:pkg.game.Colour", "/v/1": "dataclass:pkg.game.D"})
+    assert here.with_script(["game", "pkg.game"]) == recorded
+    assert here.with_script(["game"]).digest != recorded.digest
+    elsewhere = Tagged(recorded.value, {"/v/0": "enum:other.pkg.game.Colour", "/v/1": "dataclass:pkg.game.D"})
+    assert elsewhere.with_script(["pkg.game"]).digest != recorded.digest
+
+
+def test_objects_without_a_codec_are_told_apart_by_their_content():
+    def given(**told):
+        return Tagged({"v": {"class": "game.Plan", "repr": "<game.Plan object>", **told}}, {"/v": "opaque"})
+
+    assert given(digest="c1:01").digest == given(digest="c1:01").digest
+    assert given(digest="c1:01").digest != given(digest="c1:02").digest
+    assert given(reference="class a.B").digest != given(reference="class a.C").digest
+    assert given(unseen="a generator").digest == ""
+    assert given(attributes={"a": 1}).digest != given(attributes={"a": 2}).digest
+
+
+class Coded(Exception):
+    def __init__(self, text, code=0):
+        super().__init__(text)
+        self.code = code
+
+
+class Slotted(Exception):
+    __slots__ = ("code",)
+
+
+class Counted(Exception):
+    made = 0
+
+    def __init__(self, *parts, **named):
+        type(self).made += 1
+        super().__init__(*parts)
+        vars(self).update(named)
+
+
+def told_of(error):
+    from Agent.record.failures import _payload_of
+
+    return _payload_of(error, str(error), lambda text: text, {})
+
+
+def remade(told, *, without=()):
+    def part(path):
+        return LACKING if path in without else value_in(told, path)
+
+    classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in (Coded, Slotted, Counted)}
+    from Agent.event.classes import find_class
+
+    return remake_error(
+        told, "w-1", "s", part=part, find_class=lambda name: classes.get(name) or find_class(name)
+    )
+
+
+def _from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def _slotted():
+    error = Slotted("slot")
+    error.code = 7
+    return error
+
+
+def test_an_exception_comes_back_with_everything_that_it_held():
+    made = [
+        ValueError(), ValueError("a", 1, None), KeyError("k"), OSError(2, "No such file", "f.txt"),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ImportError("no", name="mod", path="p"),
+        StopIteration(5), SyntaxError("bad", ("f.py", 1, 2, "text")), NameError("n", name="x"), Coded("t", 5),
+        _slotted(), Counted("a", key=1), _from(ValueError("outer"), Coded("inner", 3)),
+        _from(Coded("outer", 1), _from(KeyError("k"), OSError(13, "denied", "x"))),
+    ]  # fmt: skip
+    for error in made:
+        error.add_note("a note")
+        again, lack = remade(told_of(error))
+        assert lack is None, (error, lack)
+        while error is not None:
+            assert type(again) is type(error)
+            assert (again.args, str(again)) == (error.args, str(error))
+            held = {name: value for name, value in vars(again).items() if name != "__agent_trace_error__"}
+            assert held == vars(error)
+            for name in ("filename", "errno", "name", "path", "code", "value", "lineno", "object"):
+                assert getattr(again, name, None) == getattr(error, name, None), name
+            error, again = error.__cause__, again.__cause__
+
+
+def test_remaking_an_exception_runs_no_constructor_of_the_program():
+    told = told_of(Counted("a", key=1))
+    before = Counted.made
+    assert remade(told).error.key == 1
+    assert Counted.made == before
+
+
+def test_what_an_exception_lacks_is_named():
+    told = told_of(_from(Coded("t", 5), ValueError("inner")))
+    assert "code" in str(remade(told, without={("error_attributes", "code")}).lack)
+    assert "arguments" in str(remade(told, without={("error_args",)}).lack)
+    told["error_cause"]["error_module"] = "nowhere"
+    assert "raised from" in str(remade(told).lack)
+    told["error_module"] = "nowhere"
+    with pytest.raises(Unanswerable, match="not loaded"):
+        remade(told)
