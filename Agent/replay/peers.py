@@ -144,9 +144,6 @@ def _make_stand_in(
         __slots__ = ("__weakref__",)
 
         def __getattr__(self, name: str) -> Any:
-            known = {"agent_id": agent_id, "agent_role": role, "logger": None}
-            if name in known:
-                return known[name]
             if name in methods:
                 return methods[name]
             # Protocols of Python ask for these on any object, and an object may lack them.
@@ -161,4 +158,7 @@ def _make_stand_in(
         def __repr__(self) -> str:
             return f"<stand-in for {agent_id}>"
 
+    # Held by the class, not answered: an object that answers for any name is not taken for an agent.
+    for name, value in {"agent_id": agent_id, "agent_role": role, "logger": None}.items():
+        setattr(StandIn, name, value)
     return StandIn()

@@ -19,7 +19,7 @@ NOT_RUN = {
     "COMMANDS.md": {"placeholders": 1, "elsewhere": 1},
     "DISTRIBUTED_DATABASE.md": {"elsewhere": 1},
     "PRIVACY.md": {"placeholders": 1},
-    "REPLAY.md": {"placeholders": 5},
+    "REPLAY.md": {"placeholders": 2},
     "RUNS.md": {"placeholders": 1},
     "SERVICE.md": {"placeholders": 4, "elsewhere": 1},
     "WHY.md": {"placeholders": 1},
