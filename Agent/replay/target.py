@@ -51,7 +51,7 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         if found is None:
             raise TargetNotGiven(
                 "no code was named to drive, and the session remembers none",
-                remedy="give --target module:factory (a class, or a function that takes a spec and returns the agent)",
+                remedy="give --target module:factory (a class, or a function that takes a spec)",
             )
         return found
     if isinstance(target, str):
@@ -231,8 +231,8 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         objects = {str(agent_id if agent_id is not None else own): given}
         if own is None and agent_id is None:
             raise TargetFailed(
-                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run return "
-                "{agent_id: object} for each of spec.agent_ids"
+                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run "
+                "return {agent_id: object} for each of spec.agent_ids"
             )
     if agent_id is not None:
         if objects.get(agent_id) is None:
