@@ -132,8 +132,6 @@ class Outcome:
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
     """What the factory made otherwise than the record has it before the first action."""
-    opened_for_writing: list[str] = field(default_factory=list)
-    """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
     imposed: Counter[str] = field(default_factory=Counter)
@@ -147,6 +145,10 @@ class Outcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    opened_for_writing: list[str] = field(default_factory=list)
+    """Files that were there before and that driven code opened for writing."""
+    unsteady: list[str] = field(default_factory=list)
+    """What may make a difference another one each time: threads, clocks that are read at import."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 

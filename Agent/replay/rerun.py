@@ -187,11 +187,17 @@ def drive_again(
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
-    if reference.agent_id is not None and judge(outcome)[0] is Verdict.DIVERGED:
+    is_alone = reference.agent_id is not None
+    if (is_alone or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
+            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=is_alone)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
+        if outcome.unsteady and again.divergence != outcome.divergence:
+            outcome.doubts.append(
+                "the difference is another one in each replay, as these can make it: "
+                + "; ".join(outcome.unsteady[:3])
+            )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
