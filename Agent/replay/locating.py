@@ -80,7 +80,7 @@ def place_in(field: str, path: str, event: Event | None) -> str:
     if field == "result" or field.startswith(_STATE):
         return _named(field, path, event)
     if field == "args":
-        return f"argument {_from_name(path)}" if path else "arguments"
+        return f"argument {_from_name(path, event)}" if path else "arguments"
     return _from_name(f"/{field}{path}")
 
 
@@ -109,7 +109,9 @@ def _types(event: Event | None) -> dict[str, str]:
     return {} if event is None else dict(event.types or {})
 
 
-def _from_name(pointer: str) -> str:
-    """A path that begins with the name of an argument or of a key of an event."""
+def _from_name(pointer: str, event: Event | None = None) -> str:
+    """A path that begins with the name of an argument, of the event that has it, or of a key of an event."""
     first, slash, rest = pointer.removeprefix("/").partition("/")
-    return python_path(f"{slash}{rest}", start=first)
+    arguments = event.extra.get("args") if event is not None else None
+    value = arguments.get(first) if isinstance(arguments, dict) else None
+    return python_path(f"{slash}{rest}", value, _types(event), f"/extra/args/{first}", first)

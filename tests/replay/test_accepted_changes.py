@@ -40,7 +40,7 @@ def reread(golden):
     return find_golden(golden.name, golden.directory.parent)
 
 
-@pytest.mark.parametrize("run", ["last/till", "last"])
+@pytest.mark.parametrize("run", ["last/till", pytest.param("last", marks=pytest.mark.integration)])
 def test_from_the_step_on_the_new_behaviour_holds_and_before_it_the_old(toy, run):
     golden = kept(toy.record(TILL), run)
     step = 4 if run == "last/till" else 7  # the fourth payment makes ten coins
@@ -67,6 +67,7 @@ def test_from_the_step_on_the_new_behaviour_holds_and_before_it_the_old(toy, run
     assert f"before step {step}, where a change was accepted" in str(found)
 
 
+@pytest.mark.integration
 def test_changes_follow_one_another_and_each_cuts_what_is_older(toy):
     golden = kept(toy.record(TILL))
     toy.change("LIMIT = 100", "LIMIT = 9")
@@ -99,6 +100,7 @@ def test_what_is_no_new_behaviour_is_not_accepted(toy):
     assert reread(golden).accepted == ()
 
 
+@pytest.mark.integration
 def test_an_update_ends_what_was_accepted(toy):
     golden = kept(toy.record(TILL))
     toy.change("LIMIT = 100", "LIMIT = 9")

@@ -139,7 +139,9 @@ def test_further_differences_are_listed_behind_the_first(toy):
     assert [each.step for each in (report.divergence, *report.outcome.further)] == [2, 3]
     lines = [line.strip() for line in str(report).splitlines()]
     assert lines[1].startswith("first difference: step 2 (tick 8)")
-    (second,) = [number for number, line in enumerate(lines) if line.startswith("difference 2: step 3 (tick 9)")]
+    (second,) = [
+        number for number, line in enumerate(lines) if line.startswith("difference 2: step 3 (tick 9)")
+    ]
     assert lines[second + 1 : second + 4] == ["result['pair'][1]", "recorded: 1", "replayed: 2"]
     assert report.to_dict()["further"][0]["where"] == "result['pair'][1]"
 

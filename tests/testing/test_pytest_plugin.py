@@ -119,6 +119,23 @@ def test_a_test_fails_with_the_first_difference_and_what_can_be_done(project):
     )
 
 
+def test_an_accepted_change_passes_and_what_is_before_it_still_counts(project):
+    later = SHOP.replace(
+        '{"coins": self.coins}', '{"coins": self.coins + (self.coins > 2)}'
+    )  # from step 2 on
+    project.makepyfile(shop=later)
+    driven(project).stdout.fnmatch_lines(["*agent-trace golden accept till 2 --reason*"])
+    words = ["golden", "accept", "till", "2", "--reason", "a coin as a present"]
+    done = run_python("-m", "Agent", *words, cwd=project.path)
+    assert done.returncode == 0, done.stderr
+    assert "new behaviour from step 2 on" in done.stdout
+    driven(project).assert_outcomes(passed=1)
+    project.makepyfile(shop=later.replace("self.coins > 2", "self.coins > 0"))
+    done = driven(project)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*before step 2, where a change was accepted*"])
+
+
 def test_an_update_flag_keeps_what_the_code_does_now(project):
     project.makepyfile(shop=CHANGED)
     driven(project, "--snapshot-update").assert_outcomes(passed=1)
