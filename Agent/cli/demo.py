@@ -249,8 +249,9 @@ def _changed_lines() -> list[str]:
 
 def _next_commands(recording: Recording, root: Path, tick: int) -> list[str]:
     place, session = _place(root), recording.session_id
+    stretch = f"--since tick:{max(tick - 2, 0)} --until tick:{tick + 2}"
     return [
-        f"agent-trace journey {_agent(recording)} --since tick:{max(tick - 2, 0)} --until tick:{tick + 2}{place}",
+        f"agent-trace journey {_agent(recording)} {stretch}{place}",
         f"agent-trace errors --session {session}{place}",
         f"agent-trace play {_run(recording)}{place}",
         f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{place}",

@@ -52,6 +52,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @database_option
 @click.option("--host", default="127.0.0.1", help="Where to listen; beyond loopback, keys are needed.")
+@click.option("--require-key", is_flag=True, help="Ask for a key on this machine, too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of ingest and replay.")
 @click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Of query.")
 @click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
@@ -102,6 +103,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
     role: str,
     database: str | None,
     host: str,
+    require_key: bool,
     port: int,
     query_port: int,
     tls_certificate: Path | None,
@@ -128,6 +130,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
     settings = ServerSettings(
         database_url=database_of(database),
         host=host,
+        require_key=require_key,
         ingest_port=port,
         query_port=query_port,
         max_sent_bytes=max_body_mib * _MIB,
@@ -154,7 +157,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
             render.emit(line)
         if "query" in server.roles:
             url = server.query_url.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
-            key = "" if settings.loopback else ' -H "Authorization: Bearer KEY"'
+            key = "" if not settings.needs_keys else ' -H "Authorization: Bearer KEY"'
             render.note(f"try: curl {url}/v1/runs{key}")
 
     serve_roles(settings, roles, started=started)

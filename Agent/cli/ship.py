@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["ship"]
 
 _LOOK_S: Final = 0.5
+_TAKE_OVER_S: Final = 120.0
+"""Longer than the process goes on that sends what a program has left."""
 _SHOWN_PATHS: Final = 6
 
 
@@ -38,6 +41,7 @@ _SHOWN_PATHS: Final = 6
     help="For a service that is not on this machine. The variable keeps it out of the list of processes.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on until the session's programs have ended.")
+@click.option("--again", is_flag=True, help="Send everything, whatever was sent before.")
 @click.option("--content", is_flag=True, help="Send payloads and messages, too; the project must take them.")
 @click.option(
     "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long nobody needs to answer."
@@ -51,6 +55,7 @@ def ship(
     api_key: str | None,
     follow: bool,
     content: bool,
+    again: bool,
     patience_s: float,
     as_json: bool,
     root: Path,
@@ -58,8 +63,9 @@ def ship(
     """Send recorded sessions to a service, live ones or old ones.
 
     Only names, ids, counts, times and short labels leave this machine; what stayed is told by its path. What
-    was sent is remembered, so the next call sends what is new, and nothing is stored twice. SESSION is an id,
-    a unique prefix of one, a path, or last (the default).
+    was sent is remembered for each database, so the next call sends what is new, and nothing is stored twice.
+    Where another process still sends the session of a program that has ended, it is waited for. SESSION is an
+    id, a unique prefix of one, a path, or last (the default).
     """
     from Agent.client.destination import Destination
     from Agent.tree.layout import find_session, list_sessions
@@ -75,7 +81,8 @@ def ship(
     paths = [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
     answers = []
     for path in paths:
-        answer = _ship_one(path, destination, content, patience_s, follow=follow, goes_on=every)
+        how = {"content": content, "again": again, "patience_s": patience_s}
+        answer = _ship_one(path, destination, how, follow=follow, goes_on=every)
         answers.append(answer)
         if not as_json:
             _show(answer, destination.place)
@@ -89,13 +96,11 @@ def ship(
 def _ship_one(
     path: Path,
     destination: Destination,
-    content: bool,
-    patience_s: float,
+    how: dict[str, Any],
     *,
     follow: bool,
     goes_on: bool,
 ) -> dict[str, Any]:
-    from Agent.client.shipment import Shipment
     from Agent.errors import SessionInUse, SessionNotFound
 
     told = False
@@ -104,14 +109,13 @@ def _ship_one(
         nonlocal told
         if shipment.outcome.problem and not told:
             told = True
-            render.note(
-                f"{destination.place}: {shipment.outcome.problem}, trying again for {patience_s:g} seconds"
-            )
+            longest = f"trying again for {how['patience_s']:g} seconds"
+            render.note(f"{destination.place}: {shipment.outcome.problem}, {longest}")
         time.sleep(seconds)
         return False
 
     try:
-        shipment = Shipment(path, destination, wait, content=content, patience_s=patience_s)
+        shipment = _taken_over(path, destination, wait, how, follow=follow)
     except (SessionInUse, SessionNotFound) as error:
         # one that is busy, or begins just now and has no name yet, keeps no other from being sent
         if not goes_on:
@@ -120,6 +124,31 @@ def _ship_one(
     with shipment:
         _send(shipment, follow=follow)
         return _answer(path, shipment)
+
+
+def _taken_over(
+    path: Path, destination: Destination, wait: Callable[[float], bool], how: dict[str, Any], *, follow: bool
+) -> Shipment:
+    """The shipment, as soon as no other process sends the session.
+
+    Raises:
+        SessionInUse: another one does, of a program that still runs, or for longer than it may take to end.
+    """
+    from Agent.client.shipment import Shipment, is_written
+    from Agent.errors import SessionInUse
+
+    ends_s = time.monotonic() + _TAKE_OVER_S
+    told = False
+    while True:
+        try:
+            return Shipment(path, destination, wait, **how)
+        except SessionInUse:
+            if not follow and (is_written(path) or time.monotonic() > ends_s):
+                raise
+        if not told:
+            told = True
+            render.note(f"another process sends it to {destination.place}; waiting for that to end")
+        time.sleep(_LOOK_S)
 
 
 def _send(shipment: Shipment, *, follow: bool) -> None:
@@ -156,6 +185,7 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
     answer["left_out"] = dict(outcome.dropped.most_common())
     answer["damaged_lines"] = shipment.damaged_lines
     answer["cursor_problem"] = shipment.cursor_problem
+    answer["is_other_database"] = outcome.is_other_database
     return answer
 
 
@@ -171,6 +201,8 @@ def _show(answer: dict[str, Any], place: str) -> None:
         render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
     elif not answer["refused"]:
         render.emit(f"{name}: all of it is at {place} already")
+    if answer.get("is_other_database"):
+        render.note("  another database answers than before, so all of it was sent")
     _show_paths("not sent", answer["dropped"])
     _show_paths("left out by the service", answer["left_out"])
     if "/state" in answer["left_out"] or "/message" in answer["left_out"]:

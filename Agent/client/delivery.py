@@ -47,6 +47,10 @@ class Outcome:
     retries: int = 0
     problem: str | None = None
     """What stands in the way now, None while it works."""
+    database: str | None = None
+    """Which database answered last, by the id that the service gives it."""
+    is_other_database: bool = False
+    """Whether everything was sent again, since another database answers than before."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why events were refused."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -83,12 +87,18 @@ class Delivery:
     def deliver(self, events: Sequence[bytes]) -> None:
         """Send these events; back when the service has them, but for those that it refused.
 
+        Without events it asks which database answers.
+
         Raises:
             Stopped: `wait` said so.
             NotDelivered: the service takes nothing from this sender, or patience is at its end.
         """
         body = encode_body(self._session, events, content=self._content)
         answer = self._answer_to(body)
+        database = answer.body.get("database")
+        self.outcome.database = database if isinstance(database, str) else None
+        if not events:
+            return
         if answer.status in _TOO_MUCH_OR_WRONG:
             if len(events) > 1:
                 half = len(events) // 2

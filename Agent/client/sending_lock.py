@@ -34,7 +34,7 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
         raise SessionInUse(
             f"another process sends this session to {destination.place}",
             path=session,
-            remedy="it sends everything, so nothing is left to do",
+            remedy="it goes on while its program runs; send again when that has ended",
         ) from None
     return lock
 

@@ -37,6 +37,9 @@ __all__ = ["Shipment", "is_written"]
 _ARCHIVE: Final = "archive"
 _CONTENT: Final = "content"
 """In a cursor: everything up to there was sent with content, and the service took it so."""
+_DATABASE: Final = "database"
+"""In a cursor: the database that has it, which may not be the one that answers at the address later."""
+_OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
 def is_written(session: Path) -> bool:
@@ -58,6 +61,7 @@ class Shipment:
         content: send payloads and messages, too. A service keeps them where a project takes content. What
             was sent without is sent anew; the service adds what it lacks.
         patience_s: see `Delivery`.
+        again: send everything, whatever was sent before; the service keeps each event once.
 
     Raises:
         SessionInUse: another process sends it there.
@@ -72,6 +76,7 @@ class Shipment:
         *,
         content: bool = False,
         patience_s: float | None = None,
+        again: bool = False,
     ) -> None:
         self.session = session
         self.destination = destination
@@ -87,9 +92,10 @@ class Shipment:
         """Why how far it is cannot be kept; then the next sender begins anew, which stores nothing twice."""
         self.damage = DamageLog()
         try:
-            self._stored = self._read_cursor()
+            self._stored = {} if again else self._read_cursor()
             if content and not self._stored.get(_CONTENT):
                 self._stored = {}
+            self._is_known = not self._stored
             self._follower = self._follow(self._files())
         except BaseException:
             self.close()
@@ -118,6 +124,7 @@ class Shipment:
         Raises:
             Stopped, NotDelivered: see `Delivery.deliver`; these events are due again.
         """
+        self._ask_once()
         events = self._follower.poll()
         if not events:
             return 0
@@ -129,8 +136,27 @@ class Shipment:
             self._follower.close()
             self._follower = self._follow(self._files())
             raise
-        self._keep(self._stored.get(_ARCHIVE))
+        if not self._starts_anew():
+            self._keep(self._stored.get(_ARCHIVE))
         return len(events)
+
+    def _ask_once(self) -> None:
+        """Ask which database answers, where the cursor may be another one's."""
+        if not self._is_known:
+            self._delivery.deliver([])
+            self._is_known = True
+            self._starts_anew()
+
+    def _starts_anew(self) -> bool:
+        """Whether the database is not the one that the cursor is about; then everything is due again."""
+        before, now = self._stored.get(_DATABASE), self.outcome.database
+        if not self._stored or before == now:
+            return False
+        self.outcome.is_other_database = True
+        self._stored = {}
+        self._follower.close()
+        self._follower = self._follow({})
+        return True
 
     @property
     def behind(self) -> bool:
@@ -151,6 +177,7 @@ class Shipment:
             Stopped, NotDelivered: see `Delivery.deliver`.
             DamagedInput: a part of the archive cannot be read.
         """
+        self._ask_once()
         cold = ArchiveLines(self.session)
         segments = len(cold.files())
         if not segments:
@@ -167,8 +194,12 @@ class Shipment:
                 waiting.append(self._wire(event))
             if len(waiting) >= MAX_BODY_EVENTS:
                 sent += self._deliver_cold(waiting, segments, seen)
+                if not self._stored:
+                    return sent + self.ship_archive()
         if waiting:
             sent += self._deliver_cold(waiting, segments, seen)
+            if not self._stored:
+                return sent + self.ship_archive()
         return sent
 
     def _deliver_cold(self, waiting: list[bytes], segments: int, lines: int) -> int:
@@ -176,7 +207,8 @@ class Shipment:
             self._delivery.deliver(portion)
         count = len(waiting)
         waiting.clear()
-        self._keep({"segments": segments, "lines": lines})
+        if not self._starts_anew():
+            self._keep({"segments": segments, "lines": lines})
         return count
 
     def _cold_events(self, cold: ArchiveLines) -> Iterator[Event | None]:
@@ -207,11 +239,16 @@ class Shipment:
 
     def _files(self) -> dict[str, Any]:
         """The part of the cursor that is the follower's."""
-        return {name: value for name, value in self._stored.items() if name not in (_ARCHIVE, _CONTENT)}
+        return {name: value for name, value in self._stored.items() if name not in _OWN}
 
     def _keep(self, archive: object) -> None:
         took_all = self._content and not self.outcome.dropped
-        self._stored = {**self._follower.cursor(), _ARCHIVE: archive, _CONTENT: took_all}
+        self._stored = {
+            **self._follower.cursor(),
+            _ARCHIVE: archive,
+            _CONTENT: took_all,
+            _DATABASE: self.outcome.database,
+        }
         try:
             write_cursor(self.session, self.destination.cursor_name, self._stored)
         except OSError as error:

@@ -37,8 +37,9 @@ def find_run(
     """The run of that name.
 
     Args:
-        run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that was
-            forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by `/agent_id`, and an agent's id may hold slashes itself.
+        run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
+            was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
+            `/agent_id`, and an agent's id may hold slashes itself.
         root: the trace root; the one configured, then ./trace without it.
         agent_id: one agent of the session, where `run` names none.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from Agent.errors import ReplayError, TargetNotGiven, UsageError
+from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.chance.callers import is_own
@@ -51,7 +51,7 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         if found is None:
             raise TargetNotGiven(
                 "no code was named to drive, and the session remembers none",
-                remedy="give --target module:factory (a class, or a function that takes a spec and returns the agent)",
+                remedy="give --target module:factory (a class, or a function that takes a spec)",
             )
         return found
     if isinstance(target, str):
@@ -134,6 +134,14 @@ def _place_of(error: BaseException) -> str:
         if not is_own(frame) and module.partition(".")[0] not in sys.stdlib_module_names:
             place = f" ({Path(frame.f_code.co_filename).name}:{line})"
     return place
+
+
+def target_not_found(why: str) -> TargetNotFound:
+    """The error for a target that a child process could not import."""
+    return TargetNotFound(
+        why,
+        remedy="replay from the directory that the code is imported from, or name other code as the target",
+    )
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
@@ -223,8 +231,8 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         objects = {str(agent_id if agent_id is not None else own): given}
         if own is None and agent_id is None:
             raise TargetFailed(
-                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run return "
-                "{agent_id: object} for each of spec.agent_ids"
+                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run "
+                "return {agent_id: object} for each of spec.agent_ids"
             )
     if agent_id is not None:
         if objects.get(agent_id) is None:

@@ -31,7 +31,7 @@ class Access:
     def __init__(self, store: Store, scope: Scope, settings: ServerSettings) -> None:
         self._store = store
         self._scope = scope
-        self._keyless = settings.loopback
+        self._keyless = not settings.needs_keys
         self._pace = Pace(settings.requests_per_second)
 
     def project(self, request: Request) -> Project:
@@ -40,6 +40,11 @@ class Access:
         Raises:
             Problem: 401 without a valid key where one is needed, 403 without the scope, 429 too often.
         """
+        project = self._project(request)
+        request.state.project_id = project.project_id
+        return project
+
+    def _project(self, request: Request) -> Project:
         header = request.headers.get("authorization")
         if header is None:
             if self._keyless and _from_here(request):

@@ -66,6 +66,7 @@ class ErrorAnswer(BaseModel):
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
+        400: "A parameter is given more than once.",
         401: "No key, or one that is unknown or revoked.",
         403: "The key lacks the scope.",
         422: "Something in the request is not what it should be.",
@@ -94,13 +95,18 @@ class RefusedItem(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """What became of a batch; what was accepted is committed."""
+    """What became of a batch; what was accepted is committed.
+
+    `database` names the project's place: where it differs from that of an earlier answer, the database was
+    made anew, and holds nothing of what was sent before.
+    """
 
     accepted: int
     duplicates: int
     runs: int
     refused: list[RefusedItem]
     dropped: dict[str, int]
+    database: str
 
 
 class StoredRunAnswer(BaseModel):

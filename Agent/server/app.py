@@ -106,6 +106,10 @@ def _known_parameters(request: Request) -> None:
     operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
     described = operations.get(request.method.lower(), {}).get("parameters", ())
     names = {each["name"] for each in described if each["in"] == "query"}
+    given = [name for name, _ in request.query_params.multi_items()]
+    twice = sorted(name for name in names if given.count(name) > 1)
+    if twice:
+        raise Problem(400, "malformed", f"{twice[0]} is given more than once", remedy="give one value")
     unknown = sorted(request.query_params.keys() - names)
     if names and unknown:
         raise Problem(
@@ -129,9 +133,10 @@ def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: Server
         response_class=PlainTextResponse,
         responses=ERRORS,
     )
-    def metrics(_project: Granted) -> PlainTextResponse:
-        """Since it was started, over all projects, without a name of any."""
-        return PlainTextResponse(counters.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    def metrics(request: Request, project: Granted) -> PlainTextResponse:
+        """Since it was started: with a key of the key's project alone, without one of the whole server."""
+        whose = None if request.headers.get("authorization") is None else project.project_id
+        return PlainTextResponse(counters.text(whose), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:

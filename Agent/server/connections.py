@@ -14,10 +14,14 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from Agent.server.problems import Problem
+from Agent.server.settings import is_loopback
 
 __all__ = ["BoundedConnection"]
 
 MAX_CONNECTIONS: Final = 512
+MAX_OF_ONE_CLIENT: Final = 384
+"""Of one address, so that one client cannot keep out all others. Programs of this machine share theirs, and
+are bounded together only."""
 _MOST_TOLD: Final = 128
 """So many more are told so; what comes beyond them is closed at once, before files run out."""
 HEAD_S: Final = 10.0
@@ -37,11 +41,19 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Counts the connection, and gives its first head its time."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > MAX_CONNECTIONS or self._is_one_too_many():
             self.app = _too_many
         if len(self.connections) > MAX_CONNECTIONS + _MOST_TOLD:
             transport.close()
         self._watch()
+
+    def _is_one_too_many(self) -> bool:
+        host = self.client[0] if self.client is not None else "localhost"
+        if is_loopback(host):
+            return False
+        clients = (getattr(each, "client", None) for each in self.connections)
+        own = [client for client in clients if client is not None and client[0] == host]
+        return len(own) > MAX_OF_ONE_CLIENT
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gives the place free."""

@@ -1,10 +1,12 @@
-"""What a server did since it started, as Prometheus reads it; no count tells whose data it was."""
+"""What a server did since it started, as Prometheus reads it: of one project, or of all."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,43 +33,69 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._buckets: Counter[float] = Counter()
-        self._seconds = 0.0
+        self._projects: dict[int | None, _Counts] = {}
 
-    def add(self, name: str, number: int) -> None:
+    def add(self, project_id: int, name: str, number: int) -> None:
         """Adds to one of the plain counts."""
         with self._lock:
-            self._counts[name] += number
+            self._of(project_id).plain[name] += number
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Counts one request that was answered."""
+    def request(self, project_id: int | None, method: str, route: str, status: int, seconds: float) -> None:
+        """Counts one request that was answered; one that had no valid key is of no project."""
         with self._lock:
-            self._requests[method, route, status] += 1
-            self._seconds += seconds
+            counts = self._of(project_id)
+            counts.requests[method, route, status] += 1
+            counts.seconds += seconds
             bucket = next((bound for bound in _BUCKETS_S if seconds <= bound), float("inf"))
-            self._buckets[bucket] += 1
+            counts.buckets[bucket] += 1
+
+    def _of(self, project_id: int | None) -> _Counts:
+        return self._projects.setdefault(project_id, _Counts())
+
+    def text(self, project_id: int | None = None) -> str:
+        """The counts of one project, or of the whole server, in Prometheus' text format 0.0.4."""
+        with self._lock:
+            if project_id is None:
+                return _sum(self._projects.values()).text()
+            return self._of(project_id).text()
+
+
+@dataclass(slots=True)
+class _Counts:
+    """Of one project."""
+
+    plain: Counter[str] = field(default_factory=Counter)
+    requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    buckets: Counter[float] = field(default_factory=Counter)
+    seconds: float = 0.0
 
     def text(self) -> str:
-        """All counts in Prometheus' text format 0.0.4."""
-        with self._lock:
-            lines: list[str] = []
-            for name in sorted(self._counts):
-                lines += [*_head(name, "counter"), f"{_PREFIX}{name} {self._counts[name]}"]
-            lines += _head("requests_total", "counter")
-            for (method, route, status), number in sorted(self._requests.items()):
-                labels = f'method="{method}",route="{route}",status="{status}"'
-                lines.append(f"{_PREFIX}requests_total{{{labels}}} {number}")
-            lines += _head("request_seconds", "histogram")
-            below = 0
-            for bound in (*_BUCKETS_S, float("inf")):
-                below += self._buckets[bound]
-                shown = "+Inf" if bound == float("inf") else f"{bound:g}"
-                lines.append(f'{_PREFIX}request_seconds_bucket{{le="{shown}"}} {below}')
-            lines.append(f"{_PREFIX}request_seconds_sum {self._seconds:.6f}")
-            lines.append(f"{_PREFIX}request_seconds_count {below}")
+        lines: list[str] = []
+        for name in sorted(self.plain):
+            lines += [*_head(name, "counter"), f"{_PREFIX}{name} {self.plain[name]}"]
+        lines += _head("requests_total", "counter")
+        for (method, route, status), number in sorted(self.requests.items()):
+            labels = f'method="{method}",route="{route}",status="{status}"'
+            lines.append(f"{_PREFIX}requests_total{{{labels}}} {number}")
+        lines += _head("request_seconds", "histogram")
+        below = 0
+        for bound in (*_BUCKETS_S, float("inf")):
+            below += self.buckets[bound]
+            shown = "+Inf" if bound == float("inf") else f"{bound:g}"
+            lines.append(f'{_PREFIX}request_seconds_bucket{{le="{shown}"}} {below}')
+        lines.append(f"{_PREFIX}request_seconds_sum {self.seconds:.6f}")
+        lines.append(f"{_PREFIX}request_seconds_count {below}")
         return "\n".join(lines) + "\n"
+
+
+def _sum(projects: Iterable[_Counts]) -> _Counts:
+    whole = _Counts()
+    for each in projects:
+        whole.plain.update(each.plain)
+        whole.requests.update(each.requests)
+        whole.buckets.update(each.buckets)
+        whole.seconds += each.seconds
+    return whole
 
 
 def _head(name: str, kind: str) -> list[str]:
@@ -105,4 +133,5 @@ class CountRequests:
             route: Any = scope.get("route")
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
             path = getattr(route, "path", "other")
-            self._counters.request(method, path, status, time.perf_counter() - begun)
+            project_id = scope.get("state", {}).get("project_id")
+            self._counters.request(project_id, method, path, status, time.perf_counter() - begun)

@@ -121,11 +121,11 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         events = [event_row(each) for each in batch.events]
         runs = [run_row(each) for each in batch.runs]
         done = store.ingest(project, events=events, runs=runs, session_id=session_id)
-        counters.add("events_accepted_total", done.accepted)
-        counters.add("events_duplicate_total", done.duplicates)
-        counters.add("events_refused_total", len(batch.refused))
-        counters.add("runs_total", done.runs)
-        counters.add("values_dropped_total", sum(dropped.values()))
+        counters.add(project.project_id, "events_accepted_total", done.accepted)
+        counters.add(project.project_id, "events_duplicate_total", done.duplicates)
+        counters.add(project.project_id, "events_refused_total", len(batch.refused))
+        counters.add(project.project_id, "runs_total", done.runs)
+        counters.add(project.project_id, "values_dropped_total", sum(dropped.values()))
         return done
 
     def take_batch(project: Project, batch: Batch, dropped: Dropped) -> BatchAnswer:
@@ -136,6 +136,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
             runs=done.runs,
             refused=[RefusedItem(index=i, path=path, problem=why) for i, path, why in batch.refused],
             dropped=dropped,
+            database=project.database_id,
         )
 
     @router.post(

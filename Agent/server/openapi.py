@@ -51,7 +51,7 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
                 for status, answer in operation["responses"].items():
                     if status >= "400":  # in the shape of all, whatever the route itself answers in
                         answer["content"] = _REFUSAL
-                if path not in _OPEN and not settings.loopback:
+                if path not in _OPEN and settings.needs_keys:
                     operation["security"] = [{"key": ["replay" if path.startswith("/api/") else role]}]
         return told
 

@@ -70,10 +70,10 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
 
     def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
         done = store.ingest(project, runs=[run_row(each) for each in read.runs])
-        counters.add("spans_accepted_total", read.spans - read.rejected)
-        counters.add("spans_rejected_total", read.rejected)
-        counters.add("runs_total", done.runs)
-        counters.add("values_dropped_total", sum(read.dropped.values()))
+        counters.add(project.project_id, "spans_accepted_total", read.spans - read.rejected)
+        counters.add(project.project_id, "spans_rejected_total", read.rejected)
+        counters.add(project.project_id, "runs_total", done.runs)
+        counters.add(project.project_id, "values_dropped_total", sum(read.dropped.values()))
         return write_answer(media_type, read.rejected, _told(read))
 
     @router.post(

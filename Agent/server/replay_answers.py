@@ -53,8 +53,8 @@ class WholeCheckpointAnswer(CheckpointAnswer):
 class CreatedAnswer(BaseModel):
     """The checkpoints of a run, and those that are new.
 
-    `not_sent` names artifacts that are missing, `hidden_by` fields that are recorded in full states only, so that
-    the state behind other steps is not known.
+    `not_sent` names artifacts that are missing, `hidden_by` fields that are recorded in full states only, so
+    that the state behind other steps is not known.
     """
 
     trace_id: str

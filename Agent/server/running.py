@@ -87,9 +87,9 @@ class RunningServer:
 
     def stop(self) -> None:
         """Lets requests that have begun end, and returns when all servers are down."""
-        for server, _ in self._servers:
+        # query first: who writes can bring the database in order once nobody reads it
+        for server, thread in reversed(self._servers):
             server.should_exit = True
-        for _, thread in self._servers:
             thread.join()
         self._servers.clear()
 

@@ -60,13 +60,11 @@ def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[s
         for name in settings.executors
         if "replay" in roles and not _is_there(name)
     ]
-    if settings.loopback:
-        return found
     if keys_missing(settings, roles):
         found.append(
             "no key is good here yet, so every request is refused; make one with: agent-trace keys add"
         )
-    if settings.tls_certificate is None:
+    if settings.tls_certificate is None and not settings.loopback:
         found.append("without TLS the keys travel in the clear; give --tls-certificate and --tls-key")
     return found
 
@@ -81,7 +79,7 @@ def _is_there(module: str) -> bool:
 
 def keys_missing(settings: ServerSettings, roles: Sequence[ServerRole]) -> bool:
     """Whether every request would be refused: keys are needed, and there is none that is good."""
-    if settings.loopback:
+    if not settings.needs_keys:
         return False
     # who only reads may have no right to make the tables
     with open_store(settings.database_url, role="query" if set(roles) == {"query"} else "admin") as store:

@@ -26,6 +26,8 @@ class ServerSettings:
     database_url: str
     host: str = "127.0.0.1"
     """Beyond loopback every request needs a key."""
+    require_key: bool = False
+    """Whether one is needed on loopback, too: where other users of this machine are not trusted."""
     ingest_port: int = INGEST_PORT
     query_port: int = QUERY_PORT
     max_sent_bytes: int = 8 * _MIB
@@ -60,8 +62,13 @@ class ServerSettings:
 
     @property
     def loopback(self) -> bool:
-        """Whether nobody but this machine can reach it; then no key is asked for."""
+        """Whether nobody but this machine can reach it."""
         return is_loopback(self.host)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether every request needs a key."""
+        return self.require_key or not self.loopback
 
 
 def is_loopback(host: str) -> bool:

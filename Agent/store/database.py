@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from Agent.errors import UsageError
 from Agent.store import counting, error_groups, journeys, keys, linked_events, projects, querying
-from Agent.store.engines import READER_ROLE, WRITES, Role
+from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
 from Agent.store.filters import EventFilter, RunFilter
 from Agent.store.ingesting import ingest_batch
 from Agent.store.pages import MAX_LIMIT, Page
@@ -43,7 +43,9 @@ class Store:
         self._turn: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; of SQLite the whole database is in its one file then."""
+        if self.role is not Role.QUERY and self._engine.dialect.name == "sqlite":
+            fold_log(self._engine)
         self._engine.dispose()
 
     def __enter__(self) -> Self:

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from Agent.errors import UsageError
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
-__all__ = ["READER_ROLE", "WRITES", "Role", "make_engine", "parse_url", "shown_url"]
+__all__ = ["READER_ROLE", "WRITES", "Role", "fold_log", "make_engine", "parse_url", "shown_url"]
 
 READER_ROLE: Final = "agent_trace_reader"
 """The role of PostgreSQL that queries take on; it holds SELECT and nothing else."""
@@ -27,6 +27,7 @@ READER_ROLE: Final = "agent_trace_reader"
 WRITES: Final = "agent_trace_writes"
 """The execution option of a connection that is going to write."""
 
+_FOLD_MS: Final = 1_000
 _BUSY_MS: Final = 20_000
 _CONNECT_S: Final = 5
 _QUERY_MS: Final = 15_000
@@ -124,6 +125,22 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def fold_log(engine: Engine) -> None:
+    """Brings SQLite's log of new rows into the database's file, so that the file alone is a whole copy.
+
+    The last connection that closes would do it, unless it may only read. Where another process reads an older
+    state for longer than a second, the log stays, and nothing is lost.
+    """
+    connection = engine.raw_connection()
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {_FOLD_MS}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error:
+        return  # the file is gone, or cannot be written any more: nothing of it can be brought anywhere
+    finally:
+        connection.close()
 
 
 def _make_file(path: Path) -> None:

@@ -127,7 +127,7 @@ def authenticate(connection: Connection, token: str) -> Grant | None:
     if match is None:
         return None
     row = connection.execute(
-        select(API_KEYS, PROJECTS.c.name, PROJECTS.c.content_allowed)
+        select(API_KEYS, PROJECTS.c.name, PROJECTS.c.content_allowed, PROJECTS.c.created_us.label("made_us"))
         .join(PROJECTS, PROJECTS.c.project_id == API_KEYS.c.project_id)
         .where(API_KEYS.c.key_id == match[1])
     ).first()
@@ -135,7 +135,7 @@ def authenticate(connection: Connection, token: str) -> Grant | None:
     same = hmac.compare_digest(_digest(match[2]), row.digest if row is not None else "0" * 64)
     if row is None or not same or row.revoked_us is not None:
         return None
-    project = Project(row.project_id, row.name, bool(row.content_allowed))
+    project = Project(row.project_id, row.name, bool(row.content_allowed), row.made_us)
     return Grant(row.key_id, project, _scopes(row.scopes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final, NamedTuple
 
@@ -26,6 +27,14 @@ class Project(NamedTuple):
     name: str
     content_allowed: bool
     """Whether prompts, answers and messages may be stored, where a client sends them."""
+    created_us: int = 0
+    """When it was made, in microseconds since 1970."""
+
+    @property
+    def database_id(self) -> str:
+        """Of this project in this database: one that was made anew has another, whatever its address."""
+        told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
+        return hashlib.blake2b(told, digest_size=8).hexdigest()
 
 
 def add_project(connection: Connection, name: str, now_us: int) -> Project:
@@ -87,4 +96,4 @@ def _find(connection: Connection, name: str) -> Project | None:
 
 
 def _project(row: Row[tuple[object, ...]]) -> Project:
-    return Project(row.project_id, row.name, bool(row.content_allowed))
+    return Project(row.project_id, row.name, bool(row.content_allowed), row.created_us)

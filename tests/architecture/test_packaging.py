@@ -28,5 +28,5 @@ def test_a_wheel_has_both_packages_and_no_c_source():
 
 
 def test_project_pages_a_user_looks_for_are_there():
-    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
+    for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"):
         assert (REPOSITORY / name).stat().st_size > 500, name

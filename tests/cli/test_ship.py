@@ -9,6 +9,9 @@ import threading
 import pytest
 from support.ingest_double import IngestDouble
 
+from Agent.client.destination import Destination
+from Agent.client.sending_lock import lock_sending
+from Agent.tree.flocks import close_lock
 from Agent.tree.reader import TreeReader
 
 
@@ -34,8 +37,44 @@ def test_the_newest_session_is_sent_whole_and_the_second_call_finds_nothing_to_d
         assert "not sent: /" in first.stderr
         requests = service.requests
         again = run("ship", "--to", service.url, "--root", str(copied))
-        assert (again.returncode, service.requests) == (0, requests)
+        # one request asks whether it is still the same database
+        assert (again.returncode, service.requests) == (0, requests + 1)
         assert "all of it is at" in again.stdout
+
+
+def test_a_database_that_was_made_anew_gets_everything(copied, run):
+    with IngestDouble() as service:
+        ship = ("ship", "--to", service.url, "--root", str(copied))
+        assert run(*ship).returncode == 0
+        whole = set(service.events)
+        service.make_anew()
+        again = run(*ship)
+        assert again.returncode == 0, again.stderr
+        assert set(service.events) == whole
+        assert "another database answers than before" in again.stderr
+        assert "all of it is at" in run(*ship).stdout
+
+
+def test_again_sends_everything_and_nothing_is_stored_twice(copied, run):
+    with IngestDouble() as service:
+        ship = ("ship", "--to", service.url, "--root", str(copied), "--json")
+        first = json.loads(run(*ship).stdout)
+        again = json.loads(run(*ship, "--again").stdout)
+        assert (again["sent"], again["stored"]) == (first["sent"], 0)
+        assert len(service.events) == first["stored"]
+
+
+def test_a_process_that_still_sends_is_waited_for(copied, run):
+    session = next(copied.glob("session_*"))
+    with IngestDouble() as service:
+        lock = lock_sending(session, Destination(service.url))
+        freed = threading.Timer(1.0, close_lock, (lock,))
+        freed.start()
+        done = run("ship", "--to", service.url, "--root", str(copied))
+        freed.join()
+        assert done.returncode == 0, done.stderr
+        assert "waiting for that to end" in done.stderr
+        assert {identity for _, identity in service.events} == ids_under(copied)
 
 
 def test_json_says_the_same_for_scripts(copied, run):

@@ -73,10 +73,10 @@ def test_the_next_sender_goes_on_where_the_last_one_was(trace_root):
         for _ in range(3):
             with Shipment(session, Destination(service.url), never) as shipment:
                 send_all(shipment)
-        assert service.requests == 1
+        assert len(service.bodies) == 1
         with Shipment(session, Destination(service.url, "another-project"), never) as shipment:
             send_all(shipment)
-        assert service.requests == 2
+        assert len(service.bodies) == 2
         assert service.headers[-1]["Authorization"] == "Bearer another-project"
 
 
@@ -100,6 +100,31 @@ def test_an_answer_that_was_lost_makes_no_event_double(trace_root):
         send_all(shipment)
         assert {identity for _, identity in service.events} == ids_of(session)
         assert service.duplicates == len(ids_of(session))
+
+
+def test_a_database_that_changes_while_a_session_is_sent_gets_all_of_it(trace_root):
+    session = record(trace_root, actions=20_000)
+    with IngestDouble() as service, Shipment(session, Destination(service.url), never) as shipment:
+        assert shipment.ship() > 0 and shipment.behind
+        service.make_anew()
+        send_all(shipment)
+        assert {identity for _, identity in service.events} == ids_of(session)
+
+
+def test_a_database_that_changes_while_an_archive_is_sent_gets_all_of_it(trace_root):
+    session = record(trace_root, actions=5_000)
+    whole = ids_of(session)
+    seal(session, remove=True)
+
+    def changes(service, _body, _headers):
+        if service.requests == 2:
+            service.database = "other"
+            service.events.clear()
+
+    with IngestDouble(changes) as service, Shipment(session, Destination(service.url), never) as shipment:
+        shipment.ship_archive()
+        send_all(shipment)
+        assert {identity for _, identity in service.events} == whole
 
 
 def test_only_one_process_sends_a_session_to_a_place(trace_root):
@@ -138,11 +163,11 @@ def test_what_was_sealed_and_removed_is_sent_from_the_archive(trace_root):
             assert shipment.ship_archive() > 0
             send_all(shipment)
         assert {identity for _, identity in service.events} == before
-        taken = service.requests
+        taken = len(service.bodies)
         with Shipment(session, Destination(service.url), never) as shipment:
             assert shipment.ship_archive() == 0
             send_all(shipment)
-        assert service.requests == taken
+        assert len(service.bodies) == taken
 
 
 def test_a_damaged_cursor_costs_a_second_sending_and_nothing_else(trace_root):

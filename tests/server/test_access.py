@@ -25,10 +25,21 @@ def database_url(tmp_path) -> str:
 def asked(database_url):
     """Asks an app of a role; `host` is where its server listens, `peer` who asks."""
 
-    def ask(role, method, path, *, host="127.0.0.1", peer="127.0.0.1", name="localhost", rate=0, **more):
-        settings = ServerSettings(database_url, host=host, requests_per_second=rate)
-        app = apps.setdefault((role, host, rate), None) or make_app(settings, role=role)
-        apps[role, host, rate] = app
+    def ask(
+        role,
+        method,
+        path,
+        *,
+        host="127.0.0.1",
+        peer="127.0.0.1",
+        name="localhost",
+        rate=0,
+        keys=False,
+        **more,
+    ):
+        settings = ServerSettings(database_url, host=host, requests_per_second=rate, require_key=keys)
+        which = role, host, rate, keys
+        app = apps[which] = apps.get(which) or make_app(settings, role=role)
         transport = httpx.ASGITransport(app, client=(peer, 5000), raise_app_exceptions=False)
 
         async def send():
@@ -130,6 +141,35 @@ def test_a_key_sees_its_own_project_alone_on_every_route(asked, database_url):
 )
 def test_only_a_program_on_this_machine_needs_no_key(asked, changes, status):
     assert asked("query", "GET", "/v1/runs", **changes).status_code == status
+
+
+def test_a_server_on_loopback_may_ask_for_keys_too(asked, database_url):
+    with open_store(database_url, role="admin") as store:
+        token = store.issue_key("mine", [Scope.QUERY]).token
+    assert asked("query", "GET", "/health", keys=True).status_code == 200
+    assert asked("query", "GET", "/v1/runs", keys=True).status_code == 401
+    assert asked("query", "GET", "/v1/runs", keys=True, headers=bearer(token)).status_code == 200
+    assert asked("query", "GET", "/v1/runs").status_code == 200
+
+
+def test_metrics_of_a_key_are_those_of_its_project(asked, database_url):
+    with open_store(database_url, role="admin") as store:
+        keys = {
+            name: bearer(store.issue_key(name, [Scope.INGEST]).token) for name in ("mine", "yours", "other")
+        }
+    for name, number in (("mine", 1), ("mine", 2), ("yours", 3)):
+        asked("ingest", "POST", "/v1/runs", json={**DOCUMENT, "run_id": f"r{number}"}, headers=keys[name])
+
+    def runs(**more):
+        lines = asked("ingest", "GET", "/metrics", **more).text.splitlines()
+        return [line.split()[1] for line in lines if line.startswith("agent_trace_runs_total")]
+
+    assert {name: runs(headers=key) for name, key in keys.items()} == {
+        "mine": ["2"],
+        "yours": ["1"],
+        "other": [],
+    }
+    assert runs() == ["3"]  # who needs no key sees the whole server
 
 
 def test_a_wrong_key_is_refused_on_loopback_too(asked):

@@ -302,6 +302,12 @@ def test_a_parameter_that_is_misspelt_is_refused_and_not_passed_over(service):
     assert service.get("/health", anything="1").status_code == 200
 
 
+def test_a_parameter_that_is_given_twice_is_refused(service):
+    answer = service.get("/v1/runs", limit=["1", "2"])
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], "limit" in error["message"]) == (400, "malformed", True)
+
+
 def test_an_empty_cursor_begins_the_list(service):
     service.post("/v1/runs", document())
     assert len(service.get("/v1/runs", cursor="").json()["items"]) == 1

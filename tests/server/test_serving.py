@@ -232,6 +232,23 @@ def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_
         assert httpx.get(f"{server.ingest_url}/health", timeout=30).status_code == 200
 
 
+def test_one_client_of_another_machine_cannot_hold_all_connections(tmp_path, monkeypatch):
+    from Agent.server import connections
+
+    monkeypatch.setattr(connections, "MAX_OF_ONE_CLIENT", 3)
+    # this machine's own addresses stand for other machines'
+    monkeypatch.setattr(connections, "is_loopback", lambda _host: False)
+    settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
+    with RunningServer(settings, ["ingest"]) as server:
+        place = ("127.0.0.1", int(server.ingest_url.rpartition(":")[2]))
+        held = [socket.create_connection(place, source_address=("127.0.0.1", 0)) for _ in range(3)]
+        for address, status in (("127.0.0.1", 503), ("127.0.0.2", 200)):
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=address)) as client:
+                assert client.get(f"{server.ingest_url}/health", timeout=30).status_code == status
+        for each in held:
+            each.close()
+
+
 def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_path, monkeypatch):
     from Agent.server import connections
 

@@ -36,6 +36,7 @@ class IngestDouble:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.duplicates = 0
+        self.database = "first"
         self.requests = 0
         self.loses_answers = 0
         """How many bodies are still taken and answered as if they were not."""
@@ -62,6 +63,8 @@ class IngestDouble:
                 batch, dropped = read_batch(body, content=self.content)
             except WireError as error:
                 return 422, {"error": {"code": "malformed", "message": error.problem, "path": error.path}}, {}
+            if not body.get("events"):  # it asks which database answers
+                return 200, {"database": self.database}, {}
             self.bodies.append(body)
             self.headers.append(headers)
             new = 0
@@ -80,8 +83,15 @@ class IngestDouble:
                 "stored": new,
                 "refused": refused,
                 "dropped": dict(dropped),
+                "database": self.database,
             }
             return 200, counts, {}
+
+    def make_anew(self) -> None:
+        """Another, empty database at the same address."""
+        with self._lock:
+            self.database += " and another"
+            self.events.clear()
 
     def everything(self) -> bytes:
         """All that came in, as one text to be searched."""

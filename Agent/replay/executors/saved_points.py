@@ -113,9 +113,9 @@ class CheckpointManager:
     async def auto_checkpoint_trace(self, trace_id: str, *, limit: int = _MOST_STEPS) -> list[str]:
         """Checkpoints at the steps of a run; those that it has already, where it has any.
 
-        One stands before the first step of each agent, and one behind each step whose whole state is recorded.
-        Large fields and generators are recorded in full states only (first, last, on error, every 256 actions),
-        so they hide the states behind other steps; `hidden_by` names them afterwards.
+        One is made before the first step of each agent, and one behind each step whose whole state is
+        recorded. Large fields and generators are recorded in full states only (first, last, on error, every
+        256 actions), so they hide the states behind other steps; `hidden_by` names them afterwards.
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
@@ -174,7 +174,7 @@ class CheckpointManager:
         except (RunNotFound, SessionNotFound):
             raise RunNotFound(
                 f"no run {trace_id!r} in {source.name}, nor under {source.local_root}",
-                remedy="agent-trace ship --content sends one there; agent-trace runs lists those of this machine",
+                remedy="agent-trace ship --content sends one there; agent-trace runs lists those here",
             ) from None
 
     def source_of(self, session: Path) -> RunSource | None:
