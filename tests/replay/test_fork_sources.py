@@ -158,11 +158,9 @@ def origin(toy, agent="/a"):
 )
 def test_a_fork_without_a_change_is_the_same_run(toy, source, agent, factory):
     toy.record(source)
-    run = origin(toy, agent)
-    for step in ("step_1", "step_2"):
-        result = resume_from_checkpoint(run, step, f"{toy.name}:{factory}", toy.root)
-        assert result.comparison.exit_code == 0, (step, str(result))
-        assert not result.errors
+    result = resume_from_checkpoint(origin(toy, agent), "step_2", f"{toy.name}:{factory}", toy.root)
+    assert result.comparison.exit_code == 0, str(result)
+    assert not result.errors
 
 
 def test_a_fork_that_read_recorded_values_is_a_recording_itself(toy):
@@ -316,3 +314,39 @@ def test_two_recorded_runs_differ_by_the_last_state_alone(toy):
     found = compare_runs(first, other, toy.root)
     assert (found.exit_code, found.divergence.where) == (1, "field late"), str(found)
     assert "differ at a, last state: field late" in str(found)
+
+
+BORN = """
+class Child:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.age = "child", "child", 0
+
+    @trace_agent_action
+    def grow(self):
+        self.age += 1
+
+class Model:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.has_child = "model", "model", False
+
+    @trace_agent_action
+    def step(self):
+        if self.has_child:
+            Child().grow()
+
+def build(spec):
+    return {"model": Model(), **spec.nested}
+
+def main():
+    model = Model()
+    for number in range(4):
+        model.step()
+"""
+
+
+def test_an_agent_that_is_born_in_a_fork_is_a_difference(toy):
+    toy.record(BORN)
+    run, target = origin(toy, ""), f"{toy.name}:build"
+    _, other = fork_run(run, "step_2", {"has_child": True}, target, toy.root)
+    assert other.comparison.divergence.agent_id == "child", str(other)
+    assert "an event that only one run has" in str(other)

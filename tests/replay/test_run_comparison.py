@@ -141,7 +141,7 @@ def test_two_runs_with_nothing_to_compare_are_not_called_alike(toy):
     (session,) = list_sessions(toy.root)
     found = compare_runs(session.session_id, session.session_id, toy.root)
     assert (found.exit_code, found.compared) == (4, 0)
-    assert "nothing" in str(found)
+    assert "no events or states that could be compared" in str(found)
 
 
 def test_a_damaged_line_is_passed_over_and_told(toy, rings):

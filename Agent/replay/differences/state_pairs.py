@@ -6,7 +6,7 @@ at other places than its origin's, is compared with what the origin's state was 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -113,6 +113,10 @@ class StatePairs:
         self._comparison = comparison
         self._forked = forked
         self._sides = _Side(), _Side()
+        self._unsure: list[StateDifference] = []
+        """Differences of which one side is known from events alone."""
+        self._sure: StateDifference | None = None
+        """One of them that the agent's next action showed to be one."""
         self.compared = 0
         """Pairs of states that agreed."""
         self.not_compared: dict[str, str] = {}
@@ -120,8 +124,15 @@ class StatePairs:
 
     def add(self, side: int, event: Event) -> None:
         """Take the next event of the first side, 0, or the second, 1."""
-        if event.code is not None or event.kind in _TELLING:
-            self._sides[side].add(event)
+        if event.code is None and event.kind not in _TELLING:
+            return
+        self._sides[side].add(event)
+        if not self._unsure or side or event.state is None:
+            return
+        # An agent's action says of each field whether somebody had changed it before.
+        changed = {*(event.state.get("set") or ()), *(event.state.get("unset") or ())}
+        self._sure = next((each for each in self._unsure if each.name not in changed), self._sure)
+        self._unsure = []
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
         """The first field in which the states differ here; None where none does, or none is compared.
@@ -131,25 +142,30 @@ class StatePairs:
             is_last: all were.
         """
         one, other = self._sides
+        if self._sure is not None:
+            return self._sure
         if one.full is None and other.full is None and not (is_first or is_last):
             return None
-        count = (one.full is not None) + (other.full is not None)
-        # Two runs of one program have their full states at the same places; what is written to an agent from
-        # outside stands there earlier than in its actions.
-        is_place = is_first or is_last or count == 2 or (count == 1 and self._forked is not None)
-        if one.fold.base is None or other.fold.base is None or not is_place:
-            one.full = other.full = None
-            return None
-        found = self._difference(one, other, is_first=is_first, is_last=is_last)
+        is_whole = one.full is not None and other.full is not None
+        # Two runs of one program have their full states at the same places.
+        is_place = is_first or is_last or is_whole or self._forked is not None
+        is_known = one.fold.base is not None and other.fold.base is not None
+        found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
+        self.compared += is_place and is_known and not found
         one.full = other.full = None
-        return found
+        if is_whole:
+            return min(found, key=lambda each: each.is_patched, default=None)
+        if is_last:
+            for each in found:
+                self.not_compared.setdefault(each.name, "one run has no last state")
+        # What events say of a field may be older: others may hold its value, and write to it.
+        self._unsure = [] if is_last else found
+        return None
 
-    def _difference(
-        self, one: _Side, other: _Side, *, is_first: bool, is_last: bool
-    ) -> StateDifference | None:
+    def _differences(self, *, is_first: bool, is_last: bool) -> Iterator[StateDifference]:
+        one, other = self._sides
         unknown = {**one.unknown(), **other.unknown()}
         patched = set() if self._forked is None else set(self._forked.patched)
-        late: StateDifference | None = None
         for name in sorted(one.fold.fields.keys() | other.fold.fields.keys() | unknown.keys()):
             left, right = one.recorded(name), other.recorded(name)
             if name in unknown:
@@ -167,12 +183,7 @@ class StatePairs:
                 )
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
-            told = StateDifference(name, found, events, name in patched)
-            if not told.is_patched:
-                return told
-            late = late or told
-        self.compared += late is None
-        return late
+            yield StateDifference(name, found, events, name in patched)
 
     def _is_by_design(
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class ForkSources(SourceAnswers):
-    """Gives the code of a fork what it reads: `begin_forks` at the point, `go_on` for each fork from there."""
+    """Gives the code of a fork what it reads: `begin_forks` at the point, `go_on` for each fork there."""
 
     fork: ForkOutcome
     player: ForkPlayer
