@@ -96,7 +96,7 @@ def _judge(cls: type) -> Sort:
         issubclass(cls, type)
         or issubclass(cls, _loaded(_SKIPPED_CLASSES))
         or _is_skipped_module(str(cls.__module__))
-        or hasattr(cls, "__agent_trace_recorded__")  # a recorded model: its answers are recorded, not its state
+        or hasattr(cls, "__agent_trace_recorded__")  # a recorded model, which a replay answers
     ):
         return Sort.SKIPPED
     if cls in _VALUES or issubclass(cls, (dict, list, tuple, set, frozenset, str, int, float, bytes)):
