@@ -77,6 +77,8 @@ _MOST_CLASSES = 4096
 
 
 def _find_reducer(cls: type) -> Reducer | None:
+    if find_in_classes(cls, "__agent_trace_recorded__") is not None:
+        return None  # a model whose calls are recorded: made again by its class's name it would be another
     if _is_enum(cls):
         return _reduce_enum
     if _is_dataclass(cls):

@@ -165,6 +165,8 @@ def _find_handle(cls: type) -> str | None:
         for module, kind in _HANDLES_OF_MODULES:
             if name.startswith(module):
                 return kind
+    if find_in_classes(cls, "__agent_trace_recorded__") is not None:
+        return TRACING  # a recorded model, which a replay answers
     if names[0].startswith(_OWN_PACKAGES) and not names[0].startswith(_VALUES_OF_OURS):
         return TRACING
     return None
