@@ -94,10 +94,11 @@ def open_aside(path: Path) -> int:
 def out_of_the_way(fd: int) -> int:
     """The same open file under a descriptor that is far from those which a program gets for its own files.
 
-    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to one of
-    those would write into the program's own file. At a high number it meets EBADF, and opens its file again. Asking
-    before each write which file the number names would cost a system call. The descriptor handed in is closed,
-    unless there is no other.
+    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to
+    one of
+    those would write into the program's own file. At a high number it meets EBADF, and opens its file again.
+    Asking before each write which file the number names would cost a system call. The descriptor handed in is
+    closed, unless there is no other.
     """
     try:
         import fcntl

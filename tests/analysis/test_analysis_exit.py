@@ -57,7 +57,9 @@ time.sleep(0.7)
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     place = tmp_path_factory.mktemp("ended")
-    done = run_python("-c", RECORD, cwd=place, HOME=str(place), AGENT_TRACE_ROOT="trace", AGENT_TRACE_SESSION="")
+    done = run_python(
+        "-c", RECORD, cwd=place, HOME=str(place), AGENT_TRACE_ROOT="trace", AGENT_TRACE_SESSION=""
+    )
     assert done.returncode == 0, done.stderr
     return place
 
@@ -66,7 +68,9 @@ def recorded(tmp_path_factory):
 @pytest.mark.parametrize("program", [HELD_BY_A_THREAD, ASKED_IN_AN_ACTION, IN_THE_MIDDLE])
 def test_a_program_ends_silently_whatever_still_asks(recorded, tmp_path, program):
     shutil.copytree(recorded / "trace", tmp_path / "trace", symlinks=True)
-    done = run_python("-c", program, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT="trace", AGENT_TRACE_SESSION="")
+    done = run_python(
+        "-c", program, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT="trace", AGENT_TRACE_SESSION=""
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -26,7 +26,9 @@ def session(trace_root):
 
 
 def lines_of(session: Path) -> set[str]:
-    return {json.loads(line)["id"] for path in record_files(session) for line in path.read_bytes().splitlines()}
+    return {
+        json.loads(line)["id"] for path in record_files(session) for line in path.read_bytes().splitlines()
+    }
 
 
 def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):

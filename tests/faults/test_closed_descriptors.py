@@ -39,7 +39,14 @@ def test_a_log_whose_descriptors_were_closed_writes_into_its_own_files(tmp_path,
     own.mkdir()
     root = tmp_path / "trace"
     done = run_python(
-        "-c", PROGRAM, str(root), str(own), str(limit), cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_SESSION=""
+        "-c",
+        PROGRAM,
+        str(root),
+        str(own),
+        str(limit),
+        cwd=tmp_path,
+        HOME=str(tmp_path),
+        AGENT_TRACE_SESSION="",
     )
     assert done.returncode == 0, done.stderr
     session = next(root.glob("session_*"))

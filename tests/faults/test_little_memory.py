@@ -59,9 +59,20 @@ KINDS = "text|escapes|list|escapes in a list|dict|nearly whole|numbers|deep|tupl
 
 def outcome(place: Path, kind: str, headroom_mb: float) -> str:
     done = run_python(
-        "-c", PROGRAM, str(place / "trace"), kind, str(headroom_mb), cwd=place, HOME=str(place), AGENT_TRACE_SESSION=""
+        "-c",
+        PROGRAM,
+        str(place / "trace"),
+        kind,
+        str(headroom_mb),
+        cwd=place,
+        HOME=str(place),
+        AGENT_TRACE_SESSION="",
     )
-    return "alive" if done.stdout.endswith("alive\n") else f"{kind}, {headroom_mb} MB: {done.returncode} {done.stderr}"
+    return (
+        "alive"
+        if done.stdout.endswith("alive\n")
+        else f"{kind}, {headroom_mb} MB: {done.returncode} {done.stderr}"
+    )
 
 
 @pytest.mark.integration

@@ -64,7 +64,22 @@ recorder.finish_step("one", "one", {"ok": True})
 recorder.finish_run(True, None)
 shutdown_logging()
 """
-WRONG = [None, True, -1, 1.5, 10**30, "x", "", "2026-NaN-20T10:30:45.123456Z", [], ["x"], [[1]], {}, {"a": 1}, [None]]
+WRONG = [
+    None,
+    True,
+    -1,
+    1.5,
+    10**30,
+    "x",
+    "",
+    "2026-NaN-20T10:30:45.123456Z",
+    [],
+    ["x"],
+    [[1]],
+    {},
+    {"a": 1},
+    [None],
+]
 COMMANDS = [
     ["sessions"], ["sessions", "--json"], ["analyze"], ["analyze", "--html", "{out}"], ["journey", "a2"],
     ["journey", "a1", "--json"], ["errors"], ["debug", "a2 fails"], ["debug", "the cash of a1 fell"],
@@ -142,7 +157,11 @@ def check(root: Path, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPa
     for cache in (session / "trace_summary.json", root.parent / "report.html"):
         cache.unlink(missing_ok=True)
     first = json.loads((session / "agents" / "a2.log").read_bytes().splitlines()[2])["id"]
-    names = {"{out}": str(root.parent / "report.html"), "{id}": first, "{run}": next((session / "runs").iterdir()).name}
+    names = {
+        "{out}": str(root.parent / "report.html"),
+        "{id}": first,
+        "{run}": next((session / "runs").iterdir()).name,
+    }
     for command in COMMANDS:
         code = main(["--debug", *(names.get(word, word) for word in command)])
         said = capsys.readouterr()
@@ -162,7 +181,9 @@ def test_values_of_a_wrong_type_break_no_reading_command(recorded, tmp_path, cap
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
-def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(recorded, tmp_path, capsys, monkeypatch, seed):
+def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(
+    recorded, tmp_path, capsys, monkeypatch, seed
+):
     # few in a tree, so that none hides behind another
     root = tmp_path / "trace"
     shutil.copytree(recorded, root, symlinks=True)
@@ -171,7 +192,9 @@ def test_values_of_a_wrong_type_break_no_reading_command_in_many_trees(recorded,
 
 
 @pytest.mark.integration
-def test_values_of_a_wrong_type_in_the_files_beside_the_events_break_no_list(recorded, tmp_path, capsys, monkeypatch):
+def test_values_of_a_wrong_type_in_the_files_beside_the_events_break_no_list(
+    recorded, tmp_path, capsys, monkeypatch
+):
     root = tmp_path / "trace"
     shutil.copytree(recorded, root, symlinks=True)
     monkeypatch.setenv("AGENT_TRACE_ROOT", str(root))
