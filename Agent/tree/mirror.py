@@ -19,8 +19,9 @@ from typing import Final
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import names, out_of_the_way
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
-from Agent.tree.segment import error_name, names, out_of_the_way
+from Agent.tree.segment import error_name
 
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
 
