@@ -101,9 +101,7 @@ class Engine:
         """
         if not reads_files(sql):
             with in_use(self):
-                return interruptible(
-                    self._open(), lambda: self._dicts(sql, parameters), self._deadline_s
-                )
+                return interruptible(self._open(), lambda: self._dicts(sql, parameters), self._deadline_s)
         return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
@@ -414,7 +412,7 @@ class Engine:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""Every engine that opened a connection. One that is still open when the interpreter ends makes pages of noise."""
+"""Every engine that opened a connection: one still open when the interpreter ends makes pages of noise."""
 
 
 def _close_all() -> None:

@@ -13,7 +13,18 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-__all__ = ["Bounds", "bounds", "call_at_exit", "has_expired", "in_use", "interruptible", "is_ending", "listener", "told_deadline", "watched"]
+__all__ = [
+    "Bounds",
+    "bounds",
+    "call_at_exit",
+    "has_expired",
+    "in_use",
+    "interruptible",
+    "is_ending",
+    "listener",
+    "told_deadline",
+    "watched",
+]
 
 Answer = TypeVar("Answer")
 
@@ -61,8 +72,10 @@ class Bounds:
 
     deadline_s: float | None = None
     memory_bytes: int | None = None
-    """How much address space the process may get beyond what it has when a query begins: the engine's own limit does
-    not count every allocation. It is a limit of the process, so only a process that does nothing else sets it."""
+    """How much address space the process may get beyond what it has when a query begins: the engine's own
+    limit does
+    not count every allocation. It is a limit of the process, so only a process that does nothing else sets
+    it."""
 
 
 bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - nobody changes it in place
@@ -78,9 +91,7 @@ def told_deadline() -> str:
     return f"{_expired_s:g} s"
 
 
-def interruptible(
-    connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None
-) -> Answer:
+def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None) -> Answer:
     """What `fetch` gives, which queries this DuckDB connection; Ctrl-C and the deadline stop the query.
 
     In the main thread the query runs beside it, which so can hear an interrupt: the engine itself would look
@@ -173,7 +184,7 @@ _ending = False
 
 
 def is_ending() -> bool:
-    """Whether the interpreter is about to end, after which a query in a daemon thread would abort the process."""
+    """Whether the interpreter is about to end, when a query in a daemon thread would abort the process."""
     return _ending
 
 

@@ -173,7 +173,7 @@ def verify(session: Path) -> Verification:
 
 
 def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
-    """The files beside the archive whose bytes are not those that were sealed; what was added behind them is none."""
+    """The files beside the archive whose bytes are not those that were sealed; what follows them may be."""
     for part in parts:
         for segment in part.segments:
             try:

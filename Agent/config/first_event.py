@@ -28,9 +28,10 @@ __all__ = ["begin_by_default"]
 def begin_by_default() -> None:
     """Set up what nobody set up: called by the first event.
 
-    What the operating system refuses, such as a root that cannot be written, is told once on stderr and tried again
-    every second; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is recorded; so it
-    is with events that come after recording ended with the process.
+    What the operating system refuses, such as a root that cannot be written, is told once on stderr and
+    tried again
+    every second; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is
+    recorded; so it is with events that come after recording ended with the process.
 
     Raises:
         NotRecording: nothing can be recorded now.

@@ -122,7 +122,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
 
 def begin_again() -> RecordingSession:
-    """Begin with the options of the session whose directory went away; without one, with the configured ones."""
+    """Begin with the options of the session whose directory was removed, else with the configured ones."""
     options = options_to_go_on_with()
     with wiring_lock():
         return setup_logging() if options is None else _begin(options)

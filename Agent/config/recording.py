@@ -52,7 +52,7 @@ class RecordingSession:
 
 _session: RecordingSession | None = None
 _gone: tuple[Options, Health] | None = None
-"""What a session left whose directory went away: with these options another one begins, which tells its losses."""
+"""What is left of a session whose directory was removed: its options, and the counts of its losses."""
 _pipeline: Pipeline | None = None
 _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None

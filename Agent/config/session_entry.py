@@ -59,7 +59,8 @@ def _create(options: Options, redactor: Redactor) -> Path:
         raise unwritable(options.trace_root, error) from error
     if hasattr(os, "geteuid") and owner != os.geteuid():
         say(
-            f"the trace root {options.trace_root} belongs to another user (uid {owner}), who can remove what is recorded"
+            f"the trace root {options.trace_root} belongs to another user (uid {owner}), "
+            "who can remove what is recorded"
         )
     return session
 

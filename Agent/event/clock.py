@@ -32,7 +32,7 @@ class SystemClock:
 
 
 def format_timestamp(unix_us: int) -> str:
-    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z; `FIRST_US` to `LAST_US`, else the nearer."""
+    """RFC 3339 in UTC with microseconds, e.g. 2026-11-20T10:30:45.123456Z; `FIRST_US` to `LAST_US`."""
     hours, rest_us = divmod(unix_us, 3_600_000_000)
     minutes, rest_us = divmod(rest_us, 60_000_000)
     try:

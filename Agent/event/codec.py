@@ -149,7 +149,8 @@ def decode_line(line: bytes) -> Event:
 def event_from_object(obj: Mapping[str, Any]) -> Event:
     """The event in an object read from either view, in the current version; DamagedLine if it is none.
 
-    This is the one place that checks an envelope: every value around the payload has the type that `Event` declares.
+    This is the one place that checks an envelope: every value around the payload has the type that `Event`
+    declares.
     """
     try:
         version = obj["schema_version"]

@@ -77,8 +77,8 @@ def exceeds(value: Any, most_bytes: int) -> bool:
 def ask_memory(json_bytes: int) -> None:
     """MemoryError where orjson might not get what it needs for a JSON of at least that length.
 
-    An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises. Each character
-    may take six bytes, and the buffer doubles as it grows.
+    An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises. Each
+    character may take six bytes, and the buffer doubles as it grows.
     """
     if json_bytes > _SMALL_BYTES:
         bytearray(_BYTES_A_BYTE * json_bytes)

@@ -16,8 +16,8 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
+from Agent.tree.descriptors import out_of_the_way
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
-from Agent.tree.segment import out_of_the_way
 
 __all__ = [
     "PACK_SUFFIX",

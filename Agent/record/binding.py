@@ -25,7 +25,7 @@ Cell = list[int]
 
 
 class HeadRoom:
-    """What the agents of one pipeline share: how many prepared heads they may keep, and counts of what they wrote."""
+    """What the agents of one pipeline share: room for prepared heads, and counts of what was written."""
 
     __slots__ = ("left", "written")
 

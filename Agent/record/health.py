@@ -52,8 +52,9 @@ class Health:
     def hand_over(self, other: Health) -> None:
         """Let another one count on from here, and count in it from now on."""
         other.events += self.events
-        for mine, its in ((self.dropped, other.dropped), (self.unreported, other.unreported), (self.notes, other.notes)):
-            its.update(mine)
+        other.dropped.update(self.dropped)
+        other.unreported.update(self.unreported)
+        other.notes.update(self.notes)
         self.dropped, self.unreported, self.notes = other.dropped, other.unreported, other.notes
 
     def settle(self) -> None:

@@ -277,7 +277,7 @@ class Pipeline:
                 self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
 
     def counts(self) -> KeptCounts:
-        """What was written, of the writers that closed with all their numbers in files; to be asked after `close`."""
+        """What the writers wrote that closed with all their numbers in files; to be asked after `close`."""
         return self._counts
 
     def _after_error(self, slot: Slot, line: bytes) -> None:

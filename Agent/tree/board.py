@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from Agent.tree.descriptors import out_of_the_way
 from Agent.tree.layout import FILE_MODE
-from Agent.tree.segment import out_of_the_way
 
 __all__ = [
     "SIZE_BYTES",

@@ -1,7 +1,8 @@
-"""What a process counted of its own events while it wrote them, so that the end of a session reads no line again.
+"""What a process counted of its own events while it wrote them, so that a session's end reads no line again.
 
-Each process leaves a file `.state/counts/<writer>.json` when it closes its writers. `summary` takes the files at the end
-of the session and removes them; they are caches, and where one is missing the lines of that writer are read.
+Each process leaves a file `.state/counts/<writer>.json` when it closes its writers. `summary` takes the files
+at the end of the session and removes them; they are caches: where one is missing, the lines of its writer are
+read.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
 
 
 def read_counts(session: Path) -> KeptCounts:
-    """The counts that hold for the files as they stand; none where retention or anything else has changed them."""
+    """The counts that hold for the files as they stand; none where retention or sealing changed them."""
     found = KeptCounts()
     try:
         paths = sorted(path for path in _counts_dir(session).iterdir() if path.suffix == ".json")

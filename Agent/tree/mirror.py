@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
 Lines gather in memory and go out in batches: after 50 ms, at 16,384 lines, or at once when urgent. A batch is
-one append or several, each of which ends with a newline, and begins with one only where the file does not end with
-one, so that every line parses and processes share a file without a lock; only rotation takes one.
+one append or several, each of which ends with a newline, and begins with one only where the file does not
+end with one, so that every line parses and processes share a file without a lock; only rotation takes one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Final
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import names, out_of_the_way
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
-from Agent.tree.segment import error_name, names, out_of_the_way
+from Agent.tree.segment import error_name
 
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
 
@@ -65,7 +66,8 @@ class _Mirror:
     """One mirror file: what waits to be written, and the descriptor."""
 
     __slots__ = (
-        "backups", "fd", "form", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn", "waiting",
+        "backups", "fd", "form", "inode", "limit_bytes", "look_at_ns", "path", "room_bytes", "turn",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -369,7 +371,8 @@ class Mirrors:
 def _open(path: Path, root: Path) -> int:
     """The descriptor of a mirror, made if it is not there; OSError where its place may be somebody else's.
 
-    Whoever may replace the directory, or an entry in it, could have the lines written into any file of this user.
+    Whoever may replace the directory, or an entry in it, could have the lines written into any file of this
+    user.
     """
     for directory in {root, path.parent}:
         status = directory.lstat()
@@ -386,7 +389,7 @@ def _open(path: Path, root: Path) -> int:
 
 
 def _is_ours_alone(status: os.stat_result) -> bool:
-    """Whether only this user can replace entries of a directory; where each may replace its own, that is so, too."""
+    """Whether only this user can replace his entries of a directory, as in one with the sticky bit."""
     if status.st_mode & stat.S_ISVTX:
         return True
     by_group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid()

@@ -250,8 +250,8 @@ class TreeReader:
         """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
 
         All are accounted for, and counted in `tally`; of segments that are no longer there as files those of
-        other kinds are only counted. Events that are in `counts` already are not read again; their numbers are
-        accounted for.
+        other kinds are only counted. Events that are in `counts` already are not read again; their numbers
+        are accounted for.
         """
         if (
             counts is not None

@@ -111,8 +111,8 @@ class Scan:
         kinds: which events are given, where not all; the others are accounted for all the same, those in
             `cold` without being read.
         tally: counts every event, those of other kinds included.
-        counted: writers whose files are not read, since each of their numbers up to the one given stands there.
-        files: those to read, where not all.
+        counted: writers whose files are not read, since each of their numbers up to the one given stands
+        there. files: those to read, where not all.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from Agent.tree.descriptors import names, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
 __all__ = [
@@ -18,13 +19,10 @@ __all__ = [
     "Segment",
     "claim_segment",
     "error_name",
-    "names",
     "open_aside",
-    "out_of_the_way",
     "reopen_segment",
 ]
 
-_HIGHEST_NUMBER: Final = 4096
 
 _APPEND: Final = (
     os.O_WRONLY
@@ -89,40 +87,6 @@ def reopen_segment(path: Path, limit_bytes: int, inode: tuple[int, int], *, torn
 def open_aside(path: Path) -> int:
     """Open, or make, a file of this writer for one line."""
     return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
-
-
-def out_of_the_way(fd: int) -> int:
-    """The same open file under a descriptor that is far from those which a program gets for its own files.
-
-    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to one of
-    those would write into the program's own file. At a high number it meets EBADF, and opens its file again. Asking
-    before each write which file the number names would cost a system call. The descriptor handed in is closed,
-    unless there is no other.
-    """
-    try:
-        import fcntl
-        import resource
-    except ImportError:  # not a Unix
-        return fd
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
-    if fd >= least:
-        return fd
-    try:
-        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
-    except OSError:
-        return fd
-    os.close(fd)
-    return high
-
-
-def names(fd: int, inode: tuple[int, int]) -> bool:
-    """Whether a descriptor names that file (device, inode); not where it was closed from outside."""
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == inode
 
 
 def _opened(fd: int, limit_bytes: int) -> Segment:

@@ -26,7 +26,9 @@ def session(trace_root):
 
 
 def lines_of(session: Path) -> set[str]:
-    return {json.loads(line)["id"] for path in record_files(session) for line in path.read_bytes().splitlines()}
+    return {
+        json.loads(line)["id"] for path in record_files(session) for line in path.read_bytes().splitlines()
+    }
 
 
 def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
@@ -35,7 +37,8 @@ def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
         file.write(b"damaged\n")
     seal(session)
     uid = json.loads((session / "session.json").read_bytes())["session_uid"]
-    rows = duckdb.sql(f"SELECT session_uid, id FROM '{session}/archive/*.parquet'").fetchall()
+    with duckdb.connect() as connection:
+        rows = connection.execute(f"SELECT session_uid, id FROM '{session}/archive/*.parquet'").fetchall()
     assert {row[0] for row in rows} == {uid}
     assert {row[1] for row in rows} == ids | {None}
 

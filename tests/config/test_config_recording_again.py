@@ -18,7 +18,9 @@ from Agent.config import process
 
 def recorded_ids(root: Path) -> set[str]:
     sessions = root.glob("session_*")
-    lines = [line for path in sessions for file in record_files(path) for line in file.read_bytes().splitlines()]
+    lines = [
+        line for path in sessions for file in record_files(path) for line in file.read_bytes().splitlines()
+    ]
     return {json.loads(line)["id"] for line in lines}
 
 
@@ -96,7 +98,9 @@ shutdown_logging()
 @pytest.mark.integration
 def test_a_program_without_descriptors_at_its_first_event_is_recorded_once_it_has_some(tmp_path):
     root = tmp_path / "trace"
-    done = run_python("-c", PROGRAM, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT=str(root), AGENT_TRACE_SESSION="")
+    done = run_python(
+        "-c", PROGRAM, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT=str(root), AGENT_TRACE_SESSION=""
+    )
     assert done.returncode == 0, done.stderr
     (session,) = root.glob("session_*")
     assert verify(session).dropped == {"nothing could be recorded": 10}

@@ -1,0 +1,45 @@
+"""Descriptors of files that a process keeps open for long beside those of the program that it records."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+__all__ = ["names", "out_of_the_way"]
+
+_HIGHEST_NUMBER: Final = 4096
+
+
+def out_of_the_way(fd: int) -> int:
+    """The same open file under a descriptor that is far from those which a program gets for its own files.
+
+    A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to
+    one of
+    those would write into the program's own file. At a high number it meets EBADF, and opens its file again.
+    Asking before each write which file the number names would cost a system call. The descriptor handed in is
+    closed, unless there is no other.
+    """
+    try:
+        import fcntl
+        import resource
+    except ImportError:  # not a Unix
+        return fd
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
+    if fd >= least:
+        return fd
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
+    except OSError:
+        return fd
+    os.close(fd)
+    return high
+
+
+def names(fd: int, inode: tuple[int, int]) -> bool:
+    """Whether a descriptor names that file (device, inode); not where it was closed from outside."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == inode
