@@ -74,7 +74,9 @@ class Capture:
             parts.append(orjson.dumps(key) + b":" + dumped.json)
             if dumped.types:
                 types.update(dumped.types)
-        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found)
+        return self._redact(
+            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+        )
 
     def user_body(self, payload: Mapping[Any, Any], pointer: str) -> tuple[bytes, Types | None]:
         """The same for a mapping whose own keys are the user's."""

@@ -33,16 +33,18 @@ _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 """The members of a JSON Web Key that are private (RFC 7518, section 6)."""
 
 # The members of an object that name what another of its members holds, as headers, variables and forms do.
-_NAMING = frozenset("name key header field param parameter variable option attribute setting property".split())
+_NAMING = frozenset(
+    "name key header field param parameter variable option attribute setting property".split()
+)
 _LABELING = frozenset("id label selector placeholder title element arg".split())
 _HELD = frozenset("value v val text content contents data input default string".split())
 
 # A mapping of these keys alone under the name of a secret describes one, as a tool's parameters do.
 _SCHEMA_KEYS = frozenset(
-    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated dependencies description "
-    "enum example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength maxProperties maximum "
-    "minItems minLength minProperties minimum multipleOf not nullable oneOf pattern properties readOnly required "
-    "strict title type uniqueItems writeOnly".split()
+    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated description "
+    "dependencies enum example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength "
+    "maxProperties maximum minItems minLength minProperties minimum multipleOf not nullable oneOf pattern properties "
+    "readOnly required strict title type uniqueItems writeOnly".split()
 )
 _SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
 _SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
@@ -88,7 +90,8 @@ class Walk:
         if tag.startswith(PAIR_TAGS) or _are_pairs(value):
             return [self._pair(pair, f"{pointer}/{index}") for index, pair in enumerate(value)]
         if tag == "tuple" and len(value) == 2:
-            return self._pair(value, pointer)
+            pair: list[Any] = self._pair(value, pointer)
+            return pair
         result: list[Any] = []
         before = ""
         for index, item in enumerate(value):
@@ -102,7 +105,7 @@ class Walk:
         return result
 
     def _follows(self, name: str, value: str) -> bool:
-        """Whether a text of a list is the secret that the text before it names: `--password X`, a raw header."""
+        """Whether a text of a list is the secret that the text before it names, as in `--password X`."""
         if " " in name or value.startswith(("-", _MARK)):
             return False
         says = self.redactor.says(name.lstrip("-"))
@@ -116,7 +119,11 @@ class Walk:
             return value
         self.types[pointer] = "redacted"
         # Of bytes nothing is kept: what is left of them would no longer be base64.
-        return self.redactor.token(told) if tag in BYTES_TAGS else clean.encode("utf-8", "backslashreplace").decode()
+        return (
+            self.redactor.token(told)
+            if tag in BYTES_TAGS
+            else clean.encode("utf-8", "backslashreplace").decode()
+        )
 
     def _told(self, value: str, pointer: str) -> str:
         return _plain_text(value, self.types.get(pointer) if self.types else None)
@@ -132,7 +139,12 @@ class Walk:
 
     def _under(self, key: str, says: int, value: Any, pointer: str) -> Any:
         """A value that stands under a key."""
-        if says == NONE or value in ("", None, [], {}) or isinstance(value, bool) or _is_directory(key, value):
+        if (
+            says == NONE
+            or value in ("", None, [], {})
+            or isinstance(value, bool)
+            or _is_directory(key, value)
+        ):
             return self.value(value, pointer)
         if isinstance(value, (int, float)):
             return value if says == LIKELY or may_be_number(key, value) else self._hidden(value, pointer)
@@ -190,7 +202,7 @@ class Walk:
 
 
 def _named_members(value: dict[str, Any]) -> dict[str, int]:
-    """The members of an object that another member names as secrets, as in `{"name": "Authorization", "value": ...}`."""
+    """The members that another member names as secrets, as in `{"name": "Authorization", "value": ...}`."""
     if len(value) < 2:
         return {}
     if "kty" in value:
@@ -228,7 +240,9 @@ def _is_schema(value: dict[str, Any]) -> bool:
 
 def _keeps_scheme(key: str, scheme: str) -> bool:
     """Whether the first word of a value is the scheme of a header, which is no secret."""
-    return scheme.strip().lower() in _COMMON_SCHEMES or plain_name(key).endswith(("authorization", "authorisation"))
+    return scheme.strip().lower() in _COMMON_SCHEMES or plain_name(key).endswith(
+        ("authorization", "authorisation")
+    )
 
 
 def _texts_in(value: Any) -> list[str]:
@@ -240,7 +254,7 @@ def _texts_in(value: Any) -> list[str]:
 
 
 def worth_finding(secret: str) -> bool:
-    """Whether a secret is looked for elsewhere: it is no path, not so short that it is part of words, and not huge."""
+    """Whether a secret is looked for elsewhere: no path, not so short that words hold it, and not huge."""
     return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith((_MARK, "/"))
 
 
@@ -249,7 +263,7 @@ class Repeats:
 
     Args:
         redactor: makes the tokens.
-        secrets: what to look for; one of less than 8 characters counts only where no letter or digit is next to it.
+        secrets: what to look for; one below 8 characters counts where no letter or digit is next to it.
     """
 
     def __init__(self, redactor: Redactor, secrets: Sequence[str]) -> None:
@@ -269,7 +283,11 @@ class Repeats:
             if clean == told:
                 return value
             types[pointer] = "redacted"
-            return self._redactor.token(told) if tag in BYTES_TAGS else clean.encode("utf-8", "backslashreplace").decode()
+            return (
+                self._redactor.token(told)
+                if tag in BYTES_TAGS
+                else clean.encode("utf-8", "backslashreplace").decode()
+            )
         if isinstance(value, dict):
             return {key: self.value(item, f"{pointer}/{escape(key)}", types) for key, item in value.items()}
         if isinstance(value, list):
@@ -280,7 +298,8 @@ class Repeats:
 @lru_cache(maxsize=64)
 def _expression_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
     forms = [
-        re.escape(one) if len(one) >= _SAFE_REPEATED else rf"(?<![^\W_]){re.escape(one)}(?![^\W_])" for one in secrets
+        re.escape(one) if len(one) >= _SAFE_REPEATED else rf"(?<![^\W_]){re.escape(one)}(?![^\W_])"
+        for one in secrets
     ]
     return re.compile("|".join(forms))
 

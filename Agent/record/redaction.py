@@ -32,6 +32,7 @@ _MAX_KNOWN_KEYS = 8192
 _SHORTEST = 7
 _HIDING_TAGS = BYTES_TAGS | {"str", "tuple"}
 
+
 class Redactor:
     """Judges keys and values, and replaces secrets by `[redacted:<16 hex>]`.
 
@@ -135,7 +136,9 @@ class Redactor:
         self, secrets: Sequence[str], body: bytes, types: dict[str, str] | None, pointer: str
     ) -> tuple[bytes, dict[str, str] | None]:
         """A JSON object's inner bytes without these secrets, and what `types` is then."""
-        if not any(orjson.dumps(secret)[1:-1] in body for secret in secrets) and not (types and hides_text(types)):
+        if not any(orjson.dumps(secret)[1:-1] in body for secret in secrets) and not (
+            types and hides_text(types)
+        ):
             return body, types
         tags = dict(types) if types else {}
         clean = Repeats(self, secrets).value(orjson.loads(b"{" + body + b"}"), pointer, tags)

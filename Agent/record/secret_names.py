@@ -30,9 +30,7 @@ _KEY_OWNERS: Final = (
     f"api|access|private|priv|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
     f"session|storage|cipher|crypto|fernet|vapid|service|{_VENDORS}"
 )
-_TOKEN_OWNERS: Final = (
-    f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
-)
+_TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # What a name may go on with and still be that of the secret itself.
 _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d+))*$"
 _SURE_NAME: Final = rf"""(?x)

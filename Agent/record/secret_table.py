@@ -333,11 +333,12 @@ class Token(NamedTuple):
         return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most and most == least else "")
 
 
-
 _ROW: Final = re.compile(
     r"(?P<prefix>\S+) +(?P<parts>(?:(?:'[^']+'|[a-z]\d+(?:\+|-\d+)?) +)+)(?P<issuer>\S.*?)  +(?P<source>\S.*)"
 )
-_PART: Final = re.compile(r"'(?P<literal>[^']+)'|(?P<name>[a-z])(?P<least>\d+)(?P<open>\+)?(?:-(?P<most>\d+))?")
+_PART: Final = re.compile(
+    r"'(?P<literal>[^']+)'|(?P<name>[a-z])(?P<least>\d+)(?P<open>\+)?(?:-(?P<most>\d+))?"
+)
 _RUN_CHARS: Final = frozenset("-_+/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 
 
@@ -389,7 +390,9 @@ def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
             beginnings.add(prefix + "#" * 8)
         elif prefix not in _TOLD_OTHERWISE:
             beginnings.add(prefix)
-    shortest = {one for one in beginnings if not any(one != two and one.startswith(two) for two in beginnings)}
+    shortest = {
+        one for one in beginnings if not any(one != two and one.startswith(two) for two in beginnings)
+    }
     return tuple(sorted(one.encode() for one in shortest)), tuple(
         sorted(one.encode() for one in before | set(_TOLD_OTHERWISE.values()))
     )

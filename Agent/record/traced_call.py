@@ -31,8 +31,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "reads", "root", "span_id",
-        "secrets", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "is_entry", "leave", "pipeline", "reads", "root", "secrets",
+        "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(

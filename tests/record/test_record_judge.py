@@ -27,7 +27,6 @@ from Agent.utils import AgentLogger
 needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
 
 
-
 def _filled(literal):
     """A text that a literal of the quick look stands for."""
     return literal.decode().replace("#", "e").replace("?", "Z")
