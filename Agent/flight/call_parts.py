@@ -30,8 +30,8 @@ class CallParts:
     """
 
     __slots__ = (
-        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run",
-        "_tool", "types",
+        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline",
+        "_run", "_tool", "types",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, run: Run, call_id: str, tool: str | None = None) -> None:

@@ -41,10 +41,11 @@ _HELD = frozenset("value v val text content contents data input default string".
 
 # A mapping of these keys alone under the name of a secret describes one, as a tool's parameters do.
 _SCHEMA_KEYS = frozenset(
-    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated description "
-    "dependencies enum example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength "
-    "maxProperties maximum minItems minLength minProperties minimum multipleOf not nullable oneOf pattern properties "
-    "readOnly required strict title type uniqueItems writeOnly".split()
+    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated "
+    "description dependencies enum example examples exclusiveMaximum exclusiveMinimum format "
+    "items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum "
+    "multipleOf not nullable oneOf pattern properties readOnly required strict title type "
+    "uniqueItems writeOnly".split()
 )
 _SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
 _SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
