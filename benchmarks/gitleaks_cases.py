@@ -66,9 +66,9 @@ class Unread(Exception):
 
 def sources(place: Path) -> dict[str, str]:
     """The files of the rules in a checkout or a bare repository, by path."""
+    git_directory = place if (place / "HEAD").is_file() else place / ".git"
     packed = subprocess.run(
-        ["git", f"--git-dir={place if (place / 'HEAD').is_file() else place / '.git'}"]  # noqa: S607
-        + ["archive", "HEAD", _RULES, "config/gitleaks.toml"],
+        ["git", f"--git-dir={git_directory}", "archive", "HEAD", _RULES, "config/gitleaks.toml"],
         check=True,
         capture_output=True,
     ).stdout

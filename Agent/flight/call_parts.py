@@ -31,8 +31,8 @@ class CallParts:
     """
 
     __slots__ = (
-        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline", "_run", "_tool",
-        "types",
+        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline",
+        "_run", "_tool", "types",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, run: Run, call_id: str, tool: str | None = None) -> None:
@@ -59,7 +59,7 @@ class CallParts:
 
     @property
     def secrets(self) -> list[str]:
-        """The secrets that the names of the parts taken so far gave away; later parts are searched for them."""
+        """The secrets that names gave away in the parts taken so far; later parts are searched for them."""
         return self._found
 
     def take(self, part: str, value: Any) -> None:

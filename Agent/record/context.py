@@ -28,7 +28,7 @@ MAX_SECRETS = 64
 class Scope:
     """One level of nesting: what an event that happens here inherits; `path` names the spans around it.
 
-    `secrets` are those that the arguments of the open calls gave away by their names, at most 16 of each call.
+    `secrets` are those that the arguments of the open calls gave away by their names, 16 of each call.
     """
 
     __slots__ = (

@@ -15,7 +15,9 @@ from Agent.record.secret_table import quick_literals
 
 __all__ = ["NAMES_NEARBY", "NAME_ENDS", "Literals", "literals", "looks_clean"]
 
-NAMES_NEARBY: Final = tuple(sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer ")))
+NAMES_NEARBY: Final = tuple(
+    sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
+)
 """What makes a long run behind it suspicious, in small letters, in order."""
 _OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호".split()
 _STEMS: Final = "key token secret".split()

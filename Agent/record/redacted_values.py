@@ -41,10 +41,11 @@ _HELD = frozenset("value v val text content contents data input default string".
 
 # A mapping of these keys alone under the name of a secret describes one, as a tool's parameters do.
 _SCHEMA_KEYS = frozenset(
-    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated dependencies description "
-    "enum example examples exclusiveMaximum exclusiveMinimum format items maxItems maxLength maxProperties maximum "
-    "minItems minLength minProperties minimum multipleOf not nullable oneOf pattern properties readOnly required "
-    "strict title type uniqueItems writeOnly".split()
+    "$ref $comment $id $schema additionalProperties allOf anyOf const default deprecated "
+    "description dependencies enum example examples exclusiveMaximum exclusiveMinimum format "
+    "items maxItems maxLength maxProperties maximum minItems minLength minProperties minimum "
+    "multipleOf not nullable oneOf pattern properties readOnly required strict title type "
+    "uniqueItems writeOnly".split()
 )
 _SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
 _SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
@@ -90,7 +91,8 @@ class Walk:
         if tag.startswith(PAIR_TAGS) or _are_pairs(value):
             return [self._pair(pair, f"{pointer}/{index}") for index, pair in enumerate(value)]
         if tag == "tuple" and len(value) == 2:
-            return list(self._pair(value, pointer))
+            pair: list[Any] = self._pair(value, pointer)
+            return pair
         result: list[Any] = []
         before = ""
         for index, item in enumerate(value):
@@ -104,7 +106,7 @@ class Walk:
         return result
 
     def _follows(self, name: str, value: str) -> bool:
-        """Whether a text of a list is the secret that the text before it names: `--password X`, a raw header."""
+        """Whether a text of a list is the secret that the text before it names, as in `--password X`."""
         if " " in name or value.startswith(("-", _MARK)):
             return False
         says = self.redactor.says(name.lstrip("-"))
@@ -201,7 +203,7 @@ class Walk:
 
 
 def _named_members(value: dict[str, Any]) -> dict[str, int]:
-    """The members of an object that another member names as secrets, as in `{"name": "Authorization", "value": ...}`."""
+    """The members that another member names as secrets, as in `{"name": "Authorization", "value": ...}`."""
     if len(value) < 2:
         return {}
     if "kty" in value:
@@ -253,7 +255,7 @@ def _texts_in(value: Any) -> list[str]:
 
 
 def worth_finding(secret: str) -> bool:
-    """Whether a secret is looked for elsewhere: it is no path, not so short that it is part of words, and not huge."""
+    """Whether a secret is looked for elsewhere: no path, not so short that words hold it, and not huge."""
     return _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and not secret.startswith((_MARK, "/"))
 
 
@@ -262,7 +264,7 @@ class Repeats:
 
     Args:
         redactor: makes the tokens.
-        secrets: what to look for; one of less than 8 characters counts only where no letter or digit is next to it.
+        secrets: what to look for; one below 8 characters counts where no letter or digit is next to it.
     """
 
     def __init__(self, redactor: Redactor, secrets: Sequence[str]) -> None:

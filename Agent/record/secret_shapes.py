@@ -13,7 +13,16 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, is_words, looks_drawn, name_says, plain_name
+from Agent.record.secret_names import (
+    LIKELY,
+    NONE,
+    SURE,
+    is_wordlike,
+    is_words,
+    looks_drawn,
+    name_says,
+    plain_name,
+)
 from Agent.record.secret_table import tokens_by_head
 
 __all__ = ["replaced", "scheme_and_credential", "secrets_in"]
@@ -73,9 +82,7 @@ _USER_INFO: Final = (
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-_COOKIES: Final = (
-    r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
-)
+_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
 _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
@@ -114,13 +121,11 @@ _TOOLS: Final = {
 """Options that carry a password with some programs only."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
-_PRIVATE_MEMBER: Final = r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
-_DATA_BLOCK: Final = (
-    r"""(?im)^(?P<indent>[ \t]*)["']?(?:string)?data["']?:[ \t]*\r?\n(?P<data>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)){1,200})"""
+_PRIVATE_MEMBER: Final = (
+    r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
 )
-_DATA_VALUE: Final = (
-    r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?\s+)?["']?(?P<secret>[A-Za-z0-9+/]{10,}+={0,3})"""
-)
+_DATA_BLOCK: Final = r"""(?im)^(?P<indent>[ \t]*)["']?(?:string)?data["']?:[ \t]*\r?\n(?P<data>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)){1,200})"""
+_DATA_VALUE: Final = r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?\s+)?["']?(?P<secret>[A-Za-z0-9+/]{10,}+={0,3})"""
 
 
 def _forms(text: str, lower: str) -> Iterator[Span]:
@@ -148,7 +153,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
 
 
 def _private_keys(text: str) -> Iterator[Span]:
-    """Private keys as text, up to their end; of one whose end is not there, as far as it goes on like one."""
+    """Private keys as text, up to their end; where that was cut off, all that follows, or what looks like one."""
     end: re.Match[str] | None = None
     has_end = True
     done = 0
@@ -160,6 +165,8 @@ def _private_keys(text: str) -> Iterator[Span]:
             has_end = end is not None
         if end is not None and end.start() - begin.end() <= _LONGEST_KEY:
             done = end.end()
+        elif len(text) - begin.end() <= _LONGEST_KEY:
+            done = len(text)
         else:
             body = _compiled(_KEY_BODY).match(text, begin.end())
             done = body.end() if body is not None else begin.end()
@@ -200,7 +207,7 @@ def _is_credential(literal: str, value: str) -> bool:
         return bool(colon) and len(name) + len(password) >= 6 and name.isascii()
     if literal == ":a":
         return not is_wordlike(value)
-    return literal not in {"://"} or not is_wordlike(value) or len(value) < 16 or ":" in value
+    return literal != "://" or not is_wordlike(value) or len(value) < 16 or ":" in value
 
 
 # ---- values of secret names ----
@@ -214,7 +221,9 @@ _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
 _WORD_BEFORE: Final = r"([A-Za-z]{2,20})[ ]\Z"
 _SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
-_NUMBER_NAMES: Final = r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
+_NUMBER_NAMES: Final = (
+    r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
+)
 
 _OPEN: Final = r"""\\{0,3}["'`]"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
@@ -231,9 +240,7 @@ _PAIRED: Final = (
     rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
-_OPTION: Final = (
-    rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
-)
+_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
 _SPOKEN: Final = (
     rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
@@ -242,7 +249,9 @@ _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["'
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
-_TYPE_CHECKS: Final = frozenset({"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"})
+_TYPE_CHECKS: Final = frozenset(
+    {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
+)
 """Names that prose puts before a colon as well: an unquoted value must look drawn."""
 
 _BENIGN: Final = (
@@ -253,7 +262,7 @@ _BENIGN: Final = (
 # Code that fetches a secret, or the name of what holds it, holds none.
 _CODE: Final = (
     r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
-    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_][A-Za-z_]*(?:\.[A-Za-z_]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
+    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
     r"(?:~|\.\.?)/.*"
 )
 _TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
@@ -358,18 +367,26 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if match["quoted"] is not None:
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
-    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]):
+    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or _is_attribute(value):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
-        return looks_drawn(value) or (says == SURE and _ends(text, match) and (_has_digit(value) or _is_drawn_word(value)))
+        return looks_drawn(value) or (
+            says == SURE and _ends(text, match) and (_has_digit(value) or _is_drawn_word(value))
+        )
     if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
         return looks_drawn(value)
     # `password: click here` is prose, `password: swordfish` is none.
     is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
     return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
+
+
+def _is_attribute(value: str) -> bool:
+    """Whether a value is the place of a secret in code: `var.db_password`, `form.token`."""
+    parts = value.split(".")
+    return len(parts) > 1 and all(map(str.isidentifier, parts)) and any(map(name_says, parts))
 
 
 def _has_digit(value: str) -> bool:
@@ -386,7 +403,11 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
 
 
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or value.lower() == name.lower():
+    if (
+        _is_placeholder(value)
+        or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS])
+        or value.lower() == name.lower()
+    ):
         return False
     # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
     return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
@@ -408,7 +429,6 @@ def _is_placeholder(value: str) -> bool:
         _compiled(_BENIGN).fullmatch(value) is not None
         or _compiled(_TEMPLATE).fullmatch(value) is not None
         or not value.strip("xX*.#-_?… ")
-        or "EXAMPLE" in value
         or 2 * sum(len(run[0]) for run in _compiled(_SAME).finditer(value)) > len(value)
     )
 
@@ -450,7 +470,9 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
     is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
     alone = first == rest and (is_known or quoted)
-    if _is_placeholder(first) or not (has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))):
+    if _is_placeholder(first) or not (
+        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
+    ):
         return None
     begin = at + len(scheme)
     return begin, begin + (len(rest) if has_parameters else len(first))

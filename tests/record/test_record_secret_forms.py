@@ -116,16 +116,16 @@ FORMS = {
     "Your verification code: {S}": "482913",
     "seed phrase: {S}": "abandon ability able about above absent absorb abstract absurd abuse access accident",
     "PHPSESSID={S}": some(25) + "7",
-    f"https://discord.com/api/webhooks/123456789012345678/{{S}}": some(68),
+    "https://discord.com/api/webhooks/123456789012345678/{S}": some(68),
     "client.run('MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.{S}')": some(38),
     "use abc8Q~{S}": some(34),
     "password%3D{S}": some(12),
     "Authorization%3A%20Bearer%20{S}": some(24) + "7",
     "$env:API_KEY = '{S}'": some(20),
     "-ClientSecret '{S}'": some(20),
-    "var apiToken string = \"{S}\"": some(20) + "7",
+    'var apiToken string = "{S}"': some(20) + "7",
     "API_TOKEN ?= {S}": some(20) + "7",
-    "setPassword(\"{S}\")": some(10),
+    'setPassword("{S}")': some(10),
     "kind: Secret\ndata:\n  extra: {S}\n": base64.b64encode(b"admin:hunter2swordfish").decode(),
 }  # fmt: skip
 NAMES = (
@@ -137,7 +137,10 @@ NAMES = (
 def test_a_secret_in_every_form_of_other_tools_is_replaced():
     for form, secret in FORMS.items():
         clean = recorded(form.replace("{S}", secret))
-        assert not any(secret[at : at + 10] in clean for at in range(0, max(1, len(secret) - 9), 5)), (form, clean)
+        assert not any(secret[at : at + 10] in clean for at in range(0, max(1, len(secret) - 9), 5)), (
+            form,
+            clean,
+        )
 
 
 def test_a_redacted_text_of_every_form_stays_as_it_is():
@@ -149,7 +152,10 @@ def test_a_redacted_text_of_every_form_stays_as_it_is():
 def test_the_scheme_of_a_header_stays_and_its_credential_goes():
     for scheme in ("Basic", "Bearer", "ApiKey", "Digest", "NTLM", "Klaviyo-API-Key", "SSWS", "Unheard-Of"):
         secret = some(23) + "7"
-        assert recorded(f"Authorization: {scheme} {secret}") == f"Authorization: {scheme} {REDACTOR.token(secret)}"
+        assert (
+            recorded(f"Authorization: {scheme} {secret}")
+            == f"Authorization: {scheme} {REDACTOR.token(secret)}"
+        )
         clean = REDACTOR.object({"Authorization": f"{scheme} {secret}"})
         assert clean == {"Authorization": f"{scheme} {REDACTOR.token(secret)}"}
 
@@ -204,7 +210,10 @@ HARMLESS_VALUES = [
     {"password": {"type": "string", "description": "the password"}},
     {"api_key": {"type": ["string", "null"], "minLength": 8}},
     {"token": {"$ref": "#/$defs/Token"}},
-    {"name": "login", "parameters": {"properties": {"password": {"type": "string"}}, "required": ["password", "user"]}},
+    {
+        "name": "login",
+        "parameters": {"properties": {"password": {"type": "string"}}, "required": ["password", "user"]},
+    },
     {"pin": 7, "otp": 3, "secret_number": 42},
     {"tokens": ["the", "cat"], "token": "hello"},
     {"tokens": 512},
