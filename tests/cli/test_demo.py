@@ -45,7 +45,7 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert "- return error.retry_after\n" in changed
     assert re.search(r"^  \+ return error\.retry_after if ", changed, re.MULTILINE)
     assert re.search(r"^  DIVERGED creator_017", changed, re.MULTILINE)
-    assert re.search(r"step \d+, step of creator_017 .* state\.cooldown_until:", changed)
+    assert re.search(r"step \d+ \(tick \d+\), step of creator_017.*\n.*field cooldown_until\n", changed)
     assert str(only_session(place)) in end
     lines = done.stdout.splitlines()
     assert "\x1b" not in done.stdout
