@@ -4,7 +4,11 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import Agent
+
+pytestmark = pytest.mark.process
 
 SAME = """
 import importlib, sys
