@@ -44,6 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores interrupts for what it runs in the background, and every process below would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A process of pytest-xdist runs a string; what is recorded of a program is its file, so it gets that of pytest.
+    if hasattr(config, "workerinput"):
+        sys.argv[0] = sys.modules["__main__"].__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -176,6 +179,8 @@ def _forget_settings(patch: pytest.MonkeyPatch, root: Path, home: Path) -> None:
     """Let the environment point into directories of the tests, and at no setting of the user's."""
     for name in [name for name in os.environ if name.startswith(_ENVIRONMENT_PREFIX)]:
         patch.delenv(name)
+    for name in ("COLUMNS", "LINES"):  # the width of pages is that of no terminal
+        patch.delenv(name, raising=False)
     patch.setenv("AGENT_TRACE_ROOT", str(root))
     for name in _USER_DIRECTORIES:
         patch.setenv(name, str(home / name.lower()))

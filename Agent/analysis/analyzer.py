@@ -47,15 +47,23 @@ class LogAnalyzer:
     Args:
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the one configured, else ./trace.
+        deadline_s: how long one query may take before it is stopped with an InputError; None for no limit.
 
     Raises:
         SessionNotFound: there is no such session, or it is empty.
     """
 
-    def __init__(self, session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        session: SessionRef = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        deadline_s: float | None = None,
+    ) -> None:
         self.path: Path = find(session, root)
+        self._deadline_s = deadline_s
         self._reader = open_reader(self.path)
-        self._engine = open_engine(self.path)
+        self._engine = open_engine(self.path, deadline_s=deadline_s)
 
     def __repr__(self) -> str:
         return f"LogAnalyzer({str(self.path)!r})"
@@ -89,7 +97,7 @@ class LogAnalyzer:
         flush_recording()
         if not self.reader.holds_agent(agent_id):
             raise unknown_agent(self.reader, agent_id)
-        engine = open_engine(self.path, agent_id)
+        engine = open_engine(self.path, agent_id, self._deadline_s)
         try:
             yield engine
         finally:

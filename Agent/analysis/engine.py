@@ -10,13 +10,21 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from Agent.analysis import views
 from Agent.analysis.legs import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.packed import Pack, new_pack
-from Agent.analysis.progress import call_at_exit, interruptible, is_ending
+from Agent.analysis.progress import (
+    call_at_exit,
+    has_expired,
+    in_use,
+    interruptible,
+    is_ending,
+    told_deadline,
+)
 from Agent.analysis.sources import (
     FORMS,
     KnownFiles,
@@ -30,7 +38,7 @@ from Agent.analysis.sources import (
 from Agent.analysis.spill import Spill
 from Agent.analysis.sql_statement import check_reads_only, columns_of, first_of, told
 from Agent.archive.sealed_parts import archive_dir
-from Agent.archive.sealed_write import cores
+from Agent.archive.sealed_write import cores, load_duckdb, settings_of
 from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.tree.heads import RegularFiles
 from Agent.tree.kept import nothing_retired
@@ -59,6 +67,7 @@ class Engine:
             recorded rolls its segments, and where a few were while it was read it is read once more.
         archive: whether what is sealed is read from the session's archive, too.
         agent_id: whose rows of the archive are wanted, where not all.
+        deadline_s: how long one query may take; None for as long as it takes.
     """
 
     def __init__(
@@ -68,7 +77,9 @@ class Engine:
         *,
         archive: bool = False,
         agent_id: str | None = None,
+        deadline_s: float | None = None,
     ) -> None:
+        self._deadline_s = deadline_s
         self._given = session
         self._session = session.resolve()
         parts = KnownParts(session) if archive else None
@@ -89,7 +100,10 @@ class Engine:
         One over kept tables alone is answered without a look at the files.
         """
         if not reads_files(sql):
-            return interruptible(self._open(), lambda: self._dicts(sql, parameters))
+            with in_use(self):
+                return interruptible(
+                    self._open(), lambda: self._dicts(sql, parameters), self._deadline_s
+                )
         return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
@@ -115,13 +129,14 @@ class Engine:
 
     def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
         """The answer over the files as they were listed when it began, none of which went away meanwhile."""
-        try:
-            with nothing_retired(self._given):
-                return self._tried(fetch, sql)
-        except FilesMoved:
-            # retention began meanwhile, or files were removed by hand
-            with nothing_retired(self._given):
-                return self._tried(fetch, sql)
+        with in_use(self):
+            try:
+                with nothing_retired(self._given):
+                    return self._tried(fetch, sql)
+            except FilesMoved:
+                # retention began meanwhile, or files were removed by hand
+                with nothing_retired(self._given):
+                    return self._tried(fetch, sql)
 
     def _tried(self, fetch: Callable[[], Answer], sql: str) -> Answer:
         patience_s = time.monotonic() + _PATIENCE_S
@@ -129,7 +144,7 @@ class Engine:
             began = self._names_changed_ns()
             self._use_files(sql)
             try:
-                answer = interruptible(self._open(), fetch)
+                answer = interruptible(self._open(), fetch, self._deadline_s)
             except FilesMoved:
                 # nothing stands under a live name for the moment of a roll
                 if not left or not self._moved():
@@ -220,11 +235,12 @@ class Engine:
         Nothing else can be asked until the last batch was taken.
         """
         self._check(query)
-        with nothing_retired(self._given):
+        with in_use(self), nothing_retired(self._given):
             self._use_files()
             asked = query if most is None else first_of(self._connection, query, most)
-            cursor = interruptible(self._connection, lambda: self._execute(asked, ()))
-            while batch := interruptible(self._connection, lambda: self._next(cursor, query, rows)):
+            cursor = interruptible(self._connection, lambda: self._execute(asked, ()), self._deadline_s)
+            fetch = partial(self._next, cursor, query, rows)
+            while batch := interruptible(self._connection, fetch, self._deadline_s):
                 yield batch
 
     def user_frame(self, query: str) -> Any:
@@ -271,6 +287,12 @@ class Engine:
         """The same of what is sealed, as far as the last question saw it."""
         return dict(self._sources.damaged)
 
+    def interrupt(self) -> None:
+        """Stop what the connection does."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
     def close(self) -> None:
         """Let go of the connection; the next question opens it again."""
         if self._connection is not None:
@@ -290,8 +312,11 @@ class Engine:
         import duckdb
 
         try:
-            check_reads_only(connection, query)
+            with in_use(self):
+                check_reads_only(connection, query)
         except duckdb.Error as error:
+            if is_ending():
+                raise SystemExit from None
             raise _bad_query(error, query) from None
 
     def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
@@ -318,6 +343,22 @@ class Engine:
                 path=self._session,
                 remedy="ask for fewer columns or rows, or aggregate",
             ) from error
+        except MemoryError as error:
+            raise InputError(
+                "the answer does not fit into memory",
+                path=self._session,
+                remedy="ask for fewer columns or rows, or aggregate",
+            ) from error
+        except duckdb.InterruptException as error:
+            if is_ending():
+                raise SystemExit from None  # in a thread that ends with the interpreter
+            if has_expired():
+                raise InputError(
+                    f"the query took longer than its {told_deadline()}",
+                    path=self._session,
+                    remedy="ask for less, or give it more time",
+                ) from error
+            raise _bad_query(error, sql) from error
         except duckdb.Error as error:
             if is_ending():
                 raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
@@ -326,10 +367,7 @@ class Engine:
     def _open(self) -> Any:
         if self._connection is not None:
             return self._connection
-        try:
-            import duckdb
-        except ImportError as error:
-            raise MissingExtra("aggregates need duckdb", remedy="pip install duckdb") from error
+        duckdb = load_duckdb("an aggregate")
         self._spill = Spill(self._session)
         connection = duckdb.connect(
             config={
@@ -337,8 +375,7 @@ class Engine:
                 "autoinstall_known_extensions": False,
                 "temp_directory": self._spill.path,
                 "threads": min(cores(), MOST_THREADS),
-                # for reading ahead from afar there would be eight: with a local disk they only hold memory
-                "async_threads": 1,
+                **settings_of(duckdb),
             }
         )
         connection.execute("SET preserve_insertion_order = false")
@@ -385,11 +422,12 @@ def _close_all() -> None:
         engine.close()
 
 
-def open_engine(session: Path, agent_id: str | None = None) -> Engine:
+def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | None = None) -> Engine:
     """An engine over everything a session holds, live and sealed, or over one agent's files alone."""
     if agent_id is None:
-        return Engine(session, KnownFiles(session).read, archive=True)
-    return Engine(session, lambda: agent_files(session, agent_id), archive=True, agent_id=agent_id)
+        return Engine(session, KnownFiles(session).read, archive=True, deadline_s=deadline_s)
+    files = partial(agent_files, session, agent_id)
+    return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
 
 
 def _unknown(_path: Path, _listed: Standing) -> bool:

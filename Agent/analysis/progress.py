@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-__all__ = ["call_at_exit", "interruptible", "is_ending", "listener", "watched"]
+__all__ = ["Bounds", "bounds", "call_at_exit", "has_expired", "in_use", "interruptible", "is_ending", "listener", "told_deadline", "watched"]
 
 Answer = TypeVar("Answer")
 
@@ -53,15 +55,38 @@ def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event
         told(1.0)
 
 
-def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
-    """What `fetch` gives, which queries this DuckDB connection; Ctrl-C stops the query.
+@dataclass(slots=True)
+class Bounds:
+    """What one query may take; a command sets it for all that it asks."""
+
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+    """How much address space the process may get beyond what it has when a query begins: the engine's own limit does
+    not count every allocation. It is a limit of the process, so only a process that does nothing else sets it."""
+
+
+bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - nobody changes it in place
+
+
+def has_expired() -> bool:
+    """Whether the query that this thread runs was stopped by its deadline."""
+    return _expired_s is not None
+
+
+def told_deadline() -> str:
+    """The deadline in words."""
+    return f"{_expired_s:g} s"
+
+
+def interruptible(
+    connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None
+) -> Answer:
+    """What `fetch` gives, which queries this DuckDB connection; Ctrl-C and the deadline stop the query.
 
     In the main thread the query runs beside it, which so can hear an interrupt: the engine itself would look
     for one when it is done.
     """
-    if is_ending() and threading.current_thread() is not threading.main_thread():
-        raise SystemExit  # ends a thread without a word, as the interpreter would soon
-    with watched(connection), _counted(connection):
+    with watched(connection), _bounded(connection, deadline_s):
         if threading.current_thread() is not threading.main_thread():
             return fetch()
         asked = _Query(fetch)
@@ -77,7 +102,71 @@ def interruptible(connection: Any, fetch: Callable[[], Answer]) -> Answer:
         return asked.answer()
 
 
-_running: list[Any] = []
+_expired_s: float | None = None
+
+
+@contextmanager
+def _bounded(connection: Any, deadline_s: float | None) -> Iterator[None]:
+    """Stop the query when its time is over, and refuse the process more memory than a command may have."""
+    own = bounds.get()
+    limit_s = own.deadline_s if deadline_s is None else deadline_s
+    over = threading.Event()
+    timer = None
+    if limit_s is not None:
+        timer = threading.Thread(
+            target=_expire, args=(connection, limit_s, over), name="agent-trace deadline", daemon=True
+        )
+        timer.start()
+    try:
+        with _in_little_memory(own.memory_bytes):
+            yield
+    finally:
+        over.set()
+        if timer is not None:
+            timer.join()
+        _set_expired(None)
+
+
+def _expire(connection: Any, limit_s: float, over: threading.Event) -> None:
+    if over.wait(limit_s):
+        return
+    _set_expired(limit_s)
+    while not over.wait(0.05):
+        connection.interrupt()
+
+
+def _set_expired(limit_s: float | None) -> None:
+    global _expired_s  # noqa: PLW0603 - read by the thread that runs the query, whichever that is
+    _expired_s = limit_s
+
+
+@contextmanager
+def _in_little_memory(memory_bytes: int | None) -> Iterator[None]:
+    if memory_bytes is None or not Path("/proc/self/statm").exists():
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    wanted = in_use + memory_bytes
+    if before[0] != resource.RLIM_INFINITY:
+        wanted = min(wanted, before[0])
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+class Interruptible(Protocol):
+    """What can be asked to stop."""
+
+    def interrupt(self) -> None:
+        """Stop what it does."""
+
+
+_running: list[tuple[Interruptible, threading.Thread]] = []
 _at_exit: list[Callable[[], None]] = []
 _EXIT_PATIENCE_S: Final = 2.0
 _ending = False
@@ -99,23 +188,32 @@ def _end_queries() -> None:
     global _ending  # noqa: PLW0603 - an interpreter ends once
     _ending = True
     until_s = time.monotonic() + _EXIT_PATIENCE_S
+    threads = [thread for _, thread in _running]
     while _running and time.monotonic() < until_s:
-        for connection in _running:
+        for engine, _ in _running[:]:
             # again and again: it may come before a query begins
-            connection.interrupt()
+            engine.interrupt()
         time.sleep(0.01)
+    for thread in threads:
+        # what it holds of the engine goes with its frames
+        if thread is not threading.current_thread():
+            thread.join(max(until_s - time.monotonic(), 0))
     for close in _at_exit:
         close()
 
 
 @contextmanager
-def _counted(connection: Any) -> Iterator[None]:
-    _running.append(connection)
+def in_use(engine: Interruptible) -> Iterator[None]:
+    """Let the end of the interpreter wait for what is done with an engine meanwhile."""
+    thread = threading.current_thread()
+    if _ending and thread is not threading.main_thread():
+        raise SystemExit  # ends a thread without a word, as the interpreter would soon
+    entry = (engine, thread)
+    _running.append(entry)
     try:
         yield
     finally:
-        # by identity: of two queries on one connection either entry may go
-        _running.remove(connection)
+        _running.remove(entry)
 
 
 class _Query(Generic[Answer]):

@@ -49,6 +49,7 @@ from Agent.archive.recover import recover_session
 from Agent.archive.sealing import seal
 from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
 from Agent.flight.checkpoint_frames import is_written_to
+from Agent.tree.kept_counts import forget_counts
 from Agent.tree.layout import (
     boards_dir,
     list_sessions,
@@ -364,6 +365,8 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
         sweep_blobs(session)
     settle_torn_tails(session)
     changed = scrub(session, target)
+    if touched or changed:
+        forget_counts(session)
     if (touched or changed) and summary_file(session).exists():
         write_summary(session, open_reader(session))
     if was_sealed:

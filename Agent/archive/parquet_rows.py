@@ -226,6 +226,9 @@ def _columns_of(payload: dict[str, str]) -> dict[str, str]:
     return columns
 
 
+_ID: Final = "CASE WHEN writer IS NOT NULL THEN concat(writer, '-', seq) END AS id"
+
+
 def _named(columns: dict[str, str]) -> str:
     return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
@@ -234,15 +237,18 @@ def _members(struct: str, names: tuple[str, ...]) -> str:
     return ", ".join(f"{struct}.{name} AS {name}" for name in names)
 
 
-def copy_statement(rows: str, target: str) -> str:
+def copy_statement(rows: str, target: str, session_uid: str | None) -> str:
     """The statement that writes sealed rows into a Parquet file, in the order in which they come.
 
+    Each row says by itself which event of which session it is (`session_uid`, `id`), so that rows of many sessions
+    can be told apart by whoever reads the files alone.
     Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
     stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
     delta-encoded columns better than the default level, and faster.
     """
+    uid = "NULL::VARCHAR" if session_uid is None else literal(session_uid)
     return (
-        f"COPY ({rows}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+        f"COPY (SELECT {uid} AS session_uid, {_ID}, * FROM ({rows})) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
         f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
         "USE_TMP_FILE false)"
     )

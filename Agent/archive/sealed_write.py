@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,24 +30,28 @@ from Agent.archive.parquet_rows import (
 )
 from Agent.archive.sealed_files import Finished
 from Agent.archive.sealed_parts import SealedSegment
-from Agent.errors import DamagedInput, MissingExtra
+from Agent.errors import DamagedInput, InputError, MissingExtra
 from Agent.tree.layout import FILE_MODE
 from Agent.tree.line_marks import ODD_BYTES, LineMarks
 from Agent.tree.lines import first_id, open_file
+from Agent.tree.session import open_session
 
 __all__ = [
     "DIGEST_BYTES",
     "Written",
     "cores",
+    "load_duckdb",
     "escaped",
     "file_digest",
     "open_connection",
+    "settings_of",
     "remove_left_spills",
     "write_rows",
 ]
 
 MEMORY_LIMIT_MB: Final = 1000
 DIGEST_BYTES: Final = 32
+_OLDEST_DUCKDB: Final = (1, 4)
 _CHUNK_BYTES: Final = 256 * 1024
 """Few enough that they are still in the processor's cache when they are looked at a second time."""
 _LEFT_S: Final = 3600.0
@@ -102,10 +107,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
     Raises:
         MissingExtra: duckdb is not installed.
     """
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtra("the archive needs duckdb", remedy="pip install duckdb") from error
+    duckdb = load_duckdb("the archive")
     state = session / ".state"
     place = state if os.access(state, os.W_OK) else None
     spill = Path(tempfile.mkdtemp(prefix=f"spill-{os.getpid()}-", dir=place))
@@ -116,7 +118,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
                 "autoinstall_known_extensions": False,
                 "temp_directory": str(spill),
                 "threads": cores() if share == 1 else 1,
-                "async_threads": 1,
+                **settings_of(duckdb),
             }
         )
         try:
@@ -143,6 +145,32 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def load_duckdb(what: str) -> Any:
+    """The module; MissingExtra where there is none, or one that is too old for `what`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
+    if _version_of(duckdb) < _OLDEST_DUCKDB:
+        oldest = ".".join(map(str, _OLDEST_DUCKDB))
+        raise MissingExtra(
+            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            remedy=f"pip install 'duckdb>={oldest}'",
+        )
+    return duckdb
+
+
+def settings_of(duckdb: Any) -> dict[str, Any]:
+    """Settings that not every version knows."""
+    # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+    return {"async_threads": 1} if _version_of(duckdb) >= (2, 0) else {}
+
+
+def _version_of(duckdb: Any) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 def cores() -> int:
@@ -248,6 +276,14 @@ def escaped(path: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in path)
 
 
+def _session_uid(session: Path) -> str | None:
+    """What tells the session from every other one; None where its description is gone."""
+    try:
+        return open_session(session).session_uid
+    except InputError:
+        return None
+
+
 def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
     """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
 
@@ -257,12 +293,13 @@ def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Pa
 
     file, line = _place(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
+    session_uid = _session_uid(target.parent.parent)
     back: list[_ReadBack] = []
     for unproven in (True, False):
         target.unlink(missing_ok=True)
         _make_private(target)
         try:
-            connection.execute(copy_statement(rows_of(lines, unproven=unproven), str(target)))
+            connection.execute(copy_statement(rows_of(lines, unproven=unproven), str(target), session_uid))
         except duckdb.InvalidInputException:
             # a line that looks like ours is no JSON
             if not unproven:

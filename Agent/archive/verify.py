@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from Agent.archive.reader import open_reader
 from Agent.archive.sealed_parts import Part, read_parts
-from Agent.archive.sealed_write import file_digest
+from Agent.archive.sealed_write import DIGEST_BYTES, file_digest
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
 from Agent.tree.layout import parse_file_name
-from Agent.tree.lines import Damage, first_id
+from Agent.tree.lines import Damage, first_id, open_file
 from Agent.tree.losses import WriterLosses
 from Agent.tree.recovered import Recovery, read_recovery
 from Agent.tree.retired import ERASED, read_account
@@ -24,6 +27,7 @@ __all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]
 
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
+_CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,10 @@ class Verification:
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
     """Those that are not what was sealed, below the session's directory."""
+    changed_files: tuple[str, ...] = ()
+    """Files that stand beside the archive and are no longer what was sealed of them."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
 
     @property
     def lost(self) -> int:
@@ -90,7 +98,7 @@ class Verification:
 
         What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
         """
-        damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts
+        damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
         return not (self.lost or self.unknown or damaged)
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,6 +116,8 @@ class Verification:
             "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
             "parts": self.parts,
             "damaged_parts": list(self.damaged_parts),
+            "changed_files": list(self.changed_files),
+            "dropped": dict(self.dropped),
             "writers": [asdict(writer) for writer in self.writers],
         }
 
@@ -123,11 +133,15 @@ def verify(session: Path) -> Verification:
     recovery = read_recovery(session)
     parts = read_parts(session)
     damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
-    scan = reader.scan({"artifact.saved"})
+    scan = reader.scan({"artifact.saved", "log.dropped"})
     artifacts = _Artifacts(session)
+    dropped: Counter[str] = Counter()
     try:
         for event in scan:
-            artifacts.check(event)
+            if event.kind == "log.dropped":
+                _add_dropped(dropped, event)
+            else:
+                artifacts.check(event)
     except DamagedInput as error:
         raise _of_part(damaged_parts[0]) if damaged_parts else error from error
     losses = scan.losses
@@ -153,7 +167,36 @@ def verify(session: Path) -> Verification:
         tuple(artifacts.damaged),
         len(parts),
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
+        tuple(_changed_files(session, parts)),
+        dict(sorted(dropped.items())),
     )
+
+
+def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
+    """The files beside the archive whose bytes are not those that were sealed; what was added behind them is none."""
+    for part in parts:
+        for segment in part.segments:
+            try:
+                fd, status = open_file(session / segment.file)
+            except OSError:
+                continue  # removed after it was sealed
+            with os.fdopen(fd, "rb") as file:
+                if status.st_size < segment.size_bytes or _digest(file, segment.size_bytes) != segment.digest:
+                    yield segment.file
+
+
+def _digest(file: BinaryIO, size_bytes: int) -> str:
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    while size_bytes > 0 and (chunk := file.read(min(size_bytes, _CHUNK_BYTES))):
+        hasher.update(chunk)
+        size_bytes -= len(chunk)
+    return hasher.hexdigest()
+
+
+def _add_dropped(dropped: Counter[str], event: Event) -> None:
+    count, reason = event.extra.get("count"), event.extra.get("reason")
+    if isinstance(count, int) and isinstance(reason, str):
+        dropped[reason] += count
 
 
 def _of_part(part: Part) -> DamagedInput:

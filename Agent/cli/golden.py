@@ -145,7 +145,7 @@ def list_(directory: Path, as_json: bool) -> None:
                 each.agent_id
                 or (f"{len(each.agents)} agents" if each.agents is not None else "the whole run"),
                 each.target,
-                str(each.normaliser) or "-",
+                ", ".join(filter(None, (str(each.normaliser), *each.ignore))) or "-",
                 each.recorded_at[:16].replace("T", " "),
                 render.size(each.size_bytes),
             ]

@@ -191,6 +191,8 @@ def _show_verification(found: Verification) -> None:
     render.emit()
     read = sum(row.read for row in found.writers)
     name = found.session.name.removeprefix("session_")
+    for reason, number in found.dropped.items():
+        render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
         beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
         render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
@@ -204,6 +206,8 @@ def _show_verification(found: Verification) -> None:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
     for path in found.damaged_parts:
         render.emit(f"  {render.clean(path)}: it is not what was sealed")
+    for path in found.changed_files:
+        render.emit(f"  {render.clean(path)}: its lines are not those that were sealed")
 
 
 def _faults(found: Verification) -> list[str]:
@@ -221,6 +225,10 @@ def _faults(found: Verification) -> list[str]:
             (
                 len(found.damaged_parts),
                 "damaged " + ("part" if len(found.damaged_parts) == 1 else "parts") + " of the archive",
+            ),
+            (
+                len(found.changed_files),
+                ("file" if len(found.changed_files) == 1 else "files") + " changed since sealing",
             ),
         )
         if number

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import click
 
+from Agent.analysis.progress import Bounds, bounds
 from Agent.cli.groups import PipeClosed, SectionedGroup
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
@@ -20,6 +21,9 @@ __all__ = ["cli", "main", "run"]
 
 PROGRAM = "agent-trace"
 EXIT_USAGE, EXIT_UNREADABLE, EXIT_BUG, EXIT_INTERRUPTED = 2, 3, 70, 130
+
+_QUERY_SECONDS, _QUERY_MEMORY_BYTES = 600, 2_000_000_000
+"""What one query of a command may take: time, and memory beyond what the process has when it begins."""
 
 EPILOG = f"""\b
 Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable input or not there,
@@ -54,6 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES))
     try:
         result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -73,6 +78,8 @@ def main(arguments: Sequence[str]) -> int:
         return _say(f"{(error.strerror or str(error)).lower()}{place}", EXIT_UNREADABLE)
     except Exception as error:  # noqa: BLE001
         return _own_bug(error, show="--debug" in arguments)
+    finally:
+        bounds.reset(token)
     return result if isinstance(result, int) else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,13 @@ QUERY_BYTES = 1_000_000
     metavar="N",
     help="At most N rows.  [default: 200 in a table, else all]",
 )
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    metavar="SECONDS",
+    help="Stop a query that takes longer.",
+)
 @parameters.session_option
 @parameters.root_option
 def sql(
@@ -44,6 +52,7 @@ def sql(
     schema: bool,
     form: str,
     limit: int | None,
+    timeout: float,
     session: str,
     root: Path,
 ) -> None:
@@ -53,6 +62,7 @@ def sql(
     shows them with their columns. The SQL is DuckDB's; nothing can be written or loaded with it. QUERY is -
     for stdin, RUN a session, or SESSION/agent_id for one agent's events alone.
     """
+    from Agent.analysis.progress import bounds
     from Agent.analysis.sql_result import SqlResult
 
     if schema and query is not None and run is None:
@@ -63,6 +73,7 @@ def sql(
             click.get_current_context(),
         )
     engine = _engine(run or session, root)
+    token = bounds.set(replace(bounds.get(), deadline_s=timeout))
     try:
         with shown("asking the session"):
             if schema:
@@ -70,6 +81,7 @@ def sql(
                 return
             write_rows(SqlResult(engine, _text(query or "")), form, limit)
     finally:
+        bounds.reset(token)
         engine.close()
 
 

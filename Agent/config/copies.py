@@ -46,6 +46,8 @@ def open_copies(
         mirrors = (
             Mirrors(root, rotation=rotation) if outlets is None else outlets.open_mirrors(root, rotation)
         )
+    if mirrors is not None:
+        mirrors.make_directories()
     if outlets is not None:
         outlets.attach(mirrors)
     takers = mirrors if outlets is None else outlets

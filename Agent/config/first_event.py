@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from Agent.analysis import cause_tester
-from Agent.config.process import has_ended, note_obstacle, wiring_lock
+from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.record.health import say
+from Agent.record.installed import NotRecording
 from Agent.record.levels import LIMITS
 from Agent.tree import default_root
 
@@ -26,22 +28,34 @@ __all__ = ["begin_by_default"]
 def begin_by_default() -> None:
     """Set up what nobody set up: called by the first event.
 
-    A root that cannot be written is told once on stderr; the program goes on unrecorded. So it does with
-    events that come after recording ended with the process.
+    What the operating system refuses, such as a root that cannot be written, is told once on stderr and tried again
+    every second; the calls meanwhile are counted. A setting that cannot be is told once, and nothing is recorded; so it
+    is with events that come after recording ended with the process.
+
+    Raises:
+        NotRecording: nothing can be recorded now.
     """
+    if unrecorded.waits():
+        unrecorded.calls += 1
+        raise NotRecording
     if has_ended():
         say("events that come after the end of recording, when the interpreter shuts down, are not recorded")
     else:
         # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
         with wiring_lock():
             try:
-                from Agent.config.logging_config import setup_logging
+                from Agent.config.logging_config import begin_again
 
-                setup_logging()
+                begin_again()
             except Exception as error:  # noqa: BLE001 - the program is not to fail because it cannot be recorded
                 what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+                if obstacle() is None:
+                    say(f"nothing is recorded: {what}{error}")
                 note_obstacle(f"{what}{error}")
-                say(f"nothing is recorded: {what}{error}")
+                if isinstance(error, OSError) or isinstance(error.__cause__, OSError):
+                    unrecorded.calls += 1
+                    unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
+                    raise NotRecording from None
             else:
                 return
     for limit in LIMITS.values():

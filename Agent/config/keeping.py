@@ -175,6 +175,10 @@ class Keeper:
             while self._retire() is None and time.monotonic() < until:
                 time.sleep(_LAST_PASS_S / 10)
 
+    def abandon(self) -> None:
+        """End the thread of a session whose directory is gone."""
+        self._stopping.set()
+
     def after_fork_in_child(self) -> None:
         """A child looks after its own segments; old sessions are its parent's business."""
         self._removes_sessions = False

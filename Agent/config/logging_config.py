@@ -20,6 +20,7 @@ from Agent.config.recording import (
     begin,
     current_session,
     health,
+    options_to_go_on_with,
     set_levels,
     shutdown_logging,
 )
@@ -118,6 +119,13 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         outlets = open_outlets(wanted.outputs)
         shutdown_logging()
         return _begin(wanted, outlets)
+
+
+def begin_again() -> RecordingSession:
+    """Begin with the options of the session whose directory went away; without one, with the configured ones."""
+    options = options_to_go_on_with()
+    with wiring_lock():
+        return setup_logging() if options is None else _begin(options)
 
 
 def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:

@@ -9,11 +9,22 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ["Hooks", "call_at_last", "has_ended", "note_obstacle", "obstacle", "set_hooks", "wiring_lock"]
+__all__ = [
+    "Hooks",
+    "Unrecorded",
+    "call_at_last",
+    "has_ended",
+    "note_obstacle",
+    "obstacle",
+    "set_hooks",
+    "unrecorded",
+    "wiring_lock",
+]
 
 
 def _nothing() -> None:
@@ -28,6 +39,26 @@ class Hooks(NamedTuple):
     after_fork_in_child: Callable[[], None] = _nothing
 
 
+class Unrecorded:
+    """The calls that came while nothing could be recorded, and when the next of them tries to begin again."""
+
+    RETRY_NS = 1_000_000_000
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.try_again_ns = 0
+
+    def waits(self) -> bool:
+        """Whether it is too soon to try again."""
+        return time.monotonic_ns() < self.try_again_ns
+
+    def take(self) -> int:
+        """How many there were; they count as told from here on."""
+        calls, self.calls, self.try_again_ns = self.calls, 0, 0
+        return calls
+
+
+unrecorded = Unrecorded()
 _hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
-from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, wiring_lock
+from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
+from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
 from Agent.record import installed
-from Agent.record.health import say
+from Agent.record.health import Health, say
 from Agent.record.installed import install_pipeline
 from Agent.record.levels import LIMITS
 from Agent.record.pipeline import Pipeline, RecordOptions
@@ -50,6 +51,8 @@ class RecordingSession:
 
 
 _session: RecordingSession | None = None
+_gone: tuple[Options, Health] | None = None
+"""What a session left whose directory went away: with these options another one begins, which tells its losses."""
 _pipeline: Pipeline | None = None
 _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
@@ -81,12 +84,16 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     redactor = _open_redactor(options, lacks)
     path, is_new = enter_session(options, redactor)
     _writer = writer = _open_writer(path, options)
+    seen = _identity(path)
     _mirrors, copies = open_copies(path.parent, options, outlets)
     _queue = _queued(writer, options) if options.durability == "queued" else None
     _pipeline = _open_pipeline(path, options, redactor, writer, copies)
     _session = RecordingSession(_pipeline.session_id, path, path.parent, options)
     set_levels(options)
     note_obstacle(None)
+    _take_over(_pipeline)
+    watched = _pipeline
+    watched.stamps.watch(lambda: _is_there(watched, path, seen))
     install_pipeline(_pipeline)
     for lack in lacks:
         _pipeline.health.note(lack)
@@ -98,6 +105,67 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=is_new)
     _end_as_child_of_multiprocessing()
     return _session
+
+
+def options_to_go_on_with() -> Options | None:
+    """Those of a session whose directory went away, None where there was none."""
+    return None if _gone is None else _gone[0]
+
+
+def _take_over(pipeline: Pipeline) -> None:
+    """Count, and soon report, what was lost while nothing could be recorded."""
+    global _gone  # noqa: PLW0603 - of the one session of this process
+    if _gone is not None:
+        # calls that are still under way in the old pipeline count there, too
+        _gone[1].hand_over(pipeline.health)
+        _gone = None
+    if calls := unrecorded.take():
+        pipeline.health.drop("nothing could be recorded", calls)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_there(pipeline: Pipeline, path: Path, seen: tuple[int, int]) -> bool:
+    """Whether a pipeline's directory is still the one that was made; if not, let go of it."""
+    if pipeline.is_gone or pipeline is not _pipeline:
+        return not pipeline.is_gone
+    try:
+        is_there = _identity(path) == seen
+    except (FileNotFoundError, NotADirectoryError):
+        is_there = False
+    except OSError:
+        return True  # nobody can say
+    if is_there:
+        pipeline.health.seen_safe()
+        return True
+    with wiring_lock():
+        if _pipeline is pipeline:
+            _let_go(pipeline)
+    return False
+
+
+def _let_go(pipeline: Pipeline) -> None:
+    """Stop recording into a directory that is gone; the next event begins another session."""
+    global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
+    from Agent.config.session_entry import SESSION_VARIABLE
+
+    session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
+    assert session is not None and writer is not None  # noqa: S101 - they come and go with the pipeline
+    pipeline.closed = pipeline.is_gone = True
+    pipeline.health.lose_since_safe("the session's directory was removed")
+    _gone = session.options, pipeline.health
+    _keeper = _session = _pipeline = _writer = _queue = _mirrors = None
+    install_pipeline(None)
+    if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):
+        del os.environ[SESSION_VARIABLE]
+    if keeper is not None:
+        keeper.abandon()
+    writer.close(clean=False)
+    if mirrors is not None:
+        mirrors.close()
 
 
 def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
@@ -179,7 +247,14 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
 def shutdown_logging() -> None:
     """Write out what is held back, say in the record that it ends here, and stop recording."""
     with wiring_lock():
+        if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
+            # What was lost with the directory is told by a session of its own.
+            try:
+                begin(_gone[0])
+            except (OSError, ConfigurationError) as error:
+                say(f"what was lost cannot be recorded: {error}")
         _shut_down()
+        unrecorded.take()
 
 
 def _shut_down() -> None:
@@ -189,7 +264,8 @@ def _shut_down() -> None:
         return
     from Agent.config.last_words import LastWords
 
-    last_words = LastWords(*_failure_counters(pipeline))
+    counters = _failure_counters(pipeline)
+    last_words = LastWords(*counters)
     stop_samplers()
     # While it is still installed: a `trace_state` of the user's may log something itself.
     emit_last_states(pipeline)
@@ -208,6 +284,10 @@ def _shut_down() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
+        if pipeline.counts().writers and not any(count() for count in counters):
+            from Agent.tree.kept_counts import keep_counts
+
+            keep_counts(session.path, pipeline.counts())
         _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
         say(f"recording did not end well: {type(error).__name__}: {error}")
@@ -217,6 +297,7 @@ def _shut_down() -> None:
 def _end_session(session: RecordingSession) -> None:
     """Close the description of the session, where it was this process that began it."""
     from Agent.config.session_entry import SESSION_VARIABLE
+    from Agent.tree.kept_counts import read_counts
     from Agent.tree.session import update_session
     from Agent.tree.summary import write_summary
 
@@ -224,7 +305,7 @@ def _end_session(session: RecordingSession) -> None:
         return
     del os.environ[SESSION_VARIABLE]
     update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
-    write_summary(session.path)
+    write_summary(session.path, counts=read_counts(session.path))
     if session.options.seal_at_end:
         from Agent.archive.sealing import seal
 
@@ -251,9 +332,17 @@ def health() -> dict[str, Any]:
     Where it could not begin, `obstacle` says why.
     """
     pipeline = _pipeline
+    if pipeline is not None and not pipeline.stamps.look():
+        pipeline = None
     if pipeline is None or _session is None:
         why = obstacle()
-        return {"recording": False} if why is None else {"recording": False, "obstacle": why}
+        answer: dict[str, Any] = (
+            {"recording": False} if why is None else {"recording": False, "obstacle": why}
+        )
+        dropped = {} if _gone is None else dict(_gone[1].dropped)
+        if unrecorded.calls:
+            dropped["nothing could be recorded"] = unrecorded.calls
+        return {**answer, "dropped": dropped} if dropped else answer
     from Agent.config.copies import handler_counts
 
     pipeline.health.settle()

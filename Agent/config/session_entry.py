@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from Agent.config.options import SETTABLE, Options
 from Agent.errors import ConfigurationError
+from Agent.record.health import say
 from Agent.record.redaction import Redactor
 from Agent.tree.claim import process_start_ticks
 from Agent.tree.session import SessionInfo, create_session
@@ -52,9 +53,15 @@ def _create(options: Options, redactor: Redactor) -> Path:
         argv=tuple(_arguments(redactor)), configuration=redactor.object(_configuration(options))
     )
     try:
-        return create_session(options.trace_root, info)
+        session = create_session(options.trace_root, info)
+        owner = options.trace_root.stat().st_uid
     except OSError as error:
         raise unwritable(options.trace_root, error) from error
+    if hasattr(os, "geteuid") and owner != os.geteuid():
+        say(
+            f"the trace root {options.trace_root} belongs to another user (uid {owner}), who can remove what is recorded"
+        )
+    return session
 
 
 def _arguments(redactor: Redactor) -> list[str]:

@@ -24,7 +24,8 @@ class Creator:
     service; everything it decides by is an attribute. That is what lets a replay drive it alone.
     """
 
-    trace_ignore = ("deliver",)  # how messages travel is the platform's, and differs in a replay
+    trace_ignore = ("deliver",)
+    """The way out of it is the platform's, and another one in a replay."""
 
     def __init__(
         self, agent_id: str, *, seed: str, trends: TrendService, deliver: Callable[[Any], None]

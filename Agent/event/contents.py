@@ -390,10 +390,10 @@ def _simple_queue(value: Any) -> Pieces:
 
 
 def _context_variable(value: Any) -> Pieces:
-    return Pieces("context variable", (value.name, value.get(_NOTHING_SET)))
-
-
-_NOTHING_SET = "<no value>"
+    try:
+        return Pieces("context variable", (value.name, value.get()))
+    except LookupError:
+        return Pieces("context variable", (value.name,))
 
 
 def _local(value: Any) -> Pieces:

@@ -240,6 +240,8 @@ class Walk:
             return form
         below = pointer[len(self.start) :]
         root = below.split("/")[1] if self.reading.is_of_names and below else ""
+        if root:
+            below = below[len(root) + 1 :]
         place = self.met.setdefault((id(value), root), below)
         if place != below:
             form["same_as"] = place

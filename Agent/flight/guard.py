@@ -19,7 +19,7 @@ def pipeline_of_first_call() -> Pipeline | None:
     try:
         pipeline = current_pipeline()
     except RuntimeError as error:
-        if is_recorded():  # where recording was given up, that was said once
+        if is_recorded() and not isinstance(error, installed.NotRecording):  # where recording was given up, that was said once
             say(f"recording is not set up: {as_text(error)}")
         return None
     # Only now a level is set.

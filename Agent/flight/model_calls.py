@@ -89,17 +89,15 @@ class ModelCall:
         if scope is not None and scope.reads is not None:
             aside = Scope(scope)
             aside.reads = None
-        tokens = (
-            _at_work.set(_at_work.get() if self._owner is None else (*_at_work.get(), self._owner)),
-            making_answer.set(True),
-            current_scope.set(scope if aside is None else aside),
-        )
+        at_work = _at_work.set(_at_work.get() if self._owner is None else (*_at_work.get(), self._owner))
+        making = making_answer.set(True)
+        surrounding = current_scope.set(scope if aside is None else aside)
         try:
             yield
         finally:
-            _at_work.reset(tokens[0])
-            making_answer.reset(tokens[1])
-            current_scope.reset(tokens[2])
+            _at_work.reset(at_work)
+            making_answer.reset(making)
+            current_scope.reset(surrounding)
 
     def pieces(self, source: Iterator[Any]) -> Iterator[Any]:
         """Each piece of a stream, taken while the model is at work."""

@@ -137,6 +137,7 @@ def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> Age
             redactor=pipeline.redactor,
             emit_plain=pipeline.emit_plain,
             mirror_of=pipeline.mirrors.adder if pipeline.mirrors is not None else None,
+            room=pipeline.room,
         )
     return run.binding
 

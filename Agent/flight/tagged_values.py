@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from Agent.event.digest import digest_json
-from Agent.event.pointers import fold_tags
+from Agent.event.digest import digest_named
+from Agent.event.pointers import fold_tags, value_at
 
 __all__ = ["Tagged", "is_unseen", "opaque_key"]
 
@@ -28,10 +28,10 @@ class Tagged(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """16 hex digits, equal for equal values; "" where a part of the value cannot be seen."""
+        """Equal for equal arguments, in any order of their names; "" where a part of them cannot be seen."""
         kinds = self.types.values()
         if "opaque" not in kinds and "truncated" not in kinds:
-            return digest_json(self.value, self.types)
+            return digest_named(self.value, self.types)
         unseen: list[str] = []
 
         def reduced(tag: str, node: Any, at: str) -> Any:
@@ -42,7 +42,16 @@ class Tagged(NamedTuple):
             return node
 
         value = fold_tags(self.value, self.types, "", reduced)
-        return "" if unseen else digest_json(value, self.types)
+        return "" if unseen else digest_named(value, self.types)
+
+    @property
+    def unseen(self) -> str | None:
+        """The first part that cannot be seen, and why; None where all of it can."""
+        for pointer, tag in self.types.items():
+            node = value_at(self.value, pointer) if tag in {"opaque", "truncated"} else None
+            if type(node) is dict and is_unseen(tag, node):
+                return f"{pointer.removeprefix('/')} cannot be seen: {node['unseen']}"
+        return None
 
     def with_script(self, modules: Collection[str]) -> Tagged:
         """The same value as the script itself would have recorded it.

@@ -34,7 +34,8 @@ typedef struct {
     PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *uuid_type;
     Literals prefixes, heads, near_names, name_ends;
-    unsigned char may_end_name[1 << 15]; /* by the last three letters, five bits of each */
+    unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
+    unsigned char short_ends[1 << 12], long_ends[1 << 12]; /* a bit for each ending of a name, below five letters and from five on */
     Py_ssize_t unread_bytes;
 } Judge;
 
@@ -119,17 +120,32 @@ static int run_is_harmless(const Judge *judge, const char *begin, const char *ru
     return 1;
 }
 
-static unsigned ending(unsigned char third, unsigned char second, unsigned char last) {
-    return (unsigned)(LOWER[third] & 31) << 10 | (unsigned)(LOWER[second] & 31) << 5 | (LOWER[last] & 31);
+/* Fifteen bits made of the last three letters, and of the last five. */
+static unsigned short_ending(const unsigned char *end) {
+    return (unsigned)(LOWER[end[-3]] & 31) << 10 | (unsigned)(LOWER[end[-2]] & 31) << 5 | (LOWER[end[-1]] & 31);
+}
+
+static unsigned long_ending(const unsigned char *end) {
+    return (short_ending(end) ^ (unsigned)(LOWER[end[-4]] & 31) << 8 ^ (unsigned)(LOWER[end[-5]] & 31) << 3) & 0x7fff;
+}
+
+static int has_bit(const unsigned char *bits, unsigned at) { return bits[at >> 3] >> (at & 7) & 1; }
+
+/* Whether a text may end like the name of a secret. */
+static inline int may_end_name(const Judge *judge, const unsigned char *begin, const unsigned char *end) {
+    if (end - begin >= 5)
+        return has_bit(judge->short_ends, short_ending(end)) || has_bit(judge->long_ends, long_ending(end));
+    if (end - begin >= 3) return has_bit(judge->short_ends, short_ending(end));
+    if (end - begin < 2) return 0;
+    unsigned char letters[] = {0, end[-2], end[-1]};
+    return has_bit(judge->short_ends, short_ending(letters + 3));
 }
 
 /* Whether what stands before a sign is not the name of a secret. */
 static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
     const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
     while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
-    if (end - first < 2) return 1;
-    unsigned char third = end - first > 2 ? (unsigned char)end[-3] : 0;
-    if (!judge->may_end_name[ending(third, (unsigned char)end[-2], (unsigned char)end[-1])]) return 1;
+    if (!may_end_name(judge, (const unsigned char *)begin, (const unsigned char *)end)) return 1;
     const Literals *names = &judge->name_ends;
     unsigned char last = LOWER[(unsigned char)end[-1]];
     for (Py_ssize_t i = names->begin[last]; i < names->end[last]; i++)
@@ -214,26 +230,23 @@ static int has_fields(const char *raw, const char *end) {
     return 0;
 }
 
-/* Which marks the bytes hold: a colon elsewhere than behind a quote, or one of the rare ones. Without a way out, so
-   that it is done many bytes at a time. */
-enum { OWN_COLON = 1, RARE_MARK = 2 };
+/* Whether a colon stands elsewhere than behind a quote; without a way out, so that it is done many bytes at a time. */
 #if defined(__GNUC__) && !defined(__clang__)
 __attribute__((optimize("O3")))
 #endif
-static int marks_in(const char *raw, Py_ssize_t size) {
-    unsigned char colon = 0, rare = 0;
-    for (Py_ssize_t i = 1; i < size; i++) {
-        char c = raw[i];
-        colon |= (unsigned char)((c == ':') & (raw[i - 1] != '"'));
-        rare |= (unsigned char)((c == '=') | (c == '\'') | (c == '>') | (c == '$') | (c == '~') | (c == '@') | (c == '\\'));
-    }
-    return (colon ? OWN_COLON : 0) | (rare ? RARE_MARK : 0);
+static int has_own_colon(const char *raw, Py_ssize_t size) {
+    unsigned char found = 0;
+    for (Py_ssize_t i = 1; i < size; i++) found |= (unsigned char)((raw[i] == ':') & (raw[i - 1] != '"'));
+    return found;
 }
 
 /* Whether none of the rare marks belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
     if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
-    if (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")) return 0;
+    if (!signs_are_harmless(judge, raw, end, '%', "") || !signs_are_harmless(judge, raw, end, '(', "")) return 0;
+    if (memchr(raw, '\'', (size_t)(end - raw)) != NULL
+        && (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")))
+        return 0;
     if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
     if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
     if (memchr(raw, '\\', (size_t)(end - raw)) == NULL) return 1;
@@ -247,13 +260,12 @@ static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named
     if (!runs_are_harmless(judge, raw, end)) return 0;
     if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
     /* of JSON's own colons each stands behind a quote; `w` is rare */
-    int marks = marks_in(raw, size);
-    if (marks & OWN_COLON)
+    if (has_own_colon(raw, size))
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
             if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
     for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
         if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
-    return !(marks & RARE_MARK) || marks_are_harmless(judge, raw, end);
+    return marks_are_harmless(judge, raw, end);
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
@@ -349,11 +361,13 @@ static int tag(Walk *walk, const Place *place, PyObject *name) {
 static int tag_object(Walk *walk, const Place *place, PyObject *value);
 
 /* Whether a text may end like the name of a secret; the bytes of its JSON are looked at then. */
-static int may_name(const Judge *judge, PyObject *text) {
+static inline int may_name(const Judge *judge, PyObject *text) {
     if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
-    const unsigned char *begin = PyUnicode_1BYTE_DATA(text), *end = begin + PyUnicode_GET_LENGTH(text);
+    const unsigned char *begin = (const unsigned char *)((PyASCIIObject *)text + 1);
+    const unsigned char *end = begin + ((PyASCIIObject *)text)->length;
+    if (end == begin || !judge->may_be_last[end[-1]]) return 0;
     while (end > begin && IS_BETWEEN[end[-1]]) end--;
-    return end - begin > 1 && judge->may_end_name[ending(end - begin > 2 ? end[-3] : 0, end[-2], end[-1])];
+    return may_end_name(judge, begin, end);
 }
 
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
@@ -555,16 +569,28 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     judge->unread_bytes = unread_bytes;
     if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
     if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
+    memcpy(judge->may_be_last, IS_BETWEEN, sizeof IS_BETWEEN);
     for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
         const Literal *name = &judge->name_ends.items[i];
+        unsigned char last = (unsigned char)name->bytes[name->size - 1];
+        judge->may_be_last[last] = 1;
+        if (last >= 'a' && last <= 'z') judge->may_be_last[last - 32] = 1;
         const unsigned char *past = (const unsigned char *)name->bytes + name->size;
+        if (name->size >= 5) {
+            unsigned at = long_ending(past);
+            judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+            continue;
+        }
         if (name->size < 2) {
             PyErr_SetString(PyExc_ValueError, "the name of a secret has two letters");
             return -1;
         }
-        for (unsigned third = 0; third < 32; third++)
-            if (name->size == 2 || third == (LOWER[past[-3]] & 31u))
-                judge->may_end_name[ending((unsigned char)third, past[-2], past[-1])] = 1;
+        /* of a name of two letters the third may be any */
+        for (unsigned third = 0; third < 32; third++) {
+            unsigned char letters[] = {name->size > 2 ? past[-3] : (unsigned char)third, past[-2], past[-1]};
+            unsigned at = short_ending(letters + 3);
+            judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+        }
     }
     return 0;
 }

@@ -94,7 +94,7 @@ def encode_json(capture: Capture, value: Any) -> Encoded:
     raw = capture.judge.value(value)
     if raw is not None and capture.judge.clean(raw):
         return Encoded(JSON, redacted(raw + b"\n"))
-    dumped = to_json(value, "", ARTIFACT_LIMITS, capture.agent_of)
+    dumped = to_json(value, "", ARTIFACT_LIMITS, capture.agent_of, capture.reading)
     types: Types = dict(dumped.types or {})
     raw = dumped.json
     if capture.redactor.enabled:

@@ -20,13 +20,23 @@ _MAX_HEADS = 512
 _MAX_KEPT_CHARS = 256
 
 
-class HeadRoom:
-    """How many prepared heads the agents of one pipeline may keep between them."""
+Cell = list[int]
+"""One number, which an event adds to without a call."""
 
-    __slots__ = ("left",)
+
+class HeadRoom:
+    """What the agents of one pipeline share: how many prepared heads they may keep, and counts of what they wrote."""
+
+    __slots__ = ("left", "written")
 
     def __init__(self, left: int = 65_536) -> None:
         self.left = left
+        self.written: dict[tuple[str, str, str | None], Cell] = {}
+        """(kind, level, agent id) to the number of events written, those of the buffer included."""
+
+    def cell(self, kind: str, level: int, agent_id: str | None) -> Cell:
+        """The count of what is alike."""
+        return self.written.setdefault((kind, LEVEL_NAMES[level], agent_id), [0])
 
 
 class Slot:
@@ -39,6 +49,7 @@ class Slot:
         "extra",
         "extra_alone",
         "heads",
+        "is_read",
         "kind",
         "level",
         "mirror",
@@ -46,6 +57,7 @@ class Slot:
         "own_keys",
         "prefix",
         "urgent",
+        "written",
     )
 
     def __init__(self, binding: AgentBinding, kind: str, level: int) -> None:
@@ -55,6 +67,9 @@ class Slot:
         row = KINDS[kind]
         self.category = binding.category if kind == "log" else row.category.value
         self.urgent = level >= 40
+        self.written = binding.room.cell(kind, level, binding.agent_id)
+        # its agent may stand in the payload, and what is an error is looked at by the summary
+        self.is_read = self.urgent or binding.agent_id is None
         self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
         self.heads: dict[str, bytes] = {}
         # a message's label names two agents, so that hardly one comes again

@@ -38,7 +38,9 @@ class EventBuffer:
         *,
         entries: int,
         seconds: float,
+        read: Callable[[Slot, bytes], None] | None = None,
     ) -> None:
+        self._read = read
         self._open_sink = open_sink
         self._stamps = stamps
         self._health = health
@@ -110,6 +112,8 @@ class EventBuffer:
                 self._health.drop("the file system refused the write")
                 continue
             self._health.events += 1
+            if self._read is not None:
+                self._read(slot, line)
             if slot.mirror is not None:
                 slot.mirror(line)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from enum import IntEnum
 from types import FunctionType
@@ -267,7 +268,11 @@ def _is_put_in_place(present: Any, value: Any) -> bool:
     if hasattr(value, "getstate"):
         present.setstate(value.getstate())
     elif hasattr(value, "bit_generator"):
-        present.bit_generator.state = value.bit_generator.state
+        bits, wanted = present.bit_generator, value.bit_generator
+        bits.state = wanted.state
+        if getattr(wanted, "seed_seq", None) is not None:
+            with suppress(TypeError, AttributeError):  # numpy before 1.25 has no way to put a seed back
+                bits.__setstate__((wanted.state, wanted.seed_seq))  # which decides what `spawn` gives
     else:
         present.set_state(value.get_state())
     return True
@@ -317,6 +322,8 @@ def _is_class_data(name: str, value: Any) -> bool:
     cls = type(value)
     if cls in _SCALARS:
         return True
+    if cls is staticmethod or cls is classmethod:
+        cls, value = type(value.__func__), value.__func__
     if cls is FunctionType:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name

@@ -26,8 +26,8 @@ class Detours(NamedTuple):
 
     emit: EmitPlain
     """`Pipeline.emit`, for whatever is not plain and clean."""
-    after_error: Callable[[Slot, bytes], None]
-    """What else an error sets off once its line is written."""
+    read: Callable[[Slot, bytes], None]
+    """What else an error, or an event of no single agent, sets off once its line is written."""
     report_drops: Callable[[], None]
     """Writes `log.dropped` when writing works again."""
     no_room: Callable[[NoRoom, Slot, bytes, bytes, bytes, bytes], str]
@@ -40,7 +40,7 @@ def make_fast_lane(
     """`put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`; both give the id."""
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
     line_end, get_scope = capture.judge.line_end, current_scope.get
-    emit, after_error, report_drops, no_room = detours
+    emit, read, report_drops, no_room = detours
 
     def put(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
         """Number, stamp and write one line; `rest` follows what all events of the slot have in `extra`."""
@@ -49,6 +49,9 @@ def make_fast_lane(
         if now_us < thread.last_us:
             now_us = thread.last_us
         thread.last_us = now_us
+        if now_us >= stamps.look_at_us and not stamps.look(now_us):
+            health.drop("the session's directory was removed")
+            return ""
         fraction = now_us % 1_000_000
         second, prefix = stamps.second
         if second != now_us - fraction:
@@ -65,11 +68,12 @@ def make_fast_lane(
             health.drop("the file system refused the write")
             return ""
         health.events += 1
+        slot.written[0] += 1
         mirror = slot.mirror
         if mirror is not None:
             mirror(line)
-        if slot.urgent:
-            after_error(slot, line)
+        if slot.is_read:
+            read(slot, line)
         if health.unreported:
             report_drops()
         return identity

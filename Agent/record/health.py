@@ -26,6 +26,7 @@ class Health:
         """Drops for which no `log.dropped` event stands in the record yet."""
         self.notes: Counter[str] = Counter()
         """What was odd but cost no event: collisions of keys, cut values, unreadable state."""
+        self._safe_events = 0
         self.too_deep = 0
         """Events lost where the recursion limit left no frame to count them in; `settle` does."""
 
@@ -35,6 +36,25 @@ class Health:
         self.unreported[reason] += count
         if self.dropped[reason] == count:
             say(f"events are being lost: {reason}; `Agent.health()` counts them")
+
+    def seen_safe(self) -> None:
+        """Note that what was written so far stands where it should."""
+        self._safe_events = self.events
+
+    def lose_since_safe(self, reason: str) -> None:
+        """Count as lost what was written since `seen_safe`: where it went nobody can say."""
+        lost = self.events - self._safe_events
+        self.events = self._safe_events
+        self.note(reason)
+        if lost:
+            self.drop(reason, lost)
+
+    def hand_over(self, other: Health) -> None:
+        """Let another one count on from here, and count in it from now on."""
+        other.events += self.events
+        for mine, its in ((self.dropped, other.dropped), (self.unreported, other.unreported), (self.notes, other.notes)):
+            its.update(mine)
+        self.dropped, self.unreported, self.notes = other.dropped, other.unreported, other.notes
 
     def settle(self) -> None:
         """Count what could only be noted."""
@@ -79,7 +99,7 @@ class Health:
 
     def forget(self) -> None:
         """Begin to count anew, in a child process."""
-        self.events = self.too_deep = 0
+        self.events = self.too_deep = self._safe_events = 0
         for counter in (self.dropped, self.unreported, self.notes):
             counter.clear()
 

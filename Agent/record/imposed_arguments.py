@@ -42,7 +42,7 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
     changed, same = told.get("args_after"), told.get("result_is")
     if changed is None and same is None:
         return answer
-    if same is not None and same in given and answer.error is None:
+    if isinstance(same, str) and same in given and answer.error is None:
         answer = answer._replace(result=given[same])
     if not isinstance(changed, dict):
         if changed is not None:

@@ -26,6 +26,10 @@ source_player: SourcePlayer | None = None
 """What a re-drive installs: it answers sources from the record."""
 
 
+class NotRecording(RuntimeError):
+    """Nothing can be recorded now; whoever set recording up has said why, and tries again by itself."""
+
+
 def active_pipeline() -> Pipeline | None:
     """The pipeline that events go to now, None if none is installed."""
     return active

@@ -255,8 +255,8 @@ class EventLogger:
     def _gave_up(self, what: str, error: BaseException) -> str:
         active = installed.active
         if active is None:
-            # Where recording was given up, that was said once.
-            if self._limit.value <= CRITICAL:
+            # Where recording was given up, or waits, that was said once.
+            if not isinstance(error, installed.NotRecording) and self._limit.value <= CRITICAL:
                 say(f"recording is not set up: {as_text(error)}")
             return ""
         active.health.trouble(f"a call of {what}", error)

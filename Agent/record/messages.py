@@ -83,7 +83,13 @@ def receive(message: Message) -> str:
 
 def _is_off() -> bool:
     """Whether some actions may go unrecorded, so that not being inside one is no mistake."""
-    return LIMITS[Category.AGENTS.value].value > LEVELS["DEBUG"]
+    if LIMITS[Category.AGENTS.value].value > LEVELS["DEBUG"]:
+        return True
+    try:
+        current_pipeline()
+    except installed.NotRecording:
+        return True
+    return False
 
 
 def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from Agent.event.clock import Clock, SystemClock
+from Agent.event.codec import LINE_PREFIX
 from Agent.event.kinds import Category
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.payloads import KINDS
@@ -32,6 +33,7 @@ from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
 from Agent.record.stamps import SpanBoard, Stamps
 from Agent.record.texts import as_text, printable
+from Agent.tree.kept_counts import MOST_ERRORS, KeptCounts, shown_error
 from Agent.tree.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
@@ -116,12 +118,15 @@ class Pipeline:
         """The code whose `code` event this process has written."""
         self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
         self.closed = False
+        self.is_gone = False
+        """Whether its files were removed while it wrote them."""
         self.at_close: list[Callable[[], None]] = []
         """What rooms above have to do when this session ends."""
         self.watcher: RunWatcher | None = None
         """Told of what ends, where a run wants checkpoints."""
         self._next_report_ns = 0
-        self._head_room = HeadRoom()
+        self.room = HeadRoom()
+        self._counts = KeptCounts()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
             CURRENT_SCHEMA,
@@ -129,7 +134,7 @@ class Pipeline:
         )
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
         self._begin_span_ids()
-        detours = Detours(self.emit, self._after_error, self._report_drops, self._no_room)
+        detours = Detours(self.emit, self._read, self._report_drops, self._no_room)
         self.put, self.emit_plain = make_fast_lane(
             sink, self.clock, self.stamps, self.capture, self.health, detours
         )
@@ -148,8 +153,19 @@ class Pipeline:
 
         entries, seconds = self.options.buffer_entries, self.options.buffer_seconds
         return EventBuffer(
-            open_and_announce, self.stamps, self.health, self.clock, entries=entries, seconds=seconds
+            open_and_announce,
+            self.stamps,
+            self.health,
+            self.clock,
+            entries=entries,
+            seconds=seconds,
+            read=self._count_held,
         )
+
+    def _count_held(self, slot: Slot, line: bytes) -> None:
+        slot.written[0] += 1
+        if slot.is_read:
+            self.count(slot, line)
 
     def binding(
         self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
@@ -170,7 +186,7 @@ class Pipeline:
                 redactor=self.redactor,
                 emit_plain=self.emit_plain,
                 mirror_of=self.mirrors.adder if self.mirrors is not None else None,
-                room=self._head_room,
+                room=self.room,
             )
         return binding
 
@@ -238,6 +254,32 @@ class Pipeline:
             self.health.drop("the event could not be made")
             return ""
 
+    def _read(self, slot: Slot, line: bytes) -> None:
+        """Count what a slot cannot say by itself; an error sets off more."""
+        self.count(slot, line)
+        if slot.urgent:
+            self._after_error(slot, line)
+
+    def count(self, slot: Slot, line: bytes) -> None:
+        """Count an event by what its line says: the agent in its payload, the type of its error."""
+        is_error = slot.kind == "error"
+        if not is_error and b'"agent_id":' not in line:
+            return
+        event = orjson.loads(line)
+        extra = event.get("extra", event)
+        agent_id = extra.get("agent_id")
+        if slot.binding.agent_id is None and isinstance(agent_id, str):
+            slot.written[0] -= 1
+            self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
+        if is_error:
+            self._counts.error_types[str(extra.get("error_type", "unknown"))] += 1
+            if len(self._counts.errors) < MOST_ERRORS:
+                self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
+
+    def counts(self) -> KeptCounts:
+        """What was written, of the writers that closed with all their numbers in files; to be asked after `close`."""
+        return self._counts
+
     def _after_error(self, slot: Slot, line: bytes) -> None:
         """Show an error in the mirror of errors, too, bring held lines to the files, and ask for the disk."""
         if slot.category != "errors" and self._error_mirror is not None:
@@ -256,9 +298,10 @@ class Pipeline:
             line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
             slot.binding.stream.write(redacted(line))
             self.health.events += 1
+            slot.written[0] += 1
             if slot.mirror is not None:
                 slot.mirror(line)
-            self._after_error(slot, line)
+            self._read(slot, line)
             return identity
         if slot.kind != "log.dropped":  # the next one reports what this one would have
             self.health.drop(full.reason)
@@ -285,14 +328,25 @@ class Pipeline:
         sinks = [self.sink]
         if self.buffer is not None and self.buffer.sink is not None:
             sinks.append(self.buffer.sink)
+        last_seqs: dict[str, int] = {}
         for sink in sinks:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters}
             # A stream whose end could not be written keeps its board, by which its losses are told.
-            sink.close(clean=self._write_apart(sink, slot, payload, seq))
+            if is_closed := self._write_apart(sink, slot, payload, seq):
+                last_seqs[sink.writer] = seq
+            sink.close(clean=is_closed)
+        self._settle_counts(last_seqs, len(sinks))
         if self.mirrors is not None:
             self.mirrors.close()
+
+    def _settle_counts(self, last_seqs: dict[str, int], sinks: int) -> None:
+        """Keep the counts where they are those of every number that was taken."""
+        counts = self._counts
+        counts.rows.update({key: cell[0] for key, cell in self.room.written.items() if cell[0]})
+        if len(last_seqs) == sinks and sum(last_seqs.values()) == counts.rows.total():
+            counts.writers = last_seqs
 
     def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> bool:
         """Write an event about a stream into that very stream, outside any scope; whether that worked."""
@@ -302,7 +356,11 @@ class Pipeline:
         written = sink.open_stream(None, Category.SYSTEM.value).write(redacted(line))
         if not written:
             self.health.drop("the file system refused the write")
-        return written
+            return False
+        slot.written[0] += 1
+        timestamp = line[len(LINE_PREFIX) : len(LINE_PREFIX) + 27].decode()
+        self._counts.first, self._counts.last = self._counts.first or timestamp, timestamp
+        return True
 
     def flush(self) -> None:
         """Bring everything that is held back to the files."""
@@ -322,6 +380,9 @@ class Pipeline:
         # What the parent lost it tells itself, and its agents' states stand in its own files.
         self.health.forget()
         self.agents.forget_states()
+        self._counts = KeptCounts()
+        for cell in self.room.written.values():
+            cell[0] = 0
         self.codes_told.clear()
         if self.buffer is not None:
             self.buffer.forget()

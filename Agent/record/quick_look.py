@@ -15,15 +15,14 @@ from Agent.record.secret_table import quick_literals
 
 __all__ = ["NAMES_NEARBY", "NAME_ENDS", "Literals", "literals", "looks_clean"]
 
-NAMES_NEARBY: Final = tuple(
-    sorted((*b"secret key token pass pwd cookie auth sig=".split(), b"asic ", b"earer "))
-)
+NAMES_NEARBY: Final = tuple(sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer ")))
 """What makes a long run behind it suspicious, in small letters, in order."""
 _OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호".split()
 _STEMS: Final = "key token secret".split()
 _GOES_ON: Final = (
-    "id pem b64 base64 value val string str raw plain text header prod dev staging test live v".split()
+    "id pem b64 base64 value val string str raw plain text header prod dev staging test live v base".split()
 )
+_CODES: Final = "otp pin mfa totp 2fa recovery backup security verification confirmation activation".split()
 NAME_ENDS: Final = tuple(
     sorted(
         {
@@ -33,11 +32,11 @@ NAME_ENDS: Final = tuple(
             *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
             *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
             *b"credit_card connection_string connectionstring private-lines words_list seed kty ?code &code".split(),
-            *(b"card number", b"credit card", b"connection string", b"access_base", b"secret_code", b"kind"),
+            *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
             *(b"token string", b"key string", b"secret string"),
             *(
                 f"{kind}{joint}{end}".encode()
-                for kind in "otp pin mfa totp 2fa recovery backup security".split()
+                for kind in _CODES
                 for joint in ("_", " ", "-", "")
                 for end in ("code", "codes")
             ),
@@ -78,7 +77,7 @@ def _class_of(byte: int) -> int:
     """What a byte counts as in `looks_clean`: `a` in a token, `!` where a closer look may be needed."""
     if byte < 128 and (chr(byte).isalnum() or byte in b"-_+/"):
         return 97
-    return 33 if byte in b"=@'\\>$~" else 32
+    return 33 if byte in b"=@'\\>$~%(" else 32
 
 
 # One pass over the bytes turns the searches that follow into searches among three letters.
@@ -155,8 +154,8 @@ def _blanks_are_harmless(raw: bytes) -> bool:
 
 
 def _marks_are_harmless(raw: bytes) -> bool:
-    """Whether no `=`, `>`, `@`, `$`, backslash or apostrophe belongs to a secret."""
-    if not (_names_are_harmless(raw, b"=") and _names_are_harmless(raw, b">")):
+    """Whether no `=`, `>`, `%`, `(`, `@`, `$`, backslash or apostrophe belongs to a secret."""
+    if not all(_names_are_harmless(raw, sign) for sign in (b"=", b">", b"%", b"(")):
         return False
     if 64 in raw and b"://" in raw:
         return False

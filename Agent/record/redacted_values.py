@@ -90,7 +90,7 @@ class Walk:
         if tag.startswith(PAIR_TAGS) or _are_pairs(value):
             return [self._pair(pair, f"{pointer}/{index}") for index, pair in enumerate(value)]
         if tag == "tuple" and len(value) == 2:
-            return self._pair(value, pointer)
+            return list(self._pair(value, pointer))
         result: list[Any] = []
         before = ""
         for index, item in enumerate(value):

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 __all__ = [
-    "LIKELY", "NONE", "SURE", "is_secret_name", "is_wordlike", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
@@ -32,7 +32,7 @@ _KEY_OWNERS: Final = (
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # What a name may go on with and still be that of the secret itself.
-_SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|v?\d+))*$"
+_SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d+))*$"
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential
     | passwort | kennwort | contrase(?:ñ|n)a | mot_?de_?passe | wachtwoord | senha(?:_|$) | has[lł]o(?:_|$)
@@ -41,7 +41,7 @@ _SURE_NAME: Final = rf"""(?x)
       |passkey|bearer)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
     | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login)_?(?:pass|pwd)$
-    | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security)_?codes?$
+    | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation)_?codes?$
     | (?:seed|recovery|mnemonic|backup|secret)_?(?:phrase|words?_list|seed)$
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?{_SUFFIX}
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}
@@ -124,13 +124,27 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     """
 
 
+_JUDGED_CHARS: Final = 128
+"""How much of a long value is judged."""
+
+
 def is_wordlike(value: str) -> bool:
     """Whether a value is made of words and short numbers with what joins them, as names of things are."""
     return _compiled(_WORDS).fullmatch(value) is not None
 
 
+def is_words(value: str) -> bool:
+    """Whether a value is made of real words: small ones with a dash between them, or long ones without."""
+    if not is_wordlike(value):
+        return False
+    words = _compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
+    is_joined = value.islower() and not value.isalnum()
+    return is_joined or (bool(words) and sum(map(len, words)) >= 4.5 * len(words))
+
+
 def looks_drawn(value: str, least: int = 6) -> bool:
     """Whether a value without blanks looks drawn by chance, and not like words, a number, a path or code."""
+    value = value[:_JUDGED_CHARS]
     if len(value) < least or any(map(str.isspace, value)):
         return False
     if value.isdigit():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, looks_drawn, name_says, plain_name
+from Agent.record.secret_names import LIKELY, NONE, SURE, is_wordlike, is_words, looks_drawn, name_says, plain_name
 from Agent.record.secret_table import tokens_by_head
 
 __all__ = ["replaced", "scheme_and_credential", "secrets_in"]
@@ -32,7 +32,6 @@ def _compiled(expression: str) -> re.Pattern[str]:
 _RUN: Final = r"[A-Za-z0-9_\-+/.=~$]{16,}+"
 _BEGINNING: Final = r"(?<![A-Za-z0-9])[A-Za-z0-9][A-Za-z0-9_\-/.]"
 _BLOB: Final = r"[A-Za-z0-9_\-]{40}"
-_LONG_BODY: Final = 50
 
 
 def _marked_keys(text: str) -> Iterator[Span]:
@@ -54,7 +53,7 @@ def _is_key(prefix: str, key: str) -> bool:
     body = key[len(prefix) :]
     if _is_placeholder(body):
         return False
-    return len(body) >= _LONG_BODY or not is_wordlike(body)
+    return not is_words(body)
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -64,17 +63,19 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_PRIVATE_KEY: Final = (
-    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?s:.{0,20000}?)(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)|[\w+/=\s\\:,]{0,20000})"
-)
+_KEY_BEGINS: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_ENDS: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
+_LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
-    r"""://(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
+    r"""://(?!\[redacted:)(?:(?!\d{1,5}/)[^\s:/@"'<>]{0,200}:(?!\d{1,5}/)(?P<secret>[^\s"'<>]{3,200})(?=@[\w\[])"""
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
+_COOKIES: Final = (
+    r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
+)
 _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
@@ -85,7 +86,6 @@ _CURL_USER: Final = (
 )
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
-    "-----begin ": _PRIVATE_KEY,
     "private-lines": _PUTTY_KEY,
     "://": _USER_INFO,
     "bearer ": _SCHEME,
@@ -101,24 +101,26 @@ _FORMS: Final = {
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "-u": _CURL_USER,
     "--user": _CURL_USER,
-    " -p": r"""[ ]-p[ ]?(?P<secret>[^\s"'$<\-][^\s"'$<]{2,100})""",
+    " -p": r"""[ ]-p[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})""",
     "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
-    "login": r"""(?i)login[ \t]+\S{1,100}[ \t]+password[ \t]+(?P<secret>[^\s"'\\]{1,200})""",
+    "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
 _BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 2}
 """How much of a secret stands before its literal."""
 _TOOLS: Final = {
-    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass")
+    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass", "docker login", "podman login")
 }  # fmt: skip
 """Options that carry a password with some programs only."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
-_PRIVATE_MEMBER: Final = (
-    r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
+_PRIVATE_MEMBER: Final = r"""\\{0,3}"(?:d|k|p|q|dp|dq|qi)\\{0,3}"[ ]?:[ ]?\\{0,3}"(?P<secret>[\w\-]{16,4000})"""
+_DATA_BLOCK: Final = (
+    r"""(?im)^(?P<indent>[ \t]*)["']?(?:string)?data["']?:[ \t]*\r?\n(?P<data>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)){1,200})"""
 )
-_DATA_BLOCK: Final = r"""(?im)^(?P<indent>[ \t]*)["']?(?:string)?data["']?:[ \t]*\r?\n(?P<data>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)){1,200})"""
-_DATA_VALUE: Final = r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?\s+)?["']?(?P<secret>[A-Za-z0-9+/]{10,}+={0,3})"""
+_DATA_VALUE: Final = (
+    r"""(?m)^[ \t]+["']?[\w.\-/]{1,100}["']?:[ \t]*(?:[|>][-+]?\s+)?["']?(?P<secret>[A-Za-z0-9+/]{10,}+={0,3})"""
+)
 
 
 def _forms(text: str, lower: str) -> Iterator[Span]:
@@ -137,10 +139,31 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
+    if "-----begin " in lower:
+        yield from _private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
     if "kty" in text:
         yield from (match.span("secret") for match in _compiled(_PRIVATE_MEMBER).finditer(text))
+
+
+def _private_keys(text: str) -> Iterator[Span]:
+    """Private keys as text, up to their end; of one whose end is not there, as far as it goes on like one."""
+    end: re.Match[str] | None = None
+    has_end = True
+    done = 0
+    for begin in _compiled(_KEY_BEGINS).finditer(text):
+        if begin.start() < done:
+            continue
+        if has_end and (end is None or end.start() < begin.end()):
+            end = _compiled(_KEY_ENDS).search(text, begin.end())
+            has_end = end is not None
+        if end is not None and end.start() - begin.end() <= _LONGEST_KEY:
+            done = end.end()
+        else:
+            body = _compiled(_KEY_BODY).match(text, begin.end())
+            done = body.end() if body is not None else begin.end()
+        yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
@@ -184,42 +207,42 @@ def _is_credential(literal: str, value: str) -> bool:
 
 _ANCHORS: Final = (
     "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
-    "phrase|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
+    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
 _WORD_BEFORE: Final = r"([A-Za-z]{2,20})[ ]\Z"
 _SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
-_NUMBER_NAMES: Final = (
-    r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
-)
+_NUMBER_NAMES: Final = r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
 
 _OPEN: Final = r"""\\{0,3}["'`]"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
     rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
-    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:)(?P<gap>(?:\s|\\[nrt]){0,30})"""
+    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
-    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?:[^\s"'`&,;\\]|\\(?![nrt"'`\\])){{3,2000}}))"""
+    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
 _ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
     rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]|\\(?![nrt"'`\\])){{3,2000}}){_OPEN}"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
-_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+_REST: Final = r"""[^\s"'`&,;\\]*+"""
+_OPTION: Final = (
+    rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+)
 _SPOKEN: Final = (
-    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was)[ ]{{1,3}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
-_TYPE_CHECKS: Final = frozenset(
-    {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
-)
+_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
+_TYPE_CHECKS: Final = frozenset({"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"})
 """Names that prose puts before a colon as well: an unquoted value must look drawn."""
 
 _BENIGN: Final = (
@@ -234,6 +257,8 @@ _CODE: Final = (
     r"(?:~|\.\.?)/.*"
 )
 _TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
+_JUDGED_CHARS: Final = 128
+"""How much of a long value is judged."""
 _SAME: Final = r"([xXaA01*#])\1{4,}"
 """The same letter again and again, as in what stands for a key in a handbook."""
 
@@ -253,6 +278,7 @@ def _named(text: str, lower: str) -> Iterator[Span]:
         if says != NONE:
             span = _value_of(text, name, says, begin, end)
             if span is not None:
+                done = max(done, span[1])
                 yield span
 
 
@@ -287,6 +313,7 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         (_ELEMENT, _accepts_element),
         (_PAIRED, _accepts_paired),
         (_FORM_PART, _accepts_form_part),
+        (_CALL, _accepts_call),
     ):
         match = _compiled(expression).match(text, end)
         if match is not None:
@@ -313,6 +340,10 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
+        # Only its beginning was judged.
+        rest = _compiled(_REST).match(match.string, end)
+        if rest is not None and rest.end() > end:
+            return begin, rest.end()
         for opening, closing in ("()", "[]", "{}"):
             while value.endswith(closing) and value.count(closing) > value.count(opening):
                 value, end = value[:-1], end - 1
@@ -327,13 +358,13 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if match["quoted"] is not None:
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
-    if _compiled(_CODE).fullmatch(value):
+    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
-        return looks_drawn(value) or (says == SURE and _has_digit(value) and _ends(text, match))
+        return looks_drawn(value) or (says == SURE and _ends(text, match) and (_has_digit(value) or _is_drawn_word(value)))
     if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
         return looks_drawn(value)
     # `password: click here` is prose, `password: swordfish` is none.
@@ -355,10 +386,15 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
 
 
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value) or value.lower() == name.lower():
+    if _is_placeholder(value) or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or value.lower() == name.lower():
         return False
     # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
-    return (says == SURE and bool(match["header"])) or looks_drawn(value)
+    return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
+
+
+def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
+    """A setter's argument; that of a getter is a name."""
+    return says == SURE and name.lower().startswith(("set", "with", "use")) and not _is_placeholder(value)
 
 
 def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
@@ -367,6 +403,7 @@ def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str
 
 def _is_placeholder(value: str) -> bool:
     """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
+    value = value[:_JUDGED_CHARS]
     return (
         _compiled(_BENIGN).fullmatch(value) is not None
         or _compiled(_TEMPLATE).fullmatch(value) is not None
@@ -378,8 +415,8 @@ def _is_placeholder(value: str) -> bool:
 
 # ---- the header that names its scheme ----
 
-_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
-_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})[ ]{1,3}(?P<rest>\S.*)"
+_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
+_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
 _PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
 _KNOWN_SCHEMES: Final = frozenset(
     "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
@@ -411,11 +448,9 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     scheme, rest = found
     first = rest.split(None, 1)[0]
     has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
-    is_known = scheme.strip().lower() in _KNOWN_SCHEMES
+    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
     alone = first == rest and (is_known or quoted)
-    if _is_placeholder(first) or not (
-        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
-    ):
+    if _is_placeholder(first) or not (has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))):
         return None
     begin = at + len(scheme)
     return begin, begin + (len(rest) if has_parameters else len(first))
@@ -442,6 +477,11 @@ def _is_random(word: str) -> bool:
     return len(word) >= 16 and not is_wordlike(word)
 
 
+def _is_drawn_word(value: str) -> bool:
+    """Whether letters alone are no words, as those of a password that a program made."""
+    return len(value) >= 8 and value.isalnum() and not is_wordlike(value)
+
+
 # ---- together ----
 
 
@@ -450,7 +490,8 @@ def secrets_in(text: str) -> list[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two; then only ASCII is folded
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
-    return _joined([*_marked_keys(text), *_forms(text, lower), *_named(text, lower)])
+    found = [*_marked_keys(text), *_forms(text, lower), *_named(text, lower)]
+    return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
 
 
 def _joined(spans: list[Span]) -> list[Span]:

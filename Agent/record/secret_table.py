@@ -27,7 +27,7 @@ ALPHABETS: Final = {
     "w": "A-Za-z0-9_",
     "s": r"A-Za-z0-9_\-",
     "b": "A-Za-z0-9+/",
-    "m": r"A-Za-z0-9+/_\-=",
+    "m": r"A-Za-z0-9+/_\-",
     "p": r"A-Za-z0-9_\-.=",
 }
 """The letters that stand for alphabets: digits, hexadecimal (lower, any), letters and digits, base64 forms."""
@@ -60,9 +60,9 @@ ghu_              a16+                    GitHub                docs.github.com
 ghs_              a16+                    GitHub                docs.github.com
 ghr_              a16+                    GitHub                docs.github.com
 github_pat_       w16+                    GitHub                docs.github.com
-glpat-            p20+                    GitLab                docs.gitlab.com/security/tokens
+glpat-            s20 p0+                    GitLab                docs.gitlab.com/security/tokens
 gldt-             s16+                    GitLab                docs.gitlab.com/security/tokens
-glrt-             p20+                    GitLab                docs.gitlab.com/security/tokens
+glrt-             s20 p0+                    GitLab                docs.gitlab.com/security/tokens
 glrtr-            s16+                    GitLab                docs.gitlab.com/security/tokens
 glsoat-           s16+                    GitLab                docs.gitlab.com/security/tokens
 glcbt-            s16+                    GitLab                docs.gitlab.com/security/tokens
@@ -73,10 +73,10 @@ glagent-          s16+                    GitLab                docs.gitlab.com/
 gloas-            s16+                    GitLab                docs.gitlab.com/security/tokens
 glffct-           s16+                    GitLab                docs.gitlab.com/security/tokens
 GR1348941         s16+                    GitLab                gitleaks
-gitlab_session=   a16+                    GitLab                gitleaks
+gitlab_session=   a20+                    GitLab                gitleaks
 ATBB              a24+                    Bitbucket             support.atlassian.com
-ATCTT3            p20+                    Bitbucket             support.atlassian.com
-ATATT3            p20+                    Atlassian             gitleaks
+ATCTT3            s20 p0+                    Bitbucket             support.atlassian.com
+ATATT3            s20 p0+                    Atlassian             gitleaks
 xoxa-             s15+                    Slack                 docs.slack.dev/authentication
 xoxb-             s15+                    Slack                 docs.slack.dev/authentication
 xoxc-             s15+                    Slack                 docs.slack.dev/authentication
@@ -162,8 +162,8 @@ NRII-             s30+                    New Relic             docs.newrelic.co
 NRJS-             h19                     New Relic             gitleaks
 NRRA-             h40+                    New Relic             docs.newrelic.com
 dt0c01.           a24 '.' a60+            Dynatrace             docs.dynatrace.com
-dt0s01.           a8+ '.' a60+            Dynatrace             docs.dynatrace.com
-dt0s02.           a8+ '.' a60+            Dynatrace             docs.dynatrace.com
+dt0s01.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
+dt0s02.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
 sgp_              w40+                    Sourcegraph           gitleaks
 slk_              x64                     Sourcegraph           sourcegraph.com/docs
 sqp_              a40                     SonarQube             docs.sonarsource.com
@@ -191,16 +191,17 @@ hvr.              s20+                    HashiCorp Vault       developer.hashic
 s.                a24                     HashiCorp Vault       gitleaks
 sb_secret_        s16+                    Supabase              supabase.com/docs
 sbp_              h40                     Supabase              supabase.com/docs
-pscale_tkn_       p30+                    PlanetScale           planetscale.com/docs
-pscale_pw_        p30+                    PlanetScale           planetscale.com/docs
-pscale_oauth_     p30+                    PlanetScale           planetscale.com/docs
+pscale_tkn_       s30 p0+                    PlanetScale           planetscale.com/docs
+pscale_pw_        s30 p0+                    PlanetScale           planetscale.com/docs
+pscale_oauth_     s30 p0+                    PlanetScale           planetscale.com/docs
 napi_             a30+                    Neon                  neon.com/docs
 npg_              a16+                    Neon                  neon.com/docs
 mdb_sa_sk_        s20+                    MongoDB Atlas         mongodb.com/docs
 4b1d              a38                     ClickHouse            gitleaks
 AVNS_             s16+                    Aiven                 aiven.io/docs
 dp.pt.            a40+                    Doppler               docs.doppler.com
-dp.st.            p40+                    Doppler               docs.doppler.com
+dp.st.            a40+                    Doppler               docs.doppler.com
+dp.st.            s2-35 '.' a40+          Doppler               docs.doppler.com
 dp.ct.            a40+                    Doppler               docs.doppler.com
 dp.sa.            a40+                    Doppler               docs.doppler.com
 dp.scim.          a40+                    Doppler               docs.doppler.com
@@ -233,7 +234,6 @@ sat.              s22 '.' a24 '.' a20     Harness               gitleaks
 key-              h32                     Mailgun               documentation.mailgun.com
 pubkey-           h32                     Mailgun               documentation.mailgun.com
 SG.               s20+ '.' s20+           SendGrid              docs.sendgrid.com
-SG.               p66                     SendGrid              gitleaks
 xkeysib-          h64 '-' a16             Brevo                 developers.brevo.com
 xsmtpsib-         h64 '-' a16             Brevo                 developers.brevo.com
 re_               a8 '_' a20+             Resend                resend.com/docs
@@ -254,7 +254,7 @@ AKID              a32                     Tencent Cloud         cloud.tencent.co
 AQVN              s35+                    Yandex Cloud          yandex.cloud/docs
 YC                s38                     Yandex Cloud          gitleaks
 y0_               s40+                    Yandex OAuth          yandex.com/dev
-t1.               p80+                    Yandex Cloud IAM      gitleaks
+t1.               s20+ '.' s60+                    Yandex Cloud IAM      gitleaks
 AGE-SECRET-KEY-1  u40+                    age                   age-encryption.org
 API-              u26                     Octopus Deploy        octopus.com/docs
 live_             m40                     GoCardless            gitleaks
@@ -282,7 +282,7 @@ sm_sat_           a16+                    SettleMint            gitleaks
 shippo_live_      x40                     Shippo                docs.goshippo.com
 shippo_test_      x40                     Shippo                docs.goshippo.com
 tk-us-            s40+                    Scalingo              gitleaks
-tfp_              p40+                    Typeform              typeform.com/developers
+tfp_              s40 p0+                    Typeform              typeform.com/developers
 access-sandbox-       h8 '-' h4 '-' h4 '-' h4 '-' h12  Plaid    plaid.com/docs
 access-development-   h8 '-' h4 '-' h4 '-' h4 '-' h12  Plaid    plaid.com/docs
 access-production-    h8 '-' h4 '-' h4 '-' h4 '-' h12  Plaid    plaid.com/docs
@@ -304,7 +304,8 @@ unkey_            a16+                    Unkey                 unkey.com/docs
 tr_prod_          a20+                    Trigger.dev           trigger.dev/docs
 tr_dev_           a20+                    Trigger.dev           trigger.dev/docs
 signkey-prod-     h40+                    Inngest               inngest.com/docs
-eyJ               s8+ '.' p4+             JSON web token        RFC 7519
+eyJ               s17+ '.' s4+ p0+        JSON web token        RFC 7519
+eyJ               s16 '.eyJ' s17 p0+      JSON web token        RFC 7519
 """
 
 
@@ -313,7 +314,7 @@ class Token(NamedTuple):
 
     prefix: str
     parts: tuple[tuple[str, int, int | None], ...]
-    """(alphabet, least, most), with a literal in the place of the alphabet where the counts are 0."""
+    """(alphabet, least, most or None), with a literal in the place of the alphabet where the most is 0."""
     issuer: str
     source: str
 
@@ -322,14 +323,14 @@ class Token(NamedTuple):
         """The regular expression of the whole key; it is linear, no two parts can share a character twice."""
         body = ""
         for name, least, most in self.parts:
-            if not least:
+            if most == 0:
                 body += re.escape(name)
             elif most == least:
                 body += f"[{ALPHABETS[name]}]{{{least}}}"
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
         name, least, most = self.parts[-1]
-        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if least and most == least else "")
+        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most and most == least else "")
 
 
 _ROW: Final = re.compile(
@@ -378,10 +379,13 @@ def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """
     beginnings: set[str] = set()
     before: set[str] = set()
-    for prefix, name in {(row[0], row[1][0]) for row in map(str.split, _ROWS.strip().splitlines())}:
+    for prefix, part, follows in {tuple(row.split()[:3]) for row in _ROWS.strip().splitlines()}:
+        name, count = part[0], part[1:]
         last = max((at for at, char in enumerate(prefix) if char not in _RUN_CHARS), default=-1)
         if last >= 0 and prefix not in _TOLD_OTHERWISE:
             before.add(prefix[: last + 1])
+            if follows[0] == "'" and count.isdigit() and int(count) < _RUN:
+                before.add(prefix + "?" * int(count) + follows.strip("'"))
         elif name in {"h", "x"} and len(prefix) < _TELLING_CHARS:
             beginnings.add(prefix + "#" * 8)
         elif prefix not in _TOLD_OTHERWISE:
@@ -394,6 +398,8 @@ def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     )
 
 
+_RUN: Final = 20
+"""The quick look takes no shorter run for a key."""
 _TELLING_CHARS: Final = 6
 """A prefix that is shorter says little without the digits behind it."""
 _TOLD_OTHERWISE: Final = {

@@ -25,6 +25,8 @@ def _stamped(
     return RedactedBytes(b"".join((begin, *parts))), identity
 
 
+_LOOK_EVERY_US = 1000
+_NEVER_US = 1 << 62
 Stamped = Callable[..., tuple[RedactedBytes, str]]
 stamped: Stamped = _stamped if native is None else native.stamped
 """`stamped(prefix, microsecond, writer, seq, *parts)`: a whole line, and the id that stands in it."""
@@ -74,7 +76,7 @@ class Stamps:
         board: None for none.
     """
 
-    __slots__ = ("_sink", "_wall_ns", "board", "generation", "second", "threads")
+    __slots__ = ("_is_there", "_sink", "_wall_ns", "board", "generation", "look_at_us", "second", "threads")
 
     def __init__(self, sink: Sink, clock: Clock, board: SpanBoard | None) -> None:
         self._sink = sink
@@ -84,6 +86,20 @@ class Stamps:
         self.threads = _Threads()
         # One value, so that no thread pairs the text of one second with the number of another.
         self.second = (-1, "")
+        self._is_there: Callable[[], bool] | None = None
+        self.look_at_us = _NEVER_US
+        """When somebody has to look whether the session is still there."""
+
+    def watch(self, is_there: Callable[[], bool]) -> None:
+        """Have a question answered by every call of `look`, and by an event at most each millisecond."""
+        self._is_there, self.look_at_us = is_there, 0
+
+    def look(self, now_us: int = 0) -> bool:
+        """Whether the session is still there, as far as anybody watches it."""
+        if self._is_there is None:
+            return True
+        self.look_at_us = now_us + _LOOK_EVERY_US
+        return self._is_there()
 
     def begin_second(self, second_us: int) -> str:
         """The beginning of all lines of a second that starts so many microseconds after 1970."""

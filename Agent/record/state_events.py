@@ -155,9 +155,13 @@ def _is_object(value: object) -> bool:
     cls = type(value)
     if issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
         return False
+    if cls.__module__ in _MODULES_OF_CONSTANTS:
+        return False
     return agent_id_of(value) is None
 
 
+_MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
+"""What classes of these make never changes, and may be one object for all who ask for it."""
 _NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 
 

@@ -123,6 +123,8 @@ class Redrive:
         self._objects: dict[str, Any] = {}
         self._watch = SourceWatch() if prepared is None else prepared.watch
         self._watch.reachable = frozenset({"network"} if request.get("network") else ())
+        self._watch.files.is_refusing = bool(request.get("no_writes"))
+        self.outcome.opened_for_writing = self._watch.files.opened
         self._decoder = Decoder(self._find_agent)
         self._peers = Peers(recording, self._player_now, self._refuse)
         self._player: RecordedPlayer | None = None
@@ -244,7 +246,7 @@ class Redrive:
         self._make_player(frozenset())
         if self._prepared is not None:
             return self._prepared.factory
-        with self._watch.building():
+        with self._watch.importing():
             return import_target(self._request["target"])
 
     def _spec(self) -> Spec:
@@ -422,6 +424,7 @@ class Redrive:
                 comparison=self._comparison,
             ),
         )
+        self._player.threads = self._watch.threads
         current_player.set(self._player)
         return self._player
 

@@ -295,7 +295,8 @@ class Comparison:
         left, right = str(one["digest"]), str(other["digest"])
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
         if left != right:
-            if algorithm != other_algorithm and _REDACTED not in (algorithm + other_algorithm):
+            versions = {_version_in(algorithm), _version_in(other_algorithm)}
+            if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
             return Difference(path, _shown_object(one), _shown_object(other))
@@ -439,6 +440,11 @@ class Comparison:
 class _FormOfContent(NamedTuple):
     kind: Kind
     text: str
+
+
+def _version_in(algorithm: str) -> str:
+    """The version of Python whose code a digest is over, `c1/3.11`; "" for a digest that holds no code."""
+    return algorithm.removesuffix(_REDACTED).partition("/")[2]
 
 
 def _content(form: Any) -> _FormOfContent:

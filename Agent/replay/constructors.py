@@ -67,8 +67,8 @@ def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
     outcome.doubts.append(
-        f"the target drew chance that is in no record while it built what is driven: {named}; have it "
-        "build the same each time, for example by `random.seed(number)` in the program and in the factory"
+        f"the target drew chance that is in no record while it built what is driven: {named}; give it one "
+        "seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
     )
 
 

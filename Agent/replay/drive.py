@@ -43,7 +43,7 @@ from Agent.replay.states import (
     generator_state,
     generators_in,
     is_generator,
-    is_named,
+    is_of_names,
     put_back,
     restorable,
     state_difference,
@@ -398,7 +398,7 @@ class Driver:
                 f"the restored state of {agent_id} differs from the record before its first action: field "
                 f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
             )
-        if is_named(first, name):
+        if is_of_names(difference):
             # What a name stands for cannot have come from the surroundings: it is the code that differs.
             self._differs_at_first(agent_id, first, name, difference)
         self._player.stop(

@@ -20,15 +20,20 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import orjson
 
 from Agent.replay.child_process import Child, child_environment, launched_by, launches_anew, spawn
+
+if TYPE_CHECKING:
+    from Agent.replay.child import Prepared
 
 _MODULES = (
     "Agent.utils",
@@ -43,16 +48,26 @@ _INTERPRETER_SETTINGS = frozenset(
 )
 """What a forked child takes over from its environment, and what its request brings."""
 
+_COMMAND = f"import sys; from {__name__} import main; main(int(sys.argv[1]), *sys.argv[2:])"
+_WAIT_S = 5.0
 _NUMBER = struct.Struct("i")
+_OWN_THREADS = "agent-trace"
 
 
 class ForkServer:
     """Forks a child process for each request from one that is warm; started by the first request.
 
     A context manager: at the end the server ends, children that still run do not.
+
+    Args:
+        target: a request of `Agent.replay.child`; its session is read and its target imported before the
+            first fork; `worker.py` asks so, and takes the answer from the control socket.
+        output: the files that take what the import prints.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, target: Path | None = None, output: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
+        self._arguments = [] if target is None else [str(target)]
+        self._output = output or (subprocess.DEVNULL, None)
         self._lock = Lock()
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,7 +85,11 @@ class ForkServer:
         """End the server."""
         if self._control is not None and self._process is not None:
             self._control.close()
-            self._process.wait()
+            try:
+                self._process.wait(_WAIT_S)
+            except subprocess.TimeoutExpired:  # it still imports the target
+                self._process.kill()
+                self._process.wait()
         self._control = self._process = None
 
     def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
@@ -79,7 +98,7 @@ class ForkServer:
         It is a new interpreter where the environment sets Python up otherwise than the server, and
         where the server was killed.
         """
-        control = self._start()
+        control = self.start()
         if _settings(environment) != _settings(self._environment):
             return spawn(module, request, environment)
         try:
@@ -107,7 +126,8 @@ class ForkServer:
             stack.pop_all()  # they are the child's from here on
         return child
 
-    def _start(self) -> socket.socket:
+    def start(self) -> socket.socket:
+        """The control socket of the server, which is started if it does not run."""
         with self._lock:
             if self._process is not None and self._process.poll() is not None:
                 self.close()
@@ -116,10 +136,11 @@ class ForkServer:
                 self._control, theirs = socket.socketpair()
                 with theirs:
                     self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-                        [sys.executable, "-c", f"from {__name__} import main; main({theirs.fileno()})"],
+                        [sys.executable, "-c", _COMMAND, str(theirs.fileno()), *self._arguments],
                         env=self._environment,
                         stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
+                        stdout=self._output[0],
+                        stderr=self._output[1],
                         pass_fds=[theirs.fileno()],
                         process_group=0,
                     )
@@ -256,16 +277,58 @@ def _begin(task: dict[str, Any], stdout: int, stderr: int) -> _Task:
     return _Task(task["module"], task["request"])
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, target: str | None = None) -> None:
     """Serve until the other end is closed; in a forked child, carry out its task."""
     for module in _MODULES:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
     with socket.socket(fileno=descriptor) as control:
+        prepared = None if target is None else _prepare(Path(target), control)
+        if target is not None and prepared is None:
+            return
+        gc.collect()
+        gc.freeze()
         task = _serve(control)
-    if task is not None:
-        sys.argv = [task.module, task.request]
-        # `__main__` has a copy of its own, as under `python -m`.
-        sys.modules.pop(task.module, None)
-        runpy.run_module(task.module, run_name="__main__", alter_sys=True)
+    if task is None:
+        return
+    if prepared is not None:
+        from Agent.replay.child import carry_out
+
+        carry_out(orjson.loads(Path(task.request).read_bytes()), prepared)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # to take apart all that was imported would copy every page of it
+    sys.argv = [task.module, task.request]
+    # `__main__` has a copy of its own, as under `python -m`.
+    sys.modules.pop(task.module, None)
+    runpy.run_module(task.module, run_name="__main__", alter_sys=True)
+
+
+def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
+    """Read the session and import the target, and tell the other end whether its forks can share that."""
+    from Agent.replay.child import Redrive
+    from Agent.replay.target import TargetNotImported
+
+    request = orjson.loads(request_path.read_bytes())
+    sys.path[:] = request["sys_path"]
+    prepared = None
+    said: dict[str, object] = {"ready": False}
+    try:
+        prepared = Redrive(request).prepare()
+        if _has_threads():
+            prepared = None
+        said = {"ready": prepared is not None}
+    except TargetNotImported as error:
+        said = {"not_imported": str(error)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries have threads
+    control.sendall(orjson.dumps(said) + b"\n")
+    return prepared
+
+
+def _has_threads() -> bool:
+    """Whether the import began a thread, which a fork would lose; those of recording know of forks."""
+    return any(
+        thread is not threading.main_thread() and not thread.name.startswith(_OWN_THREADS)
+        for thread in threading.enumerate()
+    )

@@ -74,7 +74,7 @@ class ReplayedRun:
     def way(self) -> str:
         """In what way it does not do the same, without what differs from run to run; "" where it does."""
         if self.verdict is Verdict.DIVERGED and self.divergence is not None:
-            return f"part at {self.divergence.action}, {self.divergence.field}"
+            return f"differ at {self.divergence.action}, {self.divergence.field}"
         if self.verdict is Verdict.UNVERIFIED:
             return "proved nothing: " + re.sub(r"\d+", "N", self.reasons[0] if self.reasons else "no reason")
         return ""

@@ -13,8 +13,10 @@ from typing import Any
 from Agent.archive.reader import open_reader
 from Agent.event.model import Event
 from Agent.event.pointers import escape
+from Agent.replay.effects import describe
 from Agent.replay.outcome import Divergence
 from Agent.replay.python_text import python_path
+from Agent.tree.reader import TreeReader
 
 __all__ = ["locate", "place_in"]
 
@@ -31,18 +33,29 @@ def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]
         for event in reader.events(agent_id) if wanted - events.keys() else ():
             if event.id in wanted:
                 events[event.id] = event
-    return [_located(each, events.get(each.event_id)) for each in found]
+    return [_located(each, events.get(each.event_id), reader) for each in found]
 
 
-def _located(found: Divergence, event: Event | None) -> Divergence:
+def _located(found: Divergence, event: Event | None, reader: TreeReader) -> Divergence:
     tick = None if event is None else event.tick
-    return replace(found, tick=tick, where=_where(found, event))
+    inner = _inner_event(found, event, reader) if event is not None and found.inner_field else None
+    return replace(found, tick=tick, where=_where(found, event, inner))
 
 
-def _where(found: Divergence, event: Event | None) -> str:
+def _inner_event(found: Divergence, action: Event, reader: TreeReader) -> Event | None:
+    """The last event up to the end of the action with the description of the effect: it has the tags."""
+    last = None
+    for event in reader.events(found.inner_agent_id or found.agent_id):
+        if event.timestamp_us <= action.timestamp_us and f"({describe(event)})" in found.place:
+            last = event
+    return last
+
+
+def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
     if found.inner_field:
         key, _, rest = found.inner_field.partition("/")
-        return f"{_named(key, f'/{rest}' if rest else '')} of {found.inner_agent_id}, {found.place}"
+        who = found.inner_agent_id or found.agent_id
+        return f"{_named(key, f'/{rest}' if rest else '', inner)} of {who}, in {found.place}"
     place = f" of {found.place}" if found.place else ""
     if found.field.startswith(_STATE):
         at = f", in {found.place}" if found.place else ""

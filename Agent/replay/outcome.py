@@ -132,12 +132,8 @@ class Outcome:
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
     """What the factory made otherwise than the record has it before the first action."""
-    opened_for_writing: list[str] = field(default_factory=list)
-    """Files that were there, and that driven code opened for writing."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
-    later: list[Divergence] = field(default_factory=list)
-    """Differences behind the first one, as many as were asked for."""
     imposed: Counter[str] = field(default_factory=Counter)
     """`agent.field` to how often a recorded write from outside was put in."""
     normalisers: list[str] = field(default_factory=list)
@@ -149,6 +145,10 @@ class Outcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    opened_for_writing: list[str] = field(default_factory=list)
+    """Files that were there before and that driven code opened for writing."""
+    unsteady: list[str] = field(default_factory=list)
+    """What may make a difference another one each time: threads, clocks that are read at import."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 
@@ -169,7 +169,6 @@ class Outcome:
             stored[name] = dict(stored[name])
         stored["counts"] = asdict(self.counts)
         stored["divergence"] = None if self.divergence is None else asdict(self.divergence)
-        stored["later"] = [asdict(each) for each in self.later]
         stored["further"] = [asdict(each) for each in self.further]
         stored["sources"] = [asdict(read) for read in self.sources]
         return stored
@@ -181,7 +180,6 @@ class Outcome:
         values["counts"] = Counts(**values["counts"])
         if values["divergence"] is not None:
             values["divergence"] = Divergence(**values["divergence"])
-        values["later"] = [Divergence(**each) for each in values["later"]]
         values["further"] = [Divergence(**each) for each in values["further"]]
         values["sources"] = [SourceRead(**read) for read in values["sources"]]
         for name in _COUNTERS:

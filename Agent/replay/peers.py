@@ -158,7 +158,7 @@ def _make_stand_in(
         def __repr__(self) -> str:
             return f"<stand-in for {agent_id}>"
 
-    # Held by the class, not answered: an object that answers for any name is not taken for an agent.
-    for name, value in {"agent_id": agent_id, "agent_role": role, "logger": None}.items():
-        setattr(StandIn, name, value)
+    # Of the class, so that recording sees an agent without asking `__getattr__`.
+    own: Any = StandIn
+    own.agent_id, own.agent_role, own.logger = agent_id, role, None
     return StandIn()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
+from threading import get_ident
 from typing import Any, NoReturn, Protocol
 
 from Agent.errors import RecordingMiss
@@ -21,8 +22,10 @@ from Agent.replay.answers import AnswerBook
 from Agent.replay.comparison import NAMES, OLDER, Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped
 from Agent.replay.plan import DrivenAction, RecordedCall
-from Agent.replay.tool_answers import ActionTools, ToolMiss
+from Agent.replay.threads import ThreadWatch
+from Agent.replay.tool_answers import NO_CALL, ActionTools, ToolMiss
 
+_ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
 _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 _open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
@@ -80,6 +83,9 @@ class RecordedPlayer:
         self._tools_of = tools_of
         self._tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
         """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
+        self.threads: ThreadWatch | None = None
+        """What is known of the threads of the action."""
+        self._thread_id = get_ident()
         self._tools: ActionTools | None = None
         self._built: dict[str, dict[str, None]] = {}
         """Methods that the factory called, and the agents whose they are."""
@@ -89,6 +95,8 @@ class RecordedPlayer:
         if self.is_stopped:
             raise ReplayStopped
         action = self.action
+        if action is not None and get_ident() != self._thread_id:
+            self._enter_in_thread(call)
         if (
             action is not None
             and call.agent_id in self.live
@@ -131,6 +139,7 @@ class RecordedPlayer:
 
     def begin(self, action: DrivenAction) -> None:
         """From now on this action is driven."""
+        self._thread_id = get_ident()
         self.action = action
         self._tools = None
         self.has_begun = False
@@ -155,6 +164,17 @@ class RecordedPlayer:
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
         raise ReplayStopped
+
+    def _enter_in_thread(self, call: TracedCall) -> None:
+        if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
+            self.stop(f"{_asked(call)} was called in threads that work at one time: {_ONE_BY_ONE}")
+
+    def _stop_in_thread(self, call: TracedCall) -> None:
+        """A call that the record does not hold may have been nobody's there, in a thread."""
+        if get_ident() != self._thread_id:
+            self.stop(
+                f"{_asked(call)} was called in a thread, where it was no call of the action: {_ONE_BY_ONE}"
+            )
 
     def _enter_outside(self, call: TracedCall) -> None:
         """The factory builds; what it calls runs, and is told."""
@@ -227,6 +247,8 @@ class RecordedPlayer:
             raise
         if isinstance(answer, ToolMiss):
             field, recorded, replayed, path = answer
+            if recorded == NO_CALL:
+                self._stop_in_thread(call)
             self._diverge(
                 action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
             )
@@ -255,7 +277,9 @@ class RecordedPlayer:
             self._diverge(
                 action, "args", found.recorded, found.replayed, path=found.path, place=f"{_named(call)}"
             )
-        expected = _told(waiting[0]) if waiting else "<no further call>"
+        expected = _told(waiting[0]) if waiting else NO_CALL
+        if not waiting:
+            self._stop_in_thread(call)
         self._diverge(action, "calls", expected, _named(call))
         raise AssertionError("unreachable: a divergence ends the action")
 
@@ -318,6 +342,8 @@ class RecordedPlayer:
         path: str = "",
         place: str = "",
     ) -> None:
+        if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
+            self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
         event = action.event
         self.diverge(
             Divergence(
@@ -362,6 +388,10 @@ def _name(call: TracedCall) -> str:
 
 def _named(call: TracedCall) -> str:
     return f"{_name(call)} of {call.agent_id}"
+
+
+def _asked(call: TracedCall) -> str:
+    return call.action_type if call.kind in CALL_KINDS else _named(call)
 
 
 def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:

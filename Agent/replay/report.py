@@ -124,7 +124,7 @@ class ReplayReport:
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
         return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (
-            "; ".join(seen) or "all fields seen"
+            "; ".join(seen) or ("all fields seen" if counts.driven else "nothing was replayed")
         )
 
     @property
@@ -144,7 +144,7 @@ class ReplayReport:
     def differing_fields(self) -> dict[str, str]:
         """The fields of agents that differ, each with where and what the replay has of it."""
         first = self.divergence
-        found = [] if first is None else [first, *self.outcome.later]
+        found = [] if first is None else [first, *self.outcome.further]
         fields = [each for each in found if each.field.startswith(_STATE)]
         return {
             self._own([f"{each.agent_id}.{each.field.removeprefix(_STATE)}"])[0]: repr(
@@ -171,7 +171,7 @@ class ReplayReport:
                 "to record such reads: `with recorded_sources():` round the program, and "
                 "`recorder.adopt(generator)` for its own generators"
             )
-        for number, later in enumerate(outcome.later, 2):
+        for number, later in enumerate(outcome.further, 2):
             yield from _difference(later, f"difference {number}")
         if self.verdict is Verdict.EQUIVALENT:
             yield from (f"equal but for: {name}" for name in outcome.normalisers)

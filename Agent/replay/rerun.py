@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from Agent.archive.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, TargetNotFound, UsageError
+from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, UsageError
 from Agent.event.ids import session_id_for
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_in_terminal, run_module
@@ -29,7 +29,7 @@ from Agent.replay.outcome import Outcome
 from Agent.replay.recording import ACTION_KINDS
 from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
-from Agent.replay.target import Target, target_name
+from Agent.replay.target import Target, target_name, target_not_found
 from Agent.replay.verdict import Verdict, judge
 from Agent.replay.worker import Worker
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
@@ -187,13 +187,21 @@ def drive_again(
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
-    if reference.agent_id is not None and judge(outcome)[0] is Verdict.DIVERGED:
+    is_alone = reference.agent_id is not None
+    if (is_alone or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=True)
+            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=is_alone)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
+        if outcome.unsteady and again.divergence != outcome.divergence:
+            outcome.doubts.append(
+                "the difference is another one in each replay, as these can make it: "
+                + "; ".join(outcome.unsteady[:3])
+            )
     if outcome.divergence is not None:
-        outcome.divergence, *outcome.later = locate([outcome.divergence, *outcome.later], reference.session)
+        outcome.divergence, *outcome.further = locate(
+            [outcome.divergence, *outcome.further], reference.session
+        )
     report = ReplayReport(
         run=reference.name,
         target=target,
@@ -236,7 +244,7 @@ def _in_child(
         try:
             answer = orjson.loads(Path(request["outcome_path"]).read_bytes())
             if "not_imported" in answer:
-                raise TargetNotFound(answer["not_imported"])
+                raise target_not_found(answer["not_imported"])
             outcome = Outcome.from_object(answer)
         except (OSError, ValueError, KeyError, TypeError):
             outcome.reason(ended.last_words)

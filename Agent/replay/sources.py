@@ -18,18 +18,18 @@ and its collection.
 
 from __future__ import annotations
 
-import os
+import gc
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
-from Agent.record.chance.adopted import Adopted
-from Agent.record.chance.callers import asker_of, is_own, module_of
+from Agent.record.chance.adopted import Adopted, living
+from Agent.record.chance.callers import Asker, asker_of
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.sources import recorded_sources
@@ -44,11 +44,17 @@ from Agent.record.chance.watch import (
     touch_notice,
 )
 from Agent.record.player import making_answer
+from Agent.replay.file_writes import WRITING, FileWrites
 from Agent.replay.outcome import Outcome, SourceRead
+from Agent.replay.threads import ThreadWatch
 
 if TYPE_CHECKING:
     from Agent.replay.plan import DrivenAction
 
+_NUMPY_SEEDERS = frozenset(
+    {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
+)
+"""Names by which code asks numpy for a generator, which seeds itself from entropy where no seed is given."""
 _REFUSED = {
     "socket.connect": "network",
     "socket.getaddrinfo": "network",
@@ -63,6 +69,9 @@ _REFUSED = {
     "os.forkpty": "a new process",
     "os.exec": "a new process",
 }
+
+
+_AUDITED = _REFUSED.keys() | WRITING
 
 
 class SourceWatch:
@@ -86,7 +95,18 @@ class SourceWatch:
         """What of it was used."""
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is driven."""
+        self.files = FileWrites()
+        """What is written into files that were there before."""
+        self.imported_with: list[SourceRead] = []
+        """Entropy that the user's modules read while they were imported, which agents may use at any time."""
+        self.clocks_at_import: list[str] = []
+        """Clocks that they read then."""
         self._is_building = False
+        self._is_importing = False
+        self._numpy_place: SourceRead | None = None
+        """Where an imported module seeded a numpy generator from entropy."""
+        self._numpy_seeded: list[tuple[Any, Any]] = []
+        """The generators of numpy that were there after the import, and their states."""
         self.seeded: set[str] = set()
         """Modules whose generators the target seeded with known values."""
         self._step = 0
@@ -103,7 +123,8 @@ class SourceWatch:
         self._touch = self._touched
         self._is_hooked = False
         sys.addaudithook(_hook_of(self))
-        _watch_threads(self._thread_started)
+        self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
+        self.threads.put_in()
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -130,7 +151,20 @@ class SourceWatch:
             self._allowed.clear()
             self._places.clear()
             if before and before != _numpy_state() and "numpy.random" not in self.seeded:
-                self.built_with.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+                found = self.imported_with if self._is_importing else self.built_with
+                found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """While the target's module is imported; what it draws of chance then, no agent's state may hold."""
+        self._is_importing = True
+        try:
+            with self.building():
+                yield
+        finally:
+            self._is_importing = False
+        if self._numpy_place is not None:
+            self._numpy_seeded = [(bits, repr(bits.state)) for bits in _numpy_bit_generators()]
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
@@ -159,6 +193,11 @@ class SourceWatch:
         if self.is_on:
             self._add(source, asker)
 
+    @property
+    def runs_target(self) -> bool:
+        """Whether code of the target runs: it is imported, it builds, or an action is driven."""
+        return self.is_on or self._is_building
+
     def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
         """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
 
@@ -166,6 +205,16 @@ class SourceWatch:
             excuses: says what was declared that lets reads of a source differ.
         """
         outcome.normalisers += [f"{what} was within reach, as declared" for what in sorted(self.reached)]
+        outcome.unsteady = [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
+        outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
+        for what in dict.fromkeys(self.files.refused):
+            outcome.reason(f"no writes were asked for, and this one was refused: {what}")
+        for read in self.imported_with:
+            if excuses(read.source) is None:
+                outcome.reason(
+                    f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
+                    "imported, which no recording holds: read it in an action or in the agent's constructor"
+                )
         outcome.sources = self.reads
         if outcome.divergence is not None:
             return  # it may come from any of them
@@ -187,6 +236,7 @@ class SourceWatch:
             self._touched()
         else:
             self._before_touch(self._touch)
+        self.threads.begin()
         self.is_on = True
         if not self._is_hooked:
             self._is_hooked = True
@@ -194,11 +244,14 @@ class SourceWatch:
 
     def end(self) -> None:
         """The action is over."""
+        self.threads.end()
         self.is_on = False
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
         if self._before:
             self._compare_states()
+        if self._numpy_seeded:
+            self._compare_imported()
 
     def close(self) -> None:
         """Nothing more is driven."""
@@ -232,6 +285,16 @@ class SourceWatch:
                 self._places.add(place)
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
 
+    def _compare_imported(self) -> None:
+        """Draws from a numpy generator that an import seeded from entropy, and that is no agent's."""
+        granted = {id(getattr(each, "bit_generator", None)) for each in self._granted.values()}
+        for bits, state in self._numpy_seeded:
+            if id(bits) not in granted and not _is_adopted(bits) and repr(bits.state) != state:
+                assert self._numpy_place is not None  # noqa: S101 - there are none without it
+                self.imported_with.append(self._numpy_place)
+                self._numpy_seeded = []
+                return
+
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         """The hook, which may stay in its place between actions."""
         if self.is_on or self._is_building:
@@ -264,8 +327,28 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is not None:
-            self._add(source, asker.frame)
+        if asker is None:
+            return
+        if self._is_importing and self._is_entropy_of_import(source, asker):
+            return
+        self._add(source, asker.frame)
+
+    def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
+        """Whether the user's own module reads entropy while it is imported, which is noted then."""
+        code = asker.frame.f_code
+        is_draw = source == "random" and "random" in self.seeded
+        if is_draw or _is_of_library(code.co_filename) or _is_import_of_library(asker.frame):
+            return False
+        file = Path(code.co_filename).name
+        read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
+        if source.startswith(("time.", "datetime.")):
+            self.clocks_at_import.append(f"{source} by {read.function} ({file}:{read.line})")
+            return True
+        if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
+            self._numpy_place = replace(read, source="entropy for a numpy generator")
+        elif read not in self.imported_with:
+            self.imported_with.append(read)
+        return True
 
     def _add(self, source: str, asker: FrameType) -> None:
         if making_answer.get():
@@ -276,17 +359,17 @@ class SourceWatch:
             or _is_import_of_library(asker)
         ):
             return
+        self._add_at(source, asker.f_code, asker.f_lineno)
+
+    def _add_at(self, source: str, code: CodeType, line: int) -> None:
         self._read_now.add(source)
-        code = asker.f_code
-        place = (code.co_filename, asker.f_lineno)
+        place = (code.co_filename, line)
         if place in self._places:
             return
         self._places.add(place)
         (self.built_with if self._is_building else self.reads).append(
-            SourceRead(
-                source, code.co_qualname, os.path.basename(code.co_filename), asker.f_lineno, self._step  # noqa: PTH119
-            )
-        )  # fmt: skip
+            SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        )
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.
@@ -309,19 +392,6 @@ class SourceWatch:
                 self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
         raise PermissionError(f"{refused} is out of reach during a replay")
 
-    def _thread_started(self, frame: FrameType) -> None:
-        if self.is_on:
-            asker = self._first_outside(frame)
-            if asker is not None:
-                self._add("a thread, whose order nobody recorded", asker)
-
-    def _first_outside(self, frame: FrameType | None) -> FrameType | None:
-        while frame is not None:
-            if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
-                return frame
-            frame = frame.f_back
-        return None
-
 
 def _numpy_state() -> dict[str, Any]:
     """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
@@ -338,34 +408,45 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     It is a plain function and not a method, which takes half the time: each `id()` in driven code calls it.
     """
 
-    def audit(event: str, _arguments: tuple[Any, ...]) -> None:
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in _AUDITED:
+            return
         if event in _REFUSED:
             watch.keep_out(_REFUSED[event])
+        elif watch.runs_target:
+            watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
 
     return audit
 
 
-def _watch_threads(started: Callable[[FrameType], None]) -> None:
-    """Have every new thread see the player of the thread that starts it, and be told of it."""
-    import contextvars
+def _numpy_bit_generators() -> list[Any]:
+    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return []
+    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
+    holders = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
+    ]
+    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
+    return list(found.values())
 
-    original = threading.Thread.start
 
-    def start(self: threading.Thread) -> None:
-        started(sys._getframe(1))  # noqa: SLF001 - the one way to a caller
-        context = contextvars.copy_context()
-        run = self.run
-        self.run = lambda: context.run(run)  # type: ignore[method-assign]
-        original(self)
+def _is_adopted(bits: Any) -> bool:
+    """Whether the draws from a bit generator of numpy are recorded."""
+    return any(getattr(each, "bits", None) is bits for each in list(living))
 
-    threading.Thread.start = start  # type: ignore[method-assign]
+
+def _is_of_library(path: str) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
 
 
 def _is_import_of_library(frame: FrameType | None) -> bool:
     """Whether an installed library is just being imported: what it draws then goes into no agent."""
     while frame is not None:
         if frame.f_code.co_name == "<module>":
-            parts = Path(frame.f_code.co_filename).parts
-            return "site-packages" in parts or "dist-packages" in parts
+            return _is_of_library(frame.f_code.co_filename)
         frame = frame.f_back
     return False

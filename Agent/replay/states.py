@@ -159,15 +159,18 @@ def differences_of(
             yield name, found
 
 
-def is_named(event: Event, name: str) -> bool:
-    """Whether a field of a full state holds a function, a class or a module."""
-    form = event.extra["fields"].get(name)
-    return type(form) is dict and (
-        form.get("class") in _FUNCTIONS or str(form.get("reference")).startswith(("class ", "module "))
+def is_of_names(difference: Difference) -> bool:
+    """Whether both sides are what modules have under names: functions, classes or modules.
+
+    A lambda, a local function or a method in their place may be what a factory uses for want of the real one.
+    """
+    return all(
+        str(side).startswith(_OF_NAMES) and "<lambda>" not in str(side) and "<locals>" not in str(side)
+        for side in (difference.recorded, difference.replayed)
     )
 
 
-_FUNCTIONS = frozenset({"builtins.function", "builtins.builtin_function_or_method", "builtins.method"})
+_OF_NAMES = ("<function ", "<class ", "<module ", "class ", "module ")
 
 
 def is_generator(event: Event, name: str) -> bool:

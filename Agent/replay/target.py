@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from Agent.errors import ReplayError, TargetNotGiven, UsageError
+from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.chance.callers import is_own
@@ -134,6 +134,14 @@ def _place_of(error: BaseException) -> str:
         if not is_own(frame) and module.partition(".")[0] not in sys.stdlib_module_names:
             place = f" ({Path(frame.f_code.co_filename).name}:{line})"
     return place
+
+
+def target_not_found(why: str) -> TargetNotFound:
+    """The error for a target that a child process could not import."""
+    return TargetNotFound(
+        why,
+        remedy="replay from the directory that the code is imported from, or name other code as the target",
+    )
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:

@@ -21,6 +21,9 @@ from Agent.replay.comparison import NAMES, Comparison, Recorded
 from Agent.replay.plan import DrivenAction
 from Agent.replay.values import Decoder
 
+NO_CALL = "<no further call>"
+"""Stands for what is recorded where nothing more is."""
+
 
 class Given(NamedTuple):
     """An answer, and why it may be less than what was given then."""
@@ -70,6 +73,9 @@ class ActionTools:
             Unanswerable: the call is in the record, and its answer cannot be given again.
         """
         asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
+        unseen = asked.arguments.unseen
+        if unseen is not None:
+            raise Unanswerable(f"its argument {unseen}")
         found = self._replayer.find(asked)
         if not isinstance(found, Match):
             declared = self._as_declared(asked)
@@ -102,7 +108,7 @@ class ActionTools:
     def _missed(self, asked: Asked, nearest: tuple[Nearest, ...]) -> ToolMiss:
         if not nearest:
             unused = self._replayer.unused
-            recorded = f"{unused[0].kind} {unused[0].name}" if unused else "<no further call>"
+            recorded = f"{unused[0].kind} {unused[0].name}" if unused else NO_CALL
             return ToolMiss("calls", recorded, f"{asked.kind} {asked.name}")
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])

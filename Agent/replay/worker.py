@@ -1,17 +1,14 @@
 """One process for many replays of one target: it imports the target once and forks for each replay.
 
-Each fork finds the modules, sources and watches as the import left them, so no replay sees another.
-`history.py` asks through a `Worker`; `worker_process.py` is the other side. It needs `os.fork`.
+Each fork finds modules, sources and watches as the import left them, so no replay sees another. A worker is a
+fork server that has a target; `history.py` asks it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -20,14 +17,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Self
 
 import orjson
 
-from Agent.errors import TargetNotFound
-from Agent.replay.child_process import Ended, child_environment
+from Agent.replay.child_process import Ended, launched_by, run_module
+from Agent.replay.fork_server import ForkServer
+from Agent.replay.target import target_not_found
 
 __all__ = ["Worker", "Workers", "can_fork"]
 
@@ -40,7 +39,7 @@ def can_fork() -> bool:
 
 
 class Worker:
-    """A process that has imported a target and replays what it is asked to; several threads may ask at once.
+    """A process that has imported a target and forks for each replay; several threads may ask at once.
 
     Args:
         session: the session that it reads once.
@@ -50,29 +49,19 @@ class Worker:
     def __init__(self, session: Path, target: str) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="agent-trace-worker-")
         here = Path(self._directory.name)
-        request = {"session": str(session.absolute()), "target": target, "sys_path": sys.path}
-        request["outcome_path"] = str(here / "import.json")
+        request = {
+            "session": str(session.absolute()),
+            "agent_id": None,
+            "target": target,
+            "sys_path": sys.path,
+        }
+        request["outcome_path"] = str(here / "outcome.json")
         (here / "request.json").write_bytes(orjson.dumps(request))
-        self._control, theirs = socket.socketpair()
         self._stdout, self._stderr = here / "stdout.txt", here / "stderr.txt"
-        with theirs, self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
-                [
-                    sys.executable,
-                    "-m",
-                    "Agent.replay.worker_process",
-                    str(here / "request.json"),
-                    str(theirs.fileno()),
-                ],
-                env=child_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
+        self._files = self._stdout.open("wb"), self._stderr.open("wb")
+        self._server = ForkServer(here / "request.json", self._files)
         self._lock = threading.Lock()
-        self._hello: dict[str, Any] | None = None
+        self._said: dict[str, Any] | None = None
         """What it said when the target was imported; None before that."""
 
     def __enter__(self) -> Self:
@@ -96,49 +85,27 @@ class Worker:
             TargetNotFound: the target cannot be imported.
             CancelledError: `stop` was set.
         """
-        ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         with self._lock:
-            if self._hello is None:
-                answer = _received(self._control, ends_at, stop)
+            if self._said is None:
+                ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+                answer = _received(self._server.start(), ends_at, stop)
                 if answer is None:
                     return Ended(*self._printed(), None)
-                self._hello = orjson.loads(answer or b'{"ready":false}')
-            if "not_imported" in self._hello:
-                raise TargetNotFound(self._hello["not_imported"])
-            if not self._hello["ready"]:
-                return None
-            ours, theirs = socket.socketpair()
-            try:
-                with theirs:
-                    socket.send_fds(self._control, [b"."], [theirs.fileno()])
-            except OSError:
-                ours.close()
-                return None  # the worker died; a process of its own says more
-        request_path = directory / "request.json"
-        request_path.write_bytes(orjson.dumps(request))
-        with ours:
-            ours.sendall(os.fsencode(request_path) + b"\n")
-            minder = int(_received(ours, None, None) or b"0")
-            try:
-                answer = _received(ours, ends_at, stop)
-            except BaseException:
-                _kill(minder)
-                raise
-            if answer is None:
-                _kill(minder)
-        printed = [(directory / name).read_text("utf-8", "replace") for name in ("stdout.txt", "stderr.txt")]
-        before = self._printed()
-        stdout, stderr = before[0] + printed[0], before[1] + printed[1]
-        return Ended(stdout, stderr, None if answer is None else int(answer or b"1"))
+                self._said = orjson.loads(answer or b"{}")
+        if "not_imported" in self._said:
+            raise target_not_found(self._said["not_imported"])
+        if not self._said.get("ready"):
+            return None
+        with launched_by(self._server):
+            ended = run_module("Agent.replay.child", request, directory, timeout_seconds, stop)
+        stdout, stderr = self._printed()
+        return replace(ended, stdout=stdout + ended.stdout, stderr=stderr + ended.stderr)
 
     def close(self) -> None:
         """End the process; what still runs in its forks is ended by whoever asked for it."""
-        self._control.close()
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            _kill(self._process.pid)
-            self._process.wait()
+        self._server.close()
+        for file in self._files:
+            file.close()
         self._directory.cleanup()
 
     def _printed(self) -> tuple[str, str]:
@@ -209,9 +176,3 @@ def _received(connection: socket.socket, ends_at: float | None, stop: Event | No
             return b""
         line += piece
     return line
-
-
-def _kill(group: int) -> None:
-    if group > 0:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)

@@ -1,14 +1,16 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
 Lines gather in memory and go out in batches: after 50 ms, at 16,384 lines, or at once when urgent. A batch is
-one append or several, each of which begins and ends with a newline, so that processes share a file without
-a lock; only rotation takes one.
+one append or several, each of which ends with a newline, and begins with one only where the file does not end with
+one, so that every line parses and processes share a file without a lock; only rotation takes one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,7 +51,7 @@ _LOOKS = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
 _FLAGS = (
-    os.O_WRONLY
+    os.O_RDWR
     | os.O_APPEND
     | os.O_CREAT
     | getattr(os, "O_CLOEXEC", 0)
@@ -103,6 +105,7 @@ class Mirrors:
         forms: Mapping[str, Form] | None = None,
         counts: Counts | None = None,
     ) -> None:
+        self._root = root
         sizes = {**DEFAULT_ROTATION, **(rotation or {})}
         self.counts = counts or Counts()
         places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
@@ -120,6 +123,14 @@ class Mirrors:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
+
+    def make_directories(self) -> None:
+        """Make the directory of each mirror, so that people find all of them; a failure is counted."""
+        for mirror in self._mirrors.values():
+            try:
+                mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            except OSError as error:
+                self.counts.fail("mirror", error)
 
     def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
         """Take one whole line, newline included, for a category's mirror. Never raises."""
@@ -234,7 +245,7 @@ class Mirrors:
             self._append(mirror, lines[first : first + each], most)
 
     def _append(self, mirror: _Mirror, lines: list[bytes], most: int) -> None:
-        batch = b"\n" + b"".join(lines)
+        batch = b"".join(lines)
         if len(lines) > 1 and len(batch) > most:
             # lines of very unequal length
             half = len(lines) // 2
@@ -248,6 +259,9 @@ class Mirrors:
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
                 self._open_for(mirror, len(batch))
+            if not _ends_with_newline(mirror.fd):
+                # a torn piece of a process that was killed, or met a full disk
+                batch = b"\n" + batch
             written = os.write(mirror.fd, batch)
         except OSError as error:
             self.counts.add(f"mirror:{error_name(error)}", len(lines))
@@ -268,7 +282,7 @@ class Mirrors:
         for _ in range(3):
             if mirror.fd < 0:
                 mirror.path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-                mirror.fd = out_of_the_way(os.open(mirror.path, _FLAGS, FILE_MODE))
+                mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
             mirror.inode = (ours.st_dev, ours.st_ino)
             try:
@@ -290,7 +304,7 @@ class Mirrors:
                 return
             self._close_file(mirror)
         if mirror.fd < 0:
-            mirror.fd = out_of_the_way(os.open(mirror.path, _FLAGS, FILE_MODE))
+            mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
             mirror.inode = (ours.st_dev, ours.st_ino)
 
@@ -350,6 +364,39 @@ class Mirrors:
             self._close_file(mirror)
         self._reset_thread()
         self._closed = closed
+
+
+def _open(path: Path, root: Path) -> int:
+    """The descriptor of a mirror, made if it is not there; OSError where its place may be somebody else's.
+
+    Whoever may replace the directory, or an entry in it, could have the lines written into any file of this user.
+    """
+    for directory in {root, path.parent}:
+        status = directory.lstat()
+        if stat.S_ISLNK(status.st_mode) and directory != root:
+            raise OSError(errno.ELOOP, "a link stands where a mirror has its directory", str(directory))
+        is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
+        if is_anothers or not _is_ours_alone(directory.stat()):
+            raise OSError(errno.EPERM, "others may replace what stands in it", str(directory))
+    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
+    finally:
+        os.close(place)
+
+
+def _is_ours_alone(status: os.stat_result) -> bool:
+    """Whether only this user can replace entries of a directory; where each may replace its own, that is so, too."""
+    if status.st_mode & stat.S_ISVTX:
+        return True
+    by_group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid()
+    return not (by_group or status.st_mode & stat.S_IWOTH)
+
+
+def _ends_with_newline(fd: int) -> bool:
+    """Whether nothing stands behind the last newline of a file."""
+    size_bytes = os.fstat(fd).st_size
+    return size_bytes == 0 or os.pread(fd, 1, size_bytes - 1) == b"\n"
 
 
 def _inode(path: Path) -> int | None:

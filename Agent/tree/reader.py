@@ -15,6 +15,7 @@ from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFou
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.tree.cold import ColdLines
+from Agent.tree.kept_counts import KeptCounts, files_of_others
 from Agent.tree.layout import (
     agent_files,
     agents_dir,
@@ -240,12 +241,26 @@ class TreeReader:
             if event is not None and (wanted is None or event.kind in wanted):
                 yield own_line(raw.line, event), event
 
-    def scan(self, kinds: Collection[str] | None = None, tally: Tally | None = None) -> Scan:
+    def scan(
+        self,
+        kinds: Collection[str] | None = None,
+        tally: Tally | None = None,
+        counts: KeptCounts | None = None,
+    ) -> Scan:
         """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
 
         All are accounted for, and counted in `tally`; of segments that are no longer there as files those of
-        other kinds are only counted.
+        other kinds are only counted. Events that are in `counts` already are not read again; their numbers are
+        accounted for.
         """
+        if (
+            counts is not None
+            and counts.writers
+            and (others := files_of_others(self.session, counts.writers)) is not None
+        ):
+            if tally is not None:
+                counts.add_to(tally)
+            return Scan(self.session, self._damage, self._cold, kinds, tally, counts.writers, lambda: others)
         return Scan(self.session, self._damage, self._cold, kinds, tally)
 
     def losses(self) -> Losses:

@@ -6,7 +6,7 @@ The fastest way to see every event once; `reader.losses` and `summary` are made 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -111,6 +111,8 @@ class Scan:
         kinds: which events are given, where not all; the others are accounted for all the same, those in
             `cold` without being read.
         tally: counts every event, those of other kinds included.
+        counted: writers whose files are not read, since each of their numbers up to the one given stands there.
+        files: those to read, where not all.
     """
 
     def __init__(
@@ -120,8 +122,14 @@ class Scan:
         cold: ColdLines | None = None,
         kinds: Collection[str] | None = None,
         tally: Tally | None = None,
+        counted: Mapping[str, int] | None = None,
+        files: Callable[[], list[Path]] | None = None,
     ) -> None:
         self._session = session
+        self._counted = counted or {}
+        self.is_counted = bool(counted)
+        """Whether some writers' events are accounted for without being read."""
+        self._files = files
         self._cold = cold
         self._kinds = None if kinds is None else frozenset(kinds)
         self._tally = tally
@@ -132,6 +140,9 @@ class Scan:
     def __iter__(self) -> Iterator[Event]:
         decoder = LineDecoder(self._damage, self._knows)
         account = Accounting(decoder.seen)
+        for writer, last_seq in self._counted.items():
+            decoder.seen[writer] = SeqSet.of_ranges([(1, last_seq)])
+            account.closed[writer] = last_seq
         for raw in self._lines(account, decoder.seen):
             event = decoder.decode(raw)
             if event is not None:
@@ -152,7 +163,7 @@ class Scan:
         return self._cold.lines_to_read(self._kinds | TELLING, seen, self._tally)
 
     def _lines(self, account: Accounting, seen: dict[str, SeqSet]) -> Iterator[RawLine]:
-        tail = Tail(self._session, self._damage.note_unreadable)
+        tail = Tail(self._session, self._damage.note_unreadable, self._files)
         for look in range(LOOKS):
             if look:
                 time.sleep(LOOK_AGAIN_S)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from Agent.event.model import Event
+from Agent.tree.kept_counts import MOST_ERRORS, KeptCounts, forget_counts, shown_error
 from Agent.tree.layout import summary_file
 from Agent.tree.reader import TreeReader
 from Agent.tree.session import replace_file
@@ -17,17 +18,19 @@ from Agent.tree.tally import Tally
 __all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
 
 SUMMARY_VERSION = 1
-_SHOWN_ERRORS = 100
 _SHOWN_DAMAGES = 100
 _SHOWN_SPANS = 1000
 
 
-def summarise(session: Path, reader: TreeReader | None = None) -> dict[str, Any]:
+def summarise(
+    session: Path, reader: TreeReader | None = None, counts: KeptCounts | None = None
+) -> dict[str, Any]:
     """Counts by kind, level and agent, errors, files with sizes, exact losses; every line is looked at once.
 
     Args:
         session: the session's directory.
         reader: what reads it, where some of its lines are no longer there as files.
+        counts: what its processes counted: their lines are not looked at.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -36,11 +39,14 @@ def summarise(session: Path, reader: TreeReader | None = None) -> dict[str, Any]
     tally = Tally()
     error_types: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
-    scan = reader.scan({"error"}, tally)
+    scan = reader.scan({"error"}, tally, counts)
+    if counts is not None and scan.is_counted:
+        error_types.update(counts.error_types)
+        errors += counts.errors
     for event in scan:
         error_types[str(event.extra.get("error_type", "unknown"))] += 1
         errors.append(_error(event))
-        if len(errors) >= 2 * _SHOWN_ERRORS:
+        if len(errors) >= 2 * MOST_ERRORS:
             errors = _earliest(errors)
     return {
         "summary_version": SUMMARY_VERSION,
@@ -83,8 +89,10 @@ def _damage(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
     ]
 
 
-def write_summary(session: Path, reader: TreeReader | None = None) -> Path:
-    """Make or replace a session's `trace_summary.json`; `reader` as for `summarise`.
+def write_summary(
+    session: Path, reader: TreeReader | None = None, *, counts: KeptCounts | None = None
+) -> Path:
+    """Make or replace a session's `trace_summary.json`; `reader` and `counts` as for `summarise`.
 
     Raises:
         SessionNotFound: there is no such session.
@@ -92,7 +100,8 @@ def write_summary(session: Path, reader: TreeReader | None = None) -> Path:
     """
     path = summary_file(session)
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    replace_file(path, orjson.dumps(summarise(session, reader), option=options, default=str))
+    replace_file(path, orjson.dumps(summarise(session, reader, counts), option=options, default=str))
+    forget_counts(session)
     return path
 
 
@@ -101,17 +110,11 @@ def _ranked(counts: Counter[str]) -> dict[str, int]:
 
 
 def _error(event: Event) -> dict[str, Any]:
-    return {
-        "timestamp": event.timestamp,
-        "id": event.id,
-        "agent_id": event.agent_id,
-        "error_type": event.extra.get("error_type"),
-        "error_message": event.extra.get("error_message"),
-    }
+    return shown_error(event.timestamp, event.id, event.extra)
 
 
 def _earliest(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(errors, key=lambda error: (error["timestamp"], error["id"]))[:_SHOWN_ERRORS]
+    return sorted(errors, key=lambda error: (error["timestamp"], error["id"]))[:MOST_ERRORS]
 
 
 def _files(reader: TreeReader, session: Path) -> list[dict[str, Any]]:

@@ -121,6 +121,7 @@ def test_an_empty_or_tiny_session_has_a_page_too(builder: SessionBuilder) -> Non
     assert "None." in text and "Learning" not in text
 
 
+@pytest.mark.integration
 def test_a_thousand_agents_fit_into_a_page_that_can_be_mailed(
     builder: SessionBuilder, tmp_path: Path
 ) -> None:

@@ -175,6 +175,7 @@ def test_a_sealed_session_holds_the_same_and_no_json_lines(faulty: Truth, tmp_pa
     assert list(open_reader(sealed.session).events()) == list(open_reader(faulty.session).events())
 
 
+@pytest.mark.integration
 def test_the_command_writes_the_truth_beside_the_session(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def same(one: Any, other: Any, at: str = "") -> None:
         assert one == other, at
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_live_and_sealed_answers_are_the_same(known: Known, question: str) -> None:
     live, sealed = LogAnalyzer(known.truth.session), LogAnalyzer(known.sealed.session)

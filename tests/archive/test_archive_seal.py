@@ -278,6 +278,7 @@ ODD_LINES = st.one_of(
 )
 
 
+@pytest.mark.integration
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     files=st.lists(
@@ -560,6 +561,7 @@ LINES = st.sampled_from(
 )
 
 
+@pytest.mark.integration
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     first=st.lists(st.one_of(LINES, LINES, ODD_LINES), min_size=1, max_size=12),

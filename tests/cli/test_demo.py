@@ -102,6 +102,7 @@ def test_the_next_commands_work_as_they_stand(run, as_data):
         assert done.stdout
 
 
+@pytest.mark.integration
 def test_the_smallest_run_shows_the_fault_too(run, tmp_path):
     done = run("demo", "--agents", "2", "--ticks", "12", "--place", tmp_path / "place")
     assert done.returncode == 0, done.stdout

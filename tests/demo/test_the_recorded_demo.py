@@ -120,6 +120,7 @@ def test_only_the_throttled_creator_stops_and_its_cooldown_says_why(recording):
     assert planted["extra"]["new_state"]["cooldown_until"] == planted["tick"] + 3600
 
 
+@pytest.mark.integration
 def test_debug_issue_finds_the_planted_fault(recording, trace_root):
     from Agent import LogAnalyzer
 

@@ -18,6 +18,7 @@ PAGES = [
 NOT_RUN = {
     "COMMANDS.md": {"placeholders": 1, "elsewhere": 1},
     "DISTRIBUTED_DATABASE.md": {"elsewhere": 1},
+    "FORKS.md": {"placeholders": 3},
     "PRIVACY.md": {"placeholders": 1},
     "REPLAY.md": {"placeholders": 2},
     "RUNS.md": {"placeholders": 1},

@@ -796,6 +796,7 @@ def test_a_fork_goes_on_with_files_of_its_own(store: LocalCheckpointStore) -> No
     assert loaded(store, "r", "step_1") == texts[1] and store.check("r") == []
 
 
+@pytest.mark.integration
 def test_a_state_of_200_kb_that_changes_by_a_hundredth_keeps_within_three_hundredths(
     store: LocalCheckpointStore, session: Path
 ) -> None:

@@ -31,12 +31,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 if __name__ in {"__main__", "__mp_main__"}:
@@ -68,8 +66,12 @@ def main(arguments: list[str]) -> int:
             depth=given.depth,
             workers=given.workers,
             is_blinded=given.as_before,
+            tell=lambda trial: _tell(trial, directory, given),
         )
-        lines = _lines_of_pairs(tally, directory, given)
+        lines = [
+            *pair_trials.matrix(tally.trials, by_kind=given.types, kinds=given.only, places=given.place),
+            *tally.lines(),
+        ]
     else:
         tally = mutant_trials.run(
             given.count,
@@ -80,15 +82,12 @@ def main(arguments: list[str]) -> int:
             is_blind=given.blind,
             is_fresh=given.fresh,
         )
-        lines = iter([*map(str, tally.problems), *tally.lines()])
+        lines = [*map(str, tally.problems), *tally.lines()]
     if given.json:
         print(json.dumps(tally.to_object(), indent=2))
     else:
         print("\n".join(lines))
-        used = sum(
-            sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        print(f"seed {given.seed}: {time.perf_counter() - began:.0f} s, {used:.0f} s of processor")
+        print(f"seed {given.seed}: {time.perf_counter() - began:.0f} s")
     if given.keep is None and not (given.pairs and tally.problems):
         shutil.rmtree(directory, ignore_errors=True)
     return 1 if tally.problems else 0
@@ -112,12 +111,9 @@ def _given(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _lines_of_pairs(tally: pair_trials.Tally, directory: Path, given: argparse.Namespace) -> Iterator[str]:
-    for trial in tally.trials:
-        if trial.problem or (given.useless and trial.is_useless):
-            yield from trial.lines(directory)
-    yield from pair_trials.matrix(tally.trials, by_kind=given.types, kinds=given.only, places=given.place)
-    yield from tally.lines()
+def _tell(trial: pair_trials.Trial, directory: Path, given: argparse.Namespace) -> None:
+    if not given.json and (trial.problem or (given.useless and trial.is_useless)):
+        print("\n".join(trial.lines(directory)), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ A pair is an agent that is replayed twice: as it was recorded, and with one leaf
 
 from __future__ import annotations
 
-import importlib
 import json
 import multiprocessing
 import os
@@ -13,22 +12,25 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import value_kit
-from forked import forks, in_fork
 from pair_programs import ALL_KINDS, FAMILIES, PLAIN_HEAD, TRACED_HEAD, Pair, pairs_of, program_of, why_not
+from value_kinds import SECRET
 from value_places import PLACES
 
-from Agent.replay import ReplayReport, Verdict, replay_run
+from Agent.replay import ReplayReport, Verdict, replay_agents
 
-EACH = 60
+EACH = 75
 """Pairs of one program."""
 GREEN = {str(Verdict.IDENTICAL), str(Verdict.EQUIVALENT)}
 _HERE = Path(__file__).parent
+RECORDED_SEED = "11"
+"""Of the hashes of the recorded process; a replay has another."""
+WITHOUT_DIGESTS = "without_digests"
+"""What a program imports so that values have no digests, in the recording and in the replay."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Trial:
     """The verdicts on the unchanged and the changed program."""
     told: dict[str, str] = field(default_factory=dict)
     """The first lines of their reports."""
+    is_named: bool = False
+    """Whether the report on the changed program names what its factory made otherwise."""
 
     @property
     def is_unchanged(self) -> bool:
@@ -56,7 +60,8 @@ class Trial:
     @property
     def is_changed(self) -> bool:
         """Whether the changed program prints another leaf, so that no replay may be green."""
-        return self.is_unchanged and self.changed != self.same and not self.pair.unchanged_only
+        may_pass = self.pair.unchanged_only and self.pair.unchanged_only != SECRET
+        return self.is_unchanged and self.changed != self.same and not may_pass
 
     @property
     def fault(self) -> str:
@@ -73,7 +78,8 @@ class Trial:
             return "no program"
         if self.is_unchanged and self.verdicts["unchanged"] == Verdict.DIVERGED:
             return "false red"
-        if self.is_changed and self.verdicts["changed"] in GREEN:
+        green = {str(Verdict.IDENTICAL)} if self.pair.unchanged_only == SECRET else GREEN
+        if self.is_changed and self.verdicts["changed"] in green and not self.is_named:
             return "false green"
         return ""
 
@@ -133,57 +139,50 @@ class Task:
     is_blinded: bool = False
 
 
-def warm_up() -> None:
-    """Import in this process what each fork would import for itself."""
-    for name in ("Agent.replay.child", "Agent.config.logging_config", "Agent.flight"):
-        importlib.import_module(name)
-    import warnings
-
-    warnings.simplefilter("ignore")  # what numpy and pandas warn of
-
-
 def work(task: Task) -> list[Trial]:
     """Record a program, and replay its agents unchanged and changed."""
-    warm_up()
     task.directory.mkdir(parents=True, exist_ok=True)
     body = program_of(task.pairs)
-    (task.directory / f"{task.name}.py").write_text(TRACED_HEAD + body)
+    head = f"import {WITHOUT_DIGESTS}\n" if task.is_blinded else ""
+    (task.directory / f"{task.name}.py").write_text(head + TRACED_HEAD + body)
     (task.directory / f"plain_{task.name}.py").write_text(PLAIN_HEAD + body)
-    (task.directory / "value_kit.py").write_text(Path(value_kit.__file__).read_text())
-    recorded = record(task)
-    same, changed = (printed_by(task, changed) for changed in (0, 1))
-    trials = {
-        pair.agent_id: Trial(
-            pair,
-            task.name,
-            *(each.get(pair.agent_id, "nothing was printed") for each in (recorded, same, changed)),
-        )
-        for pair in task.pairs
-    }
-    able = [agent_id for agent_id, trial in trials.items() if not trial.fault]
-    if task.is_blinded:
-        blind()
-    for which, changed_by in (("unchanged", 0), ("changed", 1)):
-        for agent_id, report in replayed(task, able, changed_by).items():
-            trials[agent_id].verdicts[which] = str(report.verdict)
-            trials[agent_id].told[which] = "\n".join(str(report).splitlines()[:6])
-    return list(trials.values())
+    for name in ("value_kit", WITHOUT_DIGESTS):
+        shutil.copy(_HERE / f"{name}.py", task.directory)
+    recorded = printed_by(task, task.name, RECORDED_SEED, 0)
+    able = [pair.agent_id for pair in task.pairs if isinstance(recorded.get(pair.agent_id), list)]
+    reports, printed = [], []
+    for changed in (0, 1):
+        reports.append(replayed(task, able, changed))
+        # The oracle prints under the very hash seed of the replay.
+        seeds = {report.proof["environment"]["hash_seed"] for report in reports[-1].values()}
+        seed = seeds.pop() if len(seeds) == 1 else RECORDED_SEED
+        printed.append(printed_by(task, f"plain_{task.name}", seed, changed))
+    trials = []
+    for pair in task.pairs:
+        leaves = [each.get(pair.agent_id, "nothing was printed") for each in (recorded, *printed)]
+        trial = Trial(pair, task.name, *leaves)
+        for which, found in zip(("unchanged", "changed"), reports, strict=True):
+            if pair.agent_id in found:
+                trial.verdicts[which] = str(found[pair.agent_id].verdict)
+                trial.told[which] = "\n".join(str(found[pair.agent_id]).splitlines()[:6])
+        report = reports[1].get(pair.agent_id)
+        of_factory = {place.name for place in PLACES if place.is_of_factory}
+        trial.is_named = bool(pair.place in of_factory and report and report.proof["factory_differences"])
+        trials.append(trial)
+    return trials
 
 
-def record(task: Task) -> dict[str, Any]:
-    """Record the program in a process of its own, under a hash seed of its own; what it printed."""
-    call = [f"{task.name}.py", "trace"]
+def printed_by(task: Task, module: str, hash_seed: str, changed: int) -> dict[str, Any]:
+    """The leaves that the program prints, run in a process of its own: the traced one is recorded by that."""
+    call = [f"{module}.py", "trace"]
     if not task.is_script:
-        call = ["-c", f"import {task.name}; {task.name}.main('trace')"]
-    blinded = "import pair_trials; pair_trials.blind(); "
-    if task.is_blinded:
-        call = ["-c", f"{blinded}import {task.name}; {task.name}.main('trace')"]
+        call = ["-c", f"import {module}; {module}.main('trace')"]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE")},
-        "CHANGED": "0",
-        "PYTHONHASHSEED": "11",
-        "PYTHONPATH": os.pathsep.join([str(_HERE), *_import_path()]),
-        "PYTHONWARNINGS": "ignore",
+        "CHANGED": str(changed),
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": os.pathsep.join([str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONWARNINGS": "ignore",  # what numpy and pandas warn of
     }
     ended = subprocess.run(
         [sys.executable, *call],
@@ -194,53 +193,19 @@ def record(task: Task) -> dict[str, Any]:
         check=False,
     )
     if ended.returncode != 0:
-        raise RuntimeError(f"{task.directory}: the program could not be recorded\n{ended.stderr[-2000:]}")
+        raise RuntimeError(f"{task.directory}: the program does not run\n{ended.stderr[-2000:]}")
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-def _import_path() -> list[str]:
-    return [str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
-
-
-def printed_by(task: Task, changed: int) -> dict[str, Any]:
-    """What the program prints by itself, without this project, under the hash seed of this process."""
-    output = task.directory / f"printed_{changed}.json"
-
-    def main() -> None:
-        os.environ["CHANGED"] = str(changed)
-        sys.path.insert(0, str(task.directory))
-        importlib.import_module(f"plain_{task.name}").main("")
-
-    ended = in_fork(main, output)
-    if ended.returncode != 0:
-        raise RuntimeError(f"{task.directory}: the program could not be run\n{ended.stderr}")
-    return json.loads(output.read_text().splitlines()[-1])
-
-
-def replayed(task: Task, agent_ids: Iterable[str], changed: int) -> dict[str, ReplayReport]:
-    """The report on each of the agents, all from this one process, which forks for each.
-
-    This is the only function that knows how many agents of one session are replayed.
-    """
-    target, root = f"{task.name}:build", task.directory / "trace"
+def replayed(task: Task, agent_ids: list[str], changed: int) -> dict[str, ReplayReport]:
+    """The report on each of these agents of one session, all from one process, which forks for each."""
     before, os.environ["CHANGED"] = list(sys.path), str(changed)
     sys.path.insert(0, str(task.directory))
     try:
-        with forks():
-            return {
-                agent_id: replay_run(f"last/{agent_id}", target=target, root=root, timeout_seconds=60)
-                for agent_id in agent_ids
-            }
+        reports = replay_agents("last", f"{task.name}:build", agent_ids, task.directory / "trace", workers=1)
     finally:
         sys.path[:] = before
-
-
-def blind() -> None:
-    """Take the digests of values away: each is the same constant from here on, in this process and its forks."""
-    from Agent.event import content
-
-    size = len(content._digest(b""))
-    vars(content)["_digest"] = lambda data: b"\0" * size
+    return dict(zip(agent_ids, reports, strict=True))
 
 
 @dataclass
@@ -345,21 +310,21 @@ def run(
     depth: int = 2,
     workers: int = 2,
     is_blinded: bool = False,
+    tell: Callable[[Trial], None] = lambda trial: None,
 ) -> Tally:
-    """Try so many pairs."""
+    """Try so many pairs; each trial is told as soon as it is known."""
     chosen = [place for place in PLACES if places is None or place.name in places]
     pairs = pairs_of(amount, seed, kinds or ALL_KINDS, chosen, depth)
     tasks = []
     for number, start in enumerate(range(0, len(pairs), EACH)):
         name = f"program_{seed}_{number}"
         tasks.append(Task(name, pairs[start : start + EACH], directory / name, bool(number % 2), is_blinded))
-    # What is replayed has another hash seed than what was recorded.
-    os.environ["PYTHONHASHSEED"] = "12"
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each fork imports the program: compile it once
     tally = Tally()
     with multiprocessing.get_context("spawn").Pool(min(workers, len(tasks))) as pool:
         for trials in pool.imap_unordered(work, tasks):
             tally.trials += trials
+            for trial in trials:
+                tell(trial)
             if all(not trial.problem for trial in trials):
                 shutil.rmtree(directory / trials[0].program)
             if sys.stderr.isatty():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 HANDLE = "a handle: it is listed and never compared"
 CLASS = "a class: it is compared by its name"
+SECRET = "a secret: it is redacted, and at best EQUIVALENT"
 
 
 @dataclass(frozen=True)
@@ -384,10 +385,10 @@ model | any | Model(a=X) | V.a
 frozen model | any | FrozenModel(a=X) | V.a
 model with extras | any | OpenModel(more=X) | V.more
 private attribute | any | having(PrivateModel(), _kept=X) | V._kept
-SecretStr | text | SecretModel(word=X) | V.word.get_secret_value()
+SecretStr | text | SecretModel(word=X) | V.word.get_secret_value() | SECRET
 fields that were set | flag | OptionalModel(**({"a": None} if X else {})) | sorted(V.model_fields_set)
 root model | any | RootModel([X]) | V.root[0]
-generic model | int | GenericModel[int](a=X) | V.a
+generic model | int | IntModel(a=X) | V.a
 aliased model | any | AliasedModel(anAlias=X) | V.a
 computed field | int | ComputedModel(a=X) | V.twice
 model of models | any | OuterModel(parts=[Model(a=X)]) | V.parts[0].a
@@ -395,7 +396,7 @@ mapping of models | any | OuterModel(parts=[], by_name={"k": Model(a=X)}) | V.by
 union field | flag | UnionModel(a=(1, "1")[X]) | repr(V.a)
 pydantic dataclass | any | ModelData(X) | V.a
 constructed model | any | Model.model_construct(a=X) | V.a
-bare secret | text | pydantic.SecretStr(X) | V.get_secret_value()
+bare secret | text | pydantic.SecretStr(X) | V.get_secret_value() | SECRET
 URL of pydantic | text | pydantic.HttpUrl("http://h/" + X) | V.path
 ByteSize | int | pydantic.ByteSize(X) | int(V)
 TypeAdapter | flag | pydantic.TypeAdapter((int, str)[X]) | V._type.__name__
@@ -405,7 +406,7 @@ FieldInfo | int | pydantic.Field(default=X) | V.default
 
 
 def _rows() -> list[Kind]:
-    reasons = {"CLASS": CLASS, "HANDLE": HANDLE}
+    reasons = {"CLASS": CLASS, "HANDLE": HANDLE, "SECRET": SECRET}
     made = []
     for family, text in _TABLE.items():
         for line in text.strip().splitlines():

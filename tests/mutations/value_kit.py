@@ -131,11 +131,11 @@ class Hidden(Box):
     """One whose attributes have private names."""
 
     def __init__(self, a):
-        self.__secret = a
+        self.__inner = a
         self._kept = 1
 
     def reveal(self):
-        return self.__secret
+        return self.__inner
 
 
 class Guarded:
@@ -451,6 +451,9 @@ class RootModel(pydantic.RootModel[list[typing.Any]]):
 
 class GenericModel(pydantic.BaseModel, typing.Generic[T]):
     a: T
+
+
+IntModel = GenericModel[int]
 
 
 class AliasedModel(pydantic.BaseModel):

@@ -33,6 +33,8 @@ class Place:
     """What the factory gives."""
     is_input: bool = False
     """Whether the value drives the replay, so that it has to be restored."""
+    is_of_factory: bool = False
+    """Whether the factory makes it: the recorded value takes its place, so that a green report must name the change."""
     is_hashed: bool = False
     """Whether only what can be hashed can be there."""
     needs: str = ""
@@ -141,6 +143,12 @@ PLACES = [
         "self.held = value(at(n))",
         play="agent.step(n)\nkeep(agent.held)",
         start="self.held = value(0)",
+    ),
+    Place(
+        "field of the first state",
+        play="agent.step(n)\nif n == 3:\n    keep(agent.held)",
+        start="self.held = value(CHANGED)",
+        is_of_factory=True,
     ),
     Place("new field", "self.new = value(at(n))", play="agent.step(n)\nkeep(agent.new)"),
     Place(

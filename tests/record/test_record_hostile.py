@@ -618,7 +618,7 @@ def test_agents_that_all_talk_with_each_other_keep_no_head_for_each_pair(recorde
 
 
 def test_labels_of_many_agents_are_kept_up_to_a_bound_that_they_share(recorded):
-    recorded.pipeline._head_room.left = 10
+    recorded.pipeline.room.left = 10
     loggers = [AgentLogger(f"agent_{number}") for number in range(20)]
     ids = [logger.log_action(f"act_{number % 3}") for number in range(9) for logger in loggers]
     assert all(ids)

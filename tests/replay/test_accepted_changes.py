@@ -132,6 +132,7 @@ def main():
 """
 
 
+@pytest.mark.integration  # forks of one process have one hash seed
 def test_what_differs_between_two_hash_seeds_is_named_with_its_ignore_line(toy):
     toy.record(UNSTABLE)
     added = add_golden("last/till", f"{toy.name}:build", toy.root, name="t", directory=toy.directory / "g")

@@ -154,6 +154,7 @@ def test_other_settings_of_python_get_a_new_interpreter(server, tmp_path, monkey
     assert ended.stdout == "2\n"
 
 
+@pytest.mark.integration
 def test_a_server_that_was_killed_is_replaced(tmp_path):
     with ForkServer() as server, launched_by(server):
         request = {"sys_path": [], "outcome_path": str(tmp_path / "outcome.json")}
@@ -167,7 +168,7 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
 
 def test_the_server_ends_with_the_block_and_says_nothing(capfd):
     with ForkServer() as server:
-        server._start()
+        server.start()
         process = server._process
     assert process is not None and process.returncode == 0
     assert capfd.readouterr() == ("", "")

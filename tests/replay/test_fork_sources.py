@@ -4,7 +4,8 @@ import pytest
 from test_recorded_sources import CALLS, SHARED, TASKS
 from test_whole_runs import SIMULATION
 
-from Agent.replay import fork_run, replay_run, resume_from_checkpoint
+from Agent.flight import list_runs
+from Agent.replay import compare_runs, fork_run, replay_run, resume_from_checkpoint
 from Agent.tree.layout import list_sessions
 
 SOURCES = """
@@ -260,3 +261,58 @@ def test_what_differs_in_the_last_state_alone_is_a_difference(toy):
         assert divergence.a == "<absent>"
     _, other = fork_run(run, "step_2", {"a": {"factor": 3}}, target, toy.root)
     assert other.comparison.divergence.field == "args", "what came of the change is told before the change"
+
+
+KINDS = """
+import re
+import types
+from Agent.flight import recorder
+
+class Plan:
+    def __init__(self, steps):
+        self.steps = steps
+
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.count, self.wanted = "a", "planner", 0, "buy"
+        self.plan = Plan([types.SimpleNamespace(kind="buy")])
+        self.source = re.finditer("a", "aa")
+
+    @trace_agent_action
+    def act(self):
+        self.count += 1
+        self.plan.steps[0].kind = self.wanted
+
+def build(spec):
+    return Agent()
+
+def main():
+    with recorder.run("a"):
+        agent = Agent()
+        for number in range(4):
+            agent.act()
+"""
+
+
+def test_values_without_a_codec_differ_by_their_content_and_unseen_ones_are_named(toy):
+    toy.record(KINDS)
+    run, target = origin(toy), f"{toy.name}:build"
+    same = resume_from_checkpoint(run, "step_2", target, toy.root)
+    assert same.comparison.exit_code == 0, str(same)
+    assert list(same.comparison.not_compared) == ["a.source"]
+    assert "alike in everything that could be compared" in str(same)
+    assert "not compared: a.source" in str(same)
+    _, other = fork_run(run, "step_2", {"wanted": "sell"}, target, toy.root)
+    divergence = other.comparison.divergence
+    assert (divergence.agent_id, divergence.field) == ("a", "state.plan"), str(other)
+
+
+def test_two_recorded_runs_differ_by_the_last_state_alone(toy):
+    ended = KINDS + "        agent.late = 1\n        Agent.kept = agent\n"
+    for source in (ended, ended, ended.replace("agent.late = 1", "agent.late = 2")):
+        toy.record(source)
+    other, again, first = (run.run_id for run in list_runs(toy.root))
+    assert compare_runs(first, again, toy.root).exit_code == 0
+    found = compare_runs(first, other, toy.root)
+    assert (found.exit_code, found.divergence.where) == (1, "field late"), str(found)
+    assert "differ at a, last state: field late" in str(found)

@@ -63,7 +63,7 @@ def test_runs_that_fail_in_one_way_are_told_together(history):
     assert (report.verdict, report.exit_code) == ("DIVERGED", 1)
     assert report.counts["IDENTICAL"] == 2
     (way,) = report.ways
-    assert way == "part at add, result"
+    assert way == "differ at add, result"
     last = report.runs[-1]
     assert (last.verdict, last.divergence.step, last.divergence.replayed) == ("DIVERGED", 3, 7)
     assert f"in {last.run}" in str(report)

@@ -130,3 +130,62 @@ def test_keys_of_every_type_stand_in_a_path():
     for pointer, path in [("/1", "m[1]"), ('/["a",1]/k', "m[('a', 1)]['k']"), ("/7", "m[7]"), ("", "m")]:
         assert python_path(pointer, pairs, types, "/r", "m") == path
     assert python_path("/a~1b/0", {"a/b": [1]}, start="d") == "d['a/b'][0]"
+
+
+def test_further_differences_are_listed_behind_the_first(toy):
+    toy.record(SHOP).change('"pair": (price, 1)', '"pair": (price, 1 + (price > 7))')
+    assert toy.replay().outcome.further == []
+    report = toy.replay(keep_going=5)
+    assert [each.step for each in (report.divergence, *report.outcome.further)] == [2, 3]
+    lines = [line.strip() for line in str(report).splitlines()]
+    assert lines[1].startswith("first difference: step 2 (tick 8)")
+    (second,) = [number for number, line in enumerate(lines) if line.startswith("difference 2: step 3 (tick 9)")]
+    assert lines[second + 1 : second + 4] == ["result['pair'][1]", "recorded: 1", "replayed: 2"]
+    assert report.to_dict()["further"][0]["where"] == "result['pair'][1]"
+
+
+WORLD = """
+from dataclasses import dataclass
+from Agent import instrument, tick
+
+@dataclass
+class Order:
+    price: int
+
+class Walker:
+    def __init__(self, name):
+        self.agent_id, self.orders = name, []
+
+    def step(self, number):
+        self.orders.append(Order(number))
+        return {"order": self.orders[-1]}
+
+class Model:
+    def __init__(self):
+        self.agent_id, self.number, self.walkers = "model", 0, [Walker("w0"), Walker("w1")]
+
+    def step(self):
+        self.number += 1
+        for each in self.walkers:
+            each.step(self.number)
+
+instrument(Model, methods=["step"], agent_id="agent_id")
+instrument(Walker, methods=["step"], agent_id="agent_id")
+
+def build(spec):
+    return {"model": Model(), **spec.nested}
+
+def main():
+    model = Model()
+    for number in range(4):
+        with tick(number):
+            model.step()
+"""
+
+
+def test_a_difference_of_an_agent_inside_others_is_named_as_its_own(toy):
+    report = toy.record(WORLD).change("Order(number)", "Order(number + (number == 3))").replay("last")
+    found = report.divergence
+    assert (found.step, found.tick, found.inner_agent_id) == (3, 2, "w0")
+    assert found.where.startswith("result['order'].price of w0, in effect 1")
+    assert found.texts == ("3", "4")

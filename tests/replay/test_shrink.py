@@ -3,7 +3,7 @@
 import pytest
 from support.processes import run_python
 
-from Agent.errors import UsageError
+from Agent.errors import TargetNotFound, UsageError
 from Agent.replay import add_golden, check_golden, find_golden, shrink_golden
 from Agent.replay.golden.shrinking import _minimal
 from Agent.replay.golden.written_test import source_of_test, write_test
@@ -93,7 +93,7 @@ def test_what_does_not_fail_is_not_made_small(market):
     _, directory = market
     with pytest.raises(UsageError, match="market does not fail"):
         shrink_golden(find_golden("market", directory))
-    with pytest.raises(UsageError, match="nothing of market can be driven"):
+    with pytest.raises(TargetNotFound, match="no_such_module cannot be imported"):
         shrink_golden(find_golden("market", directory), "no_such_module:build")
 
 

@@ -61,7 +61,7 @@ WATCHED = {
     "os.environ.get('HOME')": "os.environ",
     "os.getenv('HOME')": "os.environ",
     "'HOME' in os.environ": "os.environ",
-    "threading.Thread(target=int).start()": "a thread, whose order nobody recorded",
+    "threading.Thread(target=int).start()": "a thread that the action does not join",
 }
 
 

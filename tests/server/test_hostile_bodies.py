@@ -232,6 +232,7 @@ def test_what_the_database_says_is_in_the_servers_log_and_not_in_the_answer(app,
     assert SECRET not in caplog.text
 
 
+@pytest.mark.integration
 def test_a_body_that_is_made_of_a_million_parts_is_refused_before_it_is_read():
     with pytest.raises(Problem) as refused:
         json_of(b"[" + b"[],{}," * 500_000 + b"0]")

@@ -47,13 +47,13 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
     mirrors.close()
 
 
-def test_a_full_batch_is_written_at_once_and_begins_and_ends_with_a_newline(tmp_path, monkeypatch):
+def test_a_full_batch_is_written_at_once_and_every_line_of_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
     for number in range(16_384):
         mirrors.add("agents", b"%d\n" % number)
     data = (tmp_path / "agents" / "agents.log").read_bytes()
-    assert data == b"\n" + b"".join(b"%d\n" % number for number in range(16_384))
+    assert data == b"".join(b"%d\n" % number for number in range(16_384))
 
 
 def test_a_large_batch_does_not_overrun_the_size_at_which_a_small_file_is_rotated(tmp_path):

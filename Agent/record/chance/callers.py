@@ -18,6 +18,7 @@ EXEMPT_MODULES = frozenset(
         "importlib",
         "linecache",
         "logging",
+        "multiprocessing",
         "queue",
         "selectors",
         "structlog",

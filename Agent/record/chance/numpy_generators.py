@@ -42,6 +42,8 @@ class AdoptedNumpy(Adopted):
     ) -> None:
         super().__init__(name, place)
         self.read, self.write = read, write
+        self.bits: Any = None
+        """Its bit generator, where it is not the one behind the module functions."""
         self.drawing_thread = 0
         """The thread in which one of its methods runs, whose own draws are part of what that gives."""
 
@@ -158,6 +160,7 @@ def adopt_numpy(generator: Any, place: str | None = None) -> Any:
         )
     else:
         return None
+    adopted.bits = recorded._bit_generator  # noqa: SLF001 - that of a RandomState has no other name
     recorded.agent_trace_adopted = adopted
     return recorded
 
@@ -175,6 +178,8 @@ def _class_over(base: Any) -> Any:
     for name in dir(base):
         if not name.startswith("_") and name not in _NO_DRAWS and callable(getattr(base, name)):
             methods[name] = _recorded(getattr(base, name))
+    if hasattr(base, "spawn"):
+        methods["spawn"] = _spawn
     made = type(base.__name__, (base,), {**methods, "__module__": base.__module__})
     return _classes.setdefault(base.__name__, made)
 
@@ -186,6 +191,17 @@ def _reduced_as(base: Any) -> Callable[[Any], Any]:
         return (maker, arguments, *more)
 
     return reduce
+
+
+def _spawn(self: Any, n_children: int) -> list[Any]:
+    """Generators that are adopted like the one that gives them, told apart by their keys in the seed."""
+    parent = self.agent_trace_adopted.place.replace("#", "~").partition(".spawn(")[0]
+    random = sys.modules["numpy.random"]
+    children = [random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]
+    keys = [",".join(map(str, child.bit_generator.seed_seq.spawn_key)) for child in children]
+    return [
+        adopt_numpy(*pair) for pair in zip(children, (f"{parent}.spawn({key})" for key in keys), strict=True)
+    ]
 
 
 def _recorded(method: Any) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
 """Reads that go round the seams: calls of the C functions that read clock and chance, by whatever name.
 
-So it finds a generator that nobody adopted by the place of the call, and a clock in a default argument or in a
+So it finds a generator that nobody adopted by the place of the call, and a clock in a default argument or a
 field's factory, which is recorded and answered here as the seams do it.
 The native part puts stand-ins into the definitions of these functions, and no other call costs more than
 before; without it a profile hook looks at all calls that Python code makes. A re-drive watches by the same

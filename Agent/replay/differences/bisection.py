@@ -95,7 +95,7 @@ class Bisection:
             files = self.one.files(key), self.other.files(key)
             if files[0] is None or files[1] is None:
                 raise Unseekable(
-                    f"{key.kind} {key.name} is sealed, a part of its files, or of several writers"
+                    f"{key.kind} {key.name} is sealed, written by several processes, or only a part was named"
                 )
             if not (files[0] or files[1]):
                 continue

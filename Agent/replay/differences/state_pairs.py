@@ -17,6 +17,8 @@ from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, sh
 from Agent.tree.lineage import Lineage
 
 _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
+_TELLING = frozenset({"state", "state_change", "checkpoint"})
+"""Kinds of events, besides actions, that say something of a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
 
 
@@ -118,7 +120,8 @@ class StatePairs:
 
     def add(self, side: int, event: Event) -> None:
         """Take the next event of the first side, 0, or the second, 1."""
-        self._sides[side].add(event)
+        if event.code is not None or event.kind in _TELLING:
+            self._sides[side].add(event)
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
         """The first field in which the states differ here; None where none does, or none is compared.
@@ -128,6 +131,8 @@ class StatePairs:
             is_last: all were.
         """
         one, other = self._sides
+        if one.full is None and other.full is None and not (is_first or is_last):
+            return None
         count = (one.full is not None) + (other.full is not None)
         # Two runs of one program have their full states at the same places; what is written to an agent from
         # outside stands there earlier than in its actions.

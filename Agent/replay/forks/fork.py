@@ -30,7 +30,6 @@ from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.child import Redrive, turn_recording_away
 from Agent.replay.comparison import Recorded
-from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.drive import (
     ForkDriver,
     Trigger,
@@ -69,6 +68,8 @@ class Brought:
     resume: Callable[[], Any] | None
     answers: ForkAnswers | None = None
     """What the record answers from there on, where that was read already."""
+    sources: ForkSources | None = None
+    """What gives clocks and chance from there on, likewise."""
 
 
 class Fork(Redrive):
@@ -195,7 +196,7 @@ class Fork(Redrive):
 
     def read_answers(self, brought: Brought) -> None:
         """Read what the record answers from the point on, once for many forks."""
-        brought.answers = self._answers(brought)
+        brought.answers, brought.sources = self._answers(brought), self._sources(brought)
 
     def turn_away(self) -> Callable[[], None]:
         """Keep what the target sets up out of the tree; what it gives ends that."""
@@ -223,11 +224,14 @@ class Fork(Redrive):
         driver, point = brought.driver, brought.point
         install_pipeline(pipeline)
         answers = brought.answers or self._answers(brought)
+        sources = brought.sources or self._sources(brought)
         player = self._fork_player(answers, pipeline)
         current_player.set(player if player.is_needed else None)
         OPEN_PLAYERS.append(player)
         driver.hand_over(player, pipeline)
-        self._hand_over_sources(brought, player)
+        sources.go_on(player)
+        player.left = sources.left
+        installed.source_player = sources
         begin()
         change = self._change(pipeline, patch, seed)
         trigger = None
@@ -252,22 +256,16 @@ class Fork(Redrive):
             self._end_trigger(trigger)
         self._note_states(pipeline)
 
-    def _hand_over_sources(self, brought: Brought, player: ForkPlayer) -> None:
-        """From here on sources give what the counterparts of calls read, and go on from there."""
+    def _sources(self, brought: Brought) -> ForkSources:
+        """What gives clocks, chance and environment from the point on."""
         sources = ForkSources(self._recording, self._player_now(), self._watch, self._decoder, self.outcome)
-        sources.begin_fork(player, self._clocks(brought), self.fork)
-        player.left = sources.left
-        installed.source_player = sources
         brought.driver.read_by(sources)
-        sources.put_at(brought.first)
-
-    def _clocks(self, brought: Brought) -> ForkClocks:
         rest, first = brought.plan.actions[brought.point.index :], brought.first
-        events = self._recording.events
-        before = [each for each in events if first is None or order_key(each) < order_key(first)]
         wall_us = rest[0].call.began_us if rest and brought.resume is None else 0.0
-        wall_us = wall_us or float((first or events[-1]).timestamp_us)
-        return ForkClocks(wall_us, latest_reads(each.extra.get("reads") for each in before))
+        sources.begin_forks(
+            first, wall_us or float((first or self._recording.events[-1]).timestamp_us), self.fork
+        )
+        return sources
 
     def _end_trigger(self, trigger: Trigger) -> None:
         if trigger.error is not None:

@@ -14,7 +14,7 @@ from Agent.event.model import Event
 from Agent.event.order import order_key
 from Agent.record.chance.adopted import Adopted, living
 from Agent.record.chance.reads import kinds_of_draws
-from Agent.replay.forks.clocks import ForkClocks
+from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.plan import RecordedCall
@@ -25,15 +25,31 @@ T = TypeVar("T")
 
 
 class ForkSources(SourceAnswers):
-    """Gives the code of a fork what it reads; `begin_fork` is called first."""
+    """Gives the code of a fork what it reads: `begin_forks` at the point, `go_on` for each fork from there."""
 
     fork: ForkOutcome
     player: ForkPlayer
     clocks: ForkClocks
 
-    def begin_fork(self, player: ForkPlayer, clocks: ForkClocks, fork: ForkOutcome) -> None:
-        """From here on that player knows the counterpart of each call, and that outcome takes notes."""
-        self.player, self.clocks, self.fork = player, clocks, fork
+    def begin_forks(self, first: Event | None, wall_us: float, fork: ForkOutcome) -> None:
+        """Take in what was read before the point, and put adopted generators where they were there.
+
+        Args:
+            first: the first event behind the point; None behind all.
+            wall_us: the time of day at the point, microseconds since 1970.
+            fork: takes notes.
+        """
+        self.fork, self._wall_us = fork, wall_us
+        events = [event for event in self._recording.events if "reads" in event.extra]
+        behind = [first is not None and order_key(event) >= order_key(first) for event in events]
+        self._latest = latest_reads(
+            event.extra["reads"] for event, is_behind in zip(events, behind, strict=True) if not is_behind
+        )
+        self._put_all([event for event, is_behind in zip(events, behind, strict=True) if is_behind])
+
+    def go_on(self, player: ForkPlayer) -> None:
+        """A fork begins, whose calls that player tells apart."""
+        self.player, self.clocks = player, ForkClocks(self._wall_us, self._latest)
         self._on_their_own: set[str] = set()
         self._are_released = False
         self._calls.clear()
@@ -42,15 +58,10 @@ class ForkSources(SourceAnswers):
         """Let all generators go on by themselves: somebody seeded them."""
         self._are_released = True
 
-    def put_at(self, first: Event | None) -> None:
-        """Put adopted generators where the recording has them before an event, as far as it tells."""
-        later = [
-            event
-            for event in self._recording.events
-            if "reads" in event.extra and first is not None and order_key(event) >= order_key(first)
-        ]
+    def _put_all(self, behind: Sequence[Event]) -> None:
+        """Put adopted generators where the first draws behind the point begin."""
         draws: dict[str, list[tuple[str, list[Any]]]] = {}
-        for event in later:
+        for event in behind:
             for kind, key in kinds_of_draws(event.extra["reads"]):
                 segments = event.extra["reads"][key]
                 if kind != "draws" and segments:

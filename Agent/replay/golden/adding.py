@@ -136,7 +136,8 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
         settings=_settings(info),
     )
     only = needed(recording) if ref.agent_id is not None else None
-    return keep_recording(golden, RunRef(ref.session, ref.run_id), only, failing=failing, twice=True)
+    # Calls that reach the network are not made a second time.
+    return keep_recording(golden, RunRef(ref.session, ref.run_id), only, failing=failing, twice=not network)
 
 
 def keep_recording(

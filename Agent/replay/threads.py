@@ -1,0 +1,124 @@
+"""Threads that a driven action starts and tasks that it hands to them: whether they end with it, and overlap.
+
+What threads do in the order in which the action takes their results is the same each time. What outlives its
+action is not, nor are calls of agents and tools from threads that work at one time.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import CodeType, FrameType
+from typing import Any
+
+from Agent.record.chance.callers import is_own, module_of
+
+__all__ = ["ThreadWatch"]
+
+_OUTLIVES = "a thread that is still at work when its action ends"
+_NOBODYS = "a thread that the action does not join"
+
+
+class ThreadWatch:
+    """Follows the threads of one driven action after the other.
+
+    Args:
+        is_on: whether an action is driven now.
+        add: takes what outlives its action, with the code and the line that began it.
+    """
+
+    def __init__(self, is_on: Callable[[], bool], add: Callable[[str, CodeType, int], None]) -> None:
+        self.overlaps = False
+        """Whether two of them were at work at one time in this action."""
+        self.begun = 0
+        """How many were begun in this action."""
+        self.places: dict[str, None] = {}
+        """Where threads were begun, in all actions."""
+        self._is_on = is_on
+        self._add = add
+        self._threads: list[tuple[threading.Thread, CodeType, int]] = []
+        self._tasks: list[tuple[Future[Any], CodeType, int]] = []
+        self._joined: set[threading.Thread] = set()
+
+    def put_in(self) -> None:
+        """Follow every thread and every task of a pool from here on.
+
+        A new thread sees the player of the one that starts it, so that no tool is called for real there.
+        """
+        start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
+
+        def joined(thread: threading.Thread, timeout: float | None = None) -> None:
+            join(thread, timeout)
+            self._joined.add(thread)
+
+        def started(thread: threading.Thread) -> None:
+            self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the one way to a caller
+            context, run = contextvars.copy_context(), thread.run
+            thread.run = lambda: context.run(run)  # type: ignore[method-assign]
+            start(thread)
+
+        def submitted(pool: ThreadPoolExecutor, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            task = submit(pool, *args, **kwargs)
+            self._begun(sys._getframe(1), task, is_alone=pool._max_workers == 1)  # noqa: SLF001 - as above
+            return task
+
+        for owner, name, function in (
+            (threading.Thread, "start", started),
+            (threading.Thread, "join", joined),
+            (ThreadPoolExecutor, "submit", submitted),
+        ):
+            setattr(owner, name, function)
+
+    def begin(self) -> None:
+        """An action begins."""
+        self.overlaps = False
+        self.begun = 0
+        self._threads.clear()
+        self._tasks.clear()
+        self._joined.clear()
+
+    def end(self) -> None:
+        """It ended: tell of what it leaves at work."""
+        for thread, code, line in self._threads:
+            if thread.is_alive() or thread not in self._joined:
+                self._add(_OUTLIVES if thread.is_alive() else _NOBODYS, code, line)
+        for task, code, line in self._tasks:
+            if not task.done():
+                self._add(_OUTLIVES, code, line)
+        self._threads.clear()
+        self._tasks.clear()
+
+    def _begun(self, frame: FrameType, made: Any, *, is_alone: bool = False) -> None:
+        if not self._is_on():
+            return
+        asker = _first_outside(frame)
+        if asker is None:
+            return
+        if isinstance(made, threading.Thread):
+            if getattr(made, "_target", None) is _worker:
+                return  # of a pool, whose tasks count
+            self._threads.append((made, asker.f_code, asker.f_lineno))
+        else:
+            self._tasks.append((made, asker.f_code, asker.f_lineno))
+        self.begun += 1
+        at_work = sum(not task.done() for task, *_ in self._tasks) + sum(
+            thread is made or thread.is_alive() for thread, *_ in self._threads
+        )
+        self.overlaps = self.overlaps or (at_work > 1 and not is_alone)
+        code = asker.f_code
+        self.places[f"{code.co_qualname} ({code.co_filename.rpartition('/')[2]}:{asker.f_lineno})"] = None
+
+
+_worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
+
+
+def _first_outside(frame: FrameType | None) -> FrameType | None:
+    """The code of the program's or of a library on whose behalf a thread is begun; None for this package."""
+    while frame is not None:
+        if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
+            return frame
+        frame = frame.f_back
+    return None

@@ -1,0 +1,83 @@
+"""Sealed rows say which event of which session they are; older parts read on; edited lines beside a part are found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from support.session_files import record_files
+
+from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
+from Agent.archive import parquet_rows, sealed_write
+from Agent.archive.sealing import seal
+from Agent.archive.verify import verify
+
+
+@pytest.fixture
+def session(trace_root):
+    path = setup_logging(trace_root=trace_root).path
+    for agent in ("a", "b"):
+        for n in range(50):
+            AgentLogger(agent, "r").log_action("x", {"n": n})
+    shutdown_logging()
+    return path
+
+
+def lines_of(session: Path) -> set[str]:
+    return {json.loads(line)["id"] for path in record_files(session) for line in path.read_bytes().splitlines()}
+
+
+def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
+    ids = lines_of(session)
+    with (session / "agents" / "b.log").open("ab") as file:
+        file.write(b"damaged\n")
+    seal(session)
+    uid = json.loads((session / "session.json").read_bytes())["session_uid"]
+    rows = duckdb.sql(f"SELECT session_uid, id FROM '{session}/archive/*.parquet'").fetchall()
+    assert {row[0] for row in rows} == {uid}
+    assert {row[1] for row in rows} == ids | {None}
+
+
+def without_ids(rows: str, target: str, _uid: str | None) -> str:
+    """The statement of the first version of the archive."""
+    return f"COPY ({rows}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {parquet_rows.ROW_GROUP_ROWS})"
+
+
+@pytest.mark.parametrize("older_first", [True, False])
+def test_parts_of_both_forms_are_read_together(session, monkeypatch, older_first):
+    ids = lines_of(session)
+    calls = 0
+    newer = sealed_write.copy_statement
+
+    def by_turns(rows: str, target: str, uid: str | None) -> str:
+        nonlocal calls
+        calls += 1
+        return (without_ids if calls % 2 == older_first else newer)(rows, target, uid)
+
+    monkeypatch.setattr(sealed_write, "copy_statement", by_turns)
+    seal(session, remove=True, part_bytes=1)
+    assert calls >= 3 and not record_files(session)
+    with LogAnalyzer(session) as analyzer:
+        assert {row["id"] for row in analyzer.sql("SELECT id FROM events")} == ids
+        assert {event.id for event in analyzer.reader.events()} == ids
+        assert analyzer.sql("SELECT count(*) AS n FROM actions") == [{"n": 100}]
+    assert verify(session).sound
+
+
+def test_a_line_that_was_edited_beside_its_sealed_copy_is_named(session):
+    seal(session)
+    assert verify(session).sound
+    path = session / "agents" / "a.log"
+    path.write_bytes(path.read_bytes().replace(b'"n":7}', b'"n":8}'))
+    found = verify(session)
+    assert not found.sound
+    assert found.changed_files == ("agents/a.log",)
+
+
+def test_a_line_behind_what_was_sealed_changes_nothing(session):
+    seal(session)
+    with (session / "agents" / "a.log").open("ab") as file:
+        file.write(b"\n")
+    assert verify(session).changed_files == ()

@@ -1,0 +1,102 @@
+"""Recording begins again when it can: a removed root, no descriptors, a root that cannot be written at first."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.processes import run_python
+from support.session_files import record_files
+
+import Agent
+from Agent import AgentLogger, health, setup_logging, shutdown_logging
+from Agent.archive.verify import verify
+from Agent.config import process
+
+
+def recorded_ids(root: Path) -> set[str]:
+    sessions = root.glob("session_*")
+    lines = [line for path in sessions for file in record_files(path) for line in file.read_bytes().splitlines()]
+    return {json.loads(line)["id"] for line in lines}
+
+
+def test_a_removed_root_loses_counted_events_and_recording_goes_on_in_a_new_one(trace_root):
+    setup_logging(trace_root=trace_root)
+    logger = AgentLogger("a", "r")
+    before = {logger.log_action("before", {"n": n}) for n in range(50)}
+    shutil.rmtree(trace_root)
+    ids = [logger.log_action("after", {"n": n}) for n in range(2000)]
+    told = health()
+    assert told["recording"]
+    lost = told["dropped"]["the session's directory was removed"]
+    written = recorded_ids(trace_root)
+    missing = [i for i in ids if i not in written]
+    # What was written in the millisecond before somebody looked is lost, and counted.
+    assert len(missing) <= lost <= len(missing) + len(before) + 2
+    assert len(missing) < 2000
+    shutdown_logging()
+    (session,) = trace_root.glob("session_*")
+    assert verify(session).dropped == {"the session's directory was removed": lost}
+
+
+def test_nothing_is_lost_twice_where_the_end_meets_the_removed_root(trace_root):
+    setup_logging(trace_root=trace_root)
+    AgentLogger("a", "r").log_action("x")
+    shutil.rmtree(trace_root)
+    shutdown_logging()
+    for session in trace_root.glob("session_*"):
+        assert verify(session).sound
+    assert health() == {"recording": False}
+
+
+def test_a_root_that_cannot_be_written_at_first_is_tried_again(trace_root, monkeypatch, capfd):
+    trace_root.write_text("a file stands here")
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(trace_root))
+    logger = AgentLogger("a", "r")
+    assert [logger.log_action("x") for _ in range(20)] == [""] * 20
+    told = health()
+    assert told["recording"] is False
+    assert told["dropped"] == {"nothing could be recorded": 20}
+    assert str(trace_root) in told["obstacle"]
+    assert capfd.readouterr().err.count("nothing is recorded") == 1
+    trace_root.unlink()
+    process.unrecorded.try_again_ns = 0
+    assert logger.log_action("y")
+    assert health()["dropped"] == {"nothing could be recorded": 20}
+    shutdown_logging()
+    (session,) = trace_root.glob("session_*")
+    assert verify(session).dropped == {"nothing could be recorded": 20}
+    assert Agent.health() == {"recording": False}
+
+
+PROGRAM = """
+import os, resource, time
+from Agent import AgentLogger, health, shutdown_logging
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+while True:
+    try:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        break
+logger = AgentLogger("a", "r")
+ids = [logger.log_action("x") for _ in range(10)]
+assert ids == [""] * 10, ids
+assert health()["dropped"] == {"nothing could be recorded": 10}, health()
+for fd in held:
+    os.close(fd)
+time.sleep(1.1)
+assert logger.log_action("y")
+shutdown_logging()
+"""
+
+
+@pytest.mark.integration
+def test_a_program_without_descriptors_at_its_first_event_is_recorded_once_it_has_some(tmp_path):
+    root = tmp_path / "trace"
+    done = run_python("-c", PROGRAM, cwd=tmp_path, HOME=str(tmp_path), AGENT_TRACE_ROOT=str(root), AGENT_TRACE_SESSION="")
+    assert done.returncode == 0, done.stderr
+    (session,) = root.glob("session_*")
+    assert verify(session).dropped == {"nothing could be recorded": 10}

@@ -1,0 +1,325 @@
+"""Every row of the table of keys, every form in which tools write a secret, and harmless texts beside them."""
+
+import base64
+import json
+import random
+import re
+import string
+import time
+
+import orjson
+import pytest
+from record_kit import recording
+
+from Agent.record.quick_look import looks_clean
+from Agent.record.redaction import Redactor
+from Agent.record.secret_names import LIKELY, NONE, SURE, is_words, name_says
+from Agent.record.secret_shapes import secrets_in
+from Agent.record.secret_table import ALPHABETS, tokens
+from Agent.utils import AgentLogger, trace_agent_action
+
+CHANCE = random.Random(20261121)
+ALNUM = string.ascii_letters + string.digits
+HEX = "0123456789abcdef"
+REDACTOR = Redactor(b"key")
+
+
+def some(count, letters=ALNUM):
+    return "".join(CHANCE.choices(letters, k=count))
+
+
+LETTERS = {
+    name: [char for char in map(chr, range(33, 127)) if re.fullmatch(f"[{letters}]", char)]
+    for name, letters in ALPHABETS.items()
+}
+
+
+def recorded(text):
+    """The text as a message of it is recorded: the quick look first, then the close one."""
+    return text if looks_clean(orjson.dumps({"m": text})) else REDACTOR.text(text)
+
+
+def sample(token):
+    """A key of a row, drawn; nothing in it repeats a word."""
+    parts = [token.prefix]
+    for alphabet, least, most in token.parts:
+        parts.append(alphabet if most == 0 else some(least, LETTERS[alphabet]))
+    return "".join(parts)
+
+
+def is_drawn(token, key):
+    return not is_words(key[len(token.prefix) :])
+
+
+def test_a_key_of_every_row_is_replaced_wherever_it_stands():
+    for token in tokens():
+        key = next(key for key in iter(lambda: sample(token), None) if is_drawn(token, key))
+        for around in ("{}", "see {} now", "line\n{}", "https://h/{}", "k='{}'", "({})", '{{"m": "{}"}}'):
+            text = around.format(key)
+            assert key[len(token.prefix) :] not in recorded(text), (token, text)
+
+
+def test_every_row_says_who_issues_the_key_and_where_that_is_documented():
+    for token in tokens():
+        assert token.issuer and token.source and token.prefix and token.parts
+        assert re.compile(token.expression)
+
+
+def test_a_prefix_alone_a_placeholder_and_words_behind_a_prefix_are_no_key():
+    for token in tokens():
+        least = sum(least for _, least, _ in token.parts) or 20
+        for text in (token.prefix, f"{token.prefix}{'x' * least}", f"keys begin with {token.prefix}..."):
+            assert recorded(text) == text
+
+
+# {S} is the secret.
+FORMS = {
+    "Authorization: ApiKey {S}": some(20),
+    "Authorization: Negotiate {S}": some(40),
+    "Authorization: Custom-Scheme abcdefgh{S}": "12345678zz",
+    'Authorization: Digest username="bob", realm="x", uri="/", response="{S}"': some(32, HEX),
+    "Authorization: AWS4-HMAC-SHA256 Credential=A/2/s3, SignedHeaders=host, Signature={S}": some(64, HEX),
+    "curl -H 'Authorization: Hawk id=\"a\", mac=\"{S}\"' https://h/": some(30),
+    '{"headers": {"authorization": "Custom {S}"}}': some(20),
+    '{"headers": [["Authorization", "Splunk {S}"]]}': some(20) + "7a",
+    "https://{S}@github.com/a/b.git": some(40),
+    "GET https://h/a?key={S}&x=1": some(38) + "7",
+    "https://h/callback?code={S}&state=1": some(30) + "7",
+    "https://b.s3.amazonaws.com/k?X-Amz-Signature={S}": some(64, HEX),
+    "https://storage.googleapis.com/k?X-Goog-Signature={S}": some(128, HEX),
+    '{"kty":"EC","crv":"P-256","d":"{S}","x":"abc"}': some(43),
+    "machine h.org login bob password {S}": some(12),
+    "machine h.org\n  login bob\n  password {S}": some(12),
+    "curl -u bob:{S} https://h/": some(12),
+    "curl --user 'bob:{S}' https://h/": some(12),
+    "mysql -u root -p{S} shop": some(12),
+    "sshpass -p '{S}' ssh h": some(12),
+    "docker login -u bob -p {S}": some(14),
+    "<config><password>{S}</password></config>": some(12),
+    "<apiToken>\n  {S}\n</apiToken>": some(20) + "7",
+    '<add key="ApiToken" value="{S}"/>': some(20) + "7",
+    "CREATE USER bob IDENTIFIED BY '{S}'": some(12),
+    "ALTER ROLE bob WITH PASSWORD '{S}'": some(12),
+    'Content-Disposition: form-data; name="password"\r\n\r\n{S}\r\n--b': some(12),
+    "password:\n  {S}\n": some(11) + "7",
+    "the api key is {S}, keep it": some(24) + "7",
+    "bob:$apr1$abcdefgh${S}": some(22),
+    "$2b$12${S}": some(53),
+    "root:$6$abcdefgh${S}:19000:0": some(86),
+    "$argon2id$v=19$m=65536,t=3,p=4$abcdefghijklmnop${S}": some(43),
+    "{SSHA}{S}": some(32),
+    "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\n{S}\nPrivate-MAC: x": some(48),
+    "IBAN: {S}": "DE89370400440532013000",
+    "card number: {S}": "4111 1111 1111 1111",
+    "pin: {S}": "482913",
+    "ssn: {S}": "078-05-1120",
+    "Your verification code: {S}": "482913",
+    "seed phrase: {S}": "abandon ability able about above absent absorb abstract absurd abuse access accident",
+    "PHPSESSID={S}": some(25) + "7",
+    f"https://discord.com/api/webhooks/123456789012345678/{{S}}": some(68),
+    "client.run('MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.{S}')": some(38),
+    "use abc8Q~{S}": some(34),
+    "password%3D{S}": some(12),
+    "Authorization%3A%20Bearer%20{S}": some(24) + "7",
+    "$env:API_KEY = '{S}'": some(20),
+    "-ClientSecret '{S}'": some(20),
+    "var apiToken string = \"{S}\"": some(20) + "7",
+    "API_TOKEN ?= {S}": some(20) + "7",
+    "setPassword(\"{S}\")": some(10),
+    "kind: Secret\ndata:\n  extra: {S}\n": base64.b64encode(b"admin:hunter2swordfish").decode(),
+}  # fmt: skip
+NAMES = (
+    "dbpass userpass privkey passkey sessionid authkey bearer tokens passwort contraseña mot_de_passe пароль 密码 sid pw "
+    "mnemonic seed_phrase api_key_value token_value webhook_url DB_PWD_PROD SECRET_KEY_BASE AWS_SESSION_TOKEN"
+).split()
+
+
+def test_a_secret_in_every_form_of_other_tools_is_replaced():
+    for form, secret in FORMS.items():
+        clean = recorded(form.replace("{S}", secret))
+        assert not any(secret[at : at + 10] in clean for at in range(0, max(1, len(secret) - 9), 5)), (form, clean)
+
+
+def test_a_redacted_text_of_every_form_stays_as_it_is():
+    for form, secret in FORMS.items():
+        once = recorded(form.replace("{S}", secret))
+        assert recorded(once) == once, form
+
+
+def test_the_scheme_of_a_header_stays_and_its_credential_goes():
+    for scheme in ("Basic", "Bearer", "ApiKey", "Digest", "NTLM", "Klaviyo-API-Key", "SSWS", "Unheard-Of"):
+        secret = some(23) + "7"
+        assert recorded(f"Authorization: {scheme} {secret}") == f"Authorization: {scheme} {REDACTOR.token(secret)}"
+        clean = REDACTOR.object({"Authorization": f"{scheme} {secret}"})
+        assert clean == {"Authorization": f"{scheme} {REDACTOR.token(secret)}"}
+
+
+def test_names_in_many_languages_and_spellings_hide_what_stands_under_them():
+    for name in NAMES:
+        secret = some(14) + "7a"
+        with recording() as found:
+            agent = AgentLogger("a")
+            for _ in range(2):
+                agent.log_action("x", {name: secret})
+                agent.log_action("x", {"deep": [{name: [secret]}]})
+                agent.info(f"{name}={secret}")
+                agent.info(f'{{"{name}": "{secret}"}}')
+            assert secret not in found.text, name
+            assert len(found.events) == 8
+
+
+HOLDERS = [
+    lambda s: {"headers": [["Authorization", s]]},
+    lambda s: {"headers": [["Accept", "text/html"], ["Cookie", s]]},
+    lambda s: {"headers": [[b"authorization", s.encode()]]},
+    lambda s: {"env": [{"Name": "DB_PASSWORD", "Value": s}]},
+    lambda s: {"param": {"field": "password", "value": s}},
+    lambda s: {"param": {"id": "password", "v": s}},
+    lambda s: {"form": [{"label": "Password", "text": s}]},
+    lambda s: {"selector": "#password", "text": s},
+    lambda s: {"argv": ["login", "--password", s]},
+    lambda s: {"raw": ["Accept", "text/html", "Authorization", s]},
+    lambda s: {"row": [("password", s, True)]},
+    lambda s: {("password", 1): s},
+    lambda s: {"jwk": {"kty": "RSA", "n": "abc", "d": s}},
+    lambda s: {"password": {"value": s}},
+    lambda s: {"properties": {"password": {"type": "string", "default": s}}},
+]
+
+
+def test_a_secret_beside_its_name_is_replaced_in_every_arrangement():
+    for number, holder in enumerate(HOLDERS):
+        secret = f"Zq{number:02d}" + some(16) + "7a"
+        with recording() as found:
+            agent = AgentLogger("a")
+            for _ in range(2):
+                agent.log_action("x", holder(secret))
+                agent.info("x", extra={"held": holder(secret)})
+            assert secret not in found.text, found.text
+            assert base64.b64encode(secret.encode()).decode() not in found.text
+            assert not found.health.dropped
+
+
+HARMLESS_VALUES = [
+    {"password": {"type": "string", "description": "the password"}},
+    {"api_key": {"type": ["string", "null"], "minLength": 8}},
+    {"token": {"$ref": "#/$defs/Token"}},
+    {"name": "login", "parameters": {"properties": {"password": {"type": "string"}}, "required": ["password", "user"]}},
+    {"pin": 7, "otp": 3, "secret_number": 42},
+    {"tokens": ["the", "cat"], "token": "hello"},
+    {"tokens": 512},
+    {"license_key": "MIT", "account_key": "savings", "secret_santa": "Bob", "signature": "def f(x)"},
+    {"label": "Password", "text": "Enter your password"},
+    {"words": ["password", "username"]},
+    {"name": "colour", "value": "a1b2c3d4e5f6"},
+]
+HARMLESS_TEXTS = [
+    "Forgot password: click here to reset", "secret: love and patience", "cookie: chocolate chip", "license_key: MIT",
+    "authorization: pending", "authorization: pending approval of the manager", "secret_santa=Bob",
+    "ssh_key=/home/u/.ssh/id_rsa", "ASIAPACIFICREGION2026", "AROADSIDEASSISTANCE", "[a](http://b:c@d)",
+    "{'password': user_input, 'token': tok}", "-    password = get()\n+    password = read_password()",
+    "account_key=savings", "password_hash=abc", "session key: 2020-01", "token: com.example.activity/4505",
+    "sessionid: 0x14ede63a5a70002", "auth:SIMPLE", "The basics of bearer tokens", "pod api-server-7d9f8b6c5d-x2v9k",
+    "docker run -p 8080:80 image", "mkdir -p a/b && cp -u c d", "5 > 3 and key > 2", "cost: $5 and $7 in total",
+    "getPassword('db')", "password = os.environ['DB_PASSWORD']", "api_key: ${API_KEY}", "password: <your password>",
+    "token=xxxxxxxxxxxxxxxxxxxx", "x-api-key: YOUR_API_KEY_HERE", "hf_requiredCharacteristicTypesForDisplayMetadata",
+    "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
+]  # fmt: skip
+
+
+def test_what_only_looks_like_a_secret_is_recorded_as_it_is():
+    for text in HARMLESS_TEXTS:
+        assert recorded(text) == text
+    for value in HARMLESS_VALUES:
+        assert REDACTOR.object(value) == value
+
+
+def test_a_name_says_surely_likely_or_nothing():
+    says = {
+        SURE: "password apiKey DB_PASSWORD client_secret refreshToken privkey dbpass пароль otp_code authorization",
+        LIKELY: "token sid tokens license_key secret_word webhook_url password_hash signature",
+        NONE: "key compass max_tokens token_count author public_key password_file token_type session_id tokenizer",
+    }
+    for wanted, names in says.items():
+        assert {name: name_says(name) for name in names.split()} == dict.fromkeys(names.split(), wanted)
+
+
+def test_url_safe_base64_is_not_taken_for_keys():
+    blobs = [base64.urlsafe_b64encode(CHANCE.randbytes(60_000)).decode() for _ in range(20)]
+    assert sum(bool(secrets_in(blob)) for blob in blobs) <= 1
+
+
+@pytest.mark.parametrize("secret", ["swordfish", "hunter2", "4711x"])
+def test_a_secret_argument_is_replaced_in_all_that_its_call_tells(secret):
+    class Door:
+        def __init__(self):
+            self.agent_id = "door"
+
+        @trace_agent_action
+        def open(self, user, password, options=None):
+            AgentLogger("door").info(f"opening with {password}", extra={"note": password})
+            AgentLogger("door").log_action(f"try {password}", {"seen": [password]})
+            self.look(password)
+            if user == "eve":
+                try:
+                    raise KeyError(password)
+                except KeyError as error:
+                    raise RuntimeError(f"{user} may not: {password}", {"k": password}) from error
+            return {"user": user, "line": f"{user}:{password}", "raw": password.encode()}
+
+        @trace_agent_action
+        def look(self, thing):
+            return thing
+
+    with recording() as found:
+        door = Door()
+        door.open("bob", password=secret)
+        with pytest.raises(RuntimeError):
+            door.open("eve", secret)
+        inside = [event for event in found.events if event["extra"].get("event_type") != "code"]
+        told = json.dumps(inside)
+        assert secret not in told
+        assert base64.b64encode(secret.encode()).decode() not in told
+        assert {event["extra"]["event_type"] for event in inside} >= {"agent_action", "error", "log"}
+        assert found.pipeline.redactor.token(secret) in told
+        # Outside of the call nobody knows it any more.
+        AgentLogger("door").info(f"later {secret}")
+        assert f"later {secret}" in found.text
+        assert not found.health.dropped
+
+
+def test_the_secrets_of_a_call_are_bounded():
+    @trace_agent_action
+    def call(**given):
+        return list(given.values())
+
+    with recording() as found:
+        call(**{f"password_{number}": f"value-{number}-{some(8)}" for number in range(200)})
+        assert not found.health.dropped
+
+
+def test_a_short_secret_is_no_part_of_words():
+    with recording() as found:
+
+        @trace_agent_action
+        def call(pin):
+            return "order 47110 of code 4711"
+
+        call(pin="4711")
+        assert found.of("agent_action")[-1]["extra"]["result"].startswith("order 47110 of code [redacted:")
+
+
+def test_texts_made_to_be_slow_are_read_in_linear_time():
+    pieces = [
+        "key", "token=", "a-", "password: ", "authorization: ", "://a:", "login x ", "$1$a", "<token>", '\\"', "A.", "_a1",
+        "-----BEGIN PRIVATE KEY-----", "cookie: ", "data:\n x: ", "kind: secret\n", "abcdef ", "key is ", "x" * 50 + "@",
+    ]  # fmt: skip
+    for piece in pieces:
+        small, large = (piece * (size // len(piece)) for size in (5_000, 40_000))
+        took = []
+        for text in (small, large):
+            begun = time.perf_counter()
+            secrets_in(text)
+            took.append(time.perf_counter() - begun)
+        # Eight times the text: sixteen times the time is far from the square, and leaves room for a busy machine.
+        assert took[1] < 16 * took[0] + 0.5, (piece, took)

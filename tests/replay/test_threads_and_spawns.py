@@ -1,0 +1,133 @@
+"""Threads that end with their action are no reason, those that do not are named; spawned generators; Mesa."""
+
+import pytest
+
+THREADS = """
+import asyncio, concurrent.futures as cf, threading
+from Agent.flight import record_tool
+
+@record_tool
+def tool(x): return x + 1
+def work(x): return x * x
+
+class Peer:
+    agent_id, agent_role = "p", "peer"
+    @trace_agent_action
+    def give(self, x): return x
+class Agent:
+    agent_id, agent_role = "a", "r"
+    def __init__(self): self.peer = Peer()
+    @trace_agent_action
+    def mapped(self):
+        with cf.ThreadPoolExecutor(3) as pool: return list(pool.map(work, range(5)))
+    @trace_agent_action
+    def futures(self):
+        with cf.ThreadPoolExecutor(3) as pool: return [each.result() for each in [pool.submit(work, i) for i in range(5)]]
+    @trace_agent_action
+    def joined(self):
+        out = [0] * 3
+        threads = [threading.Thread(target=out.__setitem__, args=(i, work(i))) for i in range(3)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        return out
+    @trace_agent_action
+    async def one_by_one(self): return [await asyncio.to_thread(tool, i) for i in range(3)] + [await asyncio.to_thread(self.peer.give, 1)]
+    @trace_agent_action
+    async def gathered(self): return await asyncio.gather(*(asyncio.to_thread(work, i) for i in range(4)))
+    @trace_agent_action
+    def unjoined(self):
+        threading.Thread(target=int).start()
+        return 1
+    @trace_agent_action
+    def pooled_tool(self):
+        with cf.ThreadPoolExecutor(3) as pool: return list(pool.map(tool, range(5)))
+    @trace_agent_action
+    async def gathered_tool(self): return await asyncio.gather(*(asyncio.to_thread(tool, i) for i in range(4)))
+
+def build(spec): return Agent()
+METHODS = ["mapped", "futures", "joined", "one_by_one", "gathered"]
+def main():
+    agent = Agent()
+    for name in METHODS:
+        given = getattr(agent, name)()
+        if asyncio.iscoroutine(given): asyncio.run(given)
+"""
+
+
+def test_threads_that_end_with_their_action_are_no_reason(toy):
+    report = toy.record(THREADS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("return x * x", "return x * x + 1").replay()
+    assert report.verdict == "DIVERGED", str(report)
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("unjoined", "a thread that the action does not join"),
+        ("pooled_tool", "tool was called in a thread, where it was no call of the action"),
+        ("gathered_tool", "call it in the action itself, or await one asyncio.to_thread after the other"),
+    ],
+)
+def test_threads_whose_order_nobody_knows_are_named(toy, method, reason):
+    source = THREADS.replace('["mapped", "futures", "joined", "one_by_one", "gathered"]', f'["{method}"]')
+    report = toy.record(source).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert any(reason in each for each in report.reasons), report.reasons
+
+
+SPAWNS = """
+import numpy as np
+from Agent.flight import recorder
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    def __init__(self):
+        self.rng = np.random.default_rng()
+        self.other = np.random.Generator(np.random.Philox())
+        self.adopted = recorder.adopt(np.random.default_rng())
+        self.kids = []
+    @trace_agent_action
+    def act(self):
+        self.kids += self.rng.spawn(1)
+        found = [*self.kids, *self.other.spawn(2), *self.adopted.spawn(2), self.adopted.spawn(1)[0].spawn(2)[1]]
+        found.append(np.random.Generator(self.rng.bit_generator.spawn(1)[0]))
+        return [float(each.random()) for each in found]
+
+def build(spec): return Agent()
+def main():
+    agent = Agent()
+    for _ in range(3): agent.act()
+"""
+
+
+def test_spawned_generators_give_what_they_gave(toy):
+    report = toy.record(SPAWNS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.other.spawn(2)", "self.other.spawn(3)[1:]").replay()
+    assert report.verdict == "DIVERGED"
+
+
+MESA = """
+from mesa.examples.basic.schelling.model import Schelling
+from Agent import instrument, tick
+
+instrument(Schelling, methods=["step"], agent_id=lambda model: "model", agent_role="model")
+def make(): return Schelling(height=8, width=8, seed={seed})
+def build(spec): return make()
+def main():
+    model = make()
+    for number in range(3):
+        with tick(number): model.step()
+"""
+
+
+@pytest.mark.parametrize("seed", [7, None])
+def test_a_mesa_model_alone_is_identical_with_a_seed_and_says_so_without_one(toy, seed):
+    pytest.importorskip("mesa")
+    report = toy.record(MESA.format(seed=seed)).replay("last")
+    if seed is not None:
+        assert report.verdict == "IDENTICAL", str(report)
+        return
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "as a seed argument" in report.reasons[0] and "model.py" in report.reasons[0], report.reasons
