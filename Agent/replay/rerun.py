@@ -191,7 +191,9 @@ def drive_again(
     if (is_alone or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(reference, target, Path(directory), options, worker, look_at_fields=is_alone)
+            again, *_ = _in_child(
+                reference, target, Path(directory), options, worker, look_at_fields=is_alone
+            )
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(

@@ -24,6 +24,7 @@ def as_data(tmp_path_factory):
     return place, json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_it_records_explains_and_drives_again(run, tmp_path):
     place = tmp_path / "place"
     done = run("demo", *SMALL, "--place", place)
