@@ -201,7 +201,7 @@ static int begins_option(const char *blank, const char *end) {
 static int may_follow_name(const char *blank, const char *end) {
     if (end - blank < 2) return 0;
     if (blank[1] == '-' || blank[1] == '\'' || blank[1] == '\\') return 1;
-    return end - blank > 4 && (memcmp(blank + 1, "is ", 3) == 0 || memcmp(blank + 1, "was ", 4) == 0);
+    return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
 }
 
 static int blanks_are_harmless(const Judge *judge, const char *raw, const char *end) {
