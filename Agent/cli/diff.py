@@ -35,7 +35,7 @@ def diff(
     as_json: bool,
     root: Path,
 ) -> int:
-    """Find the first difference of two runs, or compare them in numbers.
+    """Find the first difference of two runs, or compare numbers.
 
     Prints the first tick, agent and field that differ, both values, and the last event that both runs have
     in common. Compares events and states, first and last ones included; ids and times do not count. A and B

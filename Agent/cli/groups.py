@@ -35,7 +35,9 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             ),
             CommandEntry("causes", "Agent.cli.causes:causes", "Show what led to an event, across agents."),
             CommandEntry(
-                "diff", "Agent.cli.diff:diff", "Find where two runs part, or compare them in numbers."
+                "diff",
+                "Agent.cli.diff:diff",
+                "Find the first difference of two runs, or compare numbers.",
             ),
             CommandEntry("tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."),
             CommandEntry(

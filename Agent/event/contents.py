@@ -387,6 +387,11 @@ def _proxy(value: Any) -> Pieces:
     return Pieces(type(value).__name__, tuple(gc.get_referents(value)[:1]))
 
 
+def _generator_of_numbers(value: Any) -> Pieces:
+    base: Any = sys.modules["_random"].Random
+    return Pieces("random", (base.getstate(value),))
+
+
 def _simple_queue(value: Any) -> Pieces:
     return Pieces("queue", tuple(each for each in gc.get_referents(value) if type(each) is not type))
 
@@ -600,6 +605,7 @@ _BY_NAME: dict[str, _Reader] = {
     "builtins.async_generator": lambda _: _no("an async generator"),
     "numpy.random.bit_generator.BitGenerator": lambda value: Pieces("bits", (value.state,)),
     "_queue.SimpleQueue": _simple_queue,
+    "_random.Random": _generator_of_numbers,
     "_contextvars.ContextVar": _context_variable,
     "_thread._local": _local,
     **dict.fromkeys(["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"], _hash),

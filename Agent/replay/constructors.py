@@ -61,15 +61,26 @@ def what_the_spec_lacks(spec: Spec) -> str:
     return ""
 
 
+MADE_OTHERWISE = "cannot be restored, and the factory made another"
+
+
 def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
     """Let a difference prove nothing where chance went into what was built and is not put back."""
-    if outcome.divergence is None or not reads or not (outcome.inside or outcome.unseen):
+    if not reads:
+        return
+    is_other = any(MADE_OTHERWISE in reason for reason in outcome.reasons)
+    is_kept = outcome.inside or outcome.unseen or outcome.references
+    if not is_other and (outcome.divergence is None or not is_kept):
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
-    outcome.doubts.append(
+    text = (
         f"the target drew chance that is in no record while it built what is driven: {named}; give it one "
         "seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
     )
+    if is_other:
+        outcome.reasons.insert(0, text)
+    else:
+        outcome.doubts.append(text)
 
 
 def _argument(name: str) -> str:

@@ -25,6 +25,7 @@ from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Difference, Recorded
+from Agent.replay.constructors import MADE_OTHERWISE
 from Agent.replay.debugging import in_debugger
 from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.fields import FieldRules
@@ -402,7 +403,7 @@ class Driver:
             # What a name stands for cannot have come from the surroundings: it is the code that differs.
             self._differs_at_first(agent_id, first, name, difference)
         self._player.stop(
-            f"field {name} of {agent_id} cannot be restored, and the factory made another: recorded "
+            f"field {name} of {agent_id} {MADE_OTHERWISE}: recorded "
             f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
             "before the first action, or ignore the field by its name"
         )

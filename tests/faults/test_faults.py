@@ -198,12 +198,13 @@ def test_a_session_that_is_removed_is_made_again(trace_root):
     # at once, so that no file that another thread makes meanwhile stands in the way of the removal
     shutil.rmtree(trace_root.rename(trace_root.with_name("removed")))
     ids = [logger.log_action("write", {"number": 1}) for logger in loggers]
-    assert all(ids)
+    dropped = sum(health()["dropped"].values())
     shutdown_logging()
     # what still went into open files is gone with them; whatever was opened since is there
     present = set(read_plainly(session).events)
     assert len(present & set(ids)) >= 100 - 64
-    assert health() == {"recording": False}
+    # a call that failed gave no id, and is counted
+    assert ids.count("") <= dropped
 
 
 def test_a_log_file_that_is_truncated_goes_on_and_the_loss_is_told(trace_root):

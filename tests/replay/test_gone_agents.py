@@ -37,8 +37,8 @@ def test_large_fields_and_generators_are_compared_as_the_agent_left_them(toy):
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ("self.rows.append(number + (number == 2))", "state.rows"),
-        ("self.rows.append(number); self.rng.random()", "state.rng"),
+        ("self.rows.append(number + (number == 2))", "field rows"),
+        ("self.rows.append(number); self.rng.random()", "field rng"),
         ("self.rows.append(number); self.more = [number] * 3000", "more"),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_plain_agent_is_identical(toy):
     assert report.reasons == ()
     assert report.divergence is None
     first_line = str(report).splitlines()[0]
-    assert first_line.startswith("IDENTICAL a: 4 of 4 actions covered, ")
+    assert first_line.startswith("IDENTICAL a: 4 of 4 actions covered; ")
     assert first_line.endswith("all fields seen")
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from Agent.replay import replay_run
+
 READER = """
 import asyncio, datetime, functools, logging, os, random, secrets, socket, subprocess, threading, time, uuid
 from random import random as bare_random
@@ -245,10 +247,16 @@ def test_an_opaque_argument_is_unverified_by_name(toy):
 
 
 def test_fields_that_cannot_be_seen_stand_in_the_first_line(toy):
-    report = toy.record(OPAQUE.format(use="None")).replay()
-    assert report.verdict == "IDENTICAL"
-    assert report.unseen == ("connection",)
-    assert str(report).splitlines()[0].endswith("not seen: connection")
+    begun = "self.begun = iter(number for number in (1, 2)); next(self.begun)"
+    toy.record(
+        OPAQUE.format(use="None").replace("        self.count = 0\n", f"        self.count = 0; {begun}\n")
+    )
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED"
+    assert report.unseen == ("begun",)
+    assert str(report).splitlines()[0].endswith("not seen: begun")
+    assert "--ignore begun" in report.reasons[0]
+    assert replay_run("last/a", f"{toy.name}:build", toy.root, ignore=["begun"]).verdict == "IDENTICAL"
 
 
 SECRETIVE = """

@@ -65,7 +65,7 @@ def test_a_write_that_was_put_in_is_named(toy):
     report = toy.replay("last/purse")
     assert report.verdict == "IDENTICAL", str(report)
     assert report.proof["imposed"]["purse.coins"] >= 2
-    assert "written from outside, and put in from the record: purse.coins" in str(report)
+    assert "written from outside, repeated from the recording: purse.coins" in str(report)
 
 
 def test_a_write_before_a_periodic_state_is_recorded_and_put_in(toy):

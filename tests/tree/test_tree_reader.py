@@ -146,10 +146,10 @@ def test_the_events_of_a_category_are_those_of_its_own_file(session):
         (b'{"timestamp":"2026-11-20T10:30:45.000000Z","id":"aaaaaaaa-9","message":"\xf0\x9f', "JSON"),
         (b"[1,2,3]", "object"),
         (b"null", "object"),
-        (b"{}", "no schema_version"),
-        (b'{"timestamp":"2026-11-20T10:30:45.000000Z","schema_version":1,"extra":{}}', "no id"),
+        (b"{}", "schema_version is missing"),
+        (b'{"timestamp":"2026-11-20T10:30:45.000000Z","schema_version":1,"extra":{}}', "id is missing"),
         (b'{"timestamp":"x","id":"aaaaaaaa-9","schema_version":1,"extra":{}}', "timestamp"),
-        (b'{"timestamp":5,"id":"aaaaaaaa-9","schema_version":1,"extra":{}}', "malformed"),
+        (b'{"timestamp":5,"id":"aaaaaaaa-9","schema_version":1,"extra":{}}', "timestamp is not text"),
         (
             b'{"timestamp":"2026-11-20T10:30:45.000000Z","id":"nobody","schema_version":1,"extra":{}}',
             "malformed",
