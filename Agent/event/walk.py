@@ -75,8 +75,8 @@ class Walk:
     """
 
     __slots__ = (
-        "agent_of", "bytes_left", "cutting", "items_left", "limits", "met", "opaque", "path", "reading",
-        "start", "types",
+        "agent_of", "bytes_left", "cutting", "items_left", "limits", "max_depth", "met", "opaque", "path",
+        "reading", "start", "types",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,8 @@ class Walk:
         self.cutting = cutting
         self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
         self.items_left = limits.max_items
+        # What stands under a name may be as deep as a value that stands alone.
+        self.max_depth = limits.max_depth + reading.is_of_names
         self.path: dict[int, int] = {}
         self.met: dict[tuple[int, str], str] = {}
         """Where values without a codec stood first, by id and by the name that they stand under."""
@@ -176,7 +178,7 @@ class Walk:
         if identity in self.path:
             up = len(self.path) - self.path[identity]
             return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
-        if len(self.path) >= self.limits.max_depth:
+        if len(self.path) >= self.max_depth:
             return self._describe(pointer, describe(value, self._content(value)) | {"repr": "<too deep>"})
         self.path[identity] = len(self.path)
         try:

@@ -6,6 +6,7 @@ Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes nothi
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.player import current_player
 from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
-from Agent.replay.comparison import Comparison
+from Agent.replay.comparison import OLDER, Comparison
 from Agent.replay.constructors import constructor_arguments, doubt_what_was_built, what_the_spec_lacks
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
@@ -375,6 +376,7 @@ class Redrive:
                 f"{agreement.identifiers} ids of events, which are others in every run"
             )
         outcome.normalisers += self._comparison.overlooked.told()
+        outcome.reasons = [self._with_command(reason) for reason in outcome.reasons]
         outcome.unseen = self._listed("unseen")
         for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
             names += [name for name in self._listed(key) if name not in names]
@@ -389,6 +391,13 @@ class Redrive:
                     f"calls of {len(nested)} agents were answered from the record; if they are part of what "
                     "is driven, return them as well: {...} | spec.nested"
                 )
+
+    def _with_command(self, reason: str) -> str:
+        """A reason, with the command that records anew what is too old to be compared."""
+        info = self._recording.info
+        if OLDER not in reason or info is None or not info.argv:
+            return reason
+        return f"{reason}: {shlex.join(['python', *info.argv])}"
 
     def _listed(self, key: str) -> list[str]:
         """Fields that full states list as `unseen`, `ignored` or `handles`."""

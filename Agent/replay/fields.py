@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from Agent.event.pointers import unescape
-from Agent.replay.comparison import OLDER, Agreement
+from Agent.event.pointers import escape, unescape
+from Agent.replay.comparison import OLDER, Agreement, Recorded
 from Agent.replay.outcome import Outcome
 from Agent.replay.recording import AgentFacts
 
@@ -29,6 +29,8 @@ class FieldRules:
         self._elsewhere: Mapping[str, frozenset[str]] = {}
         self._known: dict[tuple[str, str], bool] = {}
         self._noted: set[str] = set()
+        self.is_older = False
+        """The recording was made before content had digests, and holds no field that only they show."""
 
     def begin(self, facts: Mapping[str, AgentFacts], live: frozenset[str]) -> None:
         """Take in who shares objects with whom.
@@ -37,6 +39,8 @@ class FieldRules:
             live: the agents whose code runs.
         """
         self._elsewhere = _held_elsewhere(facts, live)
+        firsts = [fact.first_state for fact in facts.values() if fact.first_state is not None]
+        self.is_older = any(":" not in str(first.extra.get("digest")) for first in firsts)
         self._known.clear()
 
     def leaves_out(self, agent_id: str, name: str) -> bool:
@@ -73,6 +77,21 @@ class FieldRules:
                 self._add(self._outcome.references, f"{full} ({text})")
         for kind in found.handles.values():
             self._add(self._outcome.handles, f"{full} ({kind})")
+
+    def pass_older(self, agent_id: str, recorded: Mapping[str, Any], made: Recorded) -> Recorded:
+        """What an action changed, without fields of which an older recording could not hold anything."""
+        changed = made.value["set"]
+        newer = [
+            name for name in changed if name not in recorded and self.is_newer(made, f"/set/{escape(name)}")
+        ]
+        for name in newer:
+            self.note(agent_id, name, Agreement(older={""}))
+        kept = {name: value for name, value in changed.items() if name not in newer}
+        return made._replace(value={**made.value, "set": kept}) if newer else made
+
+    def is_newer(self, made: Recorded, below: str) -> bool:
+        """Whether an older recording could not hold what stands there: it has no codec."""
+        return self.is_older and made.types.get(made.pointer + below) == "opaque"
 
     def note_state(self, agent_id: str, found: Agreement) -> None:
         """The same for a comparison of changed fields: pointers begin with `/set/<field>`."""

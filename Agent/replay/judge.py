@@ -209,9 +209,10 @@ class ActionJudge:
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
-        found, agreed = self._comparison.compare(
-            state_of(action.event, self._fields), state_of(replayed, self._fields), NAMES_OF_STATE
-        )
+        made = state_of(replayed, self._fields)
+        if self._fields.is_older:
+            made = self._fields.pass_older(action.agent_id, recorded["set"], made)
+        found, agreed = self._comparison.compare(state_of(action.event, self._fields), made, NAMES_OF_STATE)
         self._fields.note_state(action.agent_id, agreed)
         if found is not None:
             name, path = field_of(found.path)

@@ -17,7 +17,7 @@ from Agent.event.pointers import escape, unescape
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, restore_state, sort_of
 from Agent.record.pipeline import Pipeline
-from Agent.replay.comparison import ABSENT, Comparison, Difference, Recorded, shown
+from Agent.replay.comparison import ABSENT, Agreement, Comparison, Difference, Recorded, shown
 from Agent.replay.fields import FieldRules
 from Agent.replay.shared_values import SharedValues
 from Agent.replay.values import Decoder
@@ -145,6 +145,11 @@ def differences_of(
         return
     for name in sorted(recorded.keys() | present.keys() if names is None else names):
         if rules.leaves_out(agent_id, name):
+            continue
+        if name not in recorded and rules.is_newer(
+            Recorded(present, present_types or {}, pointer), f"/{escape(name)}"
+        ):
+            rules.note(agent_id, name, Agreement(older={""}))
             continue
         if name not in recorded or name not in present:
             one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
