@@ -130,19 +130,44 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
-        if reading.most_with_agents is not None and type(value) in _environments:
-            return Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        if reading.most_with_agents is not None and _outcomes:
+            known = _outcomes.get(type(value))
+            if known is not None and known.times >= _OFTEN:
+                return known.content
         walk = _Walk(agent_of, reading)
         walk.run(value)
         return walk.content()
     except Unreadable as error:
-        return Content(Kind.UNSEEN, str(error))
+        content = Content(Kind.UNSEEN, str(error))
+        return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        if not plan.is_value and len(_environments) < _MOST_PLANS:
-            _environments.add(type(value))  # its next object is not walked through to find that out
-        return Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        return _counted(value, plan, Content(Kind.REFERENCE, f"environment {_class_text(type(value))}"))
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
         return Content(Kind.UNSEEN, f"{class_name(type(error))} while it was read")
+
+
+class _Outcome(NamedTuple):
+    content: Content
+    times: int
+
+
+_outcomes: dict[type, _Outcome] = {}
+_OFTEN = 8
+"""After so many objects of a class that were too large to be compared the next ones are not walked through."""
+_TOO_LARGE = "more than "
+
+
+def _counted(value: object, plan: _Plan, content: Content) -> Content:
+    """Count that an object of a class of the program or of a library was too large to be compared."""
+    cls = type(value)
+    module = class_name(cls).partition(".")[0]
+    if plan.is_simple and not plan.is_value and module not in sys.stdlib_module_names:
+        known = _outcomes.get(cls)
+        if known is None and len(_outcomes) >= _MOST_PLANS:
+            return content
+        times = known.times + 1 if known is not None and known.content == content else 1
+        _outcomes[cls] = _Outcome(content, times)
+    return content
 
 
 def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | None:
@@ -256,9 +281,9 @@ class _Walk:
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            raise Unreadable(f"more than {MAX_NODES:,} values")
+            raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values")
         if self._size_bytes + len(self._out) > MAX_BYTES:
-            raise Unreadable(f"more than {MAX_BYTES // 1_000_000} MB")
+            raise Unreadable(f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB")
         if self._most_with_agents is not None and self._nodes > self._most_with_agents and self._agents:
             raise _LeadsToAgents
 
@@ -539,7 +564,6 @@ class _Plan(NamedTuple):
 
 
 _plans: dict[type, _Plan] = {}
-_environments: set[type] = set()
 _MOST_PLANS = 4096
 
 

@@ -1,0 +1,288 @@
+"""The digest of content: equal for equal content, different for a changed leaf, and deaf to what a value says."""
+
+from __future__ import annotations
+
+import array
+import collections
+import copy
+import ctypes
+import functools
+import io
+import itertools
+import os
+import queue
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+import types
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.event.content import Reading, content_of
+from Agent.event.opaque import Kind
+
+
+class Box:
+    def __init__(self, inside=None):
+        self.inside = inside
+
+    def get(self):
+        return self.inside
+
+
+class Slotted:
+    __slots__ = ("inside", "unset")
+
+    def __init__(self, inside):
+        self.inside = inside
+
+
+class Raising(Exception):
+    def __init__(self, text, code):
+        super().__init__(text)
+        self.code = code
+
+
+def digest(value):
+    content = content_of(value)
+    assert content.kind is Kind.COMPARABLE, content
+    return content.text
+
+
+def event(is_set):
+    made = threading.Event()
+    if is_set:
+        made.set()
+    return made
+
+
+def queue_of(item):
+    made = queue.Queue()
+    made.put(item)
+    return made
+
+
+def closing(over):
+    def inner():
+        return over
+
+    return inner
+
+
+def nested(leaf, depth):
+    return leaf if depth == 0 else [nested(leaf, depth - 1)]
+
+
+def chain(leaf, length):
+    head = Box(leaf)
+    for _ in range(length):
+        head = Box(head)
+    return head
+
+
+def round_trip(leaf):
+    box = Box(leaf)
+    box.me = box
+    return box
+
+
+KEPT = [Box(0), Box(1)]
+
+MAKERS = {
+    "object": lambda c: Box([Box(c)]),
+    "slots": Slotted,
+    "namespace": lambda c: types.SimpleNamespace(a=[c]),
+    "UserDict": lambda c: collections.UserDict(a=c),
+    "ChainMap": lambda c: collections.ChainMap({"a": c}, {}),
+    "mappingproxy": lambda c: types.MappingProxyType({"a": c}),
+    "view of a mapping": lambda c: {f"a{c}": 1}.keys(),
+    "array": lambda c: array.array("i", [c]),
+    "memoryview": lambda c: memoryview(bytes([c])),
+    "ctypes": ctypes.c_int,
+    "structured array": lambda c: np.array([(c, 1.0)], dtype=[("a", "i4"), ("b", "f4")]),
+    "object array": lambda c: np.array([Box(c), None]),
+    "masked array": lambda c: np.ma.masked_array([1, 2], mask=[c, 0]),
+    "partial": lambda c: functools.partial(pow, 2 + c),
+    "closure": closing,
+    "lambda": lambda c: (lambda x: x + 1, lambda x: x + 2)[c],
+    "bound method": lambda c: Box(c).get,
+    "event": event,
+    "queue": queue_of,
+    "SimpleQueue": lambda c: Box([queue.SimpleQueue(), c]),
+    "iterator": lambda c: iter([c]),
+    "map": lambda c: map(str, [c]),
+    "count": itertools.count,
+    "unstarted generator": lambda c: (number for number in [c]),
+    "order of keys": lambda c: Box(dict([("a", 1), ("b", 2)][:: (1, -1)[c]])),
+    "error with an attribute": lambda c: Raising("a", c),
+    "error of the system": lambda c: OSError(2, "gone", f"file{c}"),
+    "weak reference": lambda c: weakref.ref(KEPT[c]),
+    "set of values": lambda c: Box({(c, 1), (5, 5)}),
+    "defaultdict": lambda c: collections.defaultdict(closing(c), {"a": 1}),
+    "deque": lambda c: Box(collections.deque([1], maxlen=3 + c)),
+    "cycle": round_trip,
+    "text in memory": lambda c: io.StringIO(f"a{c}"),
+    "generator of numbers": lambda c: Box(random.Random(c)),
+    "nested 150 deep": lambda c: Box(nested(c, 150)),
+    "chain of 3,000 objects": lambda c: chain(c, 3000),
+    "mapping of 50,000": lambda c: {i: i + (c if i == 25_000 else 0) for i in range(50_000)},
+    "one object twice, or a copy": lambda c: [same := Box(1), (same, Box(1))[c]],
+    "class without a name": lambda c: type("Made", (), {"a": c}),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_equal_content_has_one_digest_and_a_changed_leaf_another(kind):
+    make = MAKERS[kind]
+    assert digest(make(0)) == digest(make(0))
+    assert digest(make(0)) != digest(make(1))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.tuples(inner, inner)
+        | inner.map(Box)
+        | inner.map(Slotted)
+        | inner.map(lambda held: types.SimpleNamespace(held=held))
+    ),
+    max_leaves=10,
+)
+
+
+@given(values)
+def test_a_copy_has_the_same_digest(value):
+    assert digest(Box(value)) == digest(copy.deepcopy(Box(value)))
+
+
+@given(values, values)
+def test_a_value_beside_another_is_told_from_the_other_alone(one, other):
+    assert digest(Box([one, other])) != digest(Box([one]))
+    assert digest(Box([one])) != digest(Box((one,)))
+
+
+def test_nothing_of_the_value_is_called():
+    def never(*_):
+        raise AssertionError("called")
+
+    names = (
+        "__eq__ __hash__ __repr__ __str__ __iter__ __len__ __getattr__ __reduce_ex__ __getstate__ __bool__"
+    )
+    cls = type("Loud", (), dict.fromkeys(names.split(), never))
+    loud = cls()
+    loud.inside = [1]
+    before = digest(loud)
+    loud.inside.append(2)
+    assert digest(loud) != before
+    assert digest(type("LoudList", (list,), dict.fromkeys(names.split(), never))([1])).startswith("c1:")
+
+
+def test_nothing_is_consumed():
+    numbers, words = iter([1, 2, 3]), (word for word in ["a", "b"])
+    held = queue_of(7)
+    for value in (numbers, words, held):
+        digest(value)
+    assert list(numbers) == [1, 2, 3]
+    assert list(words) == ["a", "b"]
+    assert held.get_nowait() == 7
+
+
+def test_what_cannot_be_seen_says_why():
+    begun = (number for number in [1, 2])
+    next(begun)
+    for value, why in (
+        (begun, "begun"),
+        (ctypes.c_char_p(b"a"), "pointers"),
+        ([Box([number]) for number in range(60_000)], "more than 100,000 values"),
+        ([bytes(9_000_000), bytes(9_000_000)], "more than 16 MB"),
+    ):
+        content = content_of(value)
+        assert content.kind is Kind.UNSEEN and why in content.text, content
+
+
+def test_classes_and_modules_are_references_and_handles_are_named():
+    assert content_of(int) == (Kind.REFERENCE, "class builtins.int", 0, frozenset())
+    assert content_of(os)[:2] == (Kind.REFERENCE, "module os")
+    for value, kind in (
+        (threading.Lock(), "lock"),
+        (threading.current_thread(), "thread"),
+        (sys.stderr, None),
+    ):
+        content = content_of(value)
+        assert kind is None or (content.kind, content.text) == (Kind.HANDLE, kind)
+
+
+def test_agents_count_by_their_ids_and_a_large_value_that_leads_to_them_is_an_environment():
+    agents = {id(box): f"agent_{number}" for number, box in enumerate(KEPT)}
+
+    def agent_of(value):
+        return agents.get(id(value))
+
+    found = content_of(Box(list(KEPT)), agent_of)
+    assert found.agents == {"agent_0", "agent_1"}
+    reading = Reading(owner="agent_0", most_with_agents=500)
+    world = types.SimpleNamespace(cells=[Box(number) for number in range(600)], agents=[KEPT[1]])
+    assert content_of(world, agent_of, reading).text.startswith("environment ")
+    own = types.SimpleNamespace(cells=[Box(number) for number in range(600)], owner=KEPT[0])
+    assert content_of(own, agent_of, reading).kind is Kind.COMPARABLE
+
+
+class Hiding:
+    """Hides what stands under `password`, and texts that begin with `sk-`."""
+
+    def is_denied(self, key):
+        return key == "password"
+
+    def text(self, text):
+        return "<hidden>" if text.startswith("sk-") else text
+
+    def is_harmless(self, names, raw):
+        return "password" not in names and b"sk-" not in raw
+
+
+def test_a_secret_takes_no_part_and_the_digest_says_so():
+    reading = Reading(hides=Hiding())
+    for make in (
+        lambda secret: types.SimpleNamespace(password=secret, other=[1]),
+        lambda secret: Box({"password": secret}),
+        lambda secret: Box([f"sk-{secret}"]),
+    ):
+        one, other = (
+            content_of(make("first-one"), None, reading),
+            content_of(make("second-one"), None, reading),
+        )
+        assert one == other
+        assert "/redacted:" in one.text
+    assert "/redacted" not in content_of(Box(["plain text"]), None, reading).text
+
+
+@pytest.mark.process
+def test_digests_do_not_depend_on_the_hash_seed():
+    program = textwrap.dedent("""
+        import collections, sys
+        sys.path.insert(0, sys.argv[1])
+        from Agent.event.content import content_of
+        class Box:
+            def __init__(self, inside): self.inside = inside
+        print(content_of(Box([{"a", "b", "c", (1, "x")}, frozenset(["d", "e"]), {"k": {"l", "m"}}])).text)
+    """)
+    told = set()
+    for seed in ("1", "2", "77"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(Path.cwd())],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told.add(done.stdout)
+    assert len(told) == 1
