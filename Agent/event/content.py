@@ -153,8 +153,9 @@ class _Outcome(NamedTuple):
 
 _outcomes: dict[type, _Outcome] = {}
 _OFTEN = 8
-"""After so many objects of a class that were too large to be compared the next ones are not walked through."""
+"""After so many objects of a class that were too large to be compared the next ones are not walked."""
 _TOO_LARGE = "more than "
+_TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
 
 def _counted(value: object, plan: _Plan, content: Content) -> Content:
@@ -262,6 +263,8 @@ class _Walk:
         if self._is_hiding:
             algorithm += "/redacted"
         size_bytes = self._size_bytes + len(self._out)
+        if size_bytes > MAX_BYTES:
+            raise Unreadable(_TOO_MANY_BYTES)
         return Content(Kind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
 
     def run(self, value: Any) -> None:
@@ -283,7 +286,7 @@ class _Walk:
         if self._nodes > MAX_NODES:
             raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values")
         if self._size_bytes + len(self._out) > MAX_BYTES:
-            raise Unreadable(f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB")
+            raise Unreadable(_TOO_MANY_BYTES)
         if self._most_with_agents is not None and self._nodes > self._most_with_agents and self._agents:
             raise _LeadsToAgents
 
