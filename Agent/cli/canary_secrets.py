@@ -84,7 +84,11 @@ def _texts(some: Callable[[str, int], str]) -> dict[str, tuple[str, Make]]:
         "signed URL": (some(_ALNUM, 32), lambda secret: f"https://blob.example/a?se=1&sig={secret}"),
         "cookie": (some(_ALNUM, 24), lambda secret: f"Cookie: session={secret}"),
         "assignment": (some(_ALNUM, 12), lambda secret: f"password={secret}"),
-        "short assignment": (some(_ALNUM, 8), lambda secret: f"secret:{secret}"),
+        # With a digit: eight letters of one case cannot be told from a word.
+        "short assignment": (
+            some(_ALNUM, 7) + some(string.digits, 1),
+            lambda secret: f"secret:{secret}",
+        ),
         "command line": (some(_ALNUM, 14), lambda secret: f"curl --api-key {secret}"),
         "JSON in a text": (some(_ALNUM, 14), lambda secret: f'{{"client_secret": "{secret}"}}'),
     }

@@ -62,7 +62,8 @@ def _is_key(prefix: str, key: str) -> bool:
     body = key[len(prefix) :]
     if _is_placeholder(body):
         return False
-    return not is_words(body)
+    # Capitals alone would be one word of any length.
+    return body.isupper() or not is_words(body)
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -500,8 +501,8 @@ def _is_random(word: str) -> bool:
 
 
 def _is_drawn_word(value: str) -> bool:
-    """Whether letters alone are no words, as those of a password that a program made."""
-    return len(value) >= 8 and value.isalnum() and not is_wordlike(value)
+    """Whether letters alone are not words, as in a password that a program made."""
+    return len(value) >= 8 and value.isalnum() and not is_words(value)
 
 
 # ---- together ----

@@ -251,9 +251,10 @@ def state_of(event: Event, rules: FieldRules | None = None) -> Recorded:
     """What an action changed of its agent's fields, those that take part."""
     state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
     types = event.types or {}
-    if rules is not None and state["set"]:
-        kept = rules.kept(str(event.agent_id), state["set"])
-        if len(kept) < len(state["set"]):
+    changed = state.get("set")
+    if rules is not None and isinstance(changed, dict):
+        kept = rules.kept(str(event.agent_id), changed)
+        if len(kept) < len(changed):
             state, types = {**state, "set": kept}, _kept(event.types, "/state/set", kept)
     return Recorded(state, types, "/state")
 
