@@ -44,7 +44,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
             ),
             CommandEntry(
-                "replay", "Agent.cli.rerun:replay", "Drive your code again and compare it with a run."
+                "replay", "Agent.cli.rerun:replay", "Replay a run with your present code and compare the two."
             ),
         ),
     ),
@@ -60,8 +60,12 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
             CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
             CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
-            CommandEntry("resume", "Agent.cli.fork:resume", "Go on from a point of a run, in a new run."),
-            CommandEntry("fork", "Agent.cli.fork:fork", "Go on from a point, with something changed."),
+            CommandEntry(
+                "resume", "Agent.cli.fork:resume", "Continue a recorded run from a point, as a new run."
+            ),
+            CommandEntry(
+                "fork", "Agent.cli.fork:fork", "Continue a recorded run from a point, with something changed."
+            ),
             CommandEntry("golden", "Agent.cli.golden:golden", "Keep recorded runs as tests, and check them."),
             CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
             CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),

@@ -9,6 +9,10 @@ from Agent.flight import record_tool
 @record_tool
 def tool(x): return x + 1
 def work(x): return x * x
+TOGETHER = threading.Barrier(4)
+def together(x):
+    TOGETHER.wait()
+    return tool(x)
 
 class Peer:
     agent_id, agent_role = "p", "peer"
@@ -42,7 +46,7 @@ class Agent:
     def pooled_tool(self):
         with cf.ThreadPoolExecutor(3) as pool: return list(pool.map(tool, range(5)))
     @trace_agent_action
-    async def gathered_tool(self): return await asyncio.gather(*(asyncio.to_thread(tool, i) for i in range(4)))
+    async def gathered_tool(self): return await asyncio.gather(*(asyncio.to_thread(together, i) for i in range(4)))
 
 def build(spec): return Agent()
 METHODS = ["mapped", "futures", "joined", "one_by_one", "gathered"]
