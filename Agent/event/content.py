@@ -23,7 +23,15 @@ import orjson
 from Agent.event.binding import class_reducer
 from Agent.event.classes import attributes_of, class_name, mro_of, solid_base, text_or_none
 from Agent.event.codecs import builtin_reducer
-from Agent.event.contents import Name, Pieces, Unreadable, handle_of, pieces_of, reference_of
+from Agent.event.contents import (
+    Name,
+    Pieces,
+    Unreadable,
+    handle_of,
+    is_over_memory,
+    pieces_of,
+    reference_of,
+)
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
 from Agent.event.opaque import Content, Kind
@@ -199,6 +207,8 @@ def _named(value: object) -> Content | None:
         kind, _, name = reference.partition(" ")
         return Content(Kind.REFERENCE, f"{kind} {_without_script(name)}")
     handle = handle_of(type(value))
+    if handle == "file" and is_over_memory(value):
+        raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
     return None if handle is None else Content(Kind.HANDLE, handle)
 
 

@@ -34,7 +34,17 @@ from Agent.event.classes import (
     solid_base,
 )
 
-__all__ = ["KINDS", "TRACING", "Name", "Pieces", "Unreadable", "handle_of", "pieces_of", "reference_of"]
+__all__ = [
+    "KINDS",
+    "TRACING",
+    "Name",
+    "Pieces",
+    "Unreadable",
+    "handle_of",
+    "is_over_memory",
+    "pieces_of",
+    "reference_of",
+]
 
 
 class Unreadable(Exception):
@@ -170,6 +180,28 @@ def _find_handle(cls: type) -> str | None:
     if names[0].startswith(_OWN_PACKAGES) and not names[0].startswith(_VALUES_OF_OURS):
         return TRACING
     return None
+
+
+_WRAPPING_FILES = frozenset(
+    ["_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom"]
+)
+
+
+def is_over_memory(value: Any) -> bool:
+    """Whether a file object reads and writes bytes in memory, so that it is a value and no handle."""
+    io = sys.modules.get("_io")
+    if io is None or handle_of(type(value)) != "file":
+        return False
+    for _ in range(_MOST_WRAPPERS):
+        cls = type(value)
+        if class_name(cls) in _WRAPPING_FILES:
+            try:
+                value = value.buffer if cls is io.TextIOWrapper else value.raw
+            except ValueError:  # it was detached
+                return False
+        else:
+            return issubclass(cls, io.BytesIO)
+    return False
 
 
 def reference_of(value: object) -> str | None:

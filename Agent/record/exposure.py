@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import find_in_classes
-from Agent.event.contents import TRACING, handle_of
+from Agent.event.contents import TRACING, handle_of, is_over_memory
 
 
 class Sort(IntEnum):
@@ -278,8 +278,10 @@ def _is_put_in_place(present: Any, value: Any) -> bool:
     return True
 
 
-def _is_agent(value: object) -> bool:
-    """Whether a thread or the like is an agent itself."""
+def _counts(value: object) -> bool:
+    """Whether a thread or the like is an agent itself, or a file is in memory alone."""
+    if is_over_memory(value):
+        return True
     return handle_of(type(value)) != TRACING and getattr(value, "agent_id", None) is not None
 
 
@@ -289,7 +291,7 @@ def read_state(obj: object) -> Exposed:
     fields: dict[str, Any] = {}
     handles: list[str] = []
     for name, value in list(exposure.read(obj).items()):
-        if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE and not _is_agent(value):
+        if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE and not _counts(value):
             handles.append(str(name))
         else:
             fields[str(name)] = value
@@ -328,7 +330,9 @@ def _is_class_data(name: str, value: Any) -> bool:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name
     is_descriptor = find_in_classes(cls, "__get__") is not None
-    return not is_descriptor and not issubclass(cls, type) and sort_of(cls) is not Sort.HANDLE
+    if is_descriptor or issubclass(cls, type):
+        return False
+    return sort_of(cls) is not Sort.HANDLE or is_over_memory(value)
 
 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:

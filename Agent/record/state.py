@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.content import Reading
+from Agent.event.contents import is_over_memory
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
@@ -255,7 +256,7 @@ class StateTracker:
                 agent_id = self._agent_of(value)
                 if agent_id is not None:
                     return _AGENT + agent_id.encode("utf-8", "surrogatepass")
-                if sort is Sort.HANDLE:
+                if sort is Sort.HANDLE and not is_over_memory(value):
                     return None
             if name in self.borrowed and self.borrowed[name]() is value:
                 self.heavy.add(name)

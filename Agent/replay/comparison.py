@@ -430,7 +430,7 @@ class Comparison:
             at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
             if value is ABSENT or other_value is ABSENT:
                 return Difference(at, shown(value), shown(other_value))
-            found = self._walk(value, other_value, at)
+            found = self._walk(name, other_name, at) or self._walk(value, other_value, at)
             if found is not None:
                 return found
         names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
