@@ -375,7 +375,9 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         return False
     if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
         return looks_drawn(value) or (
-            says == SURE and _ends(text, match) and (_has_digit(value) or _is_drawn_word(value))
+            says == SURE
+            and (_ends(text, match) or not match["gap"].strip(":="))
+            and (_has_digit(value) or _is_drawn_word(value))
         )
     if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
         return looks_drawn(value)
