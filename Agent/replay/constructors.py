@@ -69,7 +69,8 @@ def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
     if not reads:
         return
     is_other = any(MADE_OTHERWISE in reason for reason in outcome.reasons)
-    is_kept = outcome.inside or outcome.unseen or outcome.references
+    is_others = outcome.divergence is not None and bool(outcome.divergence.inner_agent_id)
+    is_kept = outcome.inside or outcome.unseen or outcome.references or is_others
     if not is_other and (outcome.divergence is None or not is_kept):
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])

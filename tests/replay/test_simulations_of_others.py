@@ -151,6 +151,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 def test_a_factory_that_draws_chance_proves_nothing_by_a_difference_and_is_told_where(toy):
     report = toy.record(TOWN).replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
