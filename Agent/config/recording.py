@@ -245,7 +245,10 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
 
 
 def shutdown_logging() -> None:
-    """Write out what is held back, say in the record that it ends here, and stop recording."""
+    """Write out what is held back, say in the record that it ends here, and stop recording.
+
+    What kept recording from beginning is forgotten, too: the next event tries again and says what it meets.
+    """
     with wiring_lock():
         if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
             # What was lost with the directory is told by a session of its own.
@@ -255,6 +258,9 @@ def shutdown_logging() -> None:
                 say(f"what was lost cannot be recorded: {error}")
         _shut_down()
         unrecorded.take()
+        note_obstacle(None)
+        for limit in LIMITS.values():
+            limit.value = 0
 
 
 def _shut_down() -> None:
@@ -278,8 +284,6 @@ def _shut_down() -> None:
     _session = _pipeline = _writer = _queue = _mirrors = None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
-    for limit in LIMITS.values():
-        limit.value = 0
     try:
         if queue is not None:
             queue.write_through()

@@ -356,9 +356,7 @@ def unwritable(tmp_path, monkeypatch):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a directory should be")
     monkeypatch.setenv("AGENT_TRACE_ROOT", str(blocked / "trace"))
-    yield blocked
-    for limit in Agent.record.levels.LIMITS.values():
-        limit.value = 0
+    return blocked
 
 
 def test_a_root_that_cannot_be_written_is_told_once_and_the_program_goes_on(unwritable, capfd):
@@ -414,6 +412,17 @@ def test_a_wrong_variable_is_told_once_and_the_program_goes_on(monkeypatch, capf
     assert capfd.readouterr().err.count("\n") == 1
     monkeypatch.delenv("AGENT_TRACE_LEVEL")
     setup_logging()
+    assert AgentLogger("a").info("m") != ""
+
+
+def test_after_a_shutdown_what_is_wrong_is_told_anew(monkeypatch, capfd, trace_root):
+    monkeypatch.setenv("AGENT_TRACE_LEVEL", "LOUD")
+    for _ in range(2):
+        assert AgentLogger("a").info("m") == ""
+        assert capfd.readouterr().err.count("\n") == 1
+        Agent.shutdown_logging()
+        assert "obstacle" not in Agent.health()
+    monkeypatch.delenv("AGENT_TRACE_LEVEL")
     assert AgentLogger("a").info("m") != ""
 
 
