@@ -10,12 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import find_in_classes
+from Agent.event.classes import class_name, find_in_classes
 from Agent.event.contents import TRACING, handle_of, is_over_memory
 
 
@@ -304,21 +305,27 @@ _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
 def read_class_state(cls: type) -> dict[str, Any]:
     """The data that a class itself holds, by name: what its methods may change for all of its objects.
 
-    Of bases, those of the same package count. Functions, descriptors, classes and handles are not data.
+    Of bases, those of the same package count. Methods, descriptors, classes defined inside the class,
+    defaults of a dataclass's fields and handles are not data.
     """
     found: dict[str, Any] = {}
     if exposure_of(cls).is_explicit:
         return found
     package = str(cls.__module__).partition(".")[0]
     for base in reversed(cls.__mro__):
-        if str(base.__module__).partition(".")[0] != package or "__dataclass_fields__" in vars(base):
+        if str(base.__module__).partition(".")[0] != package:
             continue
         own = list(vars(base).items())
-        found |= {name: value for name, value in own if _is_class_data(name, value)}
+        defaults = (
+            {one.name for one in dataclass_fields(base)} if "__dataclass_fields__" in vars(base) else ()
+        )
+        found |= {
+            name: value for name, value in own if name not in defaults and _is_class_data(base, name, value)
+        }
     return found
 
 
-def _is_class_data(name: str, value: Any) -> bool:
+def _is_class_data(owner: type, name: str, value: Any) -> bool:
     if name in _NO_STATE or name.startswith("__"):
         return False
     cls = type(value)
@@ -330,7 +337,9 @@ def _is_class_data(name: str, value: Any) -> bool:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name
     is_descriptor = find_in_classes(cls, "__get__") is not None
-    if is_descriptor or issubclass(cls, type):
+    if issubclass(cls, type):
+        return not class_name(value).endswith(f".{owner.__qualname__}.{name}")
+    if is_descriptor:
         return False
     return sort_of(cls) is not Sort.HANDLE or is_over_memory(value)
 

@@ -330,6 +330,9 @@ class Comparison:
     def _dict(
         self, one: dict[str, Any], other: dict[str, Any], path: str, *, has_order: bool
     ) -> Difference | None:
+        renamed = self._agreeing_keys({key: key for key in one}, {key: key for key in other})
+        if renamed:
+            other = {renamed.get(key, key): value for key, value in other.items()}
         for key in sorted(one.keys() | other.keys()):
             at = f"{path}/{escape(key)}"
             if key not in one or key not in other:
@@ -345,8 +348,6 @@ class Comparison:
             return None
         if self.overlooked.normaliser.order:
             self.overlooked.counts["orders"] += 1
-            return None
-        if any(type(each) is str and "[redacted:" in each for each in one):
             return None
         return Difference(path, {"order of keys": shown(one)}, {"order of keys": shown(other)})
 
@@ -415,15 +416,19 @@ class Comparison:
     def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left = sorted(one, key=_key)
         right = sorted(other, key=_key)
-        mark = self.mark() if self.overlooked.normaliser else None
+        mark = self.mark()
         found = self._in_order(left, right, path)
-        if found is not None and mark is not None:
+        if found is not None:
             self.go_back(mark)
             found = None if self._are_members(left, right) else found
         return None if found is None else Difference(path, shown(left), shown(right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left, right = _by_key(one), _by_key(other)
+        renamed = self._agreeing_keys(
+            {key: name for key, (name, _) in left.items()}, {key: name for key, (name, _) in right.items()}
+        )
+        right = {renamed.get(key, key): pair for key, pair in right.items()}
         for key in sorted(left.keys() | right.keys()):
             name, value = left.get(key, (None, ABSENT))
             other_name, other_value = right.get(key, (None, ABSENT))
@@ -433,8 +438,35 @@ class Comparison:
             found = self._walk(name, other_name, at) or self._walk(value, other_value, at)
             if found is not None:
                 return found
-        names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
-        return None if path in self._names else self._order(names[0], names[1], path)
+        if path in self._names:
+            return None
+        names = [_name_of(name) for name, _ in left.values()]
+        return self._order(names, [_name_of(left[key][0]) for key in right], path)
+
+    def _agreeing_keys(self, one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
+        """Keys that are written differently and agree all the same, as two tokens for a secret do.
+
+        Args:
+            one: the recorded keys, each under what stands for it alone.
+            other: the replayed keys, likewise.
+
+        Returns:
+            What stands for a recorded key, by what stands for the replayed one.
+        """
+        if one.keys() == other.keys():
+            return {}
+        free = {key: name for key, name in one.items() if key not in other}
+        rest = {key: name for key, name in other.items() if key not in one}
+        if len(free) != len(rest) or len(free) > _MOST_UNORDERED:
+            return {}
+        found: dict[Any, Any] = {}
+        for key, name in rest.items():
+            partner = next((each for each, its_name in free.items() if self._agree(its_name, name)), None)
+            if partner is None:
+                return {}
+            found[key] = partner
+            del free[partner]
+        return found
 
 
 class _FormOfContent(NamedTuple):

@@ -410,17 +410,17 @@ class Driver:
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Say how the factory's object differs from the first recorded state, which replaces its state."""
-        names = [name for name in restored if not is_generator(first, name)]
         for name, difference in state_differences(
-            first, obj, self._pipeline, self._comparison, self._fields, names
+            first, obj, self._pipeline, self._comparison, self._fields, restored
         ):
             if self._is_factory_strict:
                 self._differs_at_first(agent_id, first, name, difference)
-            at = name + difference.path
-            made, recorded = short(difference.replayed), short(difference.recorded)
-            self._outcome.factory_differences.append(
-                f"{agent_id}: factory made {at}={made}, recorded {recorded}"
-            )
+            if is_generator(first, name):
+                told = f"the random generator {name} in another state; the recorded state is used"
+            else:
+                made, recorded = short(difference.replayed), short(difference.recorded)
+                told = f"{name}{difference.path}={made}, recorded {recorded}"
+            self._outcome.factory_differences.append(f"{agent_id}: factory made {told}")
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
         action = self._current
