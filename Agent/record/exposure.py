@@ -333,6 +333,8 @@ def _is_class_data(owner: type, name: str, value: Any) -> bool:
         return True
     if cls is staticmethod or cls is classmethod:
         cls, value = type(value.__func__), value.__func__
+    elif cls is property:
+        cls, value = type(value.fget), value.fget
     if cls is FunctionType:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name

@@ -9,6 +9,7 @@ import threading
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 from uuid import UUID
 
 import numpy as np
@@ -516,6 +517,26 @@ def test_an_object_that_two_agents_hold_stands_in_the_state_of_the_first(recorde
     assert first["fields"]["board"]["digest"]
     assert second["fields"]["board"]["reference"] == "shared with one"
     assert second["shared_objects"] == {"board": "one"}
+
+
+def test_what_a_class_holds_beside_its_code_is_its_state(recorded):
+    @dataclasses.dataclass
+    class Deciding(Acting):
+        default: int = 1
+        shared: ClassVar[int] = 2
+
+        class Inside:
+            pass
+
+        @property
+        def look(self):
+            return 1
+
+    Deciding.policy, Deciding.kept, Deciding.seen = Plain, [3], property(len)
+    agent = Deciding()
+    agent.agent_id = "p"
+    agent.act()
+    assert set(recorded.of("state")[0]["extra"]["class_fields"]) == {"shared", "policy", "kept", "seen"}
 
 
 def test_a_large_object_that_leads_to_other_agents_is_an_environment(recorded):

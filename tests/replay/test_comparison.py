@@ -97,6 +97,18 @@ def test_a_hidden_value_is_no_wildcard_for_what_is_not_hidden(other):
     assert Comparison().difference(one, Recorded(other, {}, "")) is not None
 
 
+def test_keys_and_members_that_differ_in_tokens_alone_agree():
+    def forms(texts):
+        yield Recorded(dict.fromkeys(texts, 1), {}, "")
+        yield Recorded([[text, 1] for text in texts], {"": "map"}, "")
+        yield Recorded(sorted(texts), {"": "set"}, "")
+
+    once, again = ["b", f"a {TOKEN}"], ["b", f"a {OTHER_TOKEN}"]
+    for one, other, plain in zip(forms(once), forms(again), forms(["b", "a c"]), strict=True):
+        assert Comparison().difference(one, other) is None
+        assert Comparison().difference(one, plain) is not None
+
+
 class Thing:
     def __init__(self, inside):
         self.inside = inside
