@@ -231,7 +231,7 @@ def _payload(event: Event, rules: FieldRules | None = None) -> Recorded:
     if event.kind == "state":
         fields: Any = event.extra.get("fields")
         if isinstance(fields, dict) and rules is not None:
-            kept = rules.kept(str(event.agent_id), fields)
+            kept = rules.kept(str(event.agent_id), fields, event.types or {}, "/extra/fields")
             return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
     payload = {key: value for key, value in event.extra.items() if key not in left_out}
     return Recorded(payload, _kept(event.types, "/extra", payload), "/extra")
@@ -253,7 +253,7 @@ def state_of(event: Event, rules: FieldRules | None = None) -> Recorded:
     types = event.types or {}
     changed = state.get("set")
     if rules is not None and isinstance(changed, dict):
-        kept = rules.kept(str(event.agent_id), changed)
+        kept = rules.kept(str(event.agent_id), changed, types, "/state/set")
         if len(kept) < len(changed):
             state, types = {**state, "set": kept}, _kept(event.types, "/state/set", kept)
     return Recorded(state, types, "/state")

@@ -1,7 +1,8 @@
 """Which fields of agents a replay compares, and what it found of those that cannot be compared.
 
 A field is left out if somebody asked for that by name, or if it holds an object that an agent whose code does
-not run holds as well: whatever that agent would do to the object does not happen in the replay.
+not run holds as well: whatever that agent would do to the object does not happen in the replay. A plain value
+in its place is compared.
 """
 
 from __future__ import annotations
@@ -43,27 +44,40 @@ class FieldRules:
         self.is_older = any(":" not in str(first.extra.get("digest")) for first in firsts)
         self._known.clear()
 
-    def leaves_out(self, agent_id: str, name: str) -> bool:
-        """Whether a field takes no part."""
+    def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
+        """Whether a field takes no part.
+
+        Args:
+            tags: those of its values, where they are at hand: only objects can be changed by other agents.
+        """
         key = (agent_id, name)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self._judge(agent_id, name)
-        return known
+            known = self._known[key] = self._is_ignored(agent_id, name)
+        return known or self._is_elsewhere(agent_id, name, tags)
 
-    def _judge(self, agent_id: str, name: str) -> bool:
+    def _is_ignored(self, agent_id: str, name: str) -> bool:
         full = f"{agent_id}.{name}"
-        if any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore):
+        found = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
+        if found:
             self._add(self._outcome.ignored, full)
-            return True
-        if name in self._elsewhere.get(agent_id, ()):
-            self._add(self._outcome.references, f"{full} (shared with agents that do not run)")
-            return True
-        return False
+        return found
 
-    def kept(self, agent_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the fields that are compared."""
-        return {name: value for name, value in fields.items() if not self.leaves_out(agent_id, name)}
+    def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
+        if name not in self._elsewhere.get(agent_id, ()):
+            return False
+        self._add(self._outcome.references, f"{agent_id}.{name} (shared with agents that do not run)")
+        return all(tag == "opaque" for tag in tags)
+
+    def kept(
+        self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str
+    ) -> dict[str, Any]:
+        """Those of the fields that are compared; their tags stand in `types` below the pointer."""
+        return {
+            name: value
+            for name, value in fields.items()
+            if not self.leaves_out(agent_id, name, types.get(f"{pointer}/{escape(name)}"))
+        }
 
     def note(self, agent_id: str, name: str, found: Agreement) -> None:
         """Keep what a comparison of one field could not see, or saw by name alone."""

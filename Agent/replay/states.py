@@ -144,7 +144,13 @@ def differences_of(
         yield "", Difference("", shown(recorded), shown(present))
         return
     for name in sorted(recorded.keys() | present.keys() if names is None else names):
-        if rules.leaves_out(agent_id, name):
+        at = f"{pointer}/{escape(name)}"
+        tags = [
+            known.get(at)
+            for held, known in ((recorded, types), (present, present_types or {}))
+            if name in held
+        ]
+        if rules.leaves_out(agent_id, name, *tags):
             continue
         if name not in recorded and rules.is_newer(
             Recorded(present, present_types or {}, pointer), f"/{escape(name)}"
@@ -155,7 +161,6 @@ def differences_of(
             one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
             yield name, Difference("", shown(one), shown(other))
             continue
-        at = f"{pointer}/{escape(name)}"
         found, agreed = comparison.compare(
             Recorded(recorded[name], types, at), Recorded(present[name], present_types or {}, at)
         )

@@ -78,6 +78,10 @@ def test_debug_finds_the_planted_fault(ask):
     first = done.stdout.split("\n\n")[1]
     for word in ("creator_017", "cooldown_until", "TrendQuotaExceeded"):
         assert word in first
+
+
+@pytest.mark.integration
+def test_debug_answers_as_json_and_markdown_too(ask):
     answer = json.loads(ask("debug", ISSUE, "--json").stdout)
     assert answer["issue"] == ISSUE
     assert "cooldown_until" in answer["causes"][0]["explanation"]

@@ -126,6 +126,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("seed", [7, None])
 def test_a_mesa_model_alone_is_identical_with_a_seed_and_says_so_without_one(toy, seed):
     pytest.importorskip("mesa")

@@ -200,7 +200,8 @@ class StatePairs:
         self, name: str, left: Recorded | None, right: Recorded | None
     ) -> Difference | None:
         rules, agent_id = self._comparison.fields, str(self._agent_id)
-        if rules is not None and rules.leaves_out(agent_id, name):
+        tags = [each.types.get(each.pointer) for each in (left, right) if each is not None]
+        if rules is not None and rules.leaves_out(agent_id, name, *tags):
             return None
         if left is None or right is None:
             one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
