@@ -6,10 +6,12 @@ What a policy retired is explained by the account of retired numbers, what an er
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -17,6 +19,7 @@ from Agent.archive.sealed_lines import file_lines
 from Agent.archive.sealed_parts import Part, SealedSegment, read_parts
 from Agent.archive.sealed_write import open_connection
 from Agent.errors import DamagedInput, InputError, UsageError
+from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.board import read_board
 from Agent.tree.chain import LINES, Block, BlockState, FileChain, WriterChain, read_chains
@@ -213,6 +216,8 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
         DamagedInput: the account of retired numbers, or a part of the archive, cannot be read.
         UsageError: a head that was kept is none.
     """
+    # before the chains: a writer that runs tells its board behind its file
+    boards = _heads_of_boards(session)
     chains = read_chains(session)
     kept = [_plain(head) for head in kept]
     if not chains and not kept and (not told or _is_imported(session)):
@@ -233,10 +238,15 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
             edit, covered[name] = _compare(places, name, file, report)
             if edit is not None:
                 edits.append((edit.time or "", edit))
+        ended = {writer for writer, chain in chains.items() if chain.ended}
         for name in places.first_ids:
-            report.uncovered += _lines_behind(places, name, covered.get(name, 0))
+            count, added = _lines_behind(places, name, covered.get(name, 0), ended, account)
+            report.uncovered += count
+            if added and not any(edit.file == name for _, edit in edits):
+                problem = f"{added:,} of the events behind the last block came when their writer had ended"
+                edits.append(("~", Edit(name, problem)))
     report.edits = [edit for _, edit in sorted(edits, key=lambda pair: pair[0])]
-    report.edits += _wrong_heads(session, chains, told, kept, report.head)
+    report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
     return report
 
 
@@ -338,24 +348,53 @@ def _edit(name: str, file: FileChain, block: Block, state: BlockState, line: int
     return Edit(name, problem, line, last, block.time, f"{file.writer}:{block.number}")
 
 
-def _lines_behind(places: Places, name: str, offset: int) -> int:
-    """How many lines of a file stand behind its last block."""
-    lines, ends = 0, True
+def _heads_of_boards(session: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in boards_dir(session).glob("*.board"):
+        board = read_board(path)
+        if board is not None and board.heads:
+            found[path.stem] = [head_text(path.stem, count, root) for count, root in board.heads]
+    return found
+
+
+def _lines_behind(
+    places: Places, name: str, offset: int, ended: Collection[str], account: RetiredAccount
+) -> tuple[int, int]:
+    """How many lines stand behind the last block of a file; how many are events of writers that had ended."""
+    count = added = 0
     try:
         with closing(places.open(name)) as data:
             while offset > 0 and (skipped := data.read(min(offset, _CHUNK_BYTES))):
                 offset -= len(skipped)
+            held = b""
             while chunk := data.read(_CHUNK_BYTES):
-                lines += chunk.count(b"\n")
-                ends = chunk.endswith(b"\n")
+                *lines, held = (held + chunk).split(b"\n")
+                count += len(lines)
+                added += sum(_is_of(line, ended, account) for line in lines)
     except OSError:
-        return 0  # reading its events tells of it
-    return lines + (not ends)
+        return 0, 0  # reading its events tells of it
+    return count + bool(held), added + _is_of(held, ended, account)
+
+
+def _is_of(line: bytes, writers: Collection[str], account: RetiredAccount) -> bool:
+    """Whether a line is an event of one of the writers, torn ones and those that are about to go left out."""
+    event_id = id_of(line)
+    if event_id is None:
+        return False
+    writer, seq = split_event_id(event_id)
+    if writer not in writers or seq in account.numbers.get(writer, ()):
+        return False
+    try:
+        decode_line(line)
+    except DamagedLine:
+        return False
+    return True
 
 
 def _wrong_heads(
     session: Path,
     chains: Mapping[str, WriterChain],
+    boards: Mapping[str, list[str]],
     told: Mapping[str, str],
     kept: Iterable[str],
     head: str,
@@ -371,11 +410,10 @@ def _wrong_heads(
                 yield Edit("session", f"its head is {head}, not that which was kept")
             elif rest and not _leads_to(chains.get(writer), wanted):
                 yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
-    for writer, chain in chains.items():
-        board = read_board(boards_dir(session) / f"{writer}.board")
-        heads_of_board = [head_text(writer, count, root) for count, root in board.heads] if board else []
-        if heads_of_board and not any(_leads_to(chain, each) for each in heads_of_board):
-            yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads_of_board[0]}")
+    for writer, heads in boards.items():
+        # a kill may have come while the newer one was written
+        if not any(_leads_to(chains.get(writer), each) for each in heads):
+            yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads[0]}")
 
 
 def _leads_to(chain: WriterChain | None, head: str) -> bool:
@@ -457,17 +495,15 @@ def _unprovable(path: Path, block: Block) -> InputError:
 def _proof(
     chains: Mapping[str, WriterChain], chain: WriterChain, block: Block, data: bytes, text: bytes, place: str
 ) -> dict[str, Any]:
-    from hashlib import sha256
-
     lines = data.split(b"\n")[:-1]
     heads = sorted(each.head() for each in chains.values())
     content: dict[str, Any] = (
         {"lines": [sha256(line).hexdigest() for line in lines]}
         if block.kind == LINES
-        else {"text": data.decode("utf-8", "surrogateescape")}
+        else {"bytes": base64.b64encode(data).decode()}
     )
     return {
-        "event": text.decode("utf-8", "surrogateescape"),
+        "event": text.decode(),
         "place": place,
         "time": block.time,
         "writer": chain.writer,

@@ -42,6 +42,7 @@ _PATIENCE_S: Final = 10.0
 _QUIET_S: Final = 5.0
 _RECORDS_AT_ONCE: Final = 4096
 LINES, BYTES = "lines", "bytes"
+_END: Final = b'{"end":true}\n'
 
 
 class BlockState(NamedTuple):
@@ -85,6 +86,8 @@ class WriterChain:
     writer: str
     files: dict[int, FileChain] = field(default_factory=dict)
     leaves: list[bytes] = field(default_factory=list)
+    ended: bool = False
+    """Whether the writer ended, and everything that it wrote is in a block."""
     problem: str | None = None
     """What is wrong with the chain's own file; `leaves` end there."""
 
@@ -132,6 +135,9 @@ class Chain:
         self._turn = threading.RLock()
         self._busy = False
         self._wanted = False
+        self._ends = False
+        """Whether the next pass is the last one."""
+        self._ended = False
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._all_at_s = time.monotonic() + _ALL_EVERY_S
@@ -164,12 +170,17 @@ class Chain:
                 self._turn.release()
         return head_text(self._writer, *self._saved)
 
-    def close(self) -> None:
-        """Cover what is left, and end the thread."""
+    def close(self, *, ended: bool) -> None:
+        """Cover what is left, and end the thread.
+
+        Args:
+            ended: whether nothing can be written any more, which the chain then says.
+        """
         self._stopping.set()
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(timeout=_PATIENCE_S)
+        self._ends = ended
         self.cover()
 
     def _run(self) -> None:
@@ -185,7 +196,7 @@ class Chain:
 
     def _pass(self, *, everything: bool, background: bool) -> float:
         """Cover what has grown; how long looking for it took, in seconds."""
-        if self._busy:
+        if self._busy or self._ended:
             return 0.0  # a signal handler ends the program while its own thread is in here
         self._busy = True
         began = time.monotonic()
@@ -203,6 +214,9 @@ class Chain:
                     )
                 if len(self._records) >= _RECORDS_AT_ONCE:
                     self._save()
+            if self._ends:
+                self._ended = True
+                self._records.append(_END)
             self._save()
         except OSError as error:
             self._counts.fail("chain", error)
@@ -252,19 +266,19 @@ class Chain:
             if place is None:
                 place = self._places[inode] = _Place(self._file_count)
                 self._file_count += 1
-            for lines in self._whole_lines(fd, place, full_only=is_fine and not everything):
+            for data, end in self._whole_lines(fd, place, full_only=is_fine and not everything):
                 if background and (self._stopping.is_set() or self._wanted):
                     return
                 if place.offset == 0:
-                    place.first_id = id_of(lines)
+                    place.first_id = id_of(data)
                 make = self._fine_blocks if is_fine else self._coarse_blocks
-                for size_bytes, count, leaf in make(lines, background=background):
+                for size_bytes, count, leaf in make(data, end, background=background):
                     self._add(place, path, LINES if is_fine else BYTES, BlockState(size_bytes, count, leaf))
         finally:
             os.close(fd)
 
-    def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[bytes]:
-        """What stands behind the covered lines, in pieces of about a megabyte that end with a line."""
+    def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[tuple[bytes, int]]:
+        """What stands behind the covered lines, about a megabyte at a time, and where the last line ends."""
         want_bytes = _READ_BYTES
         while data := os.pread(fd, want_bytes, place.offset):
             end = data.rfind(b"\n") + 1
@@ -274,7 +288,7 @@ class Chain:
                 for _ in range(keep):
                     end = data.rfind(b"\n", 0, end - 1) + 1
             if end:
-                yield data[:end]
+                yield data, end
             elif len(data) == want_bytes:
                 want_bytes *= 2
                 continue
@@ -282,9 +296,8 @@ class Chain:
                 return
             want_bytes = _READ_BYTES
 
-    def _fine_blocks(self, data: bytes, *, background: bool) -> Iterator[tuple[int, int, bytes]]:
-        lines = data.split(b"\n")
-        lines.pop()
+    def _fine_blocks(self, data: bytes, end: int, *, background: bool) -> Iterator[tuple[int, int, bytes]]:
+        lines = data[: end - 1].split(b"\n")
         burst_began = time.perf_counter()
         for at in range(0, len(lines), BLOCK_LINES):
             part = lines[at : at + BLOCK_LINES]
@@ -293,12 +306,18 @@ class Chain:
                 time.sleep(_PAUSE_S)  # without it each logging call would wait for this thread
                 burst_began = time.perf_counter()
 
-    def _coarse_blocks(self, data: bytes, *, background: bool) -> Iterator[tuple[int, int, bytes]]:  # noqa: ARG002
+    def _coarse_blocks(
+        self,
+        data: bytes,
+        end: int,
+        *,
+        background: bool,  # noqa: ARG002
+    ) -> Iterator[tuple[int, int, bytes]]:
         at, whole = 0, memoryview(data)
-        while at < len(data):
-            end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
-            yield end - at, data.count(b"\n", at, end), leaf_of_bytes(whole[at:end])
-            at = end
+        while at < end:
+            begin, most = at, min(at + BLOCK_BYTES, end)
+            at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
+            yield at - begin, data.count(b"\n", begin, at), leaf_of_bytes(whole[begin:at])
 
     def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
         record: dict[str, Any] = {"n": self._tree.count, "f": place.index}
@@ -360,6 +379,11 @@ def _read_chain(path: Path) -> WriterChain:
 
 
 def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
+    if chain.ended:
+        raise ValueError("it had ended")
+    if stored.get("end") is True:
+        chain.ended = True
+        return
     if stored["n"] != len(chain.leaves):
         raise ValueError(f"block {len(chain.leaves)} should stand there")
     index = stored["f"]
@@ -405,7 +429,7 @@ def write_chain(chain: WriterChain) -> bytes:
         if block.why is not None:
             record["why"] = block.why
         records.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
-    return b"".join(records)
+    return b"".join(records) + (_END if chain.ended else b"")
 
 
 def _state_object(state: BlockState) -> dict[str, Any]:

@@ -284,7 +284,7 @@ class SessionWriter:
         self.flush()
         self._state.closed = True
         self._state.files.close()
-        self._state.chain.close()
+        self._state.chain.close(ended=clean and self._state.files.wait_until_closed())
         if clean:
             try:
                 self.board.remove()
