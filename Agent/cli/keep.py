@@ -253,9 +253,9 @@ def _show_chain(found: Verification) -> None:
 @parameters.json_option
 @parameters.root_option
 def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
-    """Prove to whoever has a session's head that an event is part of it.
+    """Prove that an event is part of a record.
 
-    With --json: the event's line and the digests that lead from it to the head, which the few lines of Python
+    It is a proof to whoever has the head of the session. With --json: the event's line and the digests that lead from it to the head, which the few lines of Python
     in docs/RELIABILITY.md check without the record. Without RUN: the newest session.
     """
     from Agent.archive.chain_check import prove_event

@@ -28,7 +28,7 @@ BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
 BLOCK_BYTES: Final = 256 * 1024
 """About how large a block is that is proved as a whole."""
-FINE_BYTES: Final = 16 * 1024 * 1024
+FINE_BYTES: Final = 8 * 1024 * 1024
 """Where more than this waits its blocks are made of bytes, at a third of the cost."""
 _READ_BYTES: Final = 1024 * 1024
 _INTERVAL_S: Final = 1.0
@@ -40,6 +40,7 @@ _BURST_S: Final = 0.0003
 _PAUSE_S: Final = 0.001
 _PATIENCE_S: Final = 10.0
 _QUIET_S: Final = 5.0
+_ENOUGH_BYTES: Final = BLOCK_LINES * 100
 _RECORDS_AT_ONCE: Final = 4096
 LINES, BYTES = "lines", "bytes"
 _END: Final = b'{"end":true}\n'
@@ -103,6 +104,8 @@ class _Place:
     index: int
     offset: int = 0
     first_id: str | None = None
+    enough_bytes: int = _ENOUGH_BYTES
+    """How much has to stand behind it for a full block, as far as its lines so far tell."""
     told: Path | None = None
     """The name that the chain knows."""
 
@@ -208,16 +211,21 @@ class Chain:
             for inode, path, size in grown:
                 if background and (self._stopping.is_set() or self._wanted):
                     break
-                if everything or size >= BLOCK_LINES * 100:
-                    self._cover_file(
-                        inode, path, is_fine=is_fine, everything=everything, background=background
-                    )
+                place = self._places.get(inode)
+                if everything or size >= (_ENOUGH_BYTES if place is None else place.enough_bytes):
+                    try:
+                        self._cover_file(
+                            inode, path, is_fine=is_fine, everything=everything, background=background
+                        )
+                    except OSError as error:
+                        self._counts.fail("chain", error)
+                        self._ends = False
                 if len(self._records) >= _RECORDS_AT_ONCE:
                     self._save()
             if self._ends:
-                self._ended = True
                 self._records.append(_END)
             self._save()
+            self._ended = self._ends
         except OSError as error:
             self._counts.fail("chain", error)
         except Exception as error:  # noqa: BLE001 - a value that has no room is no reason for the program to fail
@@ -257,8 +265,8 @@ class Chain:
     ) -> None:
         try:
             fd, status = open_file(path)
-        except OSError:
-            return  # rolled, replaced or removed since; the next pass looks again
+        except FileNotFoundError:
+            return  # rolled or removed since; the next pass looks again
         try:
             if (status.st_dev, status.st_ino) != inode:
                 return
@@ -287,6 +295,7 @@ class Chain:
                 keep = data.count(b"\n") % BLOCK_LINES
                 for _ in range(keep):
                     end = data.rfind(b"\n", 0, end - 1) + 1
+                place.enough_bytes = (len(data) - end) * BLOCK_LINES // max(keep, 1)
             if end:
                 yield data, end
             elif len(data) == want_bytes:

@@ -176,9 +176,9 @@ class OwnFile:
             try:
                 # the newline in front ends a torn line, if there is one
                 data = b"\n" + line
-                written = _write(fd, data)
                 status = os.fstat(fd)
-                if status.st_size == written:
+                written = _write(fd, data)
+                if status.st_size == 0:
                     self._shared.chain.began((status.st_dev, status.st_ino), self._further_path())
                 if sync:
                     os.fsync(fd)

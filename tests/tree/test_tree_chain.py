@@ -222,3 +222,37 @@ def test_an_inode_that_is_used_again_begins_anew(session, tmp_path):
     made.close(ended=False)
     assert told[-1][0] == 2
     assert [len(file.blocks) for file in read_chains(session)["a" * 8].files.values()] == [1, 1]
+
+
+def test_a_writer_that_could_not_read_a_file_does_not_say_that_everything_is_covered(session, monkeypatch):
+    recorder = Recorder(SessionWriter(session))
+    for number in range(30):
+        recorder.write(f"agent_{number % 3}")
+    real = chain.open_file
+
+    def refuses(path):
+        if path.name == "agent_1.log":
+            raise OSError(errno.EIO, "broken")
+        return real(path)
+
+    monkeypatch.setattr(chain, "open_file", refuses)
+    recorder.close()
+    assert recorder.sink.counters()["chain:EIO"] == 1
+    monkeypatch.undo()
+    assert not read_chains(session)[recorder.sink.writer].ended
+
+
+def test_a_line_that_was_written_aside_is_covered(session):
+    recorder = Recorder(SessionWriter(session))
+    recorder.write()
+    files = recorder.sink._state.files
+    files.busy = True
+    assert recorder.write("late") > 0
+    files.busy = False
+    recorder.close()
+    assert (session / "agents" / f"late@{recorder.sink.writer}.log").exists()
+    known = read_chains(session)[recorder.sink.writer]
+    assert known.ended and {file.file for file in known.files.values()} >= {
+        f"agents/late@{recorder.sink.writer}.log"
+    }
+    assert sum(block.written.lines for file in known.files.values() for block in file.blocks) == 4
