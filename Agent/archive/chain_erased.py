@@ -41,6 +41,8 @@ def account_in_chains(
     Raises:
         OSError: a file cannot be read, or a chain not be replaced.
     """
+    if not going:
+        return 0
     chains = read_chains(session)
     changed = 0
     with Places(session) as places:

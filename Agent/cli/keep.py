@@ -255,8 +255,9 @@ def _show_chain(found: Verification) -> None:
 def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     """Prove that an event is part of a record.
 
-    It is a proof to whoever has the head of the session. With --json: the event's line and the digests that lead from it to the head, which the few lines of Python
-    in docs/RELIABILITY.md check without the record. Without RUN: the newest session.
+    It is a proof to whoever has the head of the session. With --json: the event's line and the digests that
+    lead from it to the head; the program in docs/RELIABILITY.md checks them without the record. Without RUN:
+    the newest session.
     """
     from Agent.archive.chain_check import prove_event
     from Agent.tree.layout import find_session

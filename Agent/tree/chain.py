@@ -18,6 +18,7 @@ import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import names, out_of_the_way
 from Agent.tree.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir
 from Agent.tree.lines import Inode, id_of, open_file
@@ -267,8 +268,10 @@ class Chain:
             fd, status = open_file(path)
         except FileNotFoundError:
             return  # rolled or removed since; the next pass looks again
+        found = (status.st_dev, status.st_ino)
+        fd = out_of_the_way(fd)
         try:
-            if (status.st_dev, status.st_ino) != inode:
+            if found != inode:
                 return
             place = self._places.get(inode)
             if place is None:
@@ -283,7 +286,8 @@ class Chain:
                 for size_bytes, count, leaf in make(data, end, background=background):
                     self._add(place, path, LINES if is_fine else BYTES, BlockState(size_bytes, count, leaf))
         finally:
-            os.close(fd)
+            if names(fd, found):  # not where the program closed it, and uses its number by now
+                os.close(fd)
 
     def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[tuple[bytes, int]]:
         """What stands behind the covered lines, about a megabyte at a time, and where the last line ends."""
@@ -349,12 +353,15 @@ class Chain:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         fd = os.open(chain_file(self._session, self._writer), flags | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
+        fd = out_of_the_way(fd)
+        status = os.fstat(fd)
         try:
             while self._unsaved:
                 # a refusal half way goes on at that very byte the next time: nobody else appends here
                 self._unsaved = self._unsaved[os.write(fd, self._unsaved) :]
         finally:
-            os.close(fd)
+            if names(fd, (status.st_dev, status.st_ino)):
+                os.close(fd)
         self._saved = made
         self._on_head(*made)
 
