@@ -29,8 +29,10 @@ BLOCK_LINES: Final = 64
 """How many lines a block holds that can be proved line by line."""
 BLOCK_BYTES: Final = 256 * 1024
 """About how large a block is that is proved as a whole."""
-FINE_BYTES: Final = 8 * 1024 * 1024
-"""Where more than this waits its blocks are made of bytes, at a third of the cost."""
+FINE_BYTES: Final = 2 * 1024 * 1024
+"""Where more than this came within a second its blocks are made of bytes, at a third of the cost."""
+_AT_THE_END: Final = 4
+"""How many times as much it may be at the end, which comes once."""
 _READ_BYTES: Final = 1024 * 1024
 _INTERVAL_S: Final = 1.0
 # what a file holds beyond its full blocks is covered this often
@@ -208,7 +210,8 @@ class Chain:
         try:
             grown = self._grown()
             looked_s = time.monotonic() - began
-            is_fine = sum(size for _, _, size in grown) <= FINE_BYTES
+            limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
+            is_fine = sum(size for _, _, size in grown) <= limit_bytes
             for inode, path, size in grown:
                 if background and (self._stopping.is_set() or self._wanted):
                     break
