@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from Agent.archive.chain_erased import account_in_chains
 from Agent.archive.erase_checkpoints import FoundCheckpoints, erase_checkpoints, find_checkpoints
 from Agent.archive.erase_files import (
     find_artifacts,
@@ -28,6 +29,7 @@ from Agent.archive.erase_lines import (
     enter,
     find_lines,
     is_whole,
+    lines_of,
     refuse_damaged_account,
     rewrite,
     settle_torn_tails,
@@ -42,7 +44,13 @@ from Agent.archive.erase_plan import (
     write_plan,
 )
 from Agent.archive.erase_proof import Proof, holds, prove
-from Agent.archive.erase_sealed import drop_stale_parts, find_sealed, finish_sealing, rewrite_part
+from Agent.archive.erase_sealed import (
+    drop_stale_parts,
+    find_sealed,
+    finish_sealing,
+    lines_in_parts,
+    rewrite_part,
+)
 from Agent.archive.erase_target import AGENT, MATCH, RUN, ErasedArtifact, Target
 from Agent.archive.reader import open_reader
 from Agent.archive.recover import recover_session
@@ -334,6 +342,22 @@ def _runs_of(session: Path, target: Target) -> frozenset[str]:
     return frozenset(found)
 
 
+def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:
+    whole, session_id = is_whole(session, path, target), _id(session)
+    return lambda line: target.judge(line, session_id, whole=whole).kept
+
+
+def _enter_in_chains(session: Path, lines: FoundLines, target: Target) -> None:
+    """Let the chains tell what the files and parts that lose lines will be."""
+    going = {path.relative_to(session).as_posix(): path for path in lines.files}
+    with lines_in_parts(session, lines.parts) as sealed:
+        judges = {name: _judge_of(session, path, target) for name, path in going.items()}
+        judges |= {name: _judge_of(session, session / name, target) for name in sealed}
+        account_in_chains(
+            session, judges, lambda name: lines_of(going[name]) if name in going else sealed[name]()
+        )
+
+
 def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be done again, and leaves what the next ones need."""
     session, lines = found.session, found.lines
@@ -351,13 +375,13 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     for replay in found.replays:
         delete_tree(replay)
     enter(session, lines)
+    _enter_in_chains(session, lines, target)
     was_sealed = drop_stale_parts(session, lines)
     drop_cursor_entries(session, lines.files)
     for name in lines.parts:
         rewrite_part(session, name, target)
     for path in lines.files:
-        whole = is_whole(session, path, target)
-        rewrite(path, lambda line, whole=whole: target.judge(line, _id(session), whole=whole).kept)  # type: ignore[misc]
+        rewrite(path, _judge_of(session, path, target))
     # Behind the lines that tell of them: the plan knows which they are.
     remove_artifacts(session, found.artifacts)
     remove_runs(session, target)

@@ -26,7 +26,15 @@ from Agent.tree.retired import ERASED, read_account, write_account
 from Agent.tree.seqset import SeqSet
 from Agent.tree.session import replace_file
 
-__all__ = ["FoundLines", "drop_cursor_entries", "enter", "find_lines", "rewrite", "settle_torn_tails"]
+__all__ = [
+    "FoundLines",
+    "drop_cursor_entries",
+    "enter",
+    "find_lines",
+    "lines_of",
+    "rewrite",
+    "settle_torn_tails",
+]
 
 _BATCH_LINES: Final = 4096
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.archive.chain_erased import names_in_chain
 from Agent.archive.erase_files import chunks_of
 from Agent.archive.erase_sealed import sealed_lines
 from Agent.archive.erase_target import AGENT, Target
@@ -125,7 +126,7 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
     """The form in which the target stands in a file."""
     proof.files += 1
     proof.size_bytes += path.stat().st_size
-    found = target.forms.find_in_stream(chunks_of(path))
+    found = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
     if found is not None:
         return found
     with path.open("rb") as file:

@@ -6,11 +6,12 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from Agent.archive.chain_check import ChainReport, check_chains
 from Agent.archive.reader import open_reader
 from Agent.archive.sealed_parts import Part, read_parts
 from Agent.archive.sealed_write import DIGEST_BYTES, file_digest
@@ -28,6 +29,7 @@ __all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]
 _ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
 _UNKNOWN: Final = "?"
 _CHUNK_BYTES: Final = 1 << 20
+_LOOKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Verification:
     """Files that stand beside the archive and are no longer what was sealed of them."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
+    chain: ChainReport | None = None
+    """What the digests say that were made while recording; None of a session that was recorded without."""
 
     @property
     def lost(self) -> int:
@@ -94,12 +98,13 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is lost, unexplained or damaged, no artifact and no part of the archive either.
+        """Whether nothing is lost, unexplained, damaged or edited, artifacts and archive included.
 
         What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
         """
         damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
-        return not (self.lost or self.unknown or damaged)
+        edited = self.chain is not None and self.chain.edits
+        return not (self.lost or self.unknown or damaged or edited)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
@@ -118,28 +123,38 @@ class Verification:
             "damaged_parts": list(self.damaged_parts),
             "changed_files": list(self.changed_files),
             "dropped": dict(self.dropped),
+            "chain": None if self.chain is None else self.chain.to_dict(),
             "writers": [asdict(writer) for writer in self.writers],
         }
 
 
-def verify(session: Path) -> Verification:
-    """Account for every number that was taken: every file is read once, every part of the archive compared.
+def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
+    """Account for every number that was taken, and compare every line, artifact and part with its digest.
+
+    Args:
+        session: the session's directory.
+        heads: heads of the session, or of its writers, that were kept elsewhere.
 
     Raises:
         SessionNotFound: there is no such session.
         DamagedInput: what recovering left, or a part of the archive, cannot be read.
+        UsageError: a head is none.
     """
     reader = open_reader(session)
     recovery = read_recovery(session)
     parts = read_parts(session)
     damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
-    scan = reader.scan({"artifact.saved", "log.dropped"})
+    scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"})
     artifacts = _Artifacts(session)
     dropped: Counter[str] = Counter()
+    told: dict[str, str] = {}
     try:
         for event in scan:
             if event.kind == "log.dropped":
                 _add_dropped(dropped, event)
+            elif event.kind == "log.closed":
+                if isinstance(head := event.extra.get("head"), str):
+                    told[event.writer] = head
             else:
                 artifacts.check(event)
     except DamagedInput as error:
@@ -169,7 +184,21 @@ def verify(session: Path) -> Verification:
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
         tuple(_changed_files(session, parts)),
         dict(sorted(dropped.items())),
+        _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
     )
+
+
+def _chains(
+    session: Path, told: Mapping[str, str], heads: list[str], *, is_running: bool
+) -> ChainReport | None:
+    report = check_chains(session, told, heads)
+    for _ in range(_LOOKS if is_running else 0):
+        if report is None or not report.edits:
+            break
+        report = check_chains(
+            session, told, heads
+        )  # a file that was rolled between two looks is elsewhere now
+    return report
 
 
 def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:

@@ -79,6 +79,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "verify", "Agent.cli.keep:verify", "Prove that a record is whole, or say what it lacks."
             ),
+            CommandEntry("prove", "Agent.cli.keep:prove", "Prove that an event is part of a record."),
             CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
             CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
         ),

@@ -1,4 +1,4 @@
-"""Commands that look after what is recorded: `recover`, `verify`, `prune`; `Agent.archive` does the work."""
+"""Commands that look after what is recorded: `recover`, `verify`, `prove`, `prune`; `Agent.archive` works."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
     for name, base in ((letter, 1000), (f"{letter}b", 1000), (f"{letter}ib", 1024))
 }
 _SHOWN_ARTIFACTS = 10
+_SHOWN_EDITS = 10
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
 _VERDICT_STYLES: dict[str, dict[str, Any]] = {
     "running": {"fg": "green"},
@@ -132,17 +133,30 @@ def _account(done: Recovered) -> str:
     return "nothing lost" if done.losses.clean else "something is lost, see agent-trace verify"
 
 
-@click.command(epilog=parameters.examples("agent-trace verify", "agent-trace verify last --json"))
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace verify", "agent-trace verify last --json", 'agent-trace verify last --head "$KEPT_HEAD"'
+    )
+)
 @click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="HEAD",
+    help="A head that was kept elsewhere: of the session, or of a writer.",
+)
 @parameters.json_option
 @parameters.root_option
-def verify(run: str, as_json: bool, root: Path) -> int:
+def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     """Prove that a record is whole, or say what it lacks.
 
-    Accounts for every event, writer by writer, and compares artifacts and sealed parts with their digests.
-    Exit code 1 if any is lost, missing without an explanation, or damaged. What a kill cut off before its
-    call returned, and what a policy retired, is shown and is no fault of the record. Without RUN: the newest
-    session.
+    Accounts for every event, writer by writer, and compares lines, artifacts and sealed parts with their
+    digests; names the first edited block. Exit code 1 if anything is lost, missing without an explanation,
+    damaged or edited. What a kill cut off before its call returned, and what a policy retired, is shown and
+    is no fault of the record. Without RUN: the newest session.
+
+    Who can write to the files can make their digests anew: only a head kept elsewhere finds that.
     """
     from Agent.archive.erase_plan import plan_file
     from Agent.archive.verify import verify as verify_session
@@ -150,7 +164,7 @@ def verify(run: str, as_json: bool, root: Path) -> int:
 
     # of SESSION/agent the session; a path has slashes of its own
     session = run if Path(run).exists() else run.partition("/")[0]
-    found = verify_session(find_session(root, session))
+    found = verify_session(find_session(root, session), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was cut short; agent-trace erase finishes it")
     if as_json:
@@ -191,6 +205,7 @@ def _show_verification(found: Verification) -> None:
     render.emit()
     read = sum(row.read for row in found.writers)
     name = found.session.name.removeprefix("session_")
+    _show_chain(found)
     for reason, number in found.dropped.items():
         render.emit(f"{render.plural(number, 'event')} could not be written: {render.clean(reason)}")
     if found.sound:
@@ -202,6 +217,8 @@ def _show_verification(found: Verification) -> None:
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
     render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(found))}", fg="red"))
+    for edit in found.chain.edits[:_SHOWN_EDITS] if found.chain is not None else ():
+        render.emit(f"  {render.clean(str(edit))}")
     for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
     for path in found.damaged_parts:
@@ -210,8 +227,56 @@ def _show_verification(found: Verification) -> None:
         render.emit(f"  {render.clean(path)}: its lines are not those that were sealed")
 
 
+def _show_chain(found: Verification) -> None:
+    """What the digests of blocks say, besides of edits."""
+    chain = found.chain
+    if chain is None:
+        render.note("recorded without digests of its lines: an edit that leaves a valid event is not found")
+        return
+    render.emit(
+        f"{render.plural(chain.lines, 'line')} are what was written, {render.plural(chain.blocks, 'block')}"
+    )
+    for why in sorted({gap.why for gap in chain.gaps}):
+        gaps = [gap for gap in chain.gaps if gap.why == why]
+        lines = render.plural(sum(gap.lines for gap in gaps), "line")
+        render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+    if chain.uncovered:
+        render.emit(f"{render.plural(chain.uncovered, 'line')} stand in no block")
+    render.emit(f"head {chain.head}")
+
+
+@click.command(
+    epilog=parameters.examples("agent-trace prove k3v9q2ma-1042", "agent-trace prove k3v9q2ma-1042 --json")
+)
+@click.argument("event_id", metavar="ID")
+@click.argument("run", metavar="[RUN]", default="last", shell_complete=parameters.complete_sessions)
+@parameters.json_option
+@parameters.root_option
+def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
+    """Prove that an event is part of a record.
+
+    It is a proof to whoever has the head of the session. With --json: the event's line and the digests that
+    lead from it to the head; the program in docs/RELIABILITY.md checks them without the record. Without RUN:
+    the newest session.
+    """
+    from Agent.archive.chain_check import prove_event
+    from Agent.tree.layout import find_session
+
+    session = run if Path(run).exists() else run.partition("/")[0]
+    proof = prove_event(find_session(root, session), event_id)
+    if as_json:
+        render.emit_json(proof)
+        return
+    render.emit(render.clean(f"{event_id} stands in {proof['place']}"))
+    render.emit(
+        f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, {proof['time']}"
+    )
+    render.emit(f"{len(proof['path'])} digests lead to the head {proof['head']}")
+
+
 def _faults(found: Verification) -> list[str]:
     """What keeps a session from being sound, counted."""
+    edits = [] if found.chain is None else found.chain.edits
     return [
         f"{number:,} {what}"
         for number, what in (
@@ -230,6 +295,7 @@ def _faults(found: Verification) -> list[str]:
                 len(found.changed_files),
                 ("file" if len(found.changed_files) == 1 else "files") + " changed since sealing",
             ),
+            (len(edits), "edited or gone"),
         )
         if number
     ]

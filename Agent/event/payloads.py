@@ -233,7 +233,9 @@ _ROWS = (
     _kind("system.module", _SYSTEM, "Module {module}", "module:any version?:any data?:any"),
     _kind("log", _SYSTEM, "{message}", ""),
     _kind("log.opened", _SYSTEM, "Writer opened", "writer:string pid:integer durability:string"),
-    _kind("log.closed", _SYSTEM, "Writer closed", "writer:string last_seq:integer counters?:object"),
+    _kind(
+        "log.closed", _SYSTEM, "Writer closed", "writer:string last_seq:integer counters?:object head?:string"
+    ),
     _kind("log.dropped", _SYSTEM, "{count} events were not written: {reason}", "count:integer reason:string"),
     _kind(
         "log.retired",

@@ -330,9 +330,11 @@ class Pipeline:
             sinks.append(self.buffer.sink)
         last_seqs: dict[str, int] = {}
         for sink in sinks:
+            head: Callable[[], str | None] | None = getattr(sink, "head", None)
+            chained = {} if head is None else {"head": head()}
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
-            payload = {"writer": sink.writer, "last_seq": seq, "counters": counters}
+            payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
             # A stream whose end could not be written keeps its board, by which its losses are told.
             if is_closed := self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq

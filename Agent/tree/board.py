@@ -38,8 +38,10 @@ THREAD_SLOTS: Final = 256
 SPAN_SLOTS: Final = 1024
 
 _MAGIC = int.from_bytes(b"ATBOARD1", "little")
-# words of 8 bytes: the header, one for each thread, four for each span, and names to the end
+# words of 8 bytes: the header with two places for a head, one for each thread, four for each span, names
 _W_MAGIC, _W_THREADS, _W_THREAD_OVERFLOW, _W_SPAN_OVERFLOW, _W_NAMES, _W_NAME_OVERFLOW = range(6)
+_HEAD = struct.Struct("<Q32s")
+_HEADS_AT_BYTES = (64, 64 + _HEAD.size)
 _THREADS_AT = 32
 _SPANS_AT = _THREADS_AT + THREAD_SLOTS
 _SPAN_WORDS = 4
@@ -78,6 +80,8 @@ class BoardView:
     overflow: int
     span_overflow: int
     open_spans: tuple[BoardSpan, ...]
+    heads: tuple[tuple[int, bytes], ...] = ()
+    """(blocks, root) of the chain when it was last saved, and the time before."""
 
     @property
     def last_seq(self) -> int:
@@ -98,6 +102,9 @@ class NoBoard:
 
     def close_span(self, slot: int) -> None:
         """Nothing to close."""
+
+    def keep_head(self, blocks: int, root: bytes) -> None:
+        """Keep no head."""
 
     def remove(self) -> None:
         """Nothing to remove."""
@@ -124,6 +131,7 @@ class Board:
         self._names_end = _NAMES_AT_BYTES
         self._further_fd = -1
         self._registering = False
+        self._head_turn = 0
         self._pack = _SPAN.pack_into
 
     @classmethod
@@ -254,6 +262,11 @@ class Board:
         except OSError:
             return False
 
+    def keep_head(self, blocks: int, root: bytes) -> None:
+        """Note the head of the writer's chain; the one before stays, for a kill in between."""
+        _HEAD.pack_into(self._bytes, _HEADS_AT_BYTES[self._head_turn], blocks, root)
+        self._head_turn ^= 1
+
     def remove(self) -> None:
         """Take the files away, after a clean end; the mapping stays valid for threads that still store."""
         self.path.unlink(missing_ok=True)
@@ -308,6 +321,7 @@ def read_board(path: Path) -> BoardView | None:
         overflow=words[_W_THREAD_OVERFLOW],
         span_overflow=words[_W_SPAN_OVERFLOW],
         open_spans=tuple(_read_spans(data, names)),
+        heads=tuple(head for head in (_HEAD.unpack_from(data, at) for at in _HEADS_AT_BYTES) if head[0]),
     )
 
 

@@ -18,12 +18,13 @@ import orjson
 from Agent.errors import SessionNotFound
 
 __all__ = [
-    "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "FORKED", "LAST", "LAST_FORK", "MIRROR_FILES", "RESUMED",
-    "RUN_CATEGORY", "FileName", "SessionRef", "agent_files", "agents_dir", "boards_dir", "category_file",
-    "category_files", "claims_dir", "cursors_dir", "create_session_dir", "find_session", "is_tree_file",
-    "list_sessions", "log_files", "make_root", "parse_file_name", "reading_lock_file", "recovered_file",
-    "retired_file", "retention_lock_file", "retention_pass_file", "run_dir", "run_files", "run_ids",
-    "runs_dir", "safe_name", "segment_order", "session_file", "stem_files", "summary_file", "tree_files",
+    "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "FORKED", "LAST", "LAST_FORK", "MIRROR_FILES",
+    "RESUMED", "RUN_CATEGORY", "FileName", "SessionRef", "agent_files", "agents_dir", "boards_dir",
+    "category_file", "category_files", "chain_file", "chains_dir", "claims_dir", "cursors_dir",
+    "create_session_dir", "find_session", "is_tree_file", "list_sessions", "log_files", "make_root",
+    "parse_file_name", "reading_lock_file", "recovered_file", "retired_file", "retention_lock_file",
+    "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name", "segment_order",
+    "session_file", "stem_files", "summary_file", "tree_files",
 ]  # fmt: skip
 
 DIRECTORY_MODE: Final = 0o700
@@ -177,6 +178,16 @@ def claims_dir(session: Path) -> Path:
 def boards_dir(session: Path) -> Path:
     """Where the boards of the writers lie while their sessions are open."""
     return session / ".state" / "board"
+
+
+def chains_dir(session: Path) -> Path:
+    """Where the writers of a session leave the digests of what they wrote."""
+    return session / ".state" / "chain"
+
+
+def chain_file(session: Path, writer: str) -> Path:
+    """The digests of one writer's blocks of lines."""
+    return chains_dir(session) / f"{writer}.jsonl"
 
 
 def cursors_dir(session: Path) -> Path:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from Agent.tree.counts import Counts
 from Agent.tree.segment import CLOSED, Segment
 
 __all__ = ["Evictable", "OpenFiles"]
+
+_PATIENCE_S: Final = 0.1
 
 
 class Evictable(Protocol):
@@ -117,6 +120,17 @@ class OpenFiles:
             while self._ring:
                 self._retire(self._ring.popleft())
             self.sweep()
+
+    def wait_until_closed(self) -> bool:
+        """Whether no write is under way any more, which is waited for a little."""
+        until = time.monotonic() + _PATIENCE_S
+        while self._graveyard and time.monotonic() < until:
+            time.sleep(_PATIENCE_S / 100)
+            with self.lock:
+                if self.busy:
+                    return False
+                self.sweep()
+        return not (self._graveyard or self._ring)
 
     def after_fork_in_child(self) -> None:
         """Give up every descriptor that the parent goes on using.

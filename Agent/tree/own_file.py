@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from Agent.tree.chain import Chain
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.open_files import OpenFiles
-from Agent.tree.rotation import roll_segment
+from Agent.tree.rotation import numbered, roll_segment
 from Agent.tree.segment import CLOSED, Segment, claim_segment, error_name, open_aside, reopen_segment
 
 __all__ = ["OwnFile", "WriterState"]
@@ -43,6 +44,7 @@ class WriterState:
     counts: Counts
     files: OpenFiles
     commit: GroupCommit
+    chain: Chain
     closed: bool = False
     directories_to_sync: bool = field(default=False)
     """Whether new names are brought to the disk as well."""
@@ -174,7 +176,10 @@ class OwnFile:
             try:
                 # the newline in front ends a torn line, if there is one
                 data = b"\n" + line
+                status = os.fstat(fd)
                 written = _write(fd, data)
+                if status.st_size == 0:
+                    self._shared.chain.began((status.st_dev, status.st_ino), self._further_path())
                 if sync:
                     os.fsync(fd)
             finally:
@@ -263,6 +268,8 @@ class OwnFile:
             return False
         if rolled.untidy is not None:
             shared.counts.fail("roll_leftover", rolled.untidy)
+        shared.chain.rolled(segment.inode, numbered(self._path, rolled.number))
+        shared.chain.began(rolled.segment.inode, rolled.path)
         # numbers of another name are other numbers
         self._next_number = rolled.number + 1 if rolled.path == self._path else 1
         self._path, self._inode = rolled.path, rolled.segment.inode
@@ -327,6 +334,7 @@ class OwnFile:
             path = self._further_path()
             segment = self._claim_further(path, limit_bytes)
         self._path, self._torn = path, False
+        self._shared.chain.began(segment.inode, path)
         self._sync_directory()
         return segment
 

@@ -297,6 +297,11 @@ class QueuedSink:
         self._write_here()
         self._give_room()
 
+    def head(self) -> str | None:
+        """The head of the chain of what is written, where the sink keeps one."""
+        head: Callable[[], str] | None = getattr(self._sink, "head", None)
+        return None if head is None else head()
+
     def close(self, *, clean: bool = True) -> None:
         """Write what waits and close the sink; `clean` says that `log.closed` was the last line."""
         self.write_through()

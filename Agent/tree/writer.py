@@ -18,6 +18,7 @@ from Agent.event.ids import new_writer_id
 from Agent.event.model import RedactedBytes
 from Agent.tree.batch import write_lines
 from Agent.tree.board import Board, NoBoard
+from Agent.tree.chain import Chain
 from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
@@ -180,6 +181,7 @@ class SessionWriter:
             counts=self._counts,
             files=OpenFiles(max_open_files, self._counts),
             commit=GroupCommit(self._counts),
+            chain=self._new_chain(""),
             directories_to_sync=durability == "disk",
         )
         self._files: dict[tuple[Path, str], OwnFile] = {}
@@ -192,11 +194,18 @@ class SessionWriter:
         self.next_seq: Callable[[], int] = itertools.count(1).__next__
         self.writer = self._claim()
         self._state.writer = self.writer
+        self._state.chain = self._new_chain(self.writer)
         if self._wants_board:
             try:
                 self.board = Board.create(boards_dir(self.session) / f"{self.writer}.board")
             except OSError as error:
                 self._counts.fail("board", error)
+
+    def _new_chain(self, writer: str) -> Chain:
+        return Chain(self.session, writer, self._counts, self._keep_head)
+
+    def _keep_head(self, blocks: int, root: bytes) -> None:
+        self.board.keep_head(blocks, root)
 
     def _claim(self) -> str:
         pid = os.getpid()
@@ -262,6 +271,10 @@ class SessionWriter:
         if self._mirrors is not None:
             self._mirrors.flush()
 
+    def head(self) -> str:
+        """The head of this writer's chain over every whole line that stands in its files now."""
+        return self._state.chain.cover()
+
     def close(self, *, clean: bool = True) -> None:
         """Close every file; a later write is counted as `closed` and not made.
 
@@ -271,6 +284,7 @@ class SessionWriter:
         self.flush()
         self._state.closed = True
         self._state.files.close()
+        self._state.chain.close(ended=clean and self._state.files.wait_until_closed())
         if clean:
             try:
                 self.board.remove()

@@ -92,6 +92,9 @@ def traces(root: Path, needles: list[bytes]) -> list[str]:
     found = []
     for path in sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink()):
         data = path.read_bytes()
+        if path.parent.name == "chain":
+            # digests and times hold any short text by chance
+            data = b"".join(json.loads(line).get("file", "").encode() + b"\n" for line in data.splitlines())
         for content in (data, _unpacked(path, data)):
             found += [f"{path.relative_to(root)}: {needle!r}" for needle in needles if needle in content]
     return found + [
