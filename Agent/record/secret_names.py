@@ -151,4 +151,9 @@ def looks_drawn(value: str, least: int = 6) -> bool:
         return len(value) >= 15
     if not any(map(str.isdigit, value)) and (len(value) < 20 or value.islower() or not value.isascii()):
         return False
-    return _compiled(_HARMLESS_VALUE).fullmatch(value) is None
+    return _compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
+
+
+def _is_camel_case(value: str) -> bool:
+    """Whether capitalised words make most of a value, as in the names of classes and types."""
+    return sum(map(len, _compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)

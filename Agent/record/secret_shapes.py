@@ -23,7 +23,8 @@ from Agent.record.secret_names import (
     name_says,
     plain_name,
 )
-from Agent.record.secret_table import tokens_by_head
+from Agent.record.secret_table import Token, tokens_by_head
+from Agent.record.stand_ins import is_code, is_filler, is_mask, is_placeholder, is_prose, marks_an_example
 
 __all__ = ["replaced", "scheme_and_credential", "secrets_in"]
 
@@ -47,23 +48,25 @@ def _marked_keys(text: str) -> Iterator[Span]:
     by_head = tokens_by_head()
     for run in _compiled(_RUN).finditer(text):
         for start in _compiled(_BEGINNING).finditer(text, *run.span()):
-            for prefix, expression in by_head.get(start[0], ()):
+            for token, expression in by_head.get(start[0], ()):
                 at = start.start()
-                if not text.startswith(prefix, at):
+                if not text.startswith(token.prefix, at):
                     continue
                 match = expression.match(text, at)
-                if match is not None and _is_key(prefix, match[0]) and not _is_in_blob(text, at):
+                if match is not None and _is_key(token, match) and not _is_in_blob(text, at):
                     yield match.span()
                     break
 
 
-def _is_key(prefix: str, key: str) -> bool:
+def _is_key(token: Token, match: re.Match[str]) -> bool:
     """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
-    body = key[len(prefix) :]
-    if _is_placeholder(body):
+    body = match[0][len(token.prefix) :]
+    if is_mask(match.string, match.end()) or is_filler(body):
         return False
-    # Capitals alone would be one word of any length.
-    return body.isupper() or not is_words(body)
+    if token.is_exact:
+        # Capitals alone would be one word of any length.
+        return body.isupper() or not is_words(body)
+    return not (is_placeholder(body) or marks_an_example(body) or (is_words(body) and not body.isupper()))
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -76,6 +79,7 @@ def _is_in_blob(text: str, at: int) -> bool:
 _KEY_BEGINS: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _KEY_ENDS: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
+_KEY_LINE: Final = r"[A-Za-z0-9+/]{16,}"
 _LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
@@ -100,7 +104,7 @@ _FORMS: Final = {
     "basic ": _SCHEME,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
-    "q~": r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}",
+    "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
     "$": _HASH,
@@ -171,7 +175,9 @@ def _private_keys(text: str) -> Iterator[Span]:
         else:
             body = _compiled(_KEY_BODY).match(text, begin.end())
             done = body.end() if body is not None else begin.end()
-        yield begin.start(), done
+        # Code that looks for the line has no key behind it.
+        if any(not is_words(run[0]) for run in _compiled(_KEY_LINE).finditer(text, begin.end(), done)):
+            yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
@@ -192,10 +198,12 @@ def _span_of(match: re.Match[str]) -> Span:
 
 def _is_credential(literal: str, value: str) -> bool:
     """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder."""
-    if _is_placeholder(value):
+    if is_placeholder(value):
         return False
     if literal in _TOOLS:
-        return not _is_placeholder(value.rpartition(":")[2].strip("\"'\\")) and len(value) > 6
+        name, _, password = value.strip("\"'\\").rpartition(":")
+        # A key may be the name, with no password.
+        return len(value) > 6 and (not is_placeholder(password) if password else looks_drawn(name))
     if literal == "bearer ":
         return _has_digit(value) or (len(value) >= 20 and not value.islower())
     if literal == "basic ":
@@ -255,24 +263,6 @@ _TYPE_CHECKS: Final = frozenset(
 )
 """Names that prose puts before a colon as well: an unquoted value must look drawn."""
 
-_BENIGN: Final = (
-    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
-    r"optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|\[redacted:.*|(?:your|my|the|enter|insert|put)[-_ ].*|"
-    r"(?:.*[-_. ])?your[-_ ].*|.*_here|enc\[.*"
-)
-# Code that fetches a secret, or the name of what holds it, holds none.
-_CODE: Final = (
-    r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
-    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
-    r"(?:~|\.\.?)/.*"
-)
-_TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
-_JUDGED_CHARS: Final = 128
-"""How much of a long value is judged."""
-_SAME: Final = r"([xXaA01*#])\1{4,}"
-"""The same letter again and again, as in what stands for a key in a handbook."""
-
-
 def _named(text: str, lower: str) -> Iterator[Span]:
     done = 0
     for anchor in _compiled(_ANCHORS).finditer(lower):
@@ -310,6 +300,8 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
     plain = plain_name(name.strip("-"))
     if plain.endswith(("authorization", "authorisation")):
         return _credential_of_header(text, begin, end)
+    if plain.endswith(("signature", "sig")) and not _opens(text, begin, plain):
+        return None
     if _compiled(_NUMBER_NAMES).search(plain) or plain == "number":
         match = _compiled(_DIGITS).match(text, end)
         if match is not None and sum(map(str.isdigit, match["bare"])) > (3 if "pin" in plain else 2):
@@ -334,15 +326,20 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         if match is not None:
             group = "quoted" if match["quoted"] is not None else "bare"
             if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
-                return None if _is_placeholder(match[group]) else match.span(group)
+                return None if is_placeholder(match[group]) else match.span(group)
     match = _compiled(_SPOKEN).match(text, end)
     if match is not None:
         if match["quoted"] is None:
             value = match["bare"].rstrip(".!?:)")
             return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
-        if ("pass" in plain or "pwd" in plain) and says == SURE and not _is_placeholder(match["quoted"]):
+        if ("pass" in plain or "pwd" in plain) and says == SURE and not is_placeholder(match["quoted"]):
             return match.span("quoted")
     return None
+
+
+def _opens(text: str, begin: int, name: str) -> bool:
+    """Whether a signature belongs to a signed URL; any other proves who wrote something, and opens nothing."""
+    return text[begin - 1 : begin] in {"?", "&", ";"} or name.startswith(("x_amz", "x_goog", "x_oss"))
 
 
 def _trimmed(match: re.Match[str], group: str) -> Span:
@@ -361,14 +358,16 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
 
 
 def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if _is_placeholder(value) or value.lower() == name.lower():
+    if is_placeholder(value) or value.lower() == name.lower():
         return False
     if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
         return False
     if match["quoted"] is not None:
+        if is_prose(value):
+            return False
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
-    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or _is_attribute(value):
+    if is_code(value) or _is_attribute(value):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
@@ -402,13 +401,13 @@ def _ends(text: str, match: re.Match[str]) -> bool:
 
 
 def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
-    return not _is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
+    return not is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
 
 
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
     if (
-        _is_placeholder(value)
-        or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS])
+        is_placeholder(value)
+        or is_code(value)
         or value.lower() == name.lower()
     ):
         return False
@@ -418,22 +417,11 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
 
 def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
     """A setter's argument; that of a getter is a name."""
-    return says == SURE and name.lower().startswith(("set", "with", "use")) and not _is_placeholder(value)
+    return says == SURE and name.lower().startswith(("set", "with", "use")) and not is_placeholder(value)
 
 
 def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
     return looks_drawn(value) or (says == SURE and value.isalnum())
-
-
-def _is_placeholder(value: str) -> bool:
-    """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
-    value = value[:_JUDGED_CHARS]
-    return (
-        _compiled(_BENIGN).fullmatch(value) is not None
-        or _compiled(_TEMPLATE).fullmatch(value) is not None
-        or not value.strip("xX*.#-_?… ")
-        or 2 * sum(len(run[0]) for run in _compiled(_SAME).finditer(value)) > len(value)
-    )
 
 
 # ---- the header that names its scheme ----
@@ -463,7 +451,7 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     stop = _end_of_header(text, at, begin, match)
     value = text[at:stop].rstrip()
     quoted = match["open"] is not None
-    if _is_placeholder(value):
+    if is_placeholder(value):
         return None
     found = scheme_and_credential(value)
     if found is None:
@@ -473,7 +461,7 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
     is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
     alone = first == rest and (is_known or quoted)
-    if _is_placeholder(first) or not (
+    if is_placeholder(first) or not (
         has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
     ):
         return None

@@ -37,7 +37,9 @@ atk_              l8 '_' s30+             Agent Trace           Agent/server
 sk-proj-          s12+                     OpenAI                platform.openai.com
 sk-svcacct-       s10+                     OpenAI                platform.openai.com
 sk-admin-         s12+                     OpenAI                platform.openai.com
-sk-ant-           s13+                     Anthropic             docs.anthropic.com
+sk-ant-api03-     s93 'AA'                Anthropic             docs.anthropic.com
+sk-ant-admin01-   s93 'AA'                Anthropic             docs.anthropic.com
+sk-ant-           s13+                    Anthropic             docs.anthropic.com
 sk-or-            s14+                     OpenRouter            openrouter.ai/docs
 sk-lf-            s14+                     Langfuse              langfuse.com/docs
 sk-live-          s12+                    Stripe-like           gitleaks
@@ -99,10 +101,10 @@ ASIA              u16                     AWS                   docs.aws.amazon.
 ABIA              u16                     AWS                   docs.aws.amazon.com/IAM
 ACCA              u16                     AWS                   docs.aws.amazon.com/IAM
 A3T               u17                     AWS                   gitleaks
-ABSK              b60+                    AWS Bedrock           docs.aws.amazon.com/bedrock
-bedrock-api-key-  m20+                    AWS Bedrock           docs.aws.amazon.com/bedrock
+ABSK              b109-269                AWS Bedrock           docs.aws.amazon.com/bedrock
+bedrock-api-key-  'YmVkcm9jay5hbWF6b25hd3MuY29t' b0+  AWS Bedrock  docs.aws.amazon.com/bedrock
 amzn.mws.         h8 '-' h4 '-' h4 '-' h4 '-' h12  Amazon MWS   docs.developer.amazonservices.com
-AIza              s30+                    Google                cloud.google.com/docs/authentication
+AIza              s35                     Google                cloud.google.com/docs/authentication
 ya29.             s20+                    Google OAuth          developers.google.com/identity
 1//0              s30+                    Google refresh token  developers.google.com/identity
 GOCSPX-           s16+                    Google OAuth client   developers.google.com/identity
@@ -222,7 +224,7 @@ rnd_              a24+                    Render                render.com/docs
 v1.0-             h24 '-' h60+            Cloudflare origin CA  gitleaks
 tskey-            s16+                    Tailscale             tailscale.com/kb
 dnkey-            m26 '-' m40+            Defined Networking    gitleaks
-ntn_              a30+                    Notion                developers.notion.com
+ntn_              d11 a35                 Notion                developers.notion.com
 secret_           a43                     Notion                developers.notion.com
 figd_             s30+                    Figma                 figma.com/developers
 figu_             s30+                    Figma                 figma.com/developers
@@ -255,7 +257,7 @@ AQVN              s35+                    Yandex Cloud          yandex.cloud/doc
 YC                s38                     Yandex Cloud          gitleaks
 y0_               s40+                    Yandex OAuth          yandex.com/dev
 t1.               s20+ '.' s60+                    Yandex Cloud IAM      gitleaks
-AGE-SECRET-KEY-1  u40+                    age                   age-encryption.org
+AGE-SECRET-KEY-1  u58                     age                   age-encryption.org
 API-              u26                     Octopus Deploy        octopus.com/docs
 live_             m40                     GoCardless            gitleaks
 test_             h35                     Lob                   gitleaks
@@ -329,13 +331,21 @@ class Token(NamedTuple):
                 body += f"[{ALPHABETS[name]}]{{{least}}}"
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
-        name, least, most = self.parts[-1]
-        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most and most == least else "")
+        name, _, most = self.parts[-1]
+        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most else "")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the format says so much that what has it is a key, even one of a single letter."""
+        return sum(least for _, least, _ in self.parts) >= _EXACT_CHARS and all(
+            most is not None for _, _, most in self.parts
+        )
 
 
 _ROW: Final = re.compile(
     r"(?P<prefix>\S+) +(?P<parts>(?:(?:'[^']+'|[a-z]\d+(?:\+|-\d+)?) +)+)(?P<issuer>\S.*?)  +(?P<source>\S.*)"
 )
+_EXACT_CHARS: Final = 30
 _PART: Final = re.compile(
     r"'(?P<literal>[^']+)'|(?P<name>[a-z])(?P<least>\d+)(?P<open>\+)?(?:-(?P<most>\d+))?"
 )
@@ -363,11 +373,11 @@ def tokens() -> tuple[Token, ...]:
 
 
 @lru_cache(maxsize=1)
-def tokens_by_head() -> dict[str, tuple[tuple[str, re.Pattern[str]], ...]]:
-    """The first two characters of a key to the (prefix, expression) of those that begin so, the longest first."""
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+def tokens_by_head() -> dict[str, tuple[tuple[Token, re.Pattern[str]], ...]]:
+    """The first two characters of a key to the rows with keys that begin so, the longest first, and their expressions."""
+    found: dict[str, list[tuple[Token, re.Pattern[str]]]] = {}
     for token in sorted(tokens(), key=lambda one: -len(one.prefix)):
-        found.setdefault(token.prefix[:2], []).append((token.prefix, re.compile(token.expression)))
+        found.setdefault(token.prefix[:2], []).append((token, re.compile(token.expression)))
     return {head: tuple(rows) for head, rows in found.items()}
 
 
