@@ -38,13 +38,15 @@ _SURE_NAME: Final = rf"""(?x)
     | passwort | kennwort | contrase(?:ñ|n)a | mot_?de_?passe | wachtwoord | senha(?:_|$) | has[lł]o(?:_|$)
     | (?:^|_)parola(?:_|$) | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
-      |passkey|bearer)_?\d*$
+      |passkey|bearer|psk)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
-    | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login)_?(?:pass|pwd)$
+    | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login
+      |bind|store|key|trust|require)_?(?:pass|pwd|pw)$
     | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation)_?codes?$
     | (?:seed|recovery|mnemonic|backup|secret)_?(?:phrase|words?_list|seed)$
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?{_SUFFIX}
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}
+    | pre_?shared_?keys?$ | ^x_(?:[a-z]+_)+key$ | ^masterauth$
     | secret_(?:access|token|value|string|base|code)
     | connection_?string | credit_?card | card_?num(?:ber)?
     """
@@ -116,6 +118,7 @@ _WORDS: Final = (
 )
 _HARMLESS_VALUE: Final = rf"""(?xs)
       {_WORDS}
+    | v?\d+(?:\.\d+){{1,3}}(?:[\-+][\w.]+)?                 # a version
     | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*

@@ -76,8 +76,8 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_KEY_BEGINS: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-_KEY_ENDS: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_BEGINS: Final = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+_KEY_ENDS: Final = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
 _KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
 _KEY_LINE: Final = r"[A-Za-z0-9+/]{16,}"
 _LONGEST_KEY: Final = 20_000
@@ -96,6 +96,9 @@ _CURL_USER: Final = (
     r"""(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
     r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
 )
+_OPTION_OF_TOOL: Final = (
+    r"""(?i:[ ]-[paw])[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})"""
+)
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
     "private-lines": _PUTTY_KEY,
@@ -108,21 +111,34 @@ _FORMS: Final = {
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
     "$": _HASH,
+    "pbkdf2:": r"""pbkdf2:sha\d+:\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
     "pbkdf2_": r"""pbkdf2_sha\d+\$\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
-    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}",
+    "scrypt:": r"""scrypt:\d{1,8}:\d{1,3}:\d{1,3}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
+    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}|(?<=\{)SHA(?:256|512)?\}[\w+/=]{20,200}",
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "-u": _CURL_USER,
     "--user": _CURL_USER,
-    " -p": r"""[ ]-p[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})""",
+    **dict.fromkeys((" -p", " -a", " -w"), _OPTION_OF_TOOL),
+    "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
+    "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
+    "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
     "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
     "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
-_BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 2}
+_BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
 """How much of a secret stands before its literal."""
+_HTTP_TOOLS: Final = ("curl", "wget", "http")
 _TOOLS: Final = {
-    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass", "docker login", "podman login")
-}  # fmt: skip
+    "-u": _HTTP_TOOLS,
+    "--user": _HTTP_TOOLS,
+    " -p": (
+        *("mysql", "mariadb", "mongo", "sshpass", "sqlcmd", "bcp ", "zip ", "7z ", "7za ", "influx", "rdesktop", "az login"),
+        *("docker login", "podman login", "nerdctl login"),
+    ),
+    " -a": ("redis-cli", "valkey-cli", "snmp"),
+    " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
+}
 """Options that carry a password with some programs only."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
@@ -149,7 +165,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
-    if "-----begin " in lower:
+    if "private key" in lower and "begin " in lower:
         yield from _private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
@@ -222,13 +238,13 @@ def _is_credential(literal: str, value: str) -> bool:
 # ---- values of secret names ----
 
 _ANCHORS: Final = (
-    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
-_WORD_BEFORE: Final = r"([A-Za-z]{2,20})[ ]\Z"
+_WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ ]\Z"
 _SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
 _NUMBER_NAMES: Final = (
     r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
@@ -237,15 +253,15 @@ _NUMBER_NAMES: Final = (
 _OPEN: Final = r"""\\{0,3}["'`]"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
-    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
-    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
+    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
-_ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
+_ELEMENT: Final = r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
-    rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
+    rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
     rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
@@ -254,8 +270,15 @@ _SPOKEN: Final = (
     rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
+# What stands right behind a name, as in the files of daemons, behind a column's line, or behind whose it is.
+_NEXT: Final = (
+    r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
+)
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
+_SHORTEST_BARE, _SHORTEST_QUOTED = 3, 4
+_OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
+"""What follows a text that ended with the name, `("Password: ", color="red")`."""
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
@@ -292,7 +315,7 @@ def _says(text: str, name: str, begin: int) -> int:
     if name.lower() in _SECOND_WORDS:
         word = _compiled(_WORD_BEFORE).search(text, max(0, begin - 22), begin)
         if word is not None:
-            return max(says, name_says(f"{word[1]}_{name}"))
+            return max(says, name_says(f"{word[1].lower()}_{name}"))
     return says
 
 
@@ -320,13 +343,19 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         match = _compiled(expression).match(text, end)
         if match is not None:
             group = "quoted" if match.groupdict().get("quoted") is not None else "bare"
-            return _trimmed(match, group) if accepts(text, match, match[group], name, says) else None
+            begin, end = _trimmed(match, group)
+            return (begin, end) if accepts(text, match, text[begin:end], name, says) else None
     if name.startswith("-"):
         match = _compiled(_OPTION).match(text, end)
         if match is not None:
             group = "quoted" if match["quoted"] is not None else "bare"
+            is_setting = group == "bare" and "=" in match[group] and is_wordlike(match[group].replace("=", ""))
             if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
-                return None if is_placeholder(match[group]) else match.span(group)
+                return None if is_setting or is_placeholder(match[group]) else match.span(group)
+    if says == SURE:
+        match = _compiled(_NEXT).match(text, end)
+        if match is not None and _follows(match["bare"], plain):
+            return match.start("bare"), match.start("bare") + len(match["bare"].rstrip(".!?:)"))
     match = _compiled(_SPOKEN).match(text, end)
     if match is not None:
         if match["quoted"] is None:
@@ -340,6 +369,15 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
 def _opens(text: str, begin: int, name: str) -> bool:
     """Whether a signature belongs to a signed URL; any other proves who wrote something, and opens nothing."""
     return text[begin - 1 : begin] in {"?", "&", ";"} or name.startswith(("x_amz", "x_goog", "x_oss"))
+
+
+def _follows(value: str, name: str) -> bool:
+    """Whether a word right behind the name of a secret is one, and not the next word of a sentence."""
+    value = value.rstrip(".!?:)")
+    least = 20 if name in _TYPE_CHECKS else 8
+    if len(value) < least or not (_has_digit(value) and any(map(str.isalpha, value))):
+        return False
+    return looks_drawn(value) and not is_placeholder(value) and not value.startswith(("SHA256:", "MD5:"))
 
 
 def _trimmed(match: re.Match[str], group: str) -> Span:
@@ -363,11 +401,15 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
     if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
         return False
     if match["quoted"] is not None:
-        if is_prose(value):
+        if len(value) < _SHORTEST_QUOTED or is_prose(value) or _is_attribute(value):
+            return False
+        if _is_beginning(text, match) or _compiled(_OUTSIDE).match(value):
             return False
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
     if is_code(value) or _is_attribute(value):
+        return False
+    if len(value) < _SHORTEST_BARE or (match["sign"].endswith("==") and value.isidentifier()):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
@@ -386,9 +428,16 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
 
 
 def _is_attribute(value: str) -> bool:
-    """Whether a value is the place of a secret in code: `var.db_password`, `form.token`."""
+    """Whether a value is a place in code: `var.db_password`, `form.token`, `request.url.username`."""
     parts = value.split(".")
-    return len(parts) > 1 and all(map(str.isidentifier, parts)) and any(map(name_says, parts))
+    if len(parts) < 2 or not all(map(str.isidentifier, parts)):
+        return False
+    return any(map(name_says, parts)) or (len(parts) > 2 and all(map(is_wordlike, parts)))
+
+
+def _is_beginning(text: str, match: re.Match[str]) -> bool:
+    """Whether a quoted text is the beginning of what a program puts together: `"Basic " + code`, `"user=" + name`."""
+    return match["quoted"][-1] in " =:/" and _compiled(r"[ ]{0,3}[+%.&]").match(text, match.end()) is not None
 
 
 def _has_digit(value: str) -> bool:
@@ -451,10 +500,10 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     stop = _end_of_header(text, at, begin, match)
     value = text[at:stop].rstrip()
     quoted = match["open"] is not None
-    if is_placeholder(value):
-        return None
     found = scheme_and_credential(value)
     if found is None:
+        if is_placeholder(value):
+            return None
         return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
     scheme, rest = found
     first = rest.split(None, 1)[0]

@@ -93,6 +93,9 @@ xapp-             s15+                    Slack                 docs.slack.dev/a
 hooks.slack.com/services/   b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/workflows/  b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/triggers/   b20+          Slack webhook         docs.slack.dev
+hooks.zapier.com/hooks/catch/  d5+ '/' l5+  Zapier webhook      help.zapier.com
+maker.ifttt.com/use/        s30+          IFTTT webhook         ifttt.com/maker_webhooks
+outlook.office.com/webhook/  h8 '-' m20+  Teams webhook         learn.microsoft.com/microsoftteams
 discord.com/api/webhooks/   d15+ '/' s40+ Discord webhook       discord.com/developers/docs
 discordapp.com/api/webhooks/  d15+ '/' s40+  Discord webhook    discord.com/developers/docs
 webhook.office.com/webhookb2/  l8 '-' m20+ '@' m30+  Teams webhook  gitleaks
@@ -332,7 +335,9 @@ class Token(NamedTuple):
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
         name, _, most = self.parts[-1]
-        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most else "")
+        # A letter that was glued to a long key leaves it one; a run that goes on is something else.
+        glued = "{4}" if self.is_exact else ""
+        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}]{glued})" if most else "")
 
     @property
     def is_exact(self) -> bool:

@@ -50,9 +50,10 @@ def is_filler(value: str) -> bool:
 
 
 _BENIGN: Final = (
-    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
-    r"optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|\[redacted:.*|enc\[.*|"
-    r"(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
+    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|secretstr|secretbytes|required|undefined|empty|missing|"
+    r"invalid|valid|wrong|expired|optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|enabled|"
+    r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
+    r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*|(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
 )
 _MASK: Final = r"[*•█#]{4}"
 _MASKED: Final = r"(?s)[^*•█#]{0,8}[*•█#]{3,}[^*•█#]{0,4}|.*[*•█#]{6}.*"
@@ -76,11 +77,14 @@ _REFERENCE: Final = (
 )
 
 
+_KEYED_REFERENCE: Final = rf"(?:--?)?(?:\b[A-Za-z_][\w\-]{{0,30}}[=:][ ]?)?(?:{_REFERENCE})"
+
+
 def _is_reference(value: str) -> bool:
     """Whether a value is made by a program of a variable: `${TOKEN}`, `%s`, `{user}:{pass}`, `Bearer <token>`."""
     if _compiled(r"(?s)`.*|%").fullmatch(value):
         return True
-    rest = _compiled(_REFERENCE).sub(_unless_drawn, value)
+    rest = _compiled(_KEYED_REFERENCE).sub(_unless_drawn, value)
     return rest != value and not any(map(str.isdigit, rest)) and sum(map(str.isalpha, rest)) <= 12
 
 
@@ -190,7 +194,7 @@ _CODE: Final = (
     r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
     r"(?:str|string|bytes|int|bool|Any|Optional|None|SecretStr|String|char)[^\w\-@.].*|"
     r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
-    r"(?:~|\.\.?)/.*"
+    r"(?:~|\.\.?)/.*|!(?:vault|secret|ref|sub|getatt|importvalue|env|ENV|Ref|Sub|GetAtt|ImportValue)|v?\d+(?:\.\d+){1,3}"
 )
 _FETCH: Final = (
     r"(?s)(?:os\.environ|os\.getenv|process\.env|System\.getenv|ENV|env|secrets|vars|var|settings|config|self|this)"
