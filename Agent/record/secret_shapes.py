@@ -344,7 +344,11 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         if match is not None:
             group = "quoted" if match.groupdict().get("quoted") is not None else "bare"
             begin, end = _trimmed(match, group)
-            return (begin, end) if accepts(text, match, text[begin:end], name, says) else None
+            if not accepts(text, match, text[begin:end], name, says):
+                return None
+            # Of a very long one only the beginning was judged.
+            rest = _compiled(_REST).match(text, end) if group == "bare" and end == match.end(group) else None
+            return begin, rest.end() if rest is not None else end
     if name.startswith("-"):
         match = _compiled(_OPTION).match(text, end)
         if match is not None:
@@ -385,10 +389,6 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
-        # Only its beginning was judged.
-        rest = _compiled(_REST).match(match.string, end)
-        if rest is not None and rest.end() > end:
-            return begin, rest.end()
         for opening, closing in ("()", "[]", "{}"):
             while value.endswith(closing) and value.count(closing) > value.count(opening):
                 value, end = value[:-1], end - 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +15,7 @@ __all__ = ["is_code", "is_even", "is_filler", "is_mask", "is_placeholder", "is_p
 
 _JUDGED_CHARS: Final = 128
 """How much of a long value is judged."""
+_EVEN_CHARS: Final = 80
 _LEAST_JUDGED: Final = 20
 """What is shorter can be a weak password, however even it is."""
 
@@ -84,6 +84,8 @@ def _is_reference(value: str) -> bool:
     """Whether a value is made by a program of a variable: `${TOKEN}`, `%s`, `{user}:{pass}`, `Bearer <token>`."""
     if _compiled(r"(?s)`.*|%").fullmatch(value):
         return True
+    if _compiled(r"[${<%@\[`#]|__").search(value) is None:
+        return False
     rest = _compiled(_KEYED_REFERENCE).sub(_unless_drawn, value)
     return rest != value and not any(map(str.isdigit, rest)) and sum(map(str.isalpha, rest)) <= 12
 
@@ -145,46 +147,30 @@ def marks_an_example(key: str) -> bool:
 # ---- one pattern again and again ----
 
 _ROWS: Final = "abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm"
-_STEPS: Final = frozenset(one + two for one, two in zip(_ROWS, _ROWS[1:], strict=False) if " " not in one + two)
+_STEPS: Final = frozenset(steps for steps in zip(_ROWS, _ROWS[1:], _ROWS[2:], strict=False) if " " not in steps)
+_SHARE_OF_STEPS: Final = 0.25
+"""A text of `abc` and `123` alone has one step in three characters, one drawn by chance less than one in a hundred."""
+_SHARE_OF_PIECES: Final = 0.6
 _LEAST_ENTROPY: Final = 2.5
+_LONG: Final = 32
 _LEAST_ENTROPY_LONG: Final = 3.0
+"""Bits for each character; 20 hexadecimal digits have 3.3, and 32 of them 3.6."""
 
 
 def is_even(value: str) -> bool:
     """Whether a long value counts through the alphabet, repeats itself, or has too few characters to be drawn."""
-    letters = [char for char in value[:_JUDGED_CHARS].lower() if char.isalnum()]
+    letters = _compiled(r"[\W_]+").sub("", value[:_EVEN_CHARS]).lower()
     count = len(letters)
     if count < _LEAST_JUDGED:
         return False
-    return _in_rows(letters) > 0.5 * count or _repeats(letters) or _is_poor(letters)
-
-
-def _in_rows(letters: list[str]) -> int:
-    """How many characters belong to a run of three or more that count up: `abc`, `4567`, `qwerty`."""
-    total = run = 1
-    total = 0
-    for one, two in zip(letters, [*letters[1:], ""], strict=True):
-        if one + two in _STEPS:
-            run += 1
-            continue
-        total += run if run >= 3 else 0
-        run = 1
-    return total
-
-
-def _repeats(letters: list[str]) -> bool:
-    """Whether pieces come back so often that it is one text again and again."""
-    text = "".join(letters)
-    pieces = {text[at : at + 3] for at in range(len(text) - 2)}
-    return len(pieces) <= 0.6 * (len(text) - 2)
-
-
-def _is_poor(letters: list[str]) -> bool:
-    """Whether the entropy of the characters is below what chance gives: 20 hexadecimal digits have 3.3 bits."""
-    count = len(letters)
-    entropy = -sum(times / count * math.log2(times / count) for times in Counter(letters).values())
-    is_long = count >= 32 and not all(map(str.isdigit, letters))
-    return entropy < (_LEAST_ENTROPY_LONG if is_long else _LEAST_ENTROPY)
+    pieces = list(zip(letters, letters[1:], letters[2:], strict=False))
+    if sum(map(_STEPS.__contains__, pieces)) >= _SHARE_OF_STEPS * count:
+        return True
+    if len(set(pieces)) <= _SHARE_OF_PIECES * len(pieces):
+        return True
+    shares = [letters.count(char) / count for char in set(letters)]
+    entropy = -sum(share * math.log2(share) for share in shares)
+    return entropy < (_LEAST_ENTROPY_LONG if count >= _LONG and not letters.isdigit() else _LEAST_ENTROPY)
 
 
 # ---- code and prose ----
