@@ -50,7 +50,7 @@ NAME_ENDS: Final = tuple(
 )
 """How the name of a secret ends, in small letters, ordered from the last letter on."""
 _SPECIAL_HEADS: Final = (b"{SSHA}", b"{SHA}", b"{SSHA256}", b"{SSHA512}", b".atlasv1.", b".??????.")
-_SPECIAL_BEGINNINGS: Final = (b"mmk",)
+_SPECIAL_BEGINNINGS: Final = (b"mmk", *(b"us%d" % digit for digit in range(1, 10)))
 
 
 class Literals(NamedTuple):

@@ -53,7 +53,7 @@ _SURE_NAME: Final = rf"""(?x)
 _LIKELY_NAME: Final = rf"""(?x)
       (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|x?api_?token)$
     | (?:^|_)secrets?_ | (?:^|_)webhook(?:_?ur[li])?$
-    | (?:^|_|(?<=[a-z]))(?:license|account|master|client|consumer|subscription|admin|app|application|host|server|shared
+    | (?:^|_|(?<=[a-z]))(?:license|account|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}
     | (?:^|_)token{_SUFFIX} | token$ | ^tokens$
     """

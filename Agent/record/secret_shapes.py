@@ -108,6 +108,7 @@ _FORMS: Final = {
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
+    "-us": r"(?<=[0-9a-f]{32})-us\d{1,2}\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
     "$": _HASH,
@@ -126,7 +127,7 @@ _FORMS: Final = {
     "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
-_BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
+_BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
 """How much of a secret stands before its literal."""
 _HTTP_TOOLS: Final = ("curl", "wget", "http")
 _TOOLS: Final = {

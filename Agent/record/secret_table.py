@@ -56,11 +56,11 @@ rk_live_          a12+                     Stripe                docs.stripe.com
 rk_test_          a12+                     Stripe                docs.stripe.com/keys
 rk_prod_          a12+                     Stripe                gitleaks
 whsec_            m16+                    Stripe, Svix          docs.stripe.com/webhooks
-ghp_              a16+                    GitHub                docs.github.com
-gho_              a16+                    GitHub                docs.github.com
-ghu_              a16+                    GitHub                docs.github.com
-ghs_              a16+                    GitHub                docs.github.com
-ghr_              a16+                    GitHub                docs.github.com
+ghp_              w16+                    GitHub                docs.github.com
+gho_              w16+                    GitHub                docs.github.com
+ghu_              w16+                    GitHub                docs.github.com
+ghs_              w16+                    GitHub                docs.github.com
+ghr_              w16+                    GitHub                docs.github.com
 github_pat_       w16+                    GitHub                docs.github.com
 glpat-            s20 p0+                    GitLab                docs.gitlab.com/security/tokens
 gldt-             s16+                    GitLab                docs.gitlab.com/security/tokens
