@@ -94,7 +94,7 @@ def name_says(name: str) -> int:
     plain = plain_name(name.lstrip("#-"))
     if _compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):
         return NONE
-    if _compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
+    if "public" in plain or _compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
         return NONE
     if _compiled(_SURE_NAME).search(plain):
         return LIKELY if plain.endswith(_DERIVED) else SURE
@@ -119,6 +119,7 @@ _WORDS: Final = (
 _HARMLESS_VALUE: Final = rf"""(?xs)
       {_WORDS}
     | v?\d+(?:\.\d+){{1,3}}(?:[\-+][\w.]+)?                 # a version
+    | \#[0-9a-fA-F]{{3,8}}                                      # a colour
     | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*
@@ -127,6 +128,8 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     """
 
 
+_CHARS_OF_WORD: Final = 4
+"""On average; pieces of drawn letters that look like words have less than three."""
 _JUDGED_CHARS: Final = 128
 """How much of a long value is judged."""
 
@@ -142,7 +145,7 @@ def is_words(value: str) -> bool:
         return False
     words = _compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
     is_joined = value.islower() and not value.isalnum()
-    return is_joined or (bool(words) and sum(map(len, words)) >= 4.5 * len(words))
+    return is_joined or (bool(words) and sum(map(len, words)) >= _CHARS_OF_WORD * len(words))
 
 
 def looks_drawn(value: str, least: int = 6) -> bool:

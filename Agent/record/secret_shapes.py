@@ -20,6 +20,7 @@ from Agent.record.secret_names import (
     is_wordlike,
     is_words,
     looks_drawn,
+    may_be_number,
     name_says,
     plain_name,
 )
@@ -87,7 +88,7 @@ _USER_INFO: Final = (
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
+_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\s"'\\=,:;]{1,200}=[^\r\n"'\\]{1,4000})"""
 _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
@@ -256,7 +257,7 @@ _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,
 _ASSIGNED: Final = (
     rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
 _ELEMENT: Final = r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
@@ -280,6 +281,7 @@ _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>
 _SHORTEST_BARE, _SHORTEST_QUOTED = 3, 4
 _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 """What follows a text that ended with the name, `("Password: ", color="red")`."""
+_EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
@@ -354,9 +356,9 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         match = _compiled(_OPTION).match(text, end)
         if match is not None:
             group = "quoted" if match["quoted"] is not None else "bare"
-            is_setting = group == "bare" and "=" in match[group] and is_wordlike(match[group].replace("=", ""))
             if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
-                return None if is_setting or is_placeholder(match[group]) else match.span(group)
+                is_other = group == "bare" and _is_described(match[group])
+                return None if is_other or is_placeholder(match[group]) else match.span(group)
     if says == SURE:
         match = _compiled(_NEXT).match(text, end)
         if match is not None and _follows(match["bare"], plain):
@@ -376,6 +378,18 @@ def _opens(text: str, begin: int, name: str) -> bool:
     return text[begin - 1 : begin] in {"?", "&", ";"} or name.startswith(("x_amz", "x_goog", "x_oss"))
 
 
+def _is_described(value: str) -> bool:
+    """Whether a word behind an option describes it: `--password PASSWORD`, `--password options`, `--secret id=npm`."""
+    if "=" in value and is_wordlike(value.replace("=", "")):
+        return True
+    return value.startswith(("[", "<")) or (value.isalpha() and value.isupper()) or value.lower() in _OF_OPTIONS
+
+
+_OF_OPTIONS: Final = frozenset(
+    "option options flag flags argument arguments parameter parameters is are to and or can must for with instead from via the was".split()
+)
+
+
 def _follows(value: str, name: str) -> bool:
     """Whether a word right behind the name of a secret is one, and not the next word of a sentence."""
     value = value.rstrip(".!?:)")
@@ -385,14 +399,16 @@ def _follows(value: str, name: str) -> bool:
     return looks_drawn(value) and not is_placeholder(value) and not value.startswith(("SHA256:", "MD5:"))
 
 
+_OPENINGS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
+
+
 def _trimmed(match: re.Match[str], group: str) -> Span:
     """The place of a value without a bracket that was opened before it."""
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
-        for opening, closing in ("()", "[]", "{}"):
-            while value.endswith(closing) and value.count(closing) > value.count(opening):
-                value, end = value[:-1], end - 1
+        while value[-1:] in _OPENINGS and value.count(value[-1]) > value.count(_OPENINGS[value[-1]]):
+            value, end = value[:-1], end - 1
     return begin, end
 
 
@@ -408,9 +424,11 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
             return False
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or looks_drawn(value)
-    if is_code(value) or _is_attribute(value):
+    if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
         return False
-    if len(value) < _SHORTEST_BARE or (match["sign"].endswith("==") and value.isidentifier()):
+    if value.isidentifier() and not _has_digit(value) and _is_in_code(text, match):
+        return False
+    if value.isdigit() and not looks_drawn(value) and may_be_number(name.strip("-"), int(value)):
         return False
     # A quoted name with a bare value is a dict in code, where a word is a variable.
     if match["closed"] and value.isidentifier() and not _has_digit(value):
@@ -436,6 +454,18 @@ def _is_attribute(value: str) -> bool:
     return any(map(name_says, parts)) or (len(parts) > 2 and all(map(is_wordlike, parts)))
 
 
+def _is_in_code(text: str, match: re.Match[str]) -> bool:
+    """Whether a bare word is a variable or a type: in an expression, an annotation, the assignment of a tuple or a member."""
+    if match["sign"].endswith("==") or _compiled(_EXPRESSION).match(text, match.end()):
+        return True
+    name_begins = _compiled(_LEFT).search(text, max(0, match.start() - 40), match.start())
+    before = text[: name_begins.start()][-2:] if name_begins is not None else ""
+    if match["sign"] == "=" and " " in match["gap"]:
+        return before == ", " or before.endswith(".")
+    is_type = len(_compiled(r"[A-Z][a-z]+").findall(match["bare"])) > 1
+    return match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\||\Z").match(text, match.end()) is not None
+
+
 def _is_beginning(text: str, match: re.Match[str]) -> bool:
     """Whether a quoted text is the beginning of what a program puts together: `"Basic " + code`, `"user=" + name`."""
     return match["quoted"][-1] in " =:/" and _compiled(r"[ ]{0,3}[+%.&]").match(text, match.end()) is not None
@@ -459,6 +489,7 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
         is_placeholder(value)
         or is_code(value)
         or value.lower() == name.lower()
+        or (not match["header"] and is_wordlike(value) and name_says(value) != NONE)
     ):
         return False
     # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
@@ -500,7 +531,12 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     at = match.end()
     stop = _end_of_header(text, at, begin, match)
     value = text[at:stop].rstrip()
-    quoted = match["open"] is not None
+    # Two words of a list are none.
+    quoted = match["open"] is not None and (
+        match["sign"] != "," or match["value"] is not None or looks_drawn(value)
+    )
+    if value.lower() in _KNOWN_SCHEMES:
+        return None
     found = scheme_and_credential(value)
     if found is None:
         if is_placeholder(value):

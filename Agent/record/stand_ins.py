@@ -51,7 +51,7 @@ def is_filler(value: str) -> bool:
 
 _BENIGN: Final = (
     r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|secretstr|secretbytes|required|undefined|empty|missing|"
-    r"invalid|valid|wrong|expired|optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|enabled|"
+    r"invalid|valid|wrong|expired|optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|auth|token|yyy|enabled|"
     r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
     r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*|(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
 )
@@ -180,7 +180,7 @@ _CODE: Final = (
     r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
     r"(?:str|string|bytes|int|bool|Any|Optional|None|SecretStr|String|char)[^\w\-@.].*|"
     r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
-    r"(?:~|\.\.?)/.*|!(?:vault|secret|ref|sub|getatt|importvalue|env|ENV|Ref|Sub|GetAtt|ImportValue)|v?\d+(?:\.\d+){1,3}"
+    r"\(+[\w.\[\]]*\)*|(?:~|\.\.?)/.*|!(?:vault|secret|ref|sub|getatt|importvalue|env|ENV|Ref|Sub|GetAtt|ImportValue)|v?\d+(?:\.\d+){1,3}"
 )
 _FETCH: Final = (
     r"(?s)(?:os\.environ|os\.getenv|process\.env|System\.getenv|ENV|env|secrets|vars|var|settings|config|self|this)"
