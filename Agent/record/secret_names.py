@@ -66,7 +66,7 @@ _HARMLESS_WORDS: Final = (
 _HARMLESS_END: Final = (
     r"_(?:count|counts|length|len|size|path|file|filename|name|names|type|policy|required|present|valid|expiry|"
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
-    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|credentials?_id$"
+    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|(?:credentials?|secrets)_id$"
 )
 _DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
 """What is made of a secret, and tells it at most."""

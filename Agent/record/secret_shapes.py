@@ -25,7 +25,7 @@ from Agent.record.secret_names import (
     plain_name,
 )
 from Agent.record.secret_table import Token, tokens_by_head
-from Agent.record.stand_ins import is_code, is_filler, is_mask, is_placeholder, is_prose, marks_an_example
+from Agent.record.stand_ins import is_code, is_filler, is_placeholder, is_prose, marks_an_example
 
 __all__ = ["replaced", "scheme_and_credential", "secrets_in"]
 
@@ -62,12 +62,16 @@ def _marked_keys(text: str) -> Iterator[Span]:
 def _is_key(token: Token, match: re.Match[str]) -> bool:
     """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
     body = match[0][len(token.prefix) :]
-    if is_mask(match.string, match.end()) or is_filler(body):
+    if is_filler(body) or _compiled(_HIDDEN_OR_FILE).match(match.string, match.end()):
         return False
     if token.is_exact:
         # Capitals alone would be one word of any length.
         return body.isupper() or not is_words(body)
     return not (is_placeholder(body) or marks_an_example(body) or (is_words(body) and not body.isupper()))
+
+
+_HIDDEN_OR_FILE: Final = r"[*•█#]{4}|\.(?:png|jpe?g|gif|svg|ico|css|js|mjs|map|html?|woff2?|ttf|wasm|mp4)\b"
+"""What follows a key of which the rest is hidden, and the digest in the name of a file."""
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -281,6 +285,7 @@ _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>
 _SHORTEST_BARE, _SHORTEST_QUOTED = 3, 4
 _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 """What follows a text that ended with the name, `("Password: ", color="red")`."""
+_TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
 _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
@@ -462,8 +467,8 @@ def _is_in_code(text: str, match: re.Match[str]) -> bool:
     before = text[: name_begins.start()][-2:] if name_begins is not None else ""
     if match["sign"] == "=" and " " in match["gap"]:
         return before == ", " or before.endswith(".")
-    is_type = len(_compiled(r"[A-Z][a-z]+").findall(match["bare"])) > 1
-    return match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\||\Z").match(text, match.end()) is not None
+    is_type = _compiled(_TYPE_NAME).match(match["bare"]) is not None
+    return match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\|").match(text, match.end()) is not None
 
 
 def _is_beginning(text: str, match: re.Match[str]) -> bool:

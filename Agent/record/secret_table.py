@@ -84,8 +84,8 @@ xoxb-             s15+                    Slack                 docs.slack.dev/a
 xoxc-             s15+                    Slack                 docs.slack.dev/authentication
 xoxd-             s15+                    Slack                 docs.slack.dev/authentication
 xoxe-             s15+                    Slack                 docs.slack.dev/authentication
-xoxe.xoxb-        s15+                    Slack                 docs.slack.dev/authentication
-xoxe.xoxp-        s15+                    Slack                 docs.slack.dev/authentication
+xoxe.xoxb-        d1 '-' a120+            Slack                 docs.slack.dev/authentication
+xoxe.xoxp-        d1 '-' a120+            Slack                 docs.slack.dev/authentication
 xoxp-             s15+                    Slack                 docs.slack.dev/authentication
 xoxr-             s15+                    Slack                 docs.slack.dev/authentication
 xoxs-             s15+                    Slack                 docs.slack.dev/authentication
@@ -157,7 +157,7 @@ phc_              a30+                    PostHog               posthog.com/docs
 phx_              a30+                    PostHog               posthog.com/docs
 pylf_             w30+                    Pydantic Logfire      logfire.pydantic.dev
 sntrys_           m30+                    Sentry                docs.sentry.io
-sntryu_           h60+                    Sentry                gitleaks
+sntryu_           h64                     Sentry                docs.sentry.io
 glsa_             w16+                    Grafana               grafana.com/docs
 glc_              m32+                    Grafana Cloud         grafana.com/docs
 eyJrIjoi          m60+                    Grafana               gitleaks
@@ -169,7 +169,9 @@ NRRA-             h40+                    New Relic             docs.newrelic.co
 dt0c01.           a24 '.' a60+            Dynatrace             docs.dynatrace.com
 dt0s01.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
 dt0s02.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
-sgp_              w40+                    Sourcegraph           gitleaks
+sgp_              x16 '_' x40             Sourcegraph           gitleaks
+sgp_              'local_' x40            Sourcegraph           gitleaks
+sgp_              x40                     Sourcegraph           gitleaks
 slk_              x64                     Sourcegraph           sourcegraph.com/docs
 sqp_              a40                     SonarQube             docs.sonarsource.com
 squ_              a40                     SonarQube             docs.sonarsource.com
@@ -335,22 +337,23 @@ class Token(NamedTuple):
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
         name, _, most = self.parts[-1]
-        # A letter that was glued to a long key leaves it one; a run that goes on is something else.
-        glued = "{4}" if self.is_exact else ""
+        # A letter that was glued to a long key leaves it one; a run that goes on, or a longer digest, is something else.
+        glued = "{4}" if self.is_exact and name not in _DIGITS else ""
         return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}]{glued})" if most else "")
 
     @property
     def is_exact(self) -> bool:
-        """Whether the format says so much that what has it is a key, even one of a single letter."""
-        return sum(least for _, least, _ in self.parts) >= _EXACT_CHARS and all(
-            most is not None for _, _, most in self.parts
-        )
+        """Whether the format says so much that what has it is a key, even one of a single letter; a digest says less."""
+        is_bounded = all(most is not None for _, _, most in self.parts)
+        is_digest = all(name in _DIGITS or not most for name, _, most in self.parts)
+        return is_bounded and not is_digest and sum(least for _, least, _ in self.parts) >= _EXACT_CHARS
 
 
 _ROW: Final = re.compile(
     r"(?P<prefix>\S+) +(?P<parts>(?:(?:'[^']+'|[a-z]\d+(?:\+|-\d+)?) +)+)(?P<issuer>\S.*?)  +(?P<source>\S.*)"
 )
 _EXACT_CHARS: Final = 30
+_DIGITS: Final = frozenset("dhx")
 _PART: Final = re.compile(
     r"'(?P<literal>[^']+)'|(?P<name>[a-z])(?P<least>\d+)(?P<open>\+)?(?:-(?P<most>\d+))?"
 )

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["is_code", "is_even", "is_filler", "is_mask", "is_placeholder", "is_prose", "marks_an_example"]
+__all__ = ["is_code", "is_even", "is_filler", "is_placeholder", "is_prose", "marks_an_example"]
 
 _JUDGED_CHARS: Final = 128
 """How much of a long value is judged."""
@@ -55,19 +55,13 @@ _BENIGN: Final = (
     r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
     r"encrypted|yes|off|n/a|\[redacted:.*|enc\[.*|(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
 )
-_MASK: Final = r"[*•█#]{4}"
-_MASKED: Final = r"(?s)[^*•█#]{0,8}[*•█#]{3,}[^*•█#]{0,4}|.*[*•█#]{6}.*"
+_MASKED: Final = r"(?s)[^*•█#]{0,8}[*•█#]{3,}[^*•█#]{0,4}|.*[*•█#]{6}.*|(?i:.*[\[(<](?:redacted|hidden|masked|removed|filtered|omitted|snip)[\])>].*)"
 """Somebody has hidden it already, and left at most its ends."""
 _UUID: Final = r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 """The form alone says that it is more than a word of a handbook."""
 _ELEMENT: Final = r"(?s)</?[A-Za-z][\w:.\-]*(?:[\s/>].*)?"
 _SAME: Final = r"([xXaA01*#])\1{4,}"
 """The same letter again and again, as in what stands for a key in a handbook."""
-
-def is_mask(text: str, at: int) -> bool:
-    """Whether the rest of a key is hidden from this place on, as in `xoxb-123456-***`."""
-    return _compiled(_MASK).match(text, at) is not None
-
 
 # ---- references: what a program puts the secret in the place of ----
 
@@ -137,17 +131,29 @@ def _is_made_of_stand_ins(value: str) -> bool:
 
 
 _EXAMPLE: Final = r"(?i:example){2}|EXAMPLE(?![A-Z])|(?<![a-z])[Ee]xample(?![a-z])|(?i:placeholder)"
+_SHORTEST_WORD: Final = 4
 
 
 def marks_an_example(key: str) -> bool:
-    """Whether a key of an issuer says that it is an example, as those of handbooks do."""
-    return _compiled(_EXAMPLE).search(key) is not None
+    """Whether what follows the prefix of a key says that it is an example, as in handbooks: `RANDOMSTRINGHERE`."""
+    if _compiled(_EXAMPLE).search(key) is not None:
+        return True
+    letters = "".join(filter(str.isalpha, key[:_JUDGED_CHARS])).lower()
+    words = _compiled(_vocabulary()).findall(letters)
+    return len(words) > 1 and sum(map(len, words)) > 0.6 * len(letters)
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> str:
+    words = sorted(_MARKS | _SECRETS | _FILLING, key=len, reverse=True)
+    return "|".join(word for word in words if len(word) >= _SHORTEST_WORD)
 
 
 # ---- one pattern again and again ----
 
 _ROWS: Final = "abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm"
 _STEPS: Final = frozenset(steps for steps in zip(_ROWS, _ROWS[1:], _ROWS[2:], strict=False) if " " not in steps)
+_JOINTS_AND_NUMBERS: Final = r"(?:(?<=[\W_])\d+(?=[\W_])|[\W_]+)+"
 _SHARE_OF_STEPS: Final = 0.25
 """A text of `abc` and `123` alone has one step in three characters, one drawn by chance less than one in a hundred."""
 _SHARE_OF_PIECES: Final = 0.6
@@ -159,7 +165,8 @@ _LEAST_ENTROPY_LONG: Final = 3.0
 
 def is_even(value: str) -> bool:
     """Whether a long value counts through the alphabet, repeats itself, or has too few characters to be drawn."""
-    letters = _compiled(r"[\W_]+").sub("", value[:_EVEN_CHARS]).lower()
+    # Groups of digits alone are numbers of accounts.
+    letters = _compiled(_JOINTS_AND_NUMBERS).sub("", value[:_EVEN_CHARS]).lower()
     count = len(letters)
     if count < _LEAST_JUDGED:
         return False
