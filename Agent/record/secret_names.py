@@ -157,7 +157,17 @@ def looks_drawn(value: str, least: int = 6) -> bool:
         return len(value) >= 15
     if not any(map(str.isdigit, value)) and (len(value) < 20 or value.islower() or not value.isascii()):
         return False
+    if _is_grouped(value):
+        return True
     return _compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
+
+
+def _is_grouped(value: str) -> bool:
+    """Whether a value is made of equally long groups that mix letters and digits: `ab12-cd34-ef56`."""
+    groups = value.split("-")
+    if len(groups) < 3 or len(set(map(len, groups))) > 1 or not all(map(str.isalnum, groups)):
+        return False
+    return 2 * sum(not one.isalpha() and not one.isdigit() for one in groups) > len(groups)
 
 
 def _is_camel_case(value: str) -> bool:
