@@ -18,7 +18,7 @@ from benchmarks.gitleaks_cases import some_of
 _SAMPLES = 10
 _AROUND = ("{}", "using {} now", '{{"note": "{}"}}', "line\n{}\nline")
 _SUFFIXES = frozenset(".py .js .json .yaml .yml .md .toml .html .rst .txt".split())
-_LONGEST_LINE = 2000
+_LONGEST_LINE, _LARGEST_FILE = 2000, 500_000
 
 
 @dataclass
@@ -104,16 +104,21 @@ FORMATS = {
 """The formats that the detectors look for, as their issuers document them; detectors accept more than those."""
 
 
-def lines_of(place: Path, most: int = 60_000) -> list[Line]:
-    """Lines of sources and documents below a folder, with what detect-secrets finds in them."""
+def lines_of(place: Path, most: int = 60_000, *, seen: bool = True) -> list[Line]:
+    """Lines of the sources and documents below a folder that speak of passwords, drawn by the file.
+
+    With `seen`, what detect-secrets finds in them.
+    """
     paths = [path for path in sorted(place.rglob("*")) if path.suffix in _SUFFIXES or path.name == "METADATA"]
     random.Random(1).shuffle(paths)
     lines: list[Line] = []
     for path in paths:
         if len(lines) >= most:
             break
-        if path.is_file() and path.stat().st_size < 500_000:
-            lines += _read(path, str(path.relative_to(place)))
+        if not path.is_file() or path.stat().st_size > _LARGEST_FILE:
+            continue
+        if b"passw" in path.read_bytes().lower():
+            lines += _read(path, str(path.relative_to(place)), seen=seen)
     return lines
 
 
@@ -122,12 +127,12 @@ def lines_with(texts: Iterable[str]) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines.log"
         path.write_text("\n".join(text.replace("\r", " ") for text in texts))
-        return _read(path, "log")
+        return _read(path, "log", seen=True)
 
 
-def _read(path: Path, name: str) -> list[Line]:
+def _read(path: Path, name: str, *, seen: bool) -> list[Line]:
     texts = path.read_text("utf-8", "replace").split("\n")
     lines = [Line(f"{name}:{number}", text) for number, text in enumerate(texts, 1)]
-    for number, sort, secret in found_in(path):
+    for number, sort, secret in found_in(path) if seen else ():
         (lines[number - 1].drawn if _is_of_entropy(sort) else lines[number - 1].named).append(secret)
     return [line for line in lines if line.text.strip() and len(line.text) < _LONGEST_LINE]

@@ -98,7 +98,7 @@ _HASH: Final = (
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
 )
 _CURL_USER: Final = (
-    r"""(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
+    r"""(?<![\w\-])(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
     r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
 )
 _OPTION_OF_TOOL: Final = (
@@ -373,7 +373,8 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
         if match["quoted"] is None:
             value = match["bare"].rstrip(".!?:)")
             return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
-        if ("pass" in plain or "pwd" in plain) and says == SURE and not is_placeholder(match["quoted"]):
+        # `Pass 'name' to choose` speaks of no password.
+        if plain != "pass" and ("pass" in plain or "pwd" in plain) and says == SURE and not is_placeholder(match["quoted"]):
             return match.span("quoted")
     return None
 
@@ -431,7 +432,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         return (says == SURE and not is_command) or looks_drawn(value)
     if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
         return False
-    if value.isidentifier() and not _has_digit(value) and _is_in_code(text, match):
+    if value.replace(".", "").isidentifier() and not _has_digit(value) and _is_in_code(text, match):
         return False
     if value.isdigit() and not looks_drawn(value) and may_be_number(name.strip("-"), int(value)):
         return False
