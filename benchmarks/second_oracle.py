@@ -70,7 +70,9 @@ _NAMES = "api_key auth-key service_key db_key private_key client_secret db_pass 
 FORMATS = {
     "AWS Access Key": ["AKIA[A-Z0-9]{16}", "ASIA[A-Z0-9]{16}", 'aws_secret_access_key = "[A-Za-z0-9/+]{40}"'],
     "Artifactory Credentials": ['artifactory="AKCp[A-Za-z0-9]{69}"'],
-    "Azure Storage Account access key": ["AccountName=shop;AccountKey=[A-Za-z0-9+/]{86}==;EndpointSuffix=core"],
+    "Azure Storage Account access key": [
+        "AccountName=shop;AccountKey=[A-Za-z0-9+/]{86}==;EndpointSuffix=core"
+    ],
     "Basic Auth Credentials": ["https://bob:[A-Za-z0-9]{12}@example.org/a"],
     "Cloudant Credentials": [
         "https://bob:[0-9a-f]{64}@bob.cloudant.com",
@@ -80,13 +82,27 @@ FORMATS = {
     "Discord Bot Token": [r"M[A-Za-z0-9]{23}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27}"],
     "GitHub Token": ["gh[pousr]_[A-Za-z0-9]{36}"],
     "GitLab Token": ["glpat-[A-Za-z0-9_-]{20}", "glrt-[A-Za-z0-9_-]{20}", "GR1348941[A-Za-z0-9_-]{20}"],
-    "IBM COS HMAC Credentials": ['cos_hmac_secret_access_key = "[0-9a-f]{48}"', "secret_access_key: [0-9a-f]{48}"],
+    "IBM COS HMAC Credentials": [
+        'cos_hmac_secret_access_key = "[0-9a-f]{48}"',
+        "secret_access_key: [0-9a-f]{48}",
+    ],
     "IBM Cloud IAM Key": ['ibm_cloud_api_key = "[A-Za-z0-9_-]{44}"', "iam_api_key: [A-Za-z0-9_-]{44}"],
-    "JSON Web Token": ["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9\\.eyJzdWIiOiIxMjM0NTY3ODkwIn0\\.[A-Za-z0-9_-]{43}"],
+    "JSON Web Token": [
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9\\.eyJzdWIiOiIxMjM0NTY3ODkwIn0\\.[A-Za-z0-9_-]{43}"
+    ],
     "Mailchimp Access Key": ["[0-9a-f]{32}-us[1-9]", "[0-9a-f]{32}-us1[0-9]"],
-    "NPM tokens": ["//registry.npmjs.org/:_authToken=npm_[A-Za-z0-9]{36}", "//npm.example.org/:_authToken=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"],
-    "OpenAI Token": ["sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}", "sk-proj-[A-Za-z0-9_-]{20}T3BlbkFJ[A-Za-z0-9]{20}"],
-    "Private Key": [f"-----BEGIN {kind}PRIVATE KEY-----\n[A-Za-z0-9+/]{{64}}\n" for kind in ("", "RSA ", "EC ", "DSA ", "OPENSSH ")],
+    "NPM tokens": [
+        "//registry.npmjs.org/:_authToken=npm_[A-Za-z0-9]{36}",
+        "//npm.example.org/:_authToken=[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    ],
+    "OpenAI Token": [
+        "sk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}",
+        "sk-proj-[A-Za-z0-9_-]{20}T3BlbkFJ[A-Za-z0-9]{20}",
+    ],
+    "Private Key": [
+        f"-----BEGIN {kind}PRIVATE KEY-----\n[A-Za-z0-9+/]{{64}}\n"
+        for kind in ("", "RSA ", "EC ", "DSA ", "OPENSSH ")
+    ],
     "PyPI Token": ["pypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{70}"],
     "Secret Keyword": [
         f"{name}{sign}[A-Za-z0-9]{{12,20}}{end}"
@@ -94,7 +110,10 @@ FORMATS = {
         for sign, end in ((' = "', '"'), (": '", "'"), (' := "', '"'), ("=", ""))
     ],
     "SendGrid API Key": [r"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"],
-    "Slack Token": ["xox[bp]-[0-9]{12}-[0-9]{12}-[a-z0-9]{24}", "https://hooks.slack.com/services/T[A-Z0-9]{8}/B[A-Z0-9]{8}/[A-Za-z0-9]{24}"],
+    "Slack Token": [
+        "xox[bp]-[0-9]{12}-[0-9]{12}-[a-z0-9]{24}",
+        "https://hooks.slack.com/services/T[A-Z0-9]{8}/B[A-Z0-9]{8}/[A-Za-z0-9]{24}",
+    ],
     "SoftLayer Credentials": ['softlayer_api_key = "[a-z0-9]{64}"'],
     "Square OAuth Secret": ["sq0csp-[A-Za-z0-9_-]{43}"],
     "Stripe Access Key": ["[rs]k_live_[A-Za-z0-9]{24}"],

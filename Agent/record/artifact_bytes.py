@@ -279,9 +279,7 @@ def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:
         if says == SURE:
             columns[name] = [redactor.token(as_message(value)) for value in frame[name]]
         elif says == LIKELY and any(_is_drawn(value) for value in frame[name]):
-            columns[name] = [
-                redactor.token(value) if _is_drawn(value) else value for value in frame[name]
-            ]
+            columns[name] = [redactor.token(value) if _is_drawn(value) else value for value in frame[name]]
     if not columns:
         return frame
     frame = frame.copy() if hasattr(frame, "copy") else frame.clone()

@@ -139,7 +139,20 @@ _TOOLS: Final = {
     "-u": _HTTP_TOOLS,
     "--user": _HTTP_TOOLS,
     " -p": (
-        *("mysql", "mariadb", "mongo", "sshpass", "sqlcmd", "bcp ", "zip ", "7z ", "7za ", "influx", "rdesktop", "az login"),
+        *(
+            "mysql",
+            "mariadb",
+            "mongo",
+            "sshpass",
+            "sqlcmd",
+            "bcp ",
+            "zip ",
+            "7z ",
+            "7za ",
+            "influx",
+            "rdesktop",
+            "az login",
+        ),
         *("docker login", "podman login", "nerdctl login"),
     ),
     " -a": ("redis-cli", "valkey-cli", "snmp"),
@@ -264,7 +277,9 @@ _ASSIGNED: Final = (
     rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
-_ELEMENT: Final = r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
+_ELEMENT: Final = (
+    r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
+)
 # The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
 _PAIRED: Final = (
     rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
@@ -277,9 +292,7 @@ _SPOKEN: Final = (
     r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
 )
 # What stands right behind a name, as in the files of daemons, behind a column's line, or behind whose it is.
-_NEXT: Final = (
-    r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
-)
+_NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _SHORTEST_BARE, _SHORTEST_QUOTED = 3, 4
@@ -293,6 +306,7 @@ _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
 """Names that prose puts before a colon as well: an unquoted value must look drawn."""
+
 
 def _named(text: str, lower: str) -> Iterator[Span]:
     done = 0
@@ -374,7 +388,12 @@ def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | N
             value = match["bare"].rstrip(".!?:)")
             return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
         # `Pass 'name' to choose` speaks of no password.
-        if plain != "pass" and ("pass" in plain or "pwd" in plain) and says == SURE and not is_placeholder(match["quoted"]):
+        if (
+            plain != "pass"
+            and ("pass" in plain or "pwd" in plain)
+            and says == SURE
+            and not is_placeholder(match["quoted"])
+        ):
             return match.span("quoted")
     return None
 
@@ -388,7 +407,9 @@ def _is_described(value: str) -> bool:
     """Whether a word behind an option describes it: `--password PASSWORD`, `--password options`, `--secret id=npm`."""
     if "=" in value and is_wordlike(value.replace("=", "")):
         return True
-    return value.startswith(("[", "<")) or (value.isalpha() and value.isupper()) or value.lower() in _OF_OPTIONS
+    return (
+        value.startswith(("[", "<")) or (value.isalpha() and value.isupper()) or value.lower() in _OF_OPTIONS
+    )
 
 
 _OF_OPTIONS: Final = frozenset(
@@ -469,7 +490,9 @@ def _is_in_code(text: str, match: re.Match[str]) -> bool:
     if match["sign"] == "=" and " " in match["gap"]:
         return before == ", " or before.endswith(".")
     is_type = _compiled(_TYPE_NAME).match(match["bare"]) is not None
-    return match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\|").match(text, match.end()) is not None
+    return (
+        match["sign"] == ":" and is_type and _compiled(r"[,)\]]|[ ]\|").match(text, match.end()) is not None
+    )
 
 
 def _is_beginning(text: str, match: re.Match[str]) -> bool:

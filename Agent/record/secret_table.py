@@ -93,7 +93,7 @@ xapp-             s15+                    Slack                 docs.slack.dev/a
 hooks.slack.com/services/   b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/workflows/  b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/triggers/   b20+          Slack webhook         docs.slack.dev
-hooks.zapier.com/hooks/catch/  d5+ '/' l5+  Zapier webhook      help.zapier.com
+hooks.zapier.com/hooks/catch/  d5+ '/' a5+  Zapier webhook      help.zapier.com
 maker.ifttt.com/use/        s30+          IFTTT webhook         ifttt.com/maker_webhooks
 outlook.office.com/webhook/  h8 '-' m20+  Teams webhook         learn.microsoft.com/microsoftteams
 discord.com/api/webhooks/   d15+ '/' s40+ Discord webhook       discord.com/developers/docs

@@ -152,8 +152,10 @@ def _vocabulary() -> str:
 # ---- one pattern again and again ----
 
 _ROWS: Final = "abcdefghijklmnopqrstuvwxyz 01234567890 qwertyuiop asdfghjkl zxcvbnm"
-_STEPS: Final = frozenset(steps for steps in zip(_ROWS, _ROWS[1:], _ROWS[2:], strict=False) if " " not in steps)
-_JOINTS_AND_NUMBERS: Final = r"(?:(?<=[\W_])\d+(?=[\W_])|[\W_]+)+"
+_STEPS: Final = frozenset(
+    steps for steps in zip(_ROWS, _ROWS[1:], _ROWS[2:], strict=False) if " " not in steps
+)
+_JOINTS_AND_NUMBERS: Final = r"(?:(?<![^\W_])\d+(?=[\W_])|[\W_]+)+"
 _SHARE_OF_STEPS: Final = 0.25
 """A text of `abc` and `123` alone has one step in three characters, one drawn by chance less than one in a hundred."""
 _SHARE_OF_PIECES: Final = 0.6
