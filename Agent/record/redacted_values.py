@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.pointers import escape
 from Agent.record.secret_names import LIKELY, NONE, SURE, looks_drawn, may_be_number, name_says, plain_name
-from Agent.record.secret_shapes import scheme_and_credential
+from Agent.record.secret_values import scheme_and_credential
 
 if TYPE_CHECKING:
     from Agent.record.redaction import Redactor

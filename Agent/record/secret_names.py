@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 __all__ = [
-    "LIKELY", "NONE", "SURE", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
@@ -75,30 +75,30 @@ _OWN_SESSIONS: Final = frozenset({"session_id"})
 _NUMBERS_ARE_HARMLESS: Final = r"(?:^|_)(?:token|pass|auth|cookies?)$"
 
 
-@lru_cache(maxsize=32)
-def _compiled(expression: str) -> re.Pattern[str]:
+@lru_cache(maxsize=192)
+def compiled(expression: str) -> re.Pattern[str]:
     """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
     return re.compile(expression)
 
 
 def plain_name(name: str) -> str:
     """A key or a variable's name in lower case with `_` between its words."""
-    return _compiled(_SEPARATORS).sub("_", name).lower()
+    return compiled(_SEPARATORS).sub("_", name).lower()
 
 
 @lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
     """`SURE`, `LIKELY` or `NONE`: how surely a secret stands under this name."""
-    if not _compiled(_NAME).fullmatch(name):
+    if not compiled(_NAME).fullmatch(name):
         return NONE
     plain = plain_name(name.lstrip("#-"))
-    if _compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):
+    if compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):
         return NONE
-    if "public" in plain or _compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
+    if "public" in plain or compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
         return NONE
-    if _compiled(_SURE_NAME).search(plain):
+    if compiled(_SURE_NAME).search(plain):
         return LIKELY if plain.endswith(_DERIVED) else SURE
-    return LIKELY if _compiled(_LIKELY_NAME).search(plain) else NONE
+    return LIKELY if compiled(_LIKELY_NAME).search(plain) else NONE
 
 
 def is_secret_name(name: str) -> bool:
@@ -108,7 +108,12 @@ def is_secret_name(name: str) -> bool:
 
 def may_be_number(name: str, number: float = 0) -> bool:
     """Whether a number under this secret name is none: the id of a language model's token, a count, a pin of a board."""
-    return abs(number) < 100 or _compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+    return abs(number) < 100 or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+
+
+def has_digit(value: str) -> bool:
+    """Whether any character of a value is a digit."""
+    return any(map(str.isdigit, value))
 
 
 # Words and short numbers with what joins them: `user_17`, `gpt4`, `com.example/x`, `CamelCase`; not `a1b2c3`.
@@ -136,14 +141,14 @@ _JUDGED_CHARS: Final = 128
 
 def is_wordlike(value: str) -> bool:
     """Whether a value is made of words and short numbers with what joins them, as names of things are."""
-    return _compiled(_WORDS).fullmatch(value) is not None
+    return compiled(_WORDS).fullmatch(value) is not None
 
 
 def is_words(value: str) -> bool:
     """Whether a value is made of real words: small ones with a dash between them, or long ones without."""
     if not is_wordlike(value):
         return False
-    words = _compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
+    words = compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
     is_joined = value.islower() and not value.isalnum()
     return is_joined or (bool(words) and sum(map(len, words)) >= _CHARS_OF_WORD * len(words))
 
@@ -155,11 +160,11 @@ def looks_drawn(value: str, least: int = 6) -> bool:
         return False
     if value.isdigit():
         return len(value) >= 15
-    if not any(map(str.isdigit, value)) and (len(value) < 20 or value.islower() or not value.isascii()):
+    if not has_digit(value) and (len(value) < 20 or value.islower() or not value.isascii()):
         return False
     if _is_grouped(value):
         return True
-    return _compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
+    return compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
 
 
 def _is_grouped(value: str) -> bool:
@@ -172,4 +177,4 @@ def _is_grouped(value: str) -> bool:
 
 def _is_camel_case(value: str) -> bool:
     """Whether capitalised words make most of a value, as in the names of classes and types."""
-    return sum(map(len, _compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)
+    return sum(map(len, compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)

@@ -9,7 +9,7 @@ from record_kit import recording
 from Agent.record.artifact_bytes import PARQUET, encode_artifact
 from Agent.record.redaction import Redactor
 from Agent.record.secret_names import looks_drawn
-from Agent.record.stand_ins import is_even, is_placeholder, is_prose, marks_an_example
+from Agent.record.secret_stand_ins import is_even, is_placeholder, is_prose, marks_an_example
 from benchmarks.secrets import recorded
 
 REDACTOR = Redactor(b"key")
@@ -56,17 +56,17 @@ def test_evenness_is_judged_of_long_values_alone():
 HARMLESS = [
     # schemas, models, forms
     "password = Column(String(128), nullable=False)", "password: Mapped[str] = mapped_column(String(60))", "password!: string;",
-    "def login(user: str, passwd: str = \"\", acct: str = \"\") -> str: ...", "password: ReadableBuffer, salt: ReadableBuffer",
+    'def login(user: str, passwd: str = "", acct: str = "") -> str: ...', "password: ReadableBuffer, salt: ReadableBuffer",
     "password VARCHAR(255) NOT NULL", '<input type="password" name="password" placeholder="Enter your password">',
     "securitySchemes:\n  ApiKeyAuth:\n    type: apiKey\n    name: X-API-Key", '{"password": "Password is required"}',
     # code
     "api_key: process.env.KEY", "password = data.aws_secret.db.secret_string", "username, password = auth", "self._cookies = cookies",
     "userpass = username + b':' + password", 'headers = {"authorization": "Bearer " + token}', 'creds = " --password=%s" % password',
     "assert password == expected", "login(username=user, password=pw)", '("Auth: ", Style(color="white", bold=True))',
-    'sensitive = ["Cookie", "Authorization", "Proxy-Authorization"]', "SQLITE_AUTH: Final = 23", "publicKeyToken=\"b77a5c561934e089\"",
+    'sensitive = ["Cookie", "Authorization", "Proxy-Authorization"]', "SQLITE_AUTH: Final = 23", 'publicKeyToken="b77a5c561934e089"',
     # tools
     "--password-file /run/secrets/db", "docker run --secret id=npm,src=.npmrc x", "the --username and --password options of it",
-    "curl -sL --user \"$1:$2\" \"$3\"", "pip install detect-secrets==1.5.0", "docs: [abort-multipart-upload](https://h/a?b:c)",
+    'curl -sL --user "$1:$2" "$3"', "pip install detect-secrets==1.5.0", "docs: [abort-multipart-upload](https://h/a?b:c)",
     "password: !vault |", "TOKEN: ${{ secrets.GITHUB_TOKEN }}", "mysql -u root -p", "ls -la && cp -p a b",
     # sentences and logs
     "password reset requested for user 7", "Failed password for root from 10.0.0.1 port 22 ssh2", "your password expires in 14 days",

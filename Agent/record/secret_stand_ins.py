@@ -7,9 +7,13 @@ of the alphabet again and again. A value that merely is weak, `password123`, is 
 from __future__ import annotations
 
 import math
-import re
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from Agent.record.secret_names import compiled as _compiled
+
+if TYPE_CHECKING:
+    import re
 
 __all__ = ["is_code", "is_even", "is_filler", "is_placeholder", "is_prose", "marks_an_example"]
 
@@ -18,12 +22,6 @@ _JUDGED_CHARS: Final = 128
 _EVEN_CHARS: Final = 80
 _LEAST_JUDGED: Final = 20
 """What is shorter can be a weak password, however even it is."""
-
-
-@lru_cache(maxsize=32)
-def _compiled(expression: str) -> re.Pattern[str]:
-    """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
-    return re.compile(expression)
 
 
 def is_placeholder(value: str) -> bool:
