@@ -272,7 +272,7 @@ def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Enco
 
 
 def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:
-    """The frame with tokens in columns of secret names; where the name is a likely one, for what looks drawn."""
+    """The frame with tokens in columns of secret names, and in those of likely ones for what looks drawn."""
     columns: dict[Any, list[Any]] = {}
     for name in frame.columns if redactor.enabled else ():
         says = redactor.says(str(name))
