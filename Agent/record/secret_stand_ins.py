@@ -6,7 +6,6 @@ of the alphabet again and again. A value that merely is weak, `password123`, is 
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -156,28 +155,22 @@ _STEPS: Final = frozenset(
 _JOINTS_AND_NUMBERS: Final = r"(?:(?<![^\W_])\d+(?=[\W_])|[\W_]+)+"
 _SHARE_OF_STEPS: Final = 0.25
 """A text of `abc` and `123` alone has one step in three characters, one drawn by chance less than one in a hundred."""
-_SHARE_OF_PIECES: Final = 0.6
-_LEAST_ENTROPY: Final = 2.5
-_LONG: Final = 32
-_LEAST_ENTROPY_LONG: Final = 3.0
-"""Bits for each character; 20 hexadecimal digits have 3.3, and 32 of them 3.6."""
+_RUNS_OF_ONE: Final = r"(.)\1{2,}"
+_SHARE_OF_ONE: Final = 0.5
+_FEW: Final = 3
 
 
 def is_even(value: str) -> bool:
-    """Whether a long value counts through the alphabet, repeats itself, or has too few characters to be drawn."""
+    """Whether a long value counts through the alphabet, or is made of runs of one character, or of three at most."""
     # Groups of digits alone are numbers of accounts.
     letters = _compiled(_JOINTS_AND_NUMBERS).sub("", value[:_EVEN_CHARS]).lower()
     count = len(letters)
     if count < _LEAST_JUDGED:
         return False
-    pieces = list(zip(letters, letters[1:], letters[2:], strict=False))
-    if sum(map(_STEPS.__contains__, pieces)) >= _SHARE_OF_STEPS * count:
+    steps = sum(map(_STEPS.__contains__, zip(letters, letters[1:], letters[2:], strict=False)))
+    if steps >= _SHARE_OF_STEPS * count or len(set(letters)) <= _FEW:
         return True
-    if len(set(pieces)) <= _SHARE_OF_PIECES * len(pieces):
-        return True
-    shares = [letters.count(char) / count for char in set(letters)]
-    entropy = -sum(share * math.log2(share) for share in shares)
-    return entropy < (_LEAST_ENTROPY_LONG if count >= _LONG and not letters.isdigit() else _LEAST_ENTROPY)
+    return sum(len(run[0]) for run in _compiled(_RUNS_OF_ONE).finditer(letters)) > _SHARE_OF_ONE * count
 
 
 # ---- code and prose ----
