@@ -44,7 +44,12 @@ def test_text_around_a_name_keeps_stand_ins_and_hides_secrets():
 
 
 def test_evenness_is_judged_of_long_values_alone():
-    assert not is_even("aaaabbbb") and is_even("ab" * 12) and not is_even("a1B2" * 9) and is_even("1234567890" * 3)
+    assert (
+        not is_even("aaaabbbb")
+        and is_even("ab" * 12)
+        and not is_even("a1B2" * 9)
+        and is_even("1234567890" * 3)
+    )
     assert not any(
         map(is_even, ("9f8e7d6c5b4a39281706f5e4d3c2b1a0", "Xw937qtWSXJss1lFaKe9", "4815162342108756394107"))
     )
