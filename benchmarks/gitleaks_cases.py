@@ -51,10 +51,10 @@ class Rule:
     def calls_secret(self, text: str) -> bool:
         """Whether the rule finds a secret in a text, drawn enough to be one."""
         secret = self.secret_in(text)
-        return secret is not None and _entropy(secret) >= self.least_entropy
+        return secret is not None and entropy(secret) >= self.least_entropy
 
 
-def _entropy(text: str) -> float:
+def entropy(text: str) -> float:
     """Shannon's entropy of the characters, in bits."""
     counts = [text.count(char) / len(text) for char in set(text)]
     return -sum(share * math.log2(share) for share in counts)

@@ -2,6 +2,8 @@
 
     --gitleaks DIR   a checkout or a bare repository of gitleaks: the cases of its rules
     --logs DIR       the same of loghub (https://github.com/logpai/loghub): 2,000 lines of each of 16 systems
+    --sources DIR    sources and documents, such as `site-packages`: at most 60,000 lines of them
+    --second         what detect-secrets finds as well: of formats, and of the lines of --logs and --sources
     --show           every case that went wrong
 
 Every text goes the way of a message: the quick look over its bytes first, then the close one.
@@ -10,16 +12,19 @@ Every text goes the way of a message: the quick look over its bytes first, then 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
 from Agent.record.quick_look import looks_clean
 from Agent.record.redaction import Redactor
-from benchmarks.gitleaks_cases import Rule, read_rules
+from benchmarks.gitleaks_cases import Rule, entropy, read_rules
+from benchmarks.second_oracle import Line, generated, lines_of, lines_with
 
 _PIECE = 12
 
@@ -58,6 +63,28 @@ def changed(texts: Iterable[str], redactor: Redactor) -> list[tuple[str, str]]:
     return [(text, clean) for text in texts if (clean := recorded(text, redactor)) != text]
 
 
+_NAMES = re.compile(r"(?i)access|auth|api|credential|creds|key|passw(?:or)?d|secret|token")
+_LEAST_BITS = 3.0
+_TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
+
+
+def is_named_value(text: str, clean: str) -> bool:
+    """Whether all that was replaced in a text is of 3 bits for each character, behind a name of gitleaks' generic rule."""
+    before, *rest = _TOKEN.split(clean)
+    at = len(before)
+    for piece in rest:
+        end = text.find(piece, at) if piece else len(text)
+        if entropy(text[at:end]) < _LEAST_BITS or not _NAMES.search(text[max(0, at - 50) : at]):
+            return False
+        at = end + len(piece)
+    return True
+
+
+def half_of(rule: Rule) -> int:
+    """0 or 1 by the name of a rule: one half was looked at while the classes were made, the other was not."""
+    return sha256(rule.name.encode()).digest()[0] & 1
+
+
 def log_lines(place: Path) -> list[str]:
     """The lines of loghub's samples."""
     git = ["git", f"--git-dir={place if (place / 'HEAD').is_file() else place / '.git'}"]
@@ -74,18 +101,55 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("benchmarks.secrets", description="The two error rates of redaction.")
     parser.add_argument("--gitleaks", type=Path, help="a checkout or a bare repository of gitleaks")
     parser.add_argument("--logs", type=Path, help="a checkout or a bare repository of loghub")
+    parser.add_argument("--sources", type=Path, help="a folder of sources and documents")
+    parser.add_argument("--second", action="store_true", help="compare with detect-secrets as well")
     parser.add_argument("--show", action="store_true", help="print every case that went wrong")
     given = parser.parse_args(arguments)
     redactor = Redactor(b"a key of the measurement")
     if given.gitleaks is not None:
         _measure_rules(given.gitleaks, redactor, show=given.show)
+    if given.second:
+        _measure_formats(redactor, show=given.show)
     if given.logs is not None:
-        lines = log_lines(given.logs)
-        wrong = changed(lines, redactor)
-        _print("lines of public logs changed", len(wrong), len(lines))
-        if given.show:
-            _show(wrong)
+        texts = log_lines(given.logs)
+        lines = lines_with(texts) if given.second else [Line("log", text) for text in texts]
+        _measure_lines("lines of public logs", lines, redactor, given)
+    if given.sources is not None:
+        _measure_lines("lines of sources", lines_of(given.sources, seen=given.second), redactor, given)
     return 0
+
+
+def _measure_formats(redactor: Redactor, *, show: bool) -> None:
+    found = generated()
+    left = {
+        sort: [text for text, secret in cases if stays(secret, recorded(text, redactor))]
+        for sort, cases in found.items()
+    }
+    _print("kinds of detect-secrets of which a case stays in clear", sum(map(bool, left.values())), len(left))
+    _print("cases of them", sum(map(len, left.values())), sum(map(len, found.values())))
+    for sort, texts in left.items() if show else ():
+        for text in texts[:4]:
+            print(f"    {sort}: {text!r}")
+
+
+def _measure_lines(what: str, lines: list[Line], redactor: Redactor, given: argparse.Namespace) -> None:
+    wrong = changed((line.text for line in lines), redactor)
+    _print(f"{what} changed", len(wrong), len(lines))
+    if given.second:
+        clean = dict(wrong)
+        missed = [
+            line
+            for line in lines
+            if any(stays(secret, clean.get(line.text, line.text)) for secret in line.named if secret)
+        ]
+        unseen = [line for line in lines if line.text in clean and not line.named and not line.drawn]
+        _print(f"{what} changed in which detect-secrets finds nothing", len(unseen), len(lines))
+        _print(f"{what} with a finding that stays", len(missed), sum(bool(line.named) for line in lines))
+        print(f"    with entropy alone: {sum(bool(line.drawn) and not line.named for line in lines)}")
+        for line in missed if given.show else ():
+            print(f"    stays: {line.place} {line.named} {line.text.strip()[:160]!r}")
+    if given.show:
+        _show(wrong)
 
 
 def _measure_rules(place: Path, redactor: Redactor, *, show: bool) -> None:
@@ -98,6 +162,13 @@ def _measure_rules(place: Path, redactor: Redactor, *, show: bool) -> None:
     negatives = harmless(rules)
     wrong = changed(negatives, redactor)
     _print("negative cases in which no rule finds a secret, changed", len(wrong), len(negatives))
+    others = [pair for pair in wrong if not is_named_value(*pair)]
+    _print("    without those that hold a drawn value behind a name", len(others), len(negatives))
+    for half in (0, 1):
+        mine = [rule for rule in positive if half_of(rule) == half]
+        _print(f"    kinds in half {half}", sum(rule.name in left for rule in mine), len(mine))
+        texts = [case for rule in mine for case in rule.negatives if case in negatives]
+        _print(f"    negative cases in half {half}", len(changed(texts, redactor)), len(texts))
     print(f"not read: {len(unread)} {unread}")
     if show:
         for name, found in left.items():
@@ -114,7 +185,7 @@ def _show(wrong: list[tuple[str, str]]) -> None:
 
 
 def _print(what: str, count: int, total: int) -> None:
-    print(f"{what}: {count} of {total} ({count / total:.1%})")
+    print(f"{what}: {count} of {total} ({count / max(total, 1):.1%})")
 
 
 if __name__ == "__main__":

@@ -190,17 +190,20 @@ static int ends_scheme(const char *raw, const char *blank) {
     return last == 'y' && blank - raw >= 13 && same_folded(blank - 13, &BY);
 }
 
-/* Whether a blank stands before an option that carries a password: `-p`, `-u`, `--user`. */
+/* Whether a blank stands before an option that carries a password with some programs: `-p`, `-u`, `--user`. */
 static int begins_option(const char *blank, const char *end) {
     if (end - blank < 3 || blank[1] != '-') return 0;
-    if (blank[2] == 'p') return end - blank > 3 && blank[3] != ' ' && blank[3] != '-';
-    return blank[2] == 'u' || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
+    return strchr("aAwPpSu", blank[2]) != NULL || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
 }
 
 /* Whether what follows a blank may be the secret of the name before it. */
 static int may_follow_name(const char *blank, const char *end) {
     if (end - blank < 2) return 0;
     if (blank[1] == '-' || blank[1] == '\'' || blank[1] == '\\') return 1;
+    /* a word with a digit */
+    for (const char *at = blank + 1; at < end && at < blank + 17 && *at != ' ' && *at != '"'; at++)
+        if (*at >= '0' && *at <= '9') return 1;
+    if (end - blank > 4 && memcmp(blank + 1, "for ", 4) == 0) return 1;
     return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
 }
 

@@ -21,6 +21,7 @@ from Agent.event.serialise import to_json
 from Agent.record.capture import Capture
 from Agent.record.judge import Types
 from Agent.record.redaction import Redactor, redacted
+from Agent.record.secret_names import LIKELY, SURE, looks_drawn
 from Agent.record.texts import as_message
 
 __all__ = ["JSON", "Encoded", "cleaned", "encode_artifact", "encode_json"]
@@ -271,15 +272,24 @@ def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Enco
 
 
 def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:
-    """The frame with tokens in the columns whose name says that they hold secrets."""
-    denied = [name for name in frame.columns if redactor.enabled and redactor.is_denied(str(name))]
-    if not denied:
+    """The frame with tokens in columns of secret names, and in those of likely ones for what looks drawn."""
+    columns: dict[Any, list[Any]] = {}
+    for name in frame.columns if redactor.enabled else ():
+        says = redactor.says(str(name))
+        if says == SURE:
+            columns[name] = [redactor.token(as_message(value)) for value in frame[name]]
+        elif says == LIKELY and any(_is_drawn(value) for value in frame[name]):
+            columns[name] = [redactor.token(value) if _is_drawn(value) else value for value in frame[name]]
+    if not columns:
         return frame
     frame = frame.copy() if hasattr(frame, "copy") else frame.clone()
-    for name in denied:
-        tokens = [redactor.token(as_message(value)) for value in frame[name]]
+    for name, tokens in columns.items():
         if type(frame).__module__.startswith("pandas"):
             frame[name] = tokens
         else:
             frame = frame.with_columns(type(frame[name])(name, tokens))
     return frame
+
+
+def _is_drawn(value: object) -> bool:
+    return isinstance(value, str) and looks_drawn(value)

@@ -30,10 +30,10 @@ NAME_ENDS: Final = tuple(
         {
             *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
             *b"authorization authorisation cred creds credential credentials cookie cookies sig signature pin".split(),
-            *b"otp totp ssn cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
+            *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
             *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
             *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
-            *b"credit_card connection_string connectionstring private-lines words_list seed kty ?code &code".split(),
+            *b"credit_card connection_string connectionstring private-lines thin words_list seed kty ?code &code".split(),
             *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
             *(b"token string", b"key string", b"secret string"),
             *(
@@ -50,7 +50,7 @@ NAME_ENDS: Final = tuple(
 )
 """How the name of a secret ends, in small letters, ordered from the last letter on."""
 _SPECIAL_HEADS: Final = (b"{SSHA}", b"{SHA}", b"{SSHA256}", b"{SSHA512}", b".atlasv1.", b".??????.")
-_SPECIAL_BEGINNINGS: Final = (b"mmk",)
+_SPECIAL_BEGINNINGS: Final = (b"mmk", *(b"us%d" % digit for digit in range(1, 10)))
 
 
 class Literals(NamedTuple):
@@ -94,8 +94,8 @@ _LAST_LETTERS: Final = frozenset(name[-1:] for name in NAME_ENDS)
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before the word of a sentence, an option, or the value of an option that carries a password.
-_AFTER_NAME: Final = re.compile(rb" (?=is |was |[-'\\])").finditer
-_OPTION: Final = re.compile(rb" -(?:p[^ \-]|u|-user)").search
+_AFTER_NAME: Final = re.compile(rb" (?=is |was |for |[-'\\]|[^ \"]{0,15}[0-9])").finditer
+_OPTION: Final = re.compile(rb" -(?:[aAwPpSu]|-user)").search
 
 
 def _expression(literal: bytes) -> bytes:

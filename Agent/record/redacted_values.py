@@ -16,7 +16,7 @@ import orjson
 
 from Agent.event.pointers import escape
 from Agent.record.secret_names import LIKELY, NONE, SURE, looks_drawn, may_be_number, name_says, plain_name
-from Agent.record.secret_shapes import scheme_and_credential
+from Agent.record.secret_values import scheme_and_credential
 
 if TYPE_CHECKING:
     from Agent.record.redaction import Redactor
@@ -27,6 +27,8 @@ BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
 _COMMON_SCHEMES = frozenset({"bearer", "basic", "token"})
 _MARK = "[redacted:"
+_SAYS_NONE = frozenset("none null nil undefined true false enabled disabled required optional".split())
+"""Texts that say whether there is a secret."""
 TELLING_KEYS = frozenset({"kty"})
 """Harmless keys beside which others are none: they send their mapping the careful way each time."""
 _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
@@ -149,7 +151,7 @@ class Walk:
             return self.value(value, pointer)
         if isinstance(value, (int, float)):
             return value if says == LIKELY or may_be_number(key, value) else self._hidden(value, pointer)
-        if isinstance(value, str) and value.startswith(_MARK):
+        if isinstance(value, str) and (value.startswith(_MARK) or value.lower() in _SAYS_NONE):
             return value
         if says == LIKELY:
             return self._likely(value, pointer)

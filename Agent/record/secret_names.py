@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 __all__ = [
-    "LIKELY", "NONE", "SURE", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
@@ -38,20 +38,22 @@ _SURE_NAME: Final = rf"""(?x)
     | passwort | kennwort | contrase(?:ñ|n)a | mot_?de_?passe | wachtwoord | senha(?:_|$) | has[lł]o(?:_|$)
     | (?:^|_)parola(?:_|$) | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
-      |passkey|bearer)_?\d*$
+      |passkey|bearer|psk)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
-    | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login)_?(?:pass|pwd)$
+    | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login
+      |bind|store|key|trust|require)_?(?:pass|pwd|pw)$
     | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation)_?codes?$
     | (?:seed|recovery|mnemonic|backup|secret)_?(?:phrase|words?_list|seed)$
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?{_SUFFIX}
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}
+    | pre_?shared_?keys?$ | ^x_(?:[a-z]+_)+key$ | ^masterauth$
     | secret_(?:access|token|value|string|base|code)
     | connection_?string | credit_?card | card_?num(?:ber)?
     """
 _LIKELY_NAME: Final = rf"""(?x)
       (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|x?api_?token)$
     | (?:^|_)secrets?_ | (?:^|_)webhook(?:_?ur[li])?$
-    | (?:^|_|(?<=[a-z]))(?:license|account|master|client|consumer|subscription|admin|app|application|host|server|shared
+    | (?:^|_|(?<=[a-z]))(?:license|account|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}
     | (?:^|_)token{_SUFFIX} | token$ | ^tokens$
     """
@@ -64,7 +66,7 @@ _HARMLESS_WORDS: Final = (
 _HARMLESS_END: Final = (
     r"_(?:count|counts|length|len|size|path|file|filename|name|names|type|policy|required|present|valid|expiry|"
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
-    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|credentials?_id$"
+    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|(?:credentials?|secrets)_id$"
 )
 _DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
 """What is made of a secret, and tells it at most."""
@@ -73,30 +75,30 @@ _OWN_SESSIONS: Final = frozenset({"session_id"})
 _NUMBERS_ARE_HARMLESS: Final = r"(?:^|_)(?:token|pass|auth|cookies?)$"
 
 
-@lru_cache(maxsize=32)
-def _compiled(expression: str) -> re.Pattern[str]:
+@lru_cache(maxsize=192)
+def compiled(expression: str) -> re.Pattern[str]:
     """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
     return re.compile(expression)
 
 
 def plain_name(name: str) -> str:
     """A key or a variable's name in lower case with `_` between its words."""
-    return _compiled(_SEPARATORS).sub("_", name).lower()
+    return compiled(_SEPARATORS).sub("_", name).lower()
 
 
 @lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
     """`SURE`, `LIKELY` or `NONE`: how surely a secret stands under this name."""
-    if not _compiled(_NAME).fullmatch(name):
+    if not compiled(_NAME).fullmatch(name):
         return NONE
     plain = plain_name(name.lstrip("#-"))
-    if _compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):
+    if compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):
         return NONE
-    if _compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
+    if "public" in plain or compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
         return NONE
-    if _compiled(_SURE_NAME).search(plain):
+    if compiled(_SURE_NAME).search(plain):
         return LIKELY if plain.endswith(_DERIVED) else SURE
-    return LIKELY if _compiled(_LIKELY_NAME).search(plain) else NONE
+    return LIKELY if compiled(_LIKELY_NAME).search(plain) else NONE
 
 
 def is_secret_name(name: str) -> bool:
@@ -106,7 +108,12 @@ def is_secret_name(name: str) -> bool:
 
 def may_be_number(name: str, number: float = 0) -> bool:
     """Whether a number under this secret name is none: the id of a language model's token, a count, a pin of a board."""
-    return abs(number) < 100 or _compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+    return abs(number) < 100 or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+
+
+def has_digit(value: str) -> bool:
+    """Whether any character of a value is a digit."""
+    return any(map(str.isdigit, value))
 
 
 # Words and short numbers with what joins them: `user_17`, `gpt4`, `com.example/x`, `CamelCase`; not `a1b2c3`.
@@ -116,6 +123,8 @@ _WORDS: Final = (
 )
 _HARMLESS_VALUE: Final = rf"""(?xs)
       {_WORDS}
+    | v?\d+(?:\.\d+){{1,3}}(?:[\-+][\w.]+)?                 # a version
+    | \#[0-9a-fA-F]{{3,8}}                                      # a colour
     | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*
@@ -124,22 +133,24 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     """
 
 
+_CHARS_OF_WORD: Final = 4
+"""On average; pieces of drawn letters that look like words have less than three."""
 _JUDGED_CHARS: Final = 128
 """How much of a long value is judged."""
 
 
 def is_wordlike(value: str) -> bool:
     """Whether a value is made of words and short numbers with what joins them, as names of things are."""
-    return _compiled(_WORDS).fullmatch(value) is not None
+    return compiled(_WORDS).fullmatch(value) is not None
 
 
 def is_words(value: str) -> bool:
     """Whether a value is made of real words: small ones with a dash between them, or long ones without."""
     if not is_wordlike(value):
         return False
-    words = _compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
+    words = compiled(r"[A-Z]?[a-z]+|[A-Z]+").findall(value)
     is_joined = value.islower() and not value.isalnum()
-    return is_joined or (bool(words) and sum(map(len, words)) >= 4.5 * len(words))
+    return is_joined or (bool(words) and sum(map(len, words)) >= _CHARS_OF_WORD * len(words))
 
 
 def looks_drawn(value: str, least: int = 6) -> bool:
@@ -149,6 +160,21 @@ def looks_drawn(value: str, least: int = 6) -> bool:
         return False
     if value.isdigit():
         return len(value) >= 15
-    if not any(map(str.isdigit, value)) and (len(value) < 20 or value.islower() or not value.isascii()):
+    if not has_digit(value) and (len(value) < 20 or value.islower() or not value.isascii()):
         return False
-    return _compiled(_HARMLESS_VALUE).fullmatch(value) is None
+    if _is_grouped(value):
+        return True
+    return compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
+
+
+def _is_grouped(value: str) -> bool:
+    """Whether a value is made of equally long groups that mix letters and digits: `ab12-cd34-ef56`."""
+    groups = value.split("-")
+    if len(groups) < 3 or len(set(map(len, groups))) > 1 or not all(map(str.isalnum, groups)):
+        return False
+    return 2 * sum(not one.isalpha() and not one.isdigit() for one in groups) > len(groups)
+
+
+def _is_camel_case(value: str) -> bool:
+    """Whether capitalised words make most of a value, as in the names of classes and types."""
+    return sum(map(len, compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)

@@ -10,31 +10,15 @@ import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Final
 
-from Agent.record.secret_names import (
-    LIKELY,
-    NONE,
-    SURE,
-    is_wordlike,
-    is_words,
-    looks_drawn,
-    name_says,
-    plain_name,
-)
-from Agent.record.secret_table import tokens_by_head
+from Agent.record.secret_names import compiled as _compiled
+from Agent.record.secret_names import has_digit, is_wordlike, is_words, looks_drawn
+from Agent.record.secret_stand_ins import is_filler, is_placeholder, marks_an_example
+from Agent.record.secret_table import Token, tokens_by_head
+from Agent.record.secret_values import Span, named_values
 
-__all__ = ["replaced", "scheme_and_credential", "secrets_in"]
-
-Span = tuple[int, int]
-
-
-@lru_cache(maxsize=128)
-def _compiled(expression: str) -> re.Pattern[str]:
-    """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
-    return re.compile(expression)
-
+__all__ = ["replaced", "secrets_in"]
 
 # ---- keys that are marked by their issuer ----
 
@@ -47,23 +31,29 @@ def _marked_keys(text: str) -> Iterator[Span]:
     by_head = tokens_by_head()
     for run in _compiled(_RUN).finditer(text):
         for start in _compiled(_BEGINNING).finditer(text, *run.span()):
-            for prefix, expression in by_head.get(start[0], ()):
+            for token, expression in by_head.get(start[0], ()):
                 at = start.start()
-                if not text.startswith(prefix, at):
+                if not text.startswith(token.prefix, at):
                     continue
                 match = expression.match(text, at)
-                if match is not None and _is_key(prefix, match[0]) and not _is_in_blob(text, at):
+                if match is not None and _is_key(token, match) and not _is_in_blob(text, at):
                     yield match.span()
                     break
 
 
-def _is_key(prefix: str, key: str) -> bool:
+def _is_key(token: Token, match: re.Match[str]) -> bool:
     """Whether what follows the prefix is drawn, and neither words nor a placeholder such as `xxxx`."""
-    body = key[len(prefix) :]
-    if _is_placeholder(body):
+    body = match[0][len(token.prefix) :]
+    if is_filler(body) or _compiled(_HIDDEN_OR_FILE).match(match.string, match.end()):
         return False
-    # Capitals alone would be one word of any length.
-    return body.isupper() or not is_words(body)
+    if token.is_exact:
+        # Capitals alone would be one word of any length.
+        return body.isupper() or not is_words(body)
+    return not (is_placeholder(body) or marks_an_example(body) or (is_words(body) and not body.isupper()))
+
+
+_HIDDEN_OR_FILE: Final = r"[*•█#]{4}|\.(?:png|jpe?g|gif|svg|ico|css|js|mjs|map|html?|woff2?|ttf|wasm|mp4)\b"
+"""What follows a key of which the rest is hidden, and the digest in the name of a file."""
 
 
 def _is_in_blob(text: str, at: int) -> bool:
@@ -73,9 +63,10 @@ def _is_in_blob(text: str, at: int) -> bool:
 
 # ---- forms ----
 
-_KEY_BEGINS: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-_KEY_ENDS: Final = r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_BEGINS: Final = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+_KEY_ENDS: Final = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
 _KEY_BODY: Final = r"[\w+/=\s\\:,]{0,20000}+"
+_KEY_LINE: Final = r"[A-Za-z0-9+/]{16,}"
 _LONGEST_KEY: Final = 20_000
 _PUTTY_KEY: Final = r"(?i)private-lines:[ ]\d{1,4}(?:\s|\\[rn])+(?P<secret>(?:[\w+/=\s]|\\[rn]){20,20000})"
 _USER_INFO: Final = (
@@ -83,14 +74,17 @@ _USER_INFO: Final = (
     r"""|(?P<alone>[\w\-.~]{16,200})(?=@[\w\[]))"""
 )
 _SCHEME: Final = r"(?i)(?<![a-z])(?:bearer|basic)[ ]+(?P<secret>[\w\-.=+/~]{8,})"
-_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\r\n"'\\=]{1,200}=[^\r\n"'\\]{1,4000})"""
+_COOKIES: Final = r"""(?i)cookie(?:\\{0,3}["'])?[ ]{0,3}:[ ]{0,3}(?:\\{0,3}["'])?(?P<secret>[^\s"'\\=,:;]{1,200}=[^\r\n"'\\]{1,4000})"""
 _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
 )
 _CURL_USER: Final = (
-    r"""(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
+    r"""(?<![\w\-])(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
     r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
+)
+_OPTION_OF_TOOL: Final = (
+    r"""(?i:[ ]-[paw])[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})"""
 )
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
@@ -100,25 +94,52 @@ _FORMS: Final = {
     "basic ": _SCHEME,
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
-    "q~": r"(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}",
+    "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
+    "-us": r"(?<=[0-9a-f]{32})-us\d{1,2}\b",
     ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
     "$": _HASH,
+    "pbkdf2:": r"""pbkdf2:sha\d+:\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
     "pbkdf2_": r"""pbkdf2_sha\d+\$\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
-    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}",
+    "scrypt:": r"""scrypt:\d{1,8}:\d{1,3}:\d{1,3}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
+    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}|(?<=\{)SHA(?:256|512)?\}[\w+/=]{20,200}",
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "-u": _CURL_USER,
     "--user": _CURL_USER,
-    " -p": r"""[ ]-p[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})""",
+    **dict.fromkeys((" -p", " -a", " -w"), _OPTION_OF_TOOL),
+    "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
+    "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
+    "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
     "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
     "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
-_BEFORE_SPAN: Final = {"|": 15, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 2}
+_BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
 """How much of a secret stands before its literal."""
+_HTTP_TOOLS: Final = ("curl", "wget", "http")
 _TOOLS: Final = {
-    "-u": ("curl", "wget", "http"), "--user": ("curl", "wget", "http"), " -p": ("mysql", "mariadb", "sshpass", "docker login", "podman login")
-}  # fmt: skip
+    "-u": _HTTP_TOOLS,
+    "--user": _HTTP_TOOLS,
+    " -p": (
+        *(
+            "mysql",
+            "mariadb",
+            "mongo",
+            "sshpass",
+            "sqlcmd",
+            "bcp ",
+            "zip ",
+            "7z ",
+            "7za ",
+            "influx",
+            "rdesktop",
+            "az login",
+        ),
+        *("docker login", "podman login", "nerdctl login"),
+    ),
+    " -a": ("redis-cli", "valkey-cli", "snmp"),
+    " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
+}
 """Options that carry a password with some programs only."""
 # A bot's token at Discord, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"
@@ -145,7 +166,7 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
             at = lower.find(literal, max(at + len(literal), match.end() if match is not None else 0))
     if text.count(".") > 1:
         yield from (match.span() for match in _compiled(_DISCORD_BOT).finditer(text))
-    if "-----begin " in lower:
+    if "private key" in lower and "begin " in lower:
         yield from _private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
@@ -171,7 +192,9 @@ def _private_keys(text: str) -> Iterator[Span]:
         else:
             body = _compiled(_KEY_BODY).match(text, begin.end())
             done = body.end() if body is not None else begin.end()
-        yield begin.start(), done
+        # Code that looks for the line has no key behind it.
+        if any(not is_words(run[0]) for run in _compiled(_KEY_LINE).finditer(text, begin.end(), done)):
+            yield begin.start(), done
 
 
 def _values_of_kubernetes(text: str) -> Iterator[Span]:
@@ -192,12 +215,14 @@ def _span_of(match: re.Match[str]) -> Span:
 
 def _is_credential(literal: str, value: str) -> bool:
     """Whether what a form holds is a credential, and not the next word of a sentence or a placeholder."""
-    if _is_placeholder(value):
+    if is_placeholder(value):
         return False
     if literal in _TOOLS:
-        return not _is_placeholder(value.rpartition(":")[2].strip("\"'\\")) and len(value) > 6
+        user, _, word = value.strip("\"'\\").rpartition(":")
+        # A key may be the user, with no password.
+        return len(value) > 6 and (not is_placeholder(word) if word else looks_drawn(user))
     if literal == "bearer ":
-        return _has_digit(value) or (len(value) >= 20 and not value.islower())
+        return has_digit(value) or (len(value) >= 20 and not value.islower())
     if literal == "basic ":
         try:
             # behind it a sentence may end, or the name of a file go on
@@ -211,302 +236,6 @@ def _is_credential(literal: str, value: str) -> bool:
     return literal != "://" or not is_wordlike(value) or len(value) < 16 or ":" in value
 
 
-# ---- values of secret names ----
-
-_ANCHORS: Final = (
-    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
-    "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
-    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호"
-)
-_LEFT: Final = r"[\w\-]{0,40}\Z"
-_RIGHT: Final = r"[\w\-]{0,40}"
-_WORD_BEFORE: Final = r"([A-Za-z]{2,20})[ ]\Z"
-_SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
-_NUMBER_NAMES: Final = (
-    r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
-)
-
-_OPEN: Final = r"""\\{0,3}["'`]"""
-_SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
-_ASSIGNED: Final = (
-    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?::[ ]?)?(?:string|str|String|bytes|text)[ ]{{1,3}})?"""
-    r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|%3[AD](?:%20)?)(?P<gap>(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
-    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
-)
-_ELEMENT: Final = r">(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"
-# The name in quotes, and in quotes behind it, or behind `value`, what it stands for.
-_PAIRED: Final = (
-    rf"""{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
-)
-_REST: Final = r"""[^\s"'`&,;\\]*+"""
-_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
-_SPOKEN: Final = (
-    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:(?:is|was):?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
-    r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
-)
-_DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
-_PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
-_FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
-_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
-_TYPE_CHECKS: Final = frozenset(
-    {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
-)
-"""Names that prose puts before a colon as well: an unquoted value must look drawn."""
-
-_BENIGN: Final = (
-    r"(?i)none|null|nil|true|false|str|string|int|bytes|bool|any|required|undefined|empty|missing|invalid|wrong|expired|"
-    r"optional|unset|redacted|masked|hidden|secret|password|passwd|pass|pwd|token|yyy|\[redacted:.*|(?:your|my|the|enter|insert|put)[-_ ].*|"
-    r"(?:.*[-_. ])?your[-_ ].*|.*_here|enc\[.*"
-)
-# Code that fetches a secret, or the name of what holds it, holds none.
-_CODE: Final = (
-    r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
-    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
-    r"(?:~|\.\.?)/.*"
-)
-_TEMPLATE: Final = r"(?s)[$%]?\{.*\}|\$\(.*|<[^<>]*>|\[[A-Z_ ]+\]|%\(?\w+\)?s?|`.*|\$\w+"
-_JUDGED_CHARS: Final = 128
-"""How much of a long value is judged."""
-_SAME: Final = r"([xXaA01*#])\1{4,}"
-"""The same letter again and again, as in what stands for a key in a handbook."""
-
-
-def _named(text: str, lower: str) -> Iterator[Span]:
-    done = 0
-    for anchor in _compiled(_ANCHORS).finditer(lower):
-        at = anchor.start()
-        if at < done:
-            continue
-        left = _compiled(_LEFT).search(text, max(0, at - 40), at)
-        begin = left.start() if left else at
-        right = _compiled(_RIGHT).match(text, anchor.end())
-        done = end = right.end() if right else anchor.end()
-        name = text[begin:end]
-        says = _says(text, name, begin)
-        if says != NONE:
-            span = _value_of(text, name, says, begin, end)
-            if span is not None:
-                done = max(done, span[1])
-                yield span
-
-
-def _says(text: str, name: str, begin: int) -> int:
-    """What a name in a text says, with the word before it: `API key`, and the parameters `?key=` and `&code=`."""
-    says = name_says(name.strip("-"))
-    if says == SURE:
-        return says
-    if name.lower() in {"key", "code"} and text[begin - 1 : begin] in {"?", "&"}:
-        return LIKELY
-    if name.lower() in _SECOND_WORDS:
-        word = _compiled(_WORD_BEFORE).search(text, max(0, begin - 22), begin)
-        if word is not None:
-            return max(says, name_says(f"{word[1]}_{name}"))
-    return says
-
-
-def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | None:
-    plain = plain_name(name.strip("-"))
-    if plain.endswith(("authorization", "authorisation")):
-        return _credential_of_header(text, begin, end)
-    if _compiled(_NUMBER_NAMES).search(plain) or plain == "number":
-        match = _compiled(_DIGITS).match(text, end)
-        if match is not None and sum(map(str.isdigit, match["bare"])) > (3 if "pin" in plain else 2):
-            return match.span("bare")
-    if "phrase" in plain or "mnemonic" in plain:
-        match = _compiled(_PHRASE).match(text, end)
-        if match is not None:
-            return match.span("quoted")
-    for expression, accepts in (
-        (_ASSIGNED, _accepts_assigned),
-        (_ELEMENT, _accepts_element),
-        (_PAIRED, _accepts_paired),
-        (_FORM_PART, _accepts_form_part),
-        (_CALL, _accepts_call),
-    ):
-        match = _compiled(expression).match(text, end)
-        if match is not None:
-            group = "quoted" if match.groupdict().get("quoted") is not None else "bare"
-            return _trimmed(match, group) if accepts(text, match, match[group], name, says) else None
-    if name.startswith("-"):
-        match = _compiled(_OPTION).match(text, end)
-        if match is not None:
-            group = "quoted" if match["quoted"] is not None else "bare"
-            if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
-                return None if _is_placeholder(match[group]) else match.span(group)
-    match = _compiled(_SPOKEN).match(text, end)
-    if match is not None:
-        if match["quoted"] is None:
-            value = match["bare"].rstrip(".!?:)")
-            return (match.start("bare"), match.start("bare") + len(value)) if looks_drawn(value) else None
-        if ("pass" in plain or "pwd" in plain) and says == SURE and not _is_placeholder(match["quoted"]):
-            return match.span("quoted")
-    return None
-
-
-def _trimmed(match: re.Match[str], group: str) -> Span:
-    """The place of a value without a bracket that was opened before it."""
-    begin, end = match.span(group)
-    value = match[group]
-    if group == "bare":
-        # Only its beginning was judged.
-        rest = _compiled(_REST).match(match.string, end)
-        if rest is not None and rest.end() > end:
-            return begin, rest.end()
-        for opening, closing in ("()", "[]", "{}"):
-            while value.endswith(closing) and value.count(closing) > value.count(opening):
-                value, end = value[:-1], end - 1
-    return begin, end
-
-
-def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if _is_placeholder(value) or value.lower() == name.lower():
-        return False
-    if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
-        return False
-    if match["quoted"] is not None:
-        is_command = match["open"].endswith("`") and " " in value
-        return (says == SURE and not is_command) or looks_drawn(value)
-    if _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS]) or _is_attribute(value):
-        return False
-    # A quoted name with a bare value is a dict in code, where a word is a variable.
-    if match["closed"] and value.isidentifier() and not _has_digit(value):
-        return False
-    if says != SURE or plain_name(name.strip("-")) in _TYPE_CHECKS or "\n" in match["gap"]:
-        return looks_drawn(value) or (
-            says == SURE
-            and (_ends(text, match) or not match["gap"].strip(":="))
-            and (_has_digit(value) or _is_drawn_word(value))
-        )
-    if plain_name(name).endswith("key") and not (_has_digit(value) and any(map(str.isalpha, value))):
-        return looks_drawn(value)
-    # `password: click here` is prose, `password: swordfish` is none.
-    is_word = value.isalpha() and match["sign"] == ":" and " " in match["gap"]
-    return not (is_word and _compiled(r"[ ][A-Za-z]").match(text, match.end()))
-
-
-def _is_attribute(value: str) -> bool:
-    """Whether a value is the place of a secret in code: `var.db_password`, `form.token`."""
-    parts = value.split(".")
-    return len(parts) > 1 and all(map(str.isidentifier, parts)) and any(map(name_says, parts))
-
-
-def _has_digit(value: str) -> bool:
-    return any(map(str.isdigit, value))
-
-
-def _ends(text: str, match: re.Match[str]) -> bool:
-    """Whether nothing of the line follows a value."""
-    return text[match.end() : match.end() + 1] in {"", "\n", "\r", '"', "'", "\\"}
-
-
-def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
-    return not _is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
-
-
-def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if (
-        _is_placeholder(value)
-        or _compiled(_CODE).fullmatch(value[:_JUDGED_CHARS])
-        or value.lower() == name.lower()
-    ):
-        return False
-    # Two words of a list are none; what stands under `value`, or looks like nothing that is spoken, is one.
-    return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
-
-
-def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
-    """A setter's argument; that of a getter is a name."""
-    return says == SURE and name.lower().startswith(("set", "with", "use")) and not _is_placeholder(value)
-
-
-def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
-    return looks_drawn(value) or (says == SURE and value.isalnum())
-
-
-def _is_placeholder(value: str) -> bool:
-    """Whether a value stands for one: `None`, `xxxx`, `***`, `${TOKEN}`, `<password>`, `your-key-here`."""
-    value = value[:_JUDGED_CHARS]
-    return (
-        _compiled(_BENIGN).fullmatch(value) is not None
-        or _compiled(_TEMPLATE).fullmatch(value) is not None
-        or not value.strip("xX*.#-_?… ")
-        or 2 * sum(len(run[0]) for run in _compiled(_SAME).finditer(value)) > len(value)
-    )
-
-
-# ---- the header that names its scheme ----
-
-_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
-_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
-_PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
-_KNOWN_SCHEMES: Final = frozenset(
-    "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
-    "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
-)
-"""Schemes of the registry of IANA, and those that services have made for themselves."""
-_LONGEST_HEADER: Final = 4000
-
-
-def scheme_and_credential(value: str) -> tuple[str, str] | None:
-    """The scheme with the blank behind it and the credential of the value of an `Authorization` header."""
-    match = _compiled(_CREDENTIAL).fullmatch(value)
-    return None if match is None else (value[: match.start("rest")], match["rest"])
-
-
-def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
-    match = _compiled(_HEADER).match(text, end)
-    if match is None:
-        return None
-    at = match.end()
-    stop = _end_of_header(text, at, begin, match)
-    value = text[at:stop].rstrip()
-    quoted = match["open"] is not None
-    if _is_placeholder(value):
-        return None
-    found = scheme_and_credential(value)
-    if found is None:
-        return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
-    scheme, rest = found
-    first = rest.split(None, 1)[0]
-    has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
-    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
-    alone = first == rest and (is_known or quoted)
-    if _is_placeholder(first) or not (
-        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
-    ):
-        return None
-    begin = at + len(scheme)
-    return begin, begin + (len(rest) if has_parameters else len(first))
-
-
-def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
-    """Where the value of a header ends: at the quote that opened it or the whole header, or with the line."""
-    quote = match["open"]
-    if quote is None and not match["closed"]:
-        before = text[max(0, begin - 4) : begin]
-        opened = _compiled(rf"{_OPEN}\Z").search(before)
-        quote = opened[0] if opened else None
-    line_end = _compiled(r"[\r\n]").search(text, at, at + _LONGEST_HEADER)
-    limit = line_end.start() if line_end else min(len(text), at + _LONGEST_HEADER)
-    if quote is None:
-        return limit
-    stop = text.find(quote, at, limit)
-    while stop > 0 and text[stop - 1] == "\\":
-        stop = text.find(quote, stop + 1, limit)
-    return stop if stop >= 0 else limit
-
-
-def _is_random(word: str) -> bool:
-    return len(word) >= 16 and not is_wordlike(word)
-
-
-def _is_drawn_word(value: str) -> bool:
-    """Whether letters alone are not words, as in a password that a program made."""
-    return len(value) >= 8 and value.isalnum() and not is_words(value)
-
-
 # ---- together ----
 
 
@@ -515,7 +244,7 @@ def secrets_in(text: str) -> list[Span]:
     lower = text.lower()
     if len(lower) != len(text):  # a few letters become two; then only ASCII is folded
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
-    found = [*_marked_keys(text), *_forms(text, lower), *_named(text, lower)]
+    found = [*_marked_keys(text), *_forms(text, lower), *named_values(text, lower)]
     return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
 
 

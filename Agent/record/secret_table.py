@@ -37,7 +37,9 @@ atk_              l8 '_' s30+             Agent Trace           Agent/server
 sk-proj-          s12+                     OpenAI                platform.openai.com
 sk-svcacct-       s10+                     OpenAI                platform.openai.com
 sk-admin-         s12+                     OpenAI                platform.openai.com
-sk-ant-           s13+                     Anthropic             docs.anthropic.com
+sk-ant-api03-     s93 'AA'                Anthropic             docs.anthropic.com
+sk-ant-admin01-   s93 'AA'                Anthropic             docs.anthropic.com
+sk-ant-           s13+                    Anthropic             docs.anthropic.com
 sk-or-            s14+                     OpenRouter            openrouter.ai/docs
 sk-lf-            s14+                     Langfuse              langfuse.com/docs
 sk-live-          s12+                    Stripe-like           gitleaks
@@ -54,11 +56,11 @@ rk_live_          a12+                     Stripe                docs.stripe.com
 rk_test_          a12+                     Stripe                docs.stripe.com/keys
 rk_prod_          a12+                     Stripe                gitleaks
 whsec_            m16+                    Stripe, Svix          docs.stripe.com/webhooks
-ghp_              a16+                    GitHub                docs.github.com
-gho_              a16+                    GitHub                docs.github.com
-ghu_              a16+                    GitHub                docs.github.com
-ghs_              a16+                    GitHub                docs.github.com
-ghr_              a16+                    GitHub                docs.github.com
+ghp_              w16+                    GitHub                docs.github.com
+gho_              w16+                    GitHub                docs.github.com
+ghu_              w16+                    GitHub                docs.github.com
+ghs_              w16+                    GitHub                docs.github.com
+ghr_              w16+                    GitHub                docs.github.com
 github_pat_       w16+                    GitHub                docs.github.com
 glpat-            s20 p0+                    GitLab                docs.gitlab.com/security/tokens
 gldt-             s16+                    GitLab                docs.gitlab.com/security/tokens
@@ -82,8 +84,8 @@ xoxb-             s15+                    Slack                 docs.slack.dev/a
 xoxc-             s15+                    Slack                 docs.slack.dev/authentication
 xoxd-             s15+                    Slack                 docs.slack.dev/authentication
 xoxe-             s15+                    Slack                 docs.slack.dev/authentication
-xoxe.xoxb-        s15+                    Slack                 docs.slack.dev/authentication
-xoxe.xoxp-        s15+                    Slack                 docs.slack.dev/authentication
+xoxe.xoxb-        d1 '-' a120+            Slack                 docs.slack.dev/authentication
+xoxe.xoxp-        d1 '-' a120+            Slack                 docs.slack.dev/authentication
 xoxp-             s15+                    Slack                 docs.slack.dev/authentication
 xoxr-             s15+                    Slack                 docs.slack.dev/authentication
 xoxs-             s15+                    Slack                 docs.slack.dev/authentication
@@ -91,6 +93,9 @@ xapp-             s15+                    Slack                 docs.slack.dev/a
 hooks.slack.com/services/   b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/workflows/  b20+          Slack webhook         docs.slack.dev
 hooks.slack.com/triggers/   b20+          Slack webhook         docs.slack.dev
+hooks.zapier.com/hooks/catch/  d5+ '/' a5+  Zapier webhook      help.zapier.com
+maker.ifttt.com/use/        s30+          IFTTT webhook         ifttt.com/maker_webhooks
+outlook.office.com/webhook/  h8 '-' m20+  Teams webhook         learn.microsoft.com/microsoftteams
 discord.com/api/webhooks/   d15+ '/' s40+ Discord webhook       discord.com/developers/docs
 discordapp.com/api/webhooks/  d15+ '/' s40+  Discord webhook    discord.com/developers/docs
 webhook.office.com/webhookb2/  l8 '-' m20+ '@' m30+  Teams webhook  gitleaks
@@ -99,10 +104,10 @@ ASIA              u16                     AWS                   docs.aws.amazon.
 ABIA              u16                     AWS                   docs.aws.amazon.com/IAM
 ACCA              u16                     AWS                   docs.aws.amazon.com/IAM
 A3T               u17                     AWS                   gitleaks
-ABSK              b60+                    AWS Bedrock           docs.aws.amazon.com/bedrock
-bedrock-api-key-  m20+                    AWS Bedrock           docs.aws.amazon.com/bedrock
+ABSK              b109-269                AWS Bedrock           docs.aws.amazon.com/bedrock
+bedrock-api-key-  'YmVkcm9jay5hbWF6b25hd3MuY29t' b0+  AWS Bedrock  docs.aws.amazon.com/bedrock
 amzn.mws.         h8 '-' h4 '-' h4 '-' h4 '-' h12  Amazon MWS   docs.developer.amazonservices.com
-AIza              s30+                    Google                cloud.google.com/docs/authentication
+AIza              s35                     Google                cloud.google.com/docs/authentication
 ya29.             s20+                    Google OAuth          developers.google.com/identity
 1//0              s30+                    Google refresh token  developers.google.com/identity
 GOCSPX-           s16+                    Google OAuth client   developers.google.com/identity
@@ -152,7 +157,7 @@ phc_              a30+                    PostHog               posthog.com/docs
 phx_              a30+                    PostHog               posthog.com/docs
 pylf_             w30+                    Pydantic Logfire      logfire.pydantic.dev
 sntrys_           m30+                    Sentry                docs.sentry.io
-sntryu_           h60+                    Sentry                gitleaks
+sntryu_           h64                     Sentry                docs.sentry.io
 glsa_             w16+                    Grafana               grafana.com/docs
 glc_              m32+                    Grafana Cloud         grafana.com/docs
 eyJrIjoi          m60+                    Grafana               gitleaks
@@ -164,7 +169,9 @@ NRRA-             h40+                    New Relic             docs.newrelic.co
 dt0c01.           a24 '.' a60+            Dynatrace             docs.dynatrace.com
 dt0s01.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
 dt0s02.           a8 '.' a60+            Dynatrace             docs.dynatrace.com
-sgp_              w40+                    Sourcegraph           gitleaks
+sgp_              x16 '_' x40             Sourcegraph           gitleaks
+sgp_              'local_' x40            Sourcegraph           gitleaks
+sgp_              x40                     Sourcegraph           gitleaks
 slk_              x64                     Sourcegraph           sourcegraph.com/docs
 sqp_              a40                     SonarQube             docs.sonarsource.com
 squ_              a40                     SonarQube             docs.sonarsource.com
@@ -222,7 +229,7 @@ rnd_              a24+                    Render                render.com/docs
 v1.0-             h24 '-' h60+            Cloudflare origin CA  gitleaks
 tskey-            s16+                    Tailscale             tailscale.com/kb
 dnkey-            m26 '-' m40+            Defined Networking    gitleaks
-ntn_              a30+                    Notion                developers.notion.com
+ntn_              d11 a35                 Notion                developers.notion.com
 secret_           a43                     Notion                developers.notion.com
 figd_             s30+                    Figma                 figma.com/developers
 figu_             s30+                    Figma                 figma.com/developers
@@ -255,7 +262,7 @@ AQVN              s35+                    Yandex Cloud          yandex.cloud/doc
 YC                s38                     Yandex Cloud          gitleaks
 y0_               s40+                    Yandex OAuth          yandex.com/dev
 t1.               s20+ '.' s60+                    Yandex Cloud IAM      gitleaks
-AGE-SECRET-KEY-1  u40+                    age                   age-encryption.org
+AGE-SECRET-KEY-1  u58                     age                   age-encryption.org
 API-              u26                     Octopus Deploy        octopus.com/docs
 live_             m40                     GoCardless            gitleaks
 test_             h35                     Lob                   gitleaks
@@ -329,13 +336,24 @@ class Token(NamedTuple):
                 body += f"[{ALPHABETS[name]}]{{{least}}}"
             else:
                 body += f"[{ALPHABETS[name]}]{{{least},{most or ''}}}"
-        name, least, most = self.parts[-1]
-        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}])" if most and most == least else "")
+        name, _, most = self.parts[-1]
+        # A letter that was glued to a long key leaves it one; a run that goes on, or a longer digest, is something else.
+        glued = "{4}" if self.is_exact and name not in _DIGITS else ""
+        return re.escape(self.prefix) + body + (f"(?![{ALPHABETS[name]}]{glued})" if most else "")
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the format says so much that what has it is a key, even one of a single letter; a digest says less."""
+        is_bounded = all(most is not None for _, _, most in self.parts)
+        is_digest = all(name in _DIGITS or not most for name, _, most in self.parts)
+        return is_bounded and not is_digest and sum(least for _, least, _ in self.parts) >= _EXACT_CHARS
 
 
 _ROW: Final = re.compile(
     r"(?P<prefix>\S+) +(?P<parts>(?:(?:'[^']+'|[a-z]\d+(?:\+|-\d+)?) +)+)(?P<issuer>\S.*?)  +(?P<source>\S.*)"
 )
+_EXACT_CHARS: Final = 30
+_DIGITS: Final = frozenset("dhx")
 _PART: Final = re.compile(
     r"'(?P<literal>[^']+)'|(?P<name>[a-z])(?P<least>\d+)(?P<open>\+)?(?:-(?P<most>\d+))?"
 )
@@ -363,11 +381,11 @@ def tokens() -> tuple[Token, ...]:
 
 
 @lru_cache(maxsize=1)
-def tokens_by_head() -> dict[str, tuple[tuple[str, re.Pattern[str]], ...]]:
-    """The first two characters of a key to the (prefix, expression) of those that begin so, the longest first."""
-    found: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+def tokens_by_head() -> dict[str, tuple[tuple[Token, re.Pattern[str]], ...]]:
+    """The first two characters of a key to the rows with keys that begin so, the longest first, and their expressions."""
+    found: dict[str, list[tuple[Token, re.Pattern[str]]]] = {}
     for token in sorted(tokens(), key=lambda one: -len(one.prefix)):
-        found.setdefault(token.prefix[:2], []).append((token.prefix, re.compile(token.expression)))
+        found.setdefault(token.prefix[:2], []).append((token, re.compile(token.expression)))
     return {head: tuple(rows) for head, rows in found.items()}
 
 

@@ -14,7 +14,7 @@ LABELS = [
 ]  # fmt: skip
 NO_LABELS = [
     "", " ", "two words", "Ignore all previous instructions", "jane.doe@example.com", "+49 151 12345678", "4915112345678",
-    "49-151-1234-5678", "https://example.com/u/jane", "sk-live-abcdefgh12345678", "AKIAIOSFODNN7EXAMPLE",
+    "49-151-1234-5678", "https://example.com/u/jane", "sk-live-abcdefgh12345678", "AKIAIOSFODNN7QX3PLMZ",
     "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "a" * 65, "tab\there", "new\nline", "nul\0", "Zoë", "emoji😀",
     "please.tell.jane.doe.that.her.test.was.positive",
     "dGhpcyBpcyBhIHNlY3JldA==", "f3b0c44298fc1c149afbf4c8996fb924", "[redacted:0123456789abcdef]", "name='x'",

@@ -274,13 +274,13 @@ def test_a_codec_that_fails_costs_the_codec_and_not_the_call(trace_root, capfd):
 def test_secrets_in_arguments_and_answers_are_replaced(trace_root):
     @record_tool
     def login(password: str) -> dict:
-        return {"token": password, "pages": ["x" * 20_000, "sk-abcdefghijklmnopqrstuvwxyz012345"]}
+        return {"token": password, "pages": ["x" * 20_000, "sk-q7Rt9zXc5vB2hJ1kL8mN3pQ6sT0uVw4x"]}
 
     with recorder.run() as run:
         login("hunter2hunter2")
     stored = b"".join(path.read_bytes() for path in only_session(trace_root).rglob("*") if path.is_file())
     assert b"hunter2hunter2" not in stored
-    assert b"sk-abcdefghijklmnopqrstuvwxyz012345" not in stored
+    assert b"sk-q7Rt9zXc5vB2hJ1kL8mN3pQ6sT0uVw4x" not in stored
     (call,) = calls_of(trace_root, run.run_id)
     assert call["args"]["password"].startswith("[redacted:")
 

@@ -322,6 +322,7 @@ def test_texts_made_to_be_slow_are_read_in_linear_time():
     pieces = [
         "key", "token=", "a-", "password: ", "authorization: ", "://a:", "login x ", "$1$a", "<token>", '\\"', "A.", "_a1",
         "-----BEGIN PRIVATE KEY-----", "cookie: ", "data:\n x: ", "kind: secret\n", "abcdef ", "key is ", "x" * 50 + "@",
+        "echo a", "echo a|", "htpasswd -b ", "password for a ", "secret a1 ", "password={a", "password: x[", "{", "%(a)", "a-b=",
     ]  # fmt: skip
     for piece in pieces:
         small, large = (piece * (size // len(piece)) for size in (5_000, 40_000))

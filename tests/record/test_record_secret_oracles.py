@@ -11,8 +11,18 @@ from pathlib import Path
 import pytest
 
 from Agent.record.redaction import Redactor
+from benchmarks import second_oracle
 from benchmarks.gitleaks_cases import Rule, some_of
-from benchmarks.secrets import changed, harmless, left_in_clear, log_lines, read_rules, stays
+from benchmarks.secrets import (
+    changed,
+    harmless,
+    is_named_value,
+    left_in_clear,
+    log_lines,
+    read_rules,
+    recorded,
+    stays,
+)
 
 REDACTOR = Redactor(b"key")
 
@@ -37,17 +47,51 @@ def test_at_most_one_kind_of_secret_in_twenty_stays_in_clear(rules):
     assert sum(map(len, left.values())) <= 0.01 * sum(len(rule.positives) for rule in rules)
 
 
-def test_negative_cases_that_no_rule_calls_a_secret_are_mostly_kept(rules):
+def test_at_most_one_negative_case_in_fifty_is_changed_but_for_drawn_values_under_a_name(rules):
     negatives = harmless(rules)
-    # What is left holds a value under the name of a secret, or behind the prefix of a key, that gitleaks finds
-    # too short or too even; a redactor cannot let it pass.
-    assert len(changed(negatives, REDACTOR)) <= 0.16 * len(negatives)
+    wrong = changed(negatives, REDACTOR)
+    assert len([pair for pair in wrong if not is_named_value(*pair)]) <= 0.02 * len(negatives)
+    # The rest are values such as `nonMatchingToken := "5rg1..."`, which gitleaks takes for another issuer's.
+    assert len(wrong) <= 0.035 * len(negatives)
 
 
+@pytest.mark.process
 def test_at_most_one_line_of_public_logs_in_fifty_is_changed():
     lines = log_lines(place_of("LOGHUB_REPOSITORY"))
     assert len(lines) >= 10_000
     assert len(changed(lines, REDACTOR)) <= 0.02 * len(lines)
+
+
+@pytest.fixture(scope="module")
+def second():
+    pytest.importorskip("detect_secrets")
+    return second_oracle.generated()
+
+
+def test_formats_that_a_second_oracle_knows_are_replaced(second):
+    assert len(second) > 20 and sum(map(len, second.values())) > 500
+    left = {
+        sort: [text for text, secret in cases if stays(secret, recorded(text, REDACTOR))]
+        for sort, cases in second.items()
+    }
+    assert sum(map(bool, left.values())) <= 0.05 * len(left), left
+    assert sum(map(len, left.values())) <= 0.02 * sum(map(len, second.values()))
+
+
+def test_lines_of_sources_in_which_a_second_oracle_finds_nothing_are_kept():
+    pytest.importorskip("detect_secrets")
+    lines = second_oracle.lines_of(Path(pytest.__file__).parents[1], most=10_000)
+    harmless_lines = [line.text for line in lines if not line.named and not line.drawn]
+    assert len(harmless_lines) >= 9_000
+    assert len(changed(harmless_lines, REDACTOR)) <= 0.002 * len(harmless_lines)
+
+
+def test_a_value_under_a_name_is_told_from_words_and_from_a_value_alone():
+    token = "[redacted:0123456789abcdef]"
+    assert is_named_value("token: a98ljvghaknkg94j", f"token: {token}")
+    assert not is_named_value("token: aaaaaaaaaaaaaaaa", f"token: {token}")
+    assert not is_named_value("note: a98ljvghaknkg94j", f"note: {token}")
+    assert not is_named_value("token: a98ljvghaknkg94j, aaaa", f"token: {token}, {token}")
 
 
 def test_the_measure_sees_a_secret_that_stays_and_a_text_that_changes():
