@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.plain import SCALARS
 from Agent.record import installed
-from Agent.record.changed_arguments import args_after, cannot_change
+from Agent.record.changed_arguments import args_after, cannot_change, result_is
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
@@ -33,8 +33,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
-        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "plain_args", "reads",
+        "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,9 @@ class Call:
         self.types: Types | None = None
         self.changeable: dict[str, Any] | None = None
         """Arguments of a call that a replay may answer, where the body may change one in place."""
-        found: list[str] = []
+        self.plain_args: bytes | None = None
+        """Those arguments as JSON, where they are plain."""
+        found: list[str] | None = None
         if spec.capture_args:
             arguments = arguments or (
                 spec.arguments(args, kwargs)
@@ -78,11 +80,15 @@ class Call:
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
+                # Of plain arguments those that are containers can change; a bracket in a text costs one look more.
+                if not self.root and self.is_entry and (raw.find(b"{", 1) > 0 or raw.find(b"[") > 0):
+                    self.changeable, self.plain_args = arguments, raw
             else:
+                found = []
                 body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
-            if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
-                self.changeable = arguments
+                if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+                    self.changeable = arguments
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
@@ -174,16 +180,19 @@ class Call:
         """The arguments as they came in, and those that the body changed in place."""
         arguments, capture = self.changeable, self.pipeline.capture
         assert arguments is not None  # noqa: S101 - asked before, for the type checker
-        if self.types is None:
-            try:
-                is_same = orjson.dumps(arguments, None, DUMP_OPTIONS) == self.args_body[7:-1]
-            except Exception:  # noqa: BLE001 - something in them is not plain any more
-                is_same = False
-            if is_same and (
-                type(result) in SCALARS or all(value is not result for value in arguments.values())
-            ):
+        if self.plain_args is not None:
+            is_same = capture.judge.value(arguments) == self.plain_args
+        else:
+            now, now_types = capture.body({"args": arguments})
+            is_same = now_types == self.types and now + b"," == self.args_body
+        if is_same:
+            given_back = None if type(result) in SCALARS else result_is(arguments, result)
+            if given_back is None:
                 return self.args_body
-        changes, types = args_after(capture, arguments, self.args_body[:-1], self.types, result)
+            return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
+        changes, types = args_after(
+            capture, arguments, self.args_body[:-1], self.types, result, was_plain=self.plain_args is not None
+        )
         if types:
             self.types = {**self.types, **types} if self.types else types
         return self.args_body + changes
