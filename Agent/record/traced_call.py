@@ -33,8 +33,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "plain_args", "reads",
-        "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
+        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -65,10 +65,8 @@ class Call:
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
-        self.changeable: dict[str, Any] | None = None
-        """Arguments of a call that a replay may answer, where the body may change one in place."""
-        self.plain_args: bytes | None = None
-        """Those arguments as JSON, where they are plain."""
+        self.changeable: tuple[dict[str, Any], bytes | None] | None = None
+        """Arguments of a call that a replay may answer, where the body may change one in place; as JSON, if plain."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = arguments or (
@@ -82,13 +80,13 @@ class Call:
                 self.args_body = b'"args":%s,' % raw
                 # Of plain arguments those that are containers can change; a bracket in a text costs one look more.
                 if not self.root and self.is_entry and (raw.find(b"{", 1) > 0 or raw.find(b"[") > 0):
-                    self.changeable, self.plain_args = arguments, raw
+                    self.changeable = arguments, raw
             else:
                 found = []
                 body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
                 if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
-                    self.changeable = arguments
+                    self.changeable = arguments, None
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
@@ -178,10 +176,10 @@ class Call:
 
     def _args_and_changes(self, result: object) -> bytes:
         """The arguments as they came in, and those that the body changed in place."""
-        arguments, capture = self.changeable, self.pipeline.capture
-        assert arguments is not None  # noqa: S101 - asked before, for the type checker
-        if self.plain_args is not None:
-            is_same = capture.judge.value(arguments) == self.plain_args
+        assert self.changeable is not None  # noqa: S101 - asked before, for the type checker
+        capture, (arguments, plain) = self.pipeline.capture, self.changeable
+        if plain is not None:
+            is_same = capture.judge.value(arguments) == plain
         else:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and now + b"," == self.args_body
@@ -190,9 +188,8 @@ class Call:
             if given_back is None:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
-        changes, types = args_after(
-            capture, arguments, self.args_body[:-1], self.types, result, was_plain=self.plain_args is not None
-        )
+        entry, was_plain = self.args_body[:-1], plain is not None
+        changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
         if types:
             self.types = {**self.types, **types} if self.types else types
         return self.args_body + changes
