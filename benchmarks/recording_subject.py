@@ -59,12 +59,21 @@ class Trader:
     @trace_agent_action
     def step(self, plan: Any) -> None:
         for _ in range(NESTED):
-            self.weigh(plan)
+            SCALES.weigh(plan)
+
+
+class Scales:
+    """Another agent, which a replay of the first may answer for."""
+
+    def __init__(self) -> None:
+        self.agent_id, self.agent_role = "scales", "scales"
 
     @trace_agent_action
     def weigh(self, plan: Any) -> int:
         return 3
 
+
+SCALES = Scales()
 
 GIVEN: dict[str, Any] = {"nothing": None, "dict": dict(LEAVES), "object": Plan()}
 
@@ -101,7 +110,13 @@ class TenFields:
 
 
 SMALL = {
-    "action_data": {"content_type": "video", "duration": 30, "topic": "AI", "reach": 10000, "quality": 0.8125},
+    "action_data": {
+        "content_type": "video",
+        "duration": 30,
+        "topic": "AI",
+        "reach": 10000,
+        "quality": 0.8125,
+    },
     "decision_context": {"topic": "AI", "epsilon": 0.1, "time_of_day": "evening", "followers": 1250},
 }
 RICH = {
@@ -117,9 +132,13 @@ RICH = {
 def rows() -> dict[str, tuple[Callable[[], object], int]]:
     """{row: (a call, how many recorded calls that is)}."""
     trader, fields = Trader(), TenFields()
-    lists = TenFields(orders=[{"n": n, "price": 1.5 * n} for n in range(8)], seen_by=("a", "b"), tags={"x", "y"})
+    lists = TenFields(
+        orders=[{"n": n, "price": 1.5 * n} for n in range(8)], seen_by=("a", "b"), tags={"x", "y"}
+    )
     logger = Agent.AgentLogger("creator_001", "creator")
-    holders = {kind: Holder(plan) for kind, plan in (("nothing", None), ("dict", dict(LEAVES)), ("object", Plan()))}
+    holders = {
+        kind: Holder(plan) for kind, plan in (("nothing", None), ("dict", dict(LEAVES)), ("object", Plan()))
+    }
     small_dict, small_list = {"kind": "buy", "amount": 3, "price": 9.5}, ["tea", "rye", 3]
     found: dict[str, tuple[Callable[[], object], int]] = {
         "an action": (lambda: trader.act("ai", 30), 1),
@@ -133,10 +152,10 @@ def rows() -> dict[str, tuple[Callable[[], object], int]]:
         "a nested call, a dict of ten": (lambda: trader.step(GIVEN["dict"]), NESTED + 1),
         "a nested call, an object of ten": (lambda: trader.step(GIVEN["object"]), NESTED + 1),
     }
-    for kind in GIVEN:
+    for kind, value in GIVEN.items():
         what = kind if kind == "nothing" else f"{kind} of ten"
         found[f"result, {what}"] = (lambda kind=kind: trader.give(kind), 1)
-        found[f"argument, {what}"] = (lambda kind=kind: trader.take(GIVEN[kind]), 1)
+        found[f"argument, {what}"] = (lambda value=value: trader.take(value), 1)
         found[f"field, {what}"] = (holders[kind].act, 1)
     return found
 

@@ -38,7 +38,16 @@ from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Conten
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.registered import registered_codec
 
-__all__ = ["USUAL", "Hides", "Named", "Reading", "content_of", "form_of_scalars", "module_name", "name_script"]
+__all__ = [
+    "USUAL",
+    "Hides",
+    "Named",
+    "Reading",
+    "content_of",
+    "form_of_scalars",
+    "module_name",
+    "name_script",
+]
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
@@ -211,19 +220,8 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
         return None
-    for item in found.values():
-        kind = type(item)
-        if kind is str:
-            if len(item) > TEXT_CHARS:
-                return None
-        elif kind is int:
-            if item.bit_length() > 63:  # as `describe` has it
-                return None
-        elif kind is float:
-            if item - item != 0.0:
-                return None
-        elif kind is not bool and item is not None:
-            return None
+    if not _are_short_scalars(found.values()):
+        return None
     data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
     if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
         return None
@@ -235,6 +233,24 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
 
 _FEW = 1_000
 _SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
+
+
+def _are_short_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is one that `describe` shows as it is."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > TEXT_CHARS:
+                return False
+        elif kind is int:
+            if value.bit_length() > 63:
+                return False
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True
 
 
 def _named(value: object) -> Content | None:
@@ -613,7 +629,7 @@ class _Plan(NamedTuple):
     """They may be classes, modules or handles."""
     lazy: frozenset[str]
     form: dict[str, str] | None
-    """What the form of each object begins with; None where attributes alone are not all that is told of one."""
+    """What the form of each object begins with; None where more than attributes is told of one."""
 
 
 _plans: dict[type, _Plan] = {}
@@ -640,7 +656,7 @@ def _make_plan(cls: type) -> _Plan:
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
     is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType)
-    is_told = is_simple and not is_value and not is_named and not any(lazy) and cls is not Named and cls is not Name
+    is_told = is_simple and not is_value and not is_named and not any(lazy)
     return _Plan(
         head=b"Os%d:" % len(name) + name,
         base=base,

@@ -1,7 +1,7 @@
 """Arguments that a call changed in place, as `args_after` in its event: a replay that answers it does it too.
 
-Asked for only where a replay may answer the call, and where the arguments as a whole are not the bytes that they
-were at entry. What was changed is written as it is behind the call.
+Asked for only where a replay may answer the call, and where the arguments as a whole are not the bytes that
+they were at entry. What was changed is written as it is behind the call.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Judge(Protocol):
         """
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
-        """The same with its tags where times, UUIDs, tuples and simple objects stand among the plain values."""
+        """The same with its tags, where times, UUIDs, tuples and simple objects stand among plain values."""
 
     def value(self, value: Any, /) -> bytes | None:
         """The JSON of one plain value with known keys; its texts are not looked through for secrets."""
@@ -56,7 +56,8 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
     """The fastest judge there is for these limits.
 
     Args:
-        form_of: what stands for an object without a codec, judged by its names and texts; None for a longer look.
+        form_of: what stands for an object without a codec, judged by its names and texts; None where that
+            takes a longer look.
     """
     if native is None or limits.max_depth < _NATIVE_DEPTH or limits.max_items < _NATIVE_ITEMS:
         return SweepingJudge(redactor, limits)

@@ -66,7 +66,7 @@ class Call:
             self._look_at_state(known, target)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None] | None = None
-        """Arguments of a call that a replay may answer, where the body may change one in place; as JSON, if plain."""
+        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = arguments or (
@@ -78,7 +78,7 @@ class Call:
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
-                # Of plain arguments those that are containers can change; a bracket in a text costs one look more.
+                # Of plain arguments containers can change; a bracket in a text costs one look more.
                 if not self.root and self.is_entry and (raw.find(b"{", 1) > 0 or raw.find(b"[") > 0):
                     self.changeable = arguments, raw
             else:

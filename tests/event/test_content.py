@@ -301,10 +301,25 @@ class ToldByModule(Box):
 
 
 AWKWARD = st.sampled_from(
-    [2**63 - 1, 2**63, -(2**63), 2**64, float("nan"), float("inf"), -0.0, 1e300, "x" * 200, "x" * 201, "\ud800", "é" * 190]
+    [
+        2**63 - 1,
+        2**63,
+        -(2**63),
+        2**64,
+        float("nan"),
+        float("inf"),
+        -0.0,
+        1e300,
+        "x" * 200,
+        "x" * 201,
+        "\ud800",
+        "é" * 190,
+    ]
 )
 NAMES = st.sampled_from(["a", "b", "_name_", "_value_", "__module__", "inside", "é", "\ud800", "n" * 201])
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), AWKWARD, st.just([1]))
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), AWKWARD, st.just([1])
+)
 
 
 @given(
@@ -332,7 +347,13 @@ def test_ordinary_objects_have_a_short_form_and_others_have_none():
     assert form_of_scalars(lambda value: None, None, Slotted("x"))["attributes"] == {"inside": "x"}
     for value in (
         *(Box([1]), Box(), Box(2**63), Box(float("nan")), Box("x" * 201), Raising("x", 3), Box, sys, print),
-        *(threading.Lock(), types.SimpleNamespace(a=1), collections.UserDict(a=1), Path("x"), event(is_set=True)),
+        *(
+            threading.Lock(),
+            types.SimpleNamespace(a=1),
+            collections.UserDict(a=1),
+            Path("x"),
+            event(is_set=True),
+        ),
     ):
         form = form_of_scalars(None, None, value)
         assert form is None or form == describe(value, content_of(value)), value

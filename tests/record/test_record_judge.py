@@ -289,7 +289,9 @@ class Member:
 _SHARED = Plan(count=1, name="one object at two places")
 _LEAVES = st.one_of(st.none(), st.integers(), st.floats(), st.booleans(), _LOADED_TEXTS, st.just([1]))
 _PLANS = st.one_of(
-    st.dictionaries(st.sampled_from(["a", "count", "password", "b"]), _LEAVES, max_size=3).map(lambda d: Plan(**d)),
+    st.dictionaries(st.sampled_from(["a", "count", "password", "b"]), _LEAVES, max_size=3).map(
+        lambda d: Plan(**d)
+    ),
     st.just(_SHARED),
     st.builds(Member),
 )
@@ -323,7 +325,6 @@ def test_an_object_whose_question_changes_the_payload_takes_the_careful_way():
 
     def agent_of(value):
         payload["rest"] = [{"unknown name": float("nan")}]
-        return None
 
     capture = Capture(Redactor(b"key"), agent_of=agent_of)
     capture.known_keys.update(["count", "repr", "class", "attributes", "digest"])
