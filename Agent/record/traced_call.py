@@ -79,7 +79,7 @@ class Call:
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
                 # Of plain arguments containers can change; a bracket in a text costs one look more.
-                if not self.root and self.is_entry and (raw.find(b"{", 1) > 0 or raw.find(b"[") > 0):
+                if not self.root and self.is_entry and (b":[" in raw or b":{" in raw):
                     self.changeable = arguments, raw
             else:
                 found = []

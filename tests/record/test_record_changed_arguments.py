@@ -18,9 +18,12 @@ class Plan:
 class Peer:
     agent_id, agent_role = "peer", "peer"
 
+    def __init__(self, change):
+        self._change = change
+
     @trace_agent_action
-    def work(self, change, first, second=None):
-        return change(first, second)
+    def work(self, first, second=None):
+        return self._change(first, second)
 
 
 class Agent:
@@ -28,7 +31,7 @@ class Agent:
 
     @trace_agent_action
     def act(self, change, *arguments):
-        return Peer().work(change, *arguments)
+        return Peer(change).work(*arguments)
 
 
 def told(change, *arguments):
