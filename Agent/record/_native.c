@@ -745,6 +745,79 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
     Py_RETURN_NONE;
 }
 
+/* ---- arguments that may change ---- */
+
+enum { MAX_HELD = 96 };
+
+typedef struct {
+    PyObject **items;
+    Py_ssize_t count;
+} Held;
+
+/* Meet a container, all that is in it, and its end, in an order that says which stands where. With `are_taken` they are
+   written down, else compared with what was. 0 where something differs, or is too large or too deep. */
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth);
+
+static int meet_one(Held *held, PyObject *value, Py_ssize_t *at, int are_taken) {
+    if (*at >= held->count) return 0;
+    if (are_taken) held->items[*at] = value;
+    else if (held->items[*at] != value) return 0;
+    ++*at;
+    return 1;
+}
+
+static int meet_item(Held *held, PyObject *item, Py_ssize_t *at, int are_taken, int depth) {
+    if (PyDict_CheckExact(item) || PyList_CheckExact(item)) return meet(held, item, at, are_taken, depth);
+    return meet_one(held, item, at, are_taken);
+}
+
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth) {
+    if (depth > MAX_DEPTH || !meet_one(held, value, at, are_taken)) return 0;
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t place = 0;
+        while (PyDict_Next(value, &place, &key, &item))
+            if (!meet_one(held, key, at, are_taken) || !meet_item(held, item, at, are_taken, depth + 1)) return 0;
+    } else {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
+            if (!meet_item(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    }
+    return meet_one(held, value, at, are_taken);
+}
+
+/* held(arguments): all objects in a dict of plain values, kept alive, by which `still_holds` knows them again. None where
+   no value is a container, so that nothing in them can change; () where they are too many. */
+static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    if (!PyDict_CheckExact(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "held(arguments) takes a dict");
+        return NULL;
+    }
+    PyObject *key, *item, *found[MAX_HELD];
+    Py_ssize_t at = 0;
+    int can_change = 0;
+    while (!can_change && PyDict_Next(arguments, &at, &key, &item))
+        can_change = PyDict_CheckExact(item) || PyList_CheckExact(item);
+    if (!can_change) Py_RETURN_NONE;
+    Held all = {found, MAX_HELD};
+    at = 0;
+    if (!meet(&all, arguments, &at, 1, 0)) return PyTuple_New(0);
+    PyObject *kept = PyTuple_New(at);
+    for (Py_ssize_t i = 0; kept != NULL && i < at; i++) PyTuple_SET_ITEM(kept, i, Py_NewRef(found[i]));
+    return kept;
+}
+
+/* still_holds(arguments, held): whether they hold the very objects that they held; of plain ones none but containers can
+   change, and of these each item is looked at. */
+static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyDict_CheckExact(arguments[0]) || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "still_holds(arguments, held) takes a dict and a tuple");
+        return NULL;
+    }
+    Held all = {((PyTupleObject *)arguments[1])->ob_item, PyTuple_GET_SIZE(arguments[1])};
+    Py_ssize_t at = 0;
+    return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
+}
+
 /* ---- the line ---- */
 
 static char *put_digits(char *at, unsigned long long number, int width) {
@@ -1026,6 +1099,8 @@ static PyMethodDef functions[] = {
     {"answer_reads", answer_reads, METH_O, "Who answers in the place of a watched function without arguments."},
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
+    {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
+    {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {NULL, NULL, 0, NULL},

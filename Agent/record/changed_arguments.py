@@ -6,13 +6,14 @@ they were at entry. What was changed is written as it is behind the call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from Agent.event.classes import attributes_of
 from Agent.event.plain import SCALARS
+from Agent.record.native import native
 
 if TYPE_CHECKING:
     from Agent.record.capture import Capture
@@ -22,6 +23,22 @@ _AT = "/extra/args/"
 _CONTAINERS = frozenset({list, dict, set, bytearray})
 cannot_change = (SCALARS | {bytes, complex, frozenset}).issuperset
 """Whether values of these types stay what they are."""
+
+
+def _held(arguments: dict[str, Any]) -> tuple[Any, ...] | None:
+    return None if cannot_change(map(type, arguments.values())) else ()
+
+
+def _still_holds(_arguments: dict[str, Any], _held: tuple[Any, ...]) -> bool:
+    return False
+
+
+held: Callable[[dict[str, Any]], tuple[Any, ...] | None] = _held if native is None else native.held
+"""Of plain arguments: all objects in them, or () for too many; None where no argument can change."""
+still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
+    _still_holds if native is None else native.still_holds
+)
+"""Whether they hold those very objects, so that nothing changed; False means: compare them as JSON."""
 
 
 def result_is(arguments: Mapping[str, Any], result: object) -> str | None:

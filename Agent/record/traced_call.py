@@ -14,7 +14,7 @@ import orjson
 
 from Agent.event.plain import SCALARS
 from Agent.record import installed
-from Agent.record.changed_arguments import args_after, cannot_change, result_is
+from Agent.record.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
@@ -65,8 +65,9 @@ class Call:
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
-        self.changeable: tuple[dict[str, Any], bytes | None] | None = None
-        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON."""
+        self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
+        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
+        the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = arguments or (
@@ -75,18 +76,19 @@ class Call:
                 # Said in words, that the shorter one counts costs more than all the rest of the line.
                 else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
             )
+            # Before they are written, so that a change by another thread meanwhile does not go unseen.
+            kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
-                # Of plain arguments containers can change; a bracket in a text costs one look more.
-                if not self.root and self.is_entry and (b":[" in raw or b":{" in raw):
-                    self.changeable = arguments, raw
+                if kept is not None:
+                    self.changeable = arguments, raw, kept
             else:
                 found = []
                 body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
                 if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
-                    self.changeable = arguments, None
+                    self.changeable = arguments, None, ()
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
@@ -177,9 +179,9 @@ class Call:
     def _args_and_changes(self, result: object) -> bytes:
         """The arguments as they came in, and those that the body changed in place."""
         assert self.changeable is not None  # noqa: S101 - asked before, for the type checker
-        capture, (arguments, plain) = self.pipeline.capture, self.changeable
+        capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         if plain is not None:
-            is_same = capture.judge.value(arguments) == plain
+            is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
         else:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and now + b"," == self.args_body

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 from record_kit import recording
+from strategies import json_values
 
 from Agent.record import judge as judging
+from Agent.record.changed_arguments import held, still_holds
+from Agent.record.native import native
 from Agent.utils import trace_agent_action
 
 
@@ -113,3 +117,68 @@ def test_a_secret_in_an_argument_that_nobody_changed_is_no_change():
     assert told(nothing, [f"see {secret}"]) == {}
     changed = told(put(0, 2), [1], [f"see {secret}"])
     assert changed == {"args_after": {"first": [2]}}
+
+
+def containers_in(value):
+    """All containers in a plain value, itself among them."""
+    if type(value) not in {list, dict}:
+        return []
+    inside = list(value.values() if type(value) is dict else value)
+    return [value, *(each for item in inside for each in containers_in(item))]
+
+
+@pytest.mark.skipif(native is None, reason="the native part was not built")
+@given(json_values)
+def test_no_change_of_a_plain_value_goes_unseen(value):
+    arguments = {"value": value, "rest": [1]}
+    kept = held(arguments)
+    assert len(kept) <= 96
+    assert still_holds(arguments, kept) == (kept != ())
+    if kept == ():
+        return
+    for container in containers_in(value):
+        before = container.copy()
+        for changed in (*others(before),):
+            fill(container, changed)
+            assert not still_holds(arguments, kept), (before, changed)
+        fill(container, before)
+        assert still_holds(arguments, kept)
+
+
+def others(container):
+    """Containers that are another one in the least way."""
+    if type(container) is dict:
+        pairs = list(container.items())
+        yield {**container, "new key": None}
+        yield dict(pairs[1:]) if pairs else {"": ""}
+        if len(pairs) > 1:
+            yield dict(reversed(pairs))
+        yield from ({**container, key: ANOTHER} for key in container)
+        return
+    yield [*container, None]
+    yield container[1:] if container else [[]]
+    yield from ([*container[:at], ANOTHER, *container[at + 1 :]] for at in range(len(container)))
+    yield [container]
+
+
+ANOTHER = ("a tuple",)
+
+
+def fill(container, content):
+    container.clear()
+    if type(container) is dict:
+        container.update(content)
+    else:
+        container.extend(content)
+
+
+def test_arguments_that_cannot_change_hold_nothing():
+    assert held({}) is None
+    assert held({"a": 1, "b": "x", "c": None}) is None
+    assert held({"a": [list(range(200))]}) == ()
+    deep = value = []
+    for _ in range(30):
+        deep.append([])
+        deep = deep[0]
+    assert held({"a": value}) == ()
+    assert not still_holds({"a": value}, ())
