@@ -434,11 +434,13 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
     if (judge->form_of == NULL) return 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
-    if (walk->objects == NULL && (walk->objects = PyList_New(0)) == NULL) return -1;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(walk->objects); i++)
+    for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
         if (PyList_GET_ITEM(walk->objects, i) == value) return 0; /* the second one tells the place of the first */
-    if (PyList_Append(walk->objects, value) < 0) return -1;
-    return tag(walk, place, TAG_OPAQUE);
+    Py_INCREF(value);
+    if (walk->objects == NULL) walk->objects = PyList_New(0);
+    int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
+    Py_DECREF(value);
+    return failed ? -1 : tag(walk, place, TAG_OPAQUE);
 }
 
 static PyObject *form_at(PyObject *forms, PyObject *value) {
@@ -801,8 +803,13 @@ static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
     Held all = {found, MAX_HELD};
     at = 0;
     if (!meet(&all, arguments, &at, 1, 0)) return PyTuple_New(0);
+    /* before anything is allocated, since that may collect garbage, and so run any code */
+    for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
     PyObject *kept = PyTuple_New(at);
-    for (Py_ssize_t i = 0; kept != NULL && i < at; i++) PyTuple_SET_ITEM(kept, i, Py_NewRef(found[i]));
+    for (Py_ssize_t i = 0; i < at; i++) {
+        if (kept == NULL) Py_DECREF(found[i]);
+        else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
     return kept;
 }
 
