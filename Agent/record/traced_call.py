@@ -136,7 +136,11 @@ class Call:
                 current_scope.reset(self.token)
             except ValueError:
                 self._note_other_context()
-            body = self.args_body if self.changeable is None else self._args_and_changes(result)
+            changeable = self.changeable
+            if changeable is None or (type(result) in SCALARS and still_holds(changeable[0], changeable[2])):
+                body = self.args_body
+            else:
+                body = self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
                 if raw is not None:
