@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 __all__ = [
     "Bounds",
@@ -66,19 +66,17 @@ def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event
         told(1.0)
 
 
-@dataclass(slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What one query may take; a command sets it for all that it asks."""
 
     deadline_s: float | None = None
     memory_bytes: int | None = None
     """How much address space the process may get beyond what it has when a query begins: the engine's own
-    limit does
-    not count every allocation. It is a limit of the process, so only a process that does nothing else sets
+    limit does not count every allocation. It is a limit of the process, so only a process that does nothing else sets
     it."""
 
 
-bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - nobody changes it in place
+bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - it cannot change
 
 
 def has_expired() -> bool:
@@ -153,6 +151,9 @@ def _set_expired(limit_s: float | None) -> None:
 
 @contextmanager
 def _in_little_memory(memory_bytes: int | None) -> Iterator[None]:
+    # Not at the top: each command loads this module, and few ask.
+    from pathlib import Path
+
     if memory_bytes is None or not Path("/proc/self/statm").exists():
         yield
         return
@@ -261,6 +262,8 @@ class _QueryThread(threading.Thread):
     """
 
     def __init__(self) -> None:
+        from queue import SimpleQueue
+
         super().__init__(name="agent-trace query", daemon=True)
         self.asked: SimpleQueue[_Query[Any]] = SimpleQueue()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ def sql(
             click.get_current_context(),
         )
     engine = _engine(run or session, root)
-    token = bounds.set(replace(bounds.get(), deadline_s=timeout))
+    token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
         with shown("asking the session"):
             if schema:

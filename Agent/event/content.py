@@ -34,11 +34,20 @@ from Agent.event.contents import (
 )
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
-from Agent.event.opaque import Content, Kind
+from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, form_head
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.registered import registered_codec
 
-__all__ = ["USUAL", "Hides", "Named", "Reading", "content_of", "module_name", "name_script"]
+__all__ = [
+    "USUAL",
+    "Hides",
+    "Named",
+    "Reading",
+    "content_of",
+    "form_of_scalars",
+    "module_name",
+    "name_script",
+]
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
@@ -195,8 +204,53 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     return Content(Kind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
 
 
+def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
+    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
+
+    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
+    what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
+    """
+    plan = _plan_of(type(value))
+    if plan.form is None or registered_codec(type(value)) is not None:
+        return None
+    if agent_of is not None and agent_of(value) is not None:
+        return None
+    found = attributes_of(value)
+    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
+        return None
+    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
+        return None
+    if not _are_short_scalars(found.values()):
+        return None
+    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+        return None
+    if hides is not None and not hides.is_harmless(found, data):
+        return None
+    digest = _digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
+    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+
+
 _FEW = 1_000
 _SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
+
+
+def _are_short_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is one that `describe` shows as it is."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > TEXT_CHARS:
+                return False
+        elif kind is int:
+            if value.bit_length() > 63:
+                return False
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True
 
 
 def _named(value: object) -> Content | None:
@@ -574,6 +628,8 @@ class _Plan(NamedTuple):
     is_named: bool
     """They may be classes, modules or handles."""
     lazy: frozenset[str]
+    form: dict[str, str] | None
+    """What the form of each object begins with; None where more than attributes is told of one."""
 
 
 _plans: dict[type, _Plan] = {}
@@ -598,13 +654,17 @@ def _make_plan(cls: type) -> _Plan:
     line = [class_name(each) for each in mro_of(cls)]
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
     is_value = class_reducer(cls) is not None
+    is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType)
+    is_told = is_simple and not is_value and not is_named and not any(lazy)
     return _Plan(
         head=b"Os%d:" % len(name) + name,
         base=base,
         is_value=is_value,
-        is_simple=base is object and builtin_reducer(cls) is None and registered_codec(cls) is None,
-        is_named=handle_of(cls) is not None or issubclass(cls, type | ModuleType),
+        is_simple=is_simple,
+        is_named=is_named,
         lazy=frozenset[str]().union(*lazy),
+        form=form_head(cls) if is_told else None,
     )
 
 

@@ -16,10 +16,21 @@ from typing import Any, NamedTuple
 from Agent.event.classes import attributes_of, class_name, text_or_none
 from Agent.event.digest import ALGORITHM, digest_bytes
 
-__all__ = ["LARGE_BYTES", "Content", "Kind", "describe", "head_of_bytes", "head_of_text", "shorten"]
+__all__ = [
+    "LARGE_BYTES",
+    "SHOWN_ATTRIBUTES",
+    "TEXT_CHARS",
+    "Content",
+    "Kind",
+    "describe",
+    "form_head",
+    "head_of_bytes",
+    "head_of_text",
+    "shorten",
+]
 
-_TEXT_CHARS = 200
-_SHOWN_ATTRIBUTES = 16
+TEXT_CHARS = 200
+SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
 _ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
 _ARGS: Any = BaseException.__dict__["args"]
@@ -54,9 +65,11 @@ def describe(value: object, content: Content, failure: BaseException | None = No
     `unseen`.
     """
     cls = type(value)
-    name = class_name(cls)
-    text = f"<{name} object>" if _is_ordinary(cls) else shorten(_ADDRESS.sub("at 0x...", _text(value, cls)))
-    seen: dict[str, Any] = {"repr": text, "class": name}
+    seen: dict[str, Any] = (
+        form_head(cls)
+        if _is_ordinary(cls)
+        else {"repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))), "class": class_name(cls)}
+    )
     shown = _plain_attributes(value)
     if shown:
         seen["attributes"] = shown
@@ -68,6 +81,12 @@ def describe(value: object, content: Content, failure: BaseException | None = No
         seen["agents"] = len(content.agents)
     seen[content.kind.value] = content.text
     return seen
+
+
+def form_head(cls: type) -> dict[str, Any]:
+    """What the form of an object begins with whose class has no short text of its own."""
+    name = class_name(cls)
+    return {"repr": f"<{name} object>", "class": name}
 
 
 LARGE_BYTES = 4096
@@ -93,8 +112,8 @@ _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 def shorten(text: str) -> str:
     """The text, cut to 200 characters, as UTF-8 can hold it."""
-    if len(text) > _TEXT_CHARS:
-        text = text[: _TEXT_CHARS - 3] + "..."
+    if len(text) > TEXT_CHARS:
+        text = text[: TEXT_CHARS - 3] + "..."
     return text.encode("utf-8", "replace").decode()
 
 
@@ -147,7 +166,7 @@ def _is_short(value: object) -> bool:
     """Whether an exact scalar is small enough to be shown, so that a huge one costs nothing."""
     kind = type(value)
     if kind is str:
-        return len(value) <= _TEXT_CHARS  # type: ignore[arg-type]
+        return len(value) <= TEXT_CHARS  # type: ignore[arg-type]
     if kind is int:
         return value.bit_length() <= 63  # type: ignore[attr-defined,no-any-return]
     return kind is float or kind is bool or value is None
@@ -162,9 +181,9 @@ def _plain_attributes(value: object) -> dict[str, Any]:
         return {}  # it hides them, or another thread changes them: the value is named all the same
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
-        if len(shown) == _SHOWN_ATTRIBUTES:
+        if len(shown) == SHOWN_ATTRIBUTES:
             break
-        if text_or_none(name) is not None and len(name) <= _TEXT_CHARS and _is_shown(attribute):
+        if text_or_none(name) is not None and len(name) <= TEXT_CHARS and _is_shown(attribute):
             shown[name] = attribute
     return shown
 

@@ -57,13 +57,21 @@ def least_bytes(value: Any, most_bytes: int) -> int:
             # n values take at least 2 n - 1 bytes, a string of n characters at least n
             least += 2 * len(node)
             children = list(node.values()) if kind is dict else node
-            kinds = set(map(type, children))
-            if kind is dict:
-                least += sum([len(key) for key in list(node) if type(key) is str])
-            if str in kinds:
-                least += sum([len(child) for child in children if type(child) is str])
-            if not kinds.isdisjoint(_NESTING):
-                pending += [child for child in children if type(child) in _NESTING]
+            if kind is not dict and len(children) <= _SWEPT_FROM:
+                for child in children:
+                    child_kind = type(child)
+                    if child_kind is str:
+                        least += len(child)
+                    elif child_kind in _NESTING:
+                        pending.append(child)
+            else:
+                kinds = set(map(type, children))
+                if kind is dict:
+                    least += sum([len(key) for key in list(node) if type(key) is str])
+                if str in kinds:
+                    least += sum([len(child) for child in children if type(child) is str])
+                if not kinds.isdisjoint(_NESTING):
+                    pending += [child for child in children if type(child) in _NESTING]
         if least > most_bytes:
             break
     return least

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from Agent.event.classes import class_name
-from Agent.event.content import USUAL, Reading
+from Agent.event.content import USUAL, Reading, form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import (
     DUMP_OPTIONS,
@@ -79,6 +79,10 @@ def to_json(
             plain = plain_bytes(value, limits)
         else:
             plain = _scalar_bytes(value, limits)
+            if plain is None and kind is not tuple:
+                form = form_of_scalars(agent_of, reading.hides, value)
+                if form is not None:
+                    return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,)))
         if plain is not None:
             return Dumped((plain, None, ()))
         if agent_of is None or kind is dict or kind is list or kind is tuple:

@@ -32,6 +32,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
+    PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
     PyObject *uuid_type;
     Literals prefixes, heads, near_names, name_ends;
     unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
@@ -40,7 +41,7 @@ typedef struct {
 } Judge;
 
 static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
-static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE;
+static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
 static void fill_tables(void) {
@@ -295,6 +296,7 @@ typedef struct {
     PyObject *types;   /* NULL until the first tag */
     Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
     int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
+    PyObject *objects; /* NULL until the first object without a codec; those met, each of them once */
 } Walk;
 
 /* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
@@ -432,12 +434,48 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
         if (module == NULL) return 0;
         if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
     }
-    return (PyObject *)Py_TYPE(value) == judge->uuid_type ? tag(walk, place, TAG_UUID) : 0;
+    if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
+    if (judge->form_of == NULL) return 0;
+    /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
+    for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
+        if (PyList_GET_ITEM(walk->objects, i) == value) return 0; /* the second one tells the place of the first */
+    Py_INCREF(value);
+    if (walk->objects == NULL) walk->objects = PyList_New(0);
+    int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
+    Py_DECREF(value);
+    return failed ? -1 : tag(walk, place, TAG_OPAQUE);
 }
 
-static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options) {
-    PyObject *arguments[] = {value, Py_None, options};
+static PyObject *form_at(PyObject *forms, PyObject *value) {
+    PyObject *identity = PyLong_FromVoidPtr(value);
+    PyObject *form = identity == NULL ? NULL : PyDict_GetItemWithError(forms, identity); /* borrowed */
+    Py_XDECREF(identity);
+    if (form == NULL && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "another object than those looked at");
+    return Py_XNewRef(form);
+}
+
+static PyMethodDef form_at_definition = {"form_at", form_at, METH_O, "What stands for an object."};
+
+/* {id: form} of these objects; NULL where one of them needs another look, perhaps with an exception. */
+static PyObject *forms_of(Judge *judge, PyObject *objects) {
+    PyObject *forms = PyDict_New();
+    for (Py_ssize_t i = 0; forms != NULL && i < PyList_GET_SIZE(objects); i++) {
+        PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value);
+        PyObject *form = identity == NULL ? NULL : PyObject_CallOneArg(judge->form_of, value);
+        if (form == NULL || form == Py_None || PyDict_SetItem(forms, identity, form) < 0) Py_CLEAR(forms);
+        Py_XDECREF(form);
+        Py_XDECREF(identity);
+    }
+    return forms;
+}
+
+/* The JSON; `forms` is NULL, or has what stands for objects that the codec does not know. */
+static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options, PyObject *forms) {
+    PyObject *form_of = forms == NULL ? Py_NewRef(Py_None) : PyCFunction_New(&form_at_definition, forms);
+    if (form_of == NULL) return NULL;
+    PyObject *arguments[] = {value, form_of, options};
     PyObject *raw = PyObject_Vectorcall(judge->dumps, arguments, 3, NULL);
+    Py_DECREF(form_of);
     if (raw != NULL && !PyBytes_CheckExact(raw)) {
         PyErr_SetString(PyExc_TypeError, "the codec gave no bytes");
         Py_CLEAR(raw);
@@ -477,9 +515,9 @@ static int may_stand(Judge *judge, PyObject *raw, int named) {
 
 static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
     if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
-    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
     if (walk_payload(&walk, payload) != 1) return left_to_python();
-    PyObject *raw = dumped(judge, payload, judge->options), *end = NULL;
+    PyObject *raw = dumped(judge, payload, judge->options, NULL), *end = NULL;
     if (may_stand(judge, raw, walk.named) == 1) {
         Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
         end = PyBytes_FromStringAndSize(NULL, size + 2);
@@ -493,12 +531,32 @@ static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
 }
 
 static PyObject *judge_value(Judge *judge, PyObject *value) {
-    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0};
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
     if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
-    PyObject *raw = dumped(judge, value, judge->options);
+    PyObject *raw = dumped(judge, value, judge->options, NULL);
     if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
     Py_XDECREF(raw);
     return left_to_python();
+}
+
+static int same_objects(PyObject *some, PyObject *others) {
+    if (others == NULL || PyList_GET_SIZE(some) != PyList_GET_SIZE(others)) return 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(some); i++)
+        if (PyList_GET_ITEM(some, i) != PyList_GET_ITEM(others, i)) return 0;
+    return 1;
+}
+
+/* Ask what stands for the objects that were met, then walk once more: meanwhile other code may have run. */
+static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
+    *forms = forms_of(walk->judge, walk->objects);
+    if (*forms == NULL) return PyErr_Occurred() ? -1 : 0;
+    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL};
+    int answer = walk_payload(&again, payload);
+    if (answer == 1 && !same_objects(walk->objects, again.objects)) answer = 0;
+    Py_XSETREF(walk->types, again.types);
+    Py_XDECREF(again.objects);
+    walk->named = 1; /* the texts in the forms were not looked at */
+    return answer;
 }
 
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
@@ -507,14 +565,18 @@ static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0};
-    PyObject *raw = NULL, *result = NULL;
-    if (walk_payload(&walk, arguments[0]) == 1) {
-        raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options);
+    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0, NULL};
+    PyObject *raw = NULL, *result = NULL, *forms = NULL;
+    int answer = walk_payload(&walk, arguments[0]);
+    if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, arguments[0], &forms);
+    if (answer == 1) {
+        raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options, forms);
         if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
     }
     Py_XDECREF(raw);
+    Py_XDECREF(forms);
     Py_XDECREF(walk.types);
+    Py_XDECREF(walk.objects);
     return result != NULL ? result : left_to_python();
 }
 
@@ -554,21 +616,24 @@ static int take_literals(Literals *literals, PyObject *given, int by_last) {
 
 static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"known_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
-                            "prefixes", "heads", "near_names", "name_ends", NULL};
+                            "prefixes", "heads", "near_names", "name_ends", "form_of", NULL};
     PyObject *keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
+    PyObject *form_of = Py_None;
     Py_ssize_t unread_bytes;
     if (judge->dumps != NULL) {
         PyErr_SetString(PyExc_TypeError, "a judge is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOOO", names, &PySet_Type, &keys, &dumps, &looks_clean,
-                                     &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOOO|O", names, &PySet_Type, &keys, &dumps, &looks_clean,
+                                     &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends,
+                                     &form_of))
         return -1;
     judge->known_keys = Py_NewRef(keys);
     judge->dumps = Py_NewRef(dumps);
     judge->looks_clean = Py_NewRef(looks_clean);
     judge->options = Py_NewRef(options);
     judge->tag_options = Py_NewRef(tag_options);
+    judge->form_of = form_of == Py_None ? NULL : Py_NewRef(form_of);
     judge->unread_bytes = unread_bytes;
     if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
     if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
@@ -598,7 +663,20 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
+/* What the form of an object is made by may hold the redactor, and that the judge. */
+static int judge_traverse(Judge *judge, visitproc visit, void *arg) {
+    Py_VISIT(judge->form_of);
+    return 0;
+}
+
+static int judge_clear(Judge *judge) {
+    Py_CLEAR(judge->form_of);
+    return 0;
+}
+
 static void judge_dealloc(Judge *judge) {
+    PyObject_GC_UnTrack(judge);
+    judge_clear(judge);
     Py_CLEAR(judge->known_keys);
     Py_CLEAR(judge->dumps);
     Py_CLEAR(judge->looks_clean);
@@ -617,7 +695,7 @@ static PyMethodDef judge_methods[] = {
     {"line_end", (PyCFunction)judge_line_end, METH_O, "The end of the line of a plain, known, clean payload, else None."},
     {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
     {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
-     "(JSON, tags or None) of a payload with times, UUIDs and tuples among plain values, else None."},
+     "(JSON, tags or None) of a payload with times, UUIDs, tuples and objects among plain values, else None."},
     {"clean", (PyCFunction)judge_clean, METH_O, "Whether no byte can belong to the shape of a secret."},
     {NULL, NULL, 0, NULL},
 };
@@ -626,7 +704,9 @@ static PyTypeObject judge_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record._native.Judge",
     .tp_doc = "Judges payloads for one pipeline.",
     .tp_basicsize = sizeof(Judge),
-    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_traverse = (traverseproc)judge_traverse,
+    .tp_clear = (inquiry)judge_clear,
     .tp_new = PyType_GenericNew,
     .tp_init = (initproc)judge_init,
     .tp_dealloc = (destructor)judge_dealloc,
@@ -668,6 +748,84 @@ static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *argumen
     if (found == NULL || PyList_GET_SIZE(found) > 0 || met < PyDict_GET_SIZE(arguments[1])) return found;
     Py_DECREF(found);
     Py_RETURN_NONE;
+}
+
+/* ---- arguments that may change ---- */
+
+enum { MAX_HELD = 96 };
+
+typedef struct {
+    PyObject **items;
+    Py_ssize_t count;
+} Held;
+
+/* Meet a container, all that is in it, and its end, in an order that says which stands where. With `are_taken` they are
+   written down, else compared with what was. 0 where something differs, or is too large or too deep. */
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth);
+
+static int meet_one(Held *held, PyObject *value, Py_ssize_t *at, int are_taken) {
+    if (*at >= held->count) return 0;
+    if (are_taken) held->items[*at] = value;
+    else if (held->items[*at] != value) return 0;
+    ++*at;
+    return 1;
+}
+
+static int meet_item(Held *held, PyObject *item, Py_ssize_t *at, int are_taken, int depth) {
+    if (PyDict_CheckExact(item) || PyList_CheckExact(item)) return meet(held, item, at, are_taken, depth);
+    return meet_one(held, item, at, are_taken);
+}
+
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth) {
+    if (depth > MAX_DEPTH || !meet_one(held, value, at, are_taken)) return 0;
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t place = 0;
+        while (PyDict_Next(value, &place, &key, &item))
+            if (!meet_one(held, key, at, are_taken) || !meet_item(held, item, at, are_taken, depth + 1)) return 0;
+    } else {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
+            if (!meet_item(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    }
+    return meet_one(held, value, at, are_taken);
+}
+
+/* held(arguments): all objects in a dict of plain values, kept alive, by which `still_holds` knows them again. None where
+   no value is a container, so that nothing in them can change; () where they are too many. */
+static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    if (!PyDict_CheckExact(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "held(arguments) takes a dict");
+        return NULL;
+    }
+    PyObject *key, *item, *found[MAX_HELD];
+    Py_ssize_t at = 0;
+    int can_change = 0;
+    while (!can_change && PyDict_Next(arguments, &at, &key, &item))
+        can_change = PyDict_CheckExact(item) || PyList_CheckExact(item);
+    if (!can_change) Py_RETURN_NONE;
+    Held all = {found, MAX_HELD};
+    at = 0;
+    if (!meet(&all, arguments, &at, 1, 0)) return PyTuple_New(0);
+    /* before anything is allocated, since that may collect garbage, and so run any code */
+    for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
+    PyObject *kept = PyTuple_New(at);
+    for (Py_ssize_t i = 0; i < at; i++) {
+        if (kept == NULL) Py_DECREF(found[i]);
+        else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
+    return kept;
+}
+
+/* still_holds(arguments, held): whether they hold the very objects that they held; of plain ones none but containers can
+   change, and of these each item is looked at. */
+static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyDict_CheckExact(arguments[0]) || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "still_holds(arguments, held) takes a dict and a tuple");
+        return NULL;
+    }
+    Held all = {((PyTupleObject *)arguments[1])->ob_item, PyTuple_GET_SIZE(arguments[1])};
+    Py_ssize_t at = 0;
+    return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
 }
 
 /* ---- the line ---- */
@@ -951,6 +1109,8 @@ static PyMethodDef functions[] = {
     {"answer_reads", answer_reads, METH_O, "Who answers in the place of a watched function without arguments."},
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
+    {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
+    {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {NULL, NULL, 0, NULL},
@@ -966,11 +1126,12 @@ PyMODINIT_FUNC PyInit__native(void) {
     TAG_UUID = PyUnicode_InternFromString("uuid");
     TAG_DATETIME = PyUnicode_InternFromString("datetime");
     TAG_DATE = PyUnicode_InternFromString("date");
+    TAG_OPAQUE = PyUnicode_InternFromString("opaque");
     static const char *const marks[4] = {"~", "~0", "/", "~1"};
     for (int i = 0; i < 4; i++)
         if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
     PyObject *self = PyModule_Create(&module);
-    if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE) return NULL;
+    if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return NULL;
     if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0) Py_CLEAR(self);
     return self;
 }

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from functools import partial
 from typing import Any
 
 import orjson
 
-from Agent.event.content import Reading
+from Agent.event.content import Reading, form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
@@ -41,9 +42,13 @@ class Capture:
         self.known_keys = redactor.known_keys
         self.agent_of = agent_of
         self.careful_count = 0
-        self.judge = make_judge(redactor, limits)
         self._check = redactor.enabled
-        self.reading = Reading(hides=redactor if redactor.enabled else None)
+        self._judge_by(redactor)
+
+    def _judge_by(self, redactor: Redactor) -> None:
+        hides = redactor if redactor.enabled else None
+        self.reading = Reading(hides=hides)
+        self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
         """What captures at a level; below `full` texts are read, too."""
@@ -51,8 +56,7 @@ class Capture:
             return self
         twin = copy(self)
         twin.redactor = self.strict
-        twin.judge = make_judge(self.strict, self.limits)
-        twin.reading = Reading(hides=self.strict if self.strict.enabled else None)
+        twin._judge_by(self.strict)  # noqa: SLF001 - of the same class
         return twin
 
     def body(

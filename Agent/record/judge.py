@@ -40,7 +40,7 @@ class Judge(Protocol):
         """
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
-        """The same with its tags where times, UUIDs and tuples stand among the plain values."""
+        """The same with its tags, where times, UUIDs, tuples and simple objects stand among plain values."""
 
     def value(self, value: Any, /) -> bytes | None:
         """The JSON of one plain value with known keys; its texts are not looked through for secrets."""
@@ -49,8 +49,16 @@ class Judge(Protocol):
         """Whether nothing in the JSON bytes has the shape of a secret."""
 
 
-def make_judge(redactor: Redactor, limits: Limits) -> Judge:
-    """The fastest judge there is for these limits."""
+FormOf = Callable[[Any], dict[str, Any] | None]
+
+
+def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None) -> Judge:
+    """The fastest judge there is for these limits.
+
+    Args:
+        form_of: what stands for an object without a codec, judged by its names and texts; None where that
+            takes a longer look.
+    """
     if native is None or limits.max_depth < _NATIVE_DEPTH or limits.max_items < _NATIVE_ITEMS:
         return SweepingJudge(redactor, limits)
     judge: Judge = native.Judge(
@@ -64,7 +72,10 @@ def make_judge(redactor: Redactor, limits: Limits) -> Judge:
         heads=literals().heads,
         near_names=NAMES_NEARBY,
         name_ends=NAME_ENDS,
+        form_of=form_of,
     )
+    if redactor.enabled and redactor.reads_texts:
+        redactor.looks_clean = judge.clean
     return judge
 
 

@@ -7,7 +7,7 @@ that comparisons and digests keep working over redacted values.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class Redactor:
         """Whether texts are looked through, too, or what stands under the names of secrets alone."""
         self.levels: CaptureLevels | None = None
         """What is kept of values, where that is not the same of all."""
+        self.looks_clean: Callable[[bytes], bool] = looks_clean
+        """Whether no byte of a JSON text can belong to a secret; a judge in C says it faster."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless; the hot path asks `known_keys.issuperset(payload)`."""
 
@@ -96,7 +98,7 @@ class Redactor:
         """Whether neither the names, all known, nor the JSON can hold a secret; False means: look closely."""
         if not self.enabled:
             return True
-        return self.known_keys.issuperset(names) and (not self.reads_texts or looks_clean(raw))
+        return self.known_keys.issuperset(names) and (not self.reads_texts or self.looks_clean(raw))
 
     def text(self, text: str) -> str:
         """The text with every secret in it replaced."""

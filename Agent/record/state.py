@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -124,7 +124,15 @@ class StateTracker:
         Both count as recorded now.
         """
         try:
-            return self._changes(obj)
+            present, heavy = self._read(obj), self.heavy
+            items: Iterable[tuple[str, Any]] | None
+            if type(present) is dict:
+                items = differing(present, self.last, self._ignored)
+                if items is None and (not heavy or heavy <= present.keys()):
+                    return {}, []
+            else:
+                items = list(present.items())
+            return self._changes(obj, present, items or ())
         except Exception as error:  # noqa: BLE001 - a `trace_state`, a property, a metaclass of a stranger
             self.failure = error
             # Nothing is known of what was looked at so far, so all of it counts as changed the next time.
@@ -133,17 +141,16 @@ class StateTracker:
             self.kept.clear()
             return {}, []
 
-    def _changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
+    def _changes(
+        self, obj: object, present: Mapping[str, Any], items: Iterable[tuple[str, Any]]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The same, of the present state and those of its items that may differ."""
         changed: dict[str, Any] = {}
         gone: list[str] = []
         last = self.last
         heavy = self.heavy
         ignored = self._ignored
-        present = self._read(obj)
-        items = differing(present, last, ignored) if type(present) is dict else list(present.items())
-        if items is None and (not heavy or heavy <= present.keys()):
-            return changed, gone
-        for name, value in items or ():
+        for name, value in items:
             kind = type(value)
             if kind in SCALARS:
                 before = last.get(name, _ABSENT)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.plain import DUMP_OPTIONS, SCALARS
+from Agent.event.plain import SCALARS
 from Agent.record import installed
-from Agent.record.changed_arguments import args_after, cannot_change
+from Agent.record.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
 from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
@@ -65,9 +65,10 @@ class Call:
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
-        self.changeable: dict[str, Any] | None = None
-        """Arguments of a call that a replay may answer, where the body may change one in place."""
-        found: list[str] = []
+        self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
+        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
+        the objects in them."""
+        found: list[str] | None = None
         if spec.capture_args:
             arguments = arguments or (
                 spec.arguments(args, kwargs)
@@ -75,14 +76,19 @@ class Call:
                 # Said in words, that the shorter one counts costs more than all the rest of the line.
                 else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
             )
+            # Before they are written, so that a change by another thread meanwhile does not go unseen.
+            kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
+                if kept is not None:
+                    self.changeable = arguments, raw, kept
             else:
+                found = []
                 body, self.types = pipeline.capture.body({"args": arguments}, found=found)
                 self.args_body = body + b","
-            if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
-                self.changeable = arguments
+                if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+                    self.changeable = arguments, None, ()
         else:
             self.args_body = b""
         self.span_id = span_id = pipeline.next_span_id()
@@ -130,7 +136,11 @@ class Call:
                 current_scope.reset(self.token)
             except ValueError:
                 self._note_other_context()
-            body = self.args_body if self.changeable is None else self._args_and_changes(result)
+            changeable = self.changeable
+            if changeable is None or (type(result) in SCALARS and still_holds(changeable[0], changeable[2])):
+                body = self.args_body
+            else:
+                body = self._args_and_changes(result)
             if self.spec.capture_result:
                 raw = pipeline.capture.judge.value(result)
                 if raw is not None:
@@ -172,18 +182,20 @@ class Call:
 
     def _args_and_changes(self, result: object) -> bytes:
         """The arguments as they came in, and those that the body changed in place."""
-        arguments, capture = self.changeable, self.pipeline.capture
-        assert arguments is not None  # noqa: S101 - asked before, for the type checker
-        if self.types is None:
-            try:
-                is_same = orjson.dumps(arguments, None, DUMP_OPTIONS) == self.args_body[7:-1]
-            except Exception:  # noqa: BLE001 - something in them is not plain any more
-                is_same = False
-            if is_same and (
-                type(result) in SCALARS or all(value is not result for value in arguments.values())
-            ):
+        assert self.changeable is not None  # noqa: S101 - asked before, for the type checker
+        capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
+        if plain is not None:
+            is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
+        else:
+            now, now_types = capture.body({"args": arguments})
+            is_same = now_types == self.types and now + b"," == self.args_body
+        if is_same:
+            given_back = None if type(result) in SCALARS else result_is(arguments, result)
+            if given_back is None:
                 return self.args_body
-        changes, types = args_after(capture, arguments, self.args_body[:-1], self.types, result)
+            return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
+        entry, was_plain = self.args_body[:-1], plain is not None
+        changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
         if types:
             self.types = {**self.types, **types} if self.types else types
         return self.args_body + changes

@@ -14,11 +14,13 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values, json_values, restorable_values
 
+from Agent.event import serialise
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.serialise import to_json
 from Agent.event.values import decode_value
 from Agent.record import judge as judging
 from Agent.record import stamps
+from Agent.record.capture import Capture
 from Agent.record.judge import SweepingJudge, make_judge
 from Agent.record.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 from Agent.record.redaction import Redactor
@@ -273,3 +275,78 @@ def test_a_tag_stands_under_the_pointer_of_its_place(key):
     _, types = quick.tagged({key: [{key: [0] * 11 + [(1,)]}]}, "/extra")
     place = key.replace("~", "~0").replace("/", "~1")
     assert types == {f"/extra/{place}/0/{place}/11": "tuple"}
+
+
+class Plan:
+    def __init__(self, **leaves):
+        vars(self).update(leaves)
+
+
+class Member:
+    """An agent, where the capture is asked."""
+
+
+_SHARED = Plan(count=1, name="one object at two places")
+_LEAVES = st.one_of(st.none(), st.integers(), st.floats(), st.booleans(), _LOADED_TEXTS, st.just([1]))
+_PLANS = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "count", "password", "b"]), _LEAVES, max_size=3).map(
+        lambda d: Plan(**d)
+    ),
+    st.just(_SHARED),
+    st.builds(Member),
+)
+_PAYLOADS = st.dictionaries(
+    st.sampled_from(["x", "y", "z"]),
+    st.recursive(_PLANS, lambda v: st.lists(v, max_size=3) | st.fixed_dictionaries({"in": v}), max_leaves=4),
+    max_size=3,
+)
+
+
+@needs_native
+@given(_PAYLOADS)
+def test_payloads_with_objects_are_what_the_longest_way_gives(payload):
+    def agent_of(value):
+        return "m" if type(value) is Member else None
+
+    slow_form = serialise.form_of_scalars
+    short, long = (Capture(Redactor(b"key"), agent_of=agent_of) for _ in range(2))
+    # twice: names are known from then on
+    found = [short.body(payload) for _ in range(2)]
+    serialise.form_of_scalars = lambda *_: None
+    try:
+        assert found == [long.careful_body(payload, "/extra") for _ in range(2)]
+    finally:
+        serialise.form_of_scalars = slow_form
+
+
+@needs_native
+def test_an_object_whose_question_changes_the_payload_takes_the_careful_way():
+    payload = {"plan": Plan(count=1), "rest": [1]}
+
+    def agent_of(value):
+        payload["rest"] = [{"unknown name": float("nan")}]
+
+    capture = Capture(Redactor(b"key"), agent_of=agent_of)
+    capture.known_keys.update(["count", "repr", "class", "attributes", "digest"])
+    assert capture.judge.tagged(payload, "/extra") is None
+    raw, types = capture.body(payload)
+    assert json.loads(b"{" + raw + b"}")["rest"] == [{"unknown name": "NaN"}]
+    assert set(types) == {"/extra/plan", "/extra/rest/0/unknown name"}
+
+
+@needs_native
+def test_a_judge_is_collected_with_its_pipeline():
+    import gc
+
+    def judges_left():
+        gc.collect()
+        return sum(type(each) is judging.native.Judge for each in gc.get_objects())
+
+    before = judges_left()
+    capture = Capture(Redactor(b"key"), agent_of=lambda value: None)
+    for _ in range(3):
+        capture.body({"plans": [Plan(count=1), Plan(count=2)]})
+    assert capture.careful_count == 1  # whose names are known is looked at in C
+    assert judges_left() == before + 1
+    del capture
+    assert judges_left() == before
