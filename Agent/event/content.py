@@ -24,6 +24,7 @@ from Agent.event.binding import class_reducer
 from Agent.event.classes import attributes_of, class_name, mro_of, solid_base, text_or_none
 from Agent.event.codecs import builtin_reducer
 from Agent.event.contents import (
+    CALLABLE,
     Name,
     Pieces,
     Unreadable,
@@ -572,7 +573,7 @@ class _Plan(NamedTuple):
     is_simple: bool
     """Attributes are all that they have."""
     is_named: bool
-    """They may be classes, modules or handles."""
+    """They may be classes, modules, functions that read a source, or handles."""
     lazy: frozenset[str]
 
 
@@ -603,7 +604,7 @@ def _make_plan(cls: type) -> _Plan:
         base=base,
         is_value=is_value,
         is_simple=base is object and builtin_reducer(cls) is None and registered_codec(cls) is None,
-        is_named=handle_of(cls) is not None or issubclass(cls, type | ModuleType),
+        is_named=handle_of(cls) is not None or issubclass(cls, type | ModuleType) or cls in CALLABLE,
         lazy=frozenset[str]().union(*lazy),
     )
 

@@ -27,10 +27,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from Agent.record.chance.adopted import Adopted, living
 from Agent.record.chance.callers import Asker, asker_of
 from Agent.record.chance.generators import adopted_of
+from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
 from Agent.record.chance.sources import recorded_sources
 from Agent.record.chance.watch import (
@@ -95,6 +97,8 @@ class SourceWatch:
         """What of it was used."""
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is driven."""
+        self._unseeded: list[tuple[ref[Any], SourceRead]] = []
+        """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
         self.files = FileWrites()
         """What is written into files that were there before."""
         self.imported_with: list[SourceRead] = []
@@ -129,7 +133,8 @@ class SourceWatch:
     @contextmanager
     def building(self) -> Iterator[None]:
         """While the target is imported and builds: what it draws of chance is in no record."""
-        before, numpy_random = _numpy_state(), sys.modules.get("numpy.random")
+        numpy_random = numpy_random_module()
+        before = _numpy_state()
         seed = getattr(numpy_random, "seed", None)
 
         def noted(*args: Any, **kwargs: Any) -> None:
@@ -322,8 +327,15 @@ class SourceWatch:
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
-        else:
-            self._allowed.pop(id(generator), None)
+            return
+        self._allowed.pop(id(generator), None)
+        asker = asker_of(frame) if self._is_building and not self._is_importing else None
+        if asker is not None and not _is_import_of_library(asker.frame):
+            code, line = asker.frame.f_code, asker.frame.f_lineno
+            place = SourceRead(
+                "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
+            )
+            self._unseeded.append((ref(generator), place))
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
@@ -370,6 +382,15 @@ class SourceWatch:
         (self.built_with if self._is_building else self.reads).append(
             SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
         )
+
+    def built_by_chance(self) -> list[SourceRead]:
+        """Chance that went into what was built: draws, and generators without a seed that are not put back."""
+        kept = [
+            place
+            for generator, place in self._unseeded
+            if (found := generator()) is not None and id(found) not in self._granted
+        ]
+        return [*self.built_with, *dict.fromkeys(kept)]
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.

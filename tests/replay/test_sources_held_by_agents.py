@@ -1,0 +1,118 @@
+"""Agents and what they hold that reads chance: functions of modules, numpy loaded late, generators without a seed."""
+
+from __future__ import annotations
+
+import pytest
+
+HOLDER = """
+import random, time
+from functools import partial
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Holder:
+    def __init__(self, agent_id):
+        self.agent_id, self.total = agent_id, 0
+        self.roll, self.clock, self.tools = random.randint, time.time, [partial(random.choice, [2, 3, 5])]
+
+    @trace_agent_action
+    def play(self):
+        self.total += self.roll(1, 6) * self.tools[0]()
+        return self.total
+
+def build(spec):
+    return Holder(spec.agent_id)
+
+def main():
+    random.seed(3)
+    with recorded_sources():
+        holder = Holder("a")
+        for _ in range(4):
+            holder.play()
+"""
+
+LATE = """
+import numpy as np
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Drawer:
+    def __init__(self, agent_id):
+        self.agent_id, self.arms = agent_id, None
+
+    @trace_agent_action
+    def draw(self):
+        self.arms = np.random.randn(3)
+        return float(self.arms[0])
+
+def build(spec):
+    return Drawer(spec.agent_id)
+
+def main():
+    np.random.seed(1)
+    with recorded_sources():
+        drawer = Drawer("a")
+        drawer.draw()
+        drawer.draw()
+"""
+
+GRID = """
+import random
+from Agent import instrument
+
+class Place:
+    def __init__(self, seed):
+        self.random, self.visits = random.Random(seed), 0
+
+class Walker:
+    def __init__(self, number, place):
+        self.number, self.place = number, place
+
+    def step(self):
+        self.place.visits += 1
+        return self.place.visits
+
+class World:
+    def __init__(self, seed=None):
+        self.walkers = [Walker(number, Place(seed)) for number in range(3)]
+
+    def step(self):
+        return sum(walker.step() for walker in self.walkers)
+
+instrument(Walker, methods=["step"], agent_id=lambda walker: f"walker_{walker.number}")
+instrument(World, methods=["step"], agent_id=lambda world: "world")
+
+def build(spec):
+    return {"world": World(*spec.init.args, **spec.init.kwargs), **spec.nested}
+
+def main():
+    world = World()
+    for _ in range(2):
+        world.step()
+"""
+
+
+def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_is_held(toy):
+    report = toy.record(HOLDER).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.roll, self.clock", "self.clock, self.roll").replay("last/a")
+    assert report.verdict != "IDENTICAL", str(report)
+    report = (
+        toy.record(HOLDER).change("random.choice, [2, 3, 5]", "random.choice, [2, 3, 7]").replay("last/a")
+    )
+    assert report.verdict != "IDENTICAL", str(report)
+
+
+def test_numpy_that_loads_its_generators_late_is_answered_too(toy):
+    report = toy.record(LATE).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.arms[0])", "self.arms[1])").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+def test_a_generator_without_a_seed_in_what_the_factory_builds_is_told_by_its_place(toy):
+    report = toy.record(GRID).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a generator without a seed by Place.__init__ (toy_module_" in str(report)
+    report = toy.record(GRID.replace("World()", "World(seed=4)")).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
