@@ -238,12 +238,12 @@ def _source_function(value: Any) -> str | None:
             return _source_function(original)
         held = _hidden_generator("random")
         return next((f"random.{name}" for name, each in _own(held).items() if each is value), None)
-    owner, name = value.__self__, value.__name__
+    owner = value.__self__
     if type(owner) is ModuleType:
-        return f"{value.__module__}.{name}" if value.__module__ in _SOURCE_MODULES else None
+        return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
     for module in ("random", "numpy.random"):
-        if owner is _hidden_generator(module) and owner is not None:
-            return f"{module}.{name}"
+        if owner is not None and owner is _hidden_generator(module):
+            return f"{module}.{value.__name__}"
     return None
 
 
@@ -267,7 +267,7 @@ def _class(value: Any) -> Pieces:
     own = {
         name: item
         for name, item in sorted(namespace_of(value).items())
-        if name not in _OF_EVERY_CLASS and type(item) not in _DESCRIPTORS
+        if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
     }
     return Pieces("class", (class_name(value), mro_of(value)[1:]), mapping=tuple(own.items()))
 
@@ -275,6 +275,14 @@ def _class(value: Any) -> Pieces:
 _OF_EVERY_CLASS = frozenset(
     ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
 )
+_MADE_OF_FIELDS = frozenset(
+    [
+        *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__signature__"),
+        *("__pydantic_complete__", "__pydantic_fields_complete__", "__pydantic_parent_namespace__"),
+        *("__pydantic_setattr_handlers__", "__pydantic_extra_info__"),
+    ]
+)
+"""What pydantic makes of a model's annotations, fields and decorators, with addresses, some of it late."""
 
 
 class Name(NamedTuple):

@@ -299,7 +299,7 @@ class Comparison:
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
-            return Difference(path, _shown_object(one), _shown_object(other))
+            return _inside_object(one, other, path)
         if algorithm.endswith(_REDACTED):
             self.agreement.redacted += 1
         self.agreement.comparable += 1
@@ -465,6 +465,18 @@ def _shown_object(form: Any) -> Any:
         text = f"{text.removesuffix('>')} with {inside}>"
     digest = form.get("digest")
     return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
+
+
+def _inside_object(one: Any, other: Any, path: str) -> Difference:
+    """Two objects with other contents: the plain attribute that differs, where the recording shows it."""
+    held = (one.get("attributes"), other.get("attributes"))
+    if one.get("class") == other.get("class") and all(type(each) is dict for each in held):
+        left, right = held
+        for name in (*left, *(name for name in right if name not in left)):
+            if left.get(name, ABSENT) != right.get(name, ABSENT):
+                at = f"{path}/{escape(name)}"
+                return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
+    return Difference(path, _shown_object(one), f"{_shown_object(other)}, changed somewhere inside")
 
 
 def _shown_place(form: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ from Agent.record.chance.callers import Asker, asker_of
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
+from Agent.record.chance.reads import ENVIRONMENT
 from Agent.record.chance.sources import recorded_sources
 from Agent.record.chance.watch import (
     SEEDERS,
@@ -363,7 +364,7 @@ class SourceWatch:
         return True
 
     def _add(self, source: str, asker: FrameType) -> None:
-        if making_answer.get():
+        if making_answer.get() or _is_configuration(source, asker):
             return
         if self._is_building and (
             source.startswith(("time.", "datetime."))
@@ -384,7 +385,7 @@ class SourceWatch:
         )
 
     def built_by_chance(self) -> list[SourceRead]:
-        """Chance that went into what was built: draws, and generators without a seed that are not put back."""
+        """Chance that went into what was built: draws, and generators without a seed, unless put back."""
         kept = [
             place
             for generator, place in self._unseeded
@@ -462,6 +463,17 @@ def _is_adopted(bits: Any) -> bool:
 
 def _is_of_library(path: str) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
+
+
+def _is_configuration(source: str, asker: FrameType) -> bool:
+    """Whether an installed library reads how it is set up, or is just being imported: no chance of the agent's.
+
+    What it draws from the generators of the process counts all the same, since that moves them on.
+    """
+    if source == ENVIRONMENT and _is_of_library(asker.f_code.co_filename):
+        return True
+    is_of_process = source in {"random", "numpy.random", *_REFUSED.values()}
+    return not is_of_process and _is_import_of_library(asker)
 
 
 def _is_import_of_library(frame: FrameType | None) -> bool:

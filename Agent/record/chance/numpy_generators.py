@@ -234,7 +234,7 @@ def drawn(adopted: AdoptedNumpy, now: Callable[[], Any]) -> Any:
 def numpy_random_module() -> Any:
     """The module `numpy.random`; None where numpy is not loaded.
 
-    numpy loads it when somebody first asks for it, which may be after the functions of it were to be replaced.
+    numpy loads it when somebody first asks for it, maybe after its functions were to be replaced.
     """
     numpy = sys.modules.get("numpy")
     if "numpy.random" not in sys.modules and not _is_loaded(numpy):
