@@ -235,12 +235,14 @@ def _source_function(value: Any) -> str | None:
             return None
         original = value.__dict__.get("__wrapped__")
         if original is not None:
-            return _source_function(original)
+            return _source_function(original) if type(original) in CALLABLE else None
         held = _hidden_generator("random")
         return next((f"random.{name}" for name, each in _own(held).items() if each is value), None)
     owner = value.__self__
     if type(owner) is ModuleType:
         return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
+    if type(owner) is type and owner.__module__ == "datetime":
+        return f"datetime.{owner.__name__}.{value.__name__}"
     for module in ("random", "numpy.random"):
         if owner is not None and owner is _hidden_generator(module):
             return f"{module}.{value.__name__}"

@@ -466,7 +466,7 @@ def _is_of_library(path: str) -> bool:
 
 
 def _is_configuration(source: str, asker: FrameType) -> bool:
-    """Whether an installed library reads how it is set up, or is just being imported: no chance of the agent's.
+    """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
 
     What it draws from the generators of the process counts all the same, since that moves them on.
     """
