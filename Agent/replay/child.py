@@ -382,6 +382,9 @@ class Redrive:
             names += [name for name in self._listed(key) if name not in names]
         if self._field_reads is not None:
             outcome.doubts += self._field_reads.doubts
+        if outcome.divergence is None:
+            for reason in outcome.changed_inside.values():
+                outcome.reason(reason)
         doubt_what_was_built(outcome, self._watch.built_by_chance())
         self._watch.tell(outcome, self._comparison.overlooked.excuses)
         if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:

@@ -129,9 +129,10 @@ class ReplayReport:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Traced methods whose code is other than it was when it was recorded."""
-        code = self.outcome.code
-        return tuple(name for name, each in code.items() if each["recorded"] != each["replayed"])
+        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        methods = self.outcome.code.items()
+        changed = [name for name, each in methods if each["recorded"] != each["replayed"]]
+        return (*changed, *(f"functions in {name}" for name in self.outcome.changed_inside))
 
     @property
     def is_same_code(self) -> bool:

@@ -92,6 +92,51 @@ def main():
 """
 
 
+TOOLS = """
+from Agent.utils import trace_agent_action
+RATE = 2
+
+class Toolbox:
+    def __init__(self, tools):
+        self.tools = tools
+
+def toolbox():
+    def price(text):
+        return len(text) * RATE
+    return Toolbox({"price": price, "name": lambda text: text.title()})
+
+class Shop:
+    def __init__(self, agent_id):
+        self.agent_id, self.box, self.sold = agent_id, toolbox(), []
+
+    @trace_agent_action
+    def sell(self, text):
+        tools = self.box.tools
+        self.sold.append(tools["price"](text))
+        return tools["name"](text) if len(text) > 3 else text
+
+def build(spec):
+    return Shop(spec.agent_id)
+
+def main():
+    shop = Shop("a")
+    for text in ("tea", "fig", "rice"):
+        shop.sell(text)
+"""
+
+
+def test_code_that_a_field_holds_is_replayed_and_what_it_does_otherwise_is_the_difference(toy):
+    toy.record(TOOLS)
+    report = toy.change("text.title()", "text.upper()").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert "changed since the recording: functions in a.box" in str(report)
+    report = toy.change("text.upper()", "text.title() if text else text").replay("last/a")
+    assert report.verdict == "UNVERIFIED", "other code that does the same here is not the same"
+    toy.record(TOOLS)
+    report = toy.change('"price": price', '"price": price, "cost": price').replay("last/a")
+    assert report.verdict == "UNVERIFIED", "another tool is no change of code alone"
+
+
 def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_is_held(toy):
     report = toy.record(HOLDER).replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)

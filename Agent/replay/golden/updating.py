@@ -26,7 +26,7 @@ __all__ = ["record_anew", "update_golden"]
 def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
     """Keep what the code does now in place of what it did; the golden trace is as it was if that fails.
 
-    Accepted changes stay where the code still does what was recorded before them; the report names the others.
+    Accepted changes before which the code still does what was recorded stay; the report names the others.
 
     Args:
         target: other code than the golden trace names; it is named there from now on.
