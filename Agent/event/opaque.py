@@ -44,7 +44,7 @@ class Content(NamedTuple):
     agents: frozenset[str | int] = frozenset()
     """The agents that it leads to."""
     without_code: str = ""
-    """The digest of the rest, where the content holds code: what is the same while somebody edits the code."""
+    """The digest of the rest, where the content holds code: the same while somebody edits the code."""
 
 
 def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:

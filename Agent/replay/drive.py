@@ -413,7 +413,7 @@ class Driver:
         self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
 
     def _of_code_alone(self, first: Event, obj: object) -> list[str]:
-        """The fields that differ, if that is by nothing but code that they hold: a replay shows what it does."""
+        """The fields that differ, if that is by code alone that they hold; a replay shows what it does."""
         with_code = [
             name for name, _ in state_differences(first, obj, self._pipeline, self._comparison, self._fields)
         ]
