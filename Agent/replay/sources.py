@@ -26,11 +26,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
+from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of
+from Agent.record.chance.callers import Asker, asker_of, is_own
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
@@ -74,6 +75,7 @@ _REFUSED = {
 }
 
 
+T = TypeVar("T")
 _AUDITED = _REFUSED.keys() | WRITING
 
 
@@ -147,9 +149,11 @@ class SourceWatch:
             vars(numpy_random)["seed"] = noted
         self._is_building = True
         begin_hook(self._hook, self._allowed)
+        player, installed.source_player = installed.source_player, _BuildingPlayer(self._note)
         try:
             yield
         finally:
+            installed.source_player = player
             end_hook()
             self._is_building = False
             if numpy_random is not None and vars(numpy_random).get("seed") is noted:
@@ -415,6 +419,37 @@ class SourceWatch:
         raise PermissionError(f"{refused} is out of reach during a replay")
 
 
+class _BuildingPlayer:
+    """Tells of what is read through seams while the target builds, where no C function tells of it.
+
+    Draws of numpy's functions show in the state that they leave.
+    """
+
+    def __init__(self, note: Callable[[str, FrameType], None]) -> None:
+        self._note = note
+
+    def read(self, source: str, frame: FrameType, now: Callable[[], T], _decode: Callable[[Any], T]) -> T:
+        """See `SourcePlayer`."""
+        self._note(source, frame)
+        return now()
+
+    def variable(self, _name: str, _frame: FrameType, now: Callable[[], Any]) -> Any:
+        """See `SourcePlayer`."""
+        return now()
+
+    def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
+        """See `SourcePlayer`."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        while frame is not None and is_own(frame):
+            frame = frame.f_back
+        if frame is not None and adopted is adopted_of(hidden_random):
+            self._note("random", frame)
+        return now()
+
+    def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
+        """See `SourcePlayer`: the hook is told of seeding."""
+
+
 def _numpy_state() -> dict[str, Any]:
     """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
     numpy_random = sys.modules.get("numpy.random")
@@ -477,9 +512,14 @@ def _is_configuration(source: str, asker: FrameType) -> bool:
 
 
 def _is_import_of_library(frame: FrameType | None) -> bool:
-    """Whether an installed library is just being imported: what it draws then goes into no agent."""
+    """Whether an installed library is just being imported: what it draws then goes into no agent.
+
+    A module that is run is not imported, such as this package's own where it is installed.
+    """
     while frame is not None:
-        if frame.f_code.co_name == "<module>":
+        caller = frame.f_back
+        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
+        if is_imported and frame.f_code.co_name == "<module>":
             return _is_of_library(frame.f_code.co_filename)
-        frame = frame.f_back
+        frame = caller
     return False

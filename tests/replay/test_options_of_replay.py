@@ -62,7 +62,9 @@ def test_the_debugger_opens_in_the_method_that_differs_with_its_recorded_argumen
     toy.record(TILL).change("amount * RATE", "amount * (RATE + (amount > 4))")
     done = replayed(toy, "--pdb", said="p ('seen', amount, self.coins)\nc\n")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "('seen', 5, 6)" in done.stdout + done.stderr, "it stops in the second payment, before its first line"
+    assert "('seen', 5, 6)" in done.stdout + done.stderr, (
+        "it stops in the second payment, before its first line"
+    )
     assert "DIVERGED a" in done.stdout
     assert "step 2" in done.stdout
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
+from Agent.replay import sources
+
 HOLDER = """
 import random, time
 from datetime import datetime
@@ -160,4 +165,66 @@ def test_a_generator_without_a_seed_in_what_the_factory_builds_is_told_by_its_pl
     assert report.verdict == "UNVERIFIED", str(report)
     assert "a generator without a seed by Place.__init__ (toy_module_" in str(report)
     report = toy.record(GRID.replace("World()", "World(seed=4)")).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_library_is_imported_while_its_module_is_and_not_while_it_is_run(tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "asking_library.py").write_text("asked(_getframe())\ndef ask(): asked(_getframe())\n")
+    said = []
+    monkeypatch.setattr(
+        "builtins.asked", lambda frame: said.append(sources._is_import_of_library(frame)), raising=False
+    )
+    monkeypatch.setattr("builtins._getframe", sys._getframe, raising=False)
+    monkeypatch.syspath_prepend(str(library))
+    module = importlib.import_module("asking_library")
+    module.ask()
+    path = library / "runner.py"  # as `python -m` runs a module of an installed package
+    exec(compile("asked(_getframe())", str(path), "exec"), {"__name__": "__main__"})
+    assert said == [True, False, False]
+
+
+ADOPTED = """
+import random
+from Agent import instrument
+from Agent.flight import recorder
+
+recorder.adopt(random)
+
+class House:
+    def __init__(self, number):
+        self.number, self.rooms = number, random.randint(1, 1_000_000)
+
+    def visit(self):
+        return self.rooms
+
+class Town:
+    def __init__(self):
+        self.houses = [House(number) for number in range(3)]
+
+    def step(self):
+        return sum(house.visit() for house in self.houses) + random.random()
+
+instrument(House, methods=["visit"], agent_id=lambda house: f"house_{house.number}")
+instrument(Town, methods=["step"], agent_id=lambda town: "town")
+
+def build(spec):
+    return {"town": Town(), **spec.nested}
+
+def seeded(spec):
+    random.seed(4)
+    return build(spec)
+
+def main():
+    random.seed(4)
+    Town().step()
+"""
+
+
+def test_draws_of_a_factory_are_noticed_from_an_adopted_generator_too(toy):
+    report = toy.record(ADOPTED).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "random by House.__init__ (toy_module_" in str(report)
+    report = toy.replay("last", "seeded")
     assert report.verdict == "IDENTICAL", str(report)
