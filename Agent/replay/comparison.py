@@ -429,7 +429,8 @@ class Comparison:
         return None if found is None else Difference(path, shown(left), shown(right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
-        left, right = _by_key(one), _by_key(other)
+        left = _by_key(one)
+        right = self._keys_as_in(left, _by_key(other), path)
         for key in sorted(left.keys() | right.keys()):
             name, value = left.get(key, (None, ABSENT))
             other_name, other_value = right.get(key, (None, ABSENT))
@@ -441,6 +442,23 @@ class Comparison:
                 return found
         names = [[_name_of(name) for name, _ in each.values()] for each in (left, right)]
         return None if path in self._names else self._order(names[0], names[1], path)
+
+    def _keys_as_in(self, left: _ByKey, right: _ByKey, path: str) -> _ByKey:
+        """The right side with equal keys as the left has them: what is hidden in a key has two tokens."""
+        here, there = (
+            [key for key in one if key not in other] for one, other in ((left, right), (right, left))
+        )
+        same = {
+            theirs: ours
+            for ours, theirs in zip(here, there, strict=False)
+            if _is_opaque(left[ours][0]) and self._walk(left[ours][0], right[theirs][0], path) is None
+        }
+        if not same:
+            return right
+        return {
+            same.get(key, key): (left[same[key]][0] if key in same else name, value)
+            for key, (name, value) in right.items()
+        }
 
 
 class _FormOfContent(NamedTuple):
@@ -527,8 +545,16 @@ def _key(value: Any) -> bytes:
     return canonical_bytes(plain(value, with_tags=True))
 
 
-def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
-    found: dict[bytes, tuple[Any, Any]] = {}
+_ByKey = dict[bytes, tuple[Any, Any]]
+"""The pairs of a mapping by what tells their keys apart."""
+
+
+def _is_opaque(key: Any) -> bool:
+    return type(key) is _Tagged and key.tag == "opaque"
+
+
+def _by_key(pairs: list[Any]) -> _ByKey:
+    found: _ByKey = {}
     for pair in pairs:
         if type(pair) is list and len(pair) == 2:
             found[_key(pair[0])] = (pair[0], pair[1])
