@@ -228,3 +228,48 @@ def test_draws_of_a_factory_are_noticed_from_an_adopted_generator_too(toy):
     assert "random by House.__init__ (toy_module_" in str(report)
     report = toy.replay("last", "seeded")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+GAME = """
+import random
+from Agent import instrument
+from Agent.flight import recorder
+
+recorder.adopt(random)
+
+class Player:
+    def __init__(self, number):
+        self.number = number
+
+    def act(self, seen):
+        if seen > 2:
+            return random.randint(1, 2)
+        return random.randint(1, 6) if self.number else seen
+
+class Game:
+    def play(self):
+        players = [Player(0), Player(1)]
+        seen = 0
+        for turn in range(4):
+            seen = players[turn % 2].act(seen)
+        return seen
+
+instrument(Player, methods=["act"], agent_id=lambda player: f"player_{player.number}")
+instrument(Game, methods=["play"], agent_id=lambda game: "game")
+
+def build(spec):
+    return {"game": Game(), **spec.nested}
+
+def main():
+    random.seed(SEED)
+    Game().play()
+"""
+
+
+def test_a_draw_where_the_recorded_action_drew_at_other_places_alone_is_a_difference(toy):
+    random = importlib.import_module("random")
+    seed = next(seed for seed in range(99) if random.Random(seed).randint(1, 6) in {1, 2})
+    report = toy.record(GAME.replace("SEED", str(seed))).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("seen > 2", "seen > 0").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
