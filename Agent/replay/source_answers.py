@@ -259,7 +259,7 @@ class SourceAnswers:
         return None if reads is None or place is None else reads.draws_for(adopted, place)
 
     def _drew_in_action(self, adopted: Adopted) -> bool:
-        """Whether the recorded action drew from that generator elsewhere: then all its draws were recorded."""
+        """Whether the recorded action drew from that generator elsewhere: then all draws were recorded."""
         action, place = self._watch.action, self._places.of(adopted)
         pending = [] if action is None or place is None or self._watch.allows(adopted) else [action.call]
         while pending:

@@ -273,3 +273,35 @@ def test_a_draw_where_the_recorded_action_drew_at_other_places_alone_is_a_differ
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change("seen > 2", "seen > 0").replay("last")
     assert report.verdict == "DIVERGED", str(report)
+
+
+CLOCK = """
+import time
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Watchman:
+    def __init__(self, agent_id):
+        self.agent_id, self.rounds = agent_id, 0
+
+    @trace_agent_action
+    def look(self):
+        self.rounds += time.clock_gettime(time.CLOCK_REALTIME) > 0
+        return self.rounds
+
+def build(spec):
+    return Watchman(spec.agent_id)
+
+def main():
+    watchman = Watchman("a")
+    with BLOCK:
+        watchman.look()
+"""
+
+
+def test_a_clock_that_is_read_by_its_id_is_recorded_or_told(toy):
+    report = toy.record(CLOCK.replace("BLOCK", "recorded_sources()")).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.record(CLOCK.replace("BLOCK", "__import__('contextlib').nullcontext()")).replay("last/a")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "time.clock_gettime read by Watchman.look (toy_module_" in str(report)
