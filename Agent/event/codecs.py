@@ -52,6 +52,9 @@ def _reduce_bytes(value: Any, limits: Limits) -> tuple[str, Any]:
     return type(value).__name__, binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
+_ZONE_OF_PYDANTIC = "pydantic_core._pydantic_core.TzInfo"
+
+
 def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
     """What a zone needs beside the text; None where the text alone says it."""
     if zone is None or zone is UTC:
@@ -64,6 +67,9 @@ def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
         key = text_or_none(getattr(zone, "key", None))
         if key is not None:
             return {"zone": key}
+    if class_name(type(zone)) == _ZONE_OF_PYDANTIC:  # the same moment in a zone of Python's own
+        offset = type(zone).utcoffset(zone, None)
+        return None if not offset else {"offset": _delta_parts(offset), "name": type(zone).tzname(zone, None)}
     # Any other zone would have to run its own code, now and again when it is restored.
     raise ValueError(f"a zone of class {class_name(type(zone))}")
 

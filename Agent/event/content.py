@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -24,6 +24,7 @@ from Agent.event.binding import class_reducer
 from Agent.event.classes import attributes_of, class_name, mro_of, solid_base, text_or_none
 from Agent.event.codecs import builtin_reducer
 from Agent.event.contents import (
+    CALLABLE,
     Name,
     Pieces,
     Unreadable,
@@ -153,7 +154,12 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
                 return known.content
         walk = _Walk(agent_of, reading)
         walk.run(value)
-        return walk.content()
+        content = walk.content()
+        if not walk.has_code:
+            return content
+        walk = _Walk(agent_of, reading, leaves_out_code=True)
+        walk.run(value)
+        return content._replace(without_code=walk.content().text)
     except Unreadable as error:
         content = Content(Kind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
@@ -291,16 +297,19 @@ class _Walk:
     """One pass over one value, without recursion but for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_closed", "_has_code", "_hides", "_is_hiding", "_kept", "_marks",
+        "_agent_of", "_agents", "_closed", "_hides", "_is_hiding", "_kept", "_leaves_out_code", "_marks",
         "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_size_bytes",
-        "_steps",
+        "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(
         self,
         agent_of: AgentOf | None,
         reading: Reading,
+        *,
+        leaves_out_code: bool = False,
     ) -> None:
+        self._leaves_out_code = leaves_out_code
         self._agent_of = agent_of
         self._hides, self._owner, self._most_with_agents, _ = reading
         self._agents: set[str | int] = set()
@@ -315,14 +324,14 @@ class _Walk:
         self._marks = 0
         self._nodes = 0
         self._size_bytes = 0
-        self._has_code = False
+        self.has_code = False
         self._is_hiding = False
 
     def content(self) -> Content:
         """The outcome of the pass."""
         digest = _digest(bytes(self._out)).hex()
         algorithm = ALGORITHM
-        if self._has_code:
+        if self.has_code:
             algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
         if self._is_hiding:
             algorithm += "/redacted"
@@ -504,6 +513,9 @@ class _Walk:
                 self._out += b"n"
                 self._text(f"{named.kind} {named.text}")
                 return
+        if cls is CodeType and self._leaves_out_code:
+            self._out += b"c"
+            return
         if cls is Name:
             self._out += b"q"
             self._push([module_name(value.module), value.name])
@@ -592,7 +604,7 @@ class _Walk:
     def _pieces(self, pieces: Pieces) -> None:
         self._out += b"p"
         self._text(pieces.label)
-        self._has_code = self._has_code or pieces.has_code
+        self.has_code = self.has_code or pieces.has_code
         if pieces.raw is not None:
             self._count(1)
             self._out += b"b%d:" % len(pieces.raw) + pieces.raw
@@ -626,7 +638,7 @@ class _Plan(NamedTuple):
     is_simple: bool
     """Attributes are all that they have."""
     is_named: bool
-    """They may be classes, modules or handles."""
+    """They may be classes, modules, functions that read a source, or handles."""
     lazy: frozenset[str]
     form: dict[str, str] | None
     """What the form of each object begins with; None where more than attributes is told of one."""
@@ -655,7 +667,7 @@ def _make_plan(cls: type) -> _Plan:
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
-    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType)
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType) or cls in CALLABLE
     is_told = is_simple and not is_value and not is_named and not any(lazy)
     return _Plan(
         head=b"Os%d:" % len(name) + name,

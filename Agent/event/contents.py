@@ -35,6 +35,7 @@ from Agent.event.classes import (
 )
 
 __all__ = [
+    "CALLABLE",
     "KINDS",
     "TRACING",
     "Name",
@@ -205,8 +206,11 @@ def is_over_memory(value: Any) -> bool:
 
 
 def reference_of(value: object) -> str | None:
-    """The text that names a class or a module, None for other values."""
+    """The text that names a class, a module, or a function that reads chance or time; None for others."""
     cls = type(value)
+    if cls in CALLABLE:
+        name = _source_function(value)
+        return None if name is None else f"function {name}"
     if issubclass(cls, type):
         name = class_name(value)  # type: ignore[arg-type]
         return f"class {name}" if find_class(name) is value or not _is_of_python(value) else None
@@ -214,6 +218,46 @@ def reference_of(value: object) -> str | None:
         name = ModuleType.__getattribute__(value, "__dict__").get("__name__")
         return f"module {name}"
     return None
+
+
+CALLABLE = frozenset({MethodType, BuiltinFunctionType, FunctionType})
+_SOURCE_MODULES = frozenset({"time", "posix", "nt"})
+
+
+def _source_function(value: Any) -> str | None:
+    """The name of a function of `random`, `numpy.random`, `time` or `os`, whatever stands in its place.
+
+    The state of the generator behind the functions of a module is no part of who holds one of them: it is a
+    source of the whole process. While sources are recorded a function of this package stands in their places.
+    """
+    if type(value) is FunctionType:
+        if not value.__code__.co_filename.startswith(_SEAM_FILES):
+            return None
+        original = value.__dict__.get("__wrapped__")
+        if original is not None:
+            return _source_function(original) if type(original) in CALLABLE else None
+        held = _hidden_generator("random")
+        return next((f"random.{name}" for name, each in _own(held).items() if each is value), None)
+    owner = value.__self__
+    if type(owner) is ModuleType:
+        return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
+    if type(owner) is type and owner.__module__ == "datetime":
+        return f"datetime.{owner.__name__}.{value.__name__}"
+    for module in ("random", "numpy.random"):
+        if owner is not None and owner is _hidden_generator(module):
+            return f"{module}.{value.__name__}"
+    return None
+
+
+def _hidden_generator(module: str) -> Any:
+    found = sys.modules.get(module)
+    if module == "numpy.random":
+        return getattr(getattr(found, "mtrand", None), "_rand", None)
+    return None if found is None else vars(found).get("_inst")
+
+
+def _own(value: Any) -> dict[str, Any]:
+    return getattr(value, "__dict__", {})
 
 
 def _is_of_python(cls: Any) -> bool:
@@ -225,7 +269,7 @@ def _class(value: Any) -> Pieces:
     own = {
         name: item
         for name, item in sorted(namespace_of(value).items())
-        if name not in _OF_EVERY_CLASS and type(item) not in _DESCRIPTORS
+        if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
     }
     return Pieces("class", (class_name(value), mro_of(value)[1:]), mapping=tuple(own.items()))
 
@@ -233,6 +277,14 @@ def _class(value: Any) -> Pieces:
 _OF_EVERY_CLASS = frozenset(
     ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
 )
+_MADE_OF_FIELDS = frozenset(
+    [
+        *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__signature__"),
+        *("__pydantic_complete__", "__pydantic_fields_complete__", "__pydantic_parent_namespace__"),
+        *("__pydantic_setattr_handlers__", "__pydantic_extra_info__"),
+    ]
+)
+"""What pydantic makes of a model's annotations, fields and decorators, with addresses, some of it late."""
 
 
 class Name(NamedTuple):
@@ -352,6 +404,7 @@ _MOST_WRAPPERS = 16
 
 
 _PACKAGE_FILES = __file__[: -len("event/contents.py")]
+_SEAM_FILES = f"{_PACKAGE_FILES}record/chance/"
 
 
 def _is_ours(file: str) -> bool:
@@ -549,7 +602,7 @@ def _hash(value: Any) -> Pieces:
     return Pieces("hash", (value.name,), raw=value.copy().digest())
 
 
-_C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
+_CCALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
 
 
 def _reduced(value: Any, base: type, name: str) -> Pieces:
@@ -559,7 +612,7 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
             break
         for reduction in ("__reduce__", "__getnewargs__", "__getstate__", "__reduce_cython__"):
             member = namespace_of(each).get(reduction)
-            if member is None or type(member).__name__ not in _C_CALLABLES:
+            if member is None or type(member).__name__ not in _CCALLABLES:
                 continue
             try:
                 found = member(value)

@@ -54,6 +54,8 @@ class Content(NamedTuple):
     size_bytes: int = 0
     agents: frozenset[str | int] = frozenset()
     """The agents that it leads to."""
+    without_code: str = ""
+    """The digest of the rest, where the content holds code: the same while somebody edits the code."""
 
 
 def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
@@ -61,8 +63,8 @@ def describe(value: object, content: Content, failure: BaseException | None = No
 
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
     where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
-    `agents` (how many it leads to, where there are any), and one of `digest`, `reference`, `handle` and
-    `unseen`.
+    `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
+    there is code), and one of `digest`, `reference`, `handle` and `unseen`.
     """
     cls = type(value)
     seen: dict[str, Any] = (
@@ -79,6 +81,8 @@ def describe(value: object, content: Content, failure: BaseException | None = No
         seen["size_bytes"] = content.size_bytes
     if content.agents:
         seen["agents"] = len(content.agents)
+    if content.without_code:
+        seen["without_code"] = content.without_code
     seen[content.kind.value] = content.text
     return seen
 

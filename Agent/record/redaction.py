@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Keys of our own envelope and payloads, harmless whatever the names of secrets are.
 OWN_KEYS = frozenset(
-    {"session_id", "session_uid", "author", "authors", "fingerprint", "digest", "message_id"}
+    {"session_id", "session_uid", "author", "authors", "fingerprint", "digest", "without_code", "message_id"}
 )
 
 _MAX_KNOWN_KEYS = 8192

@@ -230,6 +230,7 @@ class Redrive:
         recording = self._recording
         name: str = self._request["target"]
         factory = self._imported()
+        self._watch.put_in_seams()  # what the factory builds may hold functions that read sources
         module = script_module(name.partition(":")[0], recording.session, recording.info)
         if module is not None:
             count_as_script(module)
@@ -336,7 +337,6 @@ class Redrive:
                 stop_at=self._request.get("pdb") or 0,
             ),
         )
-        self._watch.put_in_seams()
         return driver
 
     def _count(self, plan: Plan, live: frozenset[str]) -> None:
@@ -382,7 +382,10 @@ class Redrive:
             names += [name for name in self._listed(key) if name not in names]
         if self._field_reads is not None:
             outcome.doubts += self._field_reads.doubts
-        doubt_what_was_built(outcome, self._watch.built_with)
+        if outcome.divergence is None:
+            for reason in outcome.changed_inside.values():
+                outcome.reason(reason)
+        doubt_what_was_built(outcome, self._watch.built_by_chance())
         self._watch.tell(outcome, self._comparison.overlooked.excuses)
         if outcome.divergence is not None and outcome.answered and len(self._objects) > 0:
             nested = [name for name in outcome.answered if name not in self._peers.asked_for]

@@ -402,11 +402,26 @@ class Driver:
         if is_of_names(difference):
             # What a name stands for cannot have come from the surroundings: it is the code that differs.
             self._differs_at_first(agent_id, first, name, difference)
-        self._player.stop(
+        reason = (
             f"field {name} of {agent_id} {MADE_OTHERWISE}: recorded "
             f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
             "before the first action, or ignore the field by its name"
         )
+        names = self._of_code_alone(first, obj)
+        if not names:
+            self._player.stop(reason)
+        self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
+
+    def _of_code_alone(self, first: Event, obj: object) -> list[str]:
+        """The fields that differ, if that is by code alone that they hold; a replay shows what it does."""
+        with_code = [
+            name for name, _ in state_differences(first, obj, self._pipeline, self._comparison, self._fields)
+        ]
+        self._comparison.passes_code = True
+        if state_difference(first, obj, self._pipeline, self._comparison, self._fields) is None:
+            return with_code
+        self._comparison.passes_code = False
+        return []
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Say how the factory's object differs from the first recorded state, which replaces its state."""

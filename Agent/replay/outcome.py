@@ -145,6 +145,8 @@ class Outcome:
     notes: Counter[str] = field(default_factory=Counter)
     code: dict[str, dict[str, str]] = field(default_factory=dict)
     """Method to the digests of the recorded and the replayed code; for people, no part of the verdict."""
+    changed_inside: dict[str, str] = field(default_factory=dict)
+    """`agent.field` of a first state that holds other code than it did, and why that alone proves nothing."""
     opened_for_writing: list[str] = field(default_factory=list)
     """Files that were there before and that driven code opened for writing."""
     unsteady: list[str] = field(default_factory=list)

@@ -129,9 +129,10 @@ class ReplayReport:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Traced methods whose code is other than it was when it was recorded."""
-        code = self.outcome.code
-        return tuple(name for name, each in code.items() if each["recorded"] != each["replayed"])
+        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        methods = self.outcome.code.items()
+        changed = [name for name, each in methods if each["recorded"] != each["replayed"]]
+        return (*changed, *(f"functions in {name}" for name in self.outcome.changed_inside))
 
     @property
     def is_same_code(self) -> bool:
@@ -181,13 +182,17 @@ class ReplayReport:
 
     @property
     def _same_code(self) -> str:
+        compared = _names(self.outcome.code)
         told = (
-            "no recorded code changed: the difference comes from code that is not traced, or from a file, "
-            "constant or library"
+            f"no recorded code changed, of what was compared ({compared}): the difference comes from a "
+            "constructor, the factory, a constant, a file, a library, or code that is not compared"
         )
+        inner = self.divergence.inner_agent_id if self.divergence is not None else ""
+        if inner:
+            told += f", as what {inner} did inside"
         if self.outcome.environment.get("state") == "strict":
             return told
-        return f'{told}, or from a write between the actions (record with state="strict" to see those)'
+        return f'{told}; or from a write between the actions (record with state="strict" to see those)'
 
     def _compared(self) -> Iterator[str]:
         """What took part in the comparison, and what did not."""

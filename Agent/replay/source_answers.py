@@ -172,6 +172,8 @@ class SourceAnswers:
             return now()
         draws = self._draws(adopted)
         if draws is None:
+            if self._drew_in_action(adopted):
+                self._more(f"no draw from {adopted.name} there", f"one, by {_asker()}")
             self._undrawn(adopted)
             return now()
         self._watch.answered(_module_of(adopted))
@@ -255,6 +257,17 @@ class SourceAnswers:
                 "which the program does it, or name them, recorder.adopt(rng, name=...)"
             )
         return None if reads is None or place is None else reads.draws_for(adopted, place)
+
+    def _drew_in_action(self, adopted: Adopted) -> bool:
+        """Whether the recorded action drew from that generator elsewhere: then all draws were recorded."""
+        action, place = self._watch.action, self._places.of(adopted)
+        pending = [] if action is None or place is None or self._watch.allows(adopted) else [action.call]
+        while pending:
+            call = pending.pop()
+            if any((each.kind, each.place) == (adopted.kind, place) for each in self._of(call).draws):
+                return True
+            pending += call.children
+        return False
 
     def _undrawn(self, adopted: Adopted) -> None:
         """A draw of which the record holds nothing: from an agent's own state it comes by itself."""

@@ -26,12 +26,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
+from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of
+from Agent.record.chance.callers import Asker, asker_of, is_own
 from Agent.record.chance.generators import adopted_of
+from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
+from Agent.record.chance.reads import ENVIRONMENT
 from Agent.record.chance.sources import recorded_sources
 from Agent.record.chance.watch import (
     SEEDERS,
@@ -71,6 +75,7 @@ _REFUSED = {
 }
 
 
+T = TypeVar("T")
 _AUDITED = _REFUSED.keys() | WRITING
 
 
@@ -95,6 +100,8 @@ class SourceWatch:
         """What of it was used."""
         self.built_with: list[SourceRead] = []
         """Chance that the target drew while it built what is driven."""
+        self._unseeded: list[tuple[ref[Any], SourceRead]] = []
+        """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
         self.files = FileWrites()
         """What is written into files that were there before."""
         self.imported_with: list[SourceRead] = []
@@ -129,7 +136,8 @@ class SourceWatch:
     @contextmanager
     def building(self) -> Iterator[None]:
         """While the target is imported and builds: what it draws of chance is in no record."""
-        before, numpy_random = _numpy_state(), sys.modules.get("numpy.random")
+        numpy_random = numpy_random_module()
+        before = _numpy_state()
         seed = getattr(numpy_random, "seed", None)
 
         def noted(*args: Any, **kwargs: Any) -> None:
@@ -141,9 +149,11 @@ class SourceWatch:
             vars(numpy_random)["seed"] = noted
         self._is_building = True
         begin_hook(self._hook, self._allowed)
+        player, installed.source_player = installed.source_player, _BuildingPlayer(self._note)
         try:
             yield
         finally:
+            installed.source_player = player
             end_hook()
             self._is_building = False
             if numpy_random is not None and vars(numpy_random).get("seed") is noted:
@@ -322,8 +332,15 @@ class SourceWatch:
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
-        else:
-            self._allowed.pop(id(generator), None)
+            return
+        self._allowed.pop(id(generator), None)
+        asker = asker_of(frame) if self._is_building and not self._is_importing else None
+        if asker is not None and not _is_import_of_library(asker.frame):
+            code, line = asker.frame.f_code, asker.frame.f_lineno
+            place = SourceRead(
+                "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
+            )
+            self._unseeded.append((ref(generator), place))
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
@@ -351,7 +368,7 @@ class SourceWatch:
         return True
 
     def _add(self, source: str, asker: FrameType) -> None:
-        if making_answer.get():
+        if making_answer.get() or _is_configuration(source, asker):
             return
         if self._is_building and (
             source.startswith(("time.", "datetime."))
@@ -370,6 +387,15 @@ class SourceWatch:
         (self.built_with if self._is_building else self.reads).append(
             SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
         )
+
+    def built_by_chance(self) -> list[SourceRead]:
+        """Chance that went into what was built: draws, and generators without a seed, unless put back."""
+        kept = [
+            place
+            for generator, place in self._unseeded
+            if (found := generator()) is not None and id(found) not in self._granted
+        ]
+        return [*self.built_with, *dict.fromkeys(kept)]
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.
@@ -391,6 +417,37 @@ class SourceWatch:
             elif not any(read.source == refused for read in self.reads):
                 self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
         raise PermissionError(f"{refused} is out of reach during a replay")
+
+
+class _BuildingPlayer:
+    """Tells of what is read through seams while the target builds, where no C function tells of it.
+
+    Draws of numpy's functions show in the state that they leave.
+    """
+
+    def __init__(self, note: Callable[[str, FrameType], None]) -> None:
+        self._note = note
+
+    def read(self, source: str, frame: FrameType, now: Callable[[], T], _decode: Callable[[Any], T]) -> T:
+        """See `SourcePlayer`."""
+        self._note(source, frame)
+        return now()
+
+    def variable(self, _name: str, _frame: FrameType, now: Callable[[], Any]) -> Any:
+        """See `SourcePlayer`."""
+        return now()
+
+    def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
+        """See `SourcePlayer`."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        while frame is not None and is_own(frame):
+            frame = frame.f_back
+        if frame is not None and adopted is adopted_of(hidden_random):
+            self._note("random", frame)
+        return now()
+
+    def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
+        """See `SourcePlayer`: the hook is told of seeding."""
 
 
 def _numpy_state() -> dict[str, Any]:
@@ -443,10 +500,26 @@ def _is_of_library(path: str) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
 
 
+def _is_configuration(source: str, asker: FrameType) -> bool:
+    """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
+
+    What it draws from the generators of the process counts all the same, since that moves them on.
+    """
+    if source == ENVIRONMENT and _is_of_library(asker.f_code.co_filename):
+        return True
+    is_of_process = source in {"random", "numpy.random", *_REFUSED.values()}
+    return not is_of_process and _is_import_of_library(asker)
+
+
 def _is_import_of_library(frame: FrameType | None) -> bool:
-    """Whether an installed library is just being imported: what it draws then goes into no agent."""
+    """Whether an installed library is just being imported: what it draws then goes into no agent.
+
+    A module that is run is not imported, such as this package's own where it is installed.
+    """
     while frame is not None:
-        if frame.f_code.co_name == "<module>":
+        caller = frame.f_back
+        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
+        if is_imported and frame.f_code.co_name == "<module>":
             return _is_of_library(frame.f_code.co_filename)
-        frame = frame.f_back
+        frame = caller
     return False

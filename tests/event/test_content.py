@@ -210,7 +210,7 @@ def test_what_cannot_be_seen_says_why():
 
 
 def test_classes_and_modules_are_references_and_handles_are_named():
-    assert content_of(int) == (Kind.REFERENCE, "class builtins.int", 0, frozenset())
+    assert content_of(int) == (Kind.REFERENCE, "class builtins.int", 0, frozenset(), "")
     assert content_of(os)[:2] == (Kind.REFERENCE, "module os")
     for value, kind in (
         (threading.Lock(), "lock"),

@@ -101,12 +101,20 @@ def test_what_is_no_new_behaviour_is_not_accepted(toy):
 
 
 @pytest.mark.integration
-def test_an_update_ends_what_was_accepted(toy):
+def test_an_update_keeps_the_accepted_changes_before_which_nothing_differs_and_names_the_others(toy):
     golden = kept(toy.record(TILL))
     toy.change("LIMIT = 100", "LIMIT = 9")
     accept_golden(golden, 4, "ten")
-    toy.change("LIMIT = 9", "LIMIT = 2")
-    assert update_golden(reread(golden)).passes
+    toy.change("LIMIT = 9", "LIMIT = 14")
+    report = update_golden(reread(golden))
+    assert (report.passes, report.dropped) == (True, ())
+    assert [(each.step, each.reason) for each in reread(golden).accepted] == [(4, "ten")]
+    toy.change("amount\n        return", "amount * 2\n        return")
+    assert check_golden(reread(golden)).before.step == 4, "what came before the change is still checked"
+    report = update_golden(reread(golden))
+    assert report.passes
+    assert [each.reason for each in report.dropped] == ["ten"]
+    assert "no longer kept, since the code differs before it: new behaviour from step 4 on" in str(report)
     assert reread(golden).accepted == ()
     assert check_golden(reread(golden)).passes
 

@@ -164,3 +164,18 @@ def test_a_class_of_the_main_program_has_another_module_name_now():
     assert Comparison("app").difference(one, other) is None
     assert Comparison("other").difference(one, other) is not None
     assert Comparison().difference(one, other) is not None
+
+
+def test_a_key_without_a_codec_is_itself_whatever_token_its_secret_has():
+    def held(token, digest):
+        key = {
+            "repr": "<K object>",
+            "class": "K",
+            "attributes": {"secret": token},
+            "digest": f"c1/redacted:{digest}",
+        }
+        return Recorded([[key, 0], ["b", 1]], {"": "map", "/0/0": "opaque"}, "")
+
+    assert Comparison().difference(held(TOKEN, "1"), held(OTHER_TOKEN, "1")) is None
+    found = Comparison().difference(held(TOKEN, "1"), held(OTHER_TOKEN, "2"))
+    assert found is not None

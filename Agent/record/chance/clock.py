@@ -31,6 +31,8 @@ CLOCKS = frozenset(
     }
 )
 """Functions of `time` that read a clock."""
+CLOCKS_BY_ID = frozenset({"clock_gettime", "clock_gettime_ns"})
+"""Functions of `time` that read the clock whose id they are given."""
 CLOCK_FORMS = {"localtime": 0, "gmtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
 """Functions that read the clock where fewer arguments than one more than this are given, or None."""
 
@@ -65,6 +67,7 @@ def _same(value: Any) -> Any:
 def seams() -> list[Seam]:
     """(owner, attribute, what stands in its place)."""
     found: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
+    found += [(time, name, _clock_by_id(name)) for name in sorted(CLOCKS_BY_ID) if hasattr(time, name)]
     found += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
     entropy = _entropy(os.urandom, "os.urandom")
     found += [(os, "urandom", entropy), (random, "_urandom", entropy)]
@@ -84,6 +87,17 @@ def _clock(name: str) -> Callable[..., Any]:
         if args or kwargs:
             return original(*args, **kwargs)  # which says what is wrong with it
         return read_source(source, sys._getframe(1), original)  # noqa: SLF001 - the one way to a caller
+
+    return read
+
+
+def _clock_by_id(name: str) -> Callable[..., Any]:
+    original = getattr(time, name)
+    source = f"time.{name}"
+
+    @functools.wraps(original)
+    def read(clock_id: int, /) -> Any:
+        return read_source(source, sys._getframe(1), lambda: original(clock_id))  # noqa: SLF001 - as above
 
     return read
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
+from importlib import import_module
 from threading import get_ident
 from typing import Any
 
@@ -228,6 +229,21 @@ def drawn(adopted: AdoptedNumpy, now: Callable[[], Any]) -> Any:
         return now()
     finally:
         adopted.drawing_thread = before
+
+
+def numpy_random_module() -> Any:
+    """The module `numpy.random`; None where numpy is not loaded.
+
+    numpy loads it when somebody first asks for it, maybe after its functions were to be replaced.
+    """
+    numpy = sys.modules.get("numpy")
+    if "numpy.random" not in sys.modules and not _is_loaded(numpy):
+        return None
+    return import_module("numpy.random")
+
+
+def _is_loaded(module: Any) -> bool:
+    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
 def numpy_module_seams(random: Any) -> list[tuple[Any, str, Any]]:

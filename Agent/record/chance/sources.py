@@ -16,7 +16,7 @@ from Agent.record import installed
 from Agent.record.chance import adopted as adopted_generators
 from Agent.record.chance.adopted import Adopted, trouble
 from Agent.record.chance.generators import adopt_random, adopted_of
-from Agent.record.chance.numpy_generators import adopt_numpy, numpy_module_seams
+from Agent.record.chance.numpy_generators import adopt_numpy, numpy_module_seams, numpy_random_module
 from Agent.record.chance.random_module import adopt_random_module, hidden_random, release_random_module
 from Agent.record.chance.reads import Reads
 from Agent.record.chance.seams import Swaps, rebind, seams
@@ -56,6 +56,10 @@ class _Adoptions:
     def _reads(self, function: object) -> Reads:
         """The reads of a call of that traced function."""
         reads = Reads()
+        if (
+            not self.has_numpy and "numpy" in sys.modules and seams.are_in
+        ):  # it was loaded since the block began
+            self.numpy_of_block = self.adopt_numpy_module()
         notice = self.notice if seams.are_in else self.lasting_notice
         if notice is not None and notice.begin(function):
             reads.at_close.append(lambda _reads: notice.end())
@@ -63,8 +67,8 @@ class _Adoptions:
 
     def adopt_numpy_module(self) -> Swaps | None:
         """The functions of `numpy.random`, replaced; None where they are already, or numpy is not loaded."""
-        module = sys.modules.get("numpy.random")
-        if module is None or self.has_numpy:
+        module = None if self.has_numpy else numpy_random_module()
+        if module is None:
             return None
         swaps = Swaps()
         for owner, name, recorded in numpy_module_seams(module):

@@ -27,7 +27,7 @@ from Agent.event.kinds import Category
 from Agent.record import installed
 from Agent.record.chance.adopted import reads_here
 from Agent.record.chance.callers import NOT_OWN, OWN, Asker, asker_of
-from Agent.record.chance.clock import CLOCKS, read_source
+from Agent.record.chance.clock import CLOCKS, CLOCKS_BY_ID, read_source
 from Agent.record.chance.datetime_seams import read_moment
 from Agent.record.chance.generators import AdoptedDraws, AdoptedRandom, adopted_of
 from Agent.record.health import note, say
@@ -39,7 +39,7 @@ _MOMENTS = frozenset({"now", "utcnow"})  # `today` asks `time.time` by its name
 _ENTROPY = frozenset({"urandom", "getrandom"})
 _DRAWS = frozenset({"random", "getrandbits"})
 _SEEDS = frozenset({"seed", "setstate"})
-WATCHED_NAMES = CLOCKS | _MOMENTS | _ENTROPY | _DRAWS
+WATCHED_NAMES = CLOCKS | CLOCKS_BY_ID | _MOMENTS | _ENTROPY | _DRAWS
 """Names of the C functions that are looked at."""
 UNADOPTED = "a random.Random outside the exposed state"
 _MAX_SITES = 1_000
@@ -138,7 +138,11 @@ def _is_watching(native: Any) -> bool:
     system: Any = sys.modules.get("posix") or sys.modules["nt"]
     moments: Any = importlib.import_module("_datetime").datetime
     twister: Any = vars(sys.modules["_random"].Random)
-    found = [inspect.unwrap(getattr(clocks, name)) for name in sorted(CLOCKS) if hasattr(clocks, name)]
+    found = [
+        inspect.unwrap(getattr(clocks, name))
+        for name in sorted(CLOCKS | CLOCKS_BY_ID)
+        if hasattr(clocks, name)
+    ]
     found += [getattr(system, name) for name in sorted(_ENTROPY) if hasattr(system, name)]
     found += [inspect.unwrap(vars(moments)[name]) for name in sorted(_MOMENTS)]
     drawing, seeding = (tuple(twister[name] for name in sorted(names)) for names in (_DRAWS, _SEEDS))
@@ -163,7 +167,7 @@ def source_of_call(function: Any, name: str, is_known: Callable[[Any], bool]) ->
             return "random"
         return None if is_known(owner) else UNADOPTED
     module = getattr(function, "__module__", None)
-    if name in CLOCKS and module == "time":
+    if (name in CLOCKS or name in CLOCKS_BY_ID) and module == "time":
         return f"time.{name}"
     if name in _ENTROPY and module in {"posix", "nt"}:
         return f"os.{name}"

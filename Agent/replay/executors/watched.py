@@ -39,6 +39,7 @@ class ExecutorWatch(SourceWatch):
     def __init__(self, *, allows_network: bool, frameworks: Collection[str] = ()) -> None:
         self.reads: list[SourceRead] = []
         self.built_with: list[SourceRead] = []
+        self._unseeded = []
         self._is_building = False
         self.seeded = set()
         self.allows_network = allows_network

@@ -43,6 +43,9 @@ class GoldenReport:
     before: Accepted | None = None
     """The accepted change before which the older recording does not hold any more."""
 
+    dropped: tuple[Accepted, ...] = ()
+    """Accepted changes that an update left out: the code does something else before them now."""
+
     @property
     def name(self) -> str:
         """The golden trace's name."""
@@ -99,6 +102,7 @@ class GoldenReport:
             "exit_code": self.exit_code,
             "undeclared": list(self.undeclared),
             "accepted": [asdict(each) for each in self.golden.accepted],
+            "dropped": [asdict(each) for each in self.dropped],
             "failed_before": None if self.before is None else self.before.step,
         }
 
@@ -108,6 +112,7 @@ class GoldenReport:
         if self.before is not None:
             lines.insert(1, f"  before step {self.before.step}, where a change was accepted")
         lines += [f"  {change}" for change in self.golden.accepted]
+        lines += [f"  no longer kept, since the code differs before it: {change}" for change in self.dropped]
         if self.undeclared:
             lines.insert(1, f"  fails: nobody declared that it may differ in {' and '.join(self.undeclared)}")
         return "\n".join(lines)
@@ -137,13 +142,17 @@ def check_golden(
     """
     for change in golden.accepted:
         if change.file:
-            part = replace(golden, agents=change.agents, asked_for=change.asked_for)
             with unpacked(golden, golden.directory / change.file) as reference:
-                found = check_unpacked(part, reference, target, stop, keep_going=keep_going)
+                found = check_unpacked(up_to(golden, change), reference, target, stop, keep_going=keep_going)
             if not found.passes:
                 return replace(found, golden=golden, before=change)
     with unpacked(golden) as reference:
         return check_unpacked(golden, reference, target, stop, keep_going=keep_going)
+
+
+def up_to(golden: GoldenTrace, change: Accepted) -> GoldenTrace:
+    """What the golden trace says of the older recording, which ends before an accepted change."""
+    return replace(golden, agents=change.agents, asked_for=change.asked_for)
 
 
 def check_unpacked(

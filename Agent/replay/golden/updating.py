@@ -15,9 +15,9 @@ from Agent.errors import ReplayError, UsageError
 from Agent.flight.runs import RunRef
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.adding import keep_recording
-from Agent.replay.golden.checking import GoldenReport, check_unpacked, unpacked
+from Agent.replay.golden.checking import GoldenReport, check_unpacked, unpacked, up_to
 from Agent.replay.golden.selection import needed
-from Agent.replay.golden.trace import GoldenTrace
+from Agent.replay.golden.trace import Accepted, GoldenTrace
 from Agent.replay.recording import read_recording
 
 __all__ = ["record_anew", "update_golden"]
@@ -25,6 +25,8 @@ __all__ = ["record_anew", "update_golden"]
 
 def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
     """Keep what the code does now in place of what it did; the golden trace is as it was if that fails.
+
+    Accepted changes before which the code still does what was recorded stay; the report names the others.
 
     Args:
         target: other code than the golden trace names; it is named there from now on.
@@ -36,7 +38,18 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
         before = check_unpacked(golden, reference, target)
         if before.report.exit_code == 4:
             return before  # whatever stands in the way of a verdict would stand in the way of the next one
-    return record_anew(replace(golden, target=target or golden.target, accepted=()), golden)
+    kept = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
+    older = {each.file: golden.directory / each.file for each in kept if each.file}
+    report = record_anew(replace(golden, target=target or golden.target, accepted=kept), golden, older)
+    return replace(report, dropped=tuple(each for each in golden.accepted if each not in kept))
+
+
+def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) -> bool:
+    """Whether the code does what was recorded before an accepted change."""
+    if not change.file:
+        return True
+    with unpacked(golden, golden.directory / change.file) as reference:
+        return check_unpacked(up_to(golden, change), reference, target).passes
 
 
 def record_anew(

@@ -1,0 +1,307 @@
+"""Agents and what they hold that reads chance: functions of modules, numpy loaded late, generators without a seed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from Agent.replay import sources
+
+HOLDER = """
+import random, time
+from datetime import datetime
+from functools import partial
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Holder:
+    def __init__(self, agent_id):
+        self.agent_id, self.total = agent_id, 0
+        self.roll, self.clock, self.now = random.randint, time.time, datetime.now
+        self.tools = [partial(random.choice, [2, 3, 5])]
+
+    @trace_agent_action
+    def play(self):
+        self.total += self.roll(1, 6) * self.tools[0]()
+        return self.total
+
+def build(spec):
+    return Holder(spec.agent_id)
+
+def main():
+    random.seed(3)
+    with recorded_sources():
+        holder = Holder("a")
+        for _ in range(4):
+            holder.play()
+"""
+
+LATE = """
+import numpy as np
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Drawer:
+    def __init__(self, agent_id):
+        self.agent_id, self.arms = agent_id, None
+
+    @trace_agent_action
+    def draw(self):
+        self.arms = np.random.randn(3)
+        return float(self.arms[0])
+
+def build(spec):
+    return Drawer(spec.agent_id)
+
+def main():
+    np.random.seed(1)
+    with recorded_sources():
+        drawer = Drawer("a")
+        drawer.draw()
+        drawer.draw()
+"""
+
+GRID = """
+import random
+from Agent import instrument
+
+class Place:
+    def __init__(self, seed):
+        self.random, self.visits = random.Random(seed), 0
+
+class Walker:
+    def __init__(self, number, place):
+        self.number, self.place = number, place
+
+    def step(self):
+        self.place.visits += 1
+        return self.place.visits
+
+class World:
+    def __init__(self, seed=None):
+        self.walkers = [Walker(number, Place(seed)) for number in range(3)]
+
+    def step(self):
+        return sum(walker.step() for walker in self.walkers)
+
+instrument(Walker, methods=["step"], agent_id=lambda walker: f"walker_{walker.number}")
+instrument(World, methods=["step"], agent_id=lambda world: "world")
+
+def build(spec):
+    return {"world": World(*spec.init.args, **spec.init.kwargs), **spec.nested}
+
+def main():
+    world = World()
+    for _ in range(2):
+        world.step()
+"""
+
+
+TOOLS = """
+from Agent.utils import trace_agent_action
+RATE = 2
+
+class Toolbox:
+    def __init__(self, tools):
+        self.tools = tools
+
+def toolbox():
+    def price(text):
+        return len(text) * RATE
+    return Toolbox({"price": price, "name": lambda text: text.title()})
+
+class Shop:
+    def __init__(self, agent_id):
+        self.agent_id, self.box, self.sold = agent_id, toolbox(), []
+
+    @trace_agent_action
+    def sell(self, text):
+        tools = self.box.tools
+        self.sold.append(tools["price"](text))
+        return tools["name"](text) if len(text) > 3 else text
+
+def build(spec):
+    return Shop(spec.agent_id)
+
+def main():
+    shop = Shop("a")
+    for text in ("tea", "fig", "rice"):
+        shop.sell(text)
+"""
+
+
+def test_code_that_a_field_holds_is_replayed_and_what_it_does_otherwise_is_the_difference(toy):
+    toy.record(TOOLS)
+    report = toy.change("text.title()", "text.upper()").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert "changed since the recording: functions in a.box" in str(report)
+    report = toy.change("text.upper()", "text.title() if text else text").replay("last/a")
+    assert report.verdict == "UNVERIFIED", "other code that does the same here is not the same"
+    toy.record(TOOLS)
+    report = toy.change('"price": price', '"price": price, "cost": price').replay("last/a")
+    assert report.verdict == "UNVERIFIED", "another tool is no change of code alone"
+
+
+def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_is_held(toy):
+    report = toy.record(HOLDER).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("random.randint, time.time", "random.randint, time.monotonic").replay("last/a")
+    assert report.verdict != "IDENTICAL", str(report)
+    report = (
+        toy.record(HOLDER).change("random.choice, [2, 3, 5]", "random.choice, [2, 3, 7]").replay("last/a")
+    )
+    assert report.verdict != "IDENTICAL", str(report)
+
+
+def test_numpy_that_loads_its_generators_late_is_answered_too(toy):
+    report = toy.record(LATE).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.arms[0])", "self.arms[1])").replay("last/a")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+def test_a_generator_without_a_seed_in_what_the_factory_builds_is_told_by_its_place(toy):
+    report = toy.record(GRID).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a generator without a seed by Place.__init__ (toy_module_" in str(report)
+    report = toy.record(GRID.replace("World()", "World(seed=4)")).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_library_is_imported_while_its_module_is_and_not_while_it_is_run(tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "asking_library.py").write_text("asked(_getframe())\ndef ask(): asked(_getframe())\n")
+    said = []
+    monkeypatch.setattr(
+        "builtins.asked", lambda frame: said.append(sources._is_import_of_library(frame)), raising=False
+    )
+    monkeypatch.setattr("builtins._getframe", sys._getframe, raising=False)
+    monkeypatch.syspath_prepend(str(library))
+    module = importlib.import_module("asking_library")
+    module.ask()
+    path = library / "runner.py"  # as `python -m` runs a module of an installed package
+    exec(compile("asked(_getframe())", str(path), "exec"), {"__name__": "__main__"})
+    assert said == [True, False, False]
+
+
+ADOPTED = """
+import random
+from Agent import instrument
+from Agent.flight import recorder
+
+recorder.adopt(random)
+
+class House:
+    def __init__(self, number):
+        self.number, self.rooms = number, random.randint(1, 1_000_000)
+
+    def visit(self):
+        return self.rooms
+
+class Town:
+    def __init__(self):
+        self.houses = [House(number) for number in range(3)]
+
+    def step(self):
+        return sum(house.visit() for house in self.houses) + random.random()
+
+instrument(House, methods=["visit"], agent_id=lambda house: f"house_{house.number}")
+instrument(Town, methods=["step"], agent_id=lambda town: "town")
+
+def build(spec):
+    return {"town": Town(), **spec.nested}
+
+def seeded(spec):
+    random.seed(4)
+    return build(spec)
+
+def main():
+    random.seed(4)
+    Town().step()
+"""
+
+
+def test_draws_of_a_factory_are_noticed_from_an_adopted_generator_too(toy):
+    report = toy.record(ADOPTED).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "random by House.__init__ (toy_module_" in str(report)
+    report = toy.replay("last", "seeded")
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+GAME = """
+import random
+from Agent import instrument
+from Agent.flight import recorder
+
+recorder.adopt(random)
+
+class Player:
+    def __init__(self, number):
+        self.number = number
+
+    def act(self, seen):
+        if seen > 2:
+            return random.randint(1, 2)
+        return random.randint(1, 6) if self.number else seen
+
+class Game:
+    def play(self):
+        players = [Player(0), Player(1)]
+        seen = 0
+        for turn in range(4):
+            seen = players[turn % 2].act(seen)
+        return seen
+
+instrument(Player, methods=["act"], agent_id=lambda player: f"player_{player.number}")
+instrument(Game, methods=["play"], agent_id=lambda game: "game")
+
+def build(spec):
+    return {"game": Game(), **spec.nested}
+
+def main():
+    random.seed(SEED)
+    Game().play()
+"""
+
+
+def test_a_draw_where_the_recorded_action_drew_at_other_places_alone_is_a_difference(toy):
+    random = importlib.import_module("random")
+    seed = next(seed for seed in range(99) if random.Random(seed).randint(1, 6) in {1, 2})
+    report = toy.record(GAME.replace("SEED", str(seed))).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("seen > 2", "seen > 0").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+
+
+CLOCK = """
+import time
+from Agent.flight import recorded_sources
+from Agent.utils import trace_agent_action
+
+class Watchman:
+    def __init__(self, agent_id):
+        self.agent_id, self.rounds = agent_id, 0
+
+    @trace_agent_action
+    def look(self):
+        self.rounds += time.clock_gettime(time.CLOCK_REALTIME) > 0
+        return self.rounds
+
+def build(spec):
+    return Watchman(spec.agent_id)
+
+def main():
+    watchman = Watchman("a")
+    with BLOCK:
+        watchman.look()
+"""
+
+
+def test_a_clock_that_is_read_by_its_id_is_recorded_or_told(toy):
+    report = toy.record(CLOCK.replace("BLOCK", "recorded_sources()")).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.record(CLOCK.replace("BLOCK", "__import__('contextlib').nullcontext()")).replay("last/a")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "time.clock_gettime read by Watchman.look (toy_module_" in str(report)
