@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from Agent.tree.programs import Program
 
 __all__ = [
     "Hooks",
@@ -21,6 +25,7 @@ __all__ = [
     "has_ended",
     "note_obstacle",
     "obstacle",
+    "program",
     "set_hooks",
     "unrecorded",
     "wiring_lock",
@@ -63,6 +68,13 @@ _hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False
 _obstacle: str | None = None
+_STARTERS: Final = frozenset({"multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix"})
+"""What `multiprocessing` loads when it starts a process without a fork of this one."""
+_GENERATIONS: Final = 16
+_ancestors: tuple[int, ...] = ()
+"""The processes that this one was forked from since the package was loaded, oldest first."""
+_forks: int | None = None
+"""The pid of the process that forked last, as its child sees it."""
 # Re-entrant: a signal handler may log while its own thread is setting up.
 _lock = threading.RLock()
 
@@ -94,6 +106,37 @@ def set_hooks(hooks: Hooks) -> None:
     _hooks = hooks
 
 
+def program() -> Program | None:
+    """The process whose program this one belongs to: the first of its ancestors that runs, else itself.
+
+    Ancestors are those that forked it after they had loaded the package, or started it by `multiprocessing`.
+    None for a process that never forked nor loaded `multiprocessing`, and where start times are unknown.
+    """
+    processes = sys.modules.get("multiprocessing.process")
+    if _forks is None and processes is None:
+        return None
+    from Agent.tree.programs import Program
+
+    ancestors = _ancestors
+    parent = None if processes is None else processes.parent_process()
+    if parent is not None and parent.pid not in ancestors:
+        # a fork server loads the package, too, and is not the process that wanted the child
+        ancestors = (parent.pid,)
+    own = Program.of(os.getpid())
+    if own is None:
+        return None
+    for pid in ancestors:
+        found = Program.of(pid)
+        # one that started later has got the number of an ancestor that ended
+        if found is not None and found.start_ticks <= own.start_ticks:
+            return found
+    return own
+
+
+end_program: Callable[[], None] = _nothing
+"""Ends the session that other processes of this program began; set once, by `config/first_event.py`."""
+
+
 def call_at_last(what: Callable[[], None]) -> None:
     """Have something done when recording has ended with its process, as sending what it wrote last."""
     _last.append(what)
@@ -103,14 +146,18 @@ def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
     _ended = True
     _hooks.at_end()
+    if _forks is not None or not _STARTERS.isdisjoint(sys.modules):
+        end_program()
     for call in _last:
         call()
 
 
 def _before_fork() -> None:
+    global _forks  # noqa: PLW0603 - of the one process
     # A child made while another thread begins to record would wait for that thread, which it does not have.
     # Not for ever: whoever holds the lock may be waiting for this very thread.
     _lock.acquire(timeout=5.0)
+    _forks = os.getpid()
     _hooks.before_fork()
 
 
@@ -120,8 +167,10 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    global _ancestors, _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
+    if _forks is not None:
+        _ancestors = (*_ancestors, _forks)[-_GENERATIONS:]
     _hooks.after_fork_in_child()
 
 
