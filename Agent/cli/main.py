@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from Agent.analysis.progress import Bounds, bounds
+from Agent.analysis.progress import Bounds, bounds, told_deadline
 from Agent.cli.groups import PipeClosed, SectionedGroup
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
@@ -50,15 +50,20 @@ def cli(debug: bool) -> None:
 
 def run() -> NoReturn:
     """Runs the command line of this process and ends it with the exit code."""
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], owns_process=True))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs one command and gives its exit code; nothing is raised."""
+def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
+    """Runs one command and gives its exit code; nothing is raised.
+
+    Args:
+        arguments: the words behind the program's name.
+        owns_process: whether the process may be ended in the midst of a query that nothing else stops.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES))
+    token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES, _end_in_query if owns_process else None))
     try:
         result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -81,6 +86,18 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         bounds.reset(token)
     return result if isinstance(result, int) else 0
+
+
+def _end_in_query(limit_s: float | None) -> None:
+    """End the process while the engine works on, after its deadline or after Ctrl-C (None)."""
+    code = EXIT_INTERRUPTED
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K\x1b[?25h")  # the progress bar goes, the cursor comes back
+    if limit_s is not None:
+        remedy = "ask for less, or give it more time"
+        code = _say(f"the query took longer than its {told_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
+    # without its exit hooks, which wait for the engine
+    os._exit(code)
 
 
 def _say(message: str, code: int) -> int:
