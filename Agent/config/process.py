@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from Agent.tree.programs import Program
@@ -68,13 +68,10 @@ _hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False
 _obstacle: str | None = None
-_STARTERS: Final = frozenset({"multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix"})
-"""What `multiprocessing` loads when it starts a process without a fork of this one."""
-_GENERATIONS: Final = 16
-_ancestors: tuple[int, ...] = ()
-"""The processes that this one was forked from since the package was loaded, oldest first."""
-_forks: int | None = None
-"""The pid of the process that forked last, as its child sees it."""
+_forking = 0
+"""The process that forks now, as its child sees it."""
+_parents: dict[int, int | None] = {}
+"""Who had started, by `multiprocessing`, the processes that this one was forked from; None for nobody."""
 # Re-entrant: a signal handler may log while its own thread is setting up.
 _lock = threading.RLock()
 
@@ -107,30 +104,26 @@ def set_hooks(hooks: Hooks) -> None:
 
 
 def program() -> Program | None:
-    """The process whose program this one belongs to: the first of its ancestors that runs, else itself.
+    """The process whose program this one belongs to: the one that `multiprocessing` was first used by.
 
-    Ancestors are those that forked it after they had loaded the package, or started it by `multiprocessing`.
-    None for a process that never forked nor loaded `multiprocessing`, and where start times are unknown.
+    That is this process itself, if no other started it by `multiprocessing`, or if that one has ended. None
+    where `multiprocessing` is not loaded, and where the system does not say when processes started.
     """
     processes = sys.modules.get("multiprocessing.process")
-    if _forks is None and processes is None:
+    if processes is None:
         return None
     from Agent.tree.programs import Program
 
-    ancestors = _ancestors
-    parent = None if processes is None else processes.parent_process()
-    if parent is not None and parent.pid not in ancestors:
-        # a fork server loads the package, too, and is not the process that wanted the child
-        ancestors = (parent.pid,)
     own = Program.of(os.getpid())
-    if own is None:
-        return None
-    for pid in ancestors:
-        found = Program.of(pid)
-        # one that started later has got the number of an ancestor that ended
-        if found is not None and found.start_ticks <= own.start_ticks:
-            return found
-    return own
+    parent = processes.parent_process()
+    first = None if parent is None else parent.pid
+    while first is not None and _parents.get(first) is not None:
+        first = _parents[first]
+    if own is None or first is None:
+        return own
+    found = Program.of(first)
+    # one that started later has got the number of a process that ended
+    return own if found is None or found.start_ticks > own.start_ticks else found
 
 
 end_program: Callable[[], None] = _nothing
@@ -146,18 +139,19 @@ def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
     _ended = True
     _hooks.at_end()
-    if _forks is not None or not _STARTERS.isdisjoint(sys.modules):
+    # what `multiprocessing` loads when it starts a process, by whichever method
+    if "multiprocessing.popen_fork" in sys.modules:
         end_program()
     for call in _last:
         call()
 
 
 def _before_fork() -> None:
-    global _forks  # noqa: PLW0603 - of the one process
+    global _forking  # noqa: PLW0603 - of the one process
     # A child made while another thread begins to record would wait for that thread, which it does not have.
     # Not for ever: whoever holds the lock may be waiting for this very thread.
     _lock.acquire(timeout=5.0)
-    _forks = os.getpid()
+    _forking = os.getpid()
     _hooks.before_fork()
 
 
@@ -167,10 +161,12 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _ancestors, _lock  # noqa: PLW0603 - another thread of the parent may have held it
+    global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
-    if _forks is not None:
-        _ancestors = (*_ancestors, _forks)[-_GENERATIONS:]
+    processes = sys.modules.get("multiprocessing.process")
+    # the child itself has not been told yet who started it
+    parent = None if processes is None else processes.parent_process()
+    _parents[_forking] = None if parent is None else parent.pid
     _hooks.after_fork_in_child()
 
 

@@ -87,16 +87,18 @@ def test_a_pool_whose_parent_knows_nothing_of_recording_ends_its_session_itself(
 
 
 ORPHANS = """
-import os, sys, time
+import multiprocessing, os, time
 from Agent import AgentLogger
+
+def child(number, parent):
+    if number == 0:
+        AgentLogger("early").info("m")
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    AgentLogger("late").info("m")
+
 for number in range(3):
-    if os.fork() == 0:
-        if number == 0:
-            AgentLogger("early").info("m")
-        while os.getppid() == int(sys.argv[1]):
-            time.sleep(0.01)
-        AgentLogger("late").info("m")
-        sys.exit()
+    multiprocessing.get_context("fork").Process(target=child, args=(number, os.getpid())).start()
 open("ready", "w").close()
 time.sleep(60)
 """
@@ -104,18 +106,75 @@ time.sleep(60)
 
 @pytest.mark.process
 def test_a_child_whose_parent_was_killed_begins_its_own_session(tmp_path, trace_root):
-    program = ORPHANS.replace("int(sys.argv[1])", "int(open('pid').read() or 0)")
-    (tmp_path / "pid").write_text("")
     with subprocess.Popen(
-        [sys.executable, "-c", f"import os; open('pid', 'w').write(str(os.getpid()))\n{program}"],
+        [sys.executable, "-c", ORPHANS],
         cwd=tmp_path,
         env=child_environment(AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION=""),
     ) as process:
         wait_for(lambda: (tmp_path / "ready").exists() and logs(trace_root) == 1)
         process.kill()
-    # the one that had a session goes on there, the two others descend from nobody who runs
+    # the one that had a session goes on there, the two others belong to no program that runs
     wait_for(lambda: logs(trace_root) == 4)
     assert len(session_directories(trace_root)) == 3
+
+
+NESTED = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from Agent import AgentLogger
+
+def work(number):
+    AgentLogger("nested").info(f"job {number}")
+
+def divide(number):
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as inner:
+        list(inner.map(work, range(number, number + 3)))
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as outer:
+        list(outer.map(divide, (0, 3)))
+    AgentLogger("main").info("done")
+"""
+
+
+@pytest.mark.process
+def test_pools_within_a_pool_join_one_session(tmp_path, trace_root):
+    (tmp_path / "program.py").write_text(NESTED)
+    done = run_python("program.py", cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION="")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(of_kind(session_events(only_session(trace_root)), "log")) == 7
+
+
+LAUNCHER = """
+import os
+from Agent import AgentLogger, setup_logging, shutdown_logging
+import multiprocessing.pool
+
+def launched():
+    for again in range(2):
+        setup_logging()
+        AgentLogger("a").info("m")
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            pool.apply(AgentLogger("a").info, ("m",))
+            pool.close()
+            pool.join()
+        shutdown_logging()
+
+for number in range(2):
+    if os.fork() == 0:
+        launched()
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.process
+def test_programs_that_a_process_forks_to_launch_them_are_sessions_of_their_own(tmp_path, trace_root):
+    done = run_python("-c", LAUNCHER, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION="")
+    assert (done.returncode, done.stderr) == (0, "")
+    sessions = session_directories(trace_root)
+    assert [len(of_kind(session_events(session), "log")) for session in sessions] == [2, 2, 2, 2]
+    assert all(open_session(session).ended_at for session in sessions)
 
 
 def logs(root):
