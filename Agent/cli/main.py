@@ -25,6 +25,9 @@ EXIT_USAGE, EXIT_UNREADABLE, EXIT_BUG, EXIT_INTERRUPTED = 2, 3, 70, 130
 _QUERY_SECONDS, _QUERY_MEMORY_BYTES = 600, 2_000_000_000
 """What one query of a command may take: time, and memory beyond what the process has when it begins."""
 
+_OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
+"""Options that most commands take, and other programs before the command."""
+
 EPILOG = f"""\b
 Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable input or not there,
 4 unverified, 70 a bug of Agent Trace, 130 interrupted.
@@ -114,6 +117,9 @@ def _usage_line(error: click.ClickException) -> str:
     if not message[:2].isupper():  # the name of an argument stays as it is
         message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
+    name = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    if name in _OF_COMMANDS and context is not None and context.command is cli:
+        return f"{name} goes behind the command: {PROGRAM} COMMAND {name}"
     return f"{message}; see {context.command_path} --help" if context is not None else message
 
 
