@@ -24,7 +24,7 @@ def _options(function: Any) -> Any:
         parameters.run_argument,
         parameters.agent_option,
         click.option("--step", "--step-id", required=True, metavar="STEP", help=_STEP_HELP),
-        parameters.target_option,
+        parameters.target_option(),
         click.option("--live", multiple=True, metavar="NAME", help=_LIVE_HELP),
         click.option(
             "--timeout",

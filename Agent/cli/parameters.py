@@ -58,10 +58,9 @@ def find_code_here() -> None:
         sys.path.insert(0, str(Path.cwd()))
 
 
-def target_option(function: F | None = None, *, text: str = _TARGET_HELP) -> Any:
+def target_option(text: str = _TARGET_HELP) -> Callable[[F], F]:
     """`--target`, looked for before anything is read."""
-    decorate = click.option("--target", metavar="MODULE:FACTORY", callback=_found_target, help=text)
-    return decorate if function is None else decorate(function)
+    return click.option("--target", metavar="MODULE:FACTORY", callback=_found_target, help=text)
 
 
 def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:

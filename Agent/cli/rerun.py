@@ -63,7 +63,7 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @parameters.agent_option
-@parameters.target_option
+@parameters.target_option()
 @click.option(
     "--timeout",
     "timeout_seconds",

@@ -57,6 +57,14 @@ class Unrecorded:
         """Whether it is too soon to try again."""
         return time.monotonic_ns() < self.try_again_ns
 
+    def tell(self) -> None:
+        """Say on stderr how many there were, where no session came to hold their number."""
+        calls = self.take()
+        if calls:
+            from Agent.record.health import say
+
+            say(f"{calls} events were not recorded: {obstacle() or 'nothing could be recorded'}")
+
     def take(self) -> int:
         """How many there were; they count as told from here on."""
         calls, self.calls, self.try_again_ns = self.calls, 0, 0
@@ -139,6 +147,7 @@ def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
     _ended = True
     _hooks.at_end()
+    unrecorded.tell()
     # what `multiprocessing` loads when it starts a process, by whichever method
     if "multiprocessing.popen_fork" in sys.modules:
         end_program()

@@ -255,7 +255,7 @@ def shutdown_logging() -> None:
             except (OSError, ConfigurationError) as error:
                 say(f"what was lost cannot be recorded: {error}")
         _shut_down()
-        unrecorded.take()
+        unrecorded.tell()
         note_obstacle(None)
         for limit in LIMITS.values():
             limit.value = 0
