@@ -212,9 +212,10 @@ def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
 
 
 def told(row: Row) -> str:
-    """An event on one line: when, who, what, its id."""
+    """An event on one line: when it began, who, what, its id."""
+    began = row.get("started_at") or row["timestamp"]
     tick = f"tick {row['tick']}  " if row["tick"] is not None else ""
-    return f"{row['timestamp'][11:23]}  {tick}{row['agent_id'] or '-'}  {_what(row)}  [{row['id']}]"
+    return f"{began[11:23]}  {tick}{row['agent_id'] or '-'}  {_what(row)}  [{row['id']}]"
 
 
 def _what(row: Row) -> str:

@@ -15,6 +15,7 @@ from Agent.analysis.links import Links, find_event
 from Agent.analysis.tested_effects import CauseTest
 from Agent.analysis.window import Row, Window, order, started_us, time_us
 from Agent.errors import EventNotFound, UsageError
+from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.tree.reader import TreeReader
 
@@ -195,8 +196,9 @@ def chain(
         max_inferred: how many inferred edges a way may hold.
 
     Returns:
-        Event dicts with `edge` (cause_id, effect_id, basis, rule, reason), `hops` (1 for a direct cause) and
-        `inferred_hops` (how many edges on the way to it are inferred).
+        Event dicts with `started_at` (`timestamp` is the end of an action or a metric), `edge` (cause_id,
+        effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (how many edges on
+        the way to it are inferred).
     """
     found: dict[str, dict[str, Any]] = {}
     front = [(row, 0)]
@@ -216,7 +218,12 @@ def chain(
                 unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
                 if known or too_old or unwanted or inferred > max_inferred:
                     continue
-                found[cause["id"]] = cause | {"edge": edge.to_dict(), "hops": hops, "inferred_hops": inferred}
+                found[cause["id"]] = cause | {
+                    "started_at": format_timestamp(started_us(cause)),
+                    "edge": edge.to_dict(),
+                    "hops": hops,
+                    "inferred_hops": inferred,
+                }
                 reached.append((cause, inferred))
                 if len(found) == MAX_CAUSES:
                     return _nearest_first(row, found)
@@ -272,6 +279,7 @@ def effects(
                 if edge is None or inferred > 1 or order(effect) < order(cause):
                     continue
                 found[effect["id"]] = effect | {
+                    "started_at": format_timestamp(started_us(effect)),
                     "edge": edge.to_dict(),
                     "hops": hops,
                     "inferred_hops": inferred,

@@ -32,6 +32,8 @@ listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", de
 """Told the share that is done, 0.0 to 1.0, several times a second, of a query that takes longer than one."""
 
 _PATIENCE_S: Final = 1.0
+_GRACE_S: Final = 2.0
+"""How long the engine may take to heed an interrupt."""
 _INTERVAL_S: Final = 0.2
 
 
@@ -72,8 +74,11 @@ class Bounds(NamedTuple):
     deadline_s: float | None = None
     memory_bytes: int | None = None
     """How much address space the process may get beyond what it has when a query begins: the engine's own
-    limit does not count every allocation. It is a limit of the process, so only a process that does nothing else sets
-    it."""
+    limit does not count every allocation. It is a limit of the process, so only a process that does nothing
+    else sets it."""
+    give_up: Callable[[float | None], None] | None = None
+    """Ends the process: called where the engine goes on 2 s after its deadline (in seconds), or after an
+    interrupt (None). The engine looks for neither within one call of a function."""
 
 
 bounds: ContextVar[Bounds] = ContextVar("bounds", default=Bounds())  # noqa: B039 - it cannot change
@@ -84,9 +89,9 @@ def has_expired() -> bool:
     return _expired_s is not None
 
 
-def told_deadline() -> str:
-    """The deadline in words."""
-    return f"{_expired_s:g} s"
+def told_deadline(limit_s: float | None = None) -> str:
+    """A deadline in words, by default that which stopped the query."""
+    return f"{_expired_s if limit_s is None else limit_s:g} s"
 
 
 def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None) -> Answer:
@@ -103,10 +108,7 @@ def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: floa
         try:
             asked.over.wait()
         except BaseException:
-            while not asked.over.is_set():
-                # again, should it have come before the query began
-                connection.interrupt()
-                asked.over.wait(0.1)
+            _interrupt(connection, asked.over, None, bounds.get().give_up)
             raise
         return asked.answer()
 
@@ -123,7 +125,10 @@ def _bounded(connection: Any, deadline_s: float | None) -> Iterator[None]:
     timer = None
     if limit_s is not None:
         timer = threading.Thread(
-            target=_expire, args=(connection, limit_s, over), name="agent-trace deadline", daemon=True
+            target=_expire,
+            args=(connection, limit_s, over, own.give_up),
+            name="agent-trace deadline",
+            daemon=True,
         )
         timer.start()
     try:
@@ -136,12 +141,31 @@ def _bounded(connection: Any, deadline_s: float | None) -> Iterator[None]:
         _set_expired(None)
 
 
-def _expire(connection: Any, limit_s: float, over: threading.Event) -> None:
+def _expire(
+    connection: Any,
+    limit_s: float,
+    over: threading.Event,
+    give_up: Callable[[float | None], None] | None,
+) -> None:
     if over.wait(limit_s):
         return
     _set_expired(limit_s)
-    while not over.wait(0.05):
+    _interrupt(connection, over, limit_s, give_up)
+
+
+def _interrupt(
+    connection: Any,
+    over: threading.Event,
+    limit_s: float | None,
+    give_up: Callable[[float | None], None] | None,
+) -> None:
+    """Interrupt a connection until its query is over; again and again, since it may come before it begins."""
+    until_s = time.monotonic() + _GRACE_S
+    while not over.is_set():
         connection.interrupt()
+        over.wait(0.05)
+        if give_up is not None and time.monotonic() > until_s:
+            give_up(limit_s)
 
 
 def _set_expired(limit_s: float | None) -> None:

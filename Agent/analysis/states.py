@@ -48,14 +48,16 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         timestamp, tick, event_type, action of the event after which it is known to be what it is}),
         `reported` (what `log_state_change` said), `as_of` (the last event folded in), `base` (the full state
         it started from, None if there was none), `changes` since it, `sampled` (fields over 4 KiB and
-        generators: recorded in full states and checkpoints only), `unseen` (names that could not be exposed).
+        generators: recorded in full states and checkpoints only), `unseen` (names that could not be exposed),
+        `last_tick` (where a later tick was asked for: the last that the agent has events of, else None).
 
     Raises:
         AgentNotFound: the session knows no such agent.
         EventNotFound: no event has that id, or the agent had no state yet by then.
         UsageError: `when` is no moment.
     """
-    fold = _folded(reader, engine, agent_id, _Limit.of(when, reader))
+    limit = _Limit.of(when, reader)
+    fold = _folded(reader, engine, agent_id, limit)
     if not fold.made_by and not fold.reported and fold.base is None:
         raise _before_the_first(reader, agent_id, when)
     types = fold.types()
@@ -71,7 +73,17 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
         "changes": fold.changes,
         "sampled": fold.sampled,
         "unseen": fold.unseen,
+        "last_tick": _last_tick(reader, agent_id, limit),
     }
+
+
+def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
+    """The last tick that an agent has events of, if that is before the tick that was asked for."""
+    if limit.tick is None:
+        return None
+    ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
+    last = max(ticks, default=None)
+    return last if last is not None and last < limit.tick else None
 
 
 def field_changes(

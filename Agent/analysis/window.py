@@ -6,7 +6,7 @@ from __future__ import annotations
 import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis.distribution import number
 from Agent.analysis.engine import Engine
@@ -16,6 +16,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
 
 Row = dict[str, Any]
+_LONGEST_MS: Final = 1e12
 
 
 def time_us(row: Row) -> int:
@@ -32,11 +33,10 @@ def order(row: Row) -> tuple[int, str, int]:
 def started_us(row: Row) -> int:
     """When the event began: its time, less the duration if it is a span."""
     duration = number(row["extra"].get("duration_ms")) if row["span_id"] else None
-    return (
-        time_us(row) - round(duration * 1000)
-        if duration is not None and duration == duration
-        else time_us(row)
-    )
+    ended_us = time_us(row)
+    if duration is None or not 0 <= duration < _LONGEST_MS:
+        return ended_us
+    return max(ended_us - round(duration * 1000), 0)
 
 
 class Window:

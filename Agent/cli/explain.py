@@ -66,10 +66,8 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
 @click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
 @click.option("--all", "show_all", is_flag=True, help="Every cause, and all that was looked at.")
 @click.option("--test", is_flag=True, help="Test the leading causes by forks with and without them.")
-@click.option(
-    "--target",
-    metavar="MODULE:FACTORY",
-    help="Test: what builds the agents, best all of them. Without it, what the session remembers.",
+@parameters.target_option(
+    text="Test: what builds the agents, best all of them. Without it, what the session remembers."
 )
 @click.option(
     "--outcome",

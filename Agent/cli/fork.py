@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from Agent.replay import ForkResult
 
 _STEP_HELP = "A checkpoint's or step's id, an event's id, tick:N, or the number of an action."
-_TARGET_HELP = "What builds the agent: a function of a spec. Without it, the one that the session remembers."
 _LIVE_HELP = "A tool, model or agent that may be called for real; repeatable."
 
 
@@ -25,7 +24,7 @@ def _options(function: Any) -> Any:
         parameters.run_argument,
         parameters.agent_option,
         click.option("--step", "--step-id", required=True, metavar="STEP", help=_STEP_HELP),
-        click.option("--target", metavar="MODULE:FACTORY", help=_TARGET_HELP),
+        parameters.target_option(),
         click.option("--live", multiple=True, metavar="NAME", help=_LIVE_HELP),
         click.option(
             "--timeout",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,9 +28,7 @@ _directory_option = click.option(
     metavar="DIR",
     help="Where golden traces are.",
 )
-_target_option = click.option(
-    "--target", metavar="MODULE:FACTORY", help="Other code than the golden trace, or the session, names."
-)
+_target_option = parameters.target_option(text="Other code than the golden trace, or the session, names.")
 _timeout_option = click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that."
 )
@@ -91,7 +88,7 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
     from Agent.replay.golden.adding import add_golden
     from Agent.replay.golden.written_test import source_of_test, write_test
 
-    find_code_here()
+    parameters.find_code_here()
     with bar("replaying") as show:
         show(0.0)
         added = add_golden(run, timeout_seconds=timeout, **how)
@@ -177,7 +174,7 @@ def check(
     from Agent.replay.golden.checking import check_golden
     from Agent.replay.parallel import in_parallel
 
-    find_code_here()
+    parameters.find_code_here()
     found = _named(names, directory)
     with bar("replaying golden traces") as show:
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
@@ -211,7 +208,7 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
     """
     from Agent.replay.golden.updating import update_golden
 
-    find_code_here()
+    parameters.find_code_here()
     reports = []
     found = _named(names, directory)
     with bar("recording anew") as show:
@@ -244,7 +241,7 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
     """
     from Agent.replay.golden.accepting import accept_golden
 
-    find_code_here()
+    parameters.find_code_here()
     (found,) = _named((name,), directory)
     with bar("recording anew"):
         report = accept_golden(found, step, reason, target)
@@ -293,7 +290,7 @@ def shrink(
     from Agent.cli.shrink import shrunk
     from Agent.replay.golden.written_test import write_test
 
-    find_code_here()
+    parameters.find_code_here()
     with bar("looking for less that fails") as show:
         found = shrunk(trace, target, name, directory, show, **how)
     divergence = found.report.report.divergence
@@ -332,12 +329,6 @@ def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
     render.note(f"cannot be seen, or not the same in two replays: {', '.join(names)}")
     render.note(f"to leave it out in the program: instrument(..., ignore=[{listed}])")
     render.note(f"to leave it out here: {again}{' --replace' if is_kept else ''}")
-
-
-def find_code_here() -> None:
-    """Let targets be found where `python -m` would find them, too."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
 
 
 def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:

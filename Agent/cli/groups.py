@@ -101,6 +101,11 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "config", "Agent.cli.configuration:config", "Show which settings hold, and why they do."
             ),
+            CommandEntry(
+                "version",
+                "Agent.cli.version:version",
+                "Show the versions of Agent Trace, Python and libraries.",
+            ),
         ),
     ),
 )

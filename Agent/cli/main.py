@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from Agent.analysis.progress import Bounds, bounds
+from Agent.analysis.progress import Bounds, bounds, told_deadline
 from Agent.cli.groups import PipeClosed, SectionedGroup
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
@@ -24,6 +24,9 @@ EXIT_USAGE, EXIT_UNREADABLE, EXIT_BUG, EXIT_INTERRUPTED = 2, 3, 70, 130
 
 _QUERY_SECONDS, _QUERY_MEMORY_BYTES = 600, 2_000_000_000
 """What one query of a command may take: time, and memory beyond what the process has when it begins."""
+
+_OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
+"""Options that most commands take, and other programs before the command."""
 
 EPILOG = f"""\b
 Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable input or not there,
@@ -50,15 +53,20 @@ def cli(debug: bool) -> None:
 
 def run() -> NoReturn:
     """Runs the command line of this process and ends it with the exit code."""
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], owns_process=True))
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Runs one command and gives its exit code; nothing is raised."""
+def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
+    """Runs one command and gives its exit code; nothing is raised.
+
+    Args:
+        arguments: the words behind the program's name.
+        owns_process: whether the process may be ended in the midst of a query that nothing else stops.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES))
+    token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES, _end_in_query if owns_process else None))
     try:
         result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -83,6 +91,18 @@ def main(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _end_in_query(limit_s: float | None) -> None:
+    """End the process while the engine works on, after its deadline or after Ctrl-C (None)."""
+    code = EXIT_INTERRUPTED
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K\x1b[?25h")  # the progress bar goes, the cursor comes back
+    if limit_s is not None:
+        remedy = "ask for less, or give it more time"
+        code = _say(f"the query took longer than its {told_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
+    # without its exit hooks, which wait for the engine
+    os._exit(code)
+
+
 def _say(message: str, code: int) -> int:
     """One line on stderr, whatever the message holds."""
     line = " ".join(message.split())
@@ -97,6 +117,9 @@ def _usage_line(error: click.ClickException) -> str:
     if not message[:2].isupper():  # the name of an argument stays as it is
         message = message[:1].lower() + message[1:]
     context = getattr(error, "ctx", None)
+    name = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    if name in _OF_COMMANDS and context is not None and context.command is cli:
+        return f"{name} goes behind the command: {PROGRAM} COMMAND {name}"
     return f"{message}; see {context.command_path} --help" if context is not None else message
 
 

@@ -40,6 +40,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_TARGET_HELP = "What builds the agent: a function of a spec. Without it, the one that the session remembers."
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
@@ -55,6 +56,20 @@ def find_code_here() -> None:
     """Let the code that is driven be found where `python -m` would find it too."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+
+
+def target_option(text: str = _TARGET_HELP) -> Callable[[F], F]:
+    """`--target`, looked for before anything is read."""
+    return click.option("--target", metavar="MODULE:FACTORY", callback=_found_target, help=text)
+
+
+def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
+    if target is not None and not ctx.resilient_parsing:
+        from Agent.replay.target_check import check_target
+
+        find_code_here()
+        check_target(target)
+    return target
 
 
 def _root_of(ctx: click.Context) -> Path:

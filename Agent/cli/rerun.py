@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,11 +63,7 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @parameters.agent_option
-@click.option(
-    "--target",
-    metavar="MODULE:FACTORY",
-    help="What builds the agent: a function of a spec. Without it, the one that the session remembers.",
-)
+@parameters.target_option()
 @click.option(
     "--timeout",
     "timeout_seconds",
@@ -128,8 +123,7 @@ def replay(
         raise click.UsageError("--since and --workers go with --all", context)
     if every and (keep_going is not None or pdb):
         raise click.UsageError("--keep-going and --pdb go with one RUN", context)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where `python -m` would find the code too
+    parameters.find_code_here()
     if every:
         from Agent.cli.history import replay_all
 

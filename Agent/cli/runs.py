@@ -229,9 +229,14 @@ def _show(record: RunRecord) -> None:
         )
     render.pairs((name, value) for name, value in facts if value is not None)
     if run.started_at is None and run.state == "root":
-        render.emit(
-            "  nothing is recorded in it: its steps, calls and artifacts come from Agent.flight.recorder"
-        )
+        if record.children:
+            render.emit(
+                f"  it has no steps of its own; agent-trace runs {record.children[-1]} shows that run"
+            )
+        else:
+            render.emit(
+                "  nothing is recorded in it: its steps, calls and artifacts come from Agent.flight.recorder"
+            )
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))
         _steps(record.steps[:_SHOWN_ROWS])

@@ -85,6 +85,8 @@ def _show_state(found: dict[str, Any], *, as_json: bool) -> None:
     hidden = len(found["fields"]) - len(rows)
     if hidden > 0:
         render.note(f"{render.plural(hidden, 'field')} more; --json has all")
+    if found["last_tick"] is not None:
+        render.note(f"the last tick that was recorded of it is {found['last_tick']}")
     if base is not None:
         render.note(f"from the full state {base['id']} and {render.plural(found['changes'], 'change')} since")
     if found["sampled"] and found["changes"]:

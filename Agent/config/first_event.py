@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from Agent.analysis import cause_tester
+from Agent.config import process
 from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
@@ -69,6 +71,19 @@ def _configured_root() -> Path:
     return configured_root()
 
 
+def _end_program() -> None:
+    """Loaded where something is to be ended: most programs that fork record nothing, or from one process."""
+    try:
+        from Agent.tree.layout import programs_dir
+
+        if "Agent.config.session_entry" in sys.modules or programs_dir(_configured_root()).is_dir():
+            from Agent.config.session_entry import end_program
+
+            end_program()
+    except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
+        say(f"the session of this program's processes was not ended: {type(error).__name__}: {error}")
+
+
 def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
     from Agent.replay.trials.testing import DEFAULT_SEEDS, Trials
 
@@ -88,3 +103,4 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 default_root.find = _configured_root
 cause_tester.find = _trials
+process.end_program = _end_program

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from Agent.tree.programs import Program
 
 __all__ = [
     "Hooks",
@@ -21,6 +25,7 @@ __all__ = [
     "has_ended",
     "note_obstacle",
     "obstacle",
+    "program",
     "set_hooks",
     "unrecorded",
     "wiring_lock",
@@ -52,6 +57,14 @@ class Unrecorded:
         """Whether it is too soon to try again."""
         return time.monotonic_ns() < self.try_again_ns
 
+    def tell(self) -> None:
+        """Say on stderr how many there were, where no session came to hold their number."""
+        calls = self.take()
+        if calls:
+            from Agent.record.health import say
+
+            say(f"{calls} events were not recorded: {obstacle() or 'nothing could be recorded'}")
+
     def take(self) -> int:
         """How many there were; they count as told from here on."""
         calls, self.calls, self.try_again_ns = self.calls, 0, 0
@@ -63,6 +76,10 @@ _hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False
 _obstacle: str | None = None
+_forking = 0
+"""The process that forks now, as its child sees it."""
+_parents: dict[int, int | None] = {}
+"""Who had started, by `multiprocessing`, the processes that this one was forked from; None for nobody."""
 # Re-entrant: a signal handler may log while its own thread is setting up.
 _lock = threading.RLock()
 
@@ -94,6 +111,33 @@ def set_hooks(hooks: Hooks) -> None:
     _hooks = hooks
 
 
+def program() -> Program | None:
+    """The process whose program this one belongs to: the one that `multiprocessing` was first used by.
+
+    That is this process itself, if no other started it by `multiprocessing`, or if that one has ended. None
+    where `multiprocessing` is not loaded, and where the system does not say when processes started.
+    """
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is None:
+        return None
+    from Agent.tree.programs import Program
+
+    own = Program.of(os.getpid())
+    parent = processes.parent_process()
+    first = None if parent is None else parent.pid
+    while first is not None and _parents.get(first) is not None:
+        first = _parents[first]
+    if own is None or first is None:
+        return own
+    found = Program.of(first)
+    # one that started later has got the number of a process that ended
+    return own if found is None or found.start_ticks > own.start_ticks else found
+
+
+end_program: Callable[[], None] = _nothing
+"""Ends the session that other processes of this program began; set once, by `config/first_event.py`."""
+
+
 def call_at_last(what: Callable[[], None]) -> None:
     """Have something done when recording has ended with its process, as sending what it wrote last."""
     _last.append(what)
@@ -103,14 +147,20 @@ def _end_with_process() -> None:
     global _ended  # noqa: PLW0603 - a process ends once
     _ended = True
     _hooks.at_end()
+    unrecorded.tell()
+    # what `multiprocessing` loads when it starts a process, by whichever method
+    if "multiprocessing.popen_fork" in sys.modules:
+        end_program()
     for call in _last:
         call()
 
 
 def _before_fork() -> None:
+    global _forking  # noqa: PLW0603 - of the one process
     # A child made while another thread begins to record would wait for that thread, which it does not have.
     # Not for ever: whoever holds the lock may be waiting for this very thread.
     _lock.acquire(timeout=5.0)
+    _forking = os.getpid()
     _hooks.before_fork()
 
 
@@ -122,6 +172,10 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.RLock()
+    processes = sys.modules.get("multiprocessing.process")
+    # the child itself has not been told yet who started it
+    parent = None if processes is None else processes.parent_process()
+    _parents[_forking] = None if parent is None else parent.pid
     _hooks.after_fork_in_child()
 
 

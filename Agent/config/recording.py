@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -18,7 +17,6 @@ from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
-from Agent.event.clock import format_timestamp
 from Agent.record import installed
 from Agent.record.health import Health, say
 from Agent.record.installed import install_pipeline
@@ -82,7 +80,8 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
 
     lacks: list[str] = []
     redactor = _open_redactor(options, lacks)
-    path, is_new = enter_session(options, redactor)
+    entry = enter_session(options, redactor)
+    path = entry.path
     _writer = writer = _open_writer(path, options)
     seen = _identity(path)
     _mirrors, copies = open_copies(path.parent, options, outlets)
@@ -100,9 +99,8 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     if _queue is not None:
         _queue.tell_refusals_to(_pipeline.health.take_back)
     _pipeline.announce(_pipeline.sink, writer.durability)
-    if is_new:
-        open_to_children(path)
-    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=is_new)
+    open_to_children(entry)
+    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began)
     _end_as_child_of_multiprocessing()
     return _session
 
@@ -257,7 +255,7 @@ def shutdown_logging() -> None:
             except (OSError, ConfigurationError) as error:
                 say(f"what was lost cannot be recorded: {error}")
         _shut_down()
-        unrecorded.take()
+        unrecorded.tell()
         note_obstacle(None)
         for limit in LIMITS.values():
             limit.value = 0
@@ -299,16 +297,13 @@ def _shut_down() -> None:
 
 
 def _end_session(session: RecordingSession) -> None:
-    """Close the description of the session, where it was this process that began it."""
-    from Agent.config.session_entry import SESSION_VARIABLE
+    """Close the description of the session, where it is this process that ends it."""
+    from Agent.config.session_entry import leave_session
     from Agent.tree.kept_counts import read_counts
-    from Agent.tree.session import update_session
     from Agent.tree.summary import write_summary
 
-    if not os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:"):
+    if not leave_session(session.path):
         return
-    del os.environ[SESSION_VARIABLE]
-    update_session(session.path, ended_at=format_timestamp(time.time_ns() // 1000))
     write_summary(session.path, counts=read_counts(session.path))
     if session.options.seal_at_end:
         from Agent.archive.sealing import seal

@@ -58,7 +58,7 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
         listed = [*listed, value["failure"]]
     failures = tuple(_failure(each, index, allowed, content=content) for index, each in enumerate(listed))
     started_us, ended_us = _time(value, "started_at", ""), _time(value, "ended_at", "")
-    plain = RunStatus.FAILURE if failures else RunStatus.SUCCESS
+    plain = RunStatus.FAILURE.value if failures else RunStatus.SUCCESS.value if ended_us else "running"
     labels = allowed.metadata(value["metadata"], "/metadata") if value.get("metadata") is not None else {}
     for key in ("agent_version", "environment"):
         if value.get(key) is not None and (label := allowed.label(value[key], f"/{key}")) is not None:
@@ -67,7 +67,7 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
         run_id=_needed(value, "run_id", allowed.identity, _NO_ID),
         agent_id=_needed(value, "agent_id", allowed.name, _NO_LABEL),
         agent_version=labels.get("agent_version"),
-        status=_one_of(value, "status", _RUN_STATUSES, "") or plain.value,
+        status=_one_of(value, "status", _RUN_STATUSES, "") or plain,
         started_us=started_us,
         ended_us=ended_us,
         labels=labels,

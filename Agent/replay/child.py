@@ -477,14 +477,19 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
 
     What it gives ends that.
     """
-    from Agent.tree import session
+    from Agent.tree import programs, session
     from Agent.tree.layout import create_session_dir
 
     def elsewhere(root: Path, session_id: str) -> tuple[Path, str]:  # noqa: ARG001 - the one it would have been
         return create_session_dir(directory / "recorded", session_id)
 
+    def back() -> None:
+        vars(session)["create_session_dir"] = create_session_dir
+        programs.keeps_apart = False
+
     vars(session)["create_session_dir"] = elsewhere
-    return lambda: vars(session).update(create_session_dir=create_session_dir)
+    programs.keeps_apart = True
+    return back
 
 
 if __name__ == "__main__":

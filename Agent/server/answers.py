@@ -229,9 +229,13 @@ class EdgeAnswer(BaseModel):
 
 
 class CauseAnswer(BaseModel):
-    """An event that led to the one asked about, `hops` steps before it, `inferred_hops` of them inferred."""
+    """An event that led to the one asked about, `hops` steps before it, `inferred_hops` of them inferred.
+
+    Its `timestamp` is the end of an action, `started_at` the beginning.
+    """
 
     event: EventAnswer
+    started_at: str | None
     edge: EdgeAnswer
     hops: int
     inferred_hops: int
@@ -384,7 +388,10 @@ def error_group_answer(row: Mapping[str, Any]) -> Shown:
 
 def cause_answer(row: Mapping[str, Any]) -> Shown:
     """A cause as it is answered."""
-    return {"event": event_answer(row), **_same(row, "edge", "hops", "inferred_hops")}
+    event = event_answer(row)
+    ended_us, duration_ms = row["ts_us"], row["duration_ms"] if row["span_id"] else None
+    started_us = ended_us if ended_us is None or not duration_ms else ended_us - round(duration_ms * 1000)
+    return {"event": event, "started_at": _time(started_us), **_same(row, "edge", "hops", "inferred_hops")}
 
 
 def session_answer(row: Mapping[str, Any]) -> Shown:

@@ -50,7 +50,7 @@ _RUN: Final[dict[str, Any]] = {
         "run_id": _ID,
         "agent_id": _LABEL,
         "agent_version": _LABEL,
-        "status": {"type": "string", "enum": [each.value for each in RunStatus]},
+        "status": {"type": "string", "enum": [*(each.value for each in RunStatus), "running"]},
         "started_at": _TIME,
         "ended_at": _TIME,
         "steps": {

@@ -98,7 +98,10 @@ def replay_router(replays: Replays) -> APIRouter:
             request, settings, lambda value: _checked(value, settings.replay_timeout_s), optional=True
         )
         replay_id, future = await run_in_threadpool(replays.begin_replay, project, checkpoint_id, config)
-        await asyncio.wait({asyncio.wrap_future(future)}, timeout=wait_s)
+        ended, _ = await asyncio.wait({asyncio.wrap_future(future)}, timeout=wait_s)
+        for done in ended:
+            if not done.cancelled() and isinstance(refused := done.exception(), Problem):
+                raise refused
         told = replay_answer(await run_in_threadpool(known, project, replay_id), _now_us())
         response.status_code = 202 if told.status == "running" else 201
         response.headers["Location"] = f"/api/replays/{replay_id}"

@@ -184,5 +184,7 @@ def _environment(directory: Path) -> dict[str, str]:
     environment = {name: os.environ[name] for name in _KEPT_WORDS if name in os.environ}
     package = str(Path(__file__).resolve().parents[2])
     behind = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = package if not behind else f"{package}{os.pathsep}{behind}"
+    # the worker is in a directory of its own
+    places = [str(Path(place).absolute()) for place in behind.split(os.pathsep)] if behind else []
+    environment["PYTHONPATH"] = os.pathsep.join([package, *places])
     return environment | {"HOME": str(directory), "TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}

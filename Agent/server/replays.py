@@ -145,6 +145,8 @@ class Replays:
     ) -> tuple[str, Future[None]]:
         """Lets a worker go on from a checkpoint; the id of the replay, which is kept before it begins.
 
+        The future raises Problem where nothing was replayed, be it the request's fault or the server's.
+
         Raises:
             Problem: 404, 409 where the project takes no content, 503 where no worker is free.
         """
@@ -199,7 +201,10 @@ class Replays:
             raise
         result = outcome.get("result")
         if result is None:
-            self._end(project, replay_id, _status_of(outcome), problem=self._problem_of(outcome))
+            problem = self._problem_of(outcome)
+            self._end(project, replay_id, _status_of(outcome), problem=problem)
+            if outcome.get("problem", {}).get("kind") in _REFUSED:
+                raise problem
             return
         status = "completed"
         if not result["completed"]:
@@ -251,6 +256,8 @@ class Replays:
         settings = self.settings
         if "problem" in outcome:
             told = outcome["problem"]
+            if told["kind"] == "ConfigurationError":
+                return Problem(500, "internal", told["message"], remedy="who runs the server can mend that")
             status = 409 if lacking_state or told["kind"] == "DamagedInput" else 422
             code = "conflict" if status == 409 else "invalid"
             return Problem(status, code, told["message"], remedy=told["remedy"])
@@ -265,6 +272,10 @@ class Replays:
         else:
             text = f"its process ended with {outcome.get('ended')} before it could report"
         return Problem(409, "conflict", text, remedy="replay it where it was recorded: agent-trace replay")
+
+
+_REFUSED: Final = frozenset({"ConfigurationError", "UsageError"})
+"""Mistakes of the request or of the server, which are no outcome of a replay."""
 
 
 def without_content(project: Project, trace_id: str) -> Problem:

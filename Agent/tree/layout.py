@@ -21,8 +21,9 @@ __all__ = [
     "CATEGORY_FILES", "DIRECTORY_MODE", "FILE_MODE", "FORKED", "LAST", "LAST_FORK", "MIRROR_FILES",
     "RESUMED", "RUN_CATEGORY", "FileName", "SessionRef", "agent_files", "agents_dir", "boards_dir",
     "category_file", "category_files", "chain_file", "chains_dir", "claims_dir", "cursors_dir",
-    "create_session_dir", "find_session", "is_tree_file", "list_sessions", "log_files", "make_root",
-    "parse_file_name", "reading_lock_file", "recovered_file", "retired_file", "retention_lock_file",
+    "create_session_dir", "find_session", "is_session_name", "is_tree_file", "list_sessions", "log_files",
+    "make_root", "parse_file_name", "programs_dir", "reading_lock_file", "recovered_file", "retired_file",
+    "retention_lock_file",
     "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name", "segment_order",
     "session_file", "stem_files", "summary_file", "tree_files",
 ]  # fmt: skip
@@ -86,11 +87,11 @@ What programs recorded with Agent Trace did: one directory a session, and rollin
 
 - `session_YYYYMMDD_HHMMSS/` is the record of one execution (UTC). Copy that directory and you have all of it.
 - `agents/`, `learning/`, `interactions/`, `performance/`, `events/`, `system/`, `errors/` mirror the lines of
-all
-  sessions for people and their tools (`tail -F`). They can be deleted at any time.
+  all sessions for people and their tools (`tail -F`). They can be deleted at any time.
 
 The files hold what your agents were given and said, after redaction of secrets; only you can read them.
-Everything here is plain JSON lines. `agent-trace sessions` lists the sessions, `agent-trace --help` the rest.
+They are JSON lines, except `system/system.log` and `errors/errors.log`, which show the same events as text.
+`agent-trace sessions` lists the sessions, `agent-trace --help` the other commands.
 """
 
 
@@ -220,6 +221,11 @@ def reading_lock_file(session: Path) -> Path:
     return session / ".state" / "reading.lock"
 
 
+def programs_dir(root: Path) -> Path:
+    """Where processes agree on a session that were started before there was one."""
+    return root / ".programs"
+
+
 def session_file(session: Path) -> Path:
     """The description of a session."""
     return session / "session.json"
@@ -338,6 +344,11 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
             directory.mkdir(mode=DIRECTORY_MODE)
         return session, final_id
     raise AssertionError("unreachable: the candidates never end")
+
+
+def is_session_name(name: str) -> bool:
+    """Whether a directory of that name under a root is a session."""
+    return _SESSION_NAME.fullmatch(name) is not None and os.sep not in name
 
 
 def _candidates(session_id: str) -> Iterator[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
+import subprocess
+import sys
 import time
 
 import duckdb
 import pytest
+from support.processes import child_environment, wait_until_it_computes
 
 from Agent import AgentLogger, LogAnalyzer, setup_logging, shutdown_logging
 from Agent.analysis.progress import Bounds, bounds
@@ -52,6 +57,82 @@ def test_a_query_that_wants_more_memory_than_a_command_may_have_is_refused_in_wo
     assert main(["sql", query]) in {2, 3}
     assert "needs more memory" in capsys.readouterr().err
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+ONE_LONG_CALL = "SELECT levenshtein(repeat('a', 1000000), repeat('b', 1000000))"
+
+
+def asked(query, *options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "Agent", "sql", *options, query],
+        env=child_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.process
+def test_a_command_ends_where_the_engine_heeds_neither_its_deadline_nor_an_interrupt(session):
+    with asked(ONE_LONG_CALL, "--timeout", "0.3") as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert said == "agent-trace: the query took longer than its 0.3 s; ask for less, or give it more time\n"
+    with asked(ONE_LONG_CALL) as process:
+        wait_until_it_computes(process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "")
+
+
+HUNGRY = [
+    "SELECT repeat('x', 4000000000)",
+    "SELECT repeat('x', 1000000) FROM range(100000)",
+    ONE_LONG_CALL,
+    "SELECT jaro_similarity(repeat('ab', 2000000), repeat('ba', 2000000))",
+    ENDLESS,
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+    "WITH RECURSIVE t(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM t) SELECT max(len(s)) FROM t",
+    "SELECT list(range) FROM range(1000000000)",
+    "SELECT len(string_agg(repeat('x', 1000), '')) FROM range(10000000)",
+    "SELECT * FROM (SELECT hash(range) h, repeat('z', 100) z FROM range(100000000) ORDER BY h) LIMIT 1",
+    "SELECT count(*) FROM (SELECT hash(range) h, count(*) FROM range(1000000000) GROUP BY h)",
+    "SELECT range(4000000000)",
+    "SELECT * FROM range(1000000000)",
+    "SELECT regexp_matches(repeat('a', 50000000), '(a*)*b')",
+    "SELECT len(regexp_replace(repeat('a', 30000000), '(a?){50}', 'bbbbbbbbbb', 'g'))",
+    "SELECT sum(x) FROM (SELECT quantile_cont(range, 0.5) OVER "
+    "(ORDER BY range ROWS BETWEEN 1000000 PRECEDING AND CURRENT ROW) x FROM range(10000000))",
+    f"SELECT {'(' * 5000}1{')' * 5000}",
+    "SELECT factorial(20) FROM range(100000000000)",
+    "SELECT json(repeat('[', 100000000))",
+    "SELECT printf('%1000000000d', 1)",
+    "SELECT format('{:>2000000000}', 1)",
+    "SELECT lpad('x', 2000000000, 'y')",
+    "SELECT len(list_sort(range(300000000)))",
+    "SELECT count(DISTINCT repeat(range::VARCHAR, 100)) FROM range(1000000000)",
+    "SELECT bit_count(repeat('1', 2000000000)::BIT)",
+    "SELECT len(repeat('\\xAA', 1000000000)::BLOB)",
+    f"SELECT {', '.join(f'sum(range * {n})' for n in range(3000))} FROM range(1000000000)",
+    "SELECT count(*) FROM events a, events b, events c, events d, range(1000000000)",
+    "SELECT sleep_ms(600000)",
+    "SELECT len(repeat('x', 4000000000))",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", HUNGRY, ids=lambda query: query[:40])
+def test_no_query_takes_more_memory_or_time_than_a_command_may_have(session, query):
+    began_s = time.monotonic()
+    with asked(query, "--timeout", "10") as process:
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode in {0, 2, 3}, said
+    assert said.count("\n") <= 1 and "bug of Agent Trace" not in said
+    assert usage.ru_maxrss < 3_000_000
+    # four times what it takes, for machines that have other things to do
+    assert time.monotonic() - began_s < 60
 
 
 def test_no_limit_of_the_process_is_touched_by_the_python_interface(session):

@@ -154,3 +154,17 @@ def test_what_is_no_event_is_refused(builder: SessionBuilder) -> None:
     for seconds in (-1, float("nan")):
         with pytest.raises(UsageError):
             analyzer.find_causality_chain("aaaabbbb-1", lookback_seconds=seconds)
+
+
+def test_a_cause_says_when_it_began_which_is_never_after_its_effect(builder: SessionBuilder) -> None:
+    span = builder.span()
+    error = builder.emit("error", "a", level="ERROR", parent=span, error_type="X", error_message="y")
+    action = builder.emit(
+        "agent_action", "a", span=span, duration_ms=5_000.0, outcome="error", error_id=error
+    )
+    (cause,) = LogAnalyzer(builder.path).find_causality_chain(error)
+    failed = next(event for event in builder.events if event.id == error)
+    assert cause["id"] == action
+    assert cause["started_at"] < failed.timestamp < cause["timestamp"]
+    shown = LogAnalyzer(builder.path).causal_graph(error).to_text()
+    assert f"{cause['started_at'][11:23]}  a  agent_action" in shown

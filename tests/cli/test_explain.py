@@ -106,7 +106,7 @@ def test_debug_wants_words(ask, text):
 
 
 @pytest.mark.parametrize(
-    "option", [["--target", "shop:build"], ["--seeds", "3"], ["--outcome", "sold"], ["--live", "x"]]
+    "option", [["--target", "json:loads"], ["--seeds", "3"], ["--outcome", "sold"], ["--live", "x"]]
 )
 def test_how_to_test_goes_with_test(ask, option):
     done = ask("debug", ISSUE, *option)

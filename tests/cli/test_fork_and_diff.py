@@ -69,7 +69,7 @@ def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(ask
     done = asked("fork", f"{recorded.session_id}/{AGENT}", *how)
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 forks of" in done.stdout
-    assert """--modify '{"followers":9000}'""" in done.stdout
+    assert """--modify '{"followers":9000}' --target """ in done.stdout
     answer = json.loads(asked("fork", f"{recorded.session_id}/{AGENT}", *how, "--json").stdout)
     assert answer["counts"] == {"false": 2, "true": 1}
 
@@ -84,9 +84,10 @@ def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(ask
         (["fork", "last/{agent}", "--step", "1", "--sweep"], 2, "changes to try"),
         (["fork", "last/{agent}", "--step", "1", "--sweep", "--vary", "x"], 2, "FIELD=VALUE"),
         (["resume", "last/{agent}", "--step", "nowhere"], 3, "nowhere"),
+        (["resume", "last/{agent}", "--step", "tick:500"], 3, "the last is of tick"),
         (["resume", "no_such_run", "--step", "1"], 3, "no_such_run"),
         (["resume", "last", "--step", "1"], 4, "replay one agent"),
-        (["resume", "last/{agent}", "--step", "1", "--target", "nothing.here:x"], 4, "nothing.here"),
+        (["resume", "last/{agent}", "--step", "1", "--target", "nothing.here:x"], 3, "nothing.here"),
         (["diff", "last", "no_such_run"], 3, "no_such_run"),
     ],
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import re
 import subprocess
 import sys
 
 import click
+import orjson
 import pytest
 
+import Agent
 from Agent.cli import main as entry
 from Agent.cli.groups import SECTIONS, SectionedGroup
 from Agent.errors import RunNotFound, TargetNotGiven
@@ -51,6 +55,20 @@ def test_help_of_a_command_has_an_example_and_fits_the_page(run, name):
     assert "--json" in done.stdout
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_an_option_of_commands_before_the_command_is_told_its_place(run):
+    done = run("--root", "elsewhere", "sessions")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "agent-trace: --root goes behind the command: agent-trace COMMAND --root\n"
+
+
+def test_versions_are_those_that_are_installed(run):
+    done = run("version", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["agent-trace"]) == (0, Agent.__version__)
+    assert found["python"] == platform.python_version()
+    assert found["orjson"] == orjson.__version__
 
 
 @pytest.mark.process

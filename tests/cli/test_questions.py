@@ -71,6 +71,13 @@ def test_the_session_can_be_named_behind_the_agent(ask, recorded):
     assert "creator_001" in done.stderr
 
 
+def test_a_tick_that_the_agent_never_saw_is_told(ask):
+    done = ask("state", AGENT, "--at", "tick:9999")
+    assert done.returncode == 0
+    assert re.search(r"the last tick that was recorded of it is \d+\n", done.stderr)
+    assert "the last tick" not in ask("state", AGENT, "--at", "tick:2").stderr
+
+
 def test_state_tells_the_fields_and_who_made_them(ask, recorded):
     mine = of_agent(session_events(recorded.session), AGENT)
     learned = [

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from Agent import setup_logging, shutdown_logging
+from Agent.cli.main import main
 from Agent.flight import CheckpointPolicy, recorder
 
 
@@ -83,3 +84,16 @@ def test_only_the_last_checkpoints_of_a_run_that_went_well_are_kept_where_that_i
 def test_rules_for_sessions_and_for_checkpoints_are_not_mixed(run, trace_root, arguments):
     done = run("prune", *arguments, "--root", trace_root)
     assert done.returncode == 2 and "are for" in done.stderr
+
+
+def test_a_session_with_one_run_names_the_command_that_shows_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(tmp_path / "trace"))
+    run_id = recorder.start_run("bob", labels={})
+    step_id = recorder.start_step("think")
+    recorder.finish_step(step_id, "think", "out")
+    recorder.finish_run(ok=True)
+    shutdown_logging()
+    assert main(["runs", "last"]) == 0
+    assert f"agent-trace runs {run_id} shows that run" in capsys.readouterr().out
+    assert main(["runs", run_id]) == 0
+    assert "think" in capsys.readouterr().out

@@ -104,3 +104,16 @@ def test_a_program_without_descriptors_at_its_first_event_is_recorded_once_it_ha
     assert done.returncode == 0, done.stderr
     (session,) = root.glob("session_*")
     assert verify(session).dropped == {"nothing could be recorded": 10}
+
+
+@pytest.mark.process
+def test_a_program_that_never_gets_a_session_says_at_its_end_how_many_events_it_lost(tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    program = "from Agent import AgentLogger\nfor _ in range(5): AgentLogger('a').log_action('x')"
+    done = run_python(
+        "-c", program, cwd=tmp_path, AGENT_TRACE_ROOT=str(tmp_path / "file" / "trace"), AGENT_TRACE_SESSION=""
+    )
+    assert done.returncode == 0
+    first, last = done.stderr.splitlines()
+    assert first.startswith("agent-trace: nothing is recorded: the trace root cannot be written")
+    assert last.startswith("agent-trace: 5 events were not recorded: the trace root cannot be written")

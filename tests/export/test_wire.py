@@ -424,3 +424,16 @@ def test_steps_whose_ids_repeat_stay_steps_of_their_own_whatever_the_others_are_
     run, _ = read_run({**DOCUMENT, "steps": named})
     assert len({step.step_key for step in run.steps}) == len(named)
     assert [step.step_id for step in run.steps] == ["s.2", "s", "s", "s.2", "s.2.2", "s.2"]
+
+
+def test_a_run_without_status_is_running_until_an_end_is_known():
+    begun = {"run_id": "r", "agent_id": "a"}
+    ended = {**begun, "ended_at": "2026-11-20T10:30:45Z"}
+    failed = {**begun, "failures": [{"failure_type": "tool", "failure_code": "timeout"}]}
+    said = {**begun, "status": "partial"}
+    assert [read_run(each)[0].status for each in (begun, ended, failed, said)] == [
+        "running",
+        "success",
+        "failure",
+        "partial",
+    ]

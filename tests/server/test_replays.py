@@ -25,6 +25,7 @@ from Agent.client.shipment import Shipment
 from Agent.flight import recorder
 from Agent.server import RunningServer, ServerSettings, replays
 from Agent.server.replay_workers import ReplayWorkers
+from Agent.server.replay_workers import _environment as worker_environment
 from Agent.store import Scope, open_store
 from Agent.tree.layout import list_sessions
 from Agent.tree.session import open_session
@@ -210,7 +211,6 @@ def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_
         ("die", "failed", "its process ended with 7 before it could report"),
         ("call_out", "failed", "network"),
         ("fail", "failed", "RuntimeError: no such luck"),
-        ("no_such_one", "failed", "no executor 'no_such_one' is registered"),
     ],
 )
 def test_what_goes_wrong_in_a_worker_is_told_and_kept(service, sent, executor, status, words):
@@ -221,6 +221,35 @@ def test_what_goes_wrong_in_a_worker_is_told_and_kept(service, sent, executor, s
     assert service.ask("GET", f"/api/replays/{told['replay_id']}").json() == told
     alive = replayed(service, sent, {"dry_run": True})
     assert alive["status"] == "completed"
+
+
+@pytest.mark.integration
+def test_an_executor_that_is_not_there_is_the_mistake_of_who_asked(service, sent):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
+    path = f"/api/checkpoints/{sent}:answer/replay?wait_s=60"
+    answer = service.ask("POST", path, {"executor": "no_such_one"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "invalid")
+    assert "no executor 'no_such_one' is registered" in error["message"]
+    assert "shout" in error["remedy"]
+    (kept,) = service.ask("GET", f"/api/traces/{sent}/replays").json()["items"]
+    assert kept["status"] == "failed"
+
+
+@pytest.mark.integration
+def test_executors_that_do_not_load_are_the_mistake_of_the_server(service, sent, monkeypatch):
+    service.ask("POST", f"/api/traces/{sent}/checkpoints?wait_s=60", {"auto": True})
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    answer = service.ask("POST", f"/api/checkpoints/{sent}:answer/replay?wait_s=60", {"executor": "shout"})
+    assert answer.status_code == 500
+    assert "own_executors of this server's executors does not load" in answer.json()["error"]["message"]
+
+
+def test_a_worker_gets_relative_places_of_modules_from_where_the_server_was_started(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", "code", "/opt/code"]))
+    places = worker_environment(tmp_path / "worker")["PYTHONPATH"].split(os.pathsep)
+    assert places[1:] == [str(tmp_path), str(tmp_path / "code"), "/opt/code"]
 
 
 @pytest.fixture

@@ -88,6 +88,13 @@ def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> Fork
         for index, action in enumerate(plan.actions):
             if action.event.tick is not None and action.event.tick >= tick:
                 return ForkPoint(f"the beginning of tick {action.event.tick}", index)
+        last = max((each.event.tick for each in plan.actions if each.event.tick is not None), default=None)
+        if last is not None:
+            raise EventNotFound(
+                f"no action was recorded at {step} or later",
+                path=recording.session,
+                remedy=f"the last is of tick {last}",
+            )
     number = step.removeprefix("step_").lstrip("0") or "0"
     if number.isdigit() and int(number) <= len(plan.actions):
         return ForkPoint(

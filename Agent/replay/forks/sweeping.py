@@ -142,7 +142,8 @@ class SweepReport:
             patch = orjson.dumps(self.smallest["patch"]).decode()
             lines += [
                 f"  smallest change that does: {patch}",
-                f"  look at it: agent-trace fork {self.run} --step {self.step} --modify '{patch}'{seed}",
+                f"  look at it: agent-trace fork {self.run} --step {self.step} --modify '{patch}'{seed} "
+                f"--target {self.target}",
             ]
         lines.append(
             f"  state from {self.start}, {self.redriven:,} recorded actions driven again in "
