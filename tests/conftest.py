@@ -51,10 +51,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process for each core where directories are asked for, none besides this one for a few files."""
+    """A process for each core and one more, for tests that wait; none besides this one for a few files."""
     asked = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
     if any(place.is_dir() for place in asked):
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores + 1
     return 0
 
 

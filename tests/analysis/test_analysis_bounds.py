@@ -72,6 +72,7 @@ def asked(query, *options):
     )
 
 
+@pytest.mark.integration
 @pytest.mark.process
 def test_a_command_ends_where_the_engine_heeds_neither_its_deadline_nor_an_interrupt(session):
     with asked(ONE_LONG_CALL, "--timeout", "0.3") as process:

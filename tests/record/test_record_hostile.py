@@ -292,6 +292,7 @@ def test_no_value_makes_recording_raise_or_write_a_bad_line(name):
         assert max(map(len, found.sink.lines)) < 16_000_000
 
 
+@pytest.mark.integration
 def test_a_value_that_doubles_at_each_level_is_cut(recorded):
     value = HOSTILE["doubling"]()
     AgentLogger("a").log_action("x", {"k": value})

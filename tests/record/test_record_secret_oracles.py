@@ -78,6 +78,7 @@ def test_formats_that_a_second_oracle_knows_are_replaced(second):
     assert sum(map(len, left.values())) <= 0.02 * sum(map(len, second.values()))
 
 
+@pytest.mark.integration
 def test_lines_of_sources_in_which_a_second_oracle_finds_nothing_are_kept():
     pytest.importorskip("detect_secrets")
     lines = second_oracle.lines_of(Path(pytest.__file__).parents[1], most=10_000)
