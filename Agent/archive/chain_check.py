@@ -75,7 +75,7 @@ class ChainReport:
     """`writer:blocks:root` of each writer."""
     blocks: int = 0
     lines: int = 0
-    """Lines that are what was written."""
+    """Lines that are what was written, those of files with an edit left out."""
     uncovered: int = 0
     """Lines that no block covers: the end of a killed or running writer, writers without a chain."""
     edits: list[Edit] = field(default_factory=list)

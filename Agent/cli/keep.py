@@ -233,9 +233,8 @@ def _show_chain(found: Verification) -> None:
     if chain is None:
         render.note("recorded without digests of its lines: an edit that leaves a valid event is not found")
         return
-    render.emit(
-        f"{render.plural(chain.lines, 'line')} are what was written, {render.plural(chain.blocks, 'block')}"
-    )
+    where = " of files without an edit" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
+    render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
     for why in sorted({gap.why for gap in chain.gaps}):
         gaps = [gap for gap in chain.gaps if gap.why == why]
         lines = render.plural(sum(gap.lines for gap in gaps), "line")

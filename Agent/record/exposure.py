@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
+from functools import cached_property, lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -325,16 +326,26 @@ def read_class_state(cls: type) -> dict[str, Any]:
     return found
 
 
+_WRAPPERS: dict[type, str] = {
+    staticmethod: "__func__",
+    classmethod: "__func__",
+    property: "fget",
+    cached_property: "func",
+    type(lru_cache(int)): "__wrapped__",
+}
+"""Where descriptors of the standard library hold their function."""
+
+
 def _is_class_data(owner: type, name: str, value: Any) -> bool:
     if name in _NO_STATE or name.startswith("__"):
         return False
     cls = type(value)
     if cls in _SCALARS:
         return True
-    if cls is staticmethod or cls is classmethod:
-        cls, value = type(value.__func__), value.__func__
-    elif cls is property:
-        cls, value = type(value.fget), value.fget
+    inner = _WRAPPERS.get(cls)
+    if inner is not None:
+        value = getattr(value, inner)
+        cls = type(value)
     if cls is FunctionType:
         # A method is code; a function that was put there later has the name of another place.
         return str(value.__qualname__).rpartition(".")[2] != name

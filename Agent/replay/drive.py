@@ -35,6 +35,7 @@ from Agent.replay.outcome import Divergence, Outcome, ReplayStopped, short
 from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
 from Agent.replay.player import RecordedPlayer
+from Agent.replay.python_text import python_path
 from Agent.replay.recording import AgentFacts, sharing_agents
 from Agent.replay.shared_values import SharedValues
 from Agent.replay.source_answers import SourceAnswers
@@ -402,10 +403,11 @@ class Driver:
         if is_of_names(difference):
             # What a name stands for cannot have come from the surroundings: it is the code that differs.
             self._differs_at_first(agent_id, first, name, difference)
+        place = "" if not difference.path else f" at {python_path(difference.path, start=name)}"
         reason = (
-            f"field {name} of {agent_id} {MADE_OTHERWISE}: recorded "
+            f"field {name} of {agent_id} {MADE_OTHERWISE}{place}: recorded "
             f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
-            "before the first action, or ignore the field by its name"
+            f"before the first action, or leave it out: --ignore {name}"
         )
         names = self._of_code_alone(first, obj)
         if not names:
