@@ -61,14 +61,15 @@ class SlottedAgent:
         self.agent_id, self.n = agent_id, 0
 """
 _MODEL_HEAD = """
-from smolagents.models import ChatMessage, MessageRole, Model
+from smolagents import models as smol
 
-class FakeModel(Model):
+class FakeModel(smol.Model):
     def generate(self, messages, **options):
-        return ChatMessage(role=MessageRole.ASSISTANT, content="fine")
+        return smol.ChatMessage(role=smol.MessageRole.ASSISTANT, content="fine")
 
 def ask_model(model, held):
-    return model.generate([ChatMessage(role=MessageRole.USER, content=[{"type": "text", "text": held}])]).content
+    asked = smol.ChatMessage(role=smol.MessageRole.USER, content=[{"type": "text", "text": held}])
+    return model.generate([asked]).content
 """
 _TAIL = """
 def build(spec):
@@ -78,10 +79,10 @@ def main(root):
     setup_logging(trace_root=root)
     agents, told = [], {}
     for agent_id, made in MADE.items():
-        given = made()
-        agent = given[agent_id] if isinstance(given, dict) else given
-        agents.append(agent)
         try:
+            given = made()
+            agent = given[agent_id] if isinstance(given, dict) else given
+            agents.append(agent)
             PLAYED[agent_id](agent)
         except Exception as error:
             told[agent_id] = f"failed: {error!r}"
