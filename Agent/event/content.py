@@ -58,6 +58,7 @@ _REDUCE_EXACT = frozenset(
 )
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
+_MAIN = b'"__main__"'
 
 
 class Hides(Protocol):
@@ -115,6 +116,13 @@ def module_name(module: object) -> object:
             _scripts["__main__"] = _script_name()
         return _scripts["__main__"]
     return _scripts.get(module, module) if type(module) is str and _scripts else module
+
+
+def _imported(data: bytes) -> bytes:
+    """JSON in which texts that say what a script's module is called say what it is called when imported."""
+    if data.find(_MAIN) < 0:
+        return data
+    return data.replace(_MAIN, orjson.dumps(module_name("__main__")))
 
 
 def _script_name() -> str:
@@ -206,6 +214,7 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
         return None
     if hides is not None and not hides.is_harmless(attributes, data):
         return None
+    data = _imported(data)
     raw = b"%sj.%d:%s" % (plan.head, len(data), data)
     return Content(Kind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
 
@@ -233,6 +242,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if hides is not None and not hides.is_harmless(found, data):
         return None
+    data = _imported(data)
     digest = _digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
     return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
 
@@ -394,6 +404,8 @@ class _Walk:
                 self._is_hiding = True
                 self._out += b"h" + _HIDDEN
                 return
+        if value == "__main__":
+            value = str(module_name(value))
         data = value.encode("utf-8", "surrogatepass")
         self._out += b"s%d:" % len(data) + data
 
@@ -435,6 +447,7 @@ class _Walk:
         if self._hides is not None and not self._is_harmless(container, values, data):
             return False
         self._count(len(values) // _SCALARS_A_NODE)
+        data = _imported(data)
         self._out += b"j" + head + b"%d:" % len(data) + data
         return True
 

@@ -22,6 +22,7 @@ __all__ = [
     "digest_named",
     "is_shape",
     "named_bytes",
+    "without_tokens",
 ]
 
 ALGORITHM = "c1"
@@ -31,6 +32,7 @@ _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
 _ATTRIBUTES = ("dataclass", "pydantic", "namedtuple")
 _TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
+_TOKEN_BYTES = re.compile(_TOKEN.pattern.encode())
 _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 
@@ -80,6 +82,13 @@ def differ_in_tokens_alone(one: str, other: str) -> bool:
     A token says which secret it was only to the holder of the key, who may be another today.
     """
     return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
+
+
+def without_tokens(content: bytes) -> bytes | None:
+    """The content with one mark in the place of every token; None where nothing in it was hidden."""
+    if b"[redacted:" not in content and b"/redacted:" not in content:
+        return None
+    return _TOKEN_BYTES.sub(b"<hidden>", content)
 
 
 def is_shape(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from Agent.event.digest import without_tokens
 from Agent.flight.run_context import Run
 from Agent.flight.run_lines import emit_run_event
 from Agent.record.artifact_bytes import Encoded, cleaned, encode_artifact, encode_json
@@ -112,6 +113,11 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[
         "digest": stored.digest,
         **more,
     }
+    rest = without_tokens(encoded.content) if isinstance(encoded.content, bytes) else None
+    if rest is not None:
+        hasher = new_hash()
+        hasher.update(rest)
+        payload["digest_without_secrets"] = hasher.hexdigest()
     # As text these pointers would look like keys of the user's, and those of secrets would be hidden.
     types = b'"value_types":' + orjson.dumps(encoded.types) if encoded.types else b""
     emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)

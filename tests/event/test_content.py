@@ -25,7 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.content import USUAL, Reading, _Walk, content_of, form_of_scalars
+from Agent.event.content import USUAL, Reading, _Walk, content_of, form_of_scalars, module_name
 from Agent.event.opaque import Kind, describe
 
 
@@ -373,3 +373,12 @@ def test_a_codec_that_is_registered_later_takes_the_place_of_the_short_form():
     finally:
         del REGISTERED[Late]
         REGISTERED_NAMES.popitem()
+
+
+def test_a_text_that_names_the_script_is_the_name_under_which_others_import_it():
+    class Adapter:
+        def __init__(self, module):
+            self.module, self.nested = module, [{"in": (module, 1)}]
+
+    imported = module_name("__main__")
+    assert content_of(Adapter("__main__")) == content_of(Adapter(imported)) != content_of(Adapter("other"))

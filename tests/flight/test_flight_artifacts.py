@@ -349,3 +349,18 @@ def test_a_path_that_is_not_safe_is_refused_by_the_store_itself(tmp_path):
     for path in ("../x", "/etc/passwd", "a//b", "a/../b", "", "a\0b"):
         with pytest.raises(DamagedInput, match="leads out of the run"):
             ArtifactFiles(session).save("r", path, RedactedBytes(b"x"))
+
+
+def test_two_recordings_of_one_secret_have_one_digest_without_secrets(trace_root):
+    told = []
+    for number in range(2):
+        setup_logging(trace_root=trace_root / str(number))
+        recorder.start_run("artist")
+        recorder.save_artifact("call.json", {"password": f"hunter2-hunter-{number}", "n": 1})
+        recorder.finish_run()
+        shutdown_logging()
+        (events,) = (trace_root / str(number) / "runs").glob("*/events.jsonl")
+        lines = map(json.loads, events.read_text().splitlines())
+        told.append(next(event for event in lines if event["type"] == "artifact.saved"))
+    assert told[0]["digest"] != told[1]["digest"]
+    assert told[0]["digest_without_secrets"] == told[1]["digest_without_secrets"]
