@@ -63,7 +63,14 @@ def kept(tmp_path_factory):
 @pytest.fixture
 def project(pytester, kept, monkeypatch):
     """That project as pytester's own."""
-    for name in ("CI", "AGENT_TRACE_ROOT", "PYTEST_ADDOPTS"):
+    # a reporter of snapshots says nothing in a process of pytest-xdist
+    for name in (
+        "CI",
+        "AGENT_TRACE_ROOT",
+        "PYTEST_ADDOPTS",
+        "PYTEST_XDIST_WORKER",
+        "PYTEST_XDIST_WORKER_COUNT",
+    ):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(kept / "tests", pytester.path / "tests")
     pytester.makepyfile(shop=SHOP)
