@@ -215,5 +215,6 @@ def nobody_keeps_reads():
     yield
     sources = sys.modules.get("Agent.record.chance.sources")
     if sources is not None:
+        sources.release_random_module()
         sources._adoptions.lasting_notice = None
         sources.installed.open_reads = None

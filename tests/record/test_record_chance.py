@@ -605,6 +605,7 @@ def test_numpys_old_generators_and_its_module_are_recorded(act, recorded):
 
 
 def test_adopted_modules_stay_adopted_behind_a_block(act):
+    sources.release_random_module()
     before = places()
     try:
         adopt(random)
