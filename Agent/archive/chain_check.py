@@ -399,7 +399,7 @@ def _wrong_heads(
     kept: Iterable[str],
     head: str,
 ) -> Iterator[Edit]:
-    """Chains that do not lead to the heads that were told of them."""
+    """Chains whose head differs from the one recorded in `log.closed` or kept elsewhere."""
     for writer, chain in chains.items():
         if chain.problem is not None:
             yield Edit(_chain_name(session, writer), chain.problem)
@@ -443,7 +443,7 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
         writer, _ = split_event_id(event_id)
     except ValueError:
         raise UsageError(
-            f"{event_id[:80]!r} is no event's id", remedy="an id looks like k3v9q2ma-1042"
+            f"{event_id[:80]!r} is not an event id", remedy="an event id looks like k3v9q2ma-1042"
         ) from None
     chains = read_chains(session)
     chain = chains.get(writer)

@@ -54,7 +54,7 @@ def account_in_chains(
                 name = found.get(id(file))
                 if name in going:
                     changed += _enter(file, name, going[name], lines_of)
-            # a chain that is damaged stays as it is, and is told of
+            # a damaged chain stays as it is; verify reports it
             if changed > before and chain.problem is None:
                 replace_durably(chain_file(session, chain.writer), write_chain(chain))
     return changed

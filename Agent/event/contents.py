@@ -602,7 +602,7 @@ def _hash(value: Any) -> Pieces:
     return Pieces("hash", (value.name,), raw=value.copy().digest())
 
 
-_CCALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
+_C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
 
 
 def _reduced(value: Any, base: type, name: str) -> Pieces:
@@ -612,7 +612,7 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
             break
         for reduction in ("__reduce__", "__getnewargs__", "__getstate__", "__reduce_cython__"):
             member = namespace_of(each).get(reduction)
-            if member is None or type(member).__name__ not in _CCALLABLES:
+            if member is None or type(member).__name__ not in _C_CALLABLES:
                 continue
             try:
                 found = member(value)
