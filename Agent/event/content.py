@@ -43,6 +43,7 @@ __all__ = [
     "USUAL",
     "Hides",
     "Named",
+    "Places",
     "Reading",
     "content_of",
     "form_of_scalars",
@@ -77,6 +78,35 @@ class Hides(Protocol):
 AgentOf = Callable[[object], "str | int | None"]
 
 
+class Places:
+    """The fields of an agent by the objects that stand in them.
+
+    What an object holds counts in the field where it stands; in other fields it counts as the name of that
+    one. So a function that uses `self.env` does not change whenever the environment does.
+    """
+
+    __slots__ = ("_fields", "_names")
+
+    def __init__(self, fields: Mapping[str, Any] | None = None) -> None:
+        self._fields: Mapping[str, Any] = fields or {}
+        self._names: dict[int, str] | None = None
+
+    def begin(self, fields: Mapping[str, Any]) -> None:
+        """Take in the fields as they are now; they are held until the next time."""
+        self._fields = fields
+        self._names = None
+
+    def end(self) -> None:
+        """Hold nothing any more."""
+        self.begin({})
+
+    def field_of(self, value: object) -> str | None:
+        """The name of the first field in which that very object stands, None where it stands in none."""
+        if self._names is None:
+            self._names = {id(held): name for name, held in reversed(list(self._fields.items()))}
+        return self._names.get(id(value))
+
+
 class Reading(NamedTuple):
     """How content is read."""
 
@@ -88,6 +118,8 @@ class Reading(NamedTuple):
     """A value of more nodes that leads to an agent other than `owner` is where agents live: a reference."""
     is_of_names: bool = False
     """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
+    places: Places | None = None
+    """Where the objects in the agent's other fields stand."""
 
 
 USUAL = Reading()
@@ -309,7 +341,7 @@ class _Walk:
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_hides", "_is_hiding", "_kept", "_leaves_out_code", "_marks",
         "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_size_bytes",
-        "_steps", "has_code",
+        "_stands", "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(
@@ -321,7 +353,7 @@ class _Walk:
     ) -> None:
         self._leaves_out_code = leaves_out_code
         self._agent_of = agent_of
-        self._hides, self._owner, self._most_with_agents, _ = reading
+        self._hides, self._owner, self._most_with_agents, _, self._stands = reading
         self._agents: set[str | int] = set()
         self._out = bytearray()
         self._steps: list[_Step] = []
@@ -548,6 +580,12 @@ class _Walk:
         if place is not None:
             self._out += b"@%d;" % place
             return False
+        if self._stands is not None and self._nodes > 1:  # the first node is the value itself
+            name = self._stands.field_of(value)
+            if name is not None:
+                self._out += b"."
+                self._text(name)
+                return False
         self._places[id(value)] = len(self._places)
         self._order.append(id(value))
         return True

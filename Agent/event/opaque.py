@@ -20,6 +20,7 @@ __all__ = [
     "LARGE_BYTES",
     "SHOWN_ATTRIBUTES",
     "TEXT_CHARS",
+    "WRITTEN_OUTSIDE",
     "Content",
     "Kind",
     "describe",
@@ -34,6 +35,10 @@ SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
 _ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
 _ARGS: Any = BaseException.__dict__["args"]
+
+
+WRITTEN_OUTSIDE = "changed between its actions"
+"""The reference that stands for an object that something else than its agent's actions changes."""
 
 
 class Kind(StrEnum):

@@ -80,7 +80,7 @@ _ROWS = (
         "state",
         _AGENTS,
         "State of {agent_id} ({reason})",
-        "fields:object reason:string digest:string class?:string class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
+        "fields:object reason:string digest:string class?:string class_fields?:object init?:object shared?:array shared_with?:object shared_objects?:object written_outside?:array adopted?:object opaque?:array unseen?:array handles?:array ignored?:array",
     ),
     _kind(
         "code",
@@ -98,7 +98,7 @@ _ROWS = (
         "state_change",
         _AGENTS,
         "State change: {trigger}",
-        "trigger:any old_state?:any new_state?:any changed?:object",
+        "trigger:any old_state?:any new_state?:any changed?:object unset?:array objects?:array",
     ),
     _kind(
         "content_generation",

@@ -15,9 +15,10 @@ from Agent.event.binding import class_reducer
 from Agent.event.classes import class_name
 from Agent.event.codecs import builtin_reducer
 from Agent.event.content import USUAL, Named, Reading, content_of
+from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
-from Agent.event.opaque import Content, Kind, describe, head_of_text
+from Agent.event.opaque import Content, Kind, describe, form_head, head_of_text
 from Agent.event.plain import (
     DUMP_OPTIONS,
     SCALARS,
@@ -236,14 +237,18 @@ class Walk:
 
     def _described(self, value: Any, pointer: str) -> dict[str, Any]:
         """What stands for a value without a codec; of one that came before in the same value, also where."""
-        content = self._content(value)
-        form = describe(value, content)
-        if content.kind is not Kind.COMPARABLE:
-            return form
         below = pointer[len(self.start) :]
         root = below.split("/")[1] if self.reading.is_of_names and below else ""
         if root:
             below = below[len(root) + 1 :]
+        if below and self.reading.places is not None:
+            name = self.reading.places.field_of(value)
+            if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
+                return {**form_head(type(value)), Kind.REFERENCE.value: f"field {name}"}
+        content = self._content(value)
+        form = describe(value, content)
+        if content.kind is not Kind.COMPARABLE:
+            return form
         place = self.met.setdefault((id(value), root), below)
         if place != below:
             form["same_as"] = place

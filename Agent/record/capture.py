@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from Agent.event.content import Reading, form_of_scalars
+from Agent.event.content import Places, Reading, form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
@@ -73,14 +73,19 @@ class Capture:
         return self.careful_body(payload, pointer, found)
 
     def careful_body(
-        self, payload: Mapping[str, Any], pointer: str, found: list[str] | None = None
+        self,
+        payload: Mapping[str, Any],
+        pointer: str,
+        found: list[str] | None = None,
+        reading: Reading | None = None,
     ) -> tuple[bytes, Types | None]:
         """The same with every value looked at one by one."""
         self.careful_count += 1
+        reading = self.reading if reading is None else reading
         parts: list[bytes] = []
         types: Types = {}
         for key, value in payload.items():
-            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, self.reading)
+            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, reading)
             parts.append(orjson.dumps(key) + b":" + dumped.json)
             if dumped.types:
                 types.update(dumped.types)
@@ -89,21 +94,31 @@ class Capture:
         )
 
     def user_body(
-        self, payload: Mapping[Any, Any], pointer: str, owner: str | None = None
+        self,
+        payload: Mapping[Any, Any],
+        pointer: str,
+        owner: str | None = None,
+        places: Places | None = None,
     ) -> tuple[bytes, Types | None]:
         """The same for a mapping whose own keys are the user's.
 
         Args:
             owner: the agent whose fields these are; a large value that leads to other agents is a reference.
+            places: where the objects in all fields of the agent stand.
         """
+        are_known = False
         try:
-            if type(payload) is dict and self.known_keys.issuperset(payload):
-                return self.body(payload, pointer)
+            are_known = type(payload) is dict and self.known_keys.issuperset(payload)
+            judged = self.judge.tagged(payload, pointer) if are_known else None
+            if judged is not None:
+                return judged[0][1:-1], judged[1]
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading._replace(is_of_names=True)
+        reading = self.reading._replace(is_of_names=not are_known, places=places)
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
+        if are_known:
+            return self.careful_body(payload, pointer, reading=reading)
         dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)
         raw, types = dumped.json, dumped.types
         if not raw.startswith(b"{") or (types and pointer in types):

@@ -68,6 +68,10 @@ class RecordOptions:
     """Root actions of an agent between two full states."""
     strict_state: bool = False
     """Look at the state when an action begins, too, and record writes from outside."""
+    entry_looks: int = 8
+    """So many first actions of an agent begin with a look for writes from outside; once there were, all."""
+    probes: int = 3
+    """Behind so many first actions large objects are looked at: does something else change them?"""
     sync_errors: bool = True
     """Bring errors to the disk itself, where the sink does not do so with every line."""
     gone_states: bool = True

@@ -11,13 +11,16 @@ import json
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.content import Reading
+from Agent.event.binding import class_reducer
+from Agent.event.content import Places, Reading, content_of
 from Agent.event.contents import is_over_memory
 from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.opaque import Kind
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
 from Agent.event.serialise import Dumped, to_json
@@ -48,6 +51,15 @@ def _undecided(_value: Any) -> None:
     """Where no judge is at hand, the tracker looks at each value itself."""
 
 
+class Outside(NamedTuple):
+    """What was written to an agent between two of its actions."""
+
+    changed: dict[str, Any]
+    gone: list[str]
+    objects: list[str]
+    """Fields whose objects no codec restores; they are references from now on."""
+
+
 class LastSeen(NamedTuple):
     """The state of an agent that is gone, as its tracker saw it last."""
 
@@ -71,7 +83,8 @@ class StateTracker:
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
-        "failure", "heavy", "held_together", "init", "kept", "last", "shared",
+        "failure", "heavy", "held_together", "init", "is_watched", "kept", "last", "places", "probed",
+        "shared", "written_outside",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +101,9 @@ class StateTracker:
         except TypeError:
             self._ref = lambda: obj
         self._agent_of = agent_of
-        self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS)
+        self.places = Places()
+        """Where the objects in the agent's fields stand, while a state is written."""
+        self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS, places=self.places)
         self._value_bytes = value_bytes
         self._keeping = keeping
         self.cls = type(obj)
@@ -109,6 +124,12 @@ class StateTracker:
         """Fields with an object that another agent held first: its content stands in that agent's state."""
         self.held_together: dict[str, str] = {}
         """Fields with an object that another agent was seen with, and that agent."""
+        self.written_outside: set[str] = set()
+        """Fields with an object that something else than the agent's actions changed in between."""
+        self.is_watched = False
+        """Whether something else than its actions writes to it, so that each of them begins with a look."""
+        self.probed: dict[str, str] = {}
+        """Digests of large objects in its fields, as they were when its last action ended."""
         self.actions = 0
         self.failure: Exception | None = None
         """Why the state could not be looked at the last time; whoever tells it takes it away."""
@@ -141,6 +162,42 @@ class StateTracker:
             self.kept.clear()
             return {}, []
 
+    def changes_outside(self, obj: object) -> Outside:
+        """What was written to the agent since its last action ended; it counts as recorded now."""
+        changed, gone = self.changes(obj)
+        objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
+        if self.probed:
+            before, self.probed = self.probed, {}
+            now = self._digests_of(obj, before)
+            objects |= {name for name, digest in before.items() if now.get(name, digest) != digest}
+        self.written_outside |= objects
+        for name in objects:
+            changed.pop(name, None)
+            self.last.pop(name, None)
+            self.heavy.add(name)
+        return Outside(changed, gone, sorted(objects))
+
+    def probe(self, obj: object) -> None:
+        """Keep the digests of large objects, of which a look at an action's end tells nothing."""
+        self.probed = self._digests_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
+
+    def _digests_of(self, obj: object, names: Iterable[str]) -> dict[str, str]:
+        found = {}
+        try:
+            present = self._read(obj)
+            self.places.begin(present)
+            for name in names:
+                value = present.get(name)
+                if is_object(value, self._agent_of):
+                    content = content_of(value, self._agent_of, self._reading)
+                    if content.kind is Kind.COMPARABLE:
+                        found[name] = content.text
+        except Exception as error:  # noqa: BLE001 - as above
+            self.failure = error
+        finally:
+            self.places.end()
+        return found
+
     def _changes(
         self, obj: object, present: Mapping[str, Any], items: Iterable[tuple[str, Any]]
     ) -> tuple[dict[str, Any], list[str]]:
@@ -163,7 +220,7 @@ class StateTracker:
                 heavy.discard(name)
                 ignored.pop(name, None)
             elif name not in heavy and ignored.get(name) is not kind:
-                raw = self._bytes_of(name, value)
+                raw = self._bytes_of(name, value, present)
                 if raw is None:
                     if name not in heavy:
                         # It was state and is none any more: a lock in the place of a None.
@@ -214,6 +271,10 @@ class StateTracker:
             self._is_listed = True
             self._keeping.append(self)
 
+    def present(self, obj: object) -> Mapping[str, Any]:
+        """The fields as they are now."""
+        return self._read(obj)
+
     def has_acted(self) -> bool:
         """Whether the agent is there, and acted since this was asked last."""
         before, self._actions_before = self._actions_before, self.actions
@@ -250,7 +311,7 @@ class StateTracker:
                 found.dumped[name] = text[:end].encode(), tags
         return found
 
-    def _bytes_of(self, name: str, value: Any) -> bytes | None:
+    def _bytes_of(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         """The bytes by which a value is compared; None where it is not looked at between full states."""
         kind = type(value)
         raw = self._value_bytes(value) if kind is dict or kind is list else None
@@ -265,10 +326,12 @@ class StateTracker:
                     return _AGENT + agent_id.encode("utf-8", "surrogatepass")
                 if sort is Sort.HANDLE and not is_over_memory(value):
                     return None
-            if name in self.borrowed and self.borrowed[name]() is value:
+            if (name in self.borrowed and self.borrowed[name]() is value) or (
+                name in self.written_outside and is_object(value, self._agent_of)
+            ):
                 self.heavy.add(name)
                 return None
-            raw = self._plain(value) or self._tagged(name, value)
+            raw = self._plain(value) or self._tagged(name, value, present)
             if raw is None:
                 return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw):
@@ -292,8 +355,10 @@ class StateTracker:
             return None
         return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
 
-    def _tagged(self, name: str, value: Any) -> bytes | None:
+    def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        self.places.begin(present)
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
+        self.places.end()
         if not dumped.types:
             return dumped.json
         raw = dumped.json + orjson.dumps(dumped.types)
@@ -318,7 +383,7 @@ class StateTracker:
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
             else:
-                raw = self._bytes_of(name, value)
+                raw = self._bytes_of(name, value, exposed.fields)
                 if raw is not None:
                     self.last[name] = raw
         if self._keeping is not None:
@@ -344,6 +409,19 @@ def _is_large_inside(dumped: Dumped) -> bool:
         ):
             return True
     return False
+
+
+def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether it is an object of a class without a codec, which can change, and no agent."""
+    cls = type(value)
+    if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+        return False
+    return cls.__module__ not in _MODULES_OF_CONSTANTS and agent_of(value) is None
+
+
+_MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
+"""What classes of these make never changes, and may be one object for all who ask for it."""
+_NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 
 
 class Holders:

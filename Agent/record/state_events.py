@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Iterable
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.binding import class_reducer
-from Agent.event.content import Named
+from Agent.event.content import Named, Places
 from Agent.event.digest import digest_named
-from Agent.event.opaque import Kind
+from Agent.event.opaque import WRITTEN_OUTSIDE, Kind
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
@@ -23,7 +21,7 @@ from Agent.record.context import current_scope
 from Agent.record.exposure import Sort, read_class_state, sort_of
 from Agent.record.judge import Types
 from Agent.record.pipeline import Pipeline
-from Agent.record.state import StateTracker
+from Agent.record.state import StateTracker, is_object
 from Agent.record.texts import clean_head
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def emit_state(
         return
     adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
     fields = _with_references(exposed.fields, tracker)
-    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id)
+    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
     about = {
         "class": _class_name(type(obj)),
         "handles": list(exposed.handles),
@@ -57,6 +55,7 @@ def emit_state(
         "shared": sorted(tracker.shared),
         "shared_with": tracker.shared,
         "shared_objects": tracker.held_together,
+        "written_outside": sorted(tracker.written_outside),
         "adopted": adopted,
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
@@ -67,6 +66,20 @@ def emit_state(
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
+
+
+def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, obj: object) -> None:
+    """Write what something else than the agent's actions wrote to it since its last action, if anything."""
+    changed, gone, objects = tracker.changes_outside(obj)
+    if not changed and not gone and not objects:
+        return
+    tracker.is_watched = tracker.is_watched or bool(changed or gone)
+    payload: dict[str, Any] = {"trigger": "outside", "changed": changed}
+    if gone:
+        payload["unset"] = gone
+    if objects:
+        payload["objects"] = objects
+    pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
 def emit_gone_states(pipeline: Pipeline) -> None:
@@ -135,7 +148,7 @@ def _note_shared(
         if sort is Sort.GENERATOR:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
-        elif sort is not Sort.UNKNOWN or not _is_object(value):
+        elif not is_object(value, agent_id_of):
             continue
         holders = pipeline.agents.holders.note(value, agent_id)
         other = next((each for each in holders if each != agent_id), None)
@@ -150,28 +163,16 @@ def _note_shared(
     return adopted
 
 
-def _is_object(value: object) -> bool:
-    """Whether it is an object of a class without a codec, which can change, and no agent."""
-    cls = type(value)
-    if issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
-        return False
-    if cls.__module__ in _MODULES_OF_CONSTANTS:
-        return False
-    return agent_id_of(value) is None
-
-
-_MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
-"""What classes of these make never changes, and may be one object for all who ask for it."""
-_NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
-
-
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
-    """The fields; those whose object another agent held first name that agent instead."""
-    if not tracker.borrowed:
+    """The fields; those whose object others change, or held first, say so instead of holding it."""
+    if not tracker.borrowed and not tracker.written_outside:
         return fields
     named = {
         name: Named(fields[name], f"shared with {tracker.held_together[name]}") for name in tracker.borrowed
     }
+    for name in tracker.written_outside & fields.keys():
+        if is_object(fields[name], agent_id_of):
+            named[name] = Named(fields[name], WRITTEN_OUTSIDE)
     return {**fields, **named}
 
 
@@ -223,6 +224,8 @@ def changes_tail(
 ) -> tuple[bytes, Types | None]:
     """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
     changed, gone = tracker.changes(obj)
+    if tracker.heavy and tracker.actions <= pipeline.options.probes:
+        tracker.probe(obj)
     if tracker.failure is not None:
         pipeline.health.trouble("reading the state of an agent", tracker.failure)
         tracker.failure = None
@@ -233,7 +236,9 @@ def changes_tail(
     if raw is not None and pipeline.capture.judge.clean(raw):
         unset = _names(pipeline, gone) if gone else b"[]"
         return b'%s,"state":{"set":%s,"unset":%s}' % (code.tail, raw, unset), None
-    body, types = pipeline.capture.user_body(changed, "/state/set") if changed else (b"", None)
+    body, types = b"", None
+    if changed:
+        body, types = pipeline.capture.user_body(changed, "/state/set", places=Places(tracker.present(obj)))
     unset = _names(pipeline, gone)
     return b'%s,"state":{"set":{%s},"unset":%s}' % (code.tail, body, unset), types
 

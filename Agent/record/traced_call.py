@@ -17,7 +17,7 @@ from Agent.record import installed
 from Agent.record.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.state_events import changes_tail, emit_gone_states, emit_state
+from Agent.record.state_events import changes_tail, emit_gone_states, emit_outside, emit_state
 
 if TYPE_CHECKING:
     from Agent.record.agents import Known
@@ -114,12 +114,12 @@ class Call:
             emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
-        if actions and (pipeline.options.strict_state if strict is None else strict):
+        if actions and (
+            (pipeline.options.strict_state if strict is None else strict)
+            or (self.root and (tracker.is_watched or actions <= pipeline.options.entry_looks))
+        ):
             # Before a periodic state, too: what that shows would else be nobody's.
-            changed, gone = tracker.changes(target)
-            if changed or gone:
-                payload = {"trigger": "outside", "changed": changed, **({"unset": gone} if gone else {})}
-                pipeline.emit(self.binding.slot("state_change", 20), "outside", payload)
+            emit_outside(pipeline, self.binding, tracker, target)
         if actions % pipeline.options.state_period == 0:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)

@@ -110,7 +110,10 @@ class Redrive:
             session_id=recording.session.name.removeprefix("session_"),
             redactor=self._redactor,
             options=RecordOptions(
-                strict_state=recording.configuration("state", default="exit") == "strict", gone_states=False
+                strict_state=recording.configuration("state", default="exit") == "strict",
+                entry_looks=0,  # what was written from outside is in the record
+                probes=0,
+                gone_states=False,
             ),
         )
         self._identifiers = Identifiers()
@@ -222,7 +225,7 @@ class Redrive:
         if self._request.get("look_at_fields"):
             whole = self._read(None)
             live = frozenset(self._objects)
-            self._field_reads = FieldReads(whole, live, lambda: self._watch.is_on)
+            self._field_reads = FieldReads(whole, live, lambda: self._watch.is_on, self._objects)
             self._field_reads.watch(classes_of_agents(whole, self._decoder.find_class))
 
     def _given(self) -> Any:
@@ -381,7 +384,7 @@ class Redrive:
         for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
             names += [name for name in self._listed(key) if name not in names]
         if self._field_reads is not None:
-            outcome.doubts += self._field_reads.doubts
+            outcome.doubts += self._field_reads.doubts(is_same_code=outcome.is_same_code)
         if outcome.divergence is None:
             for reason in outcome.changed_inside.values():
                 outcome.reason(reason)

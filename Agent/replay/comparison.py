@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
-from Agent.event.opaque import Kind
+from Agent.event.opaque import WRITTEN_OUTSIDE, Kind
 from Agent.event.pointers import escape, fold_tags
 from Agent.replay.normaliser import Normaliser, Overlooked
 from Agent.replay.python_text import differing_pieces
@@ -26,7 +26,7 @@ _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
 _UNSURE = ("opaque", "redacted", "truncated")
 _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
-_ELSEWHERE = ("shared with ", "environment ")
+_ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
 _REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 _MAX_SHOWN_CHARS = 400

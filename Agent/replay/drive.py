@@ -206,8 +206,7 @@ class Driver:
         action = self._current
         if action is None or recorded is not action.call:
             return
-        if self._pipeline.options.strict_state:
-            self._outside.compare(action, target)
+        self._outside.compare(action, target)
         for event in action.before:
             self._impose(action, event, target)
         if agent_id in self._suspects:
@@ -476,7 +475,11 @@ class Driver:
                     f"from step {action.number} on {action.agent_id} was another object: the first is driven"
                 )
         elif is_outside_write(event):
-            self._outside.impose(action.agent_id, event, obj)
+            self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))
+
+    def _keeps(self, agent_id: str) -> Collection[str]:  # noqa: ARG002 - forks ask
+        """Fields that stay as they are, whatever was written there from outside."""
+        return ()
 
     def _doubt_draws(self, action: DrivenAction) -> None:
         for name, (generator, before) in self._generators.items():

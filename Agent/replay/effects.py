@@ -54,6 +54,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
                 "shared",
                 "shared_with",
                 "shared_objects",
+                "written_outside",
                 "adopted",
             ),
             *("opaque", "unseen", "handles", "ignored"),

@@ -1,8 +1,9 @@
-"""Fields of other agents that the code of one reads, where that one alone is driven.
+"""Objects that driven code reads and that are not as they were when it was recorded.
 
-Calls of other agents are answered from the record, but a field that is read past their traced methods is as
-the target made it. A re-drive that found a difference is made once more with this, to see whether such a read
-can be its cause.
+Calls of agents whose code does not run are answered from the record, but a field that is read past their
+traced methods is as the target made it. So is an object that the program changed between the actions of its
+agent. A re-drive that found a difference is made once more with this, to see whether such a read can be its
+cause.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 from Agent.record.agents import agent_id_of
 from Agent.record.chance.callers import is_own
+from Agent.record.exposure import read_state
 from Agent.replay.recording import Recording
 
 _MOST_NAMED = 3
@@ -26,37 +29,59 @@ class FieldReads:
         recording: the whole run.
         live: the agents whose code runs.
         is_on: whether driven code runs now.
+        objects: the agents whose code runs.
     """
 
-    def __init__(self, recording: Recording, live: frozenset[str], is_on: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        live: frozenset[str],
+        is_on: Callable[[], bool],
+        objects: Mapping[str, object],
+    ) -> None:
         self._changing = _changing_fields(recording, live)
         self._is_on = is_on
         self._is_looking = False
         self._found: dict[str, None] = {}
+        self._outside = _written_outside(recording, objects)
+        self._found_outside: dict[str, None] = {}
 
     def watch(self, classes: Iterator[type]) -> None:
         """Look at every read of an attribute of objects of these classes, from here on."""
-        for cls in set(classes):
-            self._watch(cls)
+        names = frozenset().union(*self._changing.values())
+        for cls in set(classes) if names else ():
+            self._watch(cls, names, self._look)
+        for cls in {type(obj) for obj, _ in self._outside.values()}:
+            self._watch(cls, None, self._look_outside)
 
-    @property
-    def doubts(self) -> list[str]:
-        """Why a difference proves nothing; empty where no such field was read."""
+    def doubts(self, *, is_same_code: bool) -> list[str]:
+        """Why a difference proves nothing; empty where no such field was read.
+
+        Args:
+            is_same_code: no code changed, so that what something else changes may be the cause.
+        """
+        found = []
+        if self._found_outside and is_same_code:
+            found.append(
+                f"the driven code reads {', '.join(list(self._found_outside)[:_MOST_NAMED])}: what the "
+                "program changes there between the actions is not in the recording; change it in a traced "
+                "action, or register a codec for it"
+            )
         if not self._found:
-            return []
+            return found
         more = f" and {len(self._found) - _MOST_NAMED} more" if len(self._found) > _MOST_NAMED else ""
         return [
+            *found,
             "the driven code reads fields of agents whose code does not run, and they are as the target made "
             f"them: {', '.join(list(self._found)[:_MOST_NAMED])}{more}; drive the whole run, or have it ask "
-            "by a traced method"
+            "by a traced method",
         ]
 
-    def _watch(self, cls: Any) -> None:
-        original, look = cls.__getattribute__, self._look
-        names = frozenset().union(*self._changing.values())
+    def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> None:
+        original = cls.__getattribute__
 
         def __getattribute__(obj: Any, name: str) -> Any:  # noqa: N807 - it stands in its place
-            if name in names:
+            if names is None or name in names:
                 look(obj, name)
             return original(obj, name)
 
@@ -64,6 +89,14 @@ class FieldReads:
             cls.__getattribute__ = __getattribute__
         except TypeError:
             return  # of C: its fields are not seen
+
+    def _look_outside(self, obj: object, name: str) -> None:
+        if self._is_looking or not self._is_on() or name.startswith("__"):
+            return
+        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        known = self._outside.get(id(obj))
+        if known is not None and known[0] is obj and not is_own(frame):
+            self._found_outside[f"{name} of {known[1]} by {_place(frame)}"] = None
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
@@ -77,9 +110,24 @@ class FieldReads:
         finally:
             self._is_looking = False
         if agent_id is not None and name in self._changing.get(agent_id, ()):
-            code = frame.f_code
-            place = f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119
-            self._found[f"{name} of {agent_id} by {place}"] = None
+            self._found[f"{name} of {agent_id} by {_place(frame)}"] = None
+
+
+def _place(frame: FrameType) -> str:
+    code = frame.f_code
+    return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119
+
+
+def _written_outside(recording: Recording, objects: Mapping[str, object]) -> dict[int, tuple[object, str]]:
+    """By their ids, the objects that something else than the actions of their agents changed."""
+    found: dict[int, tuple[object, str]] = {}
+    for agent_id, obj in objects.items():
+        facts = recording.agents.get(agent_id)
+        names = facts.written_outside if facts is not None else set()
+        fields = read_state(obj).fields if names and obj is not None else {}
+        for name in names & fields.keys():
+            found[id(fields[name])] = (fields[name], f"{agent_id}.{name}")
+    return found
 
 
 def _changing_fields(recording: Recording, live: frozenset[str]) -> Mapping[str, frozenset[str]]:

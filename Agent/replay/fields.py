@@ -1,8 +1,8 @@
 """Which fields of agents a replay compares, and what it found of those that cannot be compared.
 
-A field is left out if somebody asked for that by name, or if it holds an object that an agent whose code does
-not run holds as well: whatever that agent would do to the object does not happen in the replay. A plain value
-in its place is compared.
+A field is left out if somebody asked for that by name, or if it holds an object that something else changes:
+an agent whose code does not run, or what the program does between the actions. That does not happen in the
+replay. A plain value in its place is compared.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
+from Agent.event.opaque import WRITTEN_OUTSIDE
 from Agent.event.pointers import escape, unescape
 from Agent.replay.comparison import OLDER, Agreement, Recorded
 from Agent.replay.outcome import Outcome
@@ -27,7 +28,7 @@ class FieldRules:
     def __init__(self, outcome: Outcome, ignore: Collection[str] = ()) -> None:
         self._outcome = outcome
         self._ignore = tuple(ignore)
-        self._elsewhere: Mapping[str, frozenset[str]] = {}
+        self._elsewhere: Mapping[str, Mapping[str, str]] = {}
         self._known: dict[tuple[str, str], bool] = {}
         self._noted: set[str] = set()
         self.is_older = False
@@ -64,9 +65,10 @@ class FieldRules:
         return found
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
-        if name not in self._elsewhere.get(agent_id, ()):
+        why = self._elsewhere.get(agent_id, {}).get(name)
+        if why is None:
             return False
-        self._add(self._outcome.references, f"{agent_id}.{name} (shared with agents that do not run)")
+        self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
         return all(tag == "opaque" for tag in tags)
 
     def kept(
@@ -87,7 +89,7 @@ class FieldRules:
         if found.older:
             self._once(full, lambda: self._outcome.reason(f"{full} was {OLDER}"))
         for text in found.references.values():
-            if text.startswith("environment "):
+            if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._add(self._outcome.references, f"{full} ({text})")
         for kind in found.handles.values():
             self._add(self._outcome.handles, f"{full} ({kind})")
@@ -143,11 +145,15 @@ def _only(found: Agreement, path: str) -> Agreement:
     return one
 
 
-def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The fields of agents with an object that one whose code does not run holds, too."""
+def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:
+    """By agent, the fields with an object that something else may change, and what that is."""
     running = frozenset(live)
-    return {
-        agent_id: frozenset(name for name, others in fact.shared_objects.items() if others - running)
-        for agent_id, fact in facts.items()
-        if fact.shared_objects
-    }
+    found: dict[str, dict[str, str]] = {}
+    for agent_id, fact in facts.items():
+        why = dict.fromkeys(sorted(fact.written_outside), WRITTEN_OUTSIDE)
+        for name, others in fact.shared_objects.items():
+            if others - running:
+                why[name] = "shared with agents that do not run"
+        if why:
+            found[agent_id] = why
+    return found

@@ -154,6 +154,18 @@ class Outcome:
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def changed_code(self) -> tuple[str, ...]:
+        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        changed = [name for name, each in self.code.items() if each["recorded"] != each["replayed"]]
+        return (*changed, *(f"functions in {name}" for name in self.changed_inside))
+
+    @property
+    def is_same_code(self) -> bool:
+        """Whether the method that differs, and every other one that was compared, has its recorded code."""
+        found = self.divergence
+        return found is not None and f"{found.agent_id}.{found.action}" in self.code and not self.changed_code
+
     def reason(self, text: str) -> None:
         """Add a reason, once."""
         if text not in self.reasons:

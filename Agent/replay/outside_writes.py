@@ -1,4 +1,4 @@
-"""Writes to an agent between its actions, which only `state="strict"` records: put in where they were made.
+"""Writes to an agent between its actions, where recording looked for them: put in where they were made.
 
 Some of them are the driven code's own, where one driven agent writes to another. Those happen again by
 themselves, so what is there already is looked at first; `drive.py` calls this when an action begins.
@@ -6,7 +6,7 @@ themselves, so what is there already is looked at first; `drive.py` calls this w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import orjson
@@ -54,14 +54,14 @@ class OutsideWrites:
         Raises:
             ReplayStopped: it wrote something else.
         """
-        if not self._pipeline.options.strict_state:
-            return
+        events = [event for event in action.before if is_outside_write(event)]
+        if not events and not self._pipeline.options.strict_state:
+            return  # nobody looked; what driven code wrote is compared when the action ends
         known = self._pipeline.agents.find(obj)
         tracker = None if known is None else known.tracker
         if tracker is None or tracker.actions == 0:
             return
         written, gone = tracker.changes(obj)
-        events = [event for event in action.before if is_outside_write(event)]
         recorded = {name: event for event in events for name in event.extra["changed"]}
         removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
         for name in (*written, *gone):
@@ -70,9 +70,10 @@ class OutsideWrites:
             else:
                 self._differs(action, name, "<not written>", _shown_field(written, name, self._pipeline))
 
-    def impose(self, agent_id: str, event: Event, obj: object) -> None:
-        """Write what was written there from outside."""
-        restored = self._decoder.restore(Recorded(event.extra["changed"], event.types or {}, _CHANGED))
+    def impose(self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = ()) -> None:
+        """Write what was written there from outside, but for the fields that the caller keeps."""
+        changed = {name: value for name, value in event.extra["changed"].items() if name not in keeps}
+        restored = self._decoder.restore(Recorded(changed, event.types or {}, _CHANGED))
         if restored.unrestored:
             self._player.stop(
                 f"a write to {agent_id} from outside cannot be restored: {restored.unrestored[0]}"
@@ -81,6 +82,9 @@ class OutsideWrites:
         names = [str(name) for name in event.extra.get("unset") or ()]
         remove_fields(obj, names)
         self._outcome.imposed.update(f"{agent_id}.{name}" for name in (*restored.value, *names))
+        known = self._pipeline.agents.find(obj)
+        if known is not None and known.tracker is not None and not self._pipeline.options.strict_state:
+            known.tracker.changes(obj)  # so that they do not count as what the action does
 
     def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
         """Stop where driven code wrote a field that the record knows with another value behind its action."""
@@ -93,6 +97,14 @@ class OutsideWrites:
                 return
         elif event is None and value is ABSENT:
             return
+        if self._outcome.changed_code:
+            told = None if event is None else shown(event.extra["changed"].get(name, ABSENT))
+            self._differs(
+                action,
+                name,
+                told,
+                "<removed>" if value is ABSENT else _shown_field({name: value}, name, self._pipeline),
+            )
         # Somebody who is not driven may have written it once more: which of the two it is, nobody knows.
         self._player.stop(
             f"{name} of {action.agent_id} was written from outside before step {action.number}, and driven "

@@ -39,6 +39,10 @@ class AgentFacts:
     """Agents that were seen with its generators before it was; None where the record does not name them."""
     shared_objects: dict[str, set[str]] = field(default_factory=dict)
     """Its fields with an object that other agents were seen with, too, and those agents."""
+    is_written: bool = False
+    """Something else than its actions wrote to it, and recording looked for that."""
+    written_outside: set[str] = field(default_factory=set)
+    """Its fields with an object that something else than its actions changed in between."""
     calls: dict[str, str | None] = field(default_factory=dict)
     """Method name to the digest of the code that ran last."""
 
@@ -289,6 +293,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
             facts.roots += event.extra.get("root") is True
     elif event.kind == "state":
         _note_state(facts, event)
+    elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
+        facts.is_written = True
+        facts.written_outside.update(map(str, event.extra.get("objects") or ()))
 
 
 def _note_state(facts: AgentFacts, event: Event) -> None:
@@ -304,6 +311,7 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
     together = event.extra.get("shared_objects")
     for name, other in together.items() if isinstance(together, dict) else ():
         facts.shared_objects.setdefault(name, set()).add(str(other))
+    facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
     owners = event.extra.get("shared_with")
     if isinstance(owners, dict):
         facts.shared_with.update(owners.values())

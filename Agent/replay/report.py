@@ -119,6 +119,7 @@ class ReplayReport:
         scope = ", complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
         lacking = {
             "not seen": self.unseen,
+            "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
             "not seen as they ended": self.unseen_at_end,
             "ignored": self.ignored,
         }
@@ -130,16 +131,12 @@ class ReplayReport:
     @property
     def changed_code(self) -> tuple[str, ...]:
         """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
-        methods = self.outcome.code.items()
-        changed = [name for name, each in methods if each["recorded"] != each["replayed"]]
-        return (*changed, *(f"functions in {name}" for name in self.outcome.changed_inside))
+        return self.outcome.changed_code
 
     @property
     def is_same_code(self) -> bool:
         """Whether the method that differs, and every other one that was compared, has its recorded code."""
-        found = self.divergence
-        compared = found is not None and f"{found.agent_id}.{found.action}" in self.outcome.code
-        return compared and not self.changed_code
+        return self.outcome.is_same_code
 
     @property
     def differing_fields(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ import orjson
 from Agent.archive.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, UsageError
 from Agent.event.ids import session_id_for
+from Agent.event.opaque import WRITTEN_OUTSIDE
 from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_in_terminal, run_module
 from Agent.replay.locating import locate
@@ -187,12 +188,13 @@ def drive_again(
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
-    is_alone = reference.agent_id is not None
-    if (is_alone or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
+    is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
+    reads_others = is_written or reference.agent_id is not None
+    if (reads_others or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
             again, *_ = _in_child(
-                reference, target, Path(directory), options, worker, look_at_fields=is_alone
+                reference, target, Path(directory), options, worker, look_at_fields=reads_others
             )
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from Agent.event.content import Places
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape
 from Agent.record.agents import agent_id_of
@@ -111,12 +112,14 @@ def state_differences(
         names: of the fields that are compared; None for all of them.
     """
     fields = read_state(obj).fields
+    places = Places(fields)
     if names is not None:
         fields = {name: value for name, value in fields.items() if name in names}
     recorded = event.extra.get("fields")
     yield from differences_of(
-        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names
-    )
+        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names,
+        places,
+    )  # fmt: skip
 
 
 def differences_of(
@@ -129,6 +132,7 @@ def differences_of(
     comparison: Comparison,
     rules: FieldRules,
     names: Collection[str] | None = None,
+    places: Places | None = None,
 ) -> Iterator[tuple[str, Difference]]:
     """The fields in which recorded ones and those of an object differ.
 
@@ -137,8 +141,9 @@ def differences_of(
         fields: those of the object.
         pointer: where the recorded ones stand in their event.
         rules, names: as above.
+        places: where objects stand in all fields of the object, where these are fields of one.
     """
-    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id)
+    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id, places)
     present = orjson.loads(b"{" + body + b"}")
     if not isinstance(recorded, dict):
         yield "", Difference("", shown(recorded), shown(present))

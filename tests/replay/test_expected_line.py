@@ -8,7 +8,7 @@ from Agent import tick
 from Agent.event.codec import decode_line
 from Agent.record.installed import install_pipeline
 from Agent.record.memory_sink import MemorySink
-from Agent.record.pipeline import Pipeline
+from Agent.record.pipeline import Pipeline, RecordOptions
 from Agent.record.redaction import Redactor
 from Agent.replay.expected_line import ExpectedLine
 from Agent.replay.plan import DrivenAction, RecordedCall
@@ -34,7 +34,12 @@ class Rerun:
 
     def __init__(self):
         self.sink = MemorySink("replayed")
-        pipeline = Pipeline(self.sink, session_id="x", redactor=Redactor(os.urandom(32), enabled=True))
+        pipeline = Pipeline(
+            self.sink,
+            session_id="x",
+            redactor=Redactor(os.urandom(32), enabled=True),
+            options=RecordOptions(entry_looks=0),
+        )
         install_pipeline(pipeline)
         self.recorded, self.agent = Agent(), Agent()
         self.recorded.act(0, None)

@@ -67,7 +67,7 @@ def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy
     assert found.method == "walk", "that two are alike takes a look at everything"
 
 
-@pytest.mark.parametrize("at", [1, 60, 118])
+@pytest.mark.parametrize("at", [12, 60, 118])
 @pytest.mark.parametrize("exhaustive", [False, True])
 def test_the_first_tick_agent_and_field_are_named_with_both_values(toy, rings, at, exhaustive):
     found = compare_runs(*rings(None, (at, 2, ("stride", 3.0))), toy.root, exhaustive=exhaustive)
@@ -77,6 +77,13 @@ def test_the_first_tick_agent_and_field_are_named_with_both_values(toy, rings, a
     assert divergence.a != divergence.b
     assert found.method == ("walk" if exhaustive else "bisection")
     assert found.exit_code == 1
+
+
+def test_a_write_from_outside_that_recording_saw_is_the_first_difference(toy, rings):
+    found = compare_runs(*rings(None, (1, 2, ("stride", 3.0))), toy.root)
+    divergence = found.divergence
+    assert (divergence.tick, divergence.agent_id) == (1, "w2")
+    assert "state_change of w2" in str(found)
 
 
 def test_what_both_had_in_common_last_is_named(toy, rings):

@@ -321,9 +321,19 @@ def test_a_write_from_outside_is_imposed_where_it_was_recorded(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
-def test_a_write_from_outside_that_nobody_recorded_diverges_with_a_hint(toy):
-    report = toy.record(OUTSIDE).replay()
-    assert (report.verdict, report.divergence.step) == ("DIVERGED", 2)
+def test_the_first_actions_look_for_writes_from_outside_and_each_does_once_there_were(toy):
+    early = OUTSIDE + "    for step in range(20):\n        agent.budget = 50\n        agent.spend(1)\n"
+    report = toy.record(early).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "a.budget" in str(report)
+
+
+def test_a_late_write_from_outside_diverges_with_a_hint(toy):
+    late = OUTSIDE.replace(
+        "    agent.spend(1)\n    agent.budget", "    [agent.spend(1) for _ in range(9)]\n    agent.budget"
+    )
+    report = toy.record(late).replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 10)
     assert 'state="strict"' in str(report)
 
 

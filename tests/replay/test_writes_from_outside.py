@@ -2,6 +2,8 @@
 
 import pytest
 
+from Agent.replay import fork_run
+
 SHARED = """
 class Purse:
     def __init__(self):
@@ -48,8 +50,15 @@ def test_what_one_driven_agent_writes_to_another_is_not_put_in_over_it(toy):
     report = toy.record(SHARED.replace("{more}", "pass"), state="strict").replay("last")
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change(COINS, COINS + " + (amount == 2)").replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 6), str(report)
+    assert (report.divergence.agent_id, report.divergence.field) == ("purse", "state.coins")
+
+
+def test_who_wrote_last_is_unknown_where_no_code_changed(toy):
+    source = "BONUS = 0\n" + SHARED.replace("{more}", "pass").replace(COINS, COINS + " + BONUS")
+    report = toy.record(source, state="strict").change("BONUS = 0", "BONUS = 1").replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "coins of purse was written from outside before step 6" in report.reasons[0]
+    assert "coins of purse was written from outside before step 3" in report.reasons[0]
 
 
 def test_a_write_to_another_agent_that_the_record_does_not_hold_diverges(toy):
@@ -192,3 +201,95 @@ def test_agents_with_ids_of_one_letter_keep_their_first_state(toy):
     source = source.replace('agents["purse"]', 'agents["p"]').replace("{more}", "pass")
     report = toy.record(source).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+LEARNER = """
+from collections import defaultdict
+
+class World:
+    def __init__(self):
+        self.at, self.seen, self.limits = 0, [], [3, 4]
+
+    def move(self, to):
+        self.at = to
+        self.seen.append([to] * 40)
+
+class Learner:
+    def __init__(self, world):
+        self.agent_id, self.agent_role = "a", "learner"
+        self.world = world
+        self.values = defaultdict(lambda: [0.0] * len(world.limits))
+
+    @trace_agent_action
+    def choose(self, at):
+        return self.values[at].index(max(self.values[at])) + {reads}
+
+    @trace_agent_action
+    def learn(self, at, choice, gain):
+        self.values[at][choice] += gain
+
+def build(spec):
+    return Learner(World())
+
+def main():
+    world = World()
+    world.move(1)
+    learner = Learner(world)
+    for number in range(12):
+        choice = learner.choose(world.at)
+        world.move((world.at + number) % 3)
+        learner.learn(world.at, choice % 2, 0.5 * number - 2)
+"""
+
+
+def learner(reads="0"):
+    return LEARNER.replace("{reads}", reads)
+
+
+def test_an_object_that_the_program_changes_between_the_actions_is_compared_by_name(toy):
+    report = toy.record(learner()).replay()
+    assert (report.verdict, report.proof["references"]) == (
+        "IDENTICAL",
+        ["a.world (changed between its actions)"],
+    ), str(report)
+    assert "seen by name: world" in report.headline and "all fields seen" not in report.headline
+
+
+def test_a_change_beside_such_an_object_is_found(toy):
+    report = toy.record(learner()).change("+= gain", "+= gain + 1").replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 2)
+    changed = toy.record(learner("world_size(self)") + "def world_size(self): return len(self.world.limits)")
+    report = changed.change("[3, 4]", "[3, 4, 5]").replay()
+    assert report.verdict in {"DIVERGED", "UNVERIFIED"}
+
+
+def test_a_difference_behind_a_read_of_such_an_object_proves_nothing(toy):
+    report = toy.record(learner("self.world.at")).replay()
+    assert report.verdict == "UNVERIFIED"
+    assert "at of a.world by Learner.choose" in report.reasons[0]
+    report = toy.change("+ self.world.at", "+ self.world.at + 1").replay()
+    assert report.verdict == "DIVERGED"
+
+
+@pytest.mark.parametrize(
+    "held", ["lambda: self.world.at", "[self.world]", "Holder(self.world)"]
+)
+def test_an_object_counts_in_the_field_where_it_stands_and_by_its_name_in_others(toy, held):
+    source = (
+        learner()
+        + "\nclass Holder:\n    def __init__(self, held):\n        self.held, self.more = held, {}\n"
+    )
+    source = source.replace("self.world = world\n", f"self.world = world\n        self.other = {held}\n")
+    report = toy.record(source).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change(f"self.other = {held}", "self.other = World()").replay()
+    assert report.verdict in {"DIVERGED", "UNVERIFIED"}, str(report)
+
+
+def test_a_fork_keeps_what_it_patched_whatever_was_written_there_from_outside(toy):
+    toy.record(SHARED.replace("{more}", "agents['purse'].coins = amount"))
+    names = {"target": f"{toy.name}:build", "root": toy.root}
+    result = fork_run("last/purse", "step_1", {"looks": 0}, **names)[1]
+    assert result.state["coins"] == 5
+    result = fork_run("last/purse", "step_1", {"coins": 500}, **names)[1]
+    assert result.state["coins"] == 500

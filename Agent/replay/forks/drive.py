@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.context import Scope, current_scope
 from Agent.record.exposure import read_state
+from Agent.record.identity import TRACED
 from Agent.record.pipeline import Pipeline
 from Agent.record.texts import message_of
 from Agent.replay.calls import scope_fields
@@ -42,6 +43,8 @@ from Agent.replay.values import Decoder
 
 class ForkDriver(Driver):
     """Carries out a part of a plan, then another part with a player of its own."""
+
+    _patched: Collection[str] = ()
 
     def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
         """Drive recorded actions and compare each with the record; whether all went as recorded.
@@ -74,8 +77,13 @@ class ForkDriver(Driver):
         for agent_id, obj in {**self.nearby, **self._objects}.items():
             self._allow_generators(agent_id, obj)
 
-    def hand_over(self, player: ForkPlayer, pipeline: Pipeline) -> None:
-        """From here on calls are answered by that player, and recorded by that pipeline."""
+    def hand_over(self, player: ForkPlayer, pipeline: Pipeline, patched: Collection[str]) -> None:
+        """From here on calls are answered by that player, and recorded by that pipeline.
+
+        Args:
+            patched: fields that differ on purpose, `agent.field` where there are several agents.
+        """
+        self._patched = patched
         # Of a player the driver asks from here on nothing but to stop.
         self._player = player  # type: ignore[assignment]
         self._pipeline = pipeline
@@ -83,10 +91,11 @@ class ForkDriver(Driver):
     def go_on(self, action: DrivenAction, around: Scope | None) -> Exception | None:
         """Call a recorded action as it was called; what it raised, None where it returned."""
         obj = self._objects[action.agent_id]
-        for event in action.before:
+        method, args, kwargs = self._prepared(action.call, obj)
+        # What a function around the traced one writes, as Mesa counts its steps, it writes here again.
+        for event in action.before if hasattr(method, TRACED) else ():
             if is_outside_write(event):
                 self._impose(action, event, obj)
-        method, args, kwargs = self._prepared(action.call, obj)
         scope = Scope(
             around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
         )
@@ -98,6 +107,11 @@ class ForkDriver(Driver):
         finally:
             current_scope.reset(token)
         return None
+
+    def _keeps(self, agent_id: str) -> Collection[str]:
+        """Fields that the fork has patched."""
+        patched = self._patched
+        return {name.rpartition(".")[2] for name in patched if name.rpartition(".")[0] in {"", agent_id}}
 
     def resume(self, resume: Callable[[], Any]) -> Exception | None:
         """Let an agent go on by itself; what it raised, None where it returned."""

@@ -182,10 +182,10 @@ class Fork(Redrive):
     def pipeline_into(self, sink: MemorySink) -> Pipeline:
         """A pipeline for forks without a record: first states, which nobody would read, count as written."""
         strict = self._recording.configuration("state", default="exit") == "strict"
-        options = RecordOptions(strict_state=strict, gone_states=False)
+        options = RecordOptions(strict_state=strict, entry_looks=0, probes=0, gone_states=False)
         redactor = Redactor(os.urandom(32))
         pipeline = Pipeline(sink, session_id="swept", redactor=redactor, options=options)
-        for tracker, _, obj in trackers(pipeline, self._everybody()):
+        for tracker, _, obj in trackers(pipeline, self._everybody(), self._recording.agents):
             tracker.full(obj)
         return pipeline
 
@@ -228,7 +228,7 @@ class Fork(Redrive):
         player = self._fork_player(answers, pipeline)
         current_player.set(player if player.is_needed else None)
         OPEN_PLAYERS.append(player)
-        driver.hand_over(player, pipeline)
+        driver.hand_over(player, pipeline, self.fork.changed)
         sources.go_on(player)
         player.left = sources.left
         installed.source_player = sources
@@ -242,7 +242,7 @@ class Fork(Redrive):
             trigger = Trigger(point.effect, effects, change)
             trigger_of(trigger)
         if pipeline.artifacts is not None:
-            tell_states(pipeline, self._everybody())
+            tell_states(pipeline, self._everybody(), self._recording.agents)
         self._watch.is_on = False
         if not answers.reads_sources:
             installed.open_reads = None

@@ -96,7 +96,9 @@ class ForkRecording:
             sink,
             session_id=self.session.name.removeprefix("session_"),
             redactor=redactor,
-            options=RecordOptions(strict_state=configuration.get("state") == "strict"),
+            options=RecordOptions(
+                strict_state=configuration.get("state") == "strict", entry_looks=0, probes=0
+            ),
             board=writer.board,
             artifacts=ArtifactFiles(self.session),
         )

@@ -12,23 +12,30 @@ from Agent.record.exposure import read_state
 from Agent.record.pipeline import Pipeline
 from Agent.record.state import StateTracker
 from Agent.record.state_events import emit_state
+from Agent.replay.recording import AgentFacts
 
 
-def tell_states(pipeline: Pipeline, objects: Mapping[str, object]) -> None:
+def tell_states(pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]) -> None:
     """Begin a fork's record with the whole states, so that each action is told by what it changes."""
-    for tracker, binding, obj in trackers(pipeline, objects):
+    for tracker, binding, obj in trackers(pipeline, objects, facts):
         emit_state(pipeline, binding, tracker, obj, "first")
 
 
 def trackers(
-    pipeline: Pipeline, objects: Mapping[str, object]
+    pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]
 ) -> Iterator[tuple[StateTracker, AgentBinding, object]]:
-    """What a pipeline keeps of agents, as if each had begun to act."""
+    """What a pipeline keeps of agents, as if each had begun to act.
+
+    Args:
+        facts: what the original says of them; who was written to from outside is looked at here, too.
+    """
     for obj in objects.values():
         known = pipeline.agents.find(obj)
         if known is not None:
             tracker = pipeline.agents.tracker(known, obj)
             tracker.actions = 1
+            own = facts.get(str(known.binding.agent_id))
+            tracker.is_watched = own is not None and own.is_written
             yield tracker, known.binding, obj
 
 
