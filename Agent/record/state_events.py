@@ -70,7 +70,8 @@ def emit_state(
 
 def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, obj: object) -> None:
     """Write what something else than the agent's actions wrote to it since its last action, if anything."""
-    changed, gone, objects = tracker.changes_outside(obj)
+    agents = pipeline.agents
+    changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, agents.probe.is_written)
     if not changed and not gone and not objects:
         return
     tracker.is_watched = tracker.is_watched or bool(changed or gone)
@@ -282,4 +283,6 @@ def emit_last_states(pipeline: Pipeline) -> None:
     emit_gone_states(pipeline)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
+            if pipeline.options.entry_looks:
+                emit_outside(pipeline, known.binding, known.tracker, obj)
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

@@ -33,8 +33,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
-        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "is_probed", "leave", "pipeline",
+        "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -48,9 +48,7 @@ class Call:
         kwargs: dict[str, Any],
         arguments: dict[str, Any] | None = None,
     ) -> None:
-        self.spec = spec
-        self.pipeline = pipeline
-        self.target = target
+        self.spec, self.pipeline, self.target = spec, pipeline, target
         self.leave: Callable[[Any, BaseException | None], None] | None = None
         if known is not None:
             binding = known.binding
@@ -62,6 +60,7 @@ class Call:
         self.tracker: StateTracker | None = None
         self.root = spec.is_action and (scope is None or not scope.actions)
         self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
+        self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
@@ -232,6 +231,10 @@ class Call:
             code = spec.code or spec.identify()
             if code not in pipeline.codes_told:
                 code.tell(pipeline)
+            if self.is_probed:
+                pipeline.agents.probe.ended(
+                    () if self.tracker is None else self.tracker.values_of_many(self.target)
+                )
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
                 if state_types:

@@ -21,7 +21,7 @@ from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import ABSENT, Agreement, Comparison, Difference, Recorded, shown
 from Agent.replay.fields import FieldRules
 from Agent.replay.shared_values import SharedValues
-from Agent.replay.values import Decoder
+from Agent.replay.values import Decoder, is_tag_of_generator
 
 _FIELDS = "/extra/fields"
 _MAX_DEPTH = 6
@@ -191,7 +191,7 @@ _OF_NAMES = ("<function ", "<class ", "<module ", "class ", "module ")
 def is_generator(event: Event, name: str) -> bool:
     """Whether a field of a full state holds a generator of random numbers."""
     tag = (event.types or {}).get(f"{_FIELDS}/{escape(name)}", "")
-    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
+    return is_tag_of_generator(tag)
 
 
 def field_of(path: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import collections
 import copy
 import ctypes
@@ -196,11 +197,54 @@ def test_nothing_is_consumed():
     assert held.get_nowait() == 7
 
 
+def begun(steps, items=(5, 6, 7), factor=2):
+    def inner(item):
+        yield item * factor
+
+    def outer():
+        for item in items:
+            yield from inner(item)
+
+    made = outer()
+    for _ in range(steps):
+        next(made)
+    return made
+
+
+def test_a_generator_counts_by_its_place_its_locals_and_the_iterators_of_its_loops():
+    for steps in (0, 1, 2):
+        assert digest(begun(steps)) == digest(begun(steps))
+    assert len({digest(begun(steps)) for steps in (0, 1, 2)}) == 3
+    assert digest(begun(1)) != digest(begun(1, items=(5, 6, 8)))
+    assert digest(begun(1)) != digest(begun(1, factor=3))
+    held = begun(1)
+    digest(held)
+    assert [next(held), next(held)] == [12, 14]
+
+
+async def waiting(number):
+    await asyncio.sleep(number)
+
+
+def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_name():
+    first, second = waiting(1), waiting(2)
+    assert digest(first) != digest(second)
+    first.close()
+    second.close()
+    assert digest(first) == digest(second)
+    seen = []
+
+    def runs():
+        seen.append(digest(running))
+        yield
+
+    running = runs()
+    next(running)
+    assert seen[0].startswith("c1:")
+
+
 def test_what_cannot_be_seen_says_why():
-    begun = (number for number in [1, 2])
-    next(begun)
     for value, why in (
-        (begun, "begun"),
         (ctypes.c_char_p(b"a"), "pointers"),
         ([Box([number]) for number in range(60_000)], "more than 100,000 values"),
         ([bytes(9_000_000), bytes(9_000_000)], "more than 16 MB"),
