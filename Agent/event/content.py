@@ -41,6 +41,7 @@ from Agent.event.registered import registered_codec
 
 __all__ = [
     "USUAL",
+    "WITH_OWN",
     "Hides",
     "Named",
     "Places",
@@ -188,10 +189,9 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
-        if reading.most_with_agents is not None and _outcomes:
-            known = _outcomes.get(type(value))
-            if known is not None and known.times >= _OFTEN:
-                return known.content
+        known = _outcomes.get(type(value)) if _outcomes else None
+        if known is not None and known.times >= _OFTEN:
+            return _with_own(value, plan, known.content, reading)
         walk = _Walk(agent_of, reading)
         walk.run(value)
         content = walk.content()
@@ -204,9 +204,29 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
         content = Content(Kind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        return _counted(value, plan, Content(Kind.REFERENCE, f"environment {_class_text(type(value))}"))
+        found = Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        return _with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
         return Content(Kind.UNSEEN, f"{class_name(type(error))} while it was read")
+
+
+def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
+    """A reference to where agents live; of one passed in a call with a digest of its own plain data."""
+    if content.kind is not Kind.REFERENCE or reading.owner is not None:
+        return content
+    own = {
+        name: held
+        for name, held in _attributes(value, plan).items()
+        if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
+    }
+    data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    if reading.hides is not None and not reading.hides.is_harmless(own, data):
+        return content
+    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{_digest(_imported(data)).hex()}")
+
+
+WITH_OWN = " with "
+"""Stands between an environment's class and the digest of its own plain attributes."""
 
 
 class _Outcome(NamedTuple):

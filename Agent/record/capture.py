@@ -24,6 +24,8 @@ from Agent.record.redaction import Redactor, hides_text
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
 """A field of more values that leads to other agents is where they live, and no part of one agent's state."""
+_MOST_IN_CALLS = 5_000
+"""The same of an argument or result."""
 
 
 class Capture:
@@ -47,7 +49,7 @@ class Capture:
 
     def _judge_by(self, redactor: Redactor) -> None:
         hides = redactor if redactor.enabled else None
-        self.reading = Reading(hides=hides)
+        self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS)
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
