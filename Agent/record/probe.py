@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from Agent.event.content import content_of
 from Agent.event.opaque import Kind
+from Agent.record.exposure import Sort, sort_of
 
 _ACTIONS = 24
 _MOST_VALUES = 16
@@ -32,7 +33,7 @@ class Probe:
         self.left = _ACTIONS if is_on else 0
         """Of so many more actions the values are looked at; large ones count for several."""
         self._open = 0
-        self._held: dict[int, object] = {}
+        self._held: dict[int, Callable[[], object]] = {}
         self._digests: dict[int, str] = {}
         self._written: dict[int, Callable[[], object]] = {}
 
@@ -42,8 +43,8 @@ class Probe:
         digests, self._digests = self._digests, {}
         # While others run they may change it.
         for key, before in digests.items() if self._open == 1 else ():
-            if self._digest(self._held[key]) != before:
-                self._written[key] = _reference(self._held.pop(key))
+            if self._digest(self._held[key]()) != before:
+                self._written[key] = self._held.pop(key)
         return True
 
     def ended(self, values: Iterable[object]) -> None:
@@ -54,18 +55,18 @@ class Probe:
         """
         self._open -= 1
         self.left -= 1
-        for value in values:
+        for value in map(_changing, values):
             if len(self._held) < _MOST_VALUES and not self.is_written(value):
-                self._held.setdefault(id(value), value)
-        self._digests = {} if self._open else {key: self._digest(held) for key, held in self._held.items()}
+                self._held.setdefault(id(value), _reference(value))
+        self._digests = {} if self._open else {key: self._digest(held()) for key, held in self._held.items()}
         if self.left <= 0:
             self._held.clear()
             self._digests.clear()
 
     def is_written(self, value: object) -> bool:
         """Whether something else than an action was seen to change that very value."""
-        known = self._written.get(id(value))
-        return known is not None and known() is value
+        known = self._written.get(id(_changing(value)))
+        return known is not None and known() is _changing(value)
 
     def _digest(self, value: object) -> str:
         content = content_of(value, self._agent_of)
@@ -74,8 +75,18 @@ class Probe:
         return content.text if content.kind is Kind.COMPARABLE else ""
 
 
+def _changing(value: object) -> object:
+    """What a value changes in: of a generator of numpy, which nobody can refer to weakly, its bits."""
+    for name in ("bit_generator", "_bit_generator"):
+        found: object = getattr(value, name, None) if sort_of(type(value)) is Sort.GENERATOR else None
+        if found is not None:
+            return found
+    return value
+
+
 def _reference(value: object) -> Callable[[], object]:
     try:
         return weakref.ref(value)
-    except TypeError:  # such as numpy's generators, which are small
-        return lambda: value
+    except TypeError:
+        is_bits = type(value).__module__.startswith("numpy.random")
+        return (lambda: value) if is_bits else (lambda: None)

@@ -203,14 +203,6 @@ class StateTracker:
         """Keep the digests of large objects, of which a look at an action's end tells nothing."""
         self.probed = self._digests_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
 
-    def values_of_many(self, obj: object) -> list[object]:
-        """What other agents' actions, or the program itself, may change: generators and shared objects."""
-        return [
-            value
-            for name, value in self.present(obj).items()
-            if name in self.held_together or sort_of(type(value)) is Sort.GENERATOR
-        ]
-
     def _digests_of(self, obj: object, names: Iterable[str]) -> dict[str, str]:
         found = {}
         try:

@@ -83,6 +83,18 @@ def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracke
     pipeline.emit(binding.slot("state_change", 20), "outside", payload)
 
 
+def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
+    """What other agents' actions, or the program itself, may change: shared objects, and generators whose draws
+    nobody records.
+    """
+    return [
+        value
+        for name, value in tracker.present(obj).items()
+        if name in tracker.held_together
+        or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
+    ]
+
+
 def emit_gone_states(pipeline: Pipeline) -> None:
     """Write the last state of each agent that is gone: what it held when it was looked at last.
 

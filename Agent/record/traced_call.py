@@ -17,7 +17,13 @@ from Agent.record import installed
 from Agent.record.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.state_events import changes_tail, emit_gone_states, emit_outside, emit_state
+from Agent.record.state_events import (
+    changes_tail,
+    emit_gone_states,
+    emit_outside,
+    emit_state,
+    values_of_many,
+)
 
 if TYPE_CHECKING:
     from Agent.record.agents import Known
@@ -232,9 +238,8 @@ class Call:
             if code not in pipeline.codes_told:
                 code.tell(pipeline)
             if self.is_probed:
-                pipeline.agents.probe.ended(
-                    () if self.tracker is None else self.tracker.values_of_many(self.target)
-                )
+                values = () if self.tracker is None else values_of_many(self.tracker, self.target)
+                pipeline.agents.probe.ended(values)
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
                 if state_types:
