@@ -308,7 +308,7 @@ class _Walk:
 
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_hides", "_is_hiding", "_kept", "_leaves_out_code", "_marks",
-        "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_size_bytes",
+        "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_sets", "_size_bytes",
         "_steps", "has_code",
     )  # fmt: skip
 
@@ -327,6 +327,8 @@ class _Walk:
         self._steps: list[_Step] = []
         self._open: dict[int, int] = {}
         self._closed: dict[int, tuple[Any, bytes]] = {}
+        self._sets: dict[int, tuple[Any, bytes]] = {}
+        """What was written of sets in which nothing counts by its position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
         self._kept: list[Any] = []
@@ -555,7 +557,15 @@ class _Walk:
     def _members(self, value: Any, cls: type) -> bool:
         if cls is not set and cls is not frozenset:
             return False
+        known = self._sets.get(id(value))
+        if known is not None:
+            self._count(1)
+            self._out += known[1]
+            return True
+        start, marks = len(self._out), self._marks
         self._set(b"<" if cls is set else b"f", list(value))
+        if self._marks == marks:
+            self._sets[id(value)] = (value, bytes(self._out[start:]))
         return True
 
     def _set(self, head: bytes, members: list[Any]) -> None:
