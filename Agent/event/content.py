@@ -48,6 +48,7 @@ __all__ = [
     "form_of_scalars",
     "module_name",
     "name_script",
+    "without_script",
 ]
 
 MAX_NODES = 100_000
@@ -275,7 +276,7 @@ def _named(value: object) -> Content | None:
         return None  # a class without a name that leads to it
     if reference is not None:
         kind, _, name = reference.partition(" ")
-        return Content(Kind.REFERENCE, f"{kind} {_without_script(name)}")
+        return Content(Kind.REFERENCE, f"{kind} {without_script(name)}")
     handle = handle_of(type(value))
     if handle == "file" and is_over_memory(value):
         raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
@@ -283,10 +284,10 @@ def _named(value: object) -> Content | None:
 
 
 def _class_text(cls: type) -> str:
-    return _without_script(class_name(cls))
+    return without_script(class_name(cls))
 
 
-def _without_script(name: str) -> str:
+def without_script(name: str) -> str:
     """A dotted name, its module written as `module_name` does."""
     if name.startswith("__main__"):
         return f"{module_name('__main__')}{name[8:]}"
