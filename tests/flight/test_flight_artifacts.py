@@ -369,7 +369,10 @@ def test_two_recordings_of_one_secret_have_one_digest_without_secrets(trace_root
 
 def test_an_artifact_is_compared_without_what_describes_values_that_have_no_codec():
     def document(name, **form):
-        value = {"held": {"repr": f"<{name} object>", "class": name, **form}, "secret": "[redacted:%016x]" % len(name)}
+        value = {
+            "held": {"repr": f"<{name} object>", "class": name, **form},
+            "secret": "[redacted:%016x]" % len(name),
+        }
         return compared(json.dumps(value).encode(), {"/held": "opaque", "/secret": "redacted"})
 
     assert document("__main__.Box", digest="c1:1") == document("script.Box", digest="c1:1")
