@@ -79,8 +79,8 @@ class Walk:
     """
 
     __slots__ = (
-        "_contents", "_cuts", "_seen", "agent_of", "bytes_left", "cutting", "items_left", "limits", "max_depth", "met", "opaque",
-        "path", "reading", "repeats_left", "start", "types",
+        "_contents", "_cuts", "_seen", "agent_of", "bytes_left", "cutting", "items_left", "limits",
+        "max_depth", "met", "opaque", "path", "reading", "repeats_left", "start", "types",
     )  # fmt: skip
 
     def __init__(
