@@ -106,8 +106,8 @@ class Walk:
         self.start = start
         self.types: dict[str, str] = {}
         self.opaque: list[str] = []
-        self._cuts: list[tuple[str, dict[str, Any], Any]] = []
-        self._contents: dict[tuple[int, ...], tuple[Any, Content]] = {}
+        self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
+        self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
         self.repeats_left = limits.max_repeats
         self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
         """What was met, so that nothing else gets its id; None where few values can be met at all."""
@@ -115,7 +115,8 @@ class Walk:
     def whole(self, value: Any, pointer: str) -> Any:
         """The JSON of the value that the pass is over."""
         encoded = self.node(value, pointer)
-        self._finish_cuts(0)
+        if self._cuts:
+            self._finish_cuts(0)
         return encoded
 
     def node(self, value: Any, pointer: str) -> Any:
@@ -425,10 +426,10 @@ class Walk:
         try:
             for item in items:
                 self.types, self.opaque = {}, []
-                begun = len(self._cuts)
+                begun = len(self._cuts or ())
                 encoded = self._share(item, "") if self.cutting else self.node(item, "")
                 if encoded is _SPENT:
-                    del self._cuts[begun:]
+                    self._cuts = (self._cuts or [])[:begun]
                     break
                 self._finish_cuts(begun)
                 rows.append((canonical_bytes(encoded, self.types), encoded, self.types, self.opaque))
@@ -468,21 +469,26 @@ class Walk:
         """What stands for a container that was cut; tags below it would restore nothing, so they go."""
         self._forget(mark)
         form = {"head": head, "items": len(whole), "tag": tag}
+        if self._cuts is None:
+            self._cuts = []
         self._cuts.append((pointer, form, whole))
         self.bytes_left -= 64
         return self._tagged(form, "truncated", pointer)
 
     def _finish_cuts(self, begun: int) -> None:
         """Put the content into the forms of what was cut since then, but for those within others."""
-        for pointer, form, whole in self._cuts[begun:]:
+        cuts = self._cuts or []
+        for pointer, form, whole in cuts[begun:]:
             if self.types.get(pointer) == "truncated":
                 parts = [*whole.keys(), *whole.values()] if type(whole) is dict else whole
                 content = self._content_once(whole, (len(whole), *map(id, parts)))
                 form[content.kind.value] = content.text
-        del self._cuts[begun:]
+        del cuts[begun:]
 
     def _content_once(self, value: Any, key: tuple[int, ...]) -> Content:
         """The content of a value that may be met again; `key` has the ids of the value or of its parts."""
+        if self._contents is None:
+            self._contents = {}
         known = self._contents.get(key)
         if known is None:
             known = self._contents[key] = (value, self._content(value))
