@@ -210,7 +210,10 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
     ask_memory_for(attributes)
-    data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    try:
+        data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
+        return None
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
     if hides is not None and not hides.is_harmless(attributes, data):

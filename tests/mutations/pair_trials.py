@@ -33,6 +33,8 @@ RECORDED_SEED = "11"
 REPLAY_S = 60.0
 PROGRAM_S = 180.0
 """What one replay, and one run of a program of many pairs, may take; each takes under 10 s."""
+NOT_READ = "while it was read"
+"""What a report says of a value that raised an exception in the code that records it."""
 WITHOUT_DIGESTS = "without_digests"
 """What a program imports so that values have no digests, in the recording and in the replay."""
 
@@ -79,7 +81,7 @@ class Trial:
 
     @property
     def problem(self) -> str:
-        """`false red`, `false green`, `no program`, `no verdict`; "" where nothing is wrong."""
+        """`false red`, `false green`, `no program`, `no verdict`, `not read`; "" where nothing is wrong."""
         if self.fault:
             return "no program"
         if self.ended:
@@ -89,6 +91,8 @@ class Trial:
         green = {str(Verdict.IDENTICAL)} if self.pair.unchanged_only == SECRET else GREEN
         if self.is_changed and self.verdicts["changed"] in green and not self.is_named:
             return "false green"
+        if any(NOT_READ in told for told in self.told.values()):
+            return "not read"
         return ""
 
     @property
@@ -281,6 +285,7 @@ class Tally:
             "false reds": found["false red"],
             "no programs": found["no program"],
             "no verdicts": found["no verdict"],
+            "not read": found["not read"],
             "useless": sum(trial.is_useless for trial in self.trials),
         }
 
@@ -331,13 +336,19 @@ def matrix(
             reason = "not drawn this time" if "" in why else ", ".join(sorted(why))
             marks.append(reasons.setdefault(reason, "abcdefgh"[len(reasons)]))
         yield f"{''.join(marks)} {row}"
-    yield ". as it should be, o nothing was proved of an unchanged one, R false red, G false green, N no program or verdict"
+    yield ". as it should be, o nothing was proved of an unchanged one, R false red, G false green, N no program or verdict, or not read"
     yield from (f"{letter} {reason}" for reason, letter in reasons.items())
 
 
 def _mark(trials: list[Trial]) -> str:
     problems = {trial.problem for trial in trials}
-    for problem, mark in (("false green", "G"), ("false red", "R"), ("no program", "N"), ("no verdict", "N")):
+    for problem, mark in (
+        ("false green", "G"),
+        ("false red", "R"),
+        ("no program", "N"),
+        ("no verdict", "N"),
+        ("not read", "N"),
+    ):
         if problem in problems:
             return mark
     return "o" if any(trial.is_useless for trial in trials) else "."
