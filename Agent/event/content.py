@@ -50,6 +50,7 @@ __all__ = [
     "form_of_scalars",
     "module_name",
     "name_script",
+    "without_script",
 ]
 
 MAX_NODES = 100_000
@@ -261,7 +262,10 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
     ask_memory_for(attributes)
-    data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    try:
+        data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
+        return None
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
     if hides is not None and not hides.is_harmless(attributes, data):
@@ -327,7 +331,7 @@ def _named(value: object) -> Content | None:
         return None  # a class without a name that leads to it
     if reference is not None:
         kind, _, name = reference.partition(" ")
-        return Content(Kind.REFERENCE, f"{kind} {_without_script(name)}")
+        return Content(Kind.REFERENCE, f"{kind} {without_script(name)}")
     handle = handle_of(type(value))
     if handle == "file" and is_over_memory(value):
         raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
@@ -335,10 +339,10 @@ def _named(value: object) -> Content | None:
 
 
 def _class_text(cls: type) -> str:
-    return _without_script(class_name(cls))
+    return without_script(class_name(cls))
 
 
-def _without_script(name: str) -> str:
+def without_script(name: str) -> str:
     """A dotted name, its module written as `module_name` does."""
     if name.startswith("__main__"):
         return f"{module_name('__main__')}{name[8:]}"
@@ -360,7 +364,7 @@ class _Walk:
 
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_hides", "_is_hiding", "_kept", "_leaves_out_code", "_marks",
-        "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_size_bytes",
+        "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_sets", "_size_bytes",
         "_stands", "_steps", "has_code",
     )  # fmt: skip
 
@@ -379,6 +383,8 @@ class _Walk:
         self._steps: list[_Step] = []
         self._open: dict[int, int] = {}
         self._closed: dict[int, tuple[Any, bytes]] = {}
+        self._sets: dict[int, tuple[Any, bytes]] = {}
+        """What was written of sets in which nothing counts by its position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
         self._kept: list[Any] = []
@@ -613,7 +619,15 @@ class _Walk:
     def _members(self, value: Any, cls: type) -> bool:
         if cls is not set and cls is not frozenset:
             return False
+        known = self._sets.get(id(value))
+        if known is not None:
+            self._count(1)
+            self._out += known[1]
+            return True
+        start, marks = len(self._out), self._marks
         self._set(b"<" if cls is set else b"f", list(value))
+        if self._marks == marks:
+            self._sets[id(value)] = (value, bytes(self._out[start:]))
         return True
 
     def _set(self, head: bytes, members: list[Any]) -> None:

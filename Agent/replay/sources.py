@@ -31,7 +31,7 @@ from weakref import ref
 
 from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of, is_own
+from Agent.record.chance.callers import Asker, asker_of, is_own, makes_seeded_state
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
@@ -200,7 +200,7 @@ class SourceWatch:
 
     def unrecorded(self, source: str, asker: FrameType) -> None:
         """Driven code reads a source of which the record holds nothing there."""
-        if self.is_on:
+        if self.is_on and not makes_seeded_state(source, asker):
             self._add(source, asker)
 
     @property
@@ -344,7 +344,7 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is None:
+        if asker is None or makes_seeded_state(asker.via, asker.frame):
             return
         if self._is_importing and self._is_entropy_of_import(source, asker):
             return

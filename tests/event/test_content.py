@@ -426,3 +426,16 @@ def test_a_text_that_names_the_script_is_the_name_under_which_others_import_it()
 
     imported = module_name("__main__")
     assert content_of(Adapter("__main__")) == content_of(Adapter(imported)) != content_of(Adapter("other"))
+
+
+@given(
+    st.one_of(
+        st.integers(-(2**70), 2**70),
+        st.text(st.characters(codec=None, categories=("Cs", "L")), max_size=3),
+        st.floats(),
+        st.booleans(),
+    )
+)
+def test_an_object_with_any_scalar_in_it_can_be_compared(scalar):
+    assert content_of(Box(scalar)).kind is Kind.COMPARABLE
+    assert content_of(Slotted(scalar)).kind is Kind.COMPARABLE

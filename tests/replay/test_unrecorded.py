@@ -404,3 +404,37 @@ def main():
     """)
     report = toy.replay()
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result")
+
+
+def test_the_entropy_that_numpy_draws_beside_a_seed_is_no_chance(toy):
+    calls = {
+        "constant": "np.random.RandomState(5)",
+        "local": "RandomState(\n            seed=SEED\n        )",
+        "attribute": "RandomState(self.seed)",
+        "sum": "RandomState(self.seed + self.n)",
+        "none": "RandomState(self.nothing)",
+        "bare": "RandomState()",
+        "default": "np.random.default_rng()",
+    }
+    methods = "".join(f"    def {name}(self):\n        return {call}\n" for name, call in calls.items())
+    toy.record(f"""
+import numpy as np
+from numpy.random import RandomState
+from Agent import setup_logging, shutdown_logging
+SEED = 4
+class Drawer:
+    agent_role = "drawer"
+    def __init__(self, agent_id): self.agent_id, self.n, self.seed, self.nothing = agent_id, 0, 3, None
+{methods}
+    @trace_agent_action
+    def step(self):
+        drawn = getattr(self, self.agent_id)()
+        self.n += int(drawn.bytes(2)[0])
+        return self.n
+def build(spec): return Drawer(spec.agent_id)
+def main():
+    for name in {list(calls)}: Drawer(name).step()
+""")
+    verdicts = {name: str(toy.replay(f"last/{name}").verdict) for name in calls}
+    known = dict.fromkeys(["constant", "local", "attribute", "sum"], "IDENTICAL")
+    assert verdicts == known | dict.fromkeys(["none", "bare", "default"], "UNVERIFIED")
