@@ -47,7 +47,7 @@ class Capture:
 
     def _judge_by(self, redactor: Redactor) -> None:
         hides = redactor if redactor.enabled else None
-        self.reading = Reading(hides=hides)
+        self.reading = Reading(hides=hides, keeps_content=True)
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
@@ -114,7 +114,9 @@ class Capture:
                 return judged[0][1:-1], judged[1]
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading._replace(is_of_names=not are_known, places=places)
+        reading = self.reading._replace(
+            is_of_names=not are_known, places=places, keeps_content=owner is not None
+        )
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         if are_known:

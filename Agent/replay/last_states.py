@@ -110,8 +110,8 @@ class LastStates:
         event = self._plan.gone[agent_id]
         fold = StateFold()
         fold.add(event)
-        drawn = event.extra.get("adopted") or {}
-        return ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*fold.unseen, *drawn}
+        drawn, unseen = event.extra.get("adopted") or {}, event.extra.get("unseen") or ()
+        return ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*unseen, *drawn}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
         mark = self._comparison.mark()
