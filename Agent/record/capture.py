@@ -72,6 +72,17 @@ class Capture:
             return judged[0][1:-1], judged[1]
         return self.careful_body(payload, pointer, found)
 
+    def constructor_body(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], pointer: str
+    ) -> tuple[bytes, Types | None]:
+        """A constructor's arguments; a large one that leads to agents is where they live: a reference."""
+        payload = {"args": list(args), "kwargs": kwargs}
+        judged = self.judge.tagged(payload, pointer)
+        if judged is not None:
+            return judged[0][1:-1], judged[1]
+        reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
+        return self.careful_body(payload, pointer, reading=reading)
+
     def careful_body(
         self,
         payload: Mapping[str, Any],
