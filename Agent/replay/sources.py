@@ -49,6 +49,7 @@ from Agent.record.chance.watch import (
 )
 from Agent.record.player import making_answer
 from Agent.replay.file_writes import WRITING, FileWrites
+from Agent.replay.numpy_seeds import NumpySeeds
 from Agent.replay.outcome import Outcome, SourceRead
 from Agent.replay.threads import ThreadWatch
 
@@ -110,6 +111,7 @@ class SourceWatch:
         """Clocks that they read then."""
         self._is_building = False
         self._is_importing = False
+        self._seeds = NumpySeeds()
         self._numpy_place: SourceRead | None = None
         """Where an imported module seeded a numpy generator from entropy."""
         self._numpy_seeded: list[tuple[Any, Any]] = []
@@ -156,6 +158,7 @@ class SourceWatch:
             installed.source_player = player
             end_hook()
             self._is_building = False
+            self._seeds.set_built()
             if numpy_random is not None and vars(numpy_random).get("seed") is noted:
                 vars(numpy_random)["seed"] = seed
             self._allowed.clear()
@@ -178,6 +181,7 @@ class SourceWatch:
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
+        self._seeds.put_in()
         recorded_sources(notice="none").__enter__()
 
     def allow(self, generator: Any) -> None:
@@ -241,6 +245,7 @@ class SourceWatch:
         self._read_now.clear()
         self._before.clear()
         if "numpy.random" in sys.modules:
+            self._seeds.put_in()
             self._before = _numpy_state()
         if self._before_touch is None:
             self._touched()
@@ -256,6 +261,7 @@ class SourceWatch:
         """The action is over."""
         self.threads.end()
         self.is_on = False
+        self.reads += [read for read in self._seeds.take() if read not in self.reads]
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
         if self._before:
@@ -379,14 +385,15 @@ class SourceWatch:
         self._add_at(source, asker.f_code, asker.f_lineno)
 
     def _add_at(self, source: str, code: CodeType, line: int) -> None:
+        read = SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        if self._seeds.holds(read):
+            return
         self._read_now.add(source)
         place = (code.co_filename, line)
         if place in self._places:
             return
         self._places.add(place)
-        (self.built_with if self._is_building else self.reads).append(
-            SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
-        )
+        (self.built_with if self._is_building else self.reads).append(read)
 
     def built_by_chance(self) -> list[SourceRead]:
         """Chance that went into what was built: draws, and generators without a seed, unless put back."""
@@ -395,7 +402,8 @@ class SourceWatch:
             for generator, place in self._unseeded
             if (found := generator()) is not None and id(found) not in self._granted
         ]
-        return [*self.built_with, *dict.fromkeys(kept)]
+        seeds = self._seeds.built(self._granted.values())
+        return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.

@@ -30,6 +30,8 @@ EXEMPT_MODULES = frozenset(
 )
 """Modules on whose behalf nothing counts; this package is another one, but for its demo."""
 
+_STANDS_IN = "Agent.replay.numpy_seeds"
+"""Code of ours through which numpy reads entropy: on whose behalf, the frames behind it say."""
 OWN, NOT_OWN = "Agent.", "Agent.demo"
 """How names of modules of this package begin, and of those that count as the user's."""
 _LIBRARY = sys.stdlib_module_names - {"__main__"}
@@ -111,7 +113,9 @@ def _sort_of(name: str) -> int:
     known = _sorts.get(name)
     if known is None:
         top = name.partition(".")[0]
-        if top in EXEMPT_MODULES or is_own_name(name):
+        if name == _STANDS_IN:
+            known = _STANDARD
+        elif top in EXEMPT_MODULES or is_own_name(name):
             known = _EXEMPT
         else:
             known = _STANDARD if top in _LIBRARY else _FOREIGN
