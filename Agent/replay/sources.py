@@ -261,7 +261,9 @@ class SourceWatch:
         """The action is over."""
         self.threads.end()
         self.is_on = False
-        self.reads += [read for read in self._seeds.take() if read not in self.reads]
+        for read in self._seeds.take():
+            if not any((read.file, read.line) == (known.file, known.line) for known in self.reads):
+                self.reads.append(read)
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
         if self._before:
