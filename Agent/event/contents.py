@@ -14,6 +14,8 @@ from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
+    CoroutineType,
+    FrameType,
     FunctionType,
     GeneratorType,
     GetSetDescriptorType,
@@ -66,15 +68,16 @@ KINDS: tuple[KindOfValue, ...] = (
         "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, OrderedDict, "
         "defaultdict, datetime, date, time, timedelta, UUID, Decimal, Path, range, slice, complex, enums, "
         "dataclasses, named tuples, pydantic models, subclasses of builtins, numpy scalars, arrays and "
-        "generators, random.Random, classes with a registered codec",
+        "generators, random.Random, classes with a registered codec, objects of other Python classes whose "
+        "attributes are all restorable, each held once, none a generator",
         "compared as values; can drive a replay",
     ),
     KindOfValue(
         "comparable",
         "other objects by their attributes and slots; UserDict, ChainMap, SimpleNamespace, mappingproxy, "
         "views, array.array, memoryview, ctypes data, structured, object and masked arrays, pandas objects, "
-        "exceptions, functions, lambdas, partials, bound methods, unstarted generators, iterators, queues, "
-        "events, weak references, patterns, in-memory files, values over the size limits",
+        "exceptions, functions, lambdas, partials, bound methods, generators and coroutines, iterators, "
+        "queues, events, weak references, patterns, in-memory files, values over the size limits",
         "compared by a digest over the whole content (16 MB or 100,000 values at most)",
     ),
     KindOfValue(
@@ -90,8 +93,8 @@ KINDS: tuple[KindOfValue, ...] = (
     ),
     KindOfValue(
         "unseen",
-        "started generators and coroutines, objects of C extensions without a reduction, ctypes pointers, "
-        "values above the limits of a digest",
+        "running generators and coroutines, async generators, objects of C extensions without a reduction, "
+        "ctypes pointers, values above the limits of a digest",
         "makes the verdict UNVERIFIED, unless it is ignored by name",
     ),
 )
@@ -457,9 +460,27 @@ def _generator(value: Any) -> Pieces:
         raise Unreadable("a generator that is running")
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
-    if value.gi_yieldfrom is not None or not _is_at_start(value):
-        raise Unreadable("a generator that has begun: its stack cannot be seen")
-    return Pieces("generator", (code, dict(frame.f_locals)), has_code=True)
+    if value.gi_yieldfrom is None and _is_at_start(value):
+        return Pieces("generator", (code, dict(frame.f_locals)), has_code=True)
+    return _suspended("begun generator", value, frame, code)
+
+
+def _coroutine(value: Any) -> Pieces:
+    if value.cr_running:
+        raise Unreadable("a coroutine that is running")
+    if value.cr_frame is None:
+        return Pieces("finished coroutine", (value.cr_code.co_name,))
+    return _suspended("coroutine", value, value.cr_frame, value.cr_code)
+
+
+def _suspended(label: str, value: Any, frame: FrameType, code: CodeType) -> Pieces:
+    """What waits at an instruction: where, its variables, and what the collector finds on its stack."""
+    view: Any = frame.f_locals
+    variables = dict(view)
+    if type(view) is dict:
+        view.clear()  # a copy that the frame keeps, which would let no variable go
+    stack = [each for each in gc.get_referents(value) if each is not view and type(each) is not FrameType]
+    return Pieces(label, (code, frame.f_lasti, variables, stack), has_code=True)
 
 
 def _is_at_start(generator: Any) -> bool:
@@ -650,6 +671,7 @@ _READERS: dict[type, _Reader] = {
     CodeType: _code,
     CellType: lambda value: Pieces("cell", (_cell(value),)),
     GeneratorType: _generator,
+    CoroutineType: _coroutine,
     type({}.keys()): _proxy,
     type({}.values()): _proxy,
     type({}.items()): _proxy,
