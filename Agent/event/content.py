@@ -352,8 +352,8 @@ class _Walk:
 
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_generators", "_hides", "_is_hiding", "_kept",
-        "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_size_bytes",
-        "_stands", "_steps", "has_code",
+        "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner",
+        "_places", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(

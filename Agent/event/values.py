@@ -158,7 +158,7 @@ def _restore(tag: str, node: Any, binding: Binding) -> Any:
 
 
 def _made_again(form: Any, binding: Binding) -> Any:
-    """An object of a plain class, made again from its form; LookupError unless it has the recorded content."""
+    """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
     if type(form) is not dict or "same_as" in form:
         raise LookupError("another occurrence of an object")
     made = _filled(form["class"], form.get(CONTENT, form.get("attributes")), binding)

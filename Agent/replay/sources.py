@@ -31,7 +31,7 @@ from weakref import ref
 
 from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of, is_own
+from Agent.record.chance.callers import Asker, asker_of, is_import_of_library, is_of_library, is_own
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
@@ -343,7 +343,7 @@ class SourceWatch:
             return
         self._allowed.pop(id(generator), None)
         asker = asker_of(frame) if self._is_building and not self._is_importing else None
-        if asker is not None and not _is_import_of_library(asker.frame):
+        if asker is not None and not is_import_of_library(asker.frame):
             code, line = asker.frame.f_code, asker.frame.f_lineno
             place = SourceRead(
                 "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
@@ -362,7 +362,7 @@ class SourceWatch:
         """Whether the user's own module reads entropy while it is imported, which is noted then."""
         code = asker.frame.f_code
         is_draw = source == "random" and "random" in self.seeded
-        if is_draw or _is_of_library(code.co_filename) or _is_import_of_library(asker.frame):
+        if is_draw or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
             return False
         file = Path(code.co_filename).name
         read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
@@ -381,7 +381,7 @@ class SourceWatch:
         if self._is_building and (
             source.startswith(("time.", "datetime."))
             or (source == "random" and "random" in self.seeded)
-            or _is_import_of_library(asker)
+            or is_import_of_library(asker)
         ):
             return
         self._add_at(source, asker.f_code, asker.f_lineno)
@@ -506,30 +506,12 @@ def _is_adopted(bits: Any) -> bool:
     return any(getattr(each, "bits", None) is bits for each in list(living))
 
 
-def _is_of_library(path: str) -> bool:
-    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
-
-
 def _is_configuration(source: str, asker: FrameType) -> bool:
     """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
 
     What it draws from the generators of the process counts all the same, since that moves them on.
     """
-    if source == ENVIRONMENT and _is_of_library(asker.f_code.co_filename):
+    if source == ENVIRONMENT and is_of_library(asker.f_code.co_filename):
         return True
-    is_of_process = source in {"random", "numpy.random", *_REFUSED.values()}
-    return not is_of_process and _is_import_of_library(asker)
-
-
-def _is_import_of_library(frame: FrameType | None) -> bool:
-    """Whether an installed library is just being imported: what it draws then goes into no agent.
-
-    A module that is run is not imported, such as this package's own where it is installed.
-    """
-    while frame is not None:
-        caller = frame.f_back
-        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
-        if is_imported and frame.f_code.co_name == "<module>":
-            return _is_of_library(frame.f_code.co_filename)
-        frame = caller
-    return False
+    is_of_process = source in {"random", "numpy.random"}
+    return not is_of_process and is_import_of_library(asker)

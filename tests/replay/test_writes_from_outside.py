@@ -271,9 +271,7 @@ def test_a_difference_behind_a_read_of_such_an_object_proves_nothing(toy):
     assert report.verdict == "DIVERGED"
 
 
-@pytest.mark.parametrize(
-    "held", ["lambda: self.world.at", "[self.world]", "Holder(self.world)"]
-)
+@pytest.mark.parametrize("held", ["lambda: self.world.at", "[self.world]", "Holder(self.world)"])
 def test_an_object_counts_in_the_field_where_it_stands_and_by_its_name_in_others(toy, held):
     source = (
         learner()

@@ -6,6 +6,7 @@ Recording and re-drives ask here alike, so that both count the same reads.
 from __future__ import annotations
 
 import gc
+import re
 import sys
 from types import FrameType
 from typing import NamedTuple
@@ -121,3 +122,22 @@ def _sort_of(name: str) -> int:
             known = _STANDARD if top in _LIBRARY else _FOREIGN
         _sorts[name] = known
     return known
+
+
+def is_of_library(path: str) -> bool:
+    """Whether a file belongs to an installed library."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(re.split(r"[\\/]", path))
+
+
+def is_import_of_library(frame: FrameType | None) -> bool:
+    """Whether an installed library is just being imported: what it draws then goes into no agent.
+
+    A module that is run is not imported, such as this package's own where it is installed.
+    """
+    while frame is not None:
+        caller = frame.f_back
+        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
+        if is_imported and frame.f_code.co_name == "<module>":
+            return is_of_library(frame.f_code.co_filename)
+        frame = caller
+    return False
