@@ -291,3 +291,46 @@ def test_a_fork_keeps_what_it_patched_whatever_was_written_there_from_outside(to
     assert result.state["coins"] == 5
     result = fork_run("last/purse", "step_1", {"coins": 500}, **names)[1]
     assert result.state["coins"] == 500
+
+
+def test_what_is_written_behind_the_last_action_is_repeated_and_compared(toy):
+    source = SHARED.replace("{more}", "agents['giver'].purse.coins += amount")
+    report = toy.record(source).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert toy.replay("last/purse").verdict == "IDENTICAL"
+    alone = SHARED.replace('agents["purse"].look()\n        {more}', "KEPT.append(agents)") + "KEPT = []\n"
+    report = toy.record(alone).change(COINS, COINS + " + (amount == 3)").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+
+
+DRAWS = """
+class Dealer:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "dealer"
+        self.chance = {generator}
+        self.dealt = 0
+
+    @trace_agent_action
+    def deal(self):
+        self.dealt += 1
+        return self.dealt + {draw}
+
+def build(spec):
+    return Dealer()
+
+def main():
+    dealer = Dealer()
+    for _ in range(12):
+        dealer.chance.random()
+        dealer.deal()
+"""
+
+
+@pytest.mark.parametrize("generator", ["random.Random(3)", "np.random.default_rng(3)"])
+def test_a_generator_that_the_program_draws_from_between_the_actions_is_no_state_of_the_agent(toy, generator):
+    source = "import random\nimport numpy as np\n" + DRAWS.replace("{generator}", generator)
+    report = toy.record(source.replace("{draw}", "0")).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "chance (changed between its actions)" in str(report)
+    report = toy.record(source.replace("{draw}", "self.chance.random()")).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
