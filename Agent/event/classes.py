@@ -7,7 +7,7 @@ up among the modules that are already loaded, never imported.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ __all__ = [
     "has_own_reduction",
     "mro_of",
     "namespace_of",
+    "remove_attributes",
     "restore_attributes",
     "solid_base",
     "text_or_none",
@@ -206,6 +207,17 @@ def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
             instance[name] = attribute
         else:
             raise ValueError(f"no place for the attribute {name!r}")
+
+
+def remove_attributes(value: object, names: Iterable[str]) -> None:
+    """Take away attributes that `attributes_of` finds, past every hook of the class."""
+    slots = dict(_places_of(type(value)).slots)
+    instance = _instance_dict(value) or {}
+    for name in names:
+        if name in slots:
+            slots[name].__delete__(value)
+        else:
+            instance.pop(name, None)
 
 
 def find_class(name: str) -> type | None:

@@ -21,7 +21,15 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from Agent.event.binding import class_reducer
-from Agent.event.classes import attributes_of, class_name, mro_of, solid_base, text_or_none
+from Agent.event.classes import (
+    attributes_of,
+    class_name,
+    find_in_classes,
+    has_own_reduction,
+    mro_of,
+    solid_base,
+    text_or_none,
+)
 from Agent.event.codecs import builtin_reducer
 from Agent.event.contents import (
     CALLABLE,
@@ -48,6 +56,7 @@ __all__ = [
     "Reading",
     "content_of",
     "form_of_scalars",
+    "is_plain_class",
     "module_name",
     "name_script",
     "without_script",
@@ -59,6 +68,7 @@ _WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NO
 _REDUCE_EXACT = frozenset(
     ["datetime", "date", "time", "timedelta", "UUID", "Decimal", "Random", "Generator", "RandomState"]
 )
+_SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
 _MAIN = b'"__main__"'
@@ -122,6 +132,8 @@ class Reading(NamedTuple):
     """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
     places: Places | None = None
     """Where the objects in the agent's other fields stand."""
+    keeps_content: bool = False
+    """Objects of plain classes are written with all that they hold, so that a replay can make them again."""
 
 
 USUAL = Reading()
@@ -363,9 +375,9 @@ class _Walk:
     """One pass over one value, without recursion but for the members of sets."""
 
     __slots__ = (
-        "_agent_of", "_agents", "_closed", "_hides", "_is_hiding", "_kept", "_leaves_out_code", "_marks",
-        "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner", "_places", "_sets", "_size_bytes",
-        "_stands", "_steps", "has_code",
+        "_agent_of", "_agents", "_closed", "_generators", "_hides", "_is_hiding", "_kept",
+        "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner",
+        "_places", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(
@@ -377,7 +389,7 @@ class _Walk:
     ) -> None:
         self._leaves_out_code = leaves_out_code
         self._agent_of = agent_of
-        self._hides, self._owner, self._most_with_agents, _, self._stands = reading
+        self._hides, self._owner, self._most_with_agents, _, self._stands, _ = reading
         self._agents: set[str | int] = set()
         self._out = bytearray()
         self._steps: list[_Step] = []
@@ -387,6 +399,8 @@ class _Walk:
         """What was written of sets in which nothing counts by its position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
+        self._generators: dict[int, bytes] = {}
+        """What is written for a generator that occurred already: many objects may draw from one."""
         self._kept: list[Any] = []
         """Holds what was met, so that no other object gets its id meanwhile."""
         self._marks = 0
@@ -634,13 +648,15 @@ class _Walk:
         """Write members in an order that does not depend on hashes; what members share is not compared."""
         parts = []
         for member in members:
-            start, begun = len(self._out), len(self._order)
+            start, begun, known = len(self._out), len(self._order), len(self._generators)
             self.run(member)
             parts.append(bytes(self._out[start:]))
             del self._out[start:]
             for identity in self._order[begun:]:
                 del self._places[identity]
             del self._order[begun:]
+            for identity in list(self._generators)[known:]:
+                del self._generators[identity]
         self._out += head + b"%d:" % len(parts)
         for part in sorted(parts):
             self._out += b"%d:" % len(part) + part
@@ -652,10 +668,17 @@ class _Walk:
         reducer = None if cls.__name__ == "ndarray" else builtin_reducer(cls)
         if reducer is None:
             return False
+        if id(value) in self._generators:
+            self._marks += 1
+            self._out += self._generators[id(value)]
+            return True
         try:
             tag, reduced = reducer(value, _WIDE)
         except ValueError:
             return False
+        if cls.__name__ in _SHARED_GENERATORS:
+            self._marks += 1
+            self._generators[id(value)] = b"=" + _digest(repr((tag, reduced)).encode())
         self._out += b"r"
         self._push([tag, reduced])
         return True
@@ -727,6 +750,21 @@ class _Plan(NamedTuple):
     lazy: frozenset[str]
     form: dict[str, str] | None
     """What the form of each object begins with; None where more than attributes is told of one."""
+
+
+def is_plain_class(cls: type) -> bool:
+    """Whether attributes are all that an object of the class is, so that it can be made again from them.
+
+    Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
+    """
+    plan = _plan_of(cls)
+    return (
+        plan.form is not None
+        and registered_codec(cls) is None
+        and not has_own_reduction(cls)
+        and find_in_classes(cls, "__del__") is None
+        and find_in_classes(cls, "__agent_trace_recorded__") is None
+    )
 
 
 _plans: dict[type, _Plan] = {}

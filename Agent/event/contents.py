@@ -67,7 +67,8 @@ KINDS: tuple[KindOfValue, ...] = (
         "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, OrderedDict, "
         "defaultdict, datetime, date, time, timedelta, UUID, Decimal, Path, range, slice, complex, enums, "
         "dataclasses, named tuples, pydantic models, subclasses of builtins, numpy scalars, arrays and "
-        "generators, random.Random, classes with a registered codec",
+        "generators, random.Random, classes with a registered codec, objects of other Python classes whose "
+        "attributes are all restorable, each held once, none a generator",
         "compared as values; can drive a replay",
     ),
     KindOfValue(

@@ -17,7 +17,9 @@ from Agent.event.classes import attributes_of, class_name, text_or_none
 from Agent.event.digest import ALGORITHM, digest_bytes
 
 __all__ = [
+    "CONTENT",
     "LARGE_BYTES",
+    "OBJECT",
     "SHOWN_ATTRIBUTES",
     "TEXT_CHARS",
     "WRITTEN_OUTSIDE",
@@ -30,6 +32,10 @@ __all__ = [
     "shorten",
 ]
 
+CONTENT = "content"
+"""The key of a form under which everything stands that the object holds, where it can be made again."""
+OBJECT = "object"
+"""The tag of an object inside such content, whose attributes are all that it is."""
 TEXT_CHARS = 200
 SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)

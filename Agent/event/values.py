@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from Agent.event.binding import Binding
-from Agent.event.classes import class_name
+from Agent.event.classes import class_name, restore_attributes
 from Agent.event.codecs import BUILDERS
-from Agent.event.content import USUAL, Reading
+from Agent.event.content import USUAL, Reading, content_of, is_plain_class
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.opaque import shorten
+from Agent.event.opaque import CONTENT, OBJECT, shorten
 from Agent.event.pointers import fold_tags
 from Agent.event.registered import REGISTERED_NAMES, register_codec
 from Agent.event.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
@@ -147,12 +147,34 @@ def _restore(tag: str, node: Any, binding: Binding) -> Any:
             return REGISTERED_NAMES[argument].decode(node)
         if name == "agent" and "agent" in binding.codecs:
             return binding.codecs["agent"](node)
+        if name == "opaque":
+            return _made_again(node, binding)
+        if name == OBJECT:
+            return _filled(argument, node, binding)
         builder = BUILDERS.get(name)
         if builder is not None:
             return builder(node, argument, binding)
     except Exception:  # noqa: BLE001 - whatever stands on disk, and whatever a class does with it
         return Unrestored(tag, _content(name, node))
     return Unrestored(tag, node)
+
+
+def _made_again(form: Any, binding: Binding) -> Any:
+    """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
+    if type(form) is not dict or "same_as" in form:
+        raise LookupError("another occurrence of an object")
+    made = _filled(form["class"], form.get(CONTENT, form.get("attributes")), binding)
+    if content_of(made).text != form["digest"]:
+        raise LookupError("another content")
+    return made
+
+
+def _filled(name: str, attributes: Any, binding: Binding) -> Any:
+    made: Any = object.__new__(binding.find(name, is_plain_class))
+    if type(attributes) is not dict or any(type(value) is Unrestored for value in attributes.values()):
+        raise LookupError("attributes that cannot be restored")
+    restore_attributes(made, attributes)
+    return made
 
 
 def _content(name: str, node: Any) -> Any:

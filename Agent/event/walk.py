@@ -12,13 +12,22 @@ from typing import Any, TypeAlias
 import orjson
 
 from Agent.event.binding import class_reducer
-from Agent.event.classes import class_name
+from Agent.event.classes import attributes_of, class_name
 from Agent.event.codecs import builtin_reducer
-from Agent.event.content import USUAL, Named, Reading, content_of
+from Agent.event.content import USUAL, Named, Reading, content_of, is_plain_class
 from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
-from Agent.event.opaque import Content, Kind, describe, form_head, head_of_text
+from Agent.event.opaque import (
+    CONTENT,
+    OBJECT,
+    SHOWN_ATTRIBUTES,
+    Content,
+    Kind,
+    describe,
+    form_head,
+    head_of_text,
+)
 from Agent.event.plain import (
     DUMP_OPTIONS,
     SCALARS,
@@ -63,12 +72,27 @@ def _retried(read: Callable[[], Any]) -> Any:
     return read()
 
 
+_MOST_KEPT_BYTES = 65_536
+"""Of an object whose content is larger only the digest is written."""
+_KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
+_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
+_UNCHANGING = frozenset(
+    "tuple frozenset bytes complex range slice datetime time date timedelta uuid decimal path enum ellipsis "
+    "numpy namedtuple".split()
+)
+"""Tags of values that cannot change, so that two occurrences are as good as two values."""
+
+
 class BudgetSpent(Exception):
     """The value is larger than its limits allow."""
 
 
 class RepeatsSpent(BudgetSpent):
     """What is in the value is met so often that its JSON would be much larger than itself."""
+
+
+class _NotPlain(BudgetSpent):
+    """The content of an object is more than a tree of values that can be made again."""
 
 
 class Walk:
@@ -276,7 +300,26 @@ class Walk:
         place = self.met.setdefault((id(value), root), below)
         if place != below:
             form["same_as"] = place
+        elif self.reading.keeps_content and len(form.get("attributes", ())) < SHOWN_ATTRIBUTES:
+            self._keep_content(value, content, form, pointer)
         return form
+
+    def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
+        """Put what an object holds into its form, if it is a tree of values that can be made again."""
+        attributes = attributes_of(value)
+        if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+            return
+        if content.agents or content.without_code or content.size_bytes > _MOST_KEPT_BYTES:
+            return
+        walk = _ContentWalk(self.agent_of, value, self.reading, pointer)
+        try:
+            kept = walk.node(attributes, f"{pointer}/{CONTENT}")
+        except BudgetSpent:
+            return
+        if walk.opaque or type(kept) is not dict:
+            return
+        self.types.update(walk.types)
+        form[CONTENT] = kept
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # The short way for what keys and positions are made of.
@@ -498,3 +541,41 @@ class Walk:
         if known is None:
             known = self._contents[key] = (value, self._content(value))
         return known[1]
+
+
+class _ContentWalk(Walk):
+    """The same over what an object holds: a tree of values that can be made again, else `_NotPlain`."""
+
+    __slots__ = ("_once",)
+
+    def __init__(self, agent_of: AgentOf | None, holder: object, reading: Reading, pointer: str) -> None:
+        super().__init__(_KEPT_LIMITS, agent_of, cutting=False, reading=reading, start=pointer)
+        self._once = {id(holder)}
+        """What occurred already: nobody could tell two occurrences of one object from two objects."""
+
+    def _composite(self, value: Any, kind: type, pointer: str) -> Any:
+        if kind is list or kind is dict:
+            self._occurs(value)
+        return super()._composite(value, kind, pointer)
+
+    def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
+        if is_plain_class(kind) and class_reducer(kind) is None:
+            if self.agent_of is not None and self.agent_of(value) is not None:
+                raise _NotPlain
+            self._occurs(value)
+            attributes = attributes_of(value)
+            if not attributes:
+                raise _NotPlain  # a sentinel: what it is nobody but itself can be
+            return f"{OBJECT}:{class_name(kind)}", attributes
+        tag, reduced = super()._reduce(value, kind, pointer)
+        if tag in _NO_TAG or tag == "agent" or tag.startswith(_GENERATORS):
+            raise _NotPlain
+        if tag.partition(":")[0] not in _UNCHANGING:
+            self._occurs(value)
+        return tag, reduced
+
+    def _occurs(self, value: Any) -> None:
+        places = self.reading.places
+        if id(value) in self._once or (places is not None and places.field_of(value) is not None):
+            raise _NotPlain
+        self._once.add(id(value))

@@ -49,7 +49,7 @@ class Capture:
 
     def _judge_by(self, redactor: Redactor) -> None:
         hides = redactor if redactor.enabled else None
-        self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS)
+        self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS, keeps_content=True)
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
@@ -73,6 +73,17 @@ class Capture:
         if judged is not None:
             return judged[0][1:-1], judged[1]
         return self.careful_body(payload, pointer, found)
+
+    def constructor_body(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], pointer: str
+    ) -> tuple[bytes, Types | None]:
+        """A constructor's arguments; a large one that leads to agents is where they live: a reference."""
+        payload = {"args": list(args), "kwargs": kwargs}
+        judged = self.judge.tagged(payload, pointer)
+        if judged is not None:
+            return judged[0][1:-1], judged[1]
+        reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
+        return self.careful_body(payload, pointer, reading=reading)
 
     def careful_body(
         self,
@@ -116,7 +127,9 @@ class Capture:
                 return judged[0][1:-1], judged[1]
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
             self.careful_count += 1
-        reading = self.reading._replace(is_of_names=not are_known, places=places)
+        reading = self.reading._replace(
+            is_of_names=not are_known, places=places, keeps_content=owner is not None
+        )
         if owner is not None:
             reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
         if are_known:

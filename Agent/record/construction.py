@@ -35,7 +35,7 @@ def _captured(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, Typ
         return None
     try:
         pipeline = installed.active_pipeline() or current_pipeline()
-        return pipeline.capture.body({"args": list(args), "kwargs": kwargs}, "/extra/init")
+        return pipeline.capture.constructor_body(args, kwargs, "/extra/init")
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
         active = installed.active_pipeline()
         if active is not None:

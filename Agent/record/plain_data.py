@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any
 
 from Agent.event.binding import class_reducer
+from Agent.event.content import is_plain_class
 from Agent.event.registered import REGISTERED
 from Agent.record.exposure import Sort, sort_of
 
@@ -58,6 +59,6 @@ def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
 
 def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
     """Whether it is of a user's class that can be restored, and no agent."""
-    if sort is not Sort.UNKNOWN or (class_reducer(cls) is None and cls not in REGISTERED):
+    if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
-    return agent_of(node) is None
+    return class_reducer(cls) is not None or cls in REGISTERED or is_plain_class(cls)

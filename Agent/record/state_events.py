@@ -84,9 +84,7 @@ def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracke
 
 
 def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
-    """What other agents' actions, or the program itself, may change: shared objects, and generators whose draws
-    nobody records.
-    """
+    """What others may change: shared objects, and generators whose draws nobody records."""
     return [
         value
         for name, value in tracker.present(obj).items()

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from Agent.event.model import Event
+from Agent.event.opaque import Kind
+from Agent.event.pointers import value_at
 from Agent.flight.fold import StateFold
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import Comparison, Difference
@@ -110,8 +112,9 @@ class LastStates:
         event = self._plan.gone[agent_id]
         fold = StateFold()
         fold.add(event)
-        drawn = event.extra.get("adopted") or {}
-        return ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*fold.unseen, *drawn}
+        drawn, unseen = event.extra.get("adopted") or {}, event.extra.get("unseen") or ()
+        names = ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*unseen, *drawn}
+        return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
         mark = self._comparison.mark()
@@ -167,3 +170,10 @@ class LastStates:
             return first.extra.get("digest") != event.extra.get("digest")
         began, ended = first.extra["fields"], event.extra["fields"]
         return any(began.get(name) != ended[name] for name in self._late_fields(agent_id))
+
+
+def _is_comparable(fold: StateFold, name: str) -> bool:
+    """Whether what stands for values without a codec in a field has a digest of their content."""
+    tags, value = fold.tags.get(name, {}), fold.fields[name]
+    forms = [value_at(value, pointer) for pointer, tag in tags.items() if tag in {"opaque", "truncated"}]
+    return all(type(form) is dict and Kind.COMPARABLE in form for form in forms)

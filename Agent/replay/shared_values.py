@@ -10,6 +10,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
+from Agent.event.classes import attributes_of, remove_attributes, restore_attributes
+from Agent.event.content import is_plain_class
+from Agent.event.opaque import Kind
+from Agent.event.pointers import value_at
 from Agent.event.serialise import to_json
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, sort_of
@@ -42,10 +48,24 @@ class SharedValues:
             return known[1]
         if _look_alike(present, value):
             return present
+        if depth and is_plain_class(kind):
+            return self._filled(present, value, depth - 1)
         if depth:
             self._fit_items(present, value, depth - 1)
         self._instead.setdefault(id(present), (present, value))
         return value
+
+    def _filled(self, present: Any, value: Any, depth: int) -> Any:
+        """The target's own object with the recorded attributes: whoever else holds it has them, too."""
+        self._instead[id(present)] = present, present
+        before, after = attributes_of(present), attributes_of(value)
+        fitted = {
+            name: self._fitted(before[name], item, depth) if name in before else item
+            for name, item in after.items()
+        }
+        remove_attributes(present, before.keys() - after.keys())
+        restore_attributes(present, fitted)
+        return present
 
     def _fit_items(self, present: Any, value: Any, depth: int) -> None:
         if isinstance(value, dict):
@@ -105,4 +125,5 @@ def _look_alike(one: Any, other: Any) -> bool:
     left, right = (to_json(value, "", agent_of=agent_id_of) for value in (one, other))
     if left.json != right.json or left.types != right.types:
         return False
-    return not left.types or "opaque" not in left.types.values()
+    forms = [orjson.loads(left.json)] if left.opaque else []
+    return all(Kind.COMPARABLE in (value_at(forms[0], pointer) or ()) for pointer in left.opaque)

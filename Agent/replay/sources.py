@@ -31,7 +31,7 @@ from weakref import ref
 
 from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of, is_own, makes_seeded_state
+from Agent.record.chance.callers import Asker, asker_of, is_import_of_library, is_of_library, is_own
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
@@ -49,6 +49,7 @@ from Agent.record.chance.watch import (
 )
 from Agent.record.player import making_answer
 from Agent.replay.file_writes import WRITING, FileWrites
+from Agent.replay.numpy_seeds import NumpySeeds
 from Agent.replay.outcome import Outcome, SourceRead
 from Agent.replay.threads import ThreadWatch
 
@@ -110,6 +111,7 @@ class SourceWatch:
         """Clocks that they read then."""
         self._is_building = False
         self._is_importing = False
+        self._seeds = NumpySeeds()
         self._numpy_place: SourceRead | None = None
         """Where an imported module seeded a numpy generator from entropy."""
         self._numpy_seeded: list[tuple[Any, Any]] = []
@@ -156,6 +158,7 @@ class SourceWatch:
             installed.source_player = player
             end_hook()
             self._is_building = False
+            self._seeds.set_built()
             if numpy_random is not None and vars(numpy_random).get("seed") is noted:
                 vars(numpy_random)["seed"] = seed
             self._allowed.clear()
@@ -178,6 +181,7 @@ class SourceWatch:
 
     def put_in_seams(self) -> None:
         """Let sources be asked for through their seams; call it once the target is imported."""
+        self._seeds.put_in()
         recorded_sources(notice="none").__enter__()
 
     def allow(self, generator: Any) -> None:
@@ -200,7 +204,7 @@ class SourceWatch:
 
     def unrecorded(self, source: str, asker: FrameType) -> None:
         """Driven code reads a source of which the record holds nothing there."""
-        if self.is_on and not makes_seeded_state(source, asker):
+        if self.is_on:
             self._add(source, asker)
 
     @property
@@ -241,6 +245,7 @@ class SourceWatch:
         self._read_now.clear()
         self._before.clear()
         if "numpy.random" in sys.modules:
+            self._seeds.put_in()
             self._before = _numpy_state()
         if self._before_touch is None:
             self._touched()
@@ -256,6 +261,9 @@ class SourceWatch:
         """The action is over."""
         self.threads.end()
         self.is_on = False
+        for read in self._seeds.take():
+            if not any((read.file, read.line) == (known.file, known.line) for known in self.reads):
+                self.reads.append(read)
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
         if self._before:
@@ -335,7 +343,7 @@ class SourceWatch:
             return
         self._allowed.pop(id(generator), None)
         asker = asker_of(frame) if self._is_building and not self._is_importing else None
-        if asker is not None and not _is_import_of_library(asker.frame):
+        if asker is not None and not is_import_of_library(asker.frame):
             code, line = asker.frame.f_code, asker.frame.f_lineno
             place = SourceRead(
                 "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
@@ -344,7 +352,7 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is None or makes_seeded_state(asker.via, asker.frame):
+        if asker is None:
             return
         if self._is_importing and self._is_entropy_of_import(source, asker):
             return
@@ -354,7 +362,7 @@ class SourceWatch:
         """Whether the user's own module reads entropy while it is imported, which is noted then."""
         code = asker.frame.f_code
         is_draw = source == "random" and "random" in self.seeded
-        if is_draw or _is_of_library(code.co_filename) or _is_import_of_library(asker.frame):
+        if is_draw or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
             return False
         file = Path(code.co_filename).name
         read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
@@ -373,20 +381,21 @@ class SourceWatch:
         if self._is_building and (
             source.startswith(("time.", "datetime."))
             or (source == "random" and "random" in self.seeded)
-            or _is_import_of_library(asker)
+            or is_import_of_library(asker)
         ):
             return
         self._add_at(source, asker.f_code, asker.f_lineno)
 
     def _add_at(self, source: str, code: CodeType, line: int) -> None:
+        read = SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        if self._seeds.holds(read):
+            return
         self._read_now.add(source)
         place = (code.co_filename, line)
         if place in self._places:
             return
         self._places.add(place)
-        (self.built_with if self._is_building else self.reads).append(
-            SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
-        )
+        (self.built_with if self._is_building else self.reads).append(read)
 
     def built_by_chance(self) -> list[SourceRead]:
         """Chance that went into what was built: draws, and generators without a seed, unless put back."""
@@ -395,7 +404,8 @@ class SourceWatch:
             for generator, place in self._unseeded
             if (found := generator()) is not None and id(found) not in self._granted
         ]
-        return [*self.built_with, *dict.fromkeys(kept)]
+        seeds = self._seeds.built(self._granted.values())
+        return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
 
     def keep_out(self, refused: str) -> None:
         """Refuse what a replay keeps out of reach, and tell who asked for it.
@@ -496,30 +506,12 @@ def _is_adopted(bits: Any) -> bool:
     return any(getattr(each, "bits", None) is bits for each in list(living))
 
 
-def _is_of_library(path: str) -> bool:
-    return not {"site-packages", "dist-packages"}.isdisjoint(Path(path).parts)
-
-
 def _is_configuration(source: str, asker: FrameType) -> bool:
     """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
 
     What it draws from the generators of the process counts all the same, since that moves them on.
     """
-    if source == ENVIRONMENT and _is_of_library(asker.f_code.co_filename):
+    if source == ENVIRONMENT and is_of_library(asker.f_code.co_filename):
         return True
-    is_of_process = source in {"random", "numpy.random", *_REFUSED.values()}
-    return not is_of_process and _is_import_of_library(asker)
-
-
-def _is_import_of_library(frame: FrameType | None) -> bool:
-    """Whether an installed library is just being imported: what it draws then goes into no agent.
-
-    A module that is run is not imported, such as this package's own where it is installed.
-    """
-    while frame is not None:
-        caller = frame.f_back
-        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
-        if is_imported and frame.f_code.co_name == "<module>":
-            return _is_of_library(frame.f_code.co_filename)
-        frame = caller
-    return False
+    is_of_process = source in {"random", "numpy.random"}
+    return not is_of_process and is_import_of_library(asker)

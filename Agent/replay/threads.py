@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextvars
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import CodeType, FrameType
 from typing import Any
 
-from Agent.record.chance.callers import is_own, module_of
+from Agent.record.chance.callers import is_of_library, is_own, module_of
 
 __all__ = ["ThreadWatch"]
 
@@ -83,6 +84,8 @@ class ThreadWatch:
     def end(self) -> None:
         """It ended: tell of what it leaves at work."""
         for thread, code, line in self._threads:
+            if _waits_for_work(thread, code, patience_seconds=_PATIENCE_SECONDS):
+                continue
             if thread.is_alive() or thread not in self._joined:
                 self._add(_OUTLIVES if thread.is_alive() else _NOBODYS, code, line)
         for task, code, line in self._tasks:
@@ -105,7 +108,8 @@ class ThreadWatch:
             self._tasks.append((made, asker.f_code, asker.f_lineno))
         self.begun += 1
         at_work = sum(not task.done() for task, *_ in self._tasks) + sum(
-            thread is made or thread.is_alive() for thread, *_ in self._threads
+            thread is made or (thread.is_alive() and not _waits_for_work(thread, code))
+            for thread, code, _ in self._threads
         )
         self.overlaps = self.overlaps or (at_work > 1 and not is_alone)
         code = asker.f_code
@@ -113,6 +117,39 @@ class ThreadWatch:
 
 
 _worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
+
+
+def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:
+    """Whether it is a library's worker that has done what it was given, as those of a pool are left.
+
+    Args:
+        patience_seconds: how long it may take on its way back to its queue.
+    """
+    if not is_of_library(begun_by.co_filename):
+        return False
+    deadline = time.monotonic() + patience_seconds
+    while not _is_at_queue(sys._current_frames().get(thread.ident or 0)):  # noqa: SLF001 - the one way to a stack
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def _is_at_queue(frame: FrameType | None) -> bool:
+    """Whether a stack stands in a wait of the standard library, and no code of the program is on it."""
+    if frame is None or module_of(frame) not in _WAITING:
+        return False
+    while frame is not None:
+        is_standard = module_of(frame) in sys.stdlib_module_names
+        if not is_standard and not is_own(frame) and not is_of_library(frame.f_code.co_filename):
+            return False
+        frame = frame.f_back
+    return True
+
+
+_WAITING = frozenset({"threading", "queue"})
+_PATIENCE_SECONDS = 0.2
+_LOOK_SECONDS = 0.002
 
 
 def _first_outside(frame: FrameType | None) -> FrameType | None:

@@ -197,6 +197,31 @@ def test_nothing_is_consumed():
     assert held.get_nowait() == 7
 
 
+def walking(start):
+    for number in [start, 2, 3]:
+        held = Box([number])
+        kept = weakref.ref(held)
+        yield kept
+        del held
+        yield kept
+    yield from range(2)
+
+
+def test_a_generator_that_waits_counts_by_where_it_waits_and_what_it_holds():
+    one, same, other = walking(1), walking(1), walking(7)
+    seen = set()
+    for step in range(7):
+        kept = [next(each) for each in (one, same, other)]
+        assert digest(one) == digest(same), step
+        if step < 2:  # behind it the number that it began with is gone from all but its list
+            assert digest(one) != digest(other), step
+        assert step % 2 == 0 or step > 5 or kept[0]() is None, "looking at it let no variable live on"
+        seen.add(digest(one))
+    assert len(seen) == 7
+    next(same)
+    assert digest(one) != digest(same)
+
+
 def begun(steps, items=(5, 6, 7), factor=2):
     def inner(item):
         yield item * factor

@@ -92,7 +92,9 @@ class Other:
 
 def test_a_large_field_that_no_state_can_show_is_unseen_as_it_is_of_the_living(toy):
     source = KEEPER.replace("{more}", "pass").replace("[0] * 3000", "[Thing() for n in range(900)]")
-    report = toy.record(source.replace("class Keeper", "class Thing:\n    pass\n\nclass Keeper")).replay()
+    report = toy.record(
+        source.replace("class Keeper", "class Thing:\n    def __del__(self): pass\n\nclass Keeper")
+    ).replay()
     assert (report.verdict, report.unseen) == ("IDENTICAL", ("rows",)), str(report)
 
 

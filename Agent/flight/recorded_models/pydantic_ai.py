@@ -166,11 +166,19 @@ def _tool(tool: Any) -> dict[str, Any]:
 
 
 def _encode(response: Any) -> Any:
-    return _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
+    told = _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
+    # Of usage an instance holds what it was made with, and the adapter tells defaults as well.
+    held = vars(response.usage)
+    told["usage"] = {name: value for name, value in told["usage"].items() if name in held}
+    return told
 
 
 def _decode(told: Any) -> Any:
-    return _messages.ModelMessagesTypeAdapter.validate_python([told])[0]
+    response = _messages.ModelMessagesTypeAdapter.validate_python([told])[0]
+    held = vars(response.usage)
+    for name in held.keys() - told.get("usage", held).keys():
+        del held[name]
+    return response
 
 
 def _usage(response: Any) -> Usage:

@@ -6,15 +6,10 @@ Recording and re-drives ask here alike, so that both count the same reads.
 from __future__ import annotations
 
 import gc
+import re
 import sys
-from itertools import islice
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
-
-from Agent.event.classes import attributes_of
-
-if TYPE_CHECKING:
-    import ast
+from typing import NamedTuple
 
 EXEMPT_MODULES = frozenset(
     {
@@ -36,6 +31,8 @@ EXEMPT_MODULES = frozenset(
 )
 """Modules on whose behalf nothing counts; this package is another one, but for its demo."""
 
+_STANDS_IN = "Agent.replay.numpy_seeds"
+"""Code of ours through which numpy reads entropy: on whose behalf, the frames behind it say."""
 OWN, NOT_OWN = "Agent.", "Agent.demo"
 """How names of modules of this package begin, and of those that count as the user's."""
 _LIBRARY = sys.stdlib_module_names - {"__main__"}
@@ -117,7 +114,9 @@ def _sort_of(name: str) -> int:
     known = _sorts.get(name)
     if known is None:
         top = name.partition(".")[0]
-        if top in EXEMPT_MODULES or is_own_name(name):
+        if name == _STANDS_IN:
+            known = _STANDARD
+        elif top in EXEMPT_MODULES or is_own_name(name):
             known = _EXEMPT
         else:
             known = _STANDARD if top in _LIBRARY else _FOREIGN
@@ -125,63 +124,20 @@ def _sort_of(name: str) -> int:
     return known
 
 
-def makes_seeded_state(via: str, frame: FrameType) -> bool:
-    """Whether the call that reads is numpy's `RandomState(seed)`: it draws entropy and does not use it.
+def is_of_library(path: str) -> bool:
+    """Whether a file belongs to an installed library."""
+    return not {"site-packages", "dist-packages"}.isdisjoint(re.split(r"[\\/]", path))
 
-    Args:
-        via, frame: as an `Asker` has them.
+
+def is_import_of_library(frame: FrameType | None) -> bool:
+    """Whether an installed library is just being imported: what it draws then goes into no agent.
+
+    A module that is run is not imported, such as this package's own where it is installed.
     """
-    if via != "random.SystemRandom":
-        return False
-    call = _call_of(frame)
-    if call is None or getattr(call.func, "attr", getattr(call.func, "id", "")) != "RandomState":
-        return False
-    seeds = [*call.args, *(word.value for word in call.keywords if word.arg == "seed")]
-    return len(seeds) == 1 and _is_known(seeds[0], frame)
-
-
-def _call_of(frame: FrameType) -> ast.Call | None:
-    """The call that a frame is at, as its source has it; None where that cannot be found."""
-    import ast
-    from linecache import getlines
-
-    at = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
-    if at is None or None in at:
-        return None
-    first, last, begin, end = (number or 0 for number in at)
-    lines = [line.encode() for line in getlines(frame.f_code.co_filename)[first - 1 : last]]
-    if not lines:
-        return None
-    lines[-1] = lines[-1][:end]
-    lines[0] = lines[0][begin:]
-    try:
-        found = ast.parse(b"".join(lines), mode="eval").body
-    except (SyntaxError, ValueError):
-        return None
-    return found if isinstance(found, ast.Call) else None
-
-
-def _is_known(node: ast.expr, frame: FrameType) -> bool:
-    """Whether an argument is surely not None, which numpy takes for no seed; no code of the user's runs."""
-    import ast
-
-    if isinstance(node, (ast.BinOp, ast.UnaryOp, ast.List, ast.Tuple)):
-        return True
-    return _found(node, frame) is not None
-
-
-def _found(node: ast.expr, frame: FrameType) -> object:
-    """What a constant, a name or an attribute of an object is; None where that is not clear."""
-    import ast
-
-    match node:
-        case ast.Constant(value=value):
-            return value
-        case ast.Name(id=name):
-            return frame.f_locals.get(name, frame.f_globals.get(name))
-        case ast.Attribute(value=holder, attr=name):
-            try:
-                return attributes_of(_found(holder, frame)).get(name)
-            except (ValueError, TypeError, AttributeError):
-                return None
-    return None
+    while frame is not None:
+        caller = frame.f_back
+        is_imported = caller is not None and caller.f_code.co_filename.startswith("<frozen importlib")
+        if is_imported and frame.f_code.co_name == "<module>":
+            return is_of_library(frame.f_code.co_filename)
+        frame = caller
+    return False
