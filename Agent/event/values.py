@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from Agent.event.binding import Binding
 from Agent.event.classes import class_name, restore_attributes
 from Agent.event.codecs import BUILDERS
-from Agent.event.content import USUAL, Reading, content_of, is_plain_class
+from Agent.event.content import content_of, is_plain_class
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.opaque import CONTENT, OBJECT, shorten
 from Agent.event.pointers import fold_tags
+from Agent.event.reading import USUAL, Reading
 from Agent.event.registered import REGISTERED_NAMES, register_codec
 from Agent.event.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
 

@@ -14,7 +14,7 @@ import orjson
 from Agent.event.binding import class_reducer
 from Agent.event.classes import attributes_of, class_name
 from Agent.event.codecs import builtin_reducer
-from Agent.event.content import USUAL, Named, Reading, content_of, is_plain_class
+from Agent.event.content import content_of, is_plain_class
 from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
@@ -38,6 +38,7 @@ from Agent.event.plain import (
     scalars_fit,
 )
 from Agent.event.pointers import escape
+from Agent.event.reading import USUAL, Named, Reading
 from Agent.event.registered import registered_codec
 
 __all__ = ["AgentOf", "BudgetSpent", "RepeatsSpent", "Walk"]

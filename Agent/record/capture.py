@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from Agent.event.content import Places, Reading, form_of_scalars
+from Agent.event.content import form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
+from Agent.event.reading import Places, Reading
 from Agent.event.serialise import to_json
 from Agent.record.judge import Types, make_judge
 from Agent.record.redaction import Redactor, hides_text

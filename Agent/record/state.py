@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.binding import class_reducer
-from Agent.event.content import Places, Reading, content_of
+from Agent.event.content import content_of
 from Agent.event.contents import is_over_memory
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.opaque import Kind
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
+from Agent.event.reading import Places, Reading
 from Agent.event.serialise import Dumped, to_json
 from Agent.record.capture import MOST_WITH_AGENTS
 from Agent.record.exposure import Exposed, Sort, exposure_of, read_state, sort_of

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.content import Named, Places
 from Agent.event.digest import digest_named
 from Agent.event.opaque import WRITTEN_OUTSIDE, Kind
 from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.reading import Named, Places
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.binding import AgentBinding

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.content import Places
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape
+from Agent.event.reading import Places
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, restore_state, sort_of
 from Agent.record.pipeline import Pipeline

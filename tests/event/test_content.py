@@ -26,8 +26,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.content import USUAL, Reading, _Walk, content_of, form_of_scalars, module_name
+from Agent.event.content import _Walk, content_of, form_of_scalars, module_name
 from Agent.event.opaque import Kind, describe
+from Agent.event.reading import USUAL, Reading
 
 
 class Box:
