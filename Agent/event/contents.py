@@ -14,7 +14,6 @@ from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
-    FrameType,
     FunctionType,
     GeneratorType,
     GetSetDescriptorType,
@@ -459,9 +458,11 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
         return Pieces("running generator", (code.co_qualname,))
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
-    # Its locals and what stands on its stack, such as the iterators of its loops.
-    held = [each for each in gc.get_referents(value) if type(each) is not FrameType]
-    return Pieces("generator", (frame.f_lasti, *held), has_code=True)
+    # Behind the function: the locals and what stands on the stack, such as the iterators of loops. Before it
+    # may stand what others asked for: the frame as an object, a copy of its locals.
+    held = gc.get_referents(value)
+    at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
+    return Pieces("generator", (frame.f_lasti, *held[at:]), has_code=True)
 
 
 def _proxy(value: Any) -> Pieces:

@@ -244,7 +244,8 @@ def test_a_generator_counts_by_its_place_its_locals_and_the_iterators_of_its_loo
     assert digest(begun(1)) != digest(begun(1, items=(5, 6, 8)))
     assert digest(begun(1)) != digest(begun(1, factor=3))
     held = begun(1)
-    digest(held)
+    before = digest(held)
+    assert held.gi_frame.f_locals and digest(held) == before, "who looks at the locals changes nothing"
     assert [next(held), next(held)] == [12, 14]
 
 
