@@ -22,7 +22,7 @@ class NumpySeeds:
     def __init__(self) -> None:
         self._is_in = False
         self._is_reading = False
-        self._read: SourceRead | None = None
+        self._held: list[SourceRead] = []
         self._open: dict[int, SourceRead] = {}
         """By the entropy that was read, the read."""
         self._built: dict[int, SourceRead] = {}
@@ -30,7 +30,7 @@ class NumpySeeds:
     def holds(self, read: SourceRead) -> bool:
         """Whether it is numpy that reads now, so that the read waits for what becomes of the generator."""
         if self._is_reading:
-            self._read = read
+            self._held.append(read)
         return self._is_reading
 
     def put_in(self) -> None:
@@ -43,13 +43,14 @@ class NumpySeeds:
         read, seed = entropy.randbits, twister._legacy_seeding  # noqa: SLF001 - what all its seeding goes through
 
         def randbits(bits: int) -> int:
-            self._is_reading, self._read = True, None
+            self._is_reading = True
             try:
                 value: int = read(bits)
             finally:
                 self._is_reading = False
-            if self._read is not None:
-                self._open[value] = self._read
+            for held in self._held:
+                self._open[value] = held
+            self._held.clear()
             return value
 
         def legacy_seeding(generator: Any, value: Any) -> None:
