@@ -56,7 +56,7 @@ class Options:
     console: bool = False
     """Whether each event is shown on stderr, too."""
     state: str = "exit"
-    """`strict` looks at an agent's state when an action begins, too."""
+    """`strict` looks at an agent's state when each action begins, too, not only when its first ones do."""
     board: bool = True
     """Whether open spans are kept where a kill leaves them readable."""
     durability: str = "kernel"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -45,19 +45,17 @@ from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
 from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, form_head
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
+from Agent.event.reading import USUAL, AgentOf, Hides, Named, Reading
 from Agent.event.registered import registered_codec
 
 __all__ = [
-    "USUAL",
-    "Hides",
-    "Named",
-    "Places",
-    "Reading",
+    "WITH_OWN",
     "content_of",
     "form_of_scalars",
     "is_plain_class",
     "module_name",
     "name_script",
+    "without_script",
 ]
 
 MAX_NODES = 100_000
@@ -70,78 +68,6 @@ _SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
 _SHORTEST_SECRET = 7
 _HIDDEN = b"<hidden>"
 _MAIN = b'"__main__"'
-
-
-class Hides(Protocol):
-    """Says what of a value is a secret; `Redactor` is one."""
-
-    def is_denied(self, key: str) -> bool:
-        """Whether what stands under this name is a secret."""
-
-    def text(self, text: str) -> str:
-        """The text with every secret in it replaced."""
-
-    def is_harmless(self, names: Iterable[str], raw: bytes) -> bool:
-        """Whether neither the names, all known, nor the JSON can hold a secret; False means: look closely."""
-
-
-AgentOf = Callable[[object], "str | int | None"]
-
-
-class Places:
-    """The fields of an agent by the objects that stand in them.
-
-    What an object holds counts in the field where it stands; in other fields it counts as the name of that
-    one. So a function that uses `self.env` does not change whenever the environment does.
-    """
-
-    __slots__ = ("_fields", "_names")
-
-    def __init__(self, fields: Mapping[str, Any] | None = None) -> None:
-        self._fields: Mapping[str, Any] = fields or {}
-        self._names: dict[int, str] | None = None
-
-    def begin(self, fields: Mapping[str, Any]) -> None:
-        """Take in the fields as they are now; they are held until the next time."""
-        self._fields = fields
-        self._names = None
-
-    def end(self) -> None:
-        """Hold nothing any more."""
-        self.begin({})
-
-    def field_of(self, value: object) -> str | None:
-        """The name of the first field in which that very object stands, None where it stands in none."""
-        if self._names is None:
-            self._names = {id(held): name for name, held in reversed(list(self._fields.items()))}
-        return self._names.get(id(value))
-
-
-class Reading(NamedTuple):
-    """How content is read."""
-
-    hides: Hides | None = None
-    """What is a secret takes no part."""
-    owner: str | None = None
-    """The agent whose field the value is."""
-    most_with_agents: int | None = None
-    """A value of more nodes that leads to an agent other than `owner` is where agents live: a reference."""
-    is_of_names: bool = False
-    """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
-    places: Places | None = None
-    """Where the objects in the agent's other fields stand."""
-    keeps_content: bool = False
-    """Objects of plain classes are written with all that they hold, so that a replay can make them again."""
-
-
-USUAL = Reading()
-
-
-class Named(NamedTuple):
-    """Stands in the place of a value that is recorded as a reference, whatever it holds."""
-
-    value: object
-    reference: str
 
 
 _scripts: dict[str, str] = {}
@@ -200,10 +126,9 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
             content = _of_scalars(value, plan, reading.hides)
             if content is not None:
                 return content
-        if reading.most_with_agents is not None and _outcomes:
-            known = _outcomes.get(type(value))
-            if known is not None and known.times >= _OFTEN:
-                return known.content
+        known = _outcomes.get(type(value)) if _outcomes else None
+        if known is not None and known.times >= _OFTEN:
+            return _with_own(value, plan, known.content, reading)
         walk = _Walk(agent_of, reading)
         walk.run(value)
         content = walk.content()
@@ -216,9 +141,29 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
         content = Content(Kind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        return _counted(value, plan, Content(Kind.REFERENCE, f"environment {_class_text(type(value))}"))
+        found = Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        return _with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
         return Content(Kind.UNSEEN, f"{class_name(type(error))} while it was read")
+
+
+def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
+    """A reference to where agents live; of one passed in a call with a digest of its own plain data."""
+    if content.kind is not Kind.REFERENCE or reading.owner is not None:
+        return content
+    own = {
+        name: held
+        for name, held in _attributes(value, plan).items()
+        if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
+    }
+    data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    if reading.hides is not None and not reading.hides.is_harmless(own, data):
+        return content
+    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{_digest(_imported(data)).hex()}")
+
+
+WITH_OWN = " with "
+"""Stands between an environment's class and the digest of its own plain attributes."""
 
 
 class _Outcome(NamedTuple):
@@ -253,7 +198,10 @@ def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | No
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
         return None
     ask_memory_for(attributes)
-    data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    try:
+        data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
+        return None
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
     if hides is not None and not hides.is_harmless(attributes, data):
@@ -319,7 +267,7 @@ def _named(value: object) -> Content | None:
         return None  # a class without a name that leads to it
     if reference is not None:
         kind, _, name = reference.partition(" ")
-        return Content(Kind.REFERENCE, f"{kind} {_without_script(name)}")
+        return Content(Kind.REFERENCE, f"{kind} {without_script(name)}")
     handle = handle_of(type(value))
     if handle == "file" and is_over_memory(value):
         raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
@@ -327,10 +275,10 @@ def _named(value: object) -> Content | None:
 
 
 def _class_text(cls: type) -> str:
-    return _without_script(class_name(cls))
+    return without_script(class_name(cls))
 
 
-def _without_script(name: str) -> str:
+def without_script(name: str) -> str:
     """A dotted name, its module written as `module_name` does."""
     if name.startswith("__main__"):
         return f"{module_name('__main__')}{name[8:]}"
@@ -353,7 +301,7 @@ class _Walk:
     __slots__ = (
         "_agent_of", "_agents", "_closed", "_generators", "_hides", "_is_hiding", "_kept",
         "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner",
-        "_places", "_size_bytes", "_stands", "_steps", "has_code",
+        "_places", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
     )  # fmt: skip
 
     def __init__(
@@ -371,6 +319,8 @@ class _Walk:
         self._steps: list[_Step] = []
         self._open: dict[int, int] = {}
         self._closed: dict[int, tuple[Any, bytes]] = {}
+        self._sets: dict[int, tuple[Any, bytes]] = {}
+        """What was written of sets in which nothing counts by its position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
         self._generators: dict[int, bytes] = {}
@@ -607,7 +557,15 @@ class _Walk:
     def _members(self, value: Any, cls: type) -> bool:
         if cls is not set and cls is not frozenset:
             return False
+        known = self._sets.get(id(value))
+        if known is not None:
+            self._count(1)
+            self._out += known[1]
+            return True
+        start, marks = len(self._out), self._marks
         self._set(b"<" if cls is set else b"f", list(value))
+        if self._marks == marks:
+            self._sets[id(value)] = (value, bytes(self._out[start:]))
         return True
 
     def _set(self, head: bytes, members: list[Any]) -> None:

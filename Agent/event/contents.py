@@ -14,7 +14,6 @@ from types import (
     BuiltinFunctionType,
     CellType,
     CodeType,
-    CoroutineType,
     FrameType,
     FunctionType,
     GeneratorType,
@@ -76,8 +75,8 @@ KINDS: tuple[KindOfValue, ...] = (
         "comparable",
         "other objects by their attributes and slots; UserDict, ChainMap, SimpleNamespace, mappingproxy, "
         "views, array.array, memoryview, ctypes data, structured, object and masked arrays, pandas objects, "
-        "exceptions, functions, lambdas, partials, bound methods, generators and coroutines, iterators, "
-        "queues, events, weak references, patterns, in-memory files, values over the size limits",
+        "exceptions, functions, lambdas, partials, bound methods, generators, coroutines, iterators, queues, "
+        "events, weak references, patterns, in-memory files, values over the size limits",
         "compared by a digest over the whole content (16 MB or 100,000 values at most)",
     ),
     KindOfValue(
@@ -93,8 +92,7 @@ KINDS: tuple[KindOfValue, ...] = (
     ),
     KindOfValue(
         "unseen",
-        "running generators and coroutines, async generators, objects of C extensions without a reduction, "
-        "ctypes pointers, values above the limits of a digest",
+        "objects of C extensions without a reduction, ctypes pointers, values above the limits of a digest",
         "makes the verdict UNVERIFIED, unless it is ignored by name",
     ),
 )
@@ -454,39 +452,16 @@ def _code(value: CodeType) -> Pieces:
     return Pieces("code", held, raw=value.co_code, has_code=True)
 
 
-def _generator(value: Any) -> Pieces:
-    frame, code = value.gi_frame, value.gi_code
-    if value.gi_running:
-        raise Unreadable("a generator that is running")
+def _generator(value: Any, prefix: str = "gi") -> Pieces:
+    """What a generator, a coroutine or an asynchronous generator holds; of one that runs now its name."""
+    code, frame = getattr(value, f"{prefix}_code"), getattr(value, f"{prefix}_frame")
+    if getattr(value, f"{prefix}_running"):
+        return Pieces("running generator", (code.co_qualname,))
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
-    if value.gi_yieldfrom is None and _is_at_start(value):
-        return Pieces("generator", (code, dict(frame.f_locals)), has_code=True)
-    return _suspended("begun generator", value, frame, code)
-
-
-def _coroutine(value: Any) -> Pieces:
-    if value.cr_running:
-        raise Unreadable("a coroutine that is running")
-    if value.cr_frame is None:
-        return Pieces("finished coroutine", (value.cr_code.co_name,))
-    return _suspended("coroutine", value, value.cr_frame, value.cr_code)
-
-
-def _suspended(label: str, value: Any, frame: FrameType, code: CodeType) -> Pieces:
-    """What waits at an instruction: where, its variables, and what the collector finds on its stack."""
-    view: Any = frame.f_locals
-    variables = dict(view)
-    if type(view) is dict:
-        view.clear()  # a copy that the frame keeps, which would let no variable go
-    stack = [each for each in gc.get_referents(value) if each is not view and type(each) is not FrameType]
-    return Pieces(label, (code, frame.f_lasti, variables, stack), has_code=True)
-
-
-def _is_at_start(generator: Any) -> bool:
-    import inspect
-
-    return inspect.getgeneratorstate(generator) == inspect.GEN_CREATED
+    # Its locals and what stands on its stack, such as the iterators of its loops.
+    held = [each for each in gc.get_referents(value) if type(each) is not FrameType]
+    return Pieces("generator", (frame.f_lasti, *held), has_code=True)
 
 
 def _proxy(value: Any) -> Pieces:
@@ -671,7 +646,6 @@ _READERS: dict[type, _Reader] = {
     CodeType: _code,
     CellType: lambda value: Pieces("cell", (_cell(value),)),
     GeneratorType: _generator,
-    CoroutineType: _coroutine,
     type({}.keys()): _proxy,
     type({}.values()): _proxy,
     type({}.items()): _proxy,
@@ -708,8 +682,8 @@ _BY_NAME: dict[str, _Reader] = {
     "numpy.dtype": _numpy_dtype,
     "numpy.ufunc": _numpy_named,
     "_ctypes._CData": _c_data,
-    "builtins.coroutine": lambda _: _no("a coroutine"),
-    "builtins.async_generator": lambda _: _no("an async generator"),
+    "builtins.coroutine": lambda value: _generator(value, "cr"),
+    "builtins.async_generator": lambda value: _generator(value, "ag"),
     "numpy.random.bit_generator.BitGenerator": lambda value: Pieces("bits", (value.state,)),
     "_queue.SimpleQueue": _simple_queue,
     "_random.Random": _generator_of_numbers,

@@ -5,7 +5,7 @@ A bound protects the program that is being recorded, so each is a cost that one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
@@ -28,6 +28,8 @@ class Limits:
     """Most values of all depths together."""
     max_depth: int = 64
     """Most containers around a value."""
+    max_repeats: int = 50_000
+    """Most containers that were met before; a value with more is cut by the usual bounds."""
     head_chars: int = 4_096
     """How much of a cut string is kept for people; it cannot be restored, so a long head buys little."""
     unread_bytes: int = field(init=False)
@@ -41,6 +43,14 @@ class Limits:
         # n values take at least 2 n - 1 bytes of JSON, a string of n characters at least n + 2.
         unread = min(self.max_bytes, self.max_string_chars, 2 * self.max_items - 1)
         object.__setattr__(self, "unread_bytes", unread)
+
+    def usual(self) -> Limits:
+        """The same, with no more bytes and items than are usual."""
+        return replace(
+            self,
+            max_bytes=min(self.max_bytes, DEFAULT_LIMITS.max_bytes),
+            max_items=min(self.max_items, DEFAULT_LIMITS.max_items),
+        )
 
 
 DEFAULT_LIMITS = Limits()

@@ -311,7 +311,8 @@ _ROWS = (
         _EVENTS,
         "Artifact {path}",
         "path:string ref:string name?:string media_type?:string size_bytes?:integer digest?:string "
-        "digest_without_secrets?:string step_id?:string value_types?:object capture?:string",
+        "digest_without_secrets?:string digest_compared?:string unseen?:array step_id?:string "
+        "value_types?:object capture?:string",
         home=_RUN,
     ),
     _kind("replay.started", _EVENTS, "Replay started", "replay_id:string run_id?:string target?:string"),

@@ -34,6 +34,9 @@ _PLAIN = SCALARS | _CONTAINERS
 _SMALL_BYTES = 65_536
 _BYTES_A_BYTE = 24
 _NO_BOUND = 1 << 62
+_FEW_CONTAINERS = 256
+_MOST_LEVELS = 256  # orjson refuses to write more
+_MOST_AGAIN = 100_000
 _SWEPT_FROM = 6  # below, a loop is no dearer than a sweep in C
 
 # Without these orjson would write subclasses, dataclasses and datetimes its own way, and without a tag.
@@ -45,7 +48,8 @@ DUMP_OPTIONS = (
 def least_bytes(value: Any, most_bytes: int) -> int:
     """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
 
-    It looks into dicts, lists and tuples alone.
+    It looks into dicts, lists and tuples alone, 256 levels deep. Where few containers are met again and
+    again, so that the JSON would be much larger than the value, there are more than `most_bytes`.
     """
     least = 0
     pending = [value]
@@ -74,6 +78,34 @@ def least_bytes(value: Any, most_bytes: int) -> int:
                     pending += [child for child in children if type(child) in _NESTING]
         if least > most_bytes:
             break
+        if len(pending) > _FEW_CONTAINERS:
+            return _least_bytes_by_levels(value, most_bytes)
+    return least
+
+
+def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
+    """What `least_bytes` gives, where there are so many containers that some may be met again and again."""
+    least = 0
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        below: list[Any] = []
+        for node in level:
+            children = list(node.values()) if type(node) is dict else node
+            kinds = set(map(type, children))
+            least += 2 * len(node)
+            if type(node) is dict:
+                least += sum([len(key) for key in list(node) if type(key) is str])
+            if str in kinds:
+                least += sum([len(child) for child in children if type(child) is str])
+            if not kinds.isdisjoint(_NESTING):
+                below += [child for child in children if type(child) in _NESTING]
+            if least > most_bytes:
+                return least
+        if len(below) > _MOST_AGAIN and len(set(map(id, below))) < len(below) // 2:
+            return most_bytes + 1
+        if not below:
+            break
+        level = below
     return least
 
 

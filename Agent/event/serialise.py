@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from Agent.event.classes import class_name
-from Agent.event.content import USUAL, Reading, form_of_scalars
+from Agent.event.content import form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import (
     DUMP_OPTIONS,
@@ -23,6 +23,7 @@ from Agent.event.plain import (
     least_bytes,
     plain_bytes,
 )
+from Agent.event.reading import USUAL, Reading
 from Agent.event.short_walk import common_bytes
 from Agent.event.values import encode_value
 from Agent.event.walk import AgentOf

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from Agent.event.binding import Binding
 from Agent.event.classes import class_name, restore_attributes
 from Agent.event.codecs import BUILDERS
-from Agent.event.content import USUAL, Reading, content_of, is_plain_class
+from Agent.event.content import content_of, is_plain_class
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.opaque import CONTENT, OBJECT, shorten
 from Agent.event.pointers import fold_tags
+from Agent.event.reading import USUAL, Reading
 from Agent.event.registered import REGISTERED_NAMES, register_codec
-from Agent.event.walk import AgentOf, BudgetSpent, Walk
+from Agent.event.walk import AgentOf, BudgetSpent, RepeatsSpent, Walk
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -83,7 +84,9 @@ def encode_value(
     """
     try:
         walk = Walk(limits, agent_of, cutting=False, reading=reading, start=pointer)
-        return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
+        return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
+    except RepeatsSpent:
+        limits = limits.usual()
     except BudgetSpent:
         pass  # cut below
     except Exception as error:  # noqa: BLE001 - recording may not raise into the program that it records
@@ -91,7 +94,7 @@ def encode_value(
     try:
         # Too large as a whole: once more, now cutting, within a budget that leaves room for what cuts add.
         walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
-        return Encoded(walk.node(value, pointer), walk.types, tuple(walk.opaque))
+        return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001
         return _given_up(value, pointer, error)
 

@@ -14,7 +14,7 @@ import orjson
 from Agent.event.binding import class_reducer
 from Agent.event.classes import attributes_of, class_name
 from Agent.event.codecs import builtin_reducer
-from Agent.event.content import USUAL, Named, Reading, content_of, is_plain_class
+from Agent.event.content import content_of, is_plain_class
 from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
@@ -38,9 +38,10 @@ from Agent.event.plain import (
     scalars_fit,
 )
 from Agent.event.pointers import escape
+from Agent.event.reading import USUAL, Named, Reading
 from Agent.event.registered import registered_codec
 
-__all__ = ["AgentOf", "BudgetSpent", "Walk"]
+__all__ = ["AgentOf", "BudgetSpent", "RepeatsSpent", "Walk"]
 
 AgentOf: TypeAlias = Callable[[object], "str | int | None"]
 """The id of the agent that an object is, None for other objects."""
@@ -87,6 +88,10 @@ class BudgetSpent(Exception):
     """The value is larger than its limits allow."""
 
 
+class RepeatsSpent(BudgetSpent):
+    """What is in the value is met so often that its JSON would be much larger than itself."""
+
+
 class _NotPlain(BudgetSpent):
     """The content of an object is more than a tree of values that can be made again."""
 
@@ -100,8 +105,8 @@ class Walk:
     """
 
     __slots__ = (
-        "agent_of", "bytes_left", "cutting", "items_left", "limits", "max_depth", "met", "opaque", "path",
-        "reading", "start", "types",
+        "_contents", "_cuts", "_seen", "agent_of", "bytes_left", "cutting", "items_left", "limits",
+        "max_depth", "met", "opaque", "path", "reading", "repeats_left", "start", "types",
     )  # fmt: skip
 
     def __init__(
@@ -127,9 +132,21 @@ class Walk:
         self.start = start
         self.types: dict[str, str] = {}
         self.opaque: list[str] = []
+        self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
+        self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
+        self.repeats_left = limits.max_repeats
+        self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
+        """What was met, so that nothing else gets its id; None where few values can be met at all."""
+
+    def whole(self, value: Any, pointer: str) -> Any:
+        """The JSON of the value that the pass is over."""
+        encoded = self.node(value, pointer)
+        if self._cuts:
+            self._finish_cuts(0)
+        return encoded
 
     def node(self, value: Any, pointer: str) -> Any:
-        """The JSON of one value of any type."""
+        """The JSON of one value of any type within that."""
         self.items_left -= 1
         if self.items_left < 0:
             raise BudgetSpent
@@ -204,7 +221,15 @@ class Walk:
             up = len(self.path) - self.path[identity]
             return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
         if len(self.path) >= self.max_depth:
-            return self._describe(pointer, describe(value, self._content(value)) | {"repr": "<too deep>"})
+            return self._describe(
+                pointer, describe(value, self._content_once(value, (id(value),))) | {"repr": "<too deep>"}
+            )
+        if self._seen is not None:
+            if identity in self._seen:
+                self.repeats_left -= 1
+                if self.repeats_left < 0:
+                    raise RepeatsSpent
+            self._seen[identity] = value
         self.path[identity] = len(self.path)
         try:
             if kind is list:
@@ -401,6 +426,8 @@ class Walk:
     def _pairs(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
         """The JSON of a mapping as a list of pairs."""
         if not self.cutting:
+            if 2 * len(items) > self.items_left:
+                raise BudgetSpent
             self._spend(max(len(items), 1) + 1 + 3 * len(items), None)
             pairs = []
             for index, (key, value) in enumerate(items):
@@ -448,9 +475,12 @@ class Walk:
         try:
             for item in items:
                 self.types, self.opaque = {}, []
+                begun = len(self._cuts or ())
                 encoded = self._share(item, "") if self.cutting else self.node(item, "")
                 if encoded is _SPENT:
+                    self._cuts = (self._cuts or [])[:begun]
                     break
+                self._finish_cuts(begun)
                 rows.append((canonical_bytes(encoded, self.types), encoded, self.types, self.opaque))
         finally:
             self.types, self.opaque = outer
@@ -488,10 +518,30 @@ class Walk:
         """What stands for a container that was cut; tags below it would restore nothing, so they go."""
         self._forget(mark)
         form = {"head": head, "items": len(whole), "tag": tag}
-        content = self._content(whole)
-        form[content.kind.value] = content.text
+        if self._cuts is None:
+            self._cuts = []
+        self._cuts.append((pointer, form, whole))
         self.bytes_left -= 64
         return self._tagged(form, "truncated", pointer)
+
+    def _finish_cuts(self, begun: int) -> None:
+        """Put the content into the forms of what was cut since then, but for those within others."""
+        cuts = self._cuts or []
+        for pointer, form, whole in cuts[begun:]:
+            if self.types.get(pointer) == "truncated":
+                parts = [*whole.keys(), *whole.values()] if type(whole) is dict else whole
+                content = self._content_once(whole, (len(whole), *map(id, parts)))
+                form[content.kind.value] = content.text
+        del cuts[begun:]
+
+    def _content_once(self, value: Any, key: tuple[int, ...]) -> Content:
+        """The content of a value that may be met again; `key` has the ids of the value or of its parts."""
+        if self._contents is None:
+            self._contents = {}
+        known = self._contents.get(key)
+        if known is None:
+            known = self._contents[key] = (value, self._content(value))
+        return known[1]
 
 
 class _ContentWalk(Walk):

@@ -26,19 +26,33 @@ _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def plain_values(value: Any) -> Any:
-    """The values of a graph with all that is LangGraph's own in a plain form."""
+    """The values of a graph with all that is LangGraph's own in a plain form; shared values stay shared."""
+    return _plain(value, {})
+
+
+def _plain(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
+    """The plain form of one value; `made` has those that were met, with their forms."""
     if isinstance(value, _PLAIN):
         return value
+    if id(value) in made:
+        return made[id(value)][1]
+    made[id(value)] = value, value  # within itself a value stands as it is
+    form = _form(value, made)
+    made[id(value)] = value, form
+    return form
+
+
+def _form(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(value, dict):
-        return {key: plain_values(each) for key, each in value.items()}
+        return {key: _plain(each, made) for key, each in value.items()}
     if type(value) in {list, tuple}:
-        return type(value)(plain_values(each) for each in value)
+        return type(value)(_plain(each, made) for each in value)
     messages = interface("langchain_core.messages", "langchain-core")
     if isinstance(value, messages.BaseMessage):
         return {MESSAGE: messages.message_to_dict(value)}
     name = type(value).__name__
     if name in _SAID and type(value) is getattr(interface("langgraph.types", FRAMEWORK), name, None):
-        return {f"{FRAMEWORK}.{name}": {each: plain_values(getattr(value, each)) for each in _SAID[name]}}
+        return {f"{FRAMEWORK}.{name}": {each: _plain(getattr(value, each), made) for each in _SAID[name]}}
     return value
 
 
@@ -60,18 +74,19 @@ def restored_values(value: Any) -> Any:
 
 def made_ids(value: Any) -> Iterator[str]:
     """The ids of messages and interrupts among plain values: LangGraph makes those by chance."""
-    if isinstance(value, dict):
-        found = _marked(value)
+    pending, seen = [value], set[int]()
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, (dict, list, tuple)) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        found = _marked(node) if isinstance(node, dict) else None
         if found is not None:
             name, body = found
             identity = (body.get("data") or {}).get("id") if name == MESSAGE else body.get("id")
             if isinstance(identity, str):
                 yield identity
-        for each in value.values():
-            yield from made_ids(each)
-    elif isinstance(value, (list, tuple)):
-        for each in value:
-            yield from made_ids(each)
+        pending += node.values() if isinstance(node, dict) else node
 
 
 def _marked(value: dict[Any, Any]) -> tuple[str, dict[str, Any]] | None:

@@ -12,7 +12,8 @@ import orjson
 from Agent.event.digest import without_tokens
 from Agent.flight.run_context import Run
 from Agent.flight.run_lines import emit_run_event
-from Agent.record.artifact_bytes import Encoded, cleaned, encode_artifact, encode_json
+from Agent.flight.tagged_values import compared
+from Agent.record.artifact_bytes import Encoded, cleaned, encode_artifact, encode_json, is_text
 from Agent.record.texts import as_message
 from Agent.tree.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
 from Agent.tree.layout import safe_name
@@ -113,15 +114,33 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: Encoded, more: dict[
         "digest": stored.digest,
         **more,
     }
-    rest = without_tokens(encoded.content) if isinstance(encoded.content, bytes) else None
-    if rest is not None:
-        hasher = new_hash()
-        hasher.update(rest)
-        payload["digest_without_secrets"] = hasher.hexdigest()
+    if isinstance(encoded.content, bytes):
+        payload.update(_told_for_comparison(encoded.content, encoded))
     # As text these pointers would look like keys of the user's, and those of secrets would be hidden.
     types = b'"value_types":' + orjson.dumps(encoded.types) if encoded.types else b""
     emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)
     return stored.ref
+
+
+def _told_for_comparison(content: bytes, encoded: Encoded) -> dict[str, Any]:
+    """By what the artifact is compared with that of another recording, beside the digest of its bytes."""
+    told: dict[str, Any] = {}
+    rest = without_tokens(content)
+    if rest is not None:
+        told["digest_without_secrets"] = _digest(rest)
+    if is_text(encoded.media_type or ""):
+        found = compared(content, encoded.types or {})
+        if found.content is not None:
+            told["digest_compared"] = _digest(found.content)
+        if found.unseen:
+            told["unseen"] = list(found.unseen)
+    return told
+
+
+def _digest(content: bytes) -> str:
+    hasher = new_hash()
+    hasher.update(content)
+    return hasher.hexdigest()
 
 
 def _stored(pipeline: Pipeline, run: Run, path: str, encoded: Encoded) -> Stored:

@@ -10,13 +10,19 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from Agent.event.digest import digest_named
+import orjson
+
+from Agent.event.content import module_name, without_script
+from Agent.event.digest import digest_named, without_tokens
 from Agent.event.pointers import fold_tags, value_at
 
-__all__ = ["Tagged", "is_unseen", "opaque_key"]
+__all__ = ["Compared", "Tagged", "compared", "is_unseen", "opaque_key"]
 
 _SCRIPT = "__main__."
+_SCRIPT_BYTES = b"__main__"
 _COMPARED = ("digest", "reference", "handle")
+_OF_CUTS = ("head", "class", "repr")
+_LARGE = frozenset({"opaque", "truncated"})
 _DESCRIBED = ("class", "repr", "attributes", "failure")
 
 
@@ -93,3 +99,42 @@ def opaque_key(node: Mapping[str, Any]) -> dict[str, Any]:
 def is_unseen(tag: str, node: Any) -> bool:
     """Whether that is all that is known of a value: that it could not be looked into."""
     return tag in {"opaque", "truncated"} and type(node) is dict and "unseen" in node
+
+
+class Compared(NamedTuple):
+    """What of a document is the same in another process that makes the same document."""
+
+    content: bytes | None
+    """The document without secrets, names of the script and descriptions; None where it has none of them."""
+    unseen: tuple[str, ...]
+    """Why parts of it cannot be seen, so that equal content proves nothing of them."""
+
+
+def compared(content: bytes, types: Mapping[str, str]) -> Compared:
+    """What is compared of a text or a JSON document.
+
+    Args:
+        content: in UTF-8.
+        types: the tags of a JSON document, by pointer.
+    """
+    unseen: list[str] = []
+
+    def reduced(tag: str, node: Any, _at: str) -> Any:
+        if type(node) is not dict:
+            return node
+        if is_unseen(tag, node):
+            unseen.append(str(node["unseen"]))
+        if tag == "truncated":
+            kept = {key: each for key, each in node.items() if key not in _OF_CUTS}
+            name, mark, cls = str(node.get("tag", "")).partition(":")
+            return {**kept, "tag": f"{name}{mark}{without_script(cls)}"}
+        return {**opaque_key(node), "same_as": node.get("same_as")}
+
+    told = content
+    large = {at: tag for at, tag in types.items() if tag in _LARGE}
+    if large:
+        told = orjson.dumps(fold_tags(orjson.loads(content), large, "", reduced))
+    if _SCRIPT_BYTES in told:
+        told = told.replace(_SCRIPT_BYTES, str(module_name("__main__")).encode("utf-8", "replace"))
+    told = without_tokens(told) or told
+    return Compared(None if told == content else told, tuple(dict.fromkeys(unseen)))

@@ -12,6 +12,7 @@ from Agent.event.classes import attributes_of, find_in_classes
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
 from Agent.record.identity import TRACED, identity_of
+from Agent.record.probe import Probe
 from Agent.record.state import Holders, StateTracker, ValueBytes
 from Agent.record.texts import as_message
 
@@ -133,6 +134,7 @@ class Agents:
         bind: gives the prepared bytes of an agent by its id, role and logger.
         value_bytes: the JSON of a plain value, by which states are compared.
         is_keeping: keep what shows how an agent ended that is gone before recording ends.
+        is_probing: look whether something else than actions changes what agents hold.
     """
 
     def __init__(
@@ -141,11 +143,13 @@ class Agents:
         value_bytes: ValueBytes,
         *,
         is_keeping: bool = True,
+        is_probing: bool = True,
     ) -> None:
         self._bind = bind
         self._value_bytes = value_bytes
         self._known: dict[int, Known] = {}
         self.holders = Holders()
+        self.probe = Probe(agent_id_of, is_on=is_probing)
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Agents that are gone and whose last state is to be recorded yet."""

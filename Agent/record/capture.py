@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
-from Agent.event.content import Places, Reading, form_of_scalars
+from Agent.event.content import form_of_scalars
 from Agent.event.limits import DEFAULT_LIMITS, Limits
 from Agent.event.plain import ask_memory
 from Agent.event.pointers import escape
+from Agent.event.reading import Places, Reading
 from Agent.event.serialise import to_json
 from Agent.record.judge import Types, make_judge
 from Agent.record.redaction import Redactor, hides_text
@@ -24,6 +25,8 @@ from Agent.record.redaction import Redactor, hides_text
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
 """A field of more values that leads to other agents is where they live, and no part of one agent's state."""
+_MOST_IN_CALLS = 5_000
+"""The same of an argument or result."""
 
 
 class Capture:
@@ -47,7 +50,7 @@ class Capture:
 
     def _judge_by(self, redactor: Redactor) -> None:
         hides = redactor if redactor.enabled else None
-        self.reading = Reading(hides=hides, keeps_content=True)
+        self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS, keeps_content=True)
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:

@@ -69,7 +69,8 @@ class RecordOptions:
     strict_state: bool = False
     """Look at the state when an action begins, too, and record writes from outside."""
     entry_looks: int = 8
-    """So many first actions of an agent begin with a look for writes from outside; once there were, all."""
+    """So many first actions of an agent begin with a look for writes from outside; once there were, all. 0
+    looks for nothing."""
     probes: int = 3
     """Behind so many first actions large objects are looked at: does something else change them?"""
     sync_errors: bool = True
@@ -115,7 +116,12 @@ class Pipeline:
         self.clock: Clock = clock or SystemClock()
         self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
         self.capture = Capture(redactor, self.options.limits, agent_id_of)
-        self.agents = Agents(self.binding, self.capture.judge.value, is_keeping=self.options.gone_states)
+        self.agents = Agents(
+            self.binding,
+            self.capture.judge.value,
+            is_keeping=self.options.gone_states,
+            is_probing=self.options.entry_looks > 0,
+        )
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()

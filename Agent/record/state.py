@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.binding import class_reducer
-from Agent.event.content import Places, Reading, content_of
+from Agent.event.content import content_of
 from Agent.event.contents import is_over_memory
 from Agent.event.limits import DEFAULT_LIMITS
 from Agent.event.opaque import Kind
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.pointers import value_at
+from Agent.event.reading import Places, Reading
 from Agent.event.serialise import Dumped, to_json
 from Agent.record.capture import MOST_WITH_AGENTS
 from Agent.record.exposure import Exposed, Sort, exposure_of, read_state, sort_of
@@ -162,20 +163,42 @@ class StateTracker:
             self.kept.clear()
             return {}, []
 
-    def changes_outside(self, obj: object) -> Outside:
-        """What was written to the agent since its last action ended; it counts as recorded now."""
+    def changes_outside(
+        self,
+        obj: object,
+        is_shared: Callable[[object], bool],
+        is_written: Callable[[object], bool],
+    ) -> Outside:
+        """What was written to the agent since its last action ended; it counts as recorded now.
+
+        Args:
+            is_shared: whether other agents hold an object, too, whose actions may have changed it.
+            is_written: whether something else than any action was seen to change a value.
+        """
+        last = self.last.copy()
         changed, gone = self.changes(obj)
         objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
-        if self.probed:
-            before, self.probed = self.probed, {}
-            now = self._digests_of(obj, before)
-            objects |= {name for name, digest in before.items() if now.get(name, digest) != digest}
-        self.written_outside |= objects
-        for name in objects:
+        before, self.probed = self.probed, {}
+        now = self._digests_of(obj, before) if before else {}
+        differing = {name for name, digest in before.items() if now.get(name, digest) != digest}
+        present = self.present(obj) if self.failure is None else {}
+        written = {
+            name
+            for name in (*self.last, *self.heavy)
+            if is_written(present.get(name))
+            or (name in objects | differing and not is_shared(present.get(name)))
+        } - self.written_outside
+        for name in objects | written:
             changed.pop(name, None)
-            self.last.pop(name, None)
-            self.heavy.add(name)
-        return Outside(changed, gone, sorted(objects))
+            if name in written:
+                self.last.pop(name, None)
+                self.heavy.add(name)
+            elif name in last:
+                self.last[name] = last[name]  # the end of the action tells it
+            else:
+                self.last.pop(name, None)
+        self.written_outside |= written
+        return Outside(changed, gone, sorted(written))
 
     def probe(self, obj: object) -> None:
         """Keep the digests of large objects, of which a look at an action's end tells nothing."""
@@ -272,8 +295,12 @@ class StateTracker:
             self._keeping.append(self)
 
     def present(self, obj: object) -> Mapping[str, Any]:
-        """The fields as they are now."""
-        return self._read(obj)
+        """The fields as they are now; none where that fails, which `failure` tells."""
+        try:
+            return self._read(obj)
+        except Exception as error:  # noqa: BLE001 - as in `changes`
+            self.failure = error
+            return {}
 
     def has_acted(self) -> bool:
         """Whether the agent is there, and acted since this was asked last."""
@@ -429,6 +456,11 @@ class Holders:
 
     def __init__(self) -> None:
         self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
+
+    def is_shared(self, value: object) -> bool:
+        """Whether several agents were seen with it."""
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) > 1
 
     def is_of_one(self, value: object) -> bool:
         """Whether one agent alone was seen with it, so that its state is in that agent's."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.content import Named, Places
 from Agent.event.digest import digest_named
 from Agent.event.opaque import WRITTEN_OUTSIDE, Kind
 from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.reading import Named, Places
 from Agent.record import installed
 from Agent.record.agents import agent_id_of
 from Agent.record.binding import AgentBinding
@@ -70,7 +70,8 @@ def emit_state(
 
 def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, obj: object) -> None:
     """Write what something else than the agent's actions wrote to it since its last action, if anything."""
-    changed, gone, objects = tracker.changes_outside(obj)
+    agents = pipeline.agents
+    changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, agents.probe.is_written)
     if not changed and not gone and not objects:
         return
     tracker.is_watched = tracker.is_watched or bool(changed or gone)
@@ -80,6 +81,16 @@ def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracke
     if objects:
         payload["objects"] = objects
     pipeline.emit(binding.slot("state_change", 20), "outside", payload)
+
+
+def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
+    """What others may change: shared objects, and generators whose draws nobody records."""
+    return [
+        value
+        for name, value in tracker.present(obj).items()
+        if name in tracker.held_together
+        or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
+    ]
 
 
 def emit_gone_states(pipeline: Pipeline) -> None:
@@ -282,4 +293,6 @@ def emit_last_states(pipeline: Pipeline) -> None:
     emit_gone_states(pipeline)
     for known, obj in pipeline.agents.living():
         if known.tracker is not None:
+            if pipeline.options.entry_looks:
+                emit_outside(pipeline, known.binding, known.tracker, obj)
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")

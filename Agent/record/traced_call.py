@@ -17,7 +17,13 @@ from Agent.record import installed
 from Agent.record.changed_arguments import args_after, cannot_change, held, result_is, still_holds
 from Agent.record.context import Scope, current_scope, learn_secrets, span_scope
 from Agent.record.failures import outcome_of, record_error
-from Agent.record.state_events import changes_tail, emit_gone_states, emit_outside, emit_state
+from Agent.record.state_events import (
+    changes_tail,
+    emit_gone_states,
+    emit_outside,
+    emit_state,
+    values_of_many,
+)
 
 if TYPE_CHECKING:
     from Agent.record.agents import Known
@@ -33,8 +39,8 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "is_entry", "leave", "pipeline", "reads", "root",
-        "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "is_probed", "leave", "pipeline",
+        "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
     )  # fmt: skip
 
     def __init__(
@@ -48,9 +54,7 @@ class Call:
         kwargs: dict[str, Any],
         arguments: dict[str, Any] | None = None,
     ) -> None:
-        self.spec = spec
-        self.pipeline = pipeline
-        self.target = target
+        self.spec, self.pipeline, self.target = spec, pipeline, target
         self.leave: Callable[[Any, BaseException | None], None] | None = None
         if known is not None:
             binding = known.binding
@@ -62,6 +66,7 @@ class Call:
         self.tracker: StateTracker | None = None
         self.root = spec.is_action and (scope is None or not scope.actions)
         self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
+        self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
         if self.is_entry and known is not None:
             self._look_at_state(known, target)
         self.types: Types | None = None
@@ -232,6 +237,9 @@ class Call:
             code = spec.code or spec.identify()
             if code not in pipeline.codes_told:
                 code.tell(pipeline)
+            if self.is_probed:
+                values = () if self.tracker is None else values_of_many(self.tracker, self.target)
+                pipeline.agents.probe.ended(values)
             if self.tracker is not None:
                 tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
                 if state_types:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from Agent.event.content import WITH_OWN
 from Agent.event.digest import canonical_bytes, differ_in_tokens_alone
 from Agent.event.opaque import WRITTEN_OUTSIDE, Kind
 from Agent.event.pointers import escape, fold_tags
@@ -276,6 +277,8 @@ class Comparison:
         if left.kind is Kind.COMPARABLE and ":" not in left.text:
             self.agreement.older.add(path)
             return None
+        if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
+            return _inside_object(one, other, path)
         for content in (left, right):
             if content.kind is Kind.REFERENCE and content.text.startswith(_ELSEWHERE):
                 self.agreement.references[path] = content.text

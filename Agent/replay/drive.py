@@ -160,7 +160,11 @@ class Driver:
                 except ReplayStopped:
                     if not self._goes_on():
                         raise
+            for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
+                written = self._plan.written_last.get(agent_id, ())
+                self._outside.put_last(action, self._objects[agent_id], written)
             self._last_states.compare()
+            self._outside.end()
         except ReplayStopped:
             pass  # whoever stopped it has told the outcome why
         finally:
@@ -209,9 +213,10 @@ class Driver:
         self._outside.compare(action, target)
         for event in action.before:
             self._impose(action, event, target)
-        if agent_id in self._suspects:
+        written = self._facts[agent_id].written_outside if agent_id in self._facts else ()
+        if agent_id in self._suspects or written:
             for name, generator in generators_in(target):
-                if adoption_of(generator) is None:
+                if adoption_of(generator) is None and (agent_id in self._suspects or name in written):
                     self._generators[name] = (generator, generator_state(generator))
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
@@ -225,7 +230,8 @@ class Driver:
                 if adopted is not None:
                     self._sources.identify(adopted, facts.adopted[name])
                     continue
-            self._watch.allow(generator)
+            if facts is None or name not in facts.written_outside:
+                self._watch.allow(generator)
 
     def call_back(self, recorded: RecordedCall) -> None:
         """Make a call into a driven agent that an answered call made in the record."""
@@ -390,6 +396,7 @@ class Driver:
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         self._whole.begin(agent_id, first, obj)
+        self._outside.begin(agent_id, obj, self._facts[agent_id].written_outside)
         found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
         if found is None:
             return
@@ -485,7 +492,7 @@ class Driver:
         for name, (generator, before) in self._generators.items():
             if generator_state(generator) != before:
                 self._outcome.reason(
-                    f"{action.agent_id} draws from {name}, a generator that other agents share: their "
+                    f"{action.agent_id} draws from {name}, a generator that others draw from, too: their "
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 

@@ -61,6 +61,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
         ]
     ),
 }
+_HIDDEN = f"[redacted:{'0' * 16}]"
 
 
 def is_point(event: Event) -> bool:
@@ -202,7 +203,10 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
         if found is not None:
             return Difference("/message", found.recorded, found.replayed)
     rules = comparison.fields
-    found, agreed = comparison.compare(_payload(one, rules), _payload(other, rules), NAMES_OF_PAYLOADS)
+    payloads = _payload(one, rules), _payload(other, rules)
+    if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
+        payloads = _without_content(payloads[0]), _without_content(payloads[1])
+    found, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
     if found is not None:
         return found
     if rules is not None:
@@ -235,11 +239,36 @@ def _payload(event: Event, rules: FieldRules | None = None) -> Recorded:
             kept = rules.kept(str(event.agent_id), fields, event.types or {}, "/extra/fields")
             return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
     payload = {key: value for key, value in event.extra.items() if key not in left_out}
-    rest = payload.pop("digest_without_secrets", None) if event.kind == "artifact.saved" else None
-    if rest is not None:
-        # Another recording has other tokens; the mark says that a secret takes no part.
-        payload["digest"] = f"[redacted:{'0' * 16}] {rest}"
-    return Recorded(payload, _kept(event.types, "/extra", payload), "/extra")
+    types = _kept(event.types, "/extra", payload)
+    if event.kind == "artifact.saved":
+        rest = [payload.pop(name, None) for name in ("digest_compared", "digest_without_secrets")]
+        if rest[1] is not None:
+            # Another recording has other tokens; the mark says that a secret takes no part.
+            payload["digest"] = f"{_HIDDEN} {rest[1]}"
+        if "unseen" in payload:
+            payload["unseen"] = {"unseen": ", ".join(map(str, payload["unseen"]))}
+            types["/extra/unseen"] = "opaque"
+    return Recorded(payload, types, "/extra")
+
+
+def _hold_the_same(one: Event, other: Event) -> bool:
+    """Whether two artifacts hold the same but for descriptions of values without a codec, and secrets.
+
+    One that needs no digest of its own for that has that of its bytes.
+    """
+    digests = [event.extra.get("digest_compared") for event in (one, other)]
+    if digests == [None, None]:
+        return False
+    found = [told or event.extra.get("digest") for told, event in zip(digests, (one, other), strict=True)]
+    return found[0] == found[1]
+
+
+def _without_content(payload: Recorded) -> Recorded:
+    """The payload of an artifact without what depends on the bytes, but for the mark of a secret."""
+    value = {key: item for key, item in payload.value.items() if key != "size_bytes"}
+    is_marked = str(value["digest"]).startswith("[redacted:")
+    value["digest"] = _HIDDEN if is_marked else None
+    return payload._replace(value=value)
 
 
 def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from Agent.event.pointers import escape, unescape
 from Agent.replay.comparison import OLDER, Agreement, Recorded
 from Agent.replay.outcome import Outcome
 from Agent.replay.recording import AgentFacts
+from Agent.replay.values import is_tag_of_generator
 
 
 class FieldRules:
@@ -69,7 +70,7 @@ class FieldRules:
         if why is None:
             return False
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
-        return all(tag == "opaque" for tag in tags)
+        return all(tag == "opaque" or is_tag_of_generator(tag or "") for tag in tags)
 
     def kept(
         self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str

@@ -22,7 +22,7 @@ class NumpySeeds:
     def __init__(self) -> None:
         self._is_in = False
         self._is_reading = False
-        self._held: list[SourceRead] = []
+        self._read: SourceRead | None = None
         self._open: dict[int, SourceRead] = {}
         """By the entropy that was read, the read."""
         self._built: dict[int, SourceRead] = {}
@@ -30,7 +30,7 @@ class NumpySeeds:
     def holds(self, read: SourceRead) -> bool:
         """Whether it is numpy that reads now, so that the read waits for what becomes of the generator."""
         if self._is_reading:
-            self._held.append(read)
+            self._read = read
         return self._is_reading
 
     def put_in(self) -> None:
@@ -48,9 +48,9 @@ class NumpySeeds:
                 value: int = read(bits)
             finally:
                 self._is_reading = False
-            for held in self._held:
-                self._open[value] = held
-            self._held.clear()
+            found, self._read = self._read, None
+            if found is not None:
+                self._open[value] = found
             return value
 
         def legacy_seeding(generator: Any, value: Any) -> None:

@@ -6,13 +6,17 @@ themselves, so what is there already is looked at first; `drive.py` calls this w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from Agent.event.content import content_of
 from Agent.event.model import Event
+from Agent.event.opaque import Content
 from Agent.event.pointers import escape
+from Agent.record.agents import agent_id_of
+from Agent.record.exposure import read_state
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import ABSENT, Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome
@@ -47,14 +51,31 @@ class OutsideWrites:
         self._outcome = outcome
         self._player = player
         self._put_back = put_back
+        self._objects: dict[str, tuple[object, Content]] = {}
+        """What something else than actions changes, as it was when its agent's first action began."""
 
-    def compare(self, action: DrivenAction, obj: object) -> None:
+    def put_last(self, action: DrivenAction, obj: object, events: Sequence[Event]) -> None:
+        """Compare and write what was written to an agent behind its last action.
+
+        Raises:
+            ReplayStopped: driven code wrote something else.
+        """
+        if events:
+            self.compare(action, obj, events)
+        for event in events:
+            self.impose(action.agent_id, event, obj)
+
+    def compare(self, action: DrivenAction, obj: object, events: Sequence[Event] | None = None) -> None:
         """Compare what driven code wrote to an agent since its last action with the record.
+
+        Args:
+            events: the recorded writes; None for those before the action.
 
         Raises:
             ReplayStopped: it wrote something else.
         """
-        events = [event for event in action.before if is_outside_write(event)]
+        if events is None:
+            events = [event for event in action.before if is_outside_write(event)]
         if not events and not self._pipeline.options.strict_state:
             return  # nobody looked; what driven code wrote is compared when the action ends
         known = self._pipeline.agents.find(obj)
@@ -85,6 +106,30 @@ class OutsideWrites:
         known = self._pipeline.agents.find(obj)
         if known is not None and known.tracker is not None and not self._pipeline.options.strict_state:
             known.tracker.changes(obj)  # so that they do not count as what the action does
+
+    def begin(self, agent_id: str, obj: object, names: Collection[str]) -> None:
+        """An agent's first state stands.
+
+        Args:
+            names: its fields with an object that something else than its actions changes.
+        """
+        fields = read_state(obj).fields
+        for name in fields.keys() & names:
+            content = content_of(fields[name], agent_id_of)
+            self._objects[f"{agent_id}.{name}"] = fields[name], content
+
+    def end(self) -> None:
+        """Say what actions changed themselves, so that nobody knows whether they changed it as before."""
+        changed = [
+            name
+            for name, (held, content) in self._objects.items()
+            if content_of(held, agent_id_of) != content
+        ]
+        if changed and self._outcome.changed_code:
+            self._outcome.reason(
+                f"{', '.join(changed)}: changed by the replayed actions and, when it was recorded, also in "
+                "between; whether changed code changes it otherwise cannot be told"
+            )
 
     def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
         """Stop where driven code wrote a field that the record knows with another value behind its action."""

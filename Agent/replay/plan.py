@@ -109,6 +109,8 @@ class Plan:
     """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
     functions: int = 0
     """Actions of driven agents that are calls of functions, not of methods."""
+    written_last: dict[str, list[Event]] = field(default_factory=dict)
+    """Agent to what was written to it from outside behind its last action."""
     notes: Counter[str] = field(default_factory=Counter)
     """Driven agent to its `log_action` notes outside driven actions."""
 
@@ -224,6 +226,7 @@ def _add_surroundings(
             waiting[agent].append(event)
         elif event.kind == "agent_action" and "call" not in event.extra:
             plan.notes[agent] += 1
+    plan.written_last = {agent: list(filter(is_outside_write, events)) for agent, events in waiting.items()}
 
 
 def _add_gone(
@@ -245,7 +248,7 @@ def _add_gone(
 
 
 def is_outside_write(event: Event) -> bool:
-    """Whether recording found the change when an action began, in strict mode."""
+    """Whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
 
 

@@ -83,20 +83,36 @@ def held_together(objects: Mapping[str, object]) -> list[dict[str, str]]:
     for agent_id, obj in objects.items():
         fields = read_state(obj).fields
         kept.append(fields)
+        seen: dict[int, int] = {}
         for name, value in fields.items():
-            _find_holders(value, agent_id, name, holders, _MAX_DEPTH)
+            _find_holders(value, (agent_id, name), holders, _MAX_DEPTH, seen)
     return [each for each in holders.values() if len(each) > 1]
 
 
 def _find_holders(
-    value: Any, agent_id: str, name: str, holders: dict[int, dict[str, str]], depth: int
+    value: Any, place: tuple[str, str], holders: dict[int, dict[str, str]], depth: int, seen: dict[int, int]
 ) -> None:
-    if not _can_be_shared(type(value)) or agent_id_of(value) is not None:
+    if not _can_be_shared(type(value)) or agent_id_of(value) is not None or is_seen(value, depth, seen):
         return
+    agent_id, name = place
     holders.setdefault(id(value), {}).setdefault(agent_id, name)
     items = value.values() if isinstance(value, dict) else value if isinstance(value, _PLACED) else ()
     for item in items if depth else ():
-        _find_holders(item, agent_id, name, holders, depth - 1)
+        _find_holders(item, place, holders, depth - 1, seen)
+
+
+def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
+    """Whether a walk was at the value already, with at least as many levels below it to go; notes it if not.
+
+    Args:
+        value: lives as long as the walk.
+        depth: the levels that are left.
+        seen: the levels that were left, by id.
+    """
+    if seen.get(id(value), -1) >= depth:
+        return True
+    seen[id(value)] = depth
+    return False
 
 
 def _can_be_shared(kind: type) -> bool:

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.content import Places
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape
+from Agent.event.reading import Places
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import Sort, read_state, restore_state, sort_of
 from Agent.record.pipeline import Pipeline
 from Agent.replay.comparison import ABSENT, Agreement, Comparison, Difference, Recorded, shown
 from Agent.replay.fields import FieldRules
-from Agent.replay.shared_values import SharedValues
-from Agent.replay.values import Decoder
+from Agent.replay.shared_values import SharedValues, is_seen
+from Agent.replay.values import Decoder, is_tag_of_generator
 
 _FIELDS = "/extra/fields"
 _MAX_DEPTH = 6
@@ -191,7 +191,7 @@ _OF_NAMES = ("<function ", "<class ", "<module ", "class ", "module ")
 def is_generator(event: Event, name: str) -> bool:
     """Whether a field of a full state holds a generator of random numbers."""
     tag = (event.types or {}).get(f"{_FIELDS}/{escape(name)}", "")
-    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))
+    return is_tag_of_generator(tag)
 
 
 def field_of(path: str) -> tuple[str, str]:
@@ -205,8 +205,9 @@ def field_of(path: str) -> tuple[str, str]:
 def agents_in(obj: object) -> dict[str, object]:
     """The agents that an object holds in its fields, also inside containers, by id."""
     found: dict[str, object] = {}
+    seen: dict[int, int] = {}
     for value in exposed_values(obj):
-        _find_agents(value, _MAX_DEPTH, found)
+        _find_agents(value, _MAX_DEPTH, found, seen)
     return found
 
 
@@ -215,7 +216,9 @@ def exposed_values(obj: object) -> list[Any]:
     return list(read_state(obj).fields.values())
 
 
-def _find_agents(value: Any, depth: int, found: dict[str, object]) -> None:
+def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[int, int]) -> None:
+    if is_seen(value, depth, seen):
+        return
     if isinstance(value, Mapping):
         items: Iterable[Any] = (*value.values(), *value.keys())
     elif isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -228,28 +231,31 @@ def _find_agents(value: Any, depth: int, found: dict[str, object]) -> None:
     else:
         return
     for item in items if depth else ():
-        _find_agents(item, depth - 1, found)
+        _find_agents(item, depth - 1, found, seen)
 
 
 def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
     """The generators in an object's exposed state, each with the name of its field."""
     for name, value in read_state(obj).fields.items():
-        for generator in _generators(value, _MAX_DEPTH):
+        for generator in _generators(value, _MAX_DEPTH, {}):
             yield name, generator
 
 
-def _generators(value: Any, depth: int) -> Iterator[Any]:
+def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
     if sort_of(type(value)) is Sort.GENERATOR:
         yield value
-    elif depth and isinstance(value, Mapping):
-        for item in value.values():
-            yield from _generators(item, depth - 1)
-    elif depth and isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _generators(item, depth - 1)
-    elif depth and hasattr(type(value), "__dataclass_fields__"):
-        for item in vars(value).values() if hasattr(value, "__dict__") else ():
-            yield from _generators(item, depth - 1)
+        return
+    items: Iterable[Any] = ()
+    if not depth or is_seen(value, depth, seen):
+        return
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = value
+    elif hasattr(type(value), "__dataclass_fields__") and hasattr(value, "__dict__"):
+        items = vars(value).values()
+    for item in items:
+        yield from _generators(item, depth - 1, seen)
 
 
 def generator_state(generator: Any) -> str:

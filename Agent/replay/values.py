@@ -104,3 +104,8 @@ class _Codecs(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return 1
+
+
+def is_tag_of_generator(tag: str) -> bool:
+    """Whether a tag stands for a generator of random numbers."""
+    return tag.startswith(("random.", "numpy.Generator", "numpy.RandomState"))

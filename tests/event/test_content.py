@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import collections
 import copy
 import ctypes
@@ -19,15 +20,15 @@ import threading
 import types
 import weakref
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.content import USUAL, Reading, _Walk, content_of, form_of_scalars, module_name
+from Agent.event.content import _Walk, content_of, form_of_scalars, module_name
 from Agent.event.opaque import Kind, describe
+from Agent.event.reading import USUAL, Reading
 
 
 class Box:
@@ -238,15 +239,53 @@ def test_a_generator_that_waits_counts_by_where_it_waits_and_what_it_holds():
     assert digest(one) != digest(same)
 
 
+def begun(steps, items=(5, 6, 7), factor=2):
+    def inner(item):
+        yield item * factor
+
+    def outer():
+        for item in items:
+            yield from inner(item)
+
+    made = outer()
+    for _ in range(steps):
+        next(made)
+    return made
+
+
+def test_a_generator_counts_by_its_place_its_locals_and_the_iterators_of_its_loops():
+    for steps in (0, 1, 2):
+        assert digest(begun(steps)) == digest(begun(steps))
+    assert len({digest(begun(steps)) for steps in (0, 1, 2)}) == 3
+    assert digest(begun(1)) != digest(begun(1, items=(5, 6, 8)))
+    assert digest(begun(1)) != digest(begun(1, factor=3))
+    held = begun(1)
+    digest(held)
+    assert [next(held), next(held)] == [12, 14]
+
+
+async def waiting(number):
+    await asyncio.sleep(number)
+
+
+def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_name():
+    first, second = waiting(1), waiting(2)
+    assert digest(first) != digest(second)
+    first.close()
+    second.close()
+    assert digest(first) == digest(second)
+    seen = []
+
+    def runs():
+        seen.append(digest(running))
+        yield
+
+    running = runs()
+    next(running)
+    assert seen[0].startswith("c1:")
+
+
 def test_what_cannot_be_seen_says_why():
-    running: list[Any] = []
-
-    def looking():
-        yield content_of(running[0])
-
-    running.append(looking())
-    content = next(running[0])
-    assert content.kind is Kind.UNSEEN and "running" in content.text, content
     for value, why in (
         (ctypes.c_char_p(b"a"), "pointers"),
         ([Box([number]) for number in range(60_000)], "more than 100,000 values"),
@@ -429,3 +468,16 @@ def test_a_text_that_names_the_script_is_the_name_under_which_others_import_it()
 
     imported = module_name("__main__")
     assert content_of(Adapter("__main__")) == content_of(Adapter(imported)) != content_of(Adapter("other"))
+
+
+@given(
+    st.one_of(
+        st.integers(-(2**70), 2**70),
+        st.text(st.characters(codec=None, categories=("Cs", "L")), max_size=3),
+        st.floats(),
+        st.booleans(),
+    )
+)
+def test_an_object_with_any_scalar_in_it_can_be_compared(scalar):
+    assert content_of(Box(scalar)).kind is Kind.COMPARABLE
+    assert content_of(Slotted(scalar)).kind is Kind.COMPARABLE

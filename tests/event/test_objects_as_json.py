@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from Agent.event.content import Reading
+from Agent.event.reading import Reading
 from Agent.event.serialise import to_json
 from Agent.event.values import Unrestored, decode_value
 

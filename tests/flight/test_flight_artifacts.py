@@ -20,6 +20,7 @@ from Agent import health, setup_logging, shutdown_logging
 from Agent.errors import DamagedInput
 from Agent.event.model import RedactedBytes
 from Agent.flight import find_run, read_run, recorder
+from Agent.flight.tagged_values import compared
 from Agent.tree.artifacts import (
     ArtifactFiles,
     artifact_path,
@@ -364,3 +365,28 @@ def test_two_recordings_of_one_secret_have_one_digest_without_secrets(trace_root
         told.append(next(event for event in lines if event["type"] == "artifact.saved"))
     assert told[0]["digest"] != told[1]["digest"]
     assert told[0]["digest_without_secrets"] == told[1]["digest_without_secrets"]
+
+
+def test_an_artifact_is_compared_without_what_describes_values_that_have_no_codec():
+    def document(name, **form):
+        value = {
+            "held": {"repr": f"<{name} object>", "class": name, **form},
+            "secret": "[redacted:%016x]" % len(name),
+        }
+        return compared(json.dumps(value).encode(), {"/held": "opaque", "/secret": "redacted"})
+
+    assert document("__main__.Box", digest="c1:1") == document("script.Box", digest="c1:1")
+    assert document("__main__.Box", digest="c1:1") != document("script.Box", digest="c1:2")
+    assert document("Box", digest="c1:1", same_as="/0") != document("Box", digest="c1:1")
+    assert document("Box", unseen="it runs").unseen == ("it runs",)
+    assert compared(b'{"a": 1}', {}) == (None, ())
+
+
+def test_an_artifact_with_a_part_that_cannot_be_seen_says_so(place):
+    def produce():
+        yield 1
+
+    begun = produce()
+    next(begun)
+    recorder.save_artifact("begun.json", {"held": begun})
+    assert "begun" in saved_events(place)[-1]["unseen"][0]

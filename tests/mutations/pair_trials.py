@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from value_kinds import SECRET
 from value_places import PLACES
 
 from Agent.replay import ReplayReport, Verdict, replay_agents
+from Agent.replay.rerun import RedriveOptions
 
 EACH = 75
 """Pairs of one program."""
@@ -29,6 +30,11 @@ GREEN = {str(Verdict.IDENTICAL), str(Verdict.EQUIVALENT)}
 _HERE = Path(__file__).parent
 RECORDED_SEED = "11"
 """Of the hashes of the recorded process; a replay has another."""
+REPLAY_S = 60.0
+PROGRAM_S = 180.0
+"""What one replay, and one run of a program of many pairs, may take; each takes under 10 s."""
+NOT_READ = "while it was read"
+"""What a report says of a value that raised an exception in the code that records it."""
 WITHOUT_DIGESTS = "without_digests"
 """What a program imports so that values have no digests, in the recording and in the replay."""
 
@@ -49,6 +55,8 @@ class Trial:
     """The verdicts on the unchanged and the changed program."""
     told: dict[str, str] = field(default_factory=dict)
     """The first lines of their reports."""
+    ended: str = ""
+    """How a replay ended that gave no verdict: it was killed, or it took too long."""
     is_named: bool = False
     """Whether the report on the changed program names what its factory made otherwise."""
 
@@ -73,14 +81,18 @@ class Trial:
 
     @property
     def problem(self) -> str:
-        """`false red`, `false green`, `no program`; "" where nothing is wrong."""
+        """`false red`, `false green`, `no program`, `no verdict`, `not read`; "" where nothing is wrong."""
         if self.fault:
             return "no program"
+        if self.ended:
+            return "no verdict"
         if self.is_unchanged and self.verdicts["unchanged"] == Verdict.DIVERGED:
             return "false red"
         green = {str(Verdict.IDENTICAL)} if self.pair.unchanged_only == SECRET else GREEN
         if self.is_changed and self.verdicts["changed"] in green and not self.is_named:
             return "false green"
+        if any(NOT_READ in told for told in self.told.values()):
+            return "not read"
         return ""
 
     @property
@@ -101,6 +113,7 @@ class Trial:
             "is_useless": self.is_useless,
             "printed": [self.recorded, self.same, self.changed],
             "verdicts": self.verdicts,
+            "ended": self.ended,
             "told": self.told,
         }
 
@@ -113,6 +126,8 @@ class Trial:
         if self.fault:
             yield f"  {self.fault}"
             return
+        if self.ended:
+            yield f"  {self.ended}"
         which = "changed" if self.problem == "false green" else "unchanged"
         yield from (f"  | {line}" for line in self.told[which].splitlines())
         changed = int(which == "changed")
@@ -148,13 +163,17 @@ def work(task: Task) -> list[Trial]:
     (task.directory / f"plain_{task.name}.py").write_text(PLAIN_HEAD + body)
     for name in ("value_kit", WITHOUT_DIGESTS):
         shutil.copy(_HERE / f"{name}.py", task.directory)
-    recorded = printed_by(task, task.name, RECORDED_SEED, 0)
+    try:
+        recorded = printed_by(task, task.name, RECORDED_SEED, 0)
+    except RuntimeError as error:
+        return _work_on_halves(task, str(error))
     able = [pair.agent_id for pair in task.pairs if isinstance(recorded.get(pair.agent_id), list)]
     reports, printed = [], []
     for changed in (0, 1):
         reports.append(replayed(task, able, changed))
+        environments = [report.proof["environment"] for report in reports[-1].values()]
+        seeds = {each["hash_seed"] for each in environments if "hash_seed" in each}
         # The oracle prints under the very hash seed of the replay.
-        seeds = {report.proof["environment"]["hash_seed"] for report in reports[-1].values()}
         seed = seeds.pop() if len(seeds) == 1 else RECORDED_SEED
         printed.append(printed_by(task, f"plain_{task.name}", seed, changed))
     trials = []
@@ -165,10 +184,24 @@ def work(task: Task) -> list[Trial]:
             if pair.agent_id in found:
                 trial.verdicts[which] = str(found[pair.agent_id].verdict)
                 trial.told[which] = "\n".join(str(found[pair.agent_id]).splitlines()[:6])
+                if "hash_seed" not in found[pair.agent_id].proof["environment"]:
+                    trial.ended = f"{which}: {', '.join(found[pair.agent_id].reasons)}"
         report = reports[1].get(pair.agent_id)
         of_factory = {place.name for place in PLACES if place.is_of_factory}
         trial.is_named = bool(pair.place in of_factory and report and report.proof["factory_differences"])
         trials.append(trial)
+    return trials
+
+
+def _work_on_halves(task: Task, why: str) -> list[Trial]:
+    """The trials of a program that ends or hangs its process: those of two smaller ones, down to one pair."""
+    if len(task.pairs) == 1:
+        return [Trial(task.pairs[0], task.name, why, why, why)]
+    middle = len(task.pairs) // 2
+    trials = []
+    for half, pairs in (("a", task.pairs[:middle]), ("b", task.pairs[middle:])):
+        name = f"{task.name}{half}"
+        trials += work(replace(task, name=name, pairs=pairs, directory=task.directory.with_name(name)))
     return trials
 
 
@@ -184,16 +217,22 @@ def printed_by(task: Task, module: str, hash_seed: str, changed: int) -> dict[st
         "PYTHONPATH": os.pathsep.join([str(_HERE.parents[1]), os.environ.get("PYTHONPATH", "")]),
         "PYTHONWARNINGS": "ignore",  # what numpy and pandas warn of
     }
-    ended = subprocess.run(
-        [sys.executable, *call],
-        cwd=task.directory,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            [sys.executable, *call],
+            cwd=task.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PROGRAM_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{task.directory}: the program does not end within {PROGRAM_S:g} s") from None
     if ended.returncode != 0:
-        raise RuntimeError(f"{task.directory}: the program does not run\n{ended.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{task.directory}: the program ended with {ended.returncode}\n{ended.stderr[-2000:]}"
+        )
     return json.loads(ended.stdout.splitlines()[-1])
 
 
@@ -202,7 +241,14 @@ def replayed(task: Task, agent_ids: list[str], changed: int) -> dict[str, Replay
     before, os.environ["CHANGED"] = list(sys.path), str(changed)
     sys.path.insert(0, str(task.directory))
     try:
-        reports = replay_agents("last", f"{task.name}:build", agent_ids, task.directory / "trace", workers=1)
+        reports = replay_agents(
+            "last",
+            f"{task.name}:build",
+            agent_ids,
+            task.directory / "trace",
+            options=RedriveOptions(timeout_seconds=REPLAY_S),
+            workers=1,
+        )
     finally:
         sys.path[:] = before
     return dict(zip(agent_ids, reports, strict=True))
@@ -238,6 +284,8 @@ class Tally:
             "false greens": found["false green"],
             "false reds": found["false red"],
             "no programs": found["no program"],
+            "no verdicts": found["no verdict"],
+            "not read": found["not read"],
             "useless": sum(trial.is_useless for trial in self.trials),
         }
 
@@ -288,13 +336,19 @@ def matrix(
             reason = "not drawn this time" if "" in why else ", ".join(sorted(why))
             marks.append(reasons.setdefault(reason, "abcdefgh"[len(reasons)]))
         yield f"{''.join(marks)} {row}"
-    yield ". as it should be, o nothing was proved of an unchanged one, R false red, G false green, N no program"
+    yield ". as it should be, o nothing was proved of an unchanged one, R false red, G false green, N no program or verdict, or not read"
     yield from (f"{letter} {reason}" for reason, letter in reasons.items())
 
 
 def _mark(trials: list[Trial]) -> str:
     problems = {trial.problem for trial in trials}
-    for problem, mark in (("false green", "G"), ("false red", "R"), ("no program", "N")):
+    for problem, mark in (
+        ("false green", "G"),
+        ("false red", "R"),
+        ("no program", "N"),
+        ("no verdict", "N"),
+        ("not read", "N"),
+    ):
         if problem in problems:
             return mark
     return "o" if any(trial.is_useless for trial in trials) else "."
@@ -326,7 +380,8 @@ def run(
             for trial in trials:
                 tell(trial)
             if all(not trial.problem for trial in trials):
-                shutil.rmtree(directory / trials[0].program)
+                for program in {trial.program for trial in trials}:
+                    shutil.rmtree(directory / program)
             if sys.stderr.isatty():
                 print(f"\r{len(tally.trials)} pairs, {len(tally.problems)} wrong", end="", file=sys.stderr)
     return tally

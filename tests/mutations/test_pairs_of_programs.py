@@ -105,6 +105,19 @@ def test_no_changed_value_is_green_and_no_unchanged_one_has_diverged(tmp_path):
 
 
 @pytest.mark.integration
+def test_a_pair_that_ends_its_program_or_its_replay_is_named_and_the_others_are_tried(tmp_path):
+    in_replay = 'os._exit(7) if "Agent.replay" in str(sys.orig_argv) else c'
+    pairs = [
+        pair_trials.Pair(f"{number:03}", ("int",), "result", make, "V", "")
+        for number, make in enumerate(["c", in_replay, "os._exit(9)"])
+    ]
+    trials = pair_trials.work(pair_trials.Task("program", pairs, tmp_path / "program", is_script=True))
+    assert [trial.problem for trial in trials] == ["", "no verdict", "no program"]
+    assert "ended with 7" in trials[1].ended
+    assert "ended with 9" in trials[2].fault
+
+
+@pytest.mark.integration
 def test_a_comparison_without_digests_is_found_out(tmp_path):
     kinds = ["object", "UserDict", "closure", "Queue", "structured array", "Series"]
     blinded = pair_trials.run(

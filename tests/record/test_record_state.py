@@ -1,6 +1,6 @@
 """What an agent exposes of its state, what of it is recorded when, and how it is put back."""
 
-import csv
+import ctypes
 import dataclasses
 import enum
 import logging
@@ -457,15 +457,15 @@ def test_functions_classes_and_modules_are_state_and_handles_are_listed(recorded
 
 
 def test_what_cannot_be_seen_is_named_with_its_reason(recorded):
-    rows = csv.reader(["1"])
+    pointer = ctypes.c_char_p(b"a")
     with socket.socket() as connection:
-        agent = Plain(connection=connection, rows=rows, iterator=iter([1]), holder=[object()], x=1)
+        agent = Plain(connection=connection, pointer=pointer, iterator=iter([1]), holder=[object()], x=1)
         agent.act()
         agent.act(lambda agent: setattr(agent, "later", connection))
         state = recorded.of("state")[0]["extra"]
-        assert state["unseen"] == ["rows"]
-        assert "written in C" in state["fields"]["rows"]["unseen"]
-        assert state["opaque"] == ["holder", "iterator", "rows"]
+        assert state["unseen"] == ["pointer"]
+        assert "pointers" in state["fields"]["pointer"]["unseen"]
+        assert state["opaque"] == ["holder", "iterator", "pointer"]
         assert state["handles"] == ["connection"]
         assert all(event["state"]["set"] == {} for event in recorded.of("agent_action"))
 

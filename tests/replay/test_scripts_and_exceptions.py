@@ -13,7 +13,7 @@ from Agent.replay import replay_run
 SCRIPT = """
 import collections, dataclasses, enum, logging
 from Agent import setup_logging, shutdown_logging
-from Agent.flight import record_tool
+from Agent.flight import record_tool, recorder
 from Agent.utils import AgentLogger, trace_agent_action
 
 class Colour(enum.Enum):
@@ -78,6 +78,8 @@ class Asker:
         value = VALUES[number]
         assert value == echo(value) == self.peer.give(value)
         look(LOOKED_AT[number % 3])
+        recorder.save_artifact("box.json", {"box": Box(number), "large": [Data(1), Rows(range(60_000))]})
+        recorder.save_artifact("box.txt", f"{number}: {Box!r}")
         self.logger.log_decision("pick", {"value": value})
         logging.getLogger(__name__).warning("asked %s", number)
         self.seen.append(value)
@@ -136,6 +138,9 @@ def test_classes_of_the_script_are_the_same_ones_when_it_is_imported(toy, script
         "echo(value) == self": "echo(Colour.BLUE) == self",
         "look(LOOKED_AT[number % 3])": "look(LOOKED_AT[(number + 1) % 3])",
         "[error.args, error.__notes__": "[error.args[1:], error.__notes__",
+        '{"box": Box(number)': '{"box": Box(number + 1)',
+        "range(60_000)": "range(60_001)",
+        "{number}: {Box!r}": "{number}: {Data!r}",
         "[__name__, type": '["elsewhere", type',
     }
     for old, new in changes.items():

@@ -84,16 +84,27 @@ def _is_name(key: object) -> bool:
 
 def without_message(value: Any, message_id: str) -> Any:
     """A value with the message taken out of every list and mapping in it; GONE where it is the message."""
+    return _without(value, message_id, {})
+
+
+def _without(value: Any, message_id: str, made: dict[int, tuple[Any, Any]]) -> Any:
     if _is_message(value, message_id):
         return GONE
-    if isinstance(value, (list, tuple, deque)):
-        kept = [without_message(item, message_id) for item in value]
-        kept = [item for item in kept if item is not GONE]
-        return type(value)(kept) if type(value) in {list, tuple, deque} else value
+    if not isinstance(value, (list, tuple, deque)) and type(value) is not dict:
+        return value
+    if id(value) in made:
+        return made[id(value)][1]
+    made[id(value)] = value, value  # within itself a value stays as it is
+    kept: Any
     if type(value) is dict:
-        made = {key: without_message(item, message_id) for key, item in value.items()}
-        return {key: item for key, item in made.items() if item is not GONE}
-    return value
+        items = {key: _without(item, message_id, made) for key, item in value.items()}
+        kept = {key: item for key, item in items.items() if item is not GONE}
+    else:
+        parts = [_without(item, message_id, made) for item in value]
+        parts = [item for item in parts if item is not GONE]
+        kept = type(value)(parts) if type(value) in {list, tuple, deque} else value
+    made[id(value)] = value, kept
+    return kept
 
 
 def _is_message(value: Any, message_id: str) -> bool:
