@@ -238,6 +238,29 @@ def test_constructor_arguments_are_those_at_entry(recorded):
     assert init["types"]["/extra/init/args/0/1"] == "set"
 
 
+def test_a_world_that_agents_are_made_on_is_a_reference_among_their_constructor_arguments(recorded):
+    class World:
+        def __init__(self):
+            self.dwellers = []
+            self.places = [[number, {}] for number in range(600)]
+
+    class Dweller:
+        def __init__(self, number, world):
+            self.agent_id = f"dweller_{number}"
+            world.dwellers.append(self)
+
+        def act(self):
+            return 1
+
+    with instrument(Dweller, methods=["act"]):
+        world = World()
+        for dweller in [Dweller(number, world) for number in range(3)]:
+            dweller.act()
+    first, *later = [event["extra"]["init"]["args"][1] for event in recorded.of("state")]
+    assert "digest" in first, "nobody lived there yet"
+    assert all(each["reference"].startswith("environment ") for each in later), later
+
+
 def test_a_constructor_that_raises_raises(recorded):
     class Failing:
         def __init__(self):

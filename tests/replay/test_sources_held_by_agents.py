@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-from Agent.replay import sources
+import pytest
+
+from Agent.record.chance import callers
 
 HOLDER = """
 import random, time
@@ -174,7 +176,7 @@ def test_a_library_is_imported_while_its_module_is_and_not_while_it_is_run(tmp_p
     (library / "asking_library.py").write_text("asked(_getframe())\ndef ask(): asked(_getframe())\n")
     said = []
     monkeypatch.setattr(
-        "builtins.asked", lambda frame: said.append(sources._is_import_of_library(frame)), raising=False
+        "builtins.asked", lambda frame: said.append(callers.is_import_of_library(frame)), raising=False
     )
     monkeypatch.setattr("builtins._getframe", sys._getframe, raising=False)
     monkeypatch.syspath_prepend(str(library))
@@ -183,6 +185,44 @@ def test_a_library_is_imported_while_its_module_is_and_not_while_it_is_run(tmp_p
     path = library / "runner.py"  # as `python -m` runs a module of an installed package
     exec(compile("asked(_getframe())", str(path), "exec"), {"__name__": "__main__"})
     assert said == [True, False, False]
+
+
+LAZY = """
+class Agent:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.count = "a", "user", 0
+
+    @trace_agent_action
+    def act(self):
+        import lazy_library
+        self.count += 1
+        return self.count, {more}
+
+def build(spec):
+    return Agent()
+
+def main():
+    Agent().act()
+"""
+
+
+@pytest.mark.process
+def test_what_a_library_starts_while_it_is_imported_is_no_read_of_the_agent(toy, tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "lazy_library.py").write_text(
+        "import random, subprocess\n"
+        "def start():\n"
+        "    try: return subprocess.run(['true'], check=False).returncode\n"
+        "    except OSError: return None\n"
+        "FOUND, LUCK = start(), random.Random().random()\n"
+    )
+    monkeypatch.syspath_prepend(str(library))
+    report = toy.record(LAZY.format(more="None")).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.record(LAZY.format(more="lazy_library.start()")).replay()
+    assert report.verdict != "IDENTICAL", str(report)
+    assert "a new process" in str(report)
 
 
 ADOPTED = """

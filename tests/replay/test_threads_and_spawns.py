@@ -80,6 +80,37 @@ def test_threads_whose_order_nobody_knows_are_named(toy, method, reason):
     assert any(reason in each for each in report.reasons), report.reasons
 
 
+WORKERS = """
+import asyncio
+import anyio.to_thread
+
+def work(x): return x * x
+
+class Agent:
+    agent_id, agent_role = "a", "r"
+    @trace_agent_action
+    async def act(self, number):
+        first = await anyio.to_thread.run_sync(work, number)
+        return first, await asyncio.gather(*(anyio.to_thread.run_sync(work, n) for n in range(number)))
+
+def build(spec): return Agent()
+
+async def rounds():
+    agent = Agent()
+    for number in range(1, 4): await agent.act(number)
+
+def main(): asyncio.run(rounds())
+"""
+
+
+def test_a_worker_of_a_library_that_waits_for_work_again_is_no_reason(toy):
+    pytest.importorskip("anyio")
+    report = toy.record(WORKERS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("return x * x", "return x * x + 1").replay()
+    assert report.verdict == "DIVERGED", str(report)
+
+
 SPAWNS = """
 import numpy as np
 from Agent.flight import recorder
