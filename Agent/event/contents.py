@@ -527,10 +527,31 @@ def _constant_name(value: Any) -> Pieces:
 
 
 def _c_data(value: Any) -> Pieces:
-    if _has_pointers(type(value)):
-        raise Unreadable("ctypes data with pointers")
+    held = _pointed_bytes(value)
+    if held is not None:
+        return Pieces("ctypes bytes", raw=held)
     view = memoryview(value)
-    return Pieces("ctypes", (view.format, list(view.shape or ())), raw=view.tobytes())
+    raw = view.tobytes()
+    if any(raw) and _has_pointers(type(value)):
+        raise Unreadable("ctypes data with pointers")
+    return Pieces("ctypes", (view.format, list(view.shape or ())), raw=raw)
+
+
+def _pointed_bytes(value: Any) -> bytes | None:
+    """The bytes object that a `c_char_p` points at; None for other data and other memory."""
+    if find_in_classes(type(value), "_type_") != "z":
+        return None
+    base = next(each for each in mro_of(type(value)) if class_name(each) == "_ctypes._CData")
+    held = vars(base)["_objects"].__get__(value)
+    begins = id(held) + bytes.__basicsize__ - 1
+    if type(held) is not bytes or memoryview(value).tobytes() != begins.to_bytes(
+        _POINTER_BYTES, sys.byteorder
+    ):
+        return None
+    return held
+
+
+_POINTER_BYTES = 8 if sys.maxsize > 2**32 else 4
 
 
 def _has_pointers(cls: type) -> bool:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from Agent.record.capture import Capture
     from Agent.record.judge import Types
 
-_AT = "/extra/args/"
 _CONTAINERS = frozenset({list, dict, set, bytearray})
 cannot_change = (SCALARS | {bytes, complex, frozenset}).issuperset
 """Whether values of these types stay what they are."""
@@ -68,35 +67,60 @@ def args_after(
         result: what the call gave; where it is one of the arguments, its name is told.
         was_plain: the entry is what the judge gave, in which no secret was replaced yet.
     """
-    changed: dict[str, Any] = {}
     given_back, found = result_is(arguments, result), None
     body = b"" if given_back is None else b'"result_is":%s,' % orjson.dumps(given_back)
+    may_be: dict[str, Any] = {}
     for name, value in arguments.items():
         kind = type(value)
         if cannot_change((kind,)):
             continue
-        if kind not in _CONTAINERS and capture.agent_of is not None and capture.agent_of(value) is not None:
-            continue
-        if _is_changed(capture, name, value, entry, types, was_plain=was_plain):
-            changed[name] = value
+        if kind in _CONTAINERS or capture.agent_of is None or capture.agent_of(value) is None:
+            may_be[name] = value
+    if was_plain:
+        changed = _changed_of_plain(capture, may_be, entry)
+    else:
+        changed = _changed(capture, may_be, arguments, entry, types)
     if changed:
         raw, found = _written(capture, changed)
         body += raw + b","
     return body, found
 
 
-def _is_changed(
-    capture: Capture, name: str, value: object, entry: bytes, types: Types | None, *, was_plain: bool
-) -> bool:
-    before = orjson.loads(b"{%s}" % entry)["args"].get(name)
-    if was_plain:
+def _changed_of_plain(capture: Capture, arguments: Mapping[str, Any], entry: bytes) -> dict[str, Any]:
+    """Those of the arguments that are not what they were, where all were plain."""
+    before = orjson.loads(b"{%s}" % entry)["args"]
+    changed = {}
+    for name, value in arguments.items():
         raw = capture.judge.value(value)
-        return raw is None or bool(orjson.dumps(before) != raw)
-    body, found = capture.body({name: value}, "/extra/args")
-    now, tags = orjson.loads(b"{%s}" % body)[name], found or {}
-    at = _AT + name
-    known = {place: tag for place, tag in (types or {}).items() if place == at or place.startswith(at + "/")}
-    return bool(orjson.dumps(now) != orjson.dumps(before) or tags != known)
+        if raw is None or orjson.dumps(before.get(name)) != raw:
+            changed[name] = value
+    return changed
+
+
+def _changed(
+    capture: Capture,
+    may_be: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    entry: bytes,
+    types: Types | None,
+) -> dict[str, Any]:
+    """The same for any others, of all arguments together: an object may stand in more than one of them."""
+    if not may_be:
+        return {}
+    before = orjson.loads(b"{%s}" % entry)["args"]
+    body, found = capture.body({"args": dict(arguments)})
+    now = orjson.loads(b"{%s}" % body)["args"]
+    return {
+        name: value
+        for name, value in may_be.items()
+        if orjson.dumps(now[name]) != orjson.dumps(before.get(name))
+        or _tags_of(name, found) != _tags_of(name, types)
+    }
+
+
+def _tags_of(name: str, types: Types | None) -> Types:
+    at = f"/extra/args/{name}"
+    return {place: tag for place, tag in (types or {}).items() if place == at or place.startswith(f"{at}/")}
 
 
 def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types | None]:

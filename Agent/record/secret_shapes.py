@@ -31,11 +31,11 @@ def _marked_keys(text: str) -> Iterator[Span]:
     by_head = tokens_by_head()
     for run in _compiled(_RUN).finditer(text):
         for start in _compiled(_BEGINNING).finditer(text, *run.span()):
-            for token, expression in by_head.get(start[0], ()):
+            for token in by_head.get(start[0], ()):
                 at = start.start()
                 if not text.startswith(token.prefix, at):
                     continue
-                match = expression.match(text, at)
+                match = _compiled(token.expression).match(text, at)
                 if match is not None and _is_key(token, match) and not _is_in_blob(text, at):
                     yield match.span()
                     break

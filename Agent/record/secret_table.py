@@ -381,11 +381,11 @@ def tokens() -> tuple[Token, ...]:
 
 
 @lru_cache(maxsize=1)
-def tokens_by_head() -> dict[str, tuple[tuple[Token, re.Pattern[str]], ...]]:
-    """The first two characters of a key to the rows with keys that begin so, the longest first, and their expressions."""
-    found: dict[str, list[tuple[Token, re.Pattern[str]]]] = {}
+def tokens_by_head() -> dict[str, tuple[Token, ...]]:
+    """The first two characters of a key to the rows with keys that begin so, the longest first."""
+    found: dict[str, list[Token]] = {}
     for token in sorted(tokens(), key=lambda one: -len(one.prefix)):
-        found.setdefault(token.prefix[:2], []).append((token, re.compile(token.expression)))
+        found.setdefault(token.prefix[:2], []).append(token)
     return {head: tuple(rows) for head, rows in found.items()}
 
 

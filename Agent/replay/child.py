@@ -237,7 +237,8 @@ class Redrive:
         module = script_module(name.partition(":")[0], recording.session, recording.info)
         if module is not None:
             count_as_script(module)
-            name_script(module, script_name(recording.session, recording.info))
+            for name_of_script in (module, "__main__"):  # a text may say `__main__` here, too
+                name_script(name_of_script, script_name(recording.session, recording.info))
             self._decoder = Decoder(self._find_agent, module)
             self._comparison.main_module = module
         spec = self._spec()

@@ -20,6 +20,8 @@ class NumpySeeds:
     """The reads of entropy by numpy, while nothing has taken their place."""
 
     def __init__(self) -> None:
+        self.is_global_known = False
+        """Whether a known seed was given to the generator behind the functions of `numpy.random`."""
         self._is_in = False
         self._is_reading = False
         self._read: SourceRead | None = None
@@ -57,6 +59,8 @@ class NumpySeeds:
             known = None if value is None else _entropy_of(generator)
             is_fresh = known in self._open and _is_fresh(generator)
             seed(generator, value)
+            if value is not None and generator is _bits_of_module():
+                self.is_global_known = True
             if is_fresh:
                 self._open.pop(known, None)  # type: ignore[arg-type]
 
@@ -79,6 +83,11 @@ class NumpySeeds:
         """The reads from that time, but for those by generators whose state was put back from the record."""
         known = {_entropy_of(getattr(each, "_bit_generator", None)) for each in restored}
         return [read for entropy, read in self._built.items() if entropy not in known]
+
+
+def _bits_of_module() -> Any:
+    hidden: Any = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    return getattr(hidden, "_bit_generator", None)
 
 
 def _entropy_of(bits: Any) -> int | None:

@@ -271,7 +271,7 @@ class SourceAnswers:
 
     def _undrawn(self, adopted: Adopted) -> None:
         """A draw of which the record holds nothing: from an agent's own state it comes by itself."""
-        if self._watch.allows(adopted):
+        if self._watch.allows(adopted) or self._watch.is_seeded(_module_of(adopted)):
             return
         asker = _drawer()
         if asker is not None:

@@ -31,7 +31,14 @@ from weakref import ref
 
 from Agent.record import installed
 from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.callers import Asker, asker_of, is_import_of_library, is_of_library, is_own
+from Agent.record.chance.callers import (
+    Asker,
+    asker_of,
+    is_import_of_library,
+    is_of_library,
+    is_own,
+    is_remade,
+)
 from Agent.record.chance.generators import adopted_of
 from Agent.record.chance.numpy_generators import numpy_random_module
 from Agent.record.chance.random_module import hidden_random
@@ -130,6 +137,8 @@ class SourceWatch:
         """States of generators that module functions draw from, as the action found them."""
         self._before_touch = touch_notice()
         self._touch = self._touched
+        self._is_random_known = False
+        """Whether the action itself gave a known seed to the generator behind the functions of `random`."""
         self._is_hooked = False
         sys.addaudithook(_hook_of(self))
         self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
@@ -202,6 +211,12 @@ class SourceWatch:
         """Draws from this source are answered: that its state changes says nothing."""
         self._read_now.add(source)
 
+    def is_seeded(self, module: str) -> bool:
+        """Whether the action itself gave a known seed to the generator behind that module's functions."""
+        if module == "numpy.random":
+            return self._seeds.is_global_known
+        return module == "random" and self._is_random_known
+
     def unrecorded(self, source: str, asker: FrameType) -> None:
         """Driven code reads a source of which the record holds nothing there."""
         if self.is_on:
@@ -244,6 +259,7 @@ class SourceWatch:
         self.action, self._step = action, action.number
         self._read_now.clear()
         self._before.clear()
+        self._seeds.is_global_known = self._is_random_known = False
         if "numpy.random" in sys.modules:
             self._seeds.put_in()
             self._before = _numpy_state()
@@ -266,6 +282,10 @@ class SourceWatch:
                 self.reads.append(read)
         if self._before_touch is None:
             self.close()  # a profile hook costs what happens between the actions, too
+        if self._seeds.is_global_known:
+            self._before.pop("numpy.random", None)
+        if self._is_random_known:
+            self._before.pop("random", None)
         if self._before:
             self._compare_states()
         if self._numpy_seeded:
@@ -335,6 +355,7 @@ class SourceWatch:
         """A generator that is seeded from known values during the action draws known numbers."""
         generator = frame.f_locals.get("self")
         if generator is hidden_random:
+            self._is_random_known = self.is_on and seeds_with_known_values(frame)
             if self._is_building and seeds_with_known_values(frame):
                 self.seeded.add("random")
             return
@@ -376,7 +397,12 @@ class SourceWatch:
         return True
 
     def _add(self, source: str, asker: FrameType) -> None:
-        if making_answer.get() or _is_configuration(source, asker):
+        if (
+            making_answer.get()
+            or self.is_seeded(source)
+            or is_remade(asker)
+            or _is_configuration(source, asker)
+        ):
             return
         if self._is_building and (
             source.startswith(("time.", "datetime."))

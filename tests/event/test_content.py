@@ -288,7 +288,7 @@ def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_n
 
 def test_what_cannot_be_seen_says_why():
     for value, why in (
-        (ctypes.c_char_p(b"a"), "pointers"),
+        (ctypes.pointer(ctypes.c_int(1)), "pointers"),
         ([Box([number]) for number in range(60_000)], "more than 100,000 values"),
         ([bytes(9_000_000), bytes(9_000_000)], "more than 16 MB"),
     ):
@@ -482,3 +482,13 @@ def test_a_text_that_names_the_script_is_the_name_under_which_others_import_it()
 def test_an_object_with_any_scalar_in_it_can_be_compared(scalar):
     assert content_of(Box(scalar)).kind is Kind.COMPARABLE
     assert content_of(Slotted(scalar)).kind is Kind.COMPARABLE
+
+
+def test_bytes_that_ctypes_points_at_are_compared_while_the_pointer_leads_there():
+    one, other = ctypes.c_char_p(b"one"), ctypes.c_char_p(b"other")
+    assert digest(one) == digest(ctypes.c_char_p(b"one")) != digest(other)
+    one.value = b"other"
+    assert digest(one) == digest(other)
+    ctypes.memmove(ctypes.byref(one), ctypes.byref(ctypes.c_char_p(b"elsewhere")), ctypes.sizeof(one))
+    assert content_of(one).kind is Kind.UNSEEN
+    assert digest(ctypes.c_char_p()) != digest(ctypes.c_void_p())

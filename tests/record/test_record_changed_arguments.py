@@ -112,6 +112,14 @@ def test_an_argument_that_is_given_back_is_told_by_its_name():
     }
 
 
+def test_an_object_that_several_arguments_hold_is_no_change():
+    plan = Plan(1)
+    pair = [plan, {"again": plan}]
+    assert "args_after" not in told(lambda first, second: None, pair, [plan])
+    after = told(lambda first, second: first.append(2), pair, [plan])["args_after"]
+    assert list(after) == ["first"]
+
+
 def test_a_secret_in_an_argument_that_nobody_changed_is_no_change():
     secret = "ghp_" + "Zx9" * 12
     assert told(nothing, [f"see {secret}"]) == {}

@@ -457,7 +457,7 @@ def test_functions_classes_and_modules_are_state_and_handles_are_listed(recorded
 
 
 def test_what_cannot_be_seen_is_named_with_its_reason(recorded):
-    pointer = ctypes.c_char_p(b"a")
+    pointer = ctypes.pointer(ctypes.c_int(1))
     with socket.socket() as connection:
         agent = Plain(connection=connection, pointer=pointer, iterator=iter([1]), holder=[object()], x=1)
         agent.act()

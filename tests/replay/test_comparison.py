@@ -136,7 +136,7 @@ def test_values_without_a_codec_are_compared_by_their_content():
 
 
 def test_what_cannot_be_seen_is_named_with_its_reason():
-    pointer = ctypes.c_char_p(b"a")
+    pointer = ctypes.pointer(ctypes.c_int(1))
     comparison = Comparison()
     assert comparison.difference(recorded([pointer]), recorded([pointer])) is None
     assert "pointer" in comparison.agreement.unseen["/0"]

@@ -80,6 +80,7 @@ class Asker:
         look(LOOKED_AT[number % 3])
         recorder.save_artifact("box.json", {"box": Box(number), "large": [Data(1), Rows(range(60_000))]})
         recorder.save_artifact("box.txt", f"{number}: {Box!r}")
+        recorder.save_artifact("names.json", ["__main__", {"in": Box("__main__")}])
         self.logger.log_decision("pick", {"value": value})
         logging.getLogger(__name__).warning("asked %s", number)
         self.seen.append(value)

@@ -247,7 +247,7 @@ def test_an_opaque_argument_is_unverified_by_name(toy):
 
 
 def test_fields_that_cannot_be_seen_stand_in_the_first_line(toy):
-    held = "import ctypes; self.text = ctypes.c_char_p(b'a')"
+    held = "import ctypes; self.text = ctypes.pointer(ctypes.c_int(1))"
     toy.record(
         OPAQUE.format(use="None").replace("        self.count = 0\n", f"        self.count = 0; {held}\n")
     )

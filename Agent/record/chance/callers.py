@@ -129,6 +129,14 @@ def is_of_library(path: str) -> bool:
     return not {"site-packages", "dist-packages"}.isdisjoint(re.split(r"[\\/]", path))
 
 
+def is_remade(frame: FrameType) -> bool:
+    """Whether numpy makes a generator to put a state into it, as copies and unpickling do."""
+    code = frame.f_code
+    return code.co_name.endswith("_ctor") and code.co_filename.replace("\\", "/").endswith(
+        "/numpy/random/_pickle.py"
+    )
+
+
 def is_import_of_library(frame: FrameType | None) -> bool:
     """Whether an installed library is just being imported: what it draws then goes into no agent.
 

@@ -26,7 +26,7 @@ from typing import Any
 from Agent.event.kinds import Category
 from Agent.record import installed
 from Agent.record.chance.adopted import reads_here
-from Agent.record.chance.callers import NOT_OWN, OWN, Asker, asker_of, is_import_of_library
+from Agent.record.chance.callers import NOT_OWN, OWN, Asker, asker_of, is_import_of_library, is_remade
 from Agent.record.chance.clock import CLOCKS, CLOCKS_BY_ID, read_source
 from Agent.record.chance.datetime_seams import read_moment
 from Agent.record.chance.generators import AdoptedDraws, AdoptedRandom, adopted_of
@@ -250,7 +250,9 @@ class ReadNotice:
         if source is None:
             return
         asker = asker_of(frame)
-        if asker is None or (source == UNADOPTED and is_import_of_library(asker.frame)):
+        if asker is None or is_remade(asker.frame):
+            return
+        if source == UNADOPTED and is_import_of_library(asker.frame):
             return
         owner = getattr(argument, "__self__", None)
         if isinstance(owner, random.Random):
