@@ -47,8 +47,10 @@ class SharedValues:
         if known is not None and _look_alike(known[1], value):
             return known[1]
         if _look_alike(present, value):
+            if is_plain_class(kind):
+                self._instead.setdefault(id(present), (present, present))
             return present
-        if depth and is_plain_class(kind):
+        if depth and known is None and is_plain_class(kind):
             return self._filled(present, value, depth - 1)
         if depth:
             self._fit_items(present, value, depth - 1)

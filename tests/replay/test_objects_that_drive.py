@@ -62,3 +62,34 @@ def test_what_attributes_do_not_say_cannot_drive(toy):
         report = toy.record(source).replay()
         assert report.verdict == "UNVERIFIED", (what, str(report))
         assert "an argument of play of a" in report.reasons[0], what
+
+
+SHARED = """
+class Settings:
+    def __init__(self, rate):
+        self.rate, self.steps = rate, []
+
+USUAL = Settings(1)
+
+class Agent:
+    def __init__(self, agent_id):
+        self.agent_id, self.agent_role, self.settings = agent_id, "user", USUAL
+
+    @trace_agent_action
+    def act(self):
+        return self.settings.rate
+
+def build(spec):
+    return {agent_id: Agent(agent_id) for agent_id in spec.agent_ids}
+
+def main():
+    one, other = Agent("a"), Agent("b")
+    other.settings = Settings(2)
+    for _ in range(3):
+        one.act(), other.act()
+"""
+
+
+def test_an_object_that_two_agents_begin_with_is_not_filled_for_one_of_them(toy):
+    report = toy.record(SHARED).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
