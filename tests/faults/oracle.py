@@ -18,6 +18,7 @@ from harness import Outcome
 from support.session_files import kind_of, record_files, session_directories
 from told import payload
 
+from Agent.tree.chain import read_chains
 from Agent.tree.follower import Follower
 from Agent.tree.reader import TreeReader
 from Agent.tree.retired import read_account
@@ -284,6 +285,9 @@ def _drops_at_the_end(found: Found, outcome: Outcome) -> Counter[str]:
 def _judge_end(verdict: Verdict, outcome: Outcome, sessions: list[Path], error: str) -> None:
     """A fault that came after a process had told its health is named by its last words, on disk or on stderr."""
     late = [line for line in outcome.injected_later if not _is_harmless(line) and not _is_for_a_cache(line)]
+    if all(chain.ended for session in sessions for chain in read_chains(session).values()):
+        # a log file could not be opened for its digests, and was the second time
+        late = [line for line in late if not (".log" in line and "O_RDONLY" in line)]
     if not late or any("/stderr.txt" in line for line in late):
         # where stderr fails as well there is nobody left to tell
         return
