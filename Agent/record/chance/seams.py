@@ -94,9 +94,12 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
     Modules of the standard library, of this package and exempt ones keep theirs.
     """
     table = {id(old): (old, new) for old, new in pairs}
+    known = frozenset(table)
     for module_name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
         if type(namespace) is not dict or not is_foreign_name(module_name):
+            continue
+        if known.isdisjoint(map(id, list(namespace.values()))):  # at the speed of C: most modules hold none
             continue
         for name, value in list(namespace.items()):
             found = table.get(id(value))
