@@ -181,7 +181,7 @@ class StateTracker:
         before, self.probed = self.probed, {}
         now = self._digests_of(obj, before) if before else {}
         differing = {name for name, digest in before.items() if now.get(name, digest) != digest}
-        present = self.present(obj) if self.failure is None else {}
+        present = self.present(obj) if self.failure is None and (objects or self.heavy) else {}
         written = {
             name
             for name in (*self.last, *self.heavy)

@@ -85,6 +85,8 @@ def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracke
 
 def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
     """What others may change: shared objects, and generators whose draws nobody records."""
+    if not tracker.heavy and not tracker.held_together:
+        return []
     return [
         value
         for name, value in tracker.present(obj).items()

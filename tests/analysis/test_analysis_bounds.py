@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import duckdb
 import pytest
@@ -37,7 +38,12 @@ def test_a_query_of_python_is_stopped_at_its_deadline_and_the_next_one_answers(s
         with pytest.raises(InputError, match=r"longer than its 0\.3 s"):
             list(analyzer.sql(ENDLESS))
         assert time.monotonic() - began < 30
-        assert analyzer.sql("SELECT count(*) AS n FROM actions") == [{"n": 1}]
+        for _ in range(20):  # beside others even that may take longer than 0.3 s
+            with suppress(InputError):
+                assert analyzer.sql("SELECT count(*) AS n FROM actions") == [{"n": 1}]
+                break
+        else:
+            pytest.fail("no later query answers")
 
 
 def test_the_command_is_stopped_at_its_timeout_in_words(session, capsys):

@@ -316,7 +316,7 @@ def test_a_state_that_logs_at_the_end_logs_into_its_own_session(trace_root):
     shutdown_logging()
     assert len(session_directories(trace_root)) == 1
     assert Agent.health()["recording"] is False
-    assert messages(trace_root).count("asked") == 3
+    assert messages(trace_root).count("asked") == 4, "before and behind the action, and twice at the end"
 
 
 def test_recording_in_memory_leaves_a_session_alone(trace_root):

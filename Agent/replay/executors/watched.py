@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from Agent.record.chance.callers import asker_of, module_of
+from Agent.replay.numpy_seeds import NumpySeeds
 from Agent.replay.outcome import SourceRead
 from Agent.replay.sources import SourceWatch
 
@@ -49,6 +50,8 @@ class ExecutorWatch(SourceWatch):
         self._read_now = set()
         self._allowed = {}
         self._granted = {}
+        self._seeds = NumpySeeds()
+        self._is_random_known = False
 
     @contextmanager
     def open(self) -> Iterator[None]:
