@@ -120,7 +120,7 @@ _worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
 
 
 def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:
-    """Whether it is a library's worker that has done what it was given, as those of a pool are left.
+    """Whether it is a library's worker that ended, or has done what it was given and waits, as in a pool.
 
     Args:
         patience_seconds: how long it may take on its way back to its queue.
@@ -128,11 +128,15 @@ def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_secon
     if not is_of_library(begun_by.co_filename):
         return False
     deadline = time.monotonic() + patience_seconds
-    while not _is_at_queue(sys._current_frames().get(thread.ident or 0)):  # noqa: SLF001 - the one way to a stack
+    while thread.is_alive() and not _is_at_queue(_stack_of(thread)):
         if time.monotonic() >= deadline:
             return False
         time.sleep(_LOOK_SECONDS)
     return True
+
+
+def _stack_of(thread: threading.Thread) -> FrameType | None:
+    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the one way to a stack
 
 
 def _is_at_queue(frame: FrameType | None) -> bool:
@@ -148,7 +152,7 @@ def _is_at_queue(frame: FrameType | None) -> bool:
 
 
 _WAITING = frozenset({"threading", "queue"})
-_PATIENCE_SECONDS = 0.2
+_PATIENCE_SECONDS = 1.0
 _LOOK_SECONDS = 0.002
 
 
