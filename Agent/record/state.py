@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -84,8 +84,8 @@ class StateTracker:
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
         "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
-        "failure", "heavy", "held_together", "init", "is_watched", "kept", "last", "places", "probed",
-        "shared", "written_outside",
+        "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
+        "shared", "watched", "written_outside",
     )  # fmt: skip
 
     def __init__(
@@ -127,8 +127,8 @@ class StateTracker:
         """Fields with an object that another agent was seen with, and that agent."""
         self.written_outside: set[str] = set()
         """Fields with an object that something else than the agent's actions changed in between."""
-        self.is_watched = False
-        """Whether something else than its actions writes to it, so that each of them begins with a look."""
+        self.watched: set[str] = set()
+        """Fields that something else than its actions was seen to write, so that each begins with a look."""
         self.probed: dict[str, str] = {}
         """Digests of large objects in its fields, as they were when its last action ended."""
         self.actions = 0
@@ -140,15 +140,20 @@ class StateTracker:
         """The agent, None once it is gone."""
         return self._ref()
 
-    def changes(self, obj: object) -> tuple[dict[str, Any], list[str]]:
+    def changes(self, obj: object, only: Collection[str] | None = None) -> tuple[dict[str, Any], list[str]]:
         """The fields that differ from those last recorded, and the names that are gone.
 
         Both count as recorded now.
+
+        Args:
+            only: the fields to look at; None for all.
         """
         try:
             present, heavy = self._read(obj), self.heavy
             items: Iterable[tuple[str, Any]] | None
-            if type(present) is dict:
+            if only is not None:
+                items = [(name, present[name]) for name in only if name in present]
+            elif type(present) is dict:
                 items = differing(present, self.last, self._ignored)
                 if items is None and (not heavy or heavy <= present.keys()):
                     return {}, []
@@ -168,15 +173,17 @@ class StateTracker:
         obj: object,
         is_shared: Callable[[object], bool],
         is_written: Callable[[object], bool],
+        only: Collection[str] | None = None,
     ) -> Outside:
         """What was written to the agent since its last action ended; it counts as recorded now.
 
         Args:
+            only: the fields to look at; None for all.
             is_shared: whether other agents hold an object, too, whose actions may have changed it.
             is_written: whether something else than any action was seen to change a value.
         """
         last = self.last.copy()
-        changed, gone = self.changes(obj)
+        changed, gone = self.changes(obj, only)
         objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
         before, self.probed = self.probed, {}
         now = self._digests_of(obj, before) if before else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -68,13 +68,25 @@ def emit_state(
         pipeline.agents.look_through_kept()
 
 
-def emit_outside(pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, obj: object) -> None:
-    """Write what something else than the agent's actions wrote to it since its last action, if anything."""
+def emit_outside(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    only: Collection[str] | None = None,
+) -> None:
+    """Write what something else than the agent's actions wrote to it since its last action, if anything.
+
+    Args:
+        only: the fields to look at; None for all.
+    """
     agents = pipeline.agents
-    changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, agents.probe.is_written)
+    changed, gone, objects = tracker.changes_outside(
+        obj, agents.holders.is_shared, agents.probe.is_written, only
+    )
     if not changed and not gone and not objects:
         return
-    tracker.is_watched = tracker.is_watched or bool(changed or gone)
+    tracker.watched.update(changed, gone)
     payload: dict[str, Any] = {"trigger": "outside", "changed": changed}
     if gone:
         payload["unset"] = gone

@@ -119,12 +119,12 @@ class Call:
             emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
-        if actions and (
-            (pipeline.options.strict_state if strict is None else strict)
-            or (self.root and (tracker.is_watched or actions <= pipeline.options.entry_looks))
-        ):
-            # Before a periodic state, too: what that shows would else be nobody's.
+        # Before a periodic state, too: what that shows would else be nobody's.
+        if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, self.binding, tracker, target)
+        elif actions and self.root and (tracker.watched or actions <= pipeline.options.entry_looks):
+            only = tracker.watched if actions > pipeline.options.entry_looks else None
+            emit_outside(pipeline, self.binding, tracker, target, only)
         if actions % pipeline.options.state_period == 0:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)

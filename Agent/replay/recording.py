@@ -39,8 +39,8 @@ class AgentFacts:
     """Agents that were seen with its generators before it was; None where the record does not name them."""
     shared_objects: dict[str, set[str]] = field(default_factory=dict)
     """Its fields with an object that other agents were seen with, too, and those agents."""
-    is_written: bool = False
-    """Something else than its actions wrote to it, and recording looked for that."""
+    written: set[str] = field(default_factory=set)
+    """Its fields that something else than its actions wrote, where recording looked for that."""
     written_outside: set[str] = field(default_factory=set)
     """Its fields with an object that something else than its actions changed in between."""
     calls: dict[str, str | None] = field(default_factory=dict)
@@ -294,7 +294,9 @@ def _note_facts(recording: Recording, event: Event) -> None:
     elif event.kind == "state":
         _note_state(facts, event)
     elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
-        facts.is_written = True
+        changed = event.extra.get("changed")
+        facts.written.update(changed if isinstance(changed, dict) else ())
+        facts.written.update(map(str, event.extra.get("unset") or ()))
         facts.written_outside.update(map(str, event.extra.get("objects") or ()))
 
 

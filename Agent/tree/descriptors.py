@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["names", "out_of_the_way"]
+__all__ = ["most_open", "names", "out_of_the_way"]
 
 _HIGHEST_NUMBER: Final = 4096
 
@@ -14,10 +14,9 @@ def out_of_the_way(fd: int) -> int:
     """The same open file under a descriptor that is far from those which a program gets for its own files.
 
     A program that closes all descriptors and opens files gets the lowest numbers: a log that still wrote to
-    one of
-    those would write into the program's own file. At a high number it meets EBADF, and opens its file again.
-    Asking before each write which file the number names would cost a system call. The descriptor handed in is
-    closed, unless there is no other.
+    one of those would write into the program's own file. At a high number it meets EBADF, and opens its file
+    again. Asking before each write which file the number names would cost a system call. The descriptor
+    handed in is closed, unless there is no other.
     """
     try:
         import fcntl
@@ -34,6 +33,16 @@ def out_of_the_way(fd: int) -> int:
         return fd
     os.close(fd)
     return high
+
+
+def most_open(wanted: int) -> int:
+    """So many files may be kept open: as many as are wanted, but a quarter of what the process may open."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return wanted
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 4))
 
 
 def names(fd: int, inode: tuple[int, int]) -> bool:

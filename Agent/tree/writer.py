@@ -22,6 +22,7 @@ from Agent.tree.chain import Chain
 from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, write_claim
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import most_open
 from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
 from Agent.tree.mirror import Mirrors
 from Agent.tree.open_files import OpenFiles
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
-DEFAULT_MAX_OPEN_FILES: Final = 64
+DEFAULT_MAX_OPEN_FILES: Final = 256
 Durability = Literal["kernel", "disk", "buffered", "queued"]
 _write = os.write
 
@@ -179,7 +180,7 @@ class SessionWriter:
             writer="",
             segment_size_bytes=segment_size_bytes,
             counts=self._counts,
-            files=OpenFiles(max_open_files, self._counts),
+            files=OpenFiles(most_open(max_open_files), self._counts),
             commit=GroupCommit(self._counts),
             chain=self._new_chain(""),
             directories_to_sync=durability == "disk",

@@ -35,7 +35,7 @@ def trackers(
             tracker = pipeline.agents.tracker(known, obj)
             tracker.actions = 1
             own = facts.get(str(known.binding.agent_id))
-            tracker.is_watched = own is not None and own.is_written
+            tracker.watched = set() if own is None else set(own.written)
             yield tracker, known.binding, obj
 
 
