@@ -42,7 +42,8 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
     began = time.monotonic()
     mirrors.add("agents", b"one\n")
     assert not (tmp_path / "agents").exists() or time.monotonic() - began > 0.04
-    wait_for(lambda: (tmp_path / "agents" / "agents.log").exists())
+    log = tmp_path / "agents" / "agents.log"
+    wait_for(lambda: log.exists() and log.stat().st_size > 0)
     assert mirror_lines(tmp_path) == [b"one"]
     mirrors.close()
 
