@@ -50,12 +50,14 @@ def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error
     assert cause.edges[-1].cause_id == platform.facts["error"]
 
 
+@pytest.mark.further
 def test_the_agent_need_not_be_named(planted: Planted) -> None:
     cause = asked(planted(fault="blocked"), "some creators seem broken").causes[0]
     assert cause.agent_ids[0] == "creator_005"
     assert cause.confidence >= 0.5
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("with_ticks", [True, False])
 def test_rewards_that_collapse_after_a_strategy_update_are_found_with_it(
     planted: Planted, with_ticks: bool
@@ -68,6 +70,7 @@ def test_rewards_that_collapse_after_a_strategy_update_are_found_with_it(
     assert cause.edges[0].rule == "strategy_update_before_change"
 
 
+@pytest.mark.further
 def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -> None:
     platform = planted(fault="retry")
     cause = asked(platform, "creator_005 is stuck").causes[0]
@@ -78,6 +81,7 @@ def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -
     assert any(edge.rule == "error" and edge.basis == "recorded" for edge in cause.edges)
 
 
+@pytest.mark.further
 def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> None:
     platform = planted(fault="quit")
     cause = asked(platform, "creator_005 stopped creating content").causes[0]
@@ -101,6 +105,7 @@ def test_a_system_that_works_is_not_accused(planted: Planted, with_ticks: bool, 
         assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), (text, str(report))
 
 
+@pytest.mark.further
 def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(planted: Planted) -> None:
     report = asked(planted(), "Agent creator_003 not generating content")
     assert report.causes == ()
@@ -112,11 +117,13 @@ def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(plan
     assert NOTHING_FOUND in report.to_markdown()
 
 
+@pytest.mark.further
 def test_the_peers_of_a_victim_are_not_accused_in_its_place(planted: Planted) -> None:
     report = asked(planted(fault="blocked"), "Agent creator_004 not generating content")
     assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 def test_what_everybody_stops_doing_is_nobodys_fault(builder: SessionBuilder) -> None:
     for tick in range(40):
         builder.tick = tick
@@ -129,6 +136,7 @@ def test_what_everybody_stops_doing_is_nobodys_fault(builder: SessionBuilder) ->
     assert all(cause.confidence < INNOCENT_MAX for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 def test_what_all_peers_do_and_one_never_did_is_found(builder: SessionBuilder) -> None:
     for tick in range(30):
         builder.tick = tick
@@ -142,6 +150,7 @@ def test_what_all_peers_do_and_one_never_did_is_found(builder: SessionBuilder) -
     assert "7 of its 7 peers" in report.causes[0].explanation
 
 
+@pytest.mark.further
 def test_an_agent_alone_is_compared_with_its_own_past(builder: SessionBuilder) -> None:
     for tick in range(40):
         builder.tick = tick
@@ -175,6 +184,7 @@ def test_a_tool_that_fails_for_its_caller_is_found_from_the_caller(builder: Sess
     assert any(cause.sort == "loop" and "search" in cause.title for cause in report.causes)
 
 
+@pytest.mark.further
 def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: SessionBuilder) -> None:
     for n in range(6):
         builder.emit("agent_action", f"worker_{n}", role="worker", action_type="step")
@@ -188,6 +198,7 @@ def test_errors_that_the_text_asks_for_are_told_even_if_they_are_few(builder: Se
     assert "ValueError: bad input" in report.causes[0].title
 
 
+@pytest.mark.further
 def test_the_errors_of_a_named_agent_are_told_even_where_they_explain_nothing(
     builder: SessionBuilder,
 ) -> None:
@@ -216,6 +227,7 @@ def test_messages_are_searched_for_the_words_of_the_text(builder: SessionBuilder
     assert [item["message"] for item in report.evidence] == ["cache eviction storm in shard 7"]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "text", ["", "???", 'NEAR("x" * OR) AND NOT \'', "ünïcødé 😀", "x" * 5000, "a\nb\tc", "\ud800"]
 )
@@ -224,6 +236,7 @@ def test_any_text_gets_an_answer(builder: SessionBuilder, text: str) -> None:
     assert NOTHING_FOUND in str(debug_issue(text, session=builder.path))
 
 
+@pytest.mark.further
 def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Planted) -> None:
     platform = planted(fault="blocked")
     report = LogAnalyzer(platform.builder.path).debug_issue("Agent creator_005 not generating content")
@@ -247,6 +260,7 @@ def test_a_remembered_target_is_not_asked_for(builder: SessionBuilder) -> None:
     assert f"agent-trace replay {builder.session_id}/a" in commands
 
 
+@pytest.mark.further
 def test_ids_that_a_shell_would_read_are_quoted_in_commands(builder: SessionBuilder) -> None:
     builder.emit("agent_action", "it's; rm -rf", action_type="act")
     report = debug_issue("it's; rm -rf does nothing", session=builder.path)
@@ -276,6 +290,7 @@ def test_the_same_question_gets_the_same_answer(planted: Planted) -> None:
     assert first == second
 
 
+@pytest.mark.further
 def test_an_agent_of_which_nothing_more_is_heard_fell_silent(builder: SessionBuilder) -> None:
     for tick in range(40):
         builder.tick = tick
@@ -297,6 +312,7 @@ def test_a_moment_that_the_text_names_counts(planted: Planted, moment: str, is_n
     assert (report.causes[0].confidence >= 0.8) is is_near
 
 
+@pytest.mark.further
 def test_a_step_that_repeats_a_call_as_all_steps_do_is_no_loop(builder: SessionBuilder) -> None:
     for tick in range(10):
         builder.tick = tick
@@ -330,6 +346,7 @@ def test_messages_are_found_without_fts5_too(
     assert [item["message"] for item in report.evidence] == ["cache EvictionStorm in shard_7"]
 
 
+@pytest.mark.further
 def test_a_report_is_as_wide_as_it_is_asked_to_be(planted: Planted) -> None:
     report = asked(planted(fault="blocked"), "Agent creator_005 not generating content")
     for width in (40, 70):

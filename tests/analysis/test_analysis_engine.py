@@ -43,6 +43,7 @@ print(list(LogAnalyzer(sys.argv[1]).sql("SELECT count(*) AS n FROM events")))
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_queries_run_in_a_notebook_without_ipywidgets(builder: SessionBuilder) -> None:
     builder.emit("log", "a")
@@ -114,12 +115,14 @@ def test_a_question_has_the_same_answer_whether_files_are_known_to_be_regular(
     assert [row["event_type"] for row in whole] == ["reward", "log", "reward"]
 
 
+@pytest.mark.further
 def test_a_line_of_many_megabytes_is_one_event(builder: SessionBuilder) -> None:
     builder.emit("log", "a", blob="x" * 20_000_000)
     builder.emit("log", "a")
     assert LogAnalyzer(builder.path).sql("SELECT count(*) AS n FROM events") == [{"n": 2}]
 
 
+@pytest.mark.further
 def test_every_view_can_be_asked_and_has_the_keys_of_its_kinds(builder: SessionBuilder) -> None:
     builder.emit(
         "agent_action", "a", action_type="act", args={"x": [1]}, result=None, duration_ms=2.5, span="s1"
@@ -162,6 +165,7 @@ def test_the_scan_knows_every_key_of_every_payload() -> None:
             assert field.name in columns or field.name in ENVELOPE, field
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "query",
     [
@@ -297,6 +301,7 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "['Agent.analysis.cause_tester']"
 
 
+@pytest.mark.further
 def test_every_event_is_a_row_of_the_data_frame(builder: SessionBuilder) -> None:
     pytest.importorskip("pandas")
     for n in range(3):

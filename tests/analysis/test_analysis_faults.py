@@ -120,6 +120,7 @@ def test_nothing_is_found_where_nothing_is_wrong(builder: SessionBuilder, seed: 
         assert all(cause.confidence < CLEAR for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 def test_missing_events_are_a_cause_where_the_text_misses_events(builder: SessionBuilder) -> None:
     builder.emit("log.opened", writer=builder.writer, pid=-1, durability="kernel")
     builder.emit("agent_action", "a", action_type="x")
@@ -130,6 +131,7 @@ def test_missing_events_are_a_cause_where_the_text_misses_events(builder: Sessio
     assert report.causes[0].title == "The record lacks 3 events"
 
 
+@pytest.mark.further
 def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +161,7 @@ def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
     assert any("nobody drew" in line for line in report.tests)
 
 
+@pytest.mark.further
 def test_testing_causes_needs_somebody_who_can(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_the_slowest_spans_come_with_what_happened_in_them(known: Known, report:
         assert {each["id"] for each in row["tree"] if each["depth"] == 1} == children
 
 
+@pytest.mark.further
 @given(st.lists(st.tuples(st.integers(-1, 30), st.integers(0, 50)), min_size=1, max_size=30))
 def test_own_times_add_up_to_the_time_of_the_outermost(shape: list[tuple[int, int]]) -> None:
     with TemporaryDirectory() as directory:

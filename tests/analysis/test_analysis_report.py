@@ -38,17 +38,20 @@ def test_an_analysis_prints_as_a_report_and_reads_as_a_mapping(planted: Callable
     assert max(len(line) for line in text.splitlines()) <= 140
 
 
+@pytest.mark.further
 def test_a_session_with_one_line_has_a_report_too(builder: SessionBuilder) -> None:
     builder.emit("log")
     assert "1 event of 0 agents" in str(analyze_session(builder.path))
 
 
+@pytest.mark.further
 def test_the_report_without_arguments_is_on_the_newest_session(trace_root: Path) -> None:
     SessionBuilder(trace_root, "20261120_103045").emit("log")
     SessionBuilder(trace_root, "20261121_103045").emit("log")
     assert analyze_session()["session_id"] == "20261121_103045"
 
 
+@pytest.mark.further
 def test_an_export_is_one_private_json_file_and_replaces_the_one_before(
     planted: Callable[..., Platform], tmp_path: Path
 ) -> None:
@@ -65,6 +68,7 @@ def test_an_export_is_one_private_json_file_and_replaces_the_one_before(
     assert [path.name for path in tmp_path.iterdir() if "report" in path.name] == ["report.json"]
 
 
+@pytest.mark.further
 def test_an_export_that_cannot_be_written_is_one_clear_error(builder: SessionBuilder, tmp_path: Path) -> None:
     builder.emit("log")
     with pytest.raises(InputError, match="cannot be written"):
@@ -135,6 +139,7 @@ def test_errors_come_newest_last_and_the_newest_few_can_be_asked_for(builder: Se
     assert analyzer.get_errors()[-1]["extra"]["custom"] == {"n": None}
 
 
+@pytest.mark.further
 def test_errors_that_differ_in_a_number_are_one_line_of_the_report_with_their_whole_count(
     builder: SessionBuilder,
 ) -> None:
@@ -241,6 +246,7 @@ def test_a_gap_in_the_numbers_of_a_closed_writer_is_a_loss(builder: SessionBuild
     assert (losses["total_lost"], losses["clean"], losses["read"]) == (2, False, 2)
 
 
+@pytest.mark.further
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 12)), min_size=1, max_size=20),
@@ -271,6 +277,7 @@ def test_the_account_from_numbers_alone_is_the_account_of_who_reads_everything(
         analyzer.close()
 
 
+@pytest.mark.further
 def test_what_recording_says_it_dropped_is_no_part_of_a_complete_record(builder: SessionBuilder) -> None:
     builder.emit("log.dropped", count=3, reason="disk full")
     builder.emit("log.dropped", count=4, reason="disk full")

@@ -104,6 +104,7 @@ def test_the_first_rows_of_a_large_order_need_no_room(mixed: Path, monkeypatch: 
     engine.close()
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -165,6 +166,7 @@ def test_what_comes_into_a_session_at_rest_is_seen(builder: SessionBuilder) -> N
     engine.close()
 
 
+@pytest.mark.further
 def test_a_session_at_rest_that_is_sealed_and_changed_is_read_as_it_is(known: Known, tmp_path: Path) -> None:
     session = Path(shutil.copytree(known.truth.session, tmp_path / known.truth.session.name))
     settle(session)

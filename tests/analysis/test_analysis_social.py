@@ -131,6 +131,7 @@ def test_a_cascade_is_a_tree_with_size_depth_breadth_and_speed(builder: SessionB
         LogAnalyzer(builder.path).cascade("c9")
 
 
+@pytest.mark.further
 def test_any_tree_of_shares_is_found_again(builder: SessionBuilder) -> None:
     draw = random.Random(4)
     depths = {"n0": 0}
@@ -147,6 +148,7 @@ def test_any_tree_of_shares_is_found_again(builder: SessionBuilder) -> None:
     assert (found["size"], found["root_agent_id"]) == (199, "n0")
 
 
+@pytest.mark.further
 def test_messages_are_paired_and_the_lost_ones_told_from_those_under_way(builder: SessionBuilder) -> None:
     ids: dict[str, str] = {}
 
@@ -179,6 +181,7 @@ def test_messages_are_paired_and_the_lost_ones_told_from_those_under_way(builder
     assert found["slowest"][0]["message_id"] == "m1"
 
 
+@pytest.mark.further
 def test_the_numbers_of_a_generated_session_are_those_of_its_lines(known: Known) -> None:
     analyzer = LogAnalyzer(known.truth.session)
     found = analyzer.interaction_report(edges=True)

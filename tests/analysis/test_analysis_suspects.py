@@ -104,12 +104,14 @@ def test_the_event_unlike_its_like_where_the_change_begins_is_named(
     assert told in str(report)
 
 
+@pytest.mark.further
 def test_what_is_set_for_all_is_found_from_what_all_of_them_do(yard: Callable[..., Yard]) -> None:
     made = yard("for all")
     report = asked(made, "all carriers bring far too little")
     assert place(report, made.cause) in {1, 2, 3}, str(report)
 
 
+@pytest.mark.further
 def test_an_odd_value_is_followed_to_the_event_that_said_it_first(yard: Callable[..., Yard]) -> None:
     made = yard("for all")
     report = asked(made, f"{VICTIM} brings hardly anything")
@@ -125,6 +127,7 @@ def test_a_yard_in_which_nothing_is_wrong_accuses_nobody(yard: Callable[..., Yar
         assert all(cause.confidence < CLEAR for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 def test_what_is_set_after_the_tick_that_the_text_names_is_not_the_first_cause(
     yard: Callable[..., Yard],
 ) -> None:
@@ -134,6 +137,7 @@ def test_what_is_set_after_the_tick_that_the_text_names_is_not_the_first_cause(
     assert all(cause.confidence < CLEAR for cause in late), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_message_that_nobody_received_is_named_if_others_are(
     builder: SessionBuilder, is_lost: bool
@@ -166,6 +170,7 @@ def test_a_message_that_nobody_received_is_named_if_others_are(
         assert all(cause.confidence < CLEAR for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("is_twice", [True, False])
 def test_what_comes_twice_where_all_else_comes_once_is_named(builder: SessionBuilder, is_twice: bool) -> None:
     twice = ""
@@ -190,6 +195,7 @@ def test_what_comes_twice_where_all_else_comes_once_is_named(builder: SessionBui
         assert all(cause.confidence < CLEAR for cause in report.causes), str(report)
 
 
+@pytest.mark.further
 def test_the_same_session_and_text_give_the_same_order(yard: Callable[..., Yard]) -> None:
     made = yard("setting")
     first, second = (str(asked(made, f"{VICTIM} brings nothing")) for _ in range(2))

@@ -75,6 +75,7 @@ def test_no_form_of_a_value_is_left_and_all_else_reads_as_before(root, how):
     assert not plan_file(root).exists() and not list(root.rglob("*.new"))
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("how", ["live", "removed"])
 def test_an_agent_goes_with_its_runs_checkpoints_and_artifacts(root, recorded, how):
     sealed(root, how)
@@ -170,6 +171,7 @@ def test_who_follows_reads_a_rewritten_file_from_its_beginning_and_misses_nothin
     assert again and again <= set(kit.events(root))
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_crashed_session_is_finished_first_and_its_torn_line_goes(trace_root, tmp_path):
     program = tmp_path / "crash.py"
@@ -333,6 +335,7 @@ def built(shape, value):
     return json.dumps(held, default=str) if kind == "json" else (held, None)
 
 
+@pytest.mark.further
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=words, shapes=st.lists(shapes, min_size=1, max_size=4), others=st.lists(words, max_size=4))
 def test_whatever_was_recorded_no_form_of_it_remains(tmp_path, value, shapes, others):

@@ -103,6 +103,7 @@ def test_some_files_sealed_and_removed_and_others_live_are_one_session(session):
     assert account(session) == before
 
 
+@pytest.mark.further
 def test_sealing_again_does_nothing_and_a_changed_file_is_sealed_anew(session):
     seal(session)
     again = seal(session)
@@ -400,6 +401,7 @@ def test_a_line_that_is_taken_for_json_wrongly_is_found(tmp_path, monkeypatch):
     assert (asked, done.damaged) == (["unproven", "proven"], 1)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "spoiled",
     [
@@ -457,6 +459,7 @@ def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_p
     assert contents(tmp_path / "one") == contents(tmp_path / "all") == contents(session)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(("cores", "parts"), [(1, 3), (2, 4), (4, 4)])
 def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch, cores, parts):
     from Agent.archive import sealed_workers
@@ -471,6 +474,7 @@ def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch
     assert max(sizes) <= total / parts + largest
 
 
+@pytest.mark.further
 def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(session, monkeypatch):
     from Agent.archive import sealing
 
@@ -492,6 +496,7 @@ def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(sess
     assert tree_files(session) == []
 
 
+@pytest.mark.further
 def test_verify_counts_what_is_sealed_and_says_the_same_as_of_lines(session):
     def told():
         return verify(session).to_dict() | {"parts": 0}
@@ -504,6 +509,7 @@ def test_verify_counts_what_is_sealed_and_says_the_same_as_of_lines(session):
     assert verify(session).parts == len(read_parts(session))
 
 
+@pytest.mark.further
 def test_a_part_that_is_not_what_was_sealed_is_named(session):
     seal(session, remove=True, part_bytes=500_000)
     part = read_parts(session)[1]
@@ -524,6 +530,7 @@ def counted(session, *more):
     return {name: summary[name] for name in names}
 
 
+@pytest.mark.further
 def test_the_summary_of_sealed_lines_is_that_of_the_same_lines_in_files(session):
     told = counted(session, "by_level", "errors", "open_spans")
     assert told["errors"]["count"] > 10

@@ -57,6 +57,7 @@ def test_an_event_without_causes_is_exit_code_1(run, trace_root):
     assert "nothing on record led to it" in done.stdout
 
 
+@pytest.mark.further
 def test_errors_fit_one_screen_and_name_trend_place_and_agents(ask, recorded):
     done = ask("errors", recorded.session_id)
     assert len(done.stdout.splitlines()) <= ONE_SCREEN
@@ -75,6 +76,7 @@ def test_a_session_does_not_differ_from_itself(ask, recorded):
     assert len(done.stdout.splitlines()) <= ONE_SCREEN
 
 
+@pytest.mark.further
 def test_differences_are_exit_code_1_and_data(ask):
     done = ask("diff", "--stats", "--by", "agent_role", "--values", "audience,creator", "--json")
     assert done.returncode == 1, done.stderr
@@ -116,6 +118,7 @@ def test_debug_fits_one_screen_and_shows_all_if_asked(ask):
     assert "Looked at" in ask("debug", "creator_017 stopped publishing", "--all").stdout
 
 
+@pytest.mark.further
 def test_a_copied_session_is_the_same_in_numbers(ask, recorded, tmp_path):
     copy = tmp_path / "session_20200101_000000"
     shutil.copytree(recorded.session, copy)

@@ -36,6 +36,7 @@ def test_each_answer_is_a_screen_and_complete_as_json(ask, words):
         assert document
 
 
+@pytest.mark.further
 def test_a_long_journey_begins_with_totals_and_says_how_to_see_more(ask, recorded):
     mine = of_agent(session_events(recorded.session), AGENT)
     done = ask("journey", AGENT)
@@ -78,6 +79,7 @@ def test_a_tick_that_the_agent_never_saw_is_told(ask):
     assert "the last tick" not in ask("state", AGENT, "--at", "tick:2").stderr
 
 
+@pytest.mark.further
 def test_state_tells_the_fields_and_who_made_them(ask, recorded):
     mine = of_agent(session_events(recorded.session), AGENT)
     learned = [
@@ -96,6 +98,7 @@ def test_state_tells_the_fields_and_who_made_them(ask, recorded):
     assert event["id"] in why.splitlines()[-2] + why.splitlines()[-1]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -118,6 +121,7 @@ def test_a_mistake_is_one_line_with_the_right_exit_code(ask, words, code, says):
     assert says in done.stderr
 
 
+@pytest.mark.further
 def test_a_session_in_which_nothing_of_the_sort_happened_says_so(run):
     from Agent import AgentLogger, shutdown_logging
 
@@ -135,6 +139,7 @@ def test_a_session_in_which_nothing_of_the_sort_happened_says_so(run):
     assert run("state", "quiet").returncode == 3
 
 
+@pytest.mark.further
 def test_what_spread_is_shown_as_a_tree(ask, recorded):
     shares = [
         event
@@ -148,6 +153,7 @@ def test_what_spread_is_shown_as_a_tree(ask, recorded):
     assert all(name in page for name in mine)
 
 
+@pytest.mark.further
 def test_a_message_that_was_never_received_is_named_with_its_event(run):
     from Agent import AgentLogger, shutdown_logging
 

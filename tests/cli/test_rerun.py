@@ -26,6 +26,7 @@ def test_replay_of_the_same_code_is_identical_and_exit_code_0(ask, recorded):
     assert answer["counts"]["driven"] == answer["counts"]["covered"] == len(roots(recorded, AGENT))
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "name",
     [
@@ -42,6 +43,7 @@ def test_a_run_is_named_by_last_prefix_path_and_agent(ask, recorded, name):
     assert json.loads(done.stdout)["verdict"] == "IDENTICAL"
 
 
+@pytest.mark.further
 def test_repaired_code_diverges_at_the_planted_fault(ask, recorded):
     done = ask("replay", f"last/{AGENT}", "--target", "Agent.demo.targets:repaired_creator", "--json")
     assert done.returncode == 1, done.stderr
@@ -62,12 +64,14 @@ def test_repaired_code_diverges_at_the_planted_fault(ask, recorded):
     assert PLANTED in shown.stdout
 
 
+@pytest.mark.further
 def test_a_changed_learner_diverges_in_what_it_learned(ask):
     done = ask("replay", "last/creator_001", "--target", "Agent.demo.targets:changed_creator", "--json")
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["divergence"]["action"] == "receive_feedback"
 
 
+@pytest.mark.further
 def test_play_shows_every_step_without_any_code(ask, recorded):
     done = ask("play", f"last/{AGENT}")
     assert done.returncode == 0, done.stderr

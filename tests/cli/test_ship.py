@@ -42,6 +42,7 @@ def test_the_newest_session_is_sent_whole_and_the_second_call_finds_nothing_to_d
         assert "all of it is at" in again.stdout
 
 
+@pytest.mark.further
 def test_a_database_that_was_made_anew_gets_everything(copied, run):
     with IngestDouble() as service:
         ship = ("ship", "--to", service.url, "--root", str(copied))
@@ -55,6 +56,7 @@ def test_a_database_that_was_made_anew_gets_everything(copied, run):
         assert "all of it is at" in run(*ship).stdout
 
 
+@pytest.mark.further
 def test_again_sends_everything_and_nothing_is_stored_twice(copied, run):
     with IngestDouble() as service:
         ship = ("ship", "--to", service.url, "--root", str(copied), "--json")
@@ -64,6 +66,7 @@ def test_again_sends_everything_and_nothing_is_stored_twice(copied, run):
         assert len(service.events) == first["stored"]
 
 
+@pytest.mark.further
 def test_a_process_that_still_sends_is_waited_for(copied, run):
     session = next(copied.glob("session_*"))
     with IngestDouble() as service:
@@ -104,6 +107,7 @@ def test_a_wrong_key_is_told_with_what_to_do(copied, run):
         assert "401 Unauthorized: there is no such key; give a key that may send there" in done.stderr
 
 
+@pytest.mark.further
 def test_events_that_are_refused_are_told_and_make_exit_code_1(copied, run):
     def judge(_double, body, _headers):
         is_bad = any(event["kind"] == "log.opened" for event in body["events"])

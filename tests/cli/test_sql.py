@@ -52,6 +52,7 @@ def test_a_run_is_a_session_or_one_agent_of_it(ask, recorded):
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
 
 
+@pytest.mark.further
 def test_the_schema_names_every_view_with_its_columns(ask):
     found = json.loads(ask("sql", "--schema", "--json").stdout)
     assert sorted(found) == names()
@@ -77,6 +78,7 @@ def test_bad_sql_is_one_line_with_the_place(ask, query, place):
     assert place in done.stderr
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "query",
     [
@@ -117,6 +119,7 @@ def test_a_hostile_query_gets_one_line_and_changes_nothing(run, recorded, trace_
     assert {path: path.stat().st_size for path in sorted(session.rglob("*"))} == before
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("query", ["DESCRIBE rewards", "SUMMARIZE rewards", "SHOW TABLES", "EXPLAIN SELECT 1", "FROM rewards LIMIT 1", "SELECT 1 -- end", "VALUES (1)", "WITH x AS (SELECT 1) SELECT * FROM x UNION ALL SELECT 2"])  # fmt: skip
 def test_what_only_reads_is_answered(ask, query):
     done = ask("sql", query)

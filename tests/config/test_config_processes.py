@@ -266,6 +266,7 @@ def test_two_children_that_begin_before_the_parent_share_a_session(trace_root):
 CHILD = "import sys; from Agent import AgentLogger; print(AgentLogger(sys.argv[1]).info('child'))"
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_subprocess_joins_through_the_environment(trace_root, tmp_path):
     session = setup_logging()
@@ -290,6 +291,7 @@ def test_a_subprocess_with_a_root_of_its_own_stays_apart(trace_root, tmp_path):
     assert of_kind(session_events(only_session(trace_root)), "log") == []
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize(
     "variable", ["", "nonsense", "1:2", "999999:1:/nowhere", "x:y:z", "OWN:0:/nowhere", "1:0:"]

@@ -37,6 +37,7 @@ def test_small_limits_hold_for_any_value(recipe):
     assert len(orjson.dumps(encoded.value)) <= SMALL.max_bytes
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_hostile_object_is_described_or_kept_and_never_raises(name):
     value = HOSTILE[name]()
@@ -78,6 +79,7 @@ def test_a_million_items_are_cut_and_counted():
     assert encoded.value["digest"] != encode_value([*range(999_999), 0]).value["digest"]
 
 
+@pytest.mark.further
 def test_one_large_field_does_not_hide_the_others():
     value = {"grid": [[n, (n,)] for n in range(100_000)], **{f"field{n}": (n,) for n in range(40)}}
     encoded = encode_value(value, "/s")
@@ -87,6 +89,7 @@ def test_one_large_field_does_not_hide_the_others():
     assert back["grid"].value["items"] == 100_000
 
 
+@pytest.mark.further
 def test_list_of_a_hundred_thousand_levels_is_cut_at_the_depth_limit():
     encoded = encode_value(HOSTILE["deep"]())
     assert len(encoded.opaque) == 1

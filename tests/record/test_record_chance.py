@@ -111,6 +111,7 @@ def test_each_read_is_kept_under_its_source(act, source):
     assert len(reads[source]) == 1
 
 
+@pytest.mark.further
 def test_nothing_is_kept_before_and_behind_a_block(act):
     assert act(lambda: (time.time(), random.random(), os.environ["PATH"]))[1] is None
     with recorded_sources():
@@ -119,6 +120,7 @@ def test_nothing_is_kept_before_and_behind_a_block(act):
     assert installed.open_reads is None
 
 
+@pytest.mark.further
 def test_values_are_kept_as_they_were_given(act):
     def body():
         return [time.time(), datetime.datetime.now(), os.urandom(3), time.monotonic_ns()]
@@ -133,6 +135,7 @@ def test_values_are_kept_as_they_were_given(act):
     }
 
 
+@pytest.mark.further
 def test_names_that_were_bound_before_are_recorded_too(act):
     with recorded_sources():
         _, reads = act(lambda: (bound_time(), bound_random(), bound_choice("abc")))
@@ -157,6 +160,7 @@ def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
     assert act(lambda: hidden())[1] is None
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("unanswered")
 @pytest.mark.parametrize("native", [watch.native, None])
 def test_what_hides_from_the_seams_is_noticed_once_a_place_and_counted(act, recorded, monkeypatch, native):
@@ -307,6 +311,7 @@ class Named(random.Random):
     name = "x"
 
 
+@pytest.mark.further
 def test_a_generator_with_methods_of_its_own_is_kept_by_value(act):
     rng, system = adopt(Loaded(1)), adopt(random.SystemRandom())
     with recorded_sources():
@@ -325,6 +330,7 @@ def test_what_cannot_be_adopted_comes_back_and_is_counted(recorded):
     assert installed.open_reads is None
 
 
+@pytest.mark.further
 def test_leaving_puts_everything_back_exactly():
     before = places()
     with recorded_sources():
@@ -340,6 +346,7 @@ def test_leaving_puts_everything_back_exactly():
     assert before["now"] == places()["now"]
 
 
+@pytest.mark.further
 def test_an_exception_in_a_block_goes_on_and_everything_is_put_back(recorded):
     before = places()
     with pytest.raises(KeyError, match="mine"), recorded_sources():
@@ -361,6 +368,7 @@ def test_somebody_who_replaces_a_function_meanwhile_keeps_it(monkeypatch):
         time.time = original
 
 
+@pytest.mark.further
 def test_a_subclass_of_datetime_gives_its_own_and_a_patched_one_is_left_alone(act, monkeypatch):
     class Stamp(datetime.datetime):
         pass
@@ -397,6 +405,7 @@ def test_what_the_event_loop_logging_and_this_package_read_does_not_count(act):
     assert block.unrecorded == ()
 
 
+@pytest.mark.further
 def test_a_nested_action_keeps_its_own_reads(act, recorded):
     rng = adopt(random.Random(1))
     inner = Agent()
@@ -410,6 +419,7 @@ def test_a_nested_action_keeps_its_own_reads(act, recorded):
     assert len(outer["time.time"]) == 1
 
 
+@pytest.mark.further
 def test_threads_and_tasks_keep_what_their_own_actions_read(recorded):
     def read(number):
         with recorded_sources():
@@ -444,6 +454,7 @@ def test_threads_and_tasks_keep_what_their_own_actions_read(recorded):
     assert sorted(kept) == sorted(given)
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_goes_on_from_the_same_base(act, recorded):
@@ -476,6 +487,7 @@ def test_a_generator_of_an_earlier_recording_is_told_anew():
             assert segments == [[0, 2]]
 
 
+@pytest.mark.further
 def test_names_of_variables_stand_in_clear_and_secrets_do_not(act, recorded, monkeypatch):
     monkeypatch.setenv("SERVICE_API_KEY", "correct horse battery")
     monkeypatch.setenv("SHOP_MODE", "fast")
@@ -526,6 +538,7 @@ def test_errors_of_the_functions_themselves_are_their_own(act):
             act(lambda: os.environ["NOT_THERE"])
 
 
+@pytest.mark.further
 def test_times_without_an_argument_read_the_clock_and_those_with_one_do_not(act):
     with recorded_sources():
         _, reads = act(
@@ -536,6 +549,7 @@ def test_times_without_an_argument_read_the_clock_and_those_with_one_do_not(act)
     assert time.gmtime(reads["time.gmtime"][0]) == given
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("unanswered")
 def test_a_profiler_that_is_at_work_is_left_alone(act, recorded):
     def profiler(*_):
@@ -554,6 +568,7 @@ def test_a_profiler_that_is_at_work_is_left_alone(act, recorded):
     assert any("a profiler is at work" in note for note in recorded.health.notes) is has_hook
 
 
+@pytest.mark.further
 @pytest.mark.usefixtures("unanswered")
 def test_a_clock_that_c_code_calls_is_noticed_by_the_native_watch_alone(act):
     clock = functools.partial(time.time)
@@ -563,6 +578,7 @@ def test_a_clock_that_c_code_calls_is_noticed_by_the_native_watch_alone(act):
     assert [read.source for read in block.unrecorded] == (["time.time"] if watch.touch_notice() else [])
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_without_numpy_nothing_of_it_is_loaded():
     script = (
@@ -604,6 +620,7 @@ def test_numpys_old_generators_and_its_module_are_recorded(act, recorded):
     assert len(recorded.of("source.state")) == 2
 
 
+@pytest.mark.further
 def test_adopted_modules_stay_adopted_behind_a_block(act):
     sources.release_random_module()
     before = places()
@@ -633,6 +650,7 @@ def test_a_state_with_an_adopted_generator_is_exposed_as_before(recorded):
     assert "unseen" not in event["extra"]
 
 
+@pytest.mark.further
 def test_a_callback_of_the_garbage_collector_reads_on_nobodys_behalf(act):
     def collected(_phase, _info, clock=time.perf_counter):
         clock()

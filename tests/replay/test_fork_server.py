@@ -72,6 +72,7 @@ def test_output_and_exit_code_come_back(run):
     assert len(run("print('x' * 3_000_000)").stdout) == 3_000_001
 
 
+@pytest.mark.further
 def test_it_has_the_environment_and_directory_of_the_caller_and_no_recording(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("A_SETTING", "1")
@@ -166,6 +167,7 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
         assert "KeyError" in run_module("Agent.replay.child", request, tmp_path, 30.0).stderr
 
 
+@pytest.mark.further
 def test_the_server_ends_with_the_block_and_says_nothing(capfd):
     with ForkServer() as server:
         server.start()

@@ -163,6 +163,7 @@ def test_a_fork_without_a_change_is_the_same_run(toy, source, agent, factory):
     assert not result.errors
 
 
+@pytest.mark.further
 def test_a_fork_that_read_recorded_values_is_a_recording_itself(toy):
     toy.record(SOURCES)
     first = resume_from_checkpoint(origin(toy), "step_3", f"{toy.name}:build", toy.root)
@@ -183,6 +184,7 @@ def results(result, call):
     ]
 
 
+@pytest.mark.further
 def test_a_clock_goes_on_from_the_recorded_value_and_never_back(toy):
     toy.record(SOURCES)
     same = resume_from_checkpoint(origin(toy), "step_2", f"{toy.name}:build", toy.root)
@@ -194,6 +196,7 @@ def test_a_clock_goes_on_from_the_recorded_value_and_never_back(toy):
     assert shown[-1] - recorded[-1] < 5, "elapsed time, not that of today"
 
 
+@pytest.mark.further
 def test_a_generator_goes_on_by_itself_once_a_call_draws_more(toy):
     toy.record(SOURCES)
     same = resume_from_checkpoint(origin(toy), "step_2", f"{toy.name}:build", toy.root)
@@ -205,6 +208,7 @@ def test_a_generator_goes_on_by_itself_once_a_call_draws_more(toy):
     assert two[0][0] != two[1][0]
 
 
+@pytest.mark.further
 def test_a_seed_lets_every_generator_go_on_from_it(toy):
     toy.record(SOURCES)
     runs = [
@@ -246,6 +250,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_what_differs_in_the_last_state_alone_is_a_difference(toy):
     toy.record(LATE)
     run, target = origin(toy, ""), f"{toy.name}:build"
@@ -292,6 +297,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_values_without_a_codec_differ_by_their_content_and_unseen_ones_are_named(toy):
     toy.record(KINDS)
     run, target = origin(toy), f"{toy.name}:build"
@@ -305,6 +311,7 @@ def test_values_without_a_codec_differ_by_their_content_and_unseen_ones_are_name
     assert (divergence.agent_id, divergence.field) == ("a", "state.plan"), str(other)
 
 
+@pytest.mark.further
 def test_two_recorded_runs_differ_by_the_last_state_alone(toy):
     ended = KINDS + "        agent.late = 1\n        Agent.kept = agent\n"
     for source in (ended, ended, ended.replace("agent.late = 1", "agent.late = 2")):

@@ -198,6 +198,7 @@ def test_a_fork_is_compared_with_its_origin_from_where_it_goes_on(toy):
     assert result.exit_code == 0, "a fork gives a comparison, not a verdict"
 
 
+@pytest.mark.further
 def test_a_fork_can_be_replayed_and_forked_again(toy):
     toy.record(COUNTER)
     fork_id, first = fork(toy, origin(toy), "step_3", {"step_size": 2})
@@ -217,6 +218,7 @@ def test_generators_are_brought_to_the_point_by_driving_what_stands_before_it_ag
     assert result.comparison.compared == 5
 
 
+@pytest.mark.further
 def test_a_seed_changes_what_comes_by_chance_and_nothing_else(toy):
     toy.record(CHANCE)
     totals = {fork(toy, origin(toy), "step_3", seed=seed)[1].state["total"] for seed in (1, 1, 2, 3)}
@@ -237,6 +239,7 @@ def test_changed_code_goes_on_from_a_state_that_the_record_holds(toy):
     assert result.comparison.divergence.field == "result"
 
 
+@pytest.mark.further
 def test_a_step_inside_an_action_is_reached_by_driving_the_action_again_and_changed_there(toy):
     toy.record(LOOP)
     run_id = newest(toy)
@@ -250,6 +253,7 @@ def test_a_step_inside_an_action_is_reached_by_driving_the_action_again_and_chan
     assert compare_runs(run_id, fork_id, toy.root).compared > 0
 
 
+@pytest.mark.further
 def test_a_call_without_a_recorded_answer_ends_the_fork_with_its_name_unless_it_is_allowed(toy):
     toy.record(LOOP)
     run_id = newest(toy)
@@ -272,6 +276,7 @@ def test_a_patch_that_does_not_fit_inside_an_action_is_one_error_too(toy):
     assert len(list_sessions(toy.root)) == 1
 
 
+@pytest.mark.further
 def test_an_agent_that_goes_on_by_itself_takes_up_a_checkpoint(toy):
     toy.record(FREE)
     run_id = newest(toy)
@@ -282,6 +287,7 @@ def test_an_agent_that_goes_on_by_itself_takes_up_a_checkpoint(toy):
     assert result.state == {"place": 9, "stride": 2, "last": 9}
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(("step", "start", "redriven"), [("step_4", "step_4", 0), ("step_5", "step_4", 1)])
 def test_what_the_recorder_kept_of_generators_needs_no_driving_again(toy, step, start, redriven):
     toy.record(KEPT)
@@ -299,6 +305,7 @@ def test_an_event_is_a_point_too(toy):
     assert (result.outcome.steps, result.state["total"]) == (3, 6 + 7 + 8)
 
 
+@pytest.mark.further
 def test_operations_of_a_json_patch_change_the_state(toy):
     toy.record(COUNTER)
     operations = [
@@ -319,6 +326,7 @@ def test_a_patch_of_a_field_that_was_not_there_is_told(toy):
     assert any("'stepsize'" in note for note in result.outcome.notes)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("step", "hint"),
     [("step_9", "8 driven actions"), ("no_such_step", "8 driven"), ("tick:99", "the last is of tick 8")],

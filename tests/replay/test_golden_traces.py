@@ -124,6 +124,7 @@ def test_only_the_owner_can_read_it_and_no_path_of_this_machine_is_in_it(shop, g
     assert str(tmp_path) not in (golden / "golden.json").read_text()
 
 
+@pytest.mark.further
 def test_a_run_that_the_code_does_not_do_again_is_not_kept_unless_it_is_to_fail(toy, goldens):
     toy.record(SHOP).change('"spent": self.spent', '"spent": -self.spent')
     refused = added(toy, goldens)
@@ -208,6 +209,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_equivalent_passes_only_as_far_as_the_golden_trace_declares_it(toy, goldens):
     kept = added(toy.record(REDACTED), goldens)
     assert kept.is_kept
@@ -222,6 +224,7 @@ def test_equivalent_passes_only_as_far_as_the_golden_trace_declares_it(toy, gold
     assert "nobody declared that it may differ in redacted values" in str(found)
 
 
+@pytest.mark.further
 def test_normalisers_are_kept_with_it(toy, goldens):
     source = SHOP.replace('"spent": self.spent', '"spent": self.spent, "id": str(__import__("uuid").uuid4())')
     assert not added(toy.record(source), goldens).is_kept
@@ -287,6 +290,7 @@ def test_the_network_is_out_of_reach_unless_the_golden_trace_allows_it(toy, gold
     assert "network was within reach, as declared" in str(allowed.report)
 
 
+@pytest.mark.further
 def test_an_update_keeps_what_the_code_does_now(shop, goldens):
     shop.change('"spent": self.spent', '"spent": self.spent, "new": True')
     assert not check_golden(find_golden("buyer", goldens)).passes
@@ -297,6 +301,7 @@ def test_an_update_keeps_what_the_code_does_now(shop, goldens):
     assert check_golden(find_golden("buyer", goldens)).report.divergence.path == "/new"
 
 
+@pytest.mark.further
 def test_an_update_that_needs_an_answer_nobody_recorded_changes_nothing(shop, goldens):
     before = {path.name: path.read_bytes() for path in (goldens / "buyer").iterdir()}
     shop.change("self.till.pay(amount)", "self.till.pay(amount + 100)")

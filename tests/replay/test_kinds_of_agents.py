@@ -208,6 +208,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("sort", STATES)
 def test_state_however_exposed_is_restored_and_compared(toy, sort):
     toy.record(STATES[sort] + KEEPING)
@@ -217,6 +218,7 @@ def test_state_however_exposed_is_restored_and_compared(toy, sort):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.held")
 
 
+@pytest.mark.further
 def test_a_long_journey_is_compared_at_its_full_states(toy):
     toy.record("""
 class Collector:
@@ -246,6 +248,7 @@ def main():
     assert report.divergence.step == 257
 
 
+@pytest.mark.further
 def test_a_generator_of_its_own_is_restored(toy):
     toy.record("""
 import random
@@ -298,6 +301,7 @@ def main():
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.rng")
 
 
+@pytest.mark.further
 def test_an_error_is_driven_and_compared(toy):
     toy.record("""
 class Fragile:
@@ -332,6 +336,7 @@ def main():
     assert "ValueError" in report.divergence.recorded
 
 
+@pytest.mark.further
 def test_learning_updates_and_contexts_are_driven_with_their_fields(toy):
     toy.record("""
 class Learner:

@@ -85,6 +85,7 @@ def test_what_was_recorded_is_read_again(toy, statement):
     assert report.outcome.sources == []
 
 
+@pytest.mark.further
 def test_numpy_draws_are_drawn_again(toy):
     imports = (
         "import numpy\nfrom numpy.random import rand as bare_rand\n"
@@ -100,6 +101,7 @@ def test_numpy_draws_are_drawn_again(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("before", "after", "recorded"),
     [
@@ -117,6 +119,7 @@ def test_a_read_more_or_less_is_a_difference(toy, before, after, recorded):
     assert report.divergence.recorded == recorded
 
 
+@pytest.mark.further
 def test_numpy_calls_that_draw_another_number_of_values_are_a_difference(toy):
     imports = "import numpy\nG = recorder.adopt(numpy.random.default_rng(3))"
     toy.record(module("G.random(2)[0]", imports))
@@ -135,6 +138,7 @@ def test_a_source_of_which_the_record_holds_nothing_is_unverified_by_its_place(t
     assert report.outcome.sources[0].function == "Agent.act"
 
 
+@pytest.mark.further
 def test_a_generator_that_is_seeded_otherwise_is_a_difference(toy):
     toy.record(module("[RNG.seed(5), RNG.random()]"))
     assert toy.replay().verdict == "IDENTICAL"
@@ -178,6 +182,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_one_agent_draws_again_from_a_generator_that_others_share(toy):
     toy.record(SHARED)
     for name, factory in (("a", "build"), ("b", "build"), ("b", "build_adopted")):
@@ -187,6 +192,7 @@ def test_one_agent_draws_again_from_a_generator_that_others_share(toy):
         assert report.outcome.counts.full_states >= 1
 
 
+@pytest.mark.further
 def test_changed_code_over_a_shared_generator_diverges(toy):
     toy.record(SHARED)
     report = toy.change("value = self.rng.random()", "value = self.rng.random() * 2").replay("last/b")
@@ -276,11 +282,13 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_tasks_of_one_action_read_again_what_they_read(toy):
     report = toy.record(TASKS).replay()
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_a_hidden_variable_makes_the_verdict_equivalent(toy, monkeypatch):
     monkeypatch.setenv("SERVICE_API_KEY", "correct horse battery")
     toy.record(module("len(os.environ['SERVICE_API_KEY']) > 3"))
@@ -291,6 +299,7 @@ def test_a_hidden_variable_makes_the_verdict_equivalent(toy, monkeypatch):
     assert "SERVICE_API_KEY" in str(report)
 
 
+@pytest.mark.further
 def test_a_variable_has_the_recorded_value_whatever_the_process_has(toy, monkeypatch):
     monkeypatch.setenv("SHOP_MODE", "fast")
     toy.record(module("os.environ.get('SHOP_MODE')"))
@@ -298,6 +307,7 @@ def test_a_variable_has_the_recorded_value_whatever_the_process_has(toy, monkeyp
     assert toy.replay().verdict == "IDENTICAL"
 
 
+@pytest.mark.further
 def test_a_state_that_is_missing_in_the_record_is_unverified(toy):
     toy.record(module("RNG.random()"))
     (log,) = toy.root.glob("session_*/system.log")
@@ -307,6 +317,7 @@ def test_a_state_that_is_missing_in_the_record_is_unverified(toy):
     assert any("not in the record" in reason for reason in report.reasons)
 
 
+@pytest.mark.further
 def test_the_factory_is_told_what_was_recorded(toy):
     toy.record(module("[time.time(), time.time(), RNG.random()]"))
     toy.change(
@@ -317,6 +328,7 @@ def test_the_factory_is_told_what_was_recorded(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_numpys_generators_that_others_share_draw_again(toy):
     source = SHARED.replace("import random\n", "import numpy\n").replace("self.rng.gauss", "self.rng.normal")
     source = source.replace("random.Random(", "numpy.random.default_rng(")
@@ -329,6 +341,7 @@ def test_numpys_generators_that_others_share_draw_again(toy):
     assert any("recorder.adopt()" in reason for reason in report.reasons)
 
 
+@pytest.mark.further
 def test_what_is_kept_as_a_shape_cannot_be_read_again(toy):
     toy.record(
         module("secrets.token_hex(8)"), captures={"field:secrets": "metadata", "field:result": "metadata"}
@@ -341,6 +354,7 @@ def test_what_is_kept_as_a_shape_cannot_be_read_again(toy):
 WITHOUT_NATIVE = "import Agent.record.chance.watch as watch\nwatch.native = None\nimport asyncio"
 
 
+@pytest.mark.further
 def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference(toy, monkeypatch):
     monkeypatch.setattr(watch, "native", watch.native)  # the module takes it away, here and in the child
     toy.record(module("hidden() > 0").replace("import asyncio", WITHOUT_NATIVE))
@@ -349,6 +363,7 @@ def test_a_read_that_went_round_when_it_was_recorded_casts_doubt_on_a_difference
     assert any("time.monotonic was read past the recorder by hidden" in reason for reason in report.reasons)
 
 
+@pytest.mark.further
 def test_without_the_native_part_a_clock_that_no_seam_reaches_is_noticed_by_its_place(toy, monkeypatch):
     monkeypatch.setattr(watch, "native", watch.native)  # as above
     source = module("[hidden(), random.Random().random()]").replace("import asyncio", WITHOUT_NATIVE)
@@ -397,6 +412,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.skipif(watch.native is None, reason="built without its native part")
 def test_clocks_in_default_arguments_closures_factories_and_c_code_give_what_was_recorded(toy):
     report = toy.record(HIDDEN_CLOCKS).replay()
@@ -445,6 +461,7 @@ ADOPTED = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("kind", ADOPTED)
 def test_a_draw_in_an_action_that_drew_nothing_is_never_green(toy, kind):
     adopted, draw = ADOPTED[kind]
@@ -456,6 +473,7 @@ def test_a_draw_in_an_action_that_drew_nothing_is_never_green(toy, kind):
     assert "Agent.count_up" in str(report)
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("kind", ["random", "odd", "old"])
 def test_another_seed_is_a_difference_though_it_is_drawn_from_in_a_later_action(toy, kind):
     adopted, draw = ADOPTED[kind]
@@ -465,6 +483,7 @@ def test_another_seed_is_a_difference_though_it_is_drawn_from_in_a_later_action(
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.further
 def test_a_generator_that_was_not_adopted_keeps_to_its_agents_state_beside_one_that_was(toy):
     source = OWN.format(
         adopted="recorder.adopt(random.Random(1))", draw="[self.own.random(), self.rng.random()]", first=""
@@ -525,6 +544,7 @@ def two(
     return TWO.format(top=top, given=given, first=first, second=second, build=build)
 
 
+@pytest.mark.further
 def test_generators_that_change_places_are_never_green(toy):
     toy.record(two())
     assert toy.replay().verdict == "IDENTICAL"
@@ -533,6 +553,7 @@ def test_generators_that_change_places_are_never_green(toy):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
 
 
+@pytest.mark.further
 def test_another_generator_in_the_place_of_one_is_never_green(toy):
     toy.record(two().replace("[A.random(), B.random()]", "[A.random(), 1]"))
     assert toy.replay().verdict == "IDENTICAL"

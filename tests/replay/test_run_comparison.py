@@ -67,6 +67,7 @@ def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy
     assert found.method == "walk", "that two are alike takes a look at everything"
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("at", [12, 60, 118])
 @pytest.mark.parametrize("exhaustive", [False, True])
 def test_the_first_tick_agent_and_field_are_named_with_both_values(toy, rings, at, exhaustive):
@@ -92,6 +93,7 @@ def test_what_both_had_in_common_last_is_named(toy, rings):
     assert (cause.what, cause.tick, cause.relation) == ("agent_message of w2", 60, "inside")
 
 
+@pytest.mark.further
 def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
     a, _ = rings(None, None)
     toy.record(RING.replace("random.Random(number)", "random.Random(number + 1)"))
@@ -101,6 +103,7 @@ def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
     assert found[0].field == "state.chance"
 
 
+@pytest.mark.further
 def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy, rings):
     a, _ = rings(None, None)
     toy.record(RING.replace('{"way": way}', '{"way": way} | ({"odd": 1} if message.body == 0.0 else {})'))
@@ -116,6 +119,7 @@ def test_one_agent_is_compared_alone(toy, rings):
     assert found.divergence.field == "args", "what it was given came before what it made of it"
 
 
+@pytest.mark.further
 def test_steps_that_one_of_them_lacks_are_a_difference(toy, rings):
     a, _ = rings(None, None)
     toy.record(RING.replace("TICKS, AGENTS = 120, 4", "TICKS, AGENTS = 123, 4"))
@@ -128,12 +132,14 @@ def test_steps_that_one_of_them_lacks_are_a_difference(toy, rings):
         assert divergence.common_cause.tick == 119
 
 
+@pytest.mark.further
 def test_what_comes_behind_the_last_tick_is_no_earlier_than_what_comes_before_it(toy, rings):
     a, b = rings(None, (60, 2, ("stride", 3.0)))
     found = compare_runs(a, b, toy.root, exhaustive=True)
     assert found.divergence.tick == 60, "every last state differs, too, and carries no tick"
 
 
+@pytest.mark.further
 def test_sealed_sessions_are_walked_whole(toy, rings):
     names = rings(None, (60, 2, ("stride", 3.0)))
     for session in list_sessions(toy.root):

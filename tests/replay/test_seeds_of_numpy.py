@@ -44,6 +44,7 @@ def test_a_number_as_seed_takes_the_place_of_entropy(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_draws_from_entropy_are_named_with_their_places(toy):
     lines = [
         "numpy.random.RandomState().rand()",

@@ -64,6 +64,7 @@ def test_a_fault_of_one_agent_needs_that_agent_alone_and_no_step_behind_it(marke
     assert (found.report.divergence.recorded, found.report.divergence.replayed) == (3, 4)
 
 
+@pytest.mark.further
 def test_a_fault_inside_another_agent_needs_both(market):
     toy, directory = market
     toy.change("return self.left", "return self.left if self.left > 97 else 0")
@@ -77,6 +78,7 @@ def test_a_fault_inside_another_agent_needs_both(market):
     assert (found.agent_id, found.field) == ("b2", "effects")
 
 
+@pytest.mark.further
 def test_what_proves_nothing_is_made_small_in_the_same_way(market):
     toy, directory = market
     toy.change(

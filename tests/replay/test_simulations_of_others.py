@@ -60,6 +60,7 @@ def test_a_field_that_grows_large_does_so_at_the_same_step_under_whatever_name_i
     assert report.outcome.counts.fields > 20, "the field was looked at while it was small"
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_goes_on_from_a_script_is_alike_although_its_classes_are_no_longer_those_of_main(toy, script):
     result = resume_from_checkpoint("last/ann", "tick:5", target=script, root=toy.root)
@@ -177,6 +178,7 @@ def test_a_factory_that_fails_is_told_by_its_line(toy):
     assert f"raised KeyError: 'no such town' ({toy.path.name}:{line})" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_the_first_difference_is_what_an_agent_inside_did_not_what_the_outer_one_made_of_it(toy):
     toy.record(TOWN.replace("# here", "house.rest(0)"))
     toy.change("house.rest(0)", "house.sick ^= (self.days, house.number) == (3, 7); house.rest(0)")
@@ -221,6 +223,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_private_attributes_of_a_pydantic_model_are_its_state_too(toy):
     report = toy.record(MODEL).replay()
     assert report.verdict == "IDENTICAL", str(report)
@@ -270,6 +273,7 @@ def test_a_field_that_one_agent_reads_of_another_which_is_not_driven_makes_a_dif
     assert f"level of lower by Tank.take ({toy.path.name}:{line})" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_fields_of_others_that_never_change_leave_a_difference_what_it_is(toy):
     toy.record(TANKS.replace(", self.below.level > 5", ""))
     report = toy.change("amount # take", "amount + (self.level == 3)").replay("last/upper")
@@ -305,6 +309,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_pydantic_models_are_values_like_any_other(toy):
     report = toy.record(SHOP).replay()
     assert report.verdict == "IDENTICAL", str(report)
@@ -313,6 +318,7 @@ def test_pydantic_models_are_values_like_any_other(toy):
     assert (report.verdict, report.divergence.step, report.divergence.field) == ("DIVERGED", 4, "result")
 
 
+@pytest.mark.further
 def test_chance_that_an_installed_library_draws_at_its_import_is_none_of_the_factorys(toy, tmp_path):
     place = tmp_path / "site-packages"
     place.mkdir()

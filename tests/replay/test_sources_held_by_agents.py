@@ -144,6 +144,7 @@ def test_code_that_a_field_holds_is_replayed_and_what_it_does_otherwise_is_the_d
     assert report.verdict == "UNVERIFIED", "another tool is no change of code alone"
 
 
+@pytest.mark.further
 def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_is_held(toy):
     report = toy.record(HOLDER).replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)
@@ -155,6 +156,7 @@ def test_a_function_that_reads_chance_or_time_is_known_by_its_name_wherever_it_i
     assert report.verdict != "IDENTICAL", str(report)
 
 
+@pytest.mark.further
 def test_numpy_that_loads_its_generators_late_is_answered_too(toy):
     report = toy.record(LATE).replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)
@@ -206,6 +208,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_what_a_library_starts_while_it_is_imported_is_no_read_of_the_agent(toy, tmp_path, monkeypatch):
     library = tmp_path / "site-packages"
@@ -339,6 +342,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_a_clock_that_is_read_by_its_id_is_recorded_or_told(toy):
     report = toy.record(CLOCK.replace("BLOCK", "recorded_sources()")).replay("last/a")
     assert report.verdict == "IDENTICAL", str(report)

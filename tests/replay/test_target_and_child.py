@@ -45,6 +45,7 @@ def test_without_a_target_there_is_a_hint(toy):
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.further
 def test_the_session_remembers_its_target(toy):
     toy.record(ADDER)
     session = list_sessions(toy.root)[-1].path
@@ -75,6 +76,7 @@ def test_a_function_is_a_target_by_its_name(toy):
     assert (report.verdict, report.target) == ("IDENTICAL", f"{toy.name}:build")
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("old", "new", "factory", "reason"),
     [
@@ -107,6 +109,7 @@ def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, rea
         assert reason in report.reasons[0], report.reasons
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("old", "new", "factory", "says"),
     [
@@ -168,6 +171,7 @@ def test_a_class_that_needs_more_says_which_function_to_write(toy):
     assert "return Named(spec.agent_id, ...)" in report.reasons[0]
 
 
+@pytest.mark.further
 def test_a_child_that_hangs_is_stopped(toy):
     toy.record(ADDER).change("self.total += amount", "time.sleep(60)")
     report = toy.replay(timeout_seconds=1.5)
@@ -220,6 +224,7 @@ def test_a_session_that_cannot_be_written_is_replayed_all_the_same(toy):
     assert (report.verdict, report.path) == ("IDENTICAL", None)
 
 
+@pytest.mark.further
 def test_a_run_is_found_by_every_name_that_it_has(toy):
     toy.record(ADDER)
     ref = list_sessions(toy.root)[-1]
@@ -247,6 +252,7 @@ def test_the_child_runs_under_another_hash_seed(toy, monkeypatch):
     assert "1" not in seeds
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_class_of_the_main_program_is_found_under_its_module_name(toy):
     from support.processes import run_python

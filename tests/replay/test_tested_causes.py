@@ -202,6 +202,7 @@ def test_an_effect_on_what_hangs_on_chance_has_an_interval_and_another_agent_has
     assert other.low <= 0 <= other.high
 
 
+@pytest.mark.further
 def test_a_bad_observation_is_shown_to_be_the_cause_and_a_strange_label_is_not(toy):
     events = events_of(toy.record(SCOUT))
     bad = the_event(events, action_type="step", tick=5)
@@ -212,6 +213,7 @@ def test_a_bad_observation_is_shown_to_be_the_cause_and_a_strange_label_is_not(t
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
 
 
+@pytest.mark.further
 def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_not(toy):
     events = events_of(toy.record(SCOUT))
     calls = [event for event in events if event.kind == "tool.call"]
@@ -226,6 +228,7 @@ def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_
     assert right.lacks == "nothing can be done at this event that would leave it out"
 
 
+@pytest.mark.further
 def test_an_unlucky_seed_is_shown_to_be_the_cause_and_what_was_worn_that_day_is_not(toy):
     events = events_of(toy.record(GAMBLER))
     hat = the_event(events, action_type="play", tick=1)
@@ -235,6 +238,7 @@ def test_an_unlucky_seed_is_shown_to_be_the_cause_and_what_was_worn_that_day_is_
     assert not_shown.verdict != "SHOWN"
 
 
+@pytest.mark.further
 def test_a_report_says_of_which_cause_a_fork_showed_the_effect(toy):
     events = events_of(toy.record(SHOP))
     poison = [event.id for event in events if event.extra.get("body") == {"price": 99999}]
@@ -249,6 +253,7 @@ def test_a_report_says_of_which_cause_a_fork_showed_the_effect(toy):
     assert "forks" in told.tests[0]
 
 
+@pytest.mark.further
 def test_without_a_target_causes_stay_untested_and_one_line_says_how_to_give_one(toy):
     toy.record(SHOP)
     told = debug_issue("worker_3 fails all the time", root=toy.root, test=True)

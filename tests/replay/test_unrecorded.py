@@ -124,6 +124,7 @@ def test_numpy_is_watched(toy):
     assert [read.step for read in report.outcome.sources] == [1, 3, 5]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("statement", "source"),
     [
@@ -148,6 +149,7 @@ def test_a_difference_behind_an_unrecorded_read_proves_nothing(toy):
     assert any("proves nothing" in reason for reason in report.reasons)
 
 
+@pytest.mark.further
 def test_a_generator_that_is_shared_is_named(toy):
     toy.record("""
 import random
@@ -246,6 +248,7 @@ def test_an_opaque_argument_is_unverified_by_name(toy):
     assert report.outcome.counts.covered == 1
 
 
+@pytest.mark.further
 def test_fields_that_cannot_be_seen_stand_in_the_first_line(toy):
     held = "import ctypes; self.text = ctypes.pointer(ctypes.c_int(1))"
     toy.record(
@@ -285,6 +288,7 @@ def test_hidden_values_compare_as_equivalent(toy):
     assert "redacted" in str(report)
 
 
+@pytest.mark.further
 def test_a_difference_behind_a_hidden_input_proves_nothing(toy):
     report = toy.record(SECRETIVE).change('"ok": True', '"ok": password == "correct horse"').replay()
     assert report.verdict == "UNVERIFIED"
@@ -328,6 +332,7 @@ def test_the_first_actions_look_for_writes_from_outside_and_each_does_once_there
     assert "a.budget" in str(report)
 
 
+@pytest.mark.further
 def test_a_late_write_from_outside_diverges_with_a_hint(toy):
     late = OUTSIDE.replace(
         "    agent.spend(1)\n    agent.budget", "    [agent.spend(1) for _ in range(9)]\n    agent.budget"
@@ -386,6 +391,7 @@ def test_actions_that_say_nothing_prove_nothing(toy):
     assert report.outcome.counts.driven == 1
 
 
+@pytest.mark.further
 def test_hash_order_does_not_pass_as_identical(toy):
     toy.record("""
 class Agent:
@@ -406,6 +412,7 @@ def main():
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result")
 
 
+@pytest.mark.further
 def test_the_entropy_that_numpy_draws_beside_a_seed_is_no_chance(toy):
     calls = {
         "constant": "np.random.RandomState(5)",

@@ -260,6 +260,7 @@ def test_a_change_beside_such_an_object_is_found(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 2)
 
 
+@pytest.mark.further
 def test_a_difference_behind_a_read_of_such_an_object_proves_nothing(toy):
     report = toy.record(learner("self.world.at")).replay()
     assert report.verdict == "UNVERIFIED"
@@ -268,6 +269,7 @@ def test_a_difference_behind_a_read_of_such_an_object_proves_nothing(toy):
     assert report.verdict == "DIVERGED"
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("held", ["lambda: self.world.at", "[self.world]", "Holder(self.world)"])
 def test_an_object_counts_in_the_field_where_it_stands_and_by_its_name_in_others(toy, held):
     source = (
@@ -290,6 +292,7 @@ def test_a_fork_keeps_what_it_patched_whatever_was_written_there_from_outside(to
     assert result.state["coins"] == 500
 
 
+@pytest.mark.further
 def test_what_is_written_behind_the_last_action_is_repeated_and_compared(toy):
     source = SHARED.replace("{more}", "agents['giver'].purse.coins += amount")
     report = toy.record(source).replay("last")
@@ -323,6 +326,7 @@ def main():
 """
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("generator", ["random.Random(3)", "np.random.default_rng(3)"])
 def test_a_generator_that_the_program_draws_from_between_the_actions_is_no_state_of_the_agent(toy, generator):
     source = "import random\nimport numpy as np\n" + DRAWS.replace("{generator}", generator)

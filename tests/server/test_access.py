@@ -101,6 +101,7 @@ def test_everything_that_is_not_granted_is_refused(asked, database_url, role, ho
             assert status({}) == 401, (method, path)
 
 
+@pytest.mark.further
 def test_a_key_sees_its_own_project_alone_on_every_route(asked, database_url):
     with open_store(database_url, role="admin") as store:
         keys = {
@@ -122,6 +123,7 @@ def test_a_key_sees_its_own_project_alone_on_every_route(asked, database_url):
     assert [run["run_id"] for run in listed["items"]] == ["run-1"]
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -143,6 +145,7 @@ def test_only_a_program_on_this_machine_needs_no_key(asked, changes, status):
     assert asked("query", "GET", "/v1/runs", **changes).status_code == status
 
 
+@pytest.mark.further
 def test_a_server_on_loopback_may_ask_for_keys_too(asked, database_url):
     with open_store(database_url, role="admin") as store:
         token = store.issue_key("mine", [Scope.QUERY]).token
@@ -172,6 +175,7 @@ def test_metrics_of_a_key_are_those_of_its_project(asked, database_url):
     assert runs() == ["3"]  # who needs no key sees the whole server
 
 
+@pytest.mark.further
 def test_a_wrong_key_is_refused_on_loopback_too(asked):
     assert asked("query", "GET", "/v1/runs", headers=bearer("wrong")).status_code == 401
 
@@ -221,6 +225,7 @@ def test_the_database_that_nobody_named_is_the_users_own(tmp_path):
         default_database_url({})
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "headers",
     [

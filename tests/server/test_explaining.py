@@ -86,6 +86,7 @@ def test_a_journey_is_in_order_with_the_time_between_its_steps(service):
     assert [step["gap_ms"] for step in steps[-2:]] == [10500.0, 0.0]
 
 
+@pytest.mark.further
 def test_a_journey_says_how_many_events_of_its_writers_are_missing(service):
     send(
         service,
@@ -129,6 +130,7 @@ def test_a_journey_can_be_of_a_run_and_of_a_stretch_of_time(service):
     assert items(service, "/v1/journeys", run_id="none", agent_id="creator_001") == []
 
 
+@pytest.mark.further
 def test_errors_are_grouped_by_fingerprint_the_latest_first(service):
     send(
         service,
@@ -161,6 +163,7 @@ def test_errors_are_grouped_by_fingerprint_the_latest_first(service):
     ]
 
 
+@pytest.mark.further
 def test_pages_of_errors_hold_every_group_once(service):
     prints = [f"{number:016x}" for number in range(11)]
     # several come last at the same moment, so that the key has to tell them apart
@@ -241,6 +244,7 @@ def test_causes_are_the_recorded_links_and_the_inferred_ones_each_with_its_reaso
     assert [each["hops"] for each in found] == sorted(each["hops"] for each in found)
 
 
+@pytest.mark.further
 def test_causes_end_where_the_lookback_does_and_where_nothing_is_stored(service):
     send(service, event(1, 0.0), event(2, 100.0, causes=["k3v7q2ma-1"]))
     asked = {"session_uid": SESSION, "event_id": "k3v7q2ma-2"}
@@ -250,6 +254,7 @@ def test_causes_end_where_the_lookback_does_and_where_nothing_is_stored(service)
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
 
 
+@pytest.mark.further
 def test_content_of_any_shape_leads_to_an_answer(service):
     with open_store(service.server.settings.database_url, role="admin") as store:
         store.set_content(service.project, allowed=True)
@@ -269,6 +274,7 @@ def test_content_of_any_shape_leads_to_an_answer(service):
         assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "path",
     [

@@ -474,6 +474,7 @@ def test_more_replays_than_the_workers_take_are_put_off(service, sent):
     assert {each["status"] for each in listed} == {"interrupted", "failed"}
 
 
+@pytest.mark.further
 def test_a_role_of_ingest_alone_answers_no_replays(service):
     settings = dataclasses.replace(service.server.settings, ingest_port=0)
     with RunningServer(settings, ["ingest"]) as own:

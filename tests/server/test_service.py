@@ -137,6 +137,7 @@ PACKED = {
 }
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("encoding", PACKED)
 def test_bodies_are_taken_in_every_encoding_and_cut_ones_are_not(service, encoding):
     headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
@@ -147,6 +148,7 @@ def test_bodies_are_taken_in_every_encoding_and_cut_ones_are_not(service, encodi
     assert len(service.get("/v1/runs").json()["items"]) == 1
 
 
+@pytest.mark.further
 def test_pages_end_and_hold_every_run_once(service):
     for number in range(7):
         service.post("/v1/runs", document(run_id=f"run-{number}", started_at=stamp(number // 2)))
@@ -160,6 +162,7 @@ def test_pages_end_and_hold_every_run_once(service):
     assert seen == [f"run-{number}" for number in reversed(range(7))]
 
 
+@pytest.mark.further
 def test_lists_are_narrowed_as_the_parameters_say(service):
     service.post("/v1/runs", document(run_id="run-1", agent_id="one", status="success", failures=[]))
     service.post(
@@ -211,6 +214,7 @@ def test_a_wrong_question_has_one_answer_of_one_shape(service, path, status):
         assert "Traceback" not in answer.text
 
 
+@pytest.mark.further
 def test_ingest_reads_nothing_and_query_writes_nothing(service):
     service.post("/v1/runs", document())
     key = {"Authorization": f"Bearer {service.ingest_key}"}

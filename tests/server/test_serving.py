@@ -153,6 +153,7 @@ def test_keys_are_made_listed_and_revoked_at_the_command_line(tmp_path):
     assert {"name": "shop", "content_allowed": True} in listed["projects"]
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_the_core_works_without_the_extra_and_says_what_is_missing(tmp_path):
     code = (
@@ -170,6 +171,7 @@ def test_the_core_works_without_the_extra_and_says_what_is_missing(tmp_path):
     assert run_python("-c", code, "--help", cwd=tmp_path, HOME=str(tmp_path)).returncode == 0
 
 
+@pytest.mark.further
 def test_a_server_in_a_block_is_down_behind_it(tmp_path):
     settings = ServerSettings(str(tmp_path / "s.db"), ingest_port=0, query_port=0)
     with RunningServer(settings) as server:
@@ -194,6 +196,7 @@ def test_a_small_answer_goes_at_once_over_a_connection_that_is_kept():
             assert listening.proto == socket.IPPROTO_TCP
 
 
+@pytest.mark.further
 def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
     from Agent.server.serving import warnings_of
 
@@ -209,6 +212,7 @@ def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
     assert len(warnings_of(ServerSettings(url, host="0.0.0.0"), ["query"])) == 2
 
 
+@pytest.mark.further
 def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_told_so(
     tmp_path, monkeypatch
 ):
@@ -232,6 +236,7 @@ def test_connections_without_a_request_are_ended_and_more_than_there_may_be_are_
         assert httpx.get(f"{server.ingest_url}/health", timeout=30).status_code == 200
 
 
+@pytest.mark.further
 def test_one_client_of_another_machine_cannot_hold_all_connections(tmp_path, monkeypatch):
     from Agent.server import connections
 
@@ -249,6 +254,7 @@ def test_one_client_of_another_machine_cannot_hold_all_connections(tmp_path, mon
             each.close()
 
 
+@pytest.mark.further
 def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_path, monkeypatch):
     from Agent.server import connections
 
@@ -262,6 +268,7 @@ def test_a_body_that_goes_on_behind_its_answer_does_not_hold_its_connection(tmp_
             assert goes_on_until_it_is_ended(connection)
 
 
+@pytest.mark.further
 def test_who_reads_no_answers_does_not_hold_its_connection(tmp_path, monkeypatch):
     from Agent.server import connections
 
@@ -291,6 +298,7 @@ def goes_on_until_it_is_ended(connection: socket.socket) -> bool:
     return False
 
 
+@pytest.mark.further
 def test_what_is_no_http_is_answered_as_every_other_problem(tmp_path):
     settings = ServerSettings(str(tmp_path / "service.db"), ingest_port=0)
     with RunningServer(settings, ["ingest"]) as server:
