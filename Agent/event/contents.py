@@ -462,6 +462,8 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
     # may stand what others asked for: the frame as an object, a copy of its locals.
     held = gc.get_referents(value)
     at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
+    while held[-1] is None:  # what it was handling when it was left: None or nothing, as others happened to
+        held.pop()
     return Pieces("generator", (frame.f_lasti, *held[at:]), has_code=True)
 
 

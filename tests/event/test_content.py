@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import collections
+import contextlib
 import copy
 import ctypes
 import functools
@@ -267,6 +268,26 @@ def test_a_generator_counts_by_its_place_its_locals_and_the_iterators_of_its_loo
 
 async def waiting(number):
     await asyncio.sleep(number)
+
+
+def test_whether_something_was_handled_while_a_generator_ran_is_no_content():
+    def asking(handles):
+        while True:
+            with contextlib.suppress(ZeroDivisionError):
+                1 / 0 if handles() else 1
+            yield
+
+    one, other = asking(lambda: True), asking(lambda: True)
+    next(one)
+    next(other)
+    other.gi_frame.f_locals["handles"]
+    assert digest(one) == digest(other)
+    plain, handled = begun(1), begun(0)
+    try:
+        raise KeyError
+    except KeyError:
+        next(handled)
+    assert digest(plain) == digest(handled)
 
 
 def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_name():
