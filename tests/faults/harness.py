@@ -270,9 +270,15 @@ def _sort_injected(trace: Path, outcome: Outcome) -> None:
         if '"H ' in line:
             last[line.partition('"H ')[2].partition(" ")[0]] = number
     told = min(last.values(), default=len(lines))
+    unfinished: dict[str, str] = {}
     for number, line in enumerate(lines):
+        pid = line.partition(" ")[0]
+        if line.rstrip().endswith("<unfinished ...>"):
+            unfinished[pid] = line
         if "(INJECTED)" in line:
-            (outcome.injected if number < told else outcome.injected_later).append(line)
+            # Where another thread's call came in between, the first half says which file it is.
+            whole = unfinished.get(pid, "") + line if " resumed>" in line else line
+            (outcome.injected if number < told else outcome.injected_later).append(whole)
 
 
 class _Run:
