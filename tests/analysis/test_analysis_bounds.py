@@ -51,6 +51,7 @@ def test_the_command_is_stopped_at_its_timeout_in_words(session, capsys):
     assert "longer than its 0.3 s" in capsys.readouterr().err
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "query",
     [

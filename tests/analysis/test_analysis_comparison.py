@@ -72,6 +72,7 @@ def test_the_same_program_twice_differs_by_noise_alone(tmp_path: Path) -> None:
     assert false_alarms == []
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("changed", "named", "low", "high"),
     [
@@ -90,6 +91,7 @@ def test_a_planted_difference_is_real_and_has_its_size(
     assert found.keys() <= allowed
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("agents", [3, 12])
 def test_new_and_gone_errors_are_told(tmp_path: Path, agents: int) -> None:
     found = two(tmp_path, {"agents": agents}, {"error": "Broken", "agents": agents}, seeds=(3, 4))
@@ -131,6 +133,7 @@ def test_a_longer_session_has_the_same_rates(tmp_path: Path) -> None:
     assert two(tmp_path, {"ticks": 40}, {"ticks": 120}).real == ()
 
 
+@pytest.mark.further
 def test_sides_are_told_by_a_field_even_where_only_some_events_carry_it(builder: SessionBuilder) -> None:
     simulate(builder, 1, agents=20, version=lambda n: "1.2" if n % 2 else "1.3")
     for tick in range(40):

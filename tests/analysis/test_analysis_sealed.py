@@ -173,6 +173,7 @@ def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(
     engine.close()
 
 
+@pytest.mark.further
 def test_the_views_follow_a_session_that_is_sealed_while_it_is_asked(truth: Truth, tmp_path: Path) -> None:
     session = Path(shutil.copytree(truth.session, tmp_path / truth.session.name))
     analyzer = LogAnalyzer(session)

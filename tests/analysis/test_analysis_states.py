@@ -150,6 +150,7 @@ def test_the_changes_of_a_field_are_told_with_before_and_after(builder: SessionB
         analyzer.field_changes("a", "z")
 
 
+@pytest.mark.further
 def test_the_record_of_a_live_agent_gives_what_it_really_had_after_every_step(trace_root: Path) -> None:
     from Agent import shutdown_logging, tick
     from Agent.utils import trace_agent_action

@@ -116,6 +116,7 @@ def edited(data, kind, chance):
     return b"".join(lines), at + (2 if kind == "repeat" else 1)
 
 
+@pytest.mark.further
 @given(st.sampled_from(EDITS), st.randoms(use_true_random=False))
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_edit_of_a_closed_session_is_named_with_its_block(closed, kind, chance):

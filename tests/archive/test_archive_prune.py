@@ -157,6 +157,7 @@ def test_links_to_the_runs_of_a_session_go_with_it(trace_root, sessions):
     assert [path.name for path in runs.iterdir()] == ["run4"]
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("seed", range(10))
 def test_killed_in_the_middle_a_session_is_whole_or_none_and_the_next_goes_on(trace_root, seed):

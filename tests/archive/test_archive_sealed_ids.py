@@ -48,6 +48,7 @@ def without_ids(rows: str, target: str, _uid: str | None) -> str:
     return f"COPY ({rows}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {parquet_rows.ROW_GROUP_ROWS})"
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("older_first", [True, False])
 def test_parts_of_both_forms_are_read_together(session, monkeypatch, older_first):
     ids = lines_of(session)

@@ -133,6 +133,7 @@ def test_journey_takes_a_tick_a_time_a_kind_and_a_limit(ask, recorded):
     assert [event["id"] for event in rewards] == [event["id"] for event in of_kind(everything, "reward")][-2:]
 
 
+@pytest.mark.further
 def test_tail_begins_with_the_newest_events_of_all_agents(ask, recorded):
     newest = session_events(recorded.session)[-7:]
     assert [event["id"] for event in lines_of(ask("tail", "-n", "7", "--json").stdout)] == [

@@ -69,6 +69,7 @@ def test_errors_fit_one_screen_and_name_trend_place_and_agents(ask, recorded):
     assert rows[0]["tail"][0]["id"] in with_tail
 
 
+@pytest.mark.further
 def test_a_session_does_not_differ_from_itself(ask, recorded):
     done = ask("diff", "--stats", recorded.session_id, "last")
     assert (done.returncode, done.stderr) == (0, "")

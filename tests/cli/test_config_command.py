@@ -129,6 +129,7 @@ def test_a_wrong_file_is_one_line_and_exit_code_2(run, project):
     assert run("sessions", "--help").returncode == 0
 
 
+@pytest.mark.further
 def test_commands_take_the_root_of_the_file_the_variable_and_the_flag(run, recorded, project, monkeypatch):
     (project / "agent-trace.toml").write_text(f"trace_root = {json.dumps(str(recorded.root))}")
     place = project / "a" / "b"

@@ -38,6 +38,7 @@ def test_a_session_is_named_by_id_prefix_path_or_last(ask, recorded, name):
     assert json.loads(done.stdout)["session_id"] == recorded.session_id
 
 
+@pytest.mark.further
 def test_analyze_takes_the_session_as_its_argument_too(run, recorded):
     done = run("analyze", recorded.session_id[:9], "--json", "--root", recorded.root)
     assert json.loads(done.stdout)["session_id"] == recorded.session_id
@@ -72,6 +73,7 @@ def test_no_errors_are_a_note_and_no_failure(run, trace_root):
     assert json.loads(run("errors", "--json").stdout)["total_errors"] == 0
 
 
+@pytest.mark.further
 def test_debug_finds_the_planted_fault(ask):
     done = ask("debug", ISSUE)
     assert done.returncode == 0, done.stderr

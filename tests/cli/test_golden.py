@@ -34,6 +34,7 @@ def test_a_run_is_added_checked_listed_and_removed(ask, kept, tmp_path):
     assert ask("golden", "list").stdout == ""
 
 
+@pytest.mark.further
 def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     done = ask("golden", "add", "last/creator_001", "--name", "the one", "--test")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -62,6 +63,7 @@ def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, 
     assert ask("golden", "check", "one-shrunk").returncode == 1
 
 
+@pytest.mark.further
 def test_what_the_code_does_not_do_is_not_added(ask, tmp_path):
     done = ask("golden", "add", "last/creator_001", "--target", CHANGED)
     assert (done.returncode, list((tmp_path / "tests" / "golden_traces").iterdir())) == (1, [])

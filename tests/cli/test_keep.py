@@ -64,6 +64,7 @@ def test_recover_has_nothing_to_do_where_a_session_ended_well(run, root):
     assert "nothing to do, nothing lost" in done.stdout
 
 
+@pytest.mark.further
 def test_recover_ends_a_torn_file_and_says_so(run, root):
     session = list_sessions(root)[-1].path
     path = session / "system.log"

@@ -143,6 +143,7 @@ def test_replay_leaves_the_record_as_it_is(ask, recorded):
     assert sorted(path.name for path in recorded.root.iterdir()) == sessions
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("command", ["play", "replay"])
 def test_nothing_is_coloured_in_a_pipe(ask, command):
     assert "\x1b" not in ask(command, f"last/{AGENT}", TERM="xterm-256color").stdout

@@ -80,6 +80,7 @@ def test_a_process_that_still_sends_is_waited_for(copied, run):
         assert {identity for _, identity in service.events} == ids_under(copied)
 
 
+@pytest.mark.further
 def test_json_says_the_same_for_scripts(copied, run):
     with IngestDouble() as service:
         done = run("ship", "--to", service.url, "--all", "--json", "--root", str(copied))
@@ -142,6 +143,7 @@ def test_a_root_without_sessions_says_so(run, tmp_path):
     assert "no session was recorded here yet" in done.stderr
 
 
+@pytest.mark.further
 def test_follow_ends_when_the_sessions_program_has_ended(trace_root, run):
     from Agent import AgentLogger, setup_logging, shutdown_logging
 

@@ -63,6 +63,7 @@ def test_the_schema_names_every_view_with_its_columns(ask):
     assert "reward DOUBLE" in text
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     ("query", "place"),
     [
@@ -127,6 +128,7 @@ def test_what_only_reads_is_answered(ask, query):
     assert done.stdout
 
 
+@pytest.mark.further
 def test_odd_values_have_a_form_in_each_answer(ask):
     query = "SELECT NULL AS nothing, 'a\"b,\nc' AS words, [1, NULL] AS list, {'k': 'v'} AS struct, 'nan'::DOUBLE AS nan, '\\xAB'::BLOB AS bytes, DATE '2026-11-20' AS day, 1.50::DECIMAL(5,2) AS money, 1 AS a, 2 AS a"
     (row,) = json.loads(ask("sql", query, "--json").stdout)
@@ -140,6 +142,7 @@ def test_odd_values_have_a_form_in_each_answer(ask):
     assert json.loads(ask("sql", "SELECT 1 AS x WHERE false", "--json").stdout) == []
 
 
+@pytest.mark.further
 def test_a_table_is_bounded_and_says_so(ask):
     done = ask("sql", "SELECT * FROM range(1000)")
     assert len(done.stdout.splitlines()) == 201

@@ -69,6 +69,7 @@ def test_every_filter_finds_what_the_files_hold(ask, recorded):
     assert sorted(both) == sorted(e["id"] for a in (AGENT, "creator_004") for e in of_agent(everything, a))
 
 
+@pytest.mark.further
 def test_since_and_until_give_all_of_a_stretch_in_order(ask, recorded):
     everything = session_events(recorded.session)
     since, until = everything[100]["timestamp"], everything[-100]["timestamp"]
@@ -130,6 +131,7 @@ def test_a_cursor_gives_each_event_once_over_many_runs(run, recorded, trace_root
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
 
 
+@pytest.mark.further
 def test_sealed_and_removed_events_are_shown_like_the_others(run, trace_root, recorded):
     shutil.copytree(recorded.session, trace_root / recorded.session.name)
     before = run("tail", "-n", "40", "--json").stdout

@@ -112,6 +112,7 @@ def test_a_database_that_changes_while_a_session_is_sent_gets_all_of_it(trace_ro
         assert {identity for _, identity in service.events} == ids_of(session)
 
 
+@pytest.mark.further
 def test_a_database_that_changes_while_an_archive_is_sent_gets_all_of_it(trace_root):
     session = record(trace_root, actions=5_000)
     whole = ids_of(session)

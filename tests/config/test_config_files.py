@@ -266,6 +266,7 @@ def test_recording_follows_the_file_and_so_does_analysis(project):
     assert [json.loads(line)["level"] for line in lines if "told" in line] == ["WARNING"]
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("first", ["log_action('x', {})", "info('x')", "act()"])
 def test_levels_hold_for_the_first_event_too(project, first):

@@ -108,6 +108,7 @@ def test_the_engine_and_the_reader_give_the_same_account(trace_root):
     assert {key: by_engine[key] for key in by_reader} == by_reader
 
 
+@pytest.mark.further
 def test_old_sessions_are_removed_when_a_new_one_begins(trace_root):
     paths = []
     for _ in range(4):

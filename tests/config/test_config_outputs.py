@@ -543,6 +543,7 @@ def test_a_forked_child_hands_out_its_own_events(config, tmp_path):
     assert lines_of(path) == [f"{os.getpid()} parent", f"{pid} child", f"{os.getpid()} parent"]
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_program_that_ends_has_its_last_lines_in_the_handlers_file(tmp_path):
     program = (

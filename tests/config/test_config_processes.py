@@ -100,6 +100,7 @@ def test_what_the_parent_holds_back_is_written_once(trace_root):
     assert TreeReader(only_session(trace_root)).losses().clean
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_mirrors_hold_each_line_once_after_forks(trace_root):
     setup_logging()

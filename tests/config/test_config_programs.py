@@ -66,6 +66,7 @@ def test_a_pool_made_before_the_first_event_joins_one_session(tmp_path, trace_ro
         assert not (root / ".programs").exists()
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_pool_whose_parent_knows_nothing_of_recording_ends_its_session_itself(tmp_path, trace_root):
     (tmp_path / "worker.py").write_text(
@@ -104,6 +105,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_child_whose_parent_was_killed_begins_its_own_session(tmp_path, trace_root):
     with subprocess.Popen(
@@ -137,6 +139,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_pools_within_a_pool_join_one_session(tmp_path, trace_root):
     (tmp_path / "program.py").write_text(NESTED)
@@ -168,6 +171,7 @@ for number in range(2):
 """
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_programs_that_a_process_forks_to_launch_them_are_sessions_of_their_own(tmp_path, trace_root):
     done = run_python("-c", LAUNCHER, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root), AGENT_TRACE_SESSION="")

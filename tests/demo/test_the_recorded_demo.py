@@ -90,6 +90,7 @@ def test_another_seed_gives_another_journey(tmp_path):
     assert all(first[agent] != second[agent] for agent in first if agent.startswith("creator"))
 
 
+@pytest.mark.further
 def test_the_record_counts_what_the_platform_counted(recording):
     events = session_events(recording.session)
     outcome = recording.outcome

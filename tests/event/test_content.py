@@ -307,6 +307,7 @@ def test_a_coroutine_that_waits_or_ended_counts_and_a_running_generator_by_its_n
     assert seen[0].startswith("c1:")
 
 
+@pytest.mark.further
 def test_what_cannot_be_seen_says_why():
     for value, why in (
         (ctypes.pointer(ctypes.c_int(1)), "pointers"),

@@ -115,6 +115,7 @@ def test_digest_does_not_change_its_arguments():
     assert (value, types) == ({"a": [[1], 2]}, {"/a/0": "tuple", "/a": "set"})
 
 
+@pytest.mark.further
 def test_json_that_orjson_refuses_has_a_digest_too():
     deep: list = []
     for _ in range(100_000):

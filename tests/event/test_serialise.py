@@ -139,6 +139,7 @@ def test_great_sizes_stay_within_the_limit():
         assert_one_line_of_json(dumped)
 
 
+@pytest.mark.further
 def test_great_depth_is_cut():
     value: object = 1
     for _ in range(100_000):

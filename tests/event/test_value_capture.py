@@ -71,6 +71,7 @@ def test_string_at_the_limit_is_kept_whole():
     assert encode_value(text + "x").types == {"": "truncated"}
 
 
+@pytest.mark.further
 def test_a_million_items_are_cut_and_counted():
     encoded = encode_value(list(range(1_000_000)))
     assert encoded.value["items"] == 1_000_000

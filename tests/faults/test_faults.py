@@ -61,6 +61,7 @@ def test_a_call_that_fails_three_times_is_named_and_costs_nothing_acknowledged(
     assert row.problems == []
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize(("call", "error"), [("write", "ENOSPC"), ("openat", "EIO"), ("rename", "EROFS")])
 def test_a_call_that_never_works_again_stops_nobody(call, error, launcher, tracing, tmp_path):

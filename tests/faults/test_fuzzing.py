@@ -124,6 +124,7 @@ def test_a_damaged_line_never_becomes_an_event_that_nobody_wrote(pair):
         assert event == decode_line(line)
 
 
+@pytest.mark.further
 @given(data=st.lists(mutated(), min_size=1, max_size=12), seed=st.randoms(use_true_random=False))
 @settings(suppress_health_check=list(HealthCheck))
 def test_reader_and_follower_survive_any_file(data, seed):

@@ -192,6 +192,7 @@ def test_a_fork_in_any_state_makes_a_writer_of_its_own(way, trace_root):
     assert_all_there(told, trace_root)
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_a_fork_while_another_thread_begins_to_record_hangs_nobody(trace_root):
     told, _ = run(
@@ -293,6 +294,7 @@ def test_what_logs_while_the_interpreter_ends_is_recorded_or_refused_without_a_w
     assert len(session_directories(trace_root)) == 1
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("end", ["sys.exit(3)", "os._exit(3)", "raise SystemExit(3)", "os.abort()"])
 def test_however_a_program_ends_what_it_was_told_is_there(end, trace_root):

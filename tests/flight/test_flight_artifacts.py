@@ -232,6 +232,7 @@ def test_no_secret_of_a_text_or_a_document_reaches_the_disk(trace_root, name, da
                 assert secret.encode() not in content, path
 
 
+@pytest.mark.further
 def test_a_long_text_without_secrets_is_stored_as_it_is(place):
     text = "".join(f"line {number} é ☃\n" for number in range(200_000)) + "x" * 6_000_000
     ref = recorder.save_artifact("long.txt", io.BytesIO(text.encode()))

@@ -411,6 +411,7 @@ def test_by_default_nothing_stands_in_the_way_of_a_line(trace_root):
     shutdown_logging()
 
 
+@pytest.mark.further
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     value=st.text(min_size=5, max_size=20).filter(

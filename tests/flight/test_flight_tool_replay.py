@@ -374,6 +374,7 @@ def test_a_value_sent_into_a_recorded_generator_is_refused(trace_root):
             body.send("x")
 
 
+@pytest.mark.further
 def test_large_arguments_and_answers_are_found_and_given_again(trace_root):
     @record_tool
     def summarise(text: str) -> dict:
@@ -440,6 +441,7 @@ def test_replays_answer_where_recording_is_off(trace_root):
     assert CALLED == []
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_another_process_replays_what_this_one_recorded(trace_root, tmp_path):
     (tmp_path / "tools.py").write_text(

@@ -212,6 +212,7 @@ def test_a_journey_holds_every_event_of_the_agent_in_order(bakery):
     assert all(event["message"] and event["timestamp"] for event in journey)
 
 
+@pytest.mark.further
 def test_a_session_analysis_and_a_report_can_be_printed(bakery, tmp_path):
     assert "baker/anna" in str(analyze_session())
     report = debug_issue("baker/anna: oven at 510 degrees")

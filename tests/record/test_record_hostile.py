@@ -409,6 +409,7 @@ def test_a_repr_or_property_that_logs_is_only_another_event(recorded):
     assert not recorded.health.dropped
 
 
+@pytest.mark.further
 def test_a_finaliser_that_logs_may_come_at_any_moment(recorded):
     logger = AgentLogger("dying")
 

@@ -334,6 +334,7 @@ def test_an_object_whose_question_changes_the_payload_takes_the_careful_way():
     assert set(types) == {"/extra/plan", "/extra/rest/0/unknown name"}
 
 
+@pytest.mark.further
 @needs_native
 def test_a_judge_is_collected_with_its_pipeline():
     import gc

@@ -71,6 +71,7 @@ def test_redaction_leaves_what_it_does_not_name(payload):
 
 
 # of a key that begins so it cannot be told from outside whether it was moved there
+@pytest.mark.further
 @given(st.dictionaries(TEXTS.filter(lambda key: not key.startswith("user.")), restorable_values, max_size=4))
 def test_fields_of_messages_and_contexts_come_back(fields):
     with recording(redact=False) as found:

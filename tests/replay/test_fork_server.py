@@ -126,6 +126,7 @@ def test_it_ends_as_an_interpreter_ends(run):
     assert ended == Ended("work\nat the end\n", "", 0)
 
 
+@pytest.mark.further
 def test_what_takes_too_long_is_ended_with_what_it_forked(run):
     code = "child = os.fork()\nif child: print(os.getpid(), child, flush=True)\ntime.sleep(60)"
     began = time.monotonic()

@@ -160,6 +160,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_ids_and_times_that_were_not_recorded_prove_nothing_until_they_are_declared(toy):
     toy.record(STAMPED)
     report = toy.replay()
@@ -233,6 +234,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_another_order_of_results_and_effects_can_be_declared_and_missing_ones_not(toy):
     toy.record(UNORDERED)
     source = toy.source

@@ -80,6 +80,7 @@ def test_the_first_tick_agent_and_field_are_named_with_both_values(toy, rings, a
     assert found.exit_code == 1
 
 
+@pytest.mark.further
 def test_a_write_from_outside_that_recording_saw_is_the_first_difference(toy, rings):
     found = compare_runs(*rings(None, (1, 2, ("stride", 3.0))), toy.root)
     divergence = found.divergence
@@ -87,6 +88,7 @@ def test_a_write_from_outside_that_recording_saw_is_the_first_difference(toy, ri
     assert "state_change of w2" in str(found)
 
 
+@pytest.mark.further
 def test_what_both_had_in_common_last_is_named(toy, rings):
     found = compare_runs(*rings(None, (60, 2, ("stride", 3.0))), toy.root)
     cause = found.divergence.common_cause
@@ -112,6 +114,7 @@ def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy,
     assert (found.method, found.divergence.tick, found.divergence.path) == ("walk", 0, "/odd")
 
 
+@pytest.mark.further
 def test_one_agent_is_compared_alone(toy, rings):
     a, b = rings(None, (60, 2, ("stride", 3.0)))
     found = compare_runs(f"{a}/w1", f"{b}/w1", toy.root)
@@ -157,6 +160,7 @@ def test_two_runs_with_nothing_to_compare_are_not_called_alike(toy):
     assert "no events or states that could be compared" in str(found)
 
 
+@pytest.mark.further
 def test_a_damaged_line_is_passed_over_and_told(toy, rings):
     a, b = rings(None, None)
     (path,) = agent_files(list_sessions(toy.root)[1].path, "w3")
@@ -168,6 +172,7 @@ def test_a_damaged_line_is_passed_over_and_told(toy, rings):
     assert any("damaged" in note for note in found.notes)
 
 
+@pytest.mark.further
 def test_a_run_that_is_not_there_is_one_error(toy, rings):
     a, _ = rings(None, None)
     with pytest.raises(InputError, match="nothing"):

@@ -136,6 +136,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_spawned_generators_give_what_they_gave(toy):
     report = toy.record(SPAWNS).replay()
     assert report.verdict == "IDENTICAL", str(report)

@@ -172,6 +172,7 @@ def test_a_bug_of_ours_is_one_sentence_and_no_traceback(app, monkeypatch):
     assert SECRET not in answers[0].text and "RuntimeError" not in answers[0].text
 
 
+@pytest.mark.further
 def test_a_project_that_takes_content_stores_payloads_of_any_shape(app):
     app.state.store.set_content("default", allowed=True)
     chance = random.Random(20261121)

@@ -136,6 +136,7 @@ def parts_of_a_run() -> list[RunRow]:
     ]
 
 
+@pytest.mark.further
 def test_the_parts_of_a_run_give_the_same_run_in_any_order(store, project):
     seen = set()
     for number in range(12):

@@ -347,6 +347,7 @@ def follow_in_thread(follower, stop, seen):
     return thread
 
 
+@pytest.mark.further
 @pytest.mark.parametrize("notices", ["watchdog", "none", "exhausted"])
 def test_an_event_is_out_soon_after_it_was_written(notices, session, monkeypatch):
     if notices == "none":
@@ -381,6 +382,7 @@ def test_what_was_written_before_the_stop_is_still_yielded(session, recorder):
         assert seqs(follower.follow(lambda: True)) == [1, 2]
 
 
+@pytest.mark.further
 def test_a_busy_writer_with_threads_is_followed_without_a_loss(session):
     sink = SessionWriter(session, segment_size_bytes=20_000, max_open_files=3)
     stop, seen = threading.Event(), []

@@ -268,6 +268,7 @@ def _killed_at_unlink(session, limit, removals=0):
     assert os.WTERMSIG(status) == signal.SIGKILL
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_anywhere_nothing_is_unaccounted_for_and_the_next_pass_goes_on(session, seed):

@@ -240,6 +240,7 @@ def test_a_name_that_another_process_claims_in_the_middle_of_a_roll_is_left_to_i
     assert (losses.total_read, losses.damaged_lines) == (32, 0)
 
 
+@pytest.mark.further
 @pytest.mark.process
 @pytest.mark.parametrize("step", ["claim_segment", "rename", "link", "unlink"])
 @pytest.mark.parametrize("when", ["before", "after"])
