@@ -39,7 +39,7 @@ class Options:
     """The same by category, where it differs."""
     segment_size_bytes: int = 64 * 1024 * 1024
     """A session file that would grow beyond is rolled first."""
-    max_open_files: int = 256
+    max_open_files: int = 1024
     """How many descriptors serve all agents."""
     mirrors: bool = True
     """Whether the category files across sessions are written."""

@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
-DEFAULT_MAX_OPEN_FILES: Final = 256
+DEFAULT_MAX_OPEN_FILES: Final = 1024
 Durability = Literal["kernel", "disk", "buffered", "queued"]
 _write = os.write
 
