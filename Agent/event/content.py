@@ -148,7 +148,7 @@ def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading 
 
 
 def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
-    """A reference to where agents live; of one passed in a call with a digest of its own plain data."""
+    """Add a digest of the object's plain attributes to an environment reference passed in a call."""
     if content.kind is not Kind.REFERENCE or reading.owner is not None:
         return content
     own = {
@@ -163,7 +163,7 @@ def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) ->
 
 
 WITH_OWN = " with "
-"""Stands between an environment's class and the digest of its own plain attributes."""
+"""Separates the class of an environment from the digest of its plain attributes."""
 
 
 class _Outcome(NamedTuple):

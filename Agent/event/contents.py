@@ -458,11 +458,11 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
         return Pieces("running generator", (code.co_qualname,))
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
-    # Behind the function: the locals and what stands on the stack, such as the iterators of loops. Before it
-    # may stand what others asked for: the frame as an object, a copy of its locals.
+    # After the function come the local variables and the stack, with the iterators of loops. Debuggers and
+    # tracers add the frame and a copy of its variables before it, so what stands there is left out.
     held = gc.get_referents(value)
     at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
-    while held[-1] is None:  # what it was handling when it was left: None or nothing, as others happened to
+    while held[-1] is None:  # the slot for a handled exception is None or empty, depending on who ran before
         held.pop()
     return Pieces("generator", (frame.f_lasti, *held[at:]), has_code=True)
 

@@ -44,7 +44,7 @@ _ARGS: Any = BaseException.__dict__["args"]
 
 
 WRITTEN_OUTSIDE = "changed between its actions"
-"""The reference that stands for an object that something else than its agent's actions changes."""
+"""The reference recorded for an object that code other than its agent's actions changes."""
 
 
 class Kind(StrEnum):

@@ -63,6 +63,11 @@ class Probe:
             self._held.clear()
             self._digests.clear()
 
+    @property
+    def has_found(self) -> bool:
+        """Whether any value was seen to change between actions."""
+        return bool(self._written)
+
     def is_written(self, value: object) -> bool:
         """Whether something else than an action was seen to change that very value."""
         known = self._written.get(id(_changing(value)))

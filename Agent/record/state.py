@@ -172,7 +172,7 @@ class StateTracker:
         self,
         obj: object,
         is_shared: Callable[[object], bool],
-        is_written: Callable[[object], bool],
+        is_written: Callable[[object], bool] | None,
         only: Collection[str] | None = None,
     ) -> Outside:
         """What was written to the agent since its last action ended; it counts as recorded now.
@@ -180,7 +180,7 @@ class StateTracker:
         Args:
             only: the fields to look at; None for all.
             is_shared: whether other agents hold an object, too, whose actions may have changed it.
-            is_written: whether something else than any action was seen to change a value.
+            is_written: whether a value was seen to change between actions; None if none was.
         """
         last = self.last.copy()
         changed, gone = self.changes(obj, only)
@@ -188,13 +188,13 @@ class StateTracker:
         before, self.probed = self.probed, {}
         now = self._digests_of(obj, before) if before else {}
         differing = {name for name, digest in before.items() if now.get(name, digest) != digest}
-        present = self.present(obj) if self.failure is None and (objects or self.heavy) else {}
-        written = {
-            name
-            for name in (*self.last, *self.heavy)
-            if is_written(present.get(name))
-            or (name in objects | differing and not is_shared(present.get(name)))
-        } - self.written_outside
+        written: set[str] = set()
+        if objects or differing or is_written is not None:
+            present = self.present(obj)
+            written = {name for name in objects | differing if not is_shared(present.get(name))}
+            if is_written is not None:
+                written |= {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
+            written -= self.written_outside
         for name in objects | written:
             changed.pop(name, None)
             if name in written:

@@ -75,15 +75,14 @@ def emit_outside(
     obj: object,
     only: Collection[str] | None = None,
 ) -> None:
-    """Write what something else than the agent's actions wrote to it since its last action, if anything.
+    """Write what anything other than the agent's own actions changed in it since the last one.
 
     Args:
         only: the fields to look at; None for all.
     """
     agents = pipeline.agents
-    changed, gone, objects = tracker.changes_outside(
-        obj, agents.holders.is_shared, agents.probe.is_written, only
-    )
+    is_written = agents.probe.is_written if agents.probe.has_found else None
+    changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
     if not changed and not gone and not objects:
         return
     tracker.watched.update(changed, gone)

@@ -36,13 +36,16 @@ def out_of_the_way(fd: int) -> int:
 
 
 def most_open(wanted: int) -> int:
-    """So many files may be kept open: as many as are wanted, but a quarter of what the process may open."""
+    """How many files may be kept open: as many as wanted, and at most an eighth of the process's limit.
+
+    The high numbers that `out_of_the_way` uses have room for twice that, and mirrors and packs need some.
+    """
     try:
         import resource
     except ImportError:  # not a Unix
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 4))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 8))
 
 
 def names(fd: int, inode: tuple[int, int]) -> bool:

@@ -691,3 +691,20 @@ def test_the_judge_finds_the_changes_that_the_walk_finds(states, learned):
         assert (list(found[0]), found[1]) == (list(expected[0]), expected[1])
         assert all(found[0][name] is fields[name] for name in found[0])
         assert by_judge.heavy == by_walk.heavy
+
+
+def test_no_secret_in_what_is_kept_of_an_object_reaches_a_line(recorded):
+    class Inner:
+        def __init__(self):
+            self.api_key, self.rows = "zq8Kx2mPv91LtRw4", [1, 2]
+
+    class Connection:
+        def __init__(self):
+            self.password, self.items, self.inner = "hunter2secretXY77", [1], Inner()
+            self.notes = ["token=ghp_R7xQ2mLv9TzKc4WnB8yHs5JdPf3Ag6Ue1MoX"]
+
+    agent = Plain(connection=Connection())
+    agent.act(lambda agent: agent.connection.items.append(2))
+    told = repr(recorded.of("state") + recorded.of("agent_action"))
+    assert "'rows': [1, 2]" in told
+    assert not any(secret in told for secret in ("zq8Kx2mPv91", "hunter2secret", "ghp_R7xQ2mLv"))
