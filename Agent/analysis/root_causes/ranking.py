@@ -29,6 +29,8 @@ class Hypothesis:
     strength: float
     relevance: float = 0.0
     reach: float = 0.0
+    effects: float = 0.0
+    """How many changes it may have led to, each by how sure and how near to the issue it is."""
     score: float = 0.0
     acts: list[Act] = field(default_factory=list)
     """The act that it is about, where that is no finding itself."""
@@ -72,6 +74,7 @@ def rank(log: Log, findings: Sequence[Finding], relevance: Callable[[Hypothesis]
         for other in effects:
             if other is not each and other.step >= each.step:
                 reached += other.strength * (0.3 + other.relevance) * _link(log, each, other, contacts)
+        each.effects = reached
         each.reach = reached / total
         each.score = each.strength * (0.3 + each.reach) * (0.7 + 0.3 * each.relevance)
     found.sort(key=lambda each: (-each.score, each.shown()[0].place))
@@ -167,14 +170,13 @@ class Rarity:
         acts, first = self.log.acts, finding.first
         owners = {first.agent, *(value for _, value in finding.group)} - {""}
         near = set().union(*(contacts[owner] for owner in owners)) if owners else set()
-        begin = max(finding.since, self.first_of_step.get(first.step - self.back, 0))
+        begin = self.first_of_step.get(max(0, first.step - self.back), 0)
         end = first.place
         if finding.rule in BLURRED:
-            begin = self.first_of_step.get(first.step - self.back, 0)
             end = self.first_of_step.get(first.step + BLUR, len(acts)) - 1
         rated: list[tuple[float, int, Act]] = []
         for act in acts[begin : end + 1]:
-            if act is first or act.kind in QUIET or act.failed:
+            if act is first or act.kind in QUIET:
                 continue
             if act.agent in owners or owners & set(act.mentions) or any(
                 value in owners for value in act.values.values() if isinstance(value, str)
@@ -185,7 +187,9 @@ class Rarity:
             else:
                 far = 5.0
             own = self.by_agent[act.sort, act.agent] if act.agent in owners else self.steps_of[act.sort]
-            lag = abs(first.step - act.step) + (BLUR if finding.rule in BLURRED else 1)
+            lag = abs(first.step - act.step) + 1
+            if act.place < finding.since:
+                lag += 2  # the group was as usual afterwards
             expected = own * lag / self.log.steps * far
             if expected < MAX_EXPECTED:
                 rated.append((expected, act.place, act))

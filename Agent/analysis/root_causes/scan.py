@@ -261,6 +261,8 @@ def scan_numbers(
         others = ranked[1:] if score == ranked[0] else ranked
         noise = others[len(others) // 4] if len(others) >= 3 else 3.0
         nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
+        if nats > 2.0 and not common:
+            nats *= _suddenness([float(each.value) for each in series[owner]], at, high - low)
         if nats > 2.0:
             acts = [each.act for each in series[owner][at : at + 12]]
             found.append(
@@ -271,6 +273,13 @@ def scan_numbers(
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
     return found[:4]
+
+
+def _suddenness(values: Sequence[float], at: int, change: float) -> float:
+    """From 0 to 1, how much of a change of level happens at its place: what creeps has no moment."""
+    width = max(3, min(at, len(values) - at) // 4)
+    step = fmean(values[at : at + width]) - fmean(values[max(0, at - width) : at])
+    return min(1.0, max(0.0, step / change) / 0.6) if change else 0.0
 
 
 def _common(series: dict[str, list[Observation]]) -> dict[int, float]:

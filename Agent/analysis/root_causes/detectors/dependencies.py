@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator
 from typing import Any, Final
@@ -18,7 +19,7 @@ MAX_LEVELS: Final = 40
 HOLDS: Final = 0.75
 STRICT: Final = 0.03
 """A relation that was broken more often before is none."""
-MIN_LEVEL: Final = 3
+MIN_LEVEL: Final = 5
 
 
 def find(log: Log) -> Iterator[Finding]:
@@ -50,11 +51,14 @@ def _decided(label: str, acts: list[Act]) -> Iterator[Finding]:
     ofs = [(path,) for path in deciding]
     if several:
         ofs += [("@agent",), *(("@agent", path) for path in deciding if levels[path] * len(agents) <= len(acts) / 4)]
+    tried = math.log(max(1, len(ofs) * len(kept)))
     for of in ofs:
         for path in kept:
             if path in of or any(leaf(path) == leaf(each) for each in of):
                 continue
-            yield from _parting(label, acts, of, path)
+            for each in _parting(label, acts, of, path):
+                each.nats -= tried
+                yield each
 
 
 def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ def _counts(log: Log) -> Iterator[Finding]:
             at.setdefault((act.agent, act.step // width), act)
         series: dict[str, list[Observation]] = {}
         for agent in log.peers.get(sort[0], [*counts]) if sort[0] else [*counts]:
-            begin = first.get(agent, 0) // width
+            begin = max(first.get(agent, 0), acts[0].step) // width
             here = counts.get(agent, Counter())
             series[agent] = [
                 Observation(at.get((agent, n)) or by_slice.get(n) or acts[0], here[n])
@@ -54,7 +54,7 @@ def _counts(log: Log) -> Iterator[Finding]:
         if len(series) > 2:
             total = Counter(act.step // width for act in acts)
             whole = [
-                Observation(by_slice.get(n) or acts[0], total[n]) for n in range(slices)
+                Observation(by_slice.get(n) or acts[0], total[n]) for n in range(acts[0].step // width, slices)
             ]
             yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from typing import Final
@@ -24,7 +25,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Values and levels that leave what was usual."""
     yield from _settings(log)
     for sort, acts in log.by_sort.items():
-        if len(acts) < 3:
+        if len(acts) < 3 or sort[1] == "state":
             continue
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
@@ -37,6 +38,11 @@ def find(log: Log) -> Iterator[Finding]:
                     yield from _levels(label, numbers)
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
+            if len(seen) >= 12:
+                yield from scan_novel("new form", label, [Observation(act, form(value)) for act, value in seen])
+                texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
+                if len(texts) >= 12 and any(each.value >= LONG for each in texts):
+                    yield from scan_beyond("length beyond range", label, texts)
         yield from _shapes(sort[2] or sort[1], acts)
 
 
@@ -72,6 +78,18 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
         for path, value in act.values.items():
             found[one(path)].append(Observation(act, value))
     return found
+
+
+LONG: Final = 16
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+
+def form(value: object) -> str:
+    """How a value is written: its type, and of a short text where letters, digits and signs stand."""
+    if not isinstance(value, str):
+        return "number" if is_number(value) else type(value).__name__
+    return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
 def is_number(value: object) -> bool:
