@@ -29,6 +29,7 @@ class Hypothesis:
     strength: float
     relevance: float = 0.0
     reach: float = 0.0
+    asked: float = 0.0
     effects: float = 0.0
     """How many changes it may have led to, each by how sure and how near to the issue it is."""
     score: float = 0.0
@@ -40,12 +41,18 @@ class Hypothesis:
     path: list[Act] = field(default_factory=list)
     """What happened before to the thing that the first finding is about."""
 
+    begins: list[Finding] = field(default_factory=list)
+    """What changes right after the act."""
+    leads_to: list[Finding] = field(default_factory=list)
+    """What changes later and is linked to it, what the issue speaks of first."""
+
     def shown(self) -> list[Act]:
         """The acts to name, those that began it first."""
         acts: dict[str, Act] = {}
         for act in [
             *self.acts,
             *(self.findings[0].acts[:2] if self.findings else ()),
+            *(act for each in self.begins for act in each.acts[:1]),
             *self.triggers[:3],
             *self.path[:3],
             *(act for each in self.findings[:4] for act in [*each.acts[:3], *each.extras[:3]]),
@@ -70,12 +77,20 @@ def rank(log: Log, findings: Sequence[Finding], relevance: Callable[[Hypothesis]
     effects = [each for each in found if each.findings]
     total = sum(each.strength * (0.3 + each.relevance) for each in effects) or 1.0
     for each in found:
-        reached = 0.0
+        reached = asked = 0.0
+        later: list[tuple[float, Finding]] = []
         for other in effects:
             if other is not each and other.step >= each.step:
-                reached += other.strength * (0.3 + other.relevance) * _link(log, each, other, contacts)
+                link = other.strength * _link(log, each, other, contacts)
+                reached += link * (0.3 + other.relevance)
+                asked += link * other.relevance
+                later.append((link * (0.3 + other.relevance), other.findings[0]))
+        each.asked = asked
+        later.sort(key=lambda pair: (-pair[0], pair[1].first.place))
+        each.leads_to = [finding for worth, finding in later[:4] if worth > 0.1]
         each.effects = reached
-        each.reach = reached / total
+        own = each.strength * (0.3 + each.relevance) if each.findings else 0.0
+        each.reach = (reached + LONE) / (max(0.0, total - own) + LONE)
         each.score = each.strength * (0.3 + each.reach) * (0.7 + 0.3 * each.relevance)
     found.sort(key=lambda each: (-each.score, each.shown()[0].place))
     return _apart(found)
@@ -94,6 +109,8 @@ def _apart(found: list[Hypothesis]) -> list[Hypothesis]:
     return kept
 
 
+LONE: Final = 0.3
+"""Where nothing else changes, nothing is left unexplained."""
 SELDOM: Final = 0.06
 """An act is looked at for its effects if its sort comes at most so often a step."""
 SOON: Final = 2
@@ -140,7 +157,7 @@ def _seldom(
             miss *= 1 - worth * found[n].strength
         if miss < 0.9:
             one = _act_alone(together[act.sort, act.step], 1 - miss)
-            one.triggers = [found[n].findings[0].first for n, _ in own[:2]]
+            one.begins = [found[n].findings[0] for n, _ in own[:2]]
             one.relevance = relevance(one)
             made.append(one)
     return made
@@ -238,7 +255,7 @@ def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
             Hypothesis(
                 group, step, frozenset(act.agent for act in acts if act.agent),
                 frozenset(thing for act in acts for thing in act.things),
-                (1 - miss) * min(1.0, (step + 1) / (EARLY * steps + 1)),
+                (1 - miss) * (1.0 if group[0].rule == "never done" else min(1.0, (step + 1) / (EARLY * steps + 1))),
             )
         )  # fmt: skip
     return found

@@ -212,9 +212,11 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 if low > 0 and value > 0:
                     wide = max(math.log(high / low), 0.05)
                     ratio = min(ratio, max(math.log(value / high), math.log(low / value)) / wide)
+                # of a number that never moved only its own size says what is far
+                alone = abs(math.log(value / high)) if high * value > 0 else 0.0
                 # as for heavy tails: far beyond counts by its logarithm, and few others say little
                 far = ratio if ratio <= 1 else 1 + 1.5 * math.log(ratio)
-                nats = min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n)
+                nats = min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
                 # a series that goes on and on breaks its own record often
                 nats = min(nats, -math.log((recent + 1) / (n / 2 + 1)) + 2 * far)
                 if nats > 2.0:
@@ -261,8 +263,9 @@ def scan_numbers(
         others = ranked[1:] if score == ranked[0] else ranked
         noise = others[len(others) // 4] if len(others) >= 3 else 3.0
         nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
-        if nats > 2.0 and not common:
-            nats *= _suddenness([float(each.value) for each in series[owner]], at, high - low)
+        if nats > 2.0:
+            values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
+            nats *= _suddenness(values, at, high - low)
         if nats > 2.0:
             acts = [each.act for each in series[owner][at : at + 12]]
             found.append(

@@ -14,12 +14,17 @@ __all__ = ["find"]
 
 MIN_ACTS: Final = 8
 MAX_SLICES: Final = 120
+MIN_PEERS: Final = 5
+SHORT_MS: Final = 0.5
+"""What takes less is the machine's own noise."""
 
 
 def find(log: Log) -> Iterator[Finding]:
     """Changes of rates, of failures and of durations."""
     yield from _counts(log)
+    yield from _never(log)
     yield from _failures(log)
+    yield from _durations(log)
 
 
 def _counts(log: Log) -> Iterator[Finding]:
@@ -91,5 +96,28 @@ def _durations(log: Log) -> Iterator[Finding]:
         for act in timed:
             series[act.agent].append(Observation(act, math.log(act.duration_ms or 1e-3)))
         for each in scan_numbers("duration shifts", sort[2] or sort[1], series):
-            if abs(each.found - each.usual) > math.log(2):
+            if abs(each.found - each.usual) > math.log(2) and max(each.found, each.usual) > math.log(SHORT_MS):
+                each.usual, each.found = math.exp(each.usual), math.exp(each.found)
                 yield each
+
+
+def _never(log: Log) -> Iterator[Finding]:
+    """What all peers of an agent do again and again, and it does not."""
+    done: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    firsts: dict[str, Act] = {}
+    for act in log.acts:
+        firsts.setdefault(act.agent, act)
+        if act.agent and act.kind != "error":
+            done[act.role][act.kind, act.name][act.agent] += 1
+    for role, sorts in done.items():
+        members = [agent for agent in log.peers.get(role, ()) if agent in firsts]
+        for (_, name), counts in sorts.items():
+            lacking = [agent for agent in members if not counts[agent]]
+            if len(members) < MIN_PEERS or len(lacking) != 1 or min(counts.values()) < 3:
+                continue
+            usual = sorted(counts.values())[len(counts) // 2]
+            nats = min(20.0, usual * math.log(len(members)) / 2)
+            yield Finding(
+                "never done", name, [firsts[lacking[0]]], nats, (("agent", lacking[0]),), usual=usual, found=0,
+                of=len(counts),
+            )  # fmt: skip
