@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final
 
 __all__ = ["Act", "Log", "Sort", "read_acts"]
@@ -110,7 +111,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
         if agent and row["agent_role"]:
             roles[agent] = row["agent_role"]
         message = row["message"] or ""
-        values, before = _values(kind, extra, row["state"])
+        values, before = _values(extra, row["state"])
         duration = extra.get("duration_ms")
         acts.append(
             Act(
@@ -147,23 +148,20 @@ def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str
 
 
 def _values(
-    kind: str, extra: Mapping[str, Any], state: Mapping[str, Any] | None
+    extra: Mapping[str, Any], state: Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     found: dict[str, Any] = {}
     for key, value in extra.items():
         if key not in ENVELOPE and key != "duration_ms":
-            for path, inner in scalars(value, key):
-                found[path] = inner
+            found.update(scalars(value, key))
     changed = (state or {}).get("set")
     if isinstance(changed, dict):
         for key, value in changed.items():
-            for path, inner in scalars(value, f"state.{key}"):
-                found[path] = inner
+            found.update(scalars(value, f"state.{key}"))
     before: dict[str, Any] = {}
     for key in BEFORE:
         if key in extra:
-            for path, inner in scalars(extra[key], key.replace("old", "new")):
-                before[path] = inner
+            before.update(scalars(extra[key], key.replace("old", "new")))
     return found, before
 
 
@@ -196,8 +194,9 @@ _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")
 _SAYS_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|nr|number|uuid|key)$|(?:^|[a-z])Id$")
 
 MIN_THINGS: Final = 6
-MAX_SHARE: Final = 0.2
-"""A path names things where its values are many: at most so many of its events a value."""
+MAX_EACH: Final = 8
+SHARE: Final = 0.1
+"""A path names things where its values are many: most of at most so many events, and so many an event."""
 
 
 def _name_things(log: Log) -> None:
@@ -212,8 +211,9 @@ def _name_things(log: Log) -> None:
         number = counts.total()
         says = bool(_SAYS_ID.search(path.rsplit(".", 1)[-1]))
         whole = sum(1 for value in counts if isinstance(value, int)) > len(counts) / 2
-        many = len(counts) >= MIN_THINGS and max(counts.values()) <= max(MAX_SHARE * number, 8)
-        spread = len(counts) >= 0.1 * number
+        # one may come again and again, most do not
+        many = len(counts) >= MIN_THINGS and median(counts.values()) <= MAX_EACH
+        spread = len(counts) >= SHARE * number
         if not many or path.endswith("#"):
             continue
         naming[sort, path] = (says if whole else any(map(_has_digit, counts)) or says) and spread

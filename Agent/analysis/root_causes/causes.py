@@ -1,4 +1,4 @@
-"""The face: the acts of a session in, causes in words out, each with its path from the first act to what changed."""
+"""The face: acts in, causes in words out, each with its path from the first act to what changed."""
 
 from __future__ import annotations
 
@@ -77,12 +77,13 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 
 
 def confidence(hypothesis: Hypothesis) -> float:
-    """How likely a hypothesis is true: by its own strength, by how much of what is asked about it is or may have
-    led to, and by its score."""
+    """How likely a hypothesis is true: its strength, its share in what is asked about, and its score."""
     nats = max((each.nats for each in hypothesis.findings), default=0.0)
     own = hypothesis.relevance * hypothesis.strength * min(1.0, max(0.0, nats - OWN_NATS) / OWN_NATS)
     asked = hypothesis.asked + own
-    worth = hypothesis.strength * asked / (asked + PLENTY) * (0.3 + 0.7 * min(1.0, hypothesis.score / FULL_SCORE))
+    worth = (
+        hypothesis.strength * asked / (asked + PLENTY) * (0.3 + 0.7 * min(1.0, hypothesis.score / FULL_SCORE))
+    )
     sure = 1 / (1 + math.exp((EVEN - worth) / SLOPE))
     return round(HINT + (MAX_CONFIDENCE - HINT) * sure, 2)
 
@@ -115,22 +116,43 @@ def _finding(finding: Finding) -> str:
     where = f" for {' and '.join(group)}" if group else ""
     times = f"{number} times from {since} on" if number > 1 else f"at {since}"
     if finding.rule in {"level shifts", "duration shifts"}:
-        return f"{finding.about}{where} moves from {_short(finding.usual)} to {_short(finding.found)} at {since}"
+        return (
+            f"{finding.about}{where} moves from {_short(finding.usual)} to {_short(finding.found)} at {since}"
+        )
     if finding.rule == "never done":
-        return f"never did {finding.about}, which its {finding.of} peers do {_short(finding.usual)} times each"
+        return (
+            f"never did {finding.about}, which its {finding.of} peers do {_short(finding.usual)} times each"
+        )
     if finding.rule == "rate changes":
         if finding.found == 0:
             return f"no {finding.about}{where} from {since} on, before {_short(finding.usual)} a step"
-        return f"{finding.about}{where} {_short(finding.usual)} a step before {since}, {_short(finding.found)} after"
+        before, after = _short(finding.usual), _short(finding.found)
+        return f"{finding.about}{where} {before} a step before {since}, {after} after"
     if finding.rule in {"value beyond range", "length beyond range", "setting moved far"}:
         low, high = map(_short, finding.usual)
         return f"{finding.about} is {_short(finding.found)} at {since}, before {low} to {high}"
-    if finding.rule in {"new value", "new form", "new error", "fields differ", "step never seen", "hand-over never seen"}:
+    if finding.rule in {
+        "new value",
+        "new form",
+        "new error",
+        "fields differ",
+        "step never seen",
+        "hand-over never seen",
+        "order never seen",
+    }:
         return f"{finding.about}: {_short(finding.found)} is new at {since}"
     if finding.rule == "dependency broken":
-        return f"{finding.about}{where} is {_short(finding.found)} in place of {_short(finding.usual)} {times}"
+        return (
+            f"{finding.about}{where} is {_short(finding.found)} in place of {_short(finding.usual)} {times}"
+        )
     if finding.rule in {"follow-up missing", "precondition missing"}:
-        return f"{finding.about}{where} is missing {times}, in {finding.of - number} of {finding.of} it is there"
+        return (
+            f"{finding.about}{where} is missing {times}, in {finding.of - number} of {finding.of} it is there"
+        )
+    if finding.rule == "empty":
+        return f"{finding.about}{where} is empty {times}"
+    if finding.rule == "leads back":
+        return f"{finding.about} goes back to where it came from {times}"
     if finding.rule == "happens again":
         return f"{finding.about}{where} happens again for the same thing {times}"
     if finding.rule == "said twice":
@@ -145,11 +167,16 @@ def _explained(hypothesis: Hypothesis, told: str) -> str:
     else:
         parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:3]]
         if hypothesis.triggers:
-            acts = "; ".join(f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})" for act in hypothesis.triggers[:3])
+            acts = "; ".join(
+                f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
+                for act in hypothesis.triggers[:3]
+            )
             parts.append(f"Just before: {acts}.")
-    later = [each for each in hypothesis.leads_to[:3]]
+    later = hypothesis.leads_to[:3]
     if later:
-        parts.append("It may have led to: " + "; ".join(f"{_who(each)}{_finding(each)}" for each in later) + ".")
+        parts.append(
+            "It may have led to: " + "; ".join(f"{_who(each)}{_finding(each)}" for each in later) + "."
+        )
     return " ".join(parts)
 
 
@@ -168,11 +195,22 @@ def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
         if each.rule == "rate changes" and each.first.kind in _COUNTED:
             sort = "stopped" if each.found == 0 else "fell" if each.found < each.usual else "rose"
             agent = dict(each.group).get("agent") or "all"
-            yield Edge(first.id, f"{agent}:{_COUNTED[each.first.kind]}:{each.about}:{sort}", INFERRED, "rate", _finding(each))
+            yield Edge(
+                first.id,
+                f"{agent}:{_COUNTED[each.first.kind]}:{each.about}:{sort}",
+                INFERRED,
+                "rate",
+                _finding(each),
+            )
             return
 
 
-_COUNTED: Final = {"agent_action": "action", "decision": "decision", "interaction": "interaction", "tool.call": "tool"}
+_COUNTED: Final = {
+    "agent_action": "action",
+    "decision": "decision",
+    "interaction": "interaction",
+    "tool.call": "tool",
+}
 
 
 def _act(act: Act) -> str:
@@ -183,7 +221,11 @@ def _act(act: Act) -> str:
             for path, value in list(changed.items())[:2]
         ]
         return f"set {' and '.join(moves)}"
-    said = [f"{path.rsplit('.', 1)[-1]} {_short(value)}" for path, value in list(act.values.items())[:3] if path != "direction"]
+    said = [
+        f"{path.rsplit('.', 1)[-1]} {_short(value)}"
+        for path, value in list(act.values.items())[:3]
+        if path != "direction"
+    ]
     name = act.name or act.kind
     return f"{name} ({', '.join(said)})" if said else name
 

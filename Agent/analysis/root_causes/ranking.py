@@ -118,9 +118,13 @@ LATER: Final = 0.08
 
 
 def _seldom(
-    log: Log, found: list[Hypothesis], rare: Rarity, contacts: dict[str, set[str]], relevance: Callable[[Hypothesis], float]
+    log: Log,
+    found: list[Hypothesis],
+    rare: Rarity,
+    contacts: dict[str, set[str]],
+    relevance: Callable[[Hypothesis], float],
 ) -> list[Hypothesis]:
-    """Seldom acts after which something changes: what they may explain is shared among those of one moment."""
+    """Seldom acts after which something changes; those of one moment share what they may explain."""
     candidates: list[tuple[Act, float]] = []
     together: dict[object, list[Act]] = {}
     most = max(2.0, SELDOM * log.steps)
@@ -140,7 +144,9 @@ def _seldom(
         one = _act_alone(together[act.sort, act.step], 0.0)
         for n, each in enumerate(found):
             lag = each.step - act.step
-            if lag < -1 or (lag <= 0 and each.findings[0].first.place < act.place and each.findings[0].rule not in BLURRED):
+            if lag < -1 or (
+                lag <= 0 and each.findings[0].first.place < act.place and each.findings[0].rule not in BLURRED
+            ):
                 continue
             near = 1.0 if lag <= SOON else math.exp(-(lag - SOON) / (LATER * log.steps))
             worth = weight * near * _link(log, one, each, contacts)
@@ -195,8 +201,10 @@ class Rarity:
         for act in acts[begin : end + 1]:
             if act is first or act.kind in QUIET:
                 continue
-            if act.agent in owners or owners & set(act.mentions) or any(
-                value in owners for value in act.values.values() if isinstance(value, str)
+            if (
+                act.agent in owners
+                or owners & set(act.mentions)
+                or any(value in owners for value in act.values.values() if isinstance(value, str))
             ):
                 far = 1.0
             elif not act.agent or act.agent in near:
@@ -225,10 +233,12 @@ class Rarity:
                 for other in life:
                     if other.place < act.place and other.kind not in QUIET:
                         found[other.place] = other
-        return [found[place] for place in sorted(found, reverse=True)]
+        places = sorted(found)
+        # how it began, and what came right before
+        return [found[place] for place in dict.fromkeys([*places[:1], *reversed(places)])]
 
 
-MAX_LIFE: Final = 40
+MAX_LIFE: Final = 400
 QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
 BLURRED: Final = frozenset({"level shifts", "rate changes"})
 BLUR: Final = 3
@@ -242,7 +252,7 @@ EARLY: Final = 0.1
 
 
 def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
-    by_key: dict[object, list[Finding]] = defaultdict(list)
+    by_key: dict[tuple[int, str], list[Finding]] = defaultdict(list)
     for finding in sorted(findings, key=lambda each: (-each.nats, each.first.place, each.rule, each.about)):
         by_key[finding.step, _owner(finding)].append(finding)
     found = []
@@ -250,12 +260,14 @@ def _merged(findings: Sequence[Finding], steps: int) -> list[Hypothesis]:
         miss = 1.0
         for n, each in enumerate(group[:4]):
             miss *= 1 - _sure(each.nats) * (1.0 if n == 0 else 0.3)
+        is_late = group[0].rule == "never done" or step + 1 > EARLY * steps
+        early = 1.0 if is_late else (step + 1) / (EARLY * steps + 1)
         acts = [each.first for each in group]
         found.append(
             Hypothesis(
                 group, step, frozenset(act.agent for act in acts if act.agent),
                 frozenset(thing for act in acts for thing in act.things),
-                (1 - miss) * (1.0 if group[0].rule == "never done" else min(1.0, (step + 1) / (EARLY * steps + 1))),
+                (1 - miss) * early,
             )
         )  # fmt: skip
     return found

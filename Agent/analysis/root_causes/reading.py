@@ -1,4 +1,4 @@
-"""The events of a session as acts: all of a small one; of a large one all that is seldom, and whole lives of things."""
+"""The events of a session as acts: all of a small one, an even sample and what is seldom of a large one."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -34,7 +34,8 @@ def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
     if share > 1:
         # what is seldom stays whole; of what is common every so many-th
         where += (
-            f" AND (event_type IN ('state_change', 'system.config', 'strategy_update', 'policy_update', 'error') "
+            " AND (event_type IN "
+            "('state_change', 'system.config', 'strategy_update', 'policy_update', 'error') "
             f"OR {_SPREAD} % {share} = 0)"
         )
     rows = engine.rows(

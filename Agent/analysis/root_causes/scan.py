@@ -1,17 +1,17 @@
 """Where a group's observations leave what the rest of the session does: one scan for every detector.
 
-A scan looks at every agent, every level of a field, and both together, for the step from which on the group is
-unlike its own past and unlike the others at the same time. What it gives is in nats: the logarithm of how much
-better a change explains the observations than none, less the logarithm of how many changes were tried.
+A scan looks at every agent, every level of a field, and both together, for the step from which on the group
+is unlike its own past and unlike the others at the same time. What it gives is in nats: the logarithm of how
+much better a change explains the observations than none, less that of how many changes were tried.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
 
@@ -141,7 +141,7 @@ def scan_rare(
 def _best_interval(
     members: Sequence[int], is_bad: Sequence[bool], number: int, bad_all: int, base: float
 ) -> tuple[float, list[int], int]:
-    """The likeliest interval of a group in which violations are usual: score, violations, last usual before."""
+    """The likeliest interval of a group that has violations: score, violations, last usual one before."""
     at_bad = [k for k, at in enumerate(members) if is_bad[at]]
     if not at_bad:
         return 0.0, [], -1
@@ -216,14 +216,16 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 alone = abs(math.log(value / high)) if high * value > 0 else 0.0
                 # as for heavy tails: far beyond counts by its logarithm, and few others say little
                 far = ratio if ratio <= 1 else 1 + 1.5 * math.log(ratio)
-                nats = min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
+                nats = (
+                    min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
+                )
                 # a series that goes on and on breaks its own record often
                 nats = min(nats, -math.log((recent + 1) / (n / 2 + 1)) + 2 * far)
                 if nats > 2.0:
                     found.append(
                         Finding(
-                            rule, about, [act], min(CAP / 2, nats), since=seen[n - 1].act.place, of=n, found=value,
-                            usual=(low, high),
+                            rule, about, [act], min(CAP / 2, nats), since=seen[n - 1].act.place, of=n,
+                            found=value, usual=(low, high),
                         )
                     )  # fmt: skip
             recent = recent * (1 - 2 / n) + (gap > 0)
@@ -240,7 +242,6 @@ def scan_numbers(
     *,
     least: int = 5,
     field: str = "agent",
-    shift: Callable[[float], str] | None = None,
 ) -> list[Finding]:
     """Series whose level leaves their own past from a step on, unlike what the others do at that step.
 
@@ -296,7 +297,7 @@ def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
 
 
 def _shift(values: list[float], least: int) -> tuple[float, int, float, float]:
-    """The best change of level: (nats, place, level before, level after); neighbours that are alike count less."""
+    """The best change of level: (nats, place, level before and after); alike neighbours count less."""
     number = len(values)
     total = sum(values)
     squares = sum(value * value for value in values)
@@ -322,7 +323,7 @@ def _shift(values: list[float], least: int) -> tuple[float, int, float, float]:
     low, high = fmean(values[:place]), fmean(values[place:])
     rest = [value - (low if at < place else high) for at, value in enumerate(values)]
     within = max(all_within - best, 1e-9 * all_within)
-    alike = sum(a * b for a, b in zip(rest, rest[1:], strict=False)) / within
+    alike = sum(a * b for a, b in pairwise(rest)) / within
     alike = max(0.0, min(0.98, alike))
     worth = (1 - alike) / (1 + alike)
     nats = 0.5 * number * worth * math.log(max(1.0, plain / within)) - math.log(number)
@@ -356,8 +357,8 @@ def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> 
             acts = [each.act for each in series[owner][at : at + 12]]
             found.append(
                 Finding(
-                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),) if owner else (), usual=low, found=high,
-                    since=series[owner][at - 1].act.place, of=len(series[owner]),
+                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),) if owner else (),
+                    usual=low, found=high, since=series[owner][at - 1].act.place, of=len(series[owner]),
                 )
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
@@ -365,7 +366,7 @@ def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> 
 
 
 def _rate(own: list[float], rest: list[float], only: int = 0) -> tuple[float, int, float, float]:
-    """The best change of a rate beside that of the others, as a Poisson likelihood shared out by how counts scatter."""
+    """The best change of a rate beside the others: a Poisson likelihood, less where counts scatter."""
     number, mine, others = len(own), sum(own), sum(rest)
     if mine < 4 or others <= 0:
         return 0.0, 0, 0.0, 0.0
@@ -396,7 +397,7 @@ def _poisson(count: float, exposure: float) -> float:
 
 
 def _apart(hits: int, size: int, others_hits: int, others: int) -> float:
-    """Nats by which two shares explain two counts better than one share does; 0 unless the first is larger."""
+    """Nats by which two shares explain two counts better than one; 0 unless the first is larger."""
     if others <= 0 or hits * others <= others_hits * size:
         return 0.0
     return _share(hits, size) + _share(others_hits, others) - _share(hits + others_hits, size + others)

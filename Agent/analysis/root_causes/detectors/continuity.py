@@ -109,7 +109,7 @@ def _steps(label: str, acts: list[Act]) -> Iterator[Finding]:
             gaps: list[tuple[Act, float]] = []
             for act in acts:
                 value = act.values.get(path)
-                if not is_number(value):
+                if value is None or not is_number(value):
                     continue
                 key = act.values.get(owner) if owner else act.agent
                 if key in last:

@@ -1,4 +1,4 @@
-"""Fields of which one decides the other, such as a phase and its length, and the events in which they part."""
+"""Fields of which one decides the other, as a phase its length, and the events in which they part."""
 
 from __future__ import annotations
 
@@ -48,9 +48,12 @@ def _decided(label: str, acts: list[Act]) -> Iterator[Finding]:
     ]
     agents = {act.agent for act in acts}
     several = 2 <= len(agents) <= MAX_LEVELS
-    ofs = [(path,) for path in deciding]
+    ofs: list[tuple[str, ...]] = [(path,) for path in deciding]
     if several:
-        ofs += [("@agent",), *(("@agent", path) for path in deciding if levels[path] * len(agents) <= len(acts) / 4)]
+        ofs += [
+            ("@agent",),
+            *(("@agent", path) for path in deciding if levels[path] * len(agents) <= len(acts) / 4),
+        ]
     tried = math.log(max(1, len(ofs) * len(kept)))
     for of in ofs:
         for path in kept:
@@ -86,7 +89,9 @@ def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Ite
     if len(seen) < MIN_ACTS or not broken or broken > (1 - HOLDS) * len(seen) or broken > 0.7 * plain:
         return
     told = " and ".join(each.lstrip("@") for each in of)
-    for each in scan_rare("dependency broken", f"{label}: {path} by {told}", seen, most=1 - HOLDS, base=STRICT):
+    for each in scan_rare(
+        "dependency broken", f"{label}: {path} by {told}", seen, most=1 - HOLDS, base=STRICT
+    ):
         each.usual, each.found = usual[each.first.place], each.first.values[path]
         yield each
 

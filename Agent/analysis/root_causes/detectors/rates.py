@@ -1,4 +1,4 @@
-"""How often each agent does each thing, how often it fails, and how long it takes: from which step on that changes."""
+"""How often each agent does each thing, how often that fails, how long it takes, and when that changes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from Agent.analysis.root_causes.acts import Act, Log
-from Agent.analysis.root_causes.scan import Finding, Observation, scan_counts, scan_novel, scan_numbers, scan_rare
+from Agent.analysis.root_causes.scan import (
+    Finding,
+    Observation,
+    scan_counts,
+    scan_novel,
+    scan_numbers,
+    scan_rare,
+)
 
 __all__ = ["find"]
 
@@ -59,7 +66,8 @@ def _counts(log: Log) -> Iterator[Finding]:
         if len(series) > 2:
             total = Counter(act.step // width for act in acts)
             whole = [
-                Observation(by_slice.get(n) or acts[0], total[n]) for n in range(acts[0].step // width, slices)
+                Observation(by_slice.get(n) or acts[0], total[n])
+                for n in range(acts[0].step // width, slices)
             ]
             yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
 
@@ -96,7 +104,9 @@ def _durations(log: Log) -> Iterator[Finding]:
         for act in timed:
             series[act.agent].append(Observation(act, math.log(act.duration_ms or 1e-3)))
         for each in scan_numbers("duration shifts", sort[2] or sort[1], series):
-            if abs(each.found - each.usual) > math.log(2) and max(each.found, each.usual) > math.log(SHORT_MS):
+            if abs(each.found - each.usual) > math.log(2) and max(each.found, each.usual) > math.log(
+                SHORT_MS
+            ):
                 each.usual, each.found = math.exp(each.usual), math.exp(each.found)
                 yield each
 
@@ -118,6 +128,6 @@ def _never(log: Log) -> Iterator[Finding]:
             usual = sorted(counts.values())[len(counts) // 2]
             nats = min(20.0, usual * math.log(len(members)) / 2)
             yield Finding(
-                "never done", name, [firsts[lacking[0]]], nats, (("agent", lacking[0]),), usual=usual, found=0,
-                of=len(counts),
+                "never done", name, [firsts[lacking[0]]], nats, (("agent", lacking[0]),),
+                usual=usual, found=0, of=len(counts),
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an event says unlike the others of its sort: a new value, a number beyond the range, a level that shifts."""
+"""What an event says unlike others of its sort: new values and forms, numbers out of range, new levels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from typing import Final
+from typing import Final, TypeGuard
 
 from Agent.analysis.root_causes.acts import Act, Log
 from Agent.analysis.root_causes.scan import (
@@ -16,6 +16,7 @@ from Agent.analysis.root_causes.scan import (
     scan_beyond,
     scan_novel,
     scan_numbers,
+    scan_rare,
 )
 
 __all__ = ["find"]
@@ -29,7 +30,7 @@ def find(log: Log) -> Iterator[Finding]:
             continue
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
-            if path in {"old_value"} or path.startswith("error_"):
+            if path.startswith("error_"):
                 continue
             numbers = [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
@@ -39,7 +40,11 @@ def find(log: Log) -> Iterator[Finding]:
             elif len(seen) >= 12:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= 12:
-                yield from scan_novel("new form", label, [Observation(act, form(value)) for act, value in seen])
+                empty = [Observation(act, not value) for act, value in seen if not isinstance(value, bool)]
+                yield from scan_rare("empty", label, empty)
+                yield from scan_novel(
+                    "new form", label, [Observation(act, form(value)) for act, value in seen]
+                )
                 texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
                 if len(texts) >= 12 and any(each.value >= LONG for each in texts):
                     yield from scan_beyond("length beyond range", label, texts)
@@ -62,7 +67,7 @@ def _settings(log: Log) -> Iterator[Finding]:
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
-    """{path: observations}; what a value replaced counts as one said before, and agents as keys are one path."""
+    """{path: observations}; what a value replaced was said before, and agents as keys are one path."""
     found: dict[str, list[Observation]] = defaultdict(list)
     plain: dict[str, str] = {}
 
@@ -92,9 +97,9 @@ def form(value: object) -> str:
     return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a number, truth values not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
@@ -121,7 +126,12 @@ def _levelled(acts: list[Act], without: str) -> dict[str, set[str]]:
     levels: dict[str, set[str]] = defaultdict(set)
     for act in acts:
         for path, value in act.values.items():
-            if path != without and not path.startswith(_OUTPUTS) and isinstance(value, str) and len(levels[path]) <= MAX_LEVELS:
+            if (
+                path != without
+                and not path.startswith(_OUTPUTS)
+                and isinstance(value, str)
+                and len(levels[path]) <= MAX_LEVELS
+            ):
                 levels[path].add(value)
     return {path: found for path, found in levels.items() if 2 <= len(found) <= MAX_LEVELS}
 
