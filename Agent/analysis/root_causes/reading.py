@@ -13,7 +13,7 @@ from Agent.analysis.series import Axis
 
 __all__ = ["MAX_ACTS", "read_log"]
 
-MAX_ACTS: Final = 60_000
+MAX_ACTS: Final = 40_000
 MAX_STEPS: Final = 400
 STEPS_OF_TIME: Final = 120
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"

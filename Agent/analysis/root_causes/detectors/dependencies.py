@@ -67,7 +67,8 @@ def _decided(label: str, acts: list[Act]) -> Iterator[Finding]:
 def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Iterator[Finding]:
     """Acts whose value is not the one that the level had most often until then."""
     by_level: dict[Hashable, Counter[Hashable]] = defaultdict(Counter)
-    overall: Counter[Hashable] = Counter()
+    commonest: dict[Hashable, Hashable] = {}
+    number: Counter[Hashable] = Counter()
     usual: dict[int, Hashable] = {}
     seen: list[Observation] = []
     plain = 0
@@ -76,14 +77,17 @@ def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Ite
         if path not in act.values or None in level:
             continue
         value = _key(act.values[path])
-        counts = by_level[level]
-        if counts.total() >= MIN_LEVEL:
-            expected = counts.most_common(1)[0][0]
+        if number[level] >= MIN_LEVEL:
+            expected = commonest[level]
             seen.append(Observation(act, value != expected))
-            plain += value != overall.most_common(1)[0][0]
+            plain += value != commonest[_ALL]
             usual[act.place] = expected
-        counts[value] += 1
-        overall[value] += 1
+        for key in (level, _ALL):
+            counts = by_level[key]
+            counts[value] += 1
+            number[key] += 1
+            if key not in commonest or counts[value] > counts[commonest[key]]:
+                commonest[key] = value
     broken = sum(each.value for each in seen)
     # it has to say more than the commonest value of all does
     if len(seen) < MIN_ACTS or not broken or broken > (1 - HOLDS) * len(seen) or broken > 0.7 * plain:
@@ -94,6 +98,9 @@ def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Ite
     ):
         each.usual, each.found = usual[each.first.place], each.first.values[path]
         yield each
+
+
+_ALL: Final = "all"
 
 
 def _of(act: Act, path: str) -> Hashable:
