@@ -37,6 +37,7 @@ PLENTY: Final = 0.8
 OWN_NATS: Final = 6.0
 FULL_SCORE: Final = 0.7
 HINT: Final = 0.2
+OTHER_MOMENT: Final = 0.5
 MAX_CONFIDENCE: Final = 0.95
 _MAX_TEXT: Final = 60
 
@@ -44,8 +45,12 @@ _MAX_TEXT: Final = 60
 def root_causes(log: Log, question: Question) -> list[Cause]:
     """What may have begun an issue, likeliest first; empty where nothing in the session changes."""
     found: list[Cause] = []
-    for each in causes_in(log, question):
+    issue = Issue(question)
+    ordered = [(each, issue.fits_moment(each.shown()[0], log)) for each in causes_in(log, question)]
+    for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
         cause = cause_of(each)
+        if not fits:
+            cause = replace(cause, confidence=round(max(HINT, OTHER_MOMENT * cause.confidence), 2))
         # what is ranked lower is not surer
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))

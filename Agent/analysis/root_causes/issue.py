@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from Agent.analysis.question import Question, stems
-from Agent.analysis.root_causes.acts import Act
+from Agent.analysis.root_causes.acts import Act, Log
 from Agent.analysis.root_causes.ranking import Hypothesis
 from Agent.analysis.root_causes.scan import Finding
 
@@ -18,6 +18,7 @@ NAMED: Final = 0.6
 OTHER: Final = 0.3
 """The same of an agent that the text does not name, though it names one."""
 MIN_VALUE: Final = 3
+SLACK: Final = 2
 FAILING: Final = frozenset({"fails", "error comes up", "new error"})
 COUNTED: Final = frozenset({"rate changes", "never done"})
 
@@ -32,6 +33,7 @@ class Issue:
         self.topics = question.topics
         self.words = frozenset(stems(question.text))
         self.series = frozenset(name.partition(":")[2] or name for name in question.series)
+        self.ticks, self.clock = question.ticks, question.clock
         self.named = frozenset(each.id for each in question.naming)
 
     def relevance(self, hypothesis: Hypothesis) -> float:
@@ -43,6 +45,21 @@ class Issue:
             agent = dict(finding.group).get("agent") or finding.first.agent
             found = max(found, self._of(finding.first, agent, finding.about, fits=self._fits(finding)))
         return found
+
+    def fits_moment(self, act: Act, log: Log) -> bool:
+        """Whether an act may have begun what is so at the tick or time of day that the text names.
+
+        It may where it is not later than that and the session has such a moment.
+        """
+        if self.ticks:
+            known = [each.tick for each in (log.acts[0], log.acts[-1]) if each.tick is not None]
+            inside = not known or max(self.ticks) <= max(known) + SLACK
+            return inside and (act.tick is None or act.tick <= max(self.ticks) + SLACK)
+        if self.clock:
+            at, off = max(self.clock)
+            first, last = _second(log.acts[0]), _second(log.acts[-1])
+            return first - off <= at <= last + off and _second(act) <= at + off
+        return True
 
     def _of(self, act: Act, agent: str, about: str, *, fits: bool) -> float:
         if act.id in self.named:
@@ -78,3 +95,8 @@ class Issue:
 
     def _is_said(self, value: object) -> bool:
         return isinstance(value, str) and len(value) >= MIN_VALUE and value.lower() in self.text
+
+
+def _second(act: Act) -> float:
+    """The second of its day, UTC."""
+    return act.us / 1e6 % 86_400
