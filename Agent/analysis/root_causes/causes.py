@@ -38,6 +38,8 @@ OWN_NATS: Final = 6.0
 FULL_SCORE: Final = 0.7
 HINT: Final = 0.2
 OTHER_MOMENT: Final = 0.5
+OTHER_AGENT: Final = 0.6
+"""What nothing recorded ties to an agent that the text names is less sure."""
 MAX_CONFIDENCE: Final = 0.95
 _MAX_TEXT: Final = 60
 
@@ -51,6 +53,8 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
         cause = cause_of(each)
         if not fits:
             cause = replace(cause, confidence=round(max(HINT, OTHER_MOMENT * cause.confidence), 2))
+        if issue.agents and not issue.agents.intersection(cause.agent_ids):
+            cause = replace(cause, confidence=round(max(HINT, OTHER_AGENT * cause.confidence), 2))
         # what is ranked lower is not surer
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))
