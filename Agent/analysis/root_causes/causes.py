@@ -31,7 +31,7 @@ MAX_CAUSES: Final = 6
 MAX_EVENTS: Final = 12
 MIN_SCORE: Final = 0.05
 EVEN: Final = 0.6
-"""Where a cause is as likely true as not, in `confidence`; read off 232 sessions with and without faults."""
+"""The middle of the scale in `confidence`, set by eye on 232 sessions; it is not calibrated yet."""
 SLOPE: Final = 0.06
 PLENTY: Final = 0.8
 OWN_NATS: Final = 6.0
