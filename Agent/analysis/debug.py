@@ -1,9 +1,9 @@
 """`debug_issue`: from an issue in words to ranked causes, without a model; the end of the walk here.
 
-What the text names is found (`question`), everybody is counted over time (`series`), departures from the
-own past and from the peers are tested (`departures`), the event that fits each and the failure behind it
-are looked for (`triggers`), loops, errors and open spans besides; `causes` gives each finding its words and
-its confidence.
+What the text names is found (`question`); every event is read as an act, and what breaks the relations that
+hold in the session is ranked by what it may have led to (`root_causes`). What happened to the agents that the
+text names is told beside it: counts that depart from the own past and the peers (`departures`) with the event
+that fits each (`triggers`), loops, errors and open spans.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from Agent.analysis.integrity import losses
 from Agent.analysis.links import Links, find_event
 from Agent.analysis.question import Question, read_question
 from Agent.analysis.ranking import ranked
+from Agent.analysis.root_causes import read_log, root_causes
 from Agent.analysis.series import overview, profile, scope
 from Agent.analysis.session import SessionRef, find
-from Agent.analysis.suspect_causes import suspect_causes
 from Agent.analysis.tested_causes import tested
 from Agent.analysis.text import plural
 from Agent.analysis.things import events_naming
@@ -130,11 +130,25 @@ def _causes(inquiry: Inquiry) -> list[Cause]:
     ]
     return [
         *inquiry.causes_of(leads),
-        *suspect_causes(inquiry),
+        *_root_causes(inquiry),
         *fields.field_causes(inquiry),
         *findings.open_span_causes(inquiry),
         *_event_causes(inquiry.reader, inquiry.engine, inquiry.question),
     ]
+
+
+def _root_causes(inquiry: Inquiry) -> list[Cause]:
+    """What may have begun the issue, at any distance from it."""
+    axis = inquiry.seen.axis
+    if axis is None:
+        return []
+    log, sampled = read_log(inquiry.engine, inquiry.lines, axis)
+    some = ", a sample of all" if sampled else ""
+    inquiry.looked_at.append(
+        f"the relations, values, rates and failures of {plural(len(log.acts), 'event')}{some} of "
+        f"{plural(len(log.by_sort), 'sort')} over {plural(log.steps, 'step')}, and where each breaks"
+    )
+    return root_causes(log, inquiry.question)
 
 
 def _counted(account: dict[str, Any]) -> list[str]:

@@ -20,6 +20,8 @@ from Agent.tree.session import open_session
 CLEAR = 0.5
 """From this confidence on a cause is a finding; below it is a hint."""
 NOTHING_FOUND = "Nothing found that explains this."
+ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
+CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,6 +41,13 @@ class DebugReport:
     tests: tuple[str, ...] = ()
     """What was done to test the causes, or why it was not."""
 
+    @property
+    def status(self) -> str:
+        """`cause` with a cause of confidence 0.5 or more, `hint` with less sure ones only, else `nothing`."""
+        if any(cause.confidence >= CLEAR for cause in self.causes):
+            return CAUSE
+        return HINT if self.causes else NOTHING
+
     def __repr__(self) -> str:
         return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
 
@@ -51,6 +60,8 @@ class DebugReport:
 
     def _parts(self, width: int) -> Iterator[str]:
         yield self._head(width)
+        if self.status == HINT:
+            yield ONLY_HINTS
         if self.causes:
             yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
         else:
@@ -84,6 +95,8 @@ class DebugReport:
                 break
             shown.append(text)
         parts += shown or [NOTHING_FOUND]
+        if self.status == HINT:
+            parts.insert(1, ONLY_HINTS)
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely, with --all"
         if not self.causes:
@@ -97,14 +110,16 @@ class DebugReport:
     def _cause(number: int, cause: Cause, width: int) -> str:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
         body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
-        weak = "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
+        level = f"confidence {cause.confidence:.2f}"
+        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
-        return f"{head}\n   confidence {cause.confidence:.2f}{weak}{tests}\n{body}"
+        sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
+        return f"{head}\n{sure}{tests}\n{body}"
 
     def to_markdown(self) -> str:
         """The report for an issue tracker."""
         lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
-        lines += ["## Causes", ""] if self.causes else [NOTHING_FOUND, ""]
+        lines += ["## Causes", ""] if self.status == CAUSE else [NOTHING_FOUND, ""]
         for number, cause in enumerate(self.causes, 1):
             lines += [
                 f"### {number}. {cause.title}",
@@ -141,6 +156,7 @@ class DebugReport:
         return {
             "issue": self.issue,
             "session_id": self.session_id,
+            "status": self.status,
             "threshold": CLEAR,
             "causes": [cause.to_dict() for cause in self.causes],
             "observations": list(self.observations),

@@ -86,22 +86,13 @@ def place(report: DebugReport, event_id: str) -> int | None:
     return next((n for n, cause in enumerate(report.causes, 1) if event_id in cause.event_ids), None)
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("setting", "args.limit is 300"),
-        ("sort", "args.limit is None"),
-        ("pairing", "args.tag is tag-16"),
-        ("rare", "install"),
-    ],
-)
+@pytest.mark.parametrize("fault", ["setting", "sort", "pairing", "rare"])
 def test_the_event_unlike_its_like_where_the_change_begins_is_named(
-    yard: Callable[..., Yard], fault: str, told: str
+    yard: Callable[..., Yard], fault: str
 ) -> None:
     made = yard(fault)
     report = asked(made, f"{VICTIM} brings hardly anything")
     assert place(report, made.cause) in {1, 2, 3}, str(report)
-    assert told in str(report)
 
 
 @pytest.mark.further

@@ -7,7 +7,7 @@ import re
 import pytest
 from analysis_kit import SessionBuilder
 
-from Agent.analysis import DebugReport, deeds
+from Agent.analysis import DebugReport
 from Agent.analysis.debug import debug_issue
 from Agent.analysis.engine import open_engine
 from Agent.analysis.question import read_question
@@ -89,28 +89,11 @@ def place(report: DebugReport, event_id: str) -> int | None:
 
 @pytest.mark.parametrize("text", ["book_033 was never finished", "why is book 33 not bound?"])
 def test_the_lost_message_about_the_thing_is_the_first_cause_though_all_work_ends_later(
-    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch, text: str
+    builder: SessionBuilder, text: str
 ) -> None:
-    monkeypatch.setattr(deeds, "MAX_OF_SORT", 60)
     missing = press(builder, LOST)
     report = debug_issue(text, session=builder.path)
     assert place(report, missing) == 1, str(report)
-
-
-def test_a_lost_message_is_looked_at_though_of_its_sort_only_a_sample_is(
-    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deeds, "MAX_OF_SORT", 20)
-    monkeypatch.setattr(deeds, "FEWEST_OF_SORT", 20)
-    missing = press(builder, (31, 1))
-    engine = open_engine(builder.path)
-    try:
-        steps = deeds.Steps(by_tick=True, first=0, width=1, count=BOOKS + 12)
-        found = deeds.read_deeds(engine, whole_lines(), steps, [])
-    finally:
-        engine.close()
-    assert found.sampled
-    assert missing in {deed.id for deed in found.all}
 
 
 def test_what_too_many_events_name_says_nothing(builder: SessionBuilder) -> None:

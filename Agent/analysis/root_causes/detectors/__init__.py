@@ -1,0 +1,1 @@
+"""Detectors: each takes a log and gives findings; none knows of another."""

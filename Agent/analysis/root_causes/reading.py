@@ -1,0 +1,58 @@
+"""The events of a session as acts: all of a small one, an even sample and what is seldom of a large one."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from Agent.analysis.engine import Engine
+from Agent.analysis.root_causes.acts import SILENT_KINDS, Log, read_acts
+from Agent.analysis.rows import BY_ORDER, EVENT_COLUMNS, engine_row
+from Agent.analysis.series import Axis
+
+__all__ = ["MAX_ACTS", "read_log"]
+
+MAX_ACTS: Final = 40_000
+MAX_STEPS: Final = 400
+STEPS_OF_TIME: Final = 120
+_SPREAD: Final = "(seq * 2654435761 % 4294967296)"
+
+
+def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
+    """The acts of a session, and whether they are a sample.
+
+    Args:
+        engine: over the session.
+        lines: what `held_lines` gives.
+        axis: how time is cut; steps here are finer.
+    """
+    silent = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
+    where = f"event_type NOT IN ({silent})"
+    number = engine.row(f"SELECT count(*) AS n FROM {lines} WHERE {where}")["n"]
+    share = -(-number // MAX_ACTS)
+    if share > 1:
+        # what is seldom stays whole; of what is common every so many-th
+        where += (
+            " AND (event_type IN "
+            "('state_change', 'system.config', 'strategy_update', 'policy_update', 'error') "
+            f"OR {_SPREAD} % {share} = 0)"
+        )
+    rows = engine.rows(
+        f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
+    )
+    span = axis.last - axis.first + 1
+    width = max(1, -(-span // (MAX_STEPS if axis.by_tick else STEPS_OF_TIME)))
+
+    def step_of(row: Mapping[str, Any]) -> int | None:
+        at = row["tick"] if axis.by_tick else row["ts_us"]
+        return None if at is None else max(0, (at - axis.first) // width)
+
+    return read_acts(_plain(rows), step_of), share > 1
+
+
+def _plain(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for raw in rows:
+        row = engine_row(raw)
+        row["ts_us"] = raw["ts_us"]
+        yield row

@@ -1,0 +1,261 @@
+"""Relations that break, wherever they break: the scan, the detectors, and the way from them to a cause."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from analysis_kit import SessionBuilder
+
+from Agent.analysis import debug_issue
+from Agent.analysis.root_causes.acts import Log, read_acts
+from Agent.analysis.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.root_causes.scan import (
+    Finding,
+    Observation,
+    scan_beyond,
+    scan_counts,
+    scan_novel,
+    scan_numbers,
+    scan_rare,
+)
+
+STEPS, BREAK = 60, 30
+
+
+class Diary:
+    """Rows of events put together by hand."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, step: int, agent: str, kind: str = "agent_action", **extra: Any) -> str:
+        place = len(self.rows)
+        self.rows.append(
+            {
+                "id": f"e-{place}", "ts_us": place, "tick": step, "agent_id": agent, "event_type": kind,
+                "agent_role": agent.rstrip("0123456789"), "message": "", "level": "INFO", "extra": extra,
+                "state": None, "span_id": None, "parent_span_id": None, "causes": [],
+            }
+        )  # fmt: skip
+        return f"e-{place}"
+
+    def log(self) -> Log:
+        return read_acts(self.rows, lambda row: row["tick"])
+
+
+def observed(made: list[tuple[int, str, Any]], **extra: Any) -> list[Observation]:
+    diary = Diary()
+    for step, agent, _ in made:
+        diary.write(step, agent, action_type="x", **extra)
+    return [Observation(act, value) for act, (_, _, value) in zip(diary.log().acts, made, strict=True)]
+
+
+def found(find: Callable[[Log], Iterator[Finding]], diary: Diary, rule: str) -> list[Finding]:
+    every = [each for each in find(diary.log()) if each.rule == rule]
+    return sorted(every, key=lambda each: -each.nats)
+
+
+def test_what_breaks_a_rule_for_one_agent_begins_where_it_begins_and_is_its_own() -> None:
+    seen = observed([(n, f"a{k}", k == 2 and n >= BREAK) for n in range(STEPS) for k in range(5)])
+    (best, *_) = scan_rare("rule", "x", seen)
+    assert (best.step, best.group) == (BREAK, (("agent", "a2"),))
+    assert best.nats > 20
+
+
+def test_what_always_was_so_breaks_no_rule() -> None:
+    always = observed([(n, f"a{k}", k == 2) for n in range(STEPS) for k in range(5)])
+    now_and_then = observed([(n, f"a{k}", (7 * n + k) % 20 == 0) for n in range(STEPS) for k in range(5)])
+    assert scan_rare("rule", "x", always) == []
+    assert all(each.nats < 5 for each in scan_rare("rule", "x", now_and_then))
+
+
+def test_one_violation_weighs_as_much_as_there_was_past_without_one() -> None:
+    few = scan_rare("rule", "x", observed([(n, "a", n == 9) for n in range(10)]))
+    many = scan_rare("rule", "x", observed([(n, "a", n == 400) for n in range(500)]))
+    assert 0 < few[0].nats < 4 < many[0].nats < 8
+
+
+def test_a_new_value_is_surprising_where_new_ones_had_ceased_to_come() -> None:
+    settled = observed([(n, "a", "b" if n == 50 else "a") for n in range(STEPS)])
+    fresh = observed([(n, "a", f"v{n}") for n in range(STEPS)])
+    assert scan_novel("new", "x", settled)[0].found == "b"
+    assert scan_novel("new", "x", fresh) == []
+
+
+def test_a_number_far_beyond_the_range_is_found_and_a_series_that_keeps_rising_is_not() -> None:
+    draw = random.Random(3)
+    far = observed([(n, "a", 40.0 if n == 40 else draw.uniform(1, 5)) for n in range(STEPS)])
+    rising = observed([(n, "a", n + draw.random()) for n in range(STEPS)])
+    assert scan_beyond("far", "x", far)[0].step == 40
+    assert all(each.nats < 4 for each in scan_beyond("far", "x", rising))
+
+
+def test_a_level_that_shifts_for_one_is_found_and_what_all_do_or_what_creeps_is_not() -> None:
+    draw = random.Random(4)
+
+    def series(level: Callable[[int, int], float]) -> dict[str, list[Observation]]:
+        return {
+            f"a{k}": observed([(n, f"a{k}", draw.gauss(level(k, n), 1.0)) for n in range(STEPS)])
+            for k in range(6)
+        }
+
+    (best, *_) = scan_numbers("level", "x", series(lambda k, n: 8.0 if k == 3 and n >= BREAK else 2.0))
+    assert best.group == (("agent", "a3"),)
+    assert abs(best.step - BREAK) <= 1
+    assert scan_numbers("level", "x", series(lambda _, n: 8.0 if n >= BREAK else 2.0)) == []
+    assert (
+        scan_numbers("level", "x", {"a": observed([(n, "a", n / 5 + draw.random()) for n in range(STEPS)])})
+        == []
+    )
+
+
+def test_who_stops_is_found_beside_those_who_go_on() -> None:
+    series = {
+        f"a{k}": observed([(n, f"a{k}", 0 if k == 1 and n >= BREAK else 2) for n in range(STEPS)])
+        for k in range(5)
+    }
+    (best, *_) = scan_counts("rate", "x", series)
+    assert (best.group, best.step, best.found) == ((("agent", "a1"),), BREAK, 0)
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_a_field_that_another_decides_is_found_where_one_agent_parts_from_it(is_broken: bool) -> None:
+    diary, draw = Diary(), random.Random(1)
+    for step in range(STEPS):
+        for k in range(5):
+            kind = draw.choice(("red", "green", "blue"))
+            length = {"red": 4, "green": 1, "blue": 2}[kind]
+            if is_broken and k == 3 and step >= BREAK:
+                length = {"red": 1, "green": 2, "blue": 4}[kind]
+            diary.write(step, f"a{k}", action_type="turn", args={"kind": kind, "length": length})
+    broken = found(dependencies.find, diary, "dependency broken")
+    assert bool(broken) is is_broken
+    if is_broken:
+        assert broken[0].step in {BREAK, BREAK + 1}
+        assert dict(broken[0].group).get("agent") == "a3"
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_what_always_follows_about_a_thing_is_missed(is_broken: bool) -> None:
+    diary, number = Diary(), 0
+    for step in range(STEPS):
+        for k in range(4):
+            diary.write(step, f"a{k}", action_type="take", args={"tool": f"t{number}"})
+            if not (is_broken and k == 2 and step >= BREAK):
+                diary.write(step, f"a{k}", action_type="hand_back", args={"tool": f"t{number}"})
+            number += 1
+    missing = found(follow_ups.find, diary, "follow-up missing")
+    assert bool(missing) is is_broken
+    assert not is_broken or (missing[0].step, missing[0].first.agent) == (BREAK, "a2")
+
+
+@pytest.mark.parametrize("is_twice", [True, False])
+def test_what_comes_once_a_thing_and_comes_again_is_found(is_twice: bool) -> None:
+    diary = Diary()
+    for step in range(300):
+        diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+        if is_twice and step == 200:
+            diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+    again = found(follow_ups.find, diary, "happens again")
+    assert [each.step for each in again[:1]] == ([40] if is_twice else [])
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_two_writes_upon_one_version_are_found(is_lost: bool) -> None:
+    diary, draw = Diary(), random.Random(2)
+    book = dict.fromkeys(("north", "south", "east"), (900, 1))
+    for step in range(STEPS):
+        for k in range(6):
+            shelf = draw.choice(sorted(book))
+            old = book[shelf]
+            new = (old[0] - draw.randint(1, 3), old[1] + 1)
+            if not (is_lost and (step, k) == (BREAK, 0)):
+                book[shelf] = new  # else the next one writes upon the same version
+            diary.write(
+                step, f"clerk{k}", "state_change", trigger="sale",
+                old_state={"shelf": shelf, "count": old[0], "version": old[1]},
+                new_state={"shelf": shelf, "count": new[0], "version": new[1]},
+            )  # fmt: skip
+    for rule in ("does not go on", "said twice"):
+        assert bool(found(continuity.find, diary, rule)) is is_lost, rule
+
+
+def test_a_setting_moved_far_is_found_among_settings_that_move_a_little() -> None:
+    diary, draw = Diary(), random.Random(5)
+    for step in range(STEPS):
+        for k in range(4):
+            diary.write(step, f"a{k}", action_type="work", result=draw.gauss(5, 1))
+        if step % 4 == 0:
+            name, low = draw.choice((("days", 10), ("hours", 6), ("share", 0.5)))
+            far = 0.05 if step == 32 else draw.choice((0.8, 1.2))
+            diary.write(step, "a0", "state_change", old_state={name: low}, new_state={name: low * far})
+    (first, *_) = found(values.find, diary, "setting moved far")
+    assert first.step == 32
+
+
+def test_failures_begin_where_they_begin() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            failed = {"outcome": "error"} if k == 1 and step >= BREAK else {}
+            diary.write(step, f"a{k}", action_type="read", **failed)
+    (first, *_) = found(rates.find, diary, "fails")
+    assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
+
+
+def shop(builder: SessionBuilder, *, leak: bool) -> str | None:
+    """Movers take a trolley for each box and bring it back; from one tick on one of them brings none back."""
+    draw, cause, free, number = random.Random(7), None, 40, 0
+    for tick in range(90):
+        builder.tick = tick
+        if draw.random() < 0.3:
+            who = draw.randrange(6)
+            builder.emit(
+                "state_change", f"mover_{who}", role="mover", trigger="by hand",
+                old_state={"lamp": "on"}, new_state={"lamp": "off"},
+            )  # fmt: skip
+        if tick == 25:
+            changed = builder.emit(
+                "state_change", "mover_4", role="mover", trigger="new rules",
+                old_state={"rules": "v1"}, new_state={"rules": "v2"},
+            )  # fmt: skip
+            cause = changed if leak else None
+        for k in range(6):
+            number += 1
+            if not free:
+                builder.emit(
+                    "error", f"mover_{k}", role="mover", level="ERROR", error_type="Empty",
+                    error_message="no trolley", message="Empty: no trolley",
+                )  # fmt: skip
+                continue
+            free -= 1
+            builder.emit(
+                "agent_action", f"mover_{k}", role="mover", action_type="load", args={"box": f"x{number}"}
+            )
+            if leak and k == 4 and tick >= 25:
+                continue
+            free += 1
+            builder.emit(
+                "agent_action", f"mover_{k}", role="mover", action_type="return", args={"box": f"x{number}"}
+            )
+        builder.pass_time(1)
+    return cause
+
+
+def test_what_began_a_shortage_forty_ticks_later_at_others_is_among_the_first_three_causes(
+    builder: SessionBuilder,
+) -> None:
+    cause = shop(builder, leak=True)
+    report = debug_issue("most movers stand around because there is no trolley", session=builder.path)
+    first = next(each for each in report.causes[:3] if cause in each.event_ids)
+    assert "mover_4" in first.agent_ids
+    assert any(edge.cause_id == cause for edge in first.edges)
+
+
+def test_the_same_shop_without_the_fault_accuses_nobody(builder: SessionBuilder) -> None:
+    shop(builder, leak=False)
+    report = debug_issue("most movers stand around because there is no trolley", session=builder.path)
+    assert report.status != "cause"
