@@ -354,7 +354,7 @@ class Engine:
                 raise InputError(
                     f"the query took longer than its {told_deadline()}",
                     path=self._session,
-                    remedy="ask for less, or give it more time",
+                    remedy="query less, or allow more time",
                 ) from error
             raise _bad_query(error, sql) from error
         except duckdb.Error as error:

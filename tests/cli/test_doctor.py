@@ -18,7 +18,7 @@ def checks(answer: str) -> dict[str, dict]:
 def test_everything_needed_works_here(ask, recorded):
     done = ask("doctor")
     assert done.returncode == 0, done.stdout
-    assert "everything needed works" in done.stdout
+    assert "all required checks passed" in done.stdout
     assert "\x1b" not in done.stdout
     found = checks(ask("doctor", "--json").stdout)
     assert all(check["state"] in {"ok", "warn"} for check in found.values())

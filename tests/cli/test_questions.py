@@ -41,11 +41,11 @@ def test_a_long_journey_begins_with_totals_and_says_how_to_see_more(ask, recorde
     mine = of_agent(session_events(recorded.session), AGENT)
     done = ask("journey", AGENT)
     assert f"{len(mine):,} in " in done.stdout
-    assert "missing numbers were not looked for" in done.stdout
+    assert "missing events were not checked" in done.stdout
     assert "--all" in done.stderr
     events = [line for line in done.stdout.splitlines() if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
     assert len(events) == 20
-    assert "nothing is missing" in ask("journey", AGENT, "--gaps").stdout
+    assert "nothing missing" in ask("journey", AGENT, "--gaps").stdout
 
 
 def test_a_tree_as_json_holds_every_event_of_the_agent_once(ask, recorded):
@@ -75,7 +75,7 @@ def test_the_session_can_be_named_behind_the_agent(ask, recorded):
 def test_a_tick_that_the_agent_never_saw_is_told(ask):
     done = ask("state", AGENT, "--at", "tick:9999")
     assert done.returncode == 0
-    assert re.search(r"the last tick that was recorded of it is \d+\n", done.stderr)
+    assert re.search(r"its last recorded tick is \d+\n", done.stderr)
     assert "the last tick" not in ask("state", AGENT, "--at", "tick:2").stderr
 
 
@@ -128,7 +128,7 @@ def test_a_session_in_which_nothing_of_the_sort_happened_says_so(run):
     AgentLogger("quiet").info("nothing much")
     shutdown_logging()
     for command, says in (
-        ("learning", "nothing was recorded of learning"),
+        ("learning", "no learning events"),
         ("interactions", "no interactions"),
         ("performance", "nothing was measured"),
     ):
@@ -162,7 +162,7 @@ def test_a_message_that_was_never_received_is_named_with_its_event(run):
     ben.receive(ada.send("ben", {"sheet": 2}))
     shutdown_logging()
     page = run("interactions").stdout
-    assert "Never received, though a later one was" in page
+    assert "Never received, although a later one was" in page
     assert [line.split()[1:] for line in page.splitlines() if lost.event_id in line] == [
         ["ada", "ben", lost.event_id]
     ]
