@@ -35,8 +35,9 @@ LIMIT = 12
     metavar="S",
     help="How many seconds to look back for causes.",
 )
-@click.option("--effects", is_flag=True, help="Also show what the event led to, over the same number "
-                                              "of seconds.")
+@click.option(
+    "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
+)
 @click.option(
     "--limit",
     "-n",

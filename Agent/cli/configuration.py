@@ -98,7 +98,8 @@ def path(as_json: bool) -> int:
     rows: list[tuple[str, str]] = []
     found = False
     for place in project_paths():
-        state = "not read: a nearer file was found" if found and os.path.exists(place) else _state(state_of, place)  # noqa: PTH110
+        is_hidden = found and os.path.exists(place)  # noqa: PTH110
+        state = "not read: a nearer file was found" if is_hidden else _state(state_of, place)
         found = found or state == "read" or state.startswith("wrong")
         rows.append((place, state))
     own = user_path(os.environ)

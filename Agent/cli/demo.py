@@ -30,12 +30,8 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
 @click.command(
     epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
 )
-@click.option(
-    "--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation."
-)
-@click.option(
-    "--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators."
-)
+@click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
+@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
 @click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
 @click.option(
     "--place",
@@ -204,9 +200,7 @@ def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
             render.paragraph(cause.explanation)
             render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
         if not report.causes:
-            render.paragraph(
-                "Nothing found that explains it; try a longer simulation: --ticks 96"
-            )
+            render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")
     return report.to_dict()
 
 

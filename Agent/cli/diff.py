@@ -22,8 +22,9 @@ from Agent.cli.progress import bar, shown
 @click.argument("runs", metavar="[A] [B]", nargs=-1, shell_complete=parameters.complete_runs)
 @click.option("--exhaustive", is_flag=True, help="Compare every event instead of bisecting.")
 @click.option("--stats", is_flag=True, help="Compare statistics of behaviour.")
-@click.option("--by", "field", metavar="FIELD", help="Compare the events of one session by the "
-                                                     "values of a field.")
+@click.option(
+    "--by", "field", metavar="FIELD", help="Compare the events of one session by the values of a field."
+)
 @click.option("--values", metavar="X,Y", help="Two values of the field; default: the two commonest.")
 @parameters.json_option
 @parameters.root_option

@@ -46,7 +46,7 @@ class Check:
     "--canary",
     is_flag=True,
     help="Plant made-up secrets through every entry point of a temporary recording, then search its "
-         "files for them.",
+    "files for them.",
 )
 @parameters.json_option
 @parameters.root_option
@@ -113,7 +113,9 @@ def _all_checks(root: Path) -> Iterator[Check]:
 def _python() -> Check:
     found = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
     if not sys.platform.startswith("linux"):
-        return Check("python", WARN, found, "only Linux is fully supported; elsewhere, record from one process")
+        return Check(
+            "python", WARN, found, "only Linux is fully supported; elsewhere, record from one process"
+        )
     return Check("python", OK, found)
 
 
@@ -123,12 +125,8 @@ def _native_parts() -> Check:
 
     missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
     if missing:
-        remedy = (
-            "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
-        )
-        return Check(
-            "native parts", WARN, f"not built; Python is used for: {', '.join(missing)}", remedy
-        )
+        remedy = "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
+        return Check("native parts", WARN, f"not built; Python is used for: {', '.join(missing)}", remedy)
     return Check("native parts", OK, "built")
 
 
@@ -179,7 +177,9 @@ def _disk_space(root: Path) -> Check:
     free = shutil.disk_usage(_nearest(root)).free
     found = f"{render.size(free)} free"
     if free < FREE_BYTES_NEEDED:
-        return Check("disk space", FAIL, found, "free some space: recording would soon lose events, and report it")
+        return Check(
+            "disk space", FAIL, found, "free some space: recording would soon lose events, and report it"
+        )
     return Check("disk space", OK if free >= FREE_BYTES_WANTED else WARN, found)
 
 
@@ -273,7 +273,9 @@ def _self_test() -> Check:
         )
     if report.verdict != "IDENTICAL":
         return Check(
-            "self-test", FAIL, f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
+            "self-test",
+            FAIL,
+            f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}",
         )
     return Check("self-test", OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL")
 

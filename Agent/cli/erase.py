@@ -32,11 +32,8 @@ _FORMS = {
         "agent-trace erase",
     )
 )
-@click.option("--agent", metavar="ID", help="Everything that an agent recorded, and the runs started "
-                                            "for it.")
-@click.option(
-    "--run", metavar="ID", help="A run, its nested runs, and the session's events in them."
-)
+@click.option("--agent", metavar="ID", help="Everything that an agent recorded, and the runs started for it.")
+@click.option("--run", metavar="ID", help="A run, its nested runs, and the session's events in them.")
 @click.option(
     "--match", metavar="VALUE", help="Everything that contains this text, in any form used in a file."
 )
@@ -118,9 +115,7 @@ def _ask(target: Target | None, root: Path) -> None:
 
 def _show(done: Erasure) -> None:
     if done.resumed:
-        render.note(
-            "finished an interrupted erasure; what it had erased before is not counted"
-        )
+        render.note("finished an interrupted erasure; what it had erased before is not counted")
     verb = "would go" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN]:
         parts = [
@@ -163,6 +158,4 @@ def _show_proof(proof: Proof) -> None:
     if "base64" not in proof.forms:
         render.note("it is too short to be searched inside base64")
     for kind, number in proof.not_looked_into.items():
-        render.note(
-            f"{render.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded"
-        )
+        render.note(f"{render.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")

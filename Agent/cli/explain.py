@@ -74,8 +74,7 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
     metavar="FIELD",
     help="Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.",
 )
-@click.option("--live", multiple=True, metavar="NAME", help="Test: a call that may be executed; "
-                                                            "repeatable.")
+@click.option("--live", multiple=True, metavar="NAME", help="Test: a call that may be executed; repeatable.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=0),

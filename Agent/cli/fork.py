@@ -80,9 +80,7 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     help="A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed every generator that the agents expose.")
-@click.option(
-    "--sweep", is_flag=True, help="Run many forks, from --vary, --seeds and a list in --modify."
-)
+@click.option("--sweep", is_flag=True, help="Run many forks, from --vary, --seeds and a list in --modify.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Sweep: the seeds 1 to N.")
 @click.option(
     "--vary",
@@ -96,8 +94,10 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     help="Sweep: the outcome to measure, a field at the end, FIELD>VALUE, or error (the default).",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Sweep: number of parallel forks; "
-                                                               "default: all cores."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sweep: number of parallel forks; default: all cores.",
 )
 def fork(
     run: str,

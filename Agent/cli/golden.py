@@ -30,9 +30,10 @@ _directory_option = click.option(
 )
 _target_option = parameters.target_option(text="Another target than the golden trace, or the session, names.")
 _timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after "
-                                                                                      "this many "
-                                                                                      "seconds."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop after this many seconds.",
 )
 
 
@@ -162,8 +163,10 @@ def list_(directory: Path, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_target_option
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Number of parallel replays; default: "
-                                                               "all cores."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of parallel replays; default: all cores.",
 )
 @_directory_option
 @parameters.json_option
@@ -343,9 +346,7 @@ def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
         return [find_golden(name, directory) for name in dict.fromkeys(names)]
     found = list_goldens(directory)
     if not found:
-        raise RunNotFound(
-            "no golden traces", path=directory, remedy="agent-trace golden add RUN makes one"
-        )
+        raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
     return found
 
 

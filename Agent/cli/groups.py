@@ -44,8 +44,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
             ),
             CommandEntry(
-                "replay", "Agent.cli.rerun:replay", "Replay a run with your current code and compare "
-                                                    "the two."
+                "replay", "Agent.cli.rerun:replay", "Replay a run with your current code and compare the two."
             ),
         ),
     ),
@@ -77,9 +76,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         (
             CommandEntry("seal", "Agent.cli.seal:seal", "Convert finished segments to Parquet."),
             CommandEntry("recover", "Agent.cli.keep:recover", "Finish a session whose program was killed."),
-            CommandEntry(
-                "verify", "Agent.cli.keep:verify", "Check that a session is complete and unedited."
-            ),
+            CommandEntry("verify", "Agent.cli.keep:verify", "Check that a session is complete and unedited."),
             CommandEntry("prove", "Agent.cli.keep:prove", "Prove that an event is part of a session."),
             CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
             CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
@@ -90,9 +87,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         (
             CommandEntry("serve", "Agent.cli.serve:serve", "Run the service, a shared database of runs."),
             CommandEntry("keys", "Agent.cli.keys:keys", "Create, list and revoke API keys of the service."),
-            CommandEntry(
-                "ship", "Agent.cli.ship:ship", "Send live or finished sessions to a service."
-            ),
+            CommandEntry("ship", "Agent.cli.ship:ship", "Send live or finished sessions to a service."),
         ),
     ),
     (

@@ -180,7 +180,8 @@ def _show_cascade(found: dict[str, Any], *, as_json: bool) -> None:
         and (recorded["size"], recorded["depth"]) != (found["size"], found["depth"])
     ):
         render.paragraph(
-            f"the program itself logged {recorded['size']} sharers, {recorded['depth']} levels deep: {recorded['id']}",
+            f"the program itself logged {recorded['size']} sharers, {recorded['depth']} levels deep: "
+            f"{recorded['id']}",
             dim=True,
         )
     if not found["tree"]:

@@ -231,7 +231,9 @@ def _show_chain(found: Verification) -> None:
     """What the digests of blocks say, besides of edits."""
     chain = found.chain
     if chain is None:
-        render.note("recorded without digests of its lines: an edit that leaves a valid event cannot be detected")
+        render.note(
+            "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
+        )
         return
     where = " of unedited files" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
     render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
@@ -325,19 +327,20 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     )
 )
 @click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
-@click.option("--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer "
-                                                                 "ago, such as 30d.")
 @click.option(
-    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such "
-                                                        "as 2GB."
+    "--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer ago, such as 30d."
+)
+@click.option(
+    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such as 2GB."
 )
 @click.option(
     "--checkpoints",
     is_flag=True,
     help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
 )
-@click.option("--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of "
-                                                                        "failed runs.")
+@click.option(
+    "--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of failed runs."
+)
 @click.option(
     "--keep-last",
     type=click.IntRange(min=0),

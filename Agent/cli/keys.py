@@ -42,8 +42,9 @@ def keys() -> None:
         "agent-trace keys add --project shop --scope query",
     )
 )
-@click.option("--project", metavar="NAME", default="default", help="Project of the key; a new name "
-                                                                   "creates a project.")
+@click.option(
+    "--project", metavar="NAME", default="default", help="Project of the key; a new name creates a project."
+)
 @click.option(
     "--scope",
     "scopes",

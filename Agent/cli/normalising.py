@@ -45,7 +45,7 @@ def normalise_option(function: F) -> F:
         callback=_normaliser,
         metavar="WHAT",
         help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or "
-             "separated by commas.",
+        "separated by commas.",
     )(function)
 
 

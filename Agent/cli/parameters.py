@@ -40,7 +40,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TARGET_HELP = "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
+_TARGET_HELP = (
+    "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
+)
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
@@ -231,16 +233,17 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
 def since_option(function: F) -> F:
     """`--since WHEN`: from a time or a tick on."""
     return click.option(
-        "--since", callback=_since, metavar="WHEN", help="Only from this time on: -3h, an ISO time, "
-                                                         "or tick:N."
+        "--since",
+        callback=_since,
+        metavar="WHEN",
+        help="Only from this time on: -3h, an ISO time, or tick:N.",
     )(function)
 
 
 def until_option(function: F) -> F:
     """`--until WHEN`: before a time or a tick."""
     return click.option(
-        "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, "
-                                                         "or tick:N."
+        "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, or tick:N."
     )(function)
 
 

@@ -92,8 +92,10 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
 @click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is then a pattern.")
 @parameters.since_option
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="With --all: number of parallel "
-                                                               "replays; default: all cores."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --all: number of parallel replays; default: all cores.",
 )
 @parameters.json_option
 @parameters.root_option

@@ -46,9 +46,7 @@ def tools(calls: Sequence[ToolCall]) -> None:
 def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
     """A row for each call of a model, and their sum."""
     if not calls:
-        render.note(
-            "no model calls in this run; recorder.record_model_call and recorded_model record them"
-        )
+        render.note("no model calls in this run; recorder.record_model_call and recorded_model record them")
         return
     render.table(
         ("TIME (UTC)", "MODEL", "STATE", "IN", "OUT", "COST", "FIRST", "DURATION", "WITHIN"),

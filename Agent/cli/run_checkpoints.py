@@ -84,7 +84,9 @@ def prune_runs(
     freed = "" if dry_run else f", {render.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")
     if done.waiting:
-        render.note(f"{done.waiting} more will be removed once the process that writes to their run has ended")
+        render.note(
+            f"{done.waiting} more will be removed once the process that writes to their run has ended"
+        )
     if done.damaged:
         render.note(f"{done.damaged} of the remaining ones cannot be loaded")
 

@@ -61,12 +61,8 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     "--models", "what", flag_value="model_calls", help="Every model call of RUN: tokens, cost, time."
 )
 @click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
-@click.option(
-    "--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN."
-)
-@click.option(
-    "--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs."
-)
+@click.option("--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN.")
+@click.option("--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs.")
 @click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
 @click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
 @click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")

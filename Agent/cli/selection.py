@@ -178,7 +178,7 @@ def where_option(function: F) -> F:
         callback=conditions,
         metavar="CONDITION",
         help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
-             "Nested keys are joined by dots; repeatable.",
+        "Nested keys are joined by dots; repeatable.",
     )(function)
 
 

@@ -24,7 +24,7 @@ def database_option(function: Any) -> Any:
         envvar="AGENT_TRACE_DATABASE",
         show_envvar=True,
         help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own "
-             "SQLite file.",
+        "SQLite file.",
     )(function)
 
 
@@ -52,8 +52,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="ingest only writes, query only reads, replay continues runs from checkpoints.",
 )
 @database_option
-@click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are "
-                                                  "required.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are required.")
 @click.option("--require-key", is_flag=True, help="Require a key on this machine too.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay.")
 @click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Port of query.")

@@ -42,8 +42,9 @@ _SHOWN_PATHS: Final = 6
 )
 @click.option("-f", "--follow", is_flag=True, help="Continue until the session's programs have ended.")
 @click.option("--again", is_flag=True, help="Send everything, even if it was sent before.")
-@click.option("--content", is_flag=True, help="Also send payloads and messages; the project must "
-                                              "accept them.")
+@click.option(
+    "--content", is_flag=True, help="Also send payloads and messages; the project must accept them."
+)
 @click.option(
     "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long to wait for an answer."
 )
@@ -214,7 +215,9 @@ def _show(answer: dict[str, Any], place: str) -> None:
         render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
     if answer.get("cursor_problem"):
-        render.note(f"  progress cannot be saved ({answer['cursor_problem']}), so everything is sent again next time")
+        render.note(
+            f"  progress cannot be saved ({answer['cursor_problem']}), so everything is sent again next time"
+        )
     if answer["is_written"]:
         render.note("  a program is still writing to it: --follow continues until it has ended")
 
