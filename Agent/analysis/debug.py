@@ -105,7 +105,8 @@ def explain(
     missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
     if missing:
         observations.append(
-            f"The record lacks {plural(missing, 'event')}: what seems not to have happened may be among them."
+            f"{plural(missing, 'event')} are missing from the recording: what seems not to have happened "
+            "may be among them."
         )
     return DebugReport(
         issue=text,
@@ -143,17 +144,17 @@ def _root_causes(inquiry: Inquiry) -> list[Cause]:
     if axis is None:
         return []
     log, sampled = read_log(inquiry.engine, inquiry.lines, axis)
-    some = ", a sample of all" if sampled else ""
+    some = ", a sample" if sampled else ""
     inquiry.looked_at.append(
         f"the relations, values, rates and failures of {plural(len(log.acts), 'event')}{some} of "
-        f"{plural(len(log.by_sort), 'sort')} over {plural(log.steps, 'step')}, and where each breaks"
+        f"{plural(len(log.by_sort), 'sort')} over {plural(log.steps, 'step')}, and where each of them breaks"
     )
     return root_causes(log, inquiry.question)
 
 
 def _counted(account: dict[str, Any]) -> list[str]:
     return [
-        f"the account of the record: {plural(account['read'], 'event')} read, {account['lost']} lost, "
+        f"losses: {plural(account['read'], 'event')} read, {account['lost']} lost, "
         f"{account['unknown']} unknown, {sum(account['dropped'].values())} dropped, "
         f"{plural(account['damaged_lines'], 'damaged line')}"
     ]
@@ -161,12 +162,12 @@ def _counted(account: dict[str, Any]) -> list[str]:
 
 def _named(question: Question) -> list[str]:
     told = [
-        f"No agent is called {word!r} here; taken for {agent_id}."
+        f"No agent is called {word!r} here; {agent_id} is assumed."
         for agent_id, word in question.guessed.items()
     ]
     if not question.agents and not question.roles:
         told.append(
-            "The text names no agent or role of this session, so the most unusual ones were looked at."
+            "The text names no agent or role of this session, so the most unusual ones were examined."
         )
     return told
 
@@ -189,8 +190,8 @@ def _event_causes(reader: TreeReader, engine: Engine, question: Question) -> lis
         agents = tuple(dict.fromkeys(c["agent_id"] for c in [row, *found[:10]] if c["agent_id"]))
         causes.append(
             Cause(
-                f"{event_id} goes back to {origin['message']!r}",
-                f"{row['message']} (event {event_id}) has {plural(len(found), 'event')} behind it; the "
+                f"{event_id} was caused by {origin['message']!r}",
+                f"{row['message']} (event {event_id}) has a chain of {plural(len(found), 'cause')}; the "
                 "farthest "
                 f"{'failure' if failures else 'one'} is {origin['message']} (event {origin['id']}).",
                 tuple(cause["id"] for cause in [row, *found[:10]]),
@@ -213,10 +214,11 @@ def _record_causes(account: dict[str, Any], question: Question) -> list[Cause]:
         return []
     dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
     told = (
-        f"By writers' numbers {account['lost']} events are lost and {account['unknown']} unknown{dropped}; "
+        f"According to event numbers, {account['lost']} events are lost and {account['unknown']} "
+        f"unknown{dropped}; "
         f"{plural(damaged, 'line')} could not be read."
     )
-    return [Cause(f"The record lacks {plural(missing, 'event')}", told, (), (), (), 0.8, "record")]
+    return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]
 
 
 _RECORD_WORDS = frozenset({"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"})

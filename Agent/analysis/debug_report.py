@@ -67,14 +67,14 @@ class DebugReport:
         else:
             yield NOTHING_FOUND
         yield section("Tests", _wrapped(self.tests, width))
-        yield section("What the record says", _wrapped(self.observations, width))
+        yield section("Observations", _wrapped(self.observations, width))
         rows = [
             (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
             for item in self.evidence
         ]
-        yield section("Messages that speak of it", table(rows, frozenset({0})))
-        yield section("Looked at", _wrapped(self.looked_at, width))
-        yield section("To look further", self.commands)
+        yield section("Messages about it", table(rows, frozenset({0})))
+        yield section("Examined", _wrapped(self.looked_at, width))
+        yield section("Next steps", self.commands)
 
     def _head(self, width: int) -> str:
         issue = textwrap.fill(f"Issue: {self.issue}", width, subsequent_indent="  ")
@@ -83,7 +83,7 @@ class DebugReport:
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
         """The report on one screen: the first causes, as many as fit, and the commands to go on with."""
         parts = [self._head(width)]
-        ending = section("To look further", self.commands)
+        ending = section("Next steps", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
         room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
         room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
@@ -98,10 +98,10 @@ class DebugReport:
         if self.status == HINT:
             parts.insert(1, ONLY_HINTS)
         if len(self.causes) > len(shown):
-            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely, with --all"
+            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely ones, shown by --all"
         if not self.causes:
-            parts.append(section("What the record says", _wrapped(self.observations, width)))
-            parts.append(section("Looked at", _wrapped(self.looked_at, width)))
+            parts.append(section("Observations", _wrapped(self.observations, width)))
+            parts.append(section("Examined", _wrapped(self.looked_at, width)))
         parts.append(section("Tests", _wrapped(self.tests, width)))
         parts.append(ending)
         return "\n\n".join(part for part in parts if part)
@@ -111,7 +111,7 @@ class DebugReport:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
         body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
         level = f"confidence {cause.confidence:.2f}"
-        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
+        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
         sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
         return f"{head}\n{sure}{tests}\n{body}"
@@ -138,7 +138,7 @@ class DebugReport:
                 ]
         for title, items in (
             ("Tests", self.tests),
-            ("What the record says", self.observations),
+            ("What the recording says", self.observations),
             (
                 "Messages that speak of it",
                 [f"{e['count']} x {e['message']} (`{e['example_id']}`)" for e in self.evidence],

@@ -333,7 +333,7 @@ class Engine:
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
                 path=self._session,
-                remedy="if it is being pruned, ask again",
+                remedy="if it is being pruned, repeat the query",
             ) from error
         except duckdb.OutOfMemoryException as error:
             raise InputError(
@@ -439,7 +439,7 @@ def _first_line(error: Exception) -> str:
 
 def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
-        f"the query cannot be answered: {told(error, query)}",
+        f"the query failed: {told(error, query)}",
         remedy=f"the views are {', '.join(views.names())}",
     )
 

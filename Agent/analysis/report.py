@@ -197,9 +197,9 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
             raise
     except OSError as error:
         raise InputError(
-            f"the analysis cannot be written: {error.strerror}",
+            f"the report cannot be written: {error.strerror}",
             path=target,
-            remedy="name a file in a directory that is there",
+            remedy="choose a file in an existing directory",
         ) from error
     return target
 

@@ -255,7 +255,7 @@ def _plain(head: str) -> str:
     digest = text.rpartition(":")[2]
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef") or text.count(":") not in {0, 2}:
         raise UsageError(
-            f"{head[:80]!r} is no head", remedy="agent-trace verify prints the head of a session"
+            f"{head[:80]!r} is not a head", remedy="agent-trace verify prints the head of a session"
         )
     return text
 
@@ -343,7 +343,7 @@ def _differs(block: Block, state: BlockState, found: bytes) -> bool:
 
 
 def _edit(name: str, file: FileChain, block: Block, state: BlockState, line: int, found_bytes: int) -> Edit:
-    problem = "not what was written" if found_bytes == state.size_bytes else "cut short"
+    problem = "not what was written" if found_bytes == state.size_bytes else "truncated"
     last = line + state.lines - 1
     return Edit(name, problem, line, last, block.time, f"{file.writer}:{block.number}")
 

@@ -201,7 +201,9 @@ def erase(
             if target is None or (target.kind, target.value) == (before.kind, before.value):
                 return done
         if target is None:
-            raise UsageError("no erasure was cut short", remedy="give --agent ID, --run ID or --match VALUE")
+            raise UsageError(
+                "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
+            )
         return _erase(root, target, progress)
 
 
@@ -221,7 +223,7 @@ def _refuse_if_in_use(root: Path) -> None:
 
 def _dry(root: Path, target: Target | None) -> Erasure:
     if target is None:
-        raise UsageError("no erasure was cut short", remedy="give --agent ID, --run ID or --match VALUE")
+        raise UsageError("no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE")
     found, target = _find(root, target)
     done = _told(target, found)
     done.dry_run = True

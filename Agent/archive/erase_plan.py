@@ -50,7 +50,7 @@ def read_plan(root: Path) -> Target | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedInput(
-            f"the plan of an erasure that was cut short cannot be read: {error}",
+            f"the plan of an erasure that was interrupted cannot be read: {error}",
             path=path,
             remedy="remove it, and erase the same again",
         ) from None

@@ -121,7 +121,7 @@ def _manifest_of(stored: Any) -> Manifest:
         if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
             raise ValueError(f"what it says of {path[:200]!r} cannot be")
         if not is_member_path(path, {*runs, ROOT_RUN}) or size > _most_bytes(path):
-            raise ValueError(f"{path[:200]!r} is no path of a run's, or too large for it")
+            raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
     return Manifest(
         stored["schema_version"],
         stored["session_id"],
@@ -192,7 +192,7 @@ def open_package(file: IO[bytes], path: Path, limits: Limits) -> zipfile.ZipFile
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise refused(f"it is no zip file: {error}", path) from None
+        raise refused(f"it is not a zip file: {error}", path) from None
 
 
 def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
@@ -203,7 +203,7 @@ def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
     tail = file.read(tail_bytes)
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < _END_BYTES:
-        raise refused("it is no zip file", path)
+        raise refused("it is not a zip file", path)
     count, contents_bytes = struct.unpack("<HL", tail[at + 10 : at + 16])
     at_64 = tail.rfind(_END_64, 0, at)
     if at_64 >= 0 and len(tail) - at_64 >= 56 and tail.find(_LOCATOR_64, at_64, at) >= 0:
@@ -242,7 +242,7 @@ def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
     if info.filename != info.orig_filename or not all(map(_PART.fullmatch, info.filename.split("/"))):
         return "has a name that leads elsewhere"
     if kind not in {0, 0o100000} or info.is_dir():
-        return "is no plain file"
+        return "is not a plain file"
     if info.flag_bits & 0x1:
         return "is encrypted"
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:

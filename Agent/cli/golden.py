@@ -217,7 +217,7 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
     parameters.find_code_here()
     reports = []
     found = _named(names, directory)
-    with bar("recording anew") as show:
+    with bar("recording again") as show:
         for number, each in enumerate(found, 1):
             reports.append(update_golden(each, target))
             show(number / len(found))
@@ -249,7 +249,7 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
 
     parameters.find_code_here()
     (found,) = _named((name,), directory)
-    with bar("recording anew"):
+    with bar("recording again"):
         report = accept_golden(found, step, reason, target)
     if as_json:
         render.emit_json(report.to_dict())

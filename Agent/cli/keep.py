@@ -166,7 +166,7 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     session = run if Path(run).exists() else run.partition("/")[0]
     found = verify_session(find_session(root, session), heads)
     if plan_file(root).exists():
-        render.note("an erasure under this root was cut short; agent-trace erase finishes it")
+        render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
     if as_json:
         render.emit_json(found.to_dict())
     else:
@@ -306,16 +306,16 @@ def _parse(value: str, units: dict[str, int], what: str) -> float:
     found = _NUMBER.fullmatch(value.strip())
     unit = None if found is None else units.get(found[2].lower())
     if found is None or unit is None:
-        raise click.BadParameter(f"{value!r} is no {what}")
+        raise click.BadParameter(f"{value!r} is not {what}")
     return float(found[1]) * unit
 
 
 def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    return None if value is None else _parse(value, _UNITS_S, "age, write 12h, 30d or 4w")
+    return None if value is None else _parse(value, _UNITS_S, "an age, write 12h, 30d or 4w")
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    return None if value is None else int(_parse(value, _UNITS_BYTES, "size, write 500MB or 2GB"))
+    return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
 
 
 @click.command(

@@ -53,7 +53,7 @@ class Destination:
             port, host, parts = None, None, urlsplit("")
         if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
             raise ConfigurationError(
-                f"{str(self.url)[:200]!r} is no address of a service",
+                f"{str(self.url)[:200]!r} is not an address of a service",
                 remedy="give one such as http://localhost:8000",
             )
         if parts.username is not None or parts.password is not None:

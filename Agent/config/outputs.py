@@ -228,7 +228,7 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     elif any(part.startswith(".") for part in parts):
         wrong = "is hidden"
     elif parts[0].startswith("session_") or parts[0] == "runs" or path == "README.md":
-        wrong = "lies where the record is"
+        wrong = "lies where the recording is"
     if wrong:
         raise ConfigurationError(
             f"{who} has filename {given!r}, which {wrong}",

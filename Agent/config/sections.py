@@ -34,7 +34,7 @@ def read_sections(config: Any) -> Options:
     sections = {name: _section(config, name) for name in _SECTIONS}
     root = config.get("root", {})
     if not isinstance(root, Mapping):
-        raise ConfigurationError("'root' of the logging configuration is no mapping", remedy=_START)
+        raise ConfigurationError("'root' of the logging configuration is not a mapping", remedy=_START)
     check_logger("root", root, {"root": None})
     if root.get("filters"):
         raise ConfigurationError(
@@ -94,7 +94,7 @@ def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any
     section = config.get(name, {})
     if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
         raise ConfigurationError(
-            f"{name!r} of the logging configuration is no mapping of mappings", remedy=_START
+            f"{name!r} of the logging configuration is not a mapping of mappings", remedy=_START
         )
     return {str(key): _copied(entry) for key, entry in section.items()}
 

@@ -28,12 +28,12 @@ _STEP_STATUSES: Final = ("ok", "error", "cancelled", "interrupted", "running")
 _STEP_TYPES: Final = tuple(kind.value for kind in StepType)
 _FAILURE_TYPES: Final = tuple(kind.value for kind in FailureType)
 _NO_LABEL: Final = (
-    "it is no label: letters, digits and _ . : / - alone, at most 64, in which nothing looks like an "
+    "it is not a label: letters, digits and _ . : / - alone, at most 64, in which nothing looks like an "
     "address, a telephone number or a key"
 )
 _NO_ID: Final = (
-    "it is no id: a UUID, a ULID, or at most 128 letters, digits and _ . : - in which nothing looks like an "
-    "address, a telephone number or a key"
+    "it is not an id: a UUID, a ULID, or at most 128 letters, digits and _ . : -, in which nothing looks like "
+    "an address, a telephone number or a key"
 )
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_TEXT_CHARS: Final = 20_000
@@ -190,11 +190,11 @@ def _milliseconds(value: Mapping[str, Any], place: str) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= _MAX_INTEGER:
-        raise WireError(f"{place}/latency_ms", "it is no number of milliseconds")
+        raise WireError(f"{place}/latency_ms", "it is not a number of milliseconds")
     return float(given)
 
 
 def _whole(value: object, place: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MAX_INTEGER:
-        raise WireError(place, "it is no whole number")
+        raise WireError(place, "it is not a whole number")
     return value

@@ -216,9 +216,9 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise DamagedInput(f"a frame of a checkpoint is no JSON: {error}", path=path) from None
+        raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
     if type(found) is not dict:
-        raise DamagedInput("a frame of a checkpoint is no JSON object", path=path)
+        raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
     return found
 
 

@@ -55,7 +55,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             try:
                 row = _row(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
-                say(f"{path}: what stands at byte {offset} is no checkpoint: {type(error).__name__} {error}")
+                say(f"{path}: no valid checkpoint at byte {offset}: {type(error).__name__} {error}")
                 continue
             known = found.get(row.number)
             # Copies of a frame are equal; a number is given twice only where the first was not committed.

@@ -182,7 +182,7 @@ class CallBook:
             part = "output" if not is_tool else "result" if items is None else "returned"
             found = self.part(event, part)
             if found is None and items is None:
-                raise Unanswerable("it is not in the record")
+                raise Unanswerable("it is not in the recording")
             if found is not None:
                 result = self._restored(found, decode if part == "result" else None)
         return Answer(result, error, items, event.id)
@@ -211,11 +211,11 @@ class CallBook:
                 path=self.ref.session,
             )
         if outcome != "error":
-            raise Unanswerable(f"it was {outcome}, and what was raised is not in the record")
+            raise Unanswerable(f"it was {outcome}, and what was raised is not in the recording")
         error_id = str(event.extra.get("error_id"))
         told = self._errors.get(error_id)
         if told is None:
-            raise Unanswerable(f"its error event {error_id} is not in the record")
+            raise Unanswerable(f"its error event {error_id} is not in the recording")
 
         part = partial(self._part_at, told)
         made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)

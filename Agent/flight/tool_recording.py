@@ -194,7 +194,7 @@ def record_tool(
         raise ConfigurationError(f"a tool of kind {kind!r} is unknown", remedy='use kind="read" or "write"')
     if codec is not None and not (hasattr(codec, "encode") and hasattr(codec, "decode")):
         raise ConfigurationError(
-            f"{type(codec).__name__} is no codec",
+            f"{type(codec).__name__} is not a codec",
             remedy="give an object with encode and decode",
         )
 

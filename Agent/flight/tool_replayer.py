@@ -196,7 +196,7 @@ class ToolReplayer:
         """One error that says what was asked for, what is nearest and what can be done."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
-        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded answer in this run: "
+        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
         if not total:
             known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
             text += f"it never called {asked.name}" + (f", but {known}" if known else "")

@@ -78,7 +78,7 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
             if call.error is not None:
                 raise call.error
             raise RecordingMiss(
-                f"the items that {spec.qualname} yielded are not in the record, only their number",
+                f"the items that {spec.qualname} yielded are not in the recording, only their number",
                 remedy="let its code run, or trace the function that consumes it",
             )
         # What the spec was told to make.

@@ -85,7 +85,9 @@ def _remade(
         # It holds nothing of its own, or it was recorded before attributes were: the constructor tells.
         error = _construct(cls, args, message)
         if error is None and "error_attributes" not in told:
-            lacks.append(f"attributes that the constructor of {cls.__qualname__} sets are not in the record")
+            lacks.append(
+                f"attributes that the constructor of {cls.__qualname__} sets are not in the recording"
+            )
     error = error or _bare(cls, tuple(args))
     for name, value in held.items():
         if value is LACKING or not _put(error, name, value):

@@ -97,7 +97,7 @@ NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
 NAMES_OF_STATE = ("", "/set")
 NAMES = ("",)
-OLDER = "recorded before content digests: record the program again to have it compared"
+OLDER = "recorded before content digests: record the program again to compare it"
 
 
 class _EveryMapping(frozenset[str]):
@@ -494,7 +494,7 @@ def _content(form: Any) -> _FormOfContent:
         for kind in Kind:
             if type(form.get(kind)) is str:
                 return _FormOfContent(kind, form[kind])
-    return _FormOfContent(Kind.UNSEEN, "nothing was recorded of its content")
+    return _FormOfContent(Kind.UNSEEN, "its content was not recorded")
 
 
 def _shown_object(form: Any) -> Any:

@@ -224,7 +224,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     if not references:
         where = Path(root) if root is not None else default_root()
         raise SessionNotFound(
-            "there is no run to drive", path=where, remedy="record one, or ask for other agents or times"
+            "there is no run to replay", path=where, remedy="record one, or ask for other agents or times"
         )
     workers = min(workers or cores(), len(references))
     options = RedriveOptions(

@@ -115,7 +115,7 @@ class ActionJudge:
         if action.is_plain:
             self._identifiers.begin(action.effects)
         if replayed is None:
-            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event on the re-drive")
+            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event in the replay")
             raise ReplayStopped
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
@@ -198,7 +198,7 @@ class ActionJudge:
         other_id = str(replayed.extra.get("error_id"))
         other = by_id.get(other_id) or self._errors.get(other_id)
         if one is None or other is None:
-            self._outcome.reason(f"the error event of step {action.number} is not in the record")
+            self._outcome.reason(f"the error event of step {action.number} is not in the recording")
             return
         for key in ("error_type", "error_message"):
             found = self._comparison.difference(
@@ -274,7 +274,7 @@ class ActionJudge:
             if recorded != replayed:
                 if action.call.is_async:
                     self._outcome.doubts.append(
-                        f"step {action.number} is async: what its tasks do may come in another order"
+                        f"step {action.number} is async: its tasks may act in another order"
                     )
                 told = [f"behind {count} answered calls" for count in (recorded, replayed)]
                 self._differs(action, "calls", Difference("", *told), describe(effect))

@@ -131,7 +131,7 @@ class Playback:
         yield from (f"damage: {place}" for place in self.damage)
         ending = "" if self.is_complete else ", and did not end cleanly"
         state = "is sound" if self.sound else f"has {len(self.damage)} damaged places"
-        yield f"the record {state}{ending}"
+        yield f"the recording {state}{ending}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

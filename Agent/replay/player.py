@@ -107,20 +107,20 @@ class RecordedPlayer:
             return None
         if action is None:
             if call.kind in CALL_KINDS:
-                self.stop(f"the factory calls {call.action_type}, which a replay does not call for real")
+                self.stop(f"the factory calls {call.action_type}, which a replay does not execute")
             self._enter_outside(call)
             return None
         if call.kind in CALL_KINDS:
             return self._enter_tool(call, action)
         if call.is_generator and call.kind in _ACTION_KINDS:
-            self.stop(f"{_named(call)} is a generator, of whose items the record holds only the number")
+            self.stop(f"{_named(call)} is a generator, and the recording has only the number of its items")
         if call.kind not in _ACTION_KINDS:
             self._measured(call)
             return None
         if not self.has_begun:
             self.stop(
                 f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
-                "where the record does not look"
+                "where the recording does not look"
             )
         return self._enter_answered(call, action)
 
@@ -167,13 +167,13 @@ class RecordedPlayer:
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
-            self.stop(f"{_asked(call)} was called in threads that work at one time: {_ONE_BY_ONE}")
+            self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
 
     def _stop_in_thread(self, call: TracedCall) -> None:
         """A call that the record does not hold may have been nobody's there, in a thread."""
         if get_ident() != self._thread_id:
             self.stop(
-                f"{_asked(call)} was called in a thread, where it was no call of the action: {_ONE_BY_ONE}"
+                f"{_asked(call)} was called in a thread, but not as a call of the action: {_ONE_BY_ONE}"
             )
 
     def _enter_outside(self, call: TracedCall) -> None:
@@ -190,7 +190,7 @@ class RecordedPlayer:
         """A measured call leaves no answer in the record; around a traced one it may run."""
         if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
             return
-        self.stop(f"{_named(call)} is only measured (trace_performance), so the record holds no answer of it")
+        self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
     def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
         above = _open_call.get()
@@ -396,7 +396,7 @@ def _asked(call: TracedCall) -> str:
 
 def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
     whose = next(iter(agents)) if len(agents) == 1 else f"{len(agents)} agents"
-    return f"the factory called {name} of {whose}, which ran for real"
+    return f"the factory called {name} of {whose}, which was executed"
 
 
 def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:

@@ -116,7 +116,9 @@ class ReplayReport:
         """Verdict, coverage and the fields that could not be seen, in one line."""
         counts = self.outcome.counts
         who = _names(self.outcome.agents) or self.run
-        scope = ", complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
+        scope = (
+            ", the complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
+        )
         lacking = {
             "not seen": self.unseen,
             "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
@@ -166,7 +168,7 @@ class ReplayReport:
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
-                "to record such reads: `with recorded_sources():` round the program, and "
+                "to record such reads: `with recorded_sources():` around the program, and "
                 "`recorder.adopt(generator)` for its own generators"
             )
         for number, later in enumerate(outcome.further, 2):
@@ -205,7 +207,7 @@ class ReplayReport:
         if outcome.references:
             yield f"compared by name: {_names(outcome.references)}"
         if outcome.handles:
-            yield f"handles, which have nothing to compare: {_names(outcome.handles)}"
+            yield f"handles, not compared: {_names(outcome.handles)}"
         if counts.answers:
             yield f"{counts.answers:,} calls had recorded responses: {_names(outcome.answered)}"
         if outcome.inside:

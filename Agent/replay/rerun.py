@@ -155,9 +155,9 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
     if found is not None:
         session_id = found.session.name.removeprefix("session_")
         raise ReplayError(
-            f"{found.run_id} is a run of the recorder; what is driven are the traced actions of a session",
+            f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
             path=found.session,
-            remedy=f"agent-trace replay {session_id} drives all that it holds; agent-trace play "
+            remedy=f"agent-trace replay {session_id} replays all that it holds; agent-trace play "
             f"{found.run_id} shows the run's steps, and ReplayExecutor goes on from its checkpoints",
         )
 
@@ -167,7 +167,7 @@ def check_holds_actions(reference: RunReference) -> None:
     events = open_reader(reference.session).events(reference.agent_id)
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
-            "no action is recorded here, so there is nothing to drive",
+            "no action is recorded here, so there is nothing to replay",
             path=reference.session,
             remedy="trace methods with @trace_agent_action or instrument(); agent-trace play "
             f"{reference.name} shows what there is, and ReplayExecutor goes on from a run's checkpoints",
@@ -199,7 +199,7 @@ def drive_again(
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(
-                "the difference is another one in each replay, as these can make it: "
+                "the difference changes from replay to replay, possibly because of: "
                 + "; ".join(outcome.unsteady[:3])
             )
     if outcome.divergence is not None:
@@ -243,7 +243,7 @@ def _in_child(
         ended = run_module("Agent.replay.child", request, directory, *limits)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
-        outcome.reason(f"the re-drive did not end within {options.timeout_seconds:g} s and was stopped")
+        outcome.reason(f"the replay did not end within {options.timeout_seconds:g} s and was stopped")
     else:
         try:
             answer = orjson.loads(Path(request["outcome_path"]).read_bytes())

@@ -45,12 +45,12 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         found = None if info is None else info.target_for(agent_id)
         if found is None and info is not None and info.targets and agent_id is None:
             raise TargetNotGiven(
-                f"the session remembers targets of {len(info.targets)} agents, none of the whole run",
+                f"the session remembers targets for {len(info.targets)} agents, but none for the whole run",
                 remedy=f"replay one agent, for example {info.session_id}/{min(info.targets)}",
             )
         if found is None:
             raise TargetNotGiven(
-                "no code was named to drive, and the session remembers none",
+                "no target was given, and the session remembers none",
                 remedy="give --target module:factory (a class, or a function that takes a spec)",
             )
         return found
@@ -140,7 +140,7 @@ def target_not_found(why: str) -> TargetNotFound:
     """The error for a target that a child process could not import."""
     return TargetNotFound(
         why,
-        remedy="replay from the directory that the code is imported from, or name other code as the target",
+        remedy="replay from the directory that the code is imported from, or give another target",
     )
 
 
@@ -203,7 +203,7 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     try:
         return function(*args, **kwargs)
     except ReplayError as error:
-        raise TargetFailed(f"the {kind} {name} needs what the record does not hold: {error}") from error
+        raise TargetFailed(f"the {kind} {name} needs what the recording does not hold: {error}") from error
     except BaseException as error:
         raise FactoryRaised(
             f"the {kind} {name} raised {type(error).__name__}: {error}{_place_of(error)}"
@@ -240,7 +240,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         objects = {agent_id: objects[agent_id]}
     for name, obj in objects.items():
         if name not in known:
-            raise TargetFailed(f"the factory gave {name!r}, which the record does not know")
+            raise TargetFailed(f"the factory returned {name!r}, an agent that the recording does not have")
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(
@@ -250,5 +250,5 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
                 else f"the object for {name} has no agent_id: instrument its class in the factory's module"
             )
     if all(obj is None for obj in objects.values()):
-        raise TargetFailed("the factory gave no object")
+        raise TargetFailed("the factory returned no object")
     return objects

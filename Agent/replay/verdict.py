@@ -58,7 +58,7 @@ def _nothing_driven(outcome: Outcome) -> str:
     notes = sum(outcome.notes.values())
     if notes:
         return (
-            f"the record holds {notes} notes (log_action) and no traced action of "
-            f"{', '.join(outcome.agents)}: notes cannot be driven"
+            f"the recording has {notes} notes (log_action) and no traced action of "
+            f"{', '.join(outcome.agents)}: notes cannot be replayed"
         )
-    return "the record holds no traced action that could be driven"
+    return "the recording has no traced action that could be replayed"

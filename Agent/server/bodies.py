@@ -139,7 +139,7 @@ def json_of(unpacked: bytes) -> Any:
     try:
         return orjson.loads(unpacked)
     except ValueError:
-        raise Problem(400, "malformed", "the body is no JSON in UTF-8") from None
+        raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
 
 
 def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
@@ -153,7 +153,7 @@ def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
     try:
         return b"".join(_members(sent, encoding, limit_bytes))
     except (zlib.error, zstandard.ZstdError):
-        raise Problem(400, "malformed", f"the body is no {encoding}") from None
+        raise Problem(400, "malformed", f"the body is not valid {encoding}") from None
 
 
 def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:

@@ -147,7 +147,7 @@ def _checked(value: object) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(422, "invalid", "the body is no object", remedy='send {"auto": true}')
+        raise Problem(422, "invalid", "the body is not an object", remedy='send {"auto": true}')
     for key in value.keys() - _KEYS:
         raise Problem(422, "invalid", f"there is no such key as {key[:40]!r}", remedy='send {"auto": true}')
     if "state" not in value:
@@ -162,12 +162,12 @@ def _checked(value: object) -> dict[str, Any]:
     for key, name in (("step_id", step_id), ("agent_id", agent_id)):
         needed = key == "step_id" or name is not None
         if needed and not (isinstance(name, str) and 0 < len(name) <= _MAX_STEP_CHARS and name.isprintable()):
-            raise Problem(422, "invalid", f"{key} is no name", path=f"/{key}", remedy="give a short text")
+            raise Problem(422, "invalid", f"{key} is not a name", path=f"/{key}", remedy="give a short text")
     if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and is_identity(checkpoint_id)):
         raise Problem(
             422,
             "invalid",
-            "checkpoint_id is no id",
+            "checkpoint_id is not an id",
             path="/checkpoint_id",
             remedy="take letters, digits, dots, dashes and underscores, or leave it out",
         )

@@ -84,7 +84,7 @@ class BoundedConnection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Says that this is no HTTP, as any other problem is said."""
-        problem = Problem(400, "malformed", "this is no request of HTTP/1.1")
+        problem = Problem(400, "malformed", "this is not a request of HTTP/1.1")
         answer = problem.answer()
         headers = [*answer.raw_headers, (b"connection", b"close")]
         events = (

@@ -27,7 +27,7 @@ T = TypeVar("T")
 BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
-        400: "The body is no JSON, or is cut off.",
+        400: "The body is not JSON, or is cut off.",
         408: "The body did not arrive in time.",
         413: "The body is too large, as sent or unpacked.",
         415: "The body is of a type or an encoding that is not taken.",

@@ -152,7 +152,9 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(422, "invalid", "the body is no object", remedy='send {"dry_run": true}, or nothing')
+        raise Problem(
+            422, "invalid", "the body is not an object", remedy='send {"dry_run": true}, or nothing'
+        )
     for key in sorted(value.keys() - _KEYS):
         text = _REFUSED.get(key, f"there is no such key as {key[:40]!r}")
         raise Problem(422, "invalid", text, remedy=f"there are {', '.join(sorted(_KEYS))}")

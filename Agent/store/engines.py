@@ -61,7 +61,7 @@ def parse_url(database_url: str) -> URL:
     try:
         url = make_url(database_url)
     except (ArgumentError, ValueError):
-        raise UsageError("this is no URL of a database", remedy=remedy) from None
+        raise UsageError("this is not a URL of a database", remedy=remedy) from None
     if url.drivername in _POSTGRES_NAMES:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite":

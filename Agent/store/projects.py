@@ -45,7 +45,7 @@ def add_project(connection: Connection, name: str, now_us: int) -> Project:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:80]!r} is no name of a project",
+            f"{name[:80]!r} is not a name of a project",
             remedy="take up to 64 letters, digits, dots, underscores and dashes",
         )
     found = _find(connection, name)

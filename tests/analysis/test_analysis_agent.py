@@ -169,7 +169,7 @@ def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(
     ids = state_session(builder)
     with pytest.raises(EventNotFound, match=ids["first"]):
         LogAnalyzer(builder.path).state_at("a", 0)
-    with pytest.raises(EventNotFound, match="nothing was recorded of the state of b"):
+    with pytest.raises(EventNotFound, match="no state of b was recorded"):
         LogAnalyzer(builder.path).state_at("b", 9)
     with pytest.raises(AgentNotFound):
         LogAnalyzer(builder.path).state_at("nobody", 9)

@@ -61,7 +61,7 @@ def test_an_absent_cause_is_a_node_that_says_so(builder: SessionBuilder, story: 
     graph = LogAnalyzer(builder.path).causal_graph(story["error"])
     (gone,) = graph.missing
     assert (gone.id, gone.effect_id) == ("aaaabbbb-999", story["error"])
-    assert "not in the record" in gone.why
+    assert "not in the recording" in gone.why
     assert f"{gone.id}: {gone.why}" in graph.to_text()
     assert "aaaabbbb-999" in graph.to_dot()
     assert "aaaabbbb-999" in to_svg(graph)

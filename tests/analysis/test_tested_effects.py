@@ -25,7 +25,7 @@ def test_numbers_apart_are_shown_and_numbers_that_overlap_are_not():
     assert (shown.verdict, shown.effect) == ("SHOWN", 9.0)
     assert 0 < shown.low < 9 < shown.high
     open_ = judged("it dropped", [10, 2, 7, 5], [3, 8, 6, 4], 1)
-    assert (open_.verdict, open_.reason) == ("INCONCLUSIVE", "the interval holds zero")
+    assert (open_.verdict, open_.reason) == ("INCONCLUSIVE", "the interval contains zero")
     assert open_.low < 0 < open_.high
 
 

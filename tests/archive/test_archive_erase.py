@@ -299,7 +299,7 @@ def test_mistakes_are_told(tmp_path, trace_root):
     with pytest.raises(SessionNotFound):
         erase(tmp_path / "nowhere", target_of(agent="a"))
     trace_root.mkdir()
-    with pytest.raises(UsageError, match="no erasure was cut short"):
+    with pytest.raises(UsageError, match="no erasure was interrupted"):
         erase(trace_root, None)
 
 

@@ -62,8 +62,8 @@ def test_an_erasure_that_was_cut_short_is_told_and_finished(run, recorded):
     write_plan(root, target_of(match=VALUE))
     assert "agent-trace erase finishes it" in run("verify", "--root", root).stderr
     done = run("erase", "--yes", "--root", root)
-    assert done.returncode == 0 and "cut short was finished" in done.stderr
-    assert "cut short" not in run("verify", "--root", root).stderr
+    assert done.returncode == 0 and "finished an interrupted erasure" in done.stderr
+    assert "interrupted" not in run("verify", "--root", root).stderr
 
 
 def test_it_asks_and_takes_no_for_an_answer(run, recorded, monkeypatch):
@@ -77,7 +77,7 @@ def test_it_asks_and_takes_no_for_an_answer(run, recorded, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        ((), 2, "no erasure was cut short"),
+        ((), 2, "no erasure was interrupted"),
         (("--agent", "a", "--match", "abc"), 2, "one thing"),
         (("--match", "ab"), 2, "too short"),
         (("--run", "nobody"), 3, "no run or session"),
@@ -127,7 +127,7 @@ def test_an_export_needs_a_run_and_an_import_nothing_but_its_file(run, recorded,
 def test_a_file_that_is_no_run_is_one_line(run, recorded, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"nothing")
     done = run("runs", "--import", tmp_path / "x.zip", "--root", recorded[0])
-    assert done.returncode == 3 and "it is no zip file" in done.stderr
+    assert done.returncode == 3 and "it is not a zip file" in done.stderr
     assert run("runs", "--import", tmp_path / "no.zip", "--root", recorded[0]).returncode == 3
 
 

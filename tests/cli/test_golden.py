@@ -86,7 +86,7 @@ def test_what_the_code_does_not_do_is_not_added(ask, tmp_path):
         (["replay", "last", "--all"], 2, "--all takes no RUN"),
         (["replay", "last", "--workers", "2"], 2, "go with --all"),
         (["replay", "--all", "--since", "tick:4"], 2, "no tick"),
-        (["replay", "--all", "--agent", "nobody*"], 3, "there is no run to drive"),
+        (["replay", "--all", "--agent", "nobody*"], 3, "there is no run to replay"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(ask, arguments, code, says):

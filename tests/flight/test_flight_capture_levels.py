@@ -370,7 +370,7 @@ def test_redacted_fields_are_read_where_others_are_kept_full(trace_root):
         ({"captures": {"nothing": "full"}}, "unknown category"),
         ({"captures": {"field:": "full"}}, "name a category"),
         ({"captures": {"other:x": "full"}}, "name a category"),
-        ({"captures": "full"}, "captures is no mapping"),
+        ({"captures": "full"}, "captures is not a mapping"),
     ],
 )
 def test_a_level_that_is_none_is_refused(options, told):

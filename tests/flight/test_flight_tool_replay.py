@@ -165,7 +165,7 @@ def test_a_miss_stops_with_one_error_that_names_the_nearest_and_the_remedy(trace
     with pytest.raises(RecordingMiss) as raised:
         replayer.replay("weather", {"city": "Oslo", "days": 9})
     text = str(raised.value)
-    assert 'weather({"city":"Oslo","days":9}) has no recorded answer' in text
+    assert 'weather({"city":"Oslo","days":9}) has no recorded response' in text
     assert "4 of 4 recorded calls are left, the nearest" in text
     assert "/days (1.00): nothing recorded, 9 now" in text
     assert "live={'weather'}" in text

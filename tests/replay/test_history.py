@@ -86,12 +86,12 @@ def test_what_could_not_be_driven_is_no_success(history):
 
 
 def test_only_sessions_of_a_time_are_driven(history):
-    with pytest.raises(SessionNotFound, match="there is no run to drive"):
+    with pytest.raises(SessionNotFound, match="there is no run to replay"):
         driven(history, since=datetime.now(UTC) + timedelta(hours=1))
 
 
 def test_nothing_to_drive_and_mistakes_are_errors(toy, tmp_path):
-    with pytest.raises(SessionNotFound, match="there is no run to drive"):
+    with pytest.raises(SessionNotFound, match="there is no run to replay"):
         replay_runs("a:b", tmp_path / "nothing")
     with pytest.raises(UsageError, match="not module:factory"):
         replay_runs("nonsense", tmp_path)

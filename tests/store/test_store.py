@@ -384,7 +384,7 @@ def test_the_files_of_sqlite_are_for_the_user_alone(tmp_path: Path):
 
 
 def test_what_is_no_database_is_told_in_one_line(tmp_path):
-    (tmp_path / "text.db").write_text("this is no database " * 100)
+    (tmp_path / "text.db").write_text("this is not a database " * 100)
     with pytest.raises(InputError, match="not a database"):
         open_store(str(tmp_path / "text.db"))
     for url in ("", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "://x"):

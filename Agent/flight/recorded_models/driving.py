@@ -217,7 +217,7 @@ def decoded(decode: Callable[[Any], Any], recorded: Any, call: ModelCall) -> Any
     except Exception as error:
         event_id = call.answer.event_id if call.answer is not None else None
         raise RecordingMiss(
-            f"the recorded answer of a model (event {event_id}) cannot be made again: "
+            f"the recorded response of a model (event {event_id}) cannot be made again: "
             f"{type(error).__name__}: {error}",
             remedy="was it recorded with another version of the library?",
         ) from error

@@ -80,7 +80,7 @@ class RunComparison:
     def __str__(self) -> str:
         found = self.divergence
         if found is None and not (self.compared or self.states):
-            lines = [f"{self.a} and {self.b} have no events or states that could be compared"]
+            lines = [f"{self.a} and {self.b} have no comparable events or states"]
         elif found is None:
             rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
             lines = [f"{self.a} and {self.b} are alike{rest}"]

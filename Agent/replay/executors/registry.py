@@ -46,7 +46,7 @@ def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> 
         UsageError: it is neither.
     """
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{name!r} is no name of an executor", remedy="give a text")
+        raise UsageError(f"{name!r} is not a name of an executor", remedy="give a text")
     if isinstance(executor, type):
         raise UsageError(
             f"the executor {name} is the class {executor.__name__}", remedy="give an object of it"

@@ -58,13 +58,13 @@ class ReplayExecutor:
     def __init__(self, checkpoint_manager: CheckpointManager, pool: Any = None) -> None:
         if not isinstance(checkpoint_manager, CheckpointManager):
             raise UsageError(
-                f"a {type(checkpoint_manager).__name__} is no CheckpointManager",
+                f"a {type(checkpoint_manager).__name__} is not a CheckpointManager",
                 remedy="ReplayExecutor(CheckpointManager())",
             )
         if pool is not None and pool is not checkpoint_manager.place:
             raise UsageError(
-                "the executor and its manager look at different places",
-                remedy="give both the same, or one nothing",
+                "the executor and its manager use different stores",
+                remedy="give both the same store, or only one of them",
             )
         self.checkpoints = checkpoint_manager
 
@@ -161,7 +161,7 @@ class ReplayExecutor:
         unused = [call.name for call in replayer.unused] if replayer is not None else []
         if unused:
             execution.reasons.append(
-                f"{len(unused)} recorded calls behind the checkpoint were not made: {', '.join(unused[:5])}"
+                f"{len(unused)} recorded calls after the checkpoint were not made: {', '.join(unused[:5])}"
             )
         return execution, execution.error
 
