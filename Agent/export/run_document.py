@@ -32,8 +32,8 @@ _NO_LABEL: Final = (
     "address, a telephone number or a key"
 )
 _NO_ID: Final = (
-    "it is not an id: a UUID, a ULID, or at most 128 letters, digits and _ . : -, in which nothing looks like "
-    "an address, a telephone number or a key"
+    "it is not an id: a UUID, a ULID, or at most 128 letters, digits and _ . : -, in which nothing looks "
+    "like an address, a telephone number or a key"
 )
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_TEXT_CHARS: Final = 20_000

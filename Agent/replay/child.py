@@ -298,8 +298,8 @@ class Redrive:
         for action in plan.actions:
             if action.overlaps:
                 outcome.doubts.append(
-                    f"step {action.number} overlapped with another replayed action, and replay does not impose their "
-                    "order: replay each agent alone"
+                    f"step {action.number} overlapped with another replayed action, and replay does not "
+                    "impose their order: replay each agent alone"
                 )
                 break
         driver.run()

@@ -133,7 +133,8 @@ class LastStates:
         for name in sorted(late - event.extra["fields"].keys() - set(unseen)):
             self._outcome.reason(
                 f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
-                "before recording ended, and what it held leads to other objects; keep it until shutdown_logging()"
+                "before recording ended, and what it held leads to other objects; "
+                "keep it until shutdown_logging()"
             )
         shared = event.extra.get("shared") or ()
         passed = []
