@@ -93,7 +93,7 @@ def erasing_alone(root: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SessionInUse(
-                "another process erases under this root", path=root, remedy="wait for it and ask again"
+                "another process erases under this root", path=root, remedy="wait for it and try again"
             ) from None
         yield
     finally:

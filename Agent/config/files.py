@@ -18,7 +18,7 @@ from Agent.errors import ConfigurationError
 OWN_NAME = "agent-trace.toml"
 PROJECT_NAME = "pyproject.toml"
 TABLE = ("tool", "agent-trace")
-_FOREIGN = "passed over: it is another user's, in a directory that everybody can write to"
+_FOREIGN = "ignored: it belongs to another user, in a world-writable directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _state(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "not there"
     except PermissionError:  # a daemon that gave up its rights keeps the home of whom it was
-        return "in a directory that may not be entered"
+        return "in a directory without access"
     except OSError as error:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):

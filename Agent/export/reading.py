@@ -73,7 +73,7 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
         raise WireError("/wire_version", f"this server reads version {WIRE_VERSION}")
     items, documents = _list_of(value, "events"), _list_of(value, "runs")
     if len(items) + len(documents) > MAX_ITEMS:
-        raise WireError("/events", f"a body holds at most {MAX_ITEMS:,} items")
+        raise WireError("/events", f"a body may have at most {MAX_ITEMS:,} items")
     allowed = AllowList()
     with_content = content and value.get("content") is True
     session = value.get("session")
@@ -126,7 +126,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
         raise _NotOne("", "it is not an object")
     kind, extra = item.get("kind"), item.get("extra", {})
     if not isinstance(kind, str) or (kind not in KINDS and allowed.label(kind, "/kind") is None):
-        raise _NotOne("/kind", "it is the name of no kind")
+        raise _NotOne("/kind", "it is not a known kind")
     if not isinstance(extra, dict):
         raise _NotOne("/extra", "it is not an object")
     level = item.get("level", "INFO")

@@ -115,7 +115,7 @@ def _steps(listed: list[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
 def _failure(value: object, index: int, allowed: AllowList, *, content: bool) -> FailureMessage:
     place = f"/failures/{index}"
     if not isinstance(value, dict):
-        raise WireError(place, "a failure is an object")
+        raise WireError(place, "a failure must be an object")
     _drop_others(value, _FAILURE_KEYS, allowed, "/failures/*")
     failure_type = _one_of(value, "failure_type", _FAILURE_TYPES, place)
     if failure_type is None:
@@ -152,7 +152,7 @@ def _listed(value: Mapping[str, Any], key: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list) or len(found) > MAX_ITEMS:
-        raise WireError(f"/{key}", f"it is an array of at most {MAX_ITEMS:,}")
+        raise WireError(f"/{key}", f"it must be an array of at most {MAX_ITEMS:,}")
     return found
 
 
@@ -171,7 +171,7 @@ def _one_of(value: Mapping[str, Any], key: str, choices: tuple[str, ...], place:
     if given is None:
         return None
     if not isinstance(given, str) or given not in choices:
-        raise WireError(f"{place}/{key}", f"it is none of {', '.join(choices)}")
+        raise WireError(f"{place}/{key}", f"it must be one of {', '.join(choices)}")
     return given
 
 

@@ -290,7 +290,7 @@ class LocalCheckpointStore:
                     names = ", ".join(sorted(str(other.agent_id) for other in others[:5]))
                     raise EventNotFound(
                         f"{len(others)} agents have a checkpoint of step {step_id!r} in run {run_id!r}",
-                        remedy=f"say whose, with agent_id: {names}",
+                        remedy=f"choose one with agent_id: {names}",
                     )
                 row = others[0] if others else None
             if row is None:

@@ -164,7 +164,7 @@ def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[
         return RunRef(find_session(place, session), None, agent_id if slash and agent_id else None)
     except SessionNotFound:
         raise RunNotFound(
-            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists what there is"
+            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists all runs"
         ) from None
 
 

@@ -62,7 +62,7 @@ class ToolReplayer:
         book: CallBook | None = None,
     ) -> None:
         if not 0.0 <= tolerance <= 1.0:
-            raise UsageError(f"a tolerance of {tolerance} is none", remedy="give one from 0 to 1")
+            raise UsageError(f"{tolerance} is not a tolerance", remedy="give one from 0 to 1")
         flush_active()
         if book is not None:
             run = book.ref
@@ -199,9 +199,9 @@ class ToolReplayer:
         text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
         if not total:
             known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
-            text += f"it never called {asked.name}" + (f", but {known}" if known else "")
+            text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
         elif not left:
-            text += f"all {total} recorded calls of it were answered"
+            text += f"all {total} recorded calls of it were used"
         else:
             first, *others = nearest
             told = [_told(first) + _both_values(first, asked), *map(_told, others)]
@@ -209,7 +209,7 @@ class ToolReplayer:
         return RecordingMiss(
             text,
             path=self.ref.session,
-            remedy=f"record the run again, or allow the call for real: live={{{asked.name!r}}}",
+            remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
         )
 
     def _tell(self, found: Match) -> None:
@@ -218,7 +218,10 @@ class ToolReplayer:
         call = found.call
         if active is None:
             if sum(not match.is_exact for match in self.matches) == 1:
-                say(f"{call.name} was answered from a call that differs in {_differing(found.distance)}")
+                say(
+                    f"{call.name} was matched with a recorded call that differs in "
+                    f"{_differing(found.distance)}"
+                )
             return
         payload: dict[str, Any] = {
             "name": call.name,
@@ -247,7 +250,7 @@ def check_live(name: str, place: CallPlace | None) -> None:
     """
     if place is not None and place.is_write and place.idempotency_key is None:
         raise ReplayError(
-            f"the write tool {name} would be called for real on replay, without an idempotency key",
+            f"the write tool {name} would be executed during replay without an idempotency key",
             remedy='name the parameter, @record_tool(kind="write", idempotency_key=...), and give it',
         )
 
@@ -293,6 +296,4 @@ _ABSENT = _Absent()
 
 def _differing(distance: Mapping[str, float]) -> str:
     worst = sorted(distance.items(), key=lambda item: -item[1])[:3]
-    return (
-        ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing that can be seen"
-    )
+    return ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing visible"

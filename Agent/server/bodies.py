@@ -77,11 +77,11 @@ async def made_of_body(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in media_types:
         remedy = f"send Content-Type: {' or '.join(media_types)}"
-        raise Problem(415, "unsupported", "the body's type is not taken", remedy=remedy)
+        raise Problem(415, "unsupported", "the body's type is not supported", remedy=remedy)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "zstd", *_ZLIB_WINDOWS):
         raise Problem(
-            415, "unsupported", "the body's encoding is not taken", remedy=f"take one of {_ENCODINGS}"
+            415, "unsupported", "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}"
         )
     try:
         async with asyncio.timeout(settings.body_timeout_s):

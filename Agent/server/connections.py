@@ -120,7 +120,7 @@ async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
     problem = Problem(
         503,
         "unavailable",
-        "the server has as many connections as it may",
+        "the server has reached its limit of connections",
         remedy="send it again",
         headers={"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"},
     )

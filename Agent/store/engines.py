@@ -67,7 +67,7 @@ def parse_url(database_url: str) -> URL:
     if url.drivername != "sqlite":
         raise UsageError(f"databases of {url.drivername!r} are not supported", remedy=remedy)
     if url.database in (None, "", ":memory:"):
-        raise UsageError("a database in memory would be gone with its connection", remedy=remedy)
+        raise UsageError("an in-memory database would end with its connection", remedy=remedy)
     return url
 
 

@@ -67,7 +67,7 @@ class Follower:
         self.session = Path(session)
         if not self.session.is_dir():
             raise SessionNotFound(
-                "no session lies there", path=session, remedy="give the path of a session_... directory"
+                "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
         self._claims: set[str] = set()

@@ -394,7 +394,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
                 return session.path
         if wants_fork:
             raise SessionNotFound(
-                "no run was forked or resumed here yet", path=root, remedy="`agent-trace fork RUN` makes one"
+                "no forked or resumed run here yet", path=root, remedy="`agent-trace fork RUN` creates one"
             )
         raise SessionNotFound(
             "only forked or resumed runs are here" if sessions else "no session was recorded here yet",
@@ -420,7 +420,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     if os.sep in ref:
         return _session_at(Path(ref))
     raise SessionNotFound(
-        f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists what there is"
+        f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists all sessions"
     )
 
 
@@ -436,6 +436,4 @@ def _is_fork(session: Path) -> bool:
 def _session_at(path: Path) -> Path:
     if session_file(path).is_file() or agents_dir(path).is_dir():
         return path
-    raise SessionNotFound(
-        "no session lies there", path=path, remedy="give the path of a session_... directory"
-    )
+    raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")

@@ -377,10 +377,10 @@ def _open(path: Path, root: Path) -> int:
     for directory in {root, path.parent}:
         status = directory.lstat()
         if stat.S_ISLNK(status.st_mode) and directory != root:
-            raise OSError(errno.ELOOP, "a link stands where a mirror has its directory", str(directory))
+            raise OSError(errno.ELOOP, "the mirror's directory is a link", str(directory))
         is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
         if is_anothers or not _is_ours_alone(directory.stat()):
-            raise OSError(errno.EPERM, "others may replace what stands in it", str(directory))
+            raise OSError(errno.EPERM, "others may replace files in it", str(directory))
     place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)

@@ -76,7 +76,7 @@ class TreeReader:
         self.session = Path(session)
         if not self.session.is_dir():
             raise SessionNotFound(
-                "no session lies there", path=session, remedy="give the path of a session_... directory"
+                "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
 
@@ -103,7 +103,7 @@ class TreeReader:
         paths = run_files(self.session, run_id)
         if not paths:
             raise RunNotFound(
-                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists what there is"
+                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists all runs"
             )
         return self._merged(paths)
 
@@ -196,7 +196,7 @@ class TreeReader:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",
                 path=self.session,
-                remedy="ask for the list of agents first",
+                remedy="list the agents first",
             )
         return paths
 

@@ -241,7 +241,7 @@ def test_what_cannot_be_replaced_is_an_error_and_the_next_one_goes_on(root, monk
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(NotErased, match="goes on where it stopped"):
+    with pytest.raises(NotErased, match="continues where it stopped"):
         erase(root, target_of(match=kit.VALUE))
     assert pending(root).value == kit.VALUE
     done = erase(root, None)

@@ -517,7 +517,7 @@ def test_a_part_that_is_not_what_was_sealed_is_named(session):
     found = verify(session)
     assert found.damaged_parts == (f"archive/{part.parquet.name}",) and not found.sound
     part.parquet.write_bytes(b"no parquet")
-    with pytest.raises(DamagedInput, match="not what was sealed"):
+    with pytest.raises(DamagedInput, match="differs from what was sealed"):
         verify(session)
     with pytest.raises(DamagedInput, match="cannot be read"):
         open_reader(session).losses()

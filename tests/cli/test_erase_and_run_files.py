@@ -142,7 +142,7 @@ def test_verify_reads_artifacts_and_names_one_that_is_not_what_was_saved(run, re
     assert done.returncode == 1 and "2 damaged artifacts" in done.stdout
     answer = json.loads(run("verify", "--json", "--root", root).stdout)
     told = {Path(each["path"]).name: each["problem"] for each in answer["damaged_artifacts"]}
-    assert told["one.json"] == "it is not what was saved" and "away" in told["same.txt"]
+    assert told["one.json"] == "it differs from what was saved" and "missing" in told["same.txt"]
     assert not answer["sound"] and answer["artifacts"] == 3
 
 

@@ -97,7 +97,7 @@ def test_nobody_there_is_one_line_and_exit_code_3(copied, run):
     done = run("ship", "--to", url, "--patience", "0.2", "--root", str(copied))
     assert done.returncode == 3
     assert done.stdout == ""
-    assert "nobody answers (connection refused); nothing is lost" in done.stderr
+    assert "no answer (connection refused); nothing is lost" in done.stderr
     assert len(done.stderr.splitlines()) == 2  # that it tries again, and that it gave up
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_key_is_told_with_what_to_do(copied, run):
     with IngestDouble(lambda *_: (401, {"error": {"message": "there is no such key"}}, {})) as service:
         done = run("ship", "--to", service.url, "--api-key", "k", "--root", str(copied))
         assert done.returncode == 3
-        assert "401 Unauthorized: there is no such key; give a key that may send there" in done.stderr
+        assert "401 Unauthorized: there is no such key; give a key of that service" in done.stderr
 
 
 @pytest.mark.further

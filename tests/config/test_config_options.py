@@ -269,7 +269,7 @@ def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monke
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     setup_logging(trace_root=trace_root)
     assert health()["notes"] == {
-        "no home directory keeps the redaction key; tokens match within this process only": 1
+        "there is no home directory for the redaction key; tokens match within this process only": 1
     }
 
 

@@ -248,7 +248,7 @@ def test_calls_recorded_by_hand_have_their_cost_too(trace_root):
 
 @pytest.mark.parametrize("price", [(1,), ("a", "b"), (-1.0, 1.0), {"input": 1}, 7])
 def test_what_is_no_price_is_refused(price):
-    with pytest.raises(UsageError, match="the price of m is none"):
+    with pytest.raises(UsageError, match="the price of m is invalid"):
         set_prices({"m": price})
 
 

@@ -216,7 +216,7 @@ def test_last_is_what_a_program_recorded_and_last_fork_what_was_made_of_it(tmp_p
 
 def test_without_a_fork_there_is_no_last_fork(tmp_path):
     create_session_dir(tmp_path, "20261120_103045")
-    with pytest.raises(SessionNotFound, match="no run was forked"):
+    with pytest.raises(SessionNotFound, match="no forked or resumed run"):
         find_session(tmp_path, "last-fork")
 
 
