@@ -1,9 +1,9 @@
-"""`debug_issue`: from an issue in words to ranked causes, without a model; the end of the walk here.
+"""`debug_issue`: from an issue in words to ranked causes, without a model.
 
-What the text names is found (`question`); every event is read as an act, and what breaks the relations that
-hold in the session is ranked by what it may have led to (`root_causes`). What happened to the agents that the
-text names is told beside it: counts that depart from the own past and the peers (`departures`) with the event
-that fits each (`triggers`), loops, errors and open spans.
+`question` finds what the text names. `root_causes` reads every event, learns the relations that hold in the
+session, finds where they break, and ranks the breaks by what they may have led to. Other searches examine the
+agents that the text names: counts that deviate from their own past and from their peers (`departures`) with
+the event that fits each (`triggers`), loops, errors and open spans.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ def debug_issue(
     live: bool | Collection[str] = False,
     seeds: int | None = None,
 ) -> DebugReport:
-    """What explains an issue that is told in words, such as "Agent creator_001 not generating content".
+    """Rank what explains an issue described in words, such as "Agent creator_001 not generating content".
 
     Args:
-        text: the issue; agents, actions, errors and ticks that it names are looked at first.
+        text: the issue; agents, actions, errors and ticks that it names are examined first.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
-        root: the trace root; default: the one configured, else ./trace.
-        test: have the leading causes tested by forks of the run, with and without them.
-        target: what builds the agents for that, `module:factory` or such a function; without it the one that
-            the session remembers.
-        outcome: what the complaint is about, as `sweep_forks` takes it; without it the text tells.
-        live: what forks may call for real, as `fork_run` takes it.
-        seeds: with how many other seeds of chance each cause is tried.
+        root: the trace root; default: the configured one, else ./trace.
+        test: whether to test the leading causes by forks of the run, with and without them.
+        target: what builds the agents for the tests, `module:factory` or such a function; default: the one
+            that the session remembers.
+        outcome: the outcome to measure, as in `sweep_forks`; default: taken from the text.
+        live: calls that forks may execute, as in `fork_run`.
+        seeds: number of other random seeds for each cause.
 
     Raises:
-        SessionNotFound: there is no such session, or it is empty.
-        UsageError: causes are to be tested, and nothing that can is installed.
+        SessionNotFound: the session does not exist, or is empty.
+        UsageError: tests were requested, but no tester is installed.
     """
     path = find(session, root)
     how = HowToTest(target, outcome, live, seeds) if test else None
@@ -87,7 +87,7 @@ def explain(
     engine: Engine,
     how: HowToTest | None = None,
 ) -> DebugReport:
-    """The report on an issue in one session; `how` has its causes tested."""
+    """Return the report on an issue in one session; `how` says how to test its causes."""
     seen = overview(engine)
     question = read_question(text, seen.roles, seen.names)
     agents = scope(seen, question.agents, question.roles)

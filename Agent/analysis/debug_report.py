@@ -1,4 +1,4 @@
-"""The answer of `debug_issue` as text, Markdown or plain values, and the commands to go on with."""
+"""The answer of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DebugReport:
-    """What explains an issue, most likely first; `print` it, or read its parts."""
+    """The ranked explanations of an issue; `print` it, or read its parts."""
 
     issue: str
     session_id: str
@@ -43,7 +43,7 @@ class DebugReport:
 
     @property
     def status(self) -> str:
-        """`cause` with a cause of confidence 0.5 or more, `hint` with less sure ones only, else `nothing`."""
+        """Return `cause` (a cause has confidence 0.5 or more), `hint` (all are less certain) or `nothing`."""
         if any(cause.confidence >= CLEAR for cause in self.causes):
             return CAUSE
         return HINT if self.causes else NOTHING
@@ -55,7 +55,7 @@ class DebugReport:
         return self.to_text()
 
     def to_text(self, width: int = WIDTH) -> str:
-        """The whole report, in lines of at most so many characters where words can be parted."""
+        """Return the whole report, wrapped at `width` characters."""
         return "\n\n".join(part for part in self._parts(width) if part)
 
     def _parts(self, width: int) -> Iterator[str]:
@@ -81,7 +81,7 @@ class DebugReport:
         return f"{issue}\nSession {self.session_id}"
 
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
-        """The report on one screen: the first causes, as many as fit, and the commands to go on with."""
+        """Return the report for one screen: as many of the first causes as fit, and the next steps."""
         parts = [self._head(width)]
         ending = section("Next steps", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
@@ -117,7 +117,7 @@ class DebugReport:
         return f"{head}\n{sure}{tests}\n{body}"
 
     def to_markdown(self) -> str:
-        """The report for an issue tracker."""
+        """Return the report for an issue tracker."""
         lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
         lines += ["## Causes", ""] if self.status == CAUSE else [NOTHING_FOUND, ""]
         for number, cause in enumerate(self.causes, 1):
@@ -152,7 +152,7 @@ class DebugReport:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, ready for JSON."""
+        """Return the report as plain values, ready for JSON."""
         return {
             "issue": self.issue,
             "session_id": self.session_id,
@@ -183,7 +183,7 @@ def _wrapped(items: Sequence[str], width: int) -> list[str]:
 def commands_for(
     path: Path, causes: Sequence[Cause], question: Question, *, has_errors: bool = True
 ) -> list[str]:
-    """Command lines that go on where a report ends."""
+    """Return command lines for the next steps after a report."""
     session = path.name.removeprefix("session_")
     where = f" --session {shlex.quote(session)}{_root_option(path)}"
     agents = list(
