@@ -265,5 +265,5 @@ class LogAnalyzer:
         return sql_result.SqlResult(self.engine, query)
 
     def to_df(self, query: str = "SELECT * FROM events ORDER BY ts_us, writer, seq") -> Any:
-        """Return a query's rows, by default all events, as a pandas DataFrame; MissingExtra without pandas."""
+        """Return a query's rows, by default all events, as a pandas DataFrame (MissingExtra without it)."""
         return self.engine.user_frame(query)

@@ -1,7 +1,7 @@
-"""`@record_tool`: the same function, same signature, same type, whose calls can be answered from the record.
+"""`@record_tool`: the function keeps its signature and type, and its calls are recorded and can be replayed.
 
-A call asks the player in context for a recorded answer (`tool_replayer.py` is one); without it the body runs,
-and `tool_calls.py` records it.
+A call asks the player in context for a recorded response (such as `tool_replayer.py`); otherwise the body
+runs, and `tool_calls.py` records it.
 """
 
 from __future__ import annotations
@@ -177,17 +177,17 @@ def record_tool(
     name: str | None = None,
     idempotency_key: str | Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> Any:
-    """Record each call of a tool: arguments, answer or exception, duration; a replay answers from that.
+    """Record each call of a tool, so that a replay can return the recorded response.
 
-    Works on functions, async functions, generators of both sorts, methods, static and class methods. A large
-    answer becomes an artifact of the run.
+    Arguments, response or exception, and duration are recorded. Works on functions, async functions, generators
+    of both sorts, methods, static and class methods. A large response becomes an artifact of the run.
 
     Args:
-        kind: `write` where a call changes something outside: then a replay calls it for real only if that is
-            allowed and the call has an idempotency key.
-        codec: an object whose `encode(answer)` gives plain values and whose `decode` makes the answer again,
-            for answers that have no exact form of their own.
-        name: under which it is recorded; the function's name without it.
+        kind: `write` if a call changes something outside: a replay then executes it only if that is allowed
+            and the call has an idempotency key.
+        codec: an object whose `encode(response)` returns plain values and whose `decode` restores the
+            response, for responses without an exact form of their own.
+        name: the recorded name; default: the function's name.
         idempotency_key: the parameter that is the key, or a function from the arguments to it.
     """
     if kind not in {"read", "write"}:

@@ -1,6 +1,6 @@
-"""Answers of tools and models from a recorded run: asked for by name, or by the decorated tools themselves.
+"""Recorded responses of tools and models of a run: requested by name, or by the decorated tools themselves.
 
-`tool_matching.py` says which recorded call is meant, `recorded_calls.py` holds what it gave.
+`tool_matching.py` finds the recorded call, `recorded_calls.py` holds its response.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ Decode = Callable[[Any], Any]
 
 
 class ToolReplayer:
-    """Gives the recorded answers of a run's tools, each once, in recorded order.
+    """Returns the recorded responses of a run's tools, each once, in recorded order.
 
     Args:
-        run: as `find_run` takes it; the runs begun in it count as part of it.
-        root: the trace root; the one that is recorded into, that configured, then ./trace without it.
-        tolerance: the most that an argument may differ from the recorded one, from 0 to 1, for an answer that
-            is given all the same. Each inexact answer is in `inexact`, and an event where something records.
+        run: as `find_run` takes it; its nested runs are included.
+        root: the trace root; default: the one being recorded into, the configured one, then ./trace.
+        tolerance: the largest difference of an argument, from 0 to 1, for which a response is still given.
+            Each inexact response is in `inexact`, and an event if something records.
         codecs: {name: codec} of tools that are not imported here.
-        book: the calls themselves, where they were read already.
+        book: the calls themselves, if they were already read.
 
     Raises:
-        RunNotFound, SessionNotFound: there is no such run.
+        RunNotFound, SessionNotFound: the run does not exist.
     """
 
     def __init__(
@@ -84,21 +84,21 @@ class ToolReplayer:
 
     @property
     def inexact(self) -> list[Match]:
-        """The answers of calls that were not quite the recorded ones."""
+        """Return the responses of calls that did not match exactly."""
         return [match for match in self.matches if not match.is_exact]
 
     @property
     def unused(self) -> list[RecordedCall]:
-        """The recorded calls that no answer was taken of, in recorded order."""
+        """Return the recorded calls whose response was not used, in recorded order."""
         return sorted((call for calls in self._free.values() for call in calls), key=lambda call: call.number)
 
     def replay(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        """The recorded answer of a tool called with these arguments; what it raised is raised.
+        """Return the recorded response of a tool called with these arguments; a recorded exception is raised.
 
-        Of a generator it is an iterator of what was yielded.
+        For a generator, return an iterator over its items.
 
         Raises:
-            RecordingMiss: the record holds no such call, or its answer cannot be made again.
+            RecordingMiss: there is no such recorded call, or its response cannot be restored.
         """
         answer = self.answer("tool.call", name, {} if args is None else dict(args))
         if answer.change is not None:

@@ -1,6 +1,6 @@
-"""The child process of a re-drive: sets itself apart, builds what the target gives, drives it, tells.
+"""The child process of a replay: isolates itself, builds the target's objects, replays, and reports.
 
-Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes nothing but its outcome file.
+Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes only its outcome file.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def carry_out(request: dict[str, Any], prepared: Prepared | None = None) -> None
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What one process does once for many replays of a session: read it, and import the target."""
+    """The work done once for many replays of a session: reading it, and importing the target."""
 
     recordings: RecordingParts
     factory: Callable[..., Any]
@@ -87,11 +87,11 @@ class Prepared:
 
 
 class Redrive:
-    """One re-drive, from the request to the outcome.
+    """One replay, from the request to the outcome.
 
     Args:
-        request: what `rerun.py` asks for.
-        prepared: what this process did before it forked; without it all is done here.
+        request: the request of `rerun.py`.
+        prepared: the work that this process did before it forked; without it everything is done here.
     """
 
     def __init__(self, request: dict[str, Any], prepared: Prepared | None = None) -> None:
@@ -136,7 +136,7 @@ class Redrive:
         self._field_reads: FieldReads | None = None
 
     def run(self) -> None:
-        """Do all of it; what goes wrong with the target is a reason of the outcome."""
+        """Do everything; failures of the target become reasons of the outcome."""
         turn_recording_away(Path(self._request["outcome_path"]).parent)
         self._install()
         self._note_record()

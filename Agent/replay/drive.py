@@ -1,6 +1,6 @@
-"""Driving: each planned action is called on the object that the factory gave, and compared with its record.
+"""The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-Stands between `plan.py` and `verdict.py`; it runs in the child process that `child.py` sets up.
+Comes between `plan.py` and `verdict.py`, in the child process that `child.py` sets up.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What a re-drive works with: it records, makes values again, compares and watches."""
+    """What a replay works with: it records, restores values, compares and watches."""
 
     pipeline: Pipeline
     sink: MemorySink
@@ -82,11 +82,11 @@ class Equipment:
 
 
 class Driver:
-    """Carries out a plan; what it finds goes into `outcome`.
+    """Carries out a plan; its findings go into `outcome`.
 
     Args:
-        objects: what the factory gave, by agent.
-        facts: what the record says of each agent.
+        objects: the factory's objects, by agent.
+        facts: what was recorded about each agent.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Driver:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Drive every action until something differs or nothing more can be proved."""
+        """Replay every action until something differs or nothing more can be proved."""
         self._player.stage = self
         self._outcome.sources = self._watch.reads
         # What is read is answered from the record, and nobody looks at what these events would hold of it.

@@ -1,6 +1,7 @@
-"""One driven action compared with its record: outcome, result, changed state, calls, effects, in that order.
+"""Comparison of one replayed action with its recording.
 
-The first difference ends the re-drive; what agreed is counted, and whether it says anything.
+Outcome, result, changed state, calls and effects are compared in that order. The first difference ends the
+replay; what agreed is counted, and whether it was informative.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
 
 class ActionJudge:
-    """Compares driven actions one by one.
+    """Compares replayed actions one by one.
 
     Args:
-        outcome: takes counts and the first difference.
+        outcome: receives counts and the first difference.
         live: agents whose code runs.
-        is_whole: nothing of the record is missing, so that even measurements must be there.
-        errors: the record's error events by id.
-        fields: which fields take part.
+        is_whole: whether nothing is missing from the recording, so that even measurements must be there.
+        errors: the recorded error events by id.
+        fields: which fields to compare.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class ActionJudge:
         """What agreed at once and was not counted yet."""
 
     def begin(self, action: DrivenAction) -> None:
-        """An action is about to be driven."""
+        """Note that an action is about to be replayed."""
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""What is to be driven, in which order, and what the record holds of each step: calls inside it and effects.
+"""The plan of a replay: which actions to call, in which order, and the recorded calls and effects of each.
 
-Made from a `Recording` once it is known which agents are driven; `drive.py` carries it out.
+Made from a `Recording` once it is known which agents are replayed; `drive.py` carries it out.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _ASYNC_SLACK_US = 2_000
 
 
 def is_of_framework(event: Event) -> bool:
-    """Whether recording itself wrote the event: one of those kinds, or a checkpoint of the store."""
+    """Tell whether recording itself wrote the event: one of those kinds, or a stored checkpoint."""
     return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
 
 
 @dataclass(slots=True, eq=False)
 class RecordedCall:
-    """A traced call in the record, with the traced calls directly inside it."""
+    """A recorded traced call, with the traced calls directly inside it."""
 
     event: Event
     agent_id: str | None
@@ -50,11 +50,11 @@ class RecordedCall:
 
     @property
     def told(self) -> str:
-        """The call in a few words."""
+        """Return a short description of the call."""
         return f"{self.name} of {self.agent_id} (event {self.event.id})"
 
     def overlaps(self, other: RecordedCall) -> bool:
-        """Whether the two ran at one time, so that their order says nothing."""
+        """Tell whether two calls ran concurrently, so that their order means nothing."""
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
         slack = _ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
@@ -65,7 +65,7 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class DrivenAction:
-    """One action that is driven, and what the record holds around and inside it."""
+    """One action to replay, with what was recorded around and inside it."""
 
     number: int
     call: RecordedCall
@@ -96,7 +96,7 @@ class DrivenAction:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything that is to be driven."""
+    """Everything to replay."""
 
     actions: list[DrivenAction] = field(default_factory=list)
     exits: dict[str, Event] = field(default_factory=dict)
@@ -116,12 +116,12 @@ class Plan:
 
 
 def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
-    """The plan for a run.
+    """Return the plan for a run.
 
     Args:
         recording: the run.
-        given: agents of which there is an object, so that their outermost actions can be driven.
-        live: agents whose code runs; `given` and those inside them. Calls to all others are answered.
+        given: agents with an object, whose outermost actions can be replayed.
+        live: agents whose code runs: `given` and those inside them. Calls to others get recorded responses.
     """
     tree = _CallTree(recording)
     plan = Plan()
@@ -248,7 +248,7 @@ def _add_gone(
 
 
 def is_outside_write(event: Event) -> bool:
-    """Whether recording found the change when an action began, or at the end."""
+    """Tell whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
 
 

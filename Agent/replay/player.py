@@ -1,7 +1,7 @@
-"""The player of recorded answers: decides for each traced call whether its body runs.
+"""The player of recorded responses: decides for each traced call whether its body runs.
 
-One rule: the code of an agent runs if the factory gave it, everything else is answered from the record, in
-recorded order. `drive.py` tells it which action is being driven.
+The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
+recorded order. `drive.py` says which action is being replayed.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ class Stage(Protocol):
 
 
 class RecordedPlayer:
-    """Answers traced calls from the record while an action is driven.
+    """Gives traced calls their recorded responses while an action is replayed.
 
     Args:
         live: agents whose code runs.
-        known: agents that the record knows.
-        answers: gives recorded answers.
-        outcome: takes what was found out.
-        tools_of: gives what tools and models answered in an action.
+        known: agents in the recording.
+        answers: returns recorded responses.
+        outcome: receives findings.
+        tools_of: returns the responses of tools and models in an action.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class RecordedPlayer:
         """Methods that the factory called, and the agents whose they are."""
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer, None for the code of live agents."""
+        """Return the recorded response, or None for the code of live agents."""
         if self.is_stopped:
             raise ReplayStopped
         action = self.action

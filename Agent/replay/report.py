@@ -18,7 +18,7 @@ _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os"
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What driving the code again proved; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of a replay; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
     """The run as a command line names it."""
@@ -53,12 +53,12 @@ class ReplayReport:
 
     @property
     def divergence(self) -> Divergence | None:
-        """The first difference; under UNVERIFIED one that proves nothing."""
+        """Return the first difference; under UNVERIFIED it proves nothing."""
         return self.outcome.divergence
 
     @property
     def scope(self) -> str:
-        """`whole`, or `prefix` where the recording did not end cleanly: complete steps only."""
+        """Return `whole`, or `prefix` if the recording did not end cleanly: complete steps only."""
         return self.outcome.scope
 
     @property
@@ -68,7 +68,7 @@ class ReplayReport:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Fields that take no part, because the program or the caller asked for that."""
+        """Return the fields that the program or the caller asked to ignore."""
         return tuple(self._own(self.outcome.ignored))
 
     def _own(self, names: Iterable[str]) -> list[str]:
@@ -132,7 +132,7 @@ class ReplayReport:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        """Return traced methods, and fields that hold functions, whose code has changed."""
         return self.outcome.changed_code
 
     @property

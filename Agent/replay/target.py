@@ -1,6 +1,6 @@
-"""The target: code named as `module:factory`, found, called, and what it gives looked at.
+"""The target: code named as `module:factory`; it is found and called, and its result is checked.
 
-The name is checked where `replay_run` is called; imported and called it is in the child process only.
+The name is checked where `replay_run` is called; the target is imported and called in the child process only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Target = str | Callable[..., Any]
 
 
 class TargetFailed(Exception):
-    """The target could not be imported or called, or gave what cannot be driven; the text says what."""
+    """Raised if the target could not be imported or called, or returned something that cannot be replayed."""
 
 
 class TargetNotImported(TargetFailed):
@@ -65,17 +65,17 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
 
 
 def remember_target(target: Target, agent_id: str = "*") -> None:
-    """Let the session that is recorded now remember what builds its agents again, for `replay` and `fork`.
+    """Store the target in the session being recorded, for `replay` and `fork`.
 
-    Like the first event it begins the session where nobody did; where nothing is recorded into files, nothing
-    is remembered.
+    Like the first event, it begins a session if there is none. If nothing is recorded to files, nothing is
+    stored.
 
     Args:
         target: `module:factory`, or such a function.
-        agent_id: the agent that it builds; all of them without it.
+        agent_id: the agent that it builds; default: all of them.
 
     Raises:
-        UsageError: it is no importable name.
+        UsageError: it is not an importable name.
     """
     name = target_name(target, None, None)
     pipeline = installed.current_pipeline()
@@ -145,10 +145,10 @@ def target_not_found(why: str) -> TargetNotFound:
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
-    """What the factory returns for a spec; a factory without parameters is called without the spec.
+    """Return the factory's result for a spec; a factory without parameters is called without the spec.
 
     A class is a factory of its instances: it is called with the recorded arguments of its constructor, or
-    with the agent's id where those were not recorded, once for each agent that acts on its own.
+    with the agent's id if those were not recorded, once for each agent that acts independently.
 
     Raises:
         TargetFailed: it takes other arguments, or it raised.

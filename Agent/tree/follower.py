@@ -1,6 +1,7 @@
-"""Follows a session while it is written: what is new since the last look, every line exactly once.
+"""Follows a session while it is written: every new line exactly once.
 
-A look at the files decides what is new; notices of the operating system only say when and where first.
+A scan of the files decides what is new; notifications of the operating system only say when and where to look
+first.
 """
 
 from __future__ import annotations

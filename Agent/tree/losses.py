@@ -1,6 +1,6 @@
 """What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
 
-Pure: `reader` hands in what it read, the claims, the boards and the account of `retired`.
+Pure functions: `reader` passes in what it read, the claims, the boards and the account of `retired`.
 """
 
 from __future__ import annotations

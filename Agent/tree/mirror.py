@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: after 50 ms, at 16,384 lines, or at once when urgent. A batch is
-one append or several, each of which ends with a newline, and begins with one only where the file does not
-end with one, so that every line parses and processes share a file without a lock; only rotation takes one.
+Lines are collected in memory and written in batches: after 50 ms, at 16,384 lines, or at once if urgent. A
+batch is one or several appends. Each ends with a newline, and begins with one only if the file does not end
+with one. So every line parses, and processes share a file without a lock; only rotation takes one.
 """
 
 from __future__ import annotations

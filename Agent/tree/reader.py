@@ -1,7 +1,6 @@
-"""A session read back: its agents, its events in order, its damage, its losses and what was in flight.
+"""Reads a session: its agents, its events in order, damage, losses and open spans.
 
-`summary` and everything that explains and replays stands on this; `follower` does it for a session that
-grows.
+`summary` and all of analysis and replay use it; `follower` does the same for a growing session.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """One agent of a session and the files that hold its events, in order."""
+    """One agent of a session, and the files with its events, in order."""
 
     agent_id: str
     files: tuple[Path, ...]
@@ -49,7 +48,7 @@ class AgentFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenSpan:
-    """Something that had begun and not ended when it was looked at, or when its process died."""
+    """A span that had begun and not ended when the board was read, or when its process died."""
 
     agent_id: str | None
     name: str

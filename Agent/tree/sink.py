@@ -1,6 +1,6 @@
-"""What the room above speaks to: a sink that hands out streams, each of which takes finished lines.
+"""The interface of the tree for recording: a sink provides streams, and each stream takes finished lines.
 
-`writer.SessionWriter` is the sink that writes the tree; tests and replay use one that keeps events in memory.
+`writer.SessionWriter` writes to the tree; tests and replay use a sink in memory.
 """
 
 from __future__ import annotations

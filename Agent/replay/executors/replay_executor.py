@@ -1,6 +1,6 @@
-"""`ReplayExecutor`: goes on from a checkpoint by the executor that fits the run, and compares what it gives.
+"""`ReplayExecutor`: continues from a checkpoint with the executor that fits the run, and compares the result.
 
-Tools and models of the run answer from the record meanwhile, and the network is out of reach.
+Meanwhile tools and models of the run return recorded responses, and network access is refused.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ from Agent.tree.session import open_session
 
 
 class ReplayExecutor:
-    """Goes on from checkpoints.
+    """Continues runs from checkpoints.
 
     Args:
-        checkpoint_manager: knows the checkpoints.
-        pool: what the manager was made with, where it was made with something; nothing else.
+        checkpoint_manager: provides the checkpoints.
+        pool: what the manager was created with, if anything.
 
     Raises:
-        UsageError: the manager is none, or the pool is another one.
+        UsageError: the manager is not one, or the pool is a different one.
     """
 
     def __init__(self, checkpoint_manager: CheckpointManager, pool: Any = None) -> None:
@@ -69,14 +69,14 @@ class ReplayExecutor:
         self.checkpoints = checkpoint_manager
 
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
-        """Go on from a checkpoint, and compare the output with the recorded one.
+        """Continue from a checkpoint, and compare the output with the recorded one.
 
-        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
+        If nothing was modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
 
         Raises:
-            UsageError: no such executor; a patch that does not fit; what the executor cannot do.
-            RunNotFound, EventNotFound, DamagedInput: the checkpoint is not there, or cannot be read.
-            MissingExtra, TargetNotGiven: the executor lacks a library, or code.
+            UsageError: an unknown executor, a patch that does not fit, or something the executor cannot do.
+            RunNotFound, EventNotFound, DamagedInput: the checkpoint does not exist, or cannot be read.
+            MissingExtra, TargetNotGiven: the executor lacks a library, or a target.
         """
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
