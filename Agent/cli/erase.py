@@ -116,7 +116,7 @@ def _ask(target: Target | None, root: Path) -> None:
 def _show(done: Erasure) -> None:
     if done.resumed:
         render.note("finished an interrupted erasure; what it had erased before is not counted")
-    verb = "would go" if done.dry_run else "erased"
+    verb = "would be erased" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN]:
         parts = [
             render.plural(number, noun)

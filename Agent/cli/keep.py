@@ -400,7 +400,7 @@ def _show_pruning(done: Pruning) -> None:
             )
     if done.finished:
         what = render.plural(done.finished, "removal")
-        render.note(f"{what} interrupted earlier {'waits' if done.dry_run else 'was finished'}")
+        render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
         f"{verb} {render.size(done.freed_bytes)}; "

@@ -179,8 +179,9 @@ def record_tool(
 ) -> Any:
     """Record each call of a tool, so that a replay can return the recorded response.
 
-    Arguments, response or exception, and duration are recorded. Works on functions, async functions, generators
-    of both sorts, methods, static and class methods. A large response becomes an artifact of the run.
+    Arguments, response or exception, and duration are recorded. Works on functions, async functions,
+    generators of both sorts, methods, static and class methods. A large response becomes an artifact of the
+    run.
 
     Args:
         kind: `write` if a call changes something outside: a replay then executes it only if that is allowed

@@ -38,7 +38,7 @@ def check_patch(patch: object) -> None:
     if isinstance(patch, list) and all(isinstance(each, Mapping) and "op" in each for each in patch):
         return
     raise UsageError(
-        f"a {type(patch).__name__} is not a patch",
+        f"{type(patch).__name__} is not a patch",
         remedy='give an object, {"max_retries": 3}, or a list of operations, '
         '[{"op": "replace", "path": "/max_retries", "value": 3}]',
     )

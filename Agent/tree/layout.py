@@ -397,7 +397,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
                 "no forked or resumed run here yet", path=root, remedy="`agent-trace fork RUN` creates one"
             )
         raise SessionNotFound(
-            "only forked or resumed runs are here" if sessions else "no session was recorded here yet",
+            "only forked or resumed runs are here" if sessions else "no session here yet",
             path=root,
             remedy="last-fork names the newest of them"
             if sessions

@@ -38,7 +38,7 @@ def test_a_root_that_is_a_file_fails(run, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     found = doctor._root(file)
-    assert (found.state, "no directory" in found.found) == ("fail", True)
+    assert (found.state, "not a directory" in found.found) == ("fail", True)
     done = run("doctor", "--json", AGENT_TRACE_ROOT=str(file / "below"))
     assert checks(done.stdout)["trace root"]["state"] in {"fail", "ok"}
 

@@ -33,7 +33,7 @@ def test_a_dry_run_says_what_would_go_and_erasing_proves_it(run, recorded):
     root, _ = recorded
     told = run("erase", "--match", VALUE, "--dry-run", "--root", root)
     assert told.returncode == 0
-    assert "2 events, 1 artifact would go" in told.stdout and "proven" not in told.stdout
+    assert "2 events, 1 artifact would be erased" in told.stdout and "proven" not in told.stdout
     done = run("erase", "--match", VALUE, "--yes", "--root", root)
     assert done.returncode == 0, done.stderr
     assert "2 events, 1 artifact erased" in done.stdout and "proven: " in done.stdout
@@ -78,7 +78,7 @@ def test_it_asks_and_takes_no_for_an_answer(run, recorded, monkeypatch):
     ("words", "code", "told"),
     [
         ((), 2, "no erasure was interrupted"),
-        (("--agent", "a", "--match", "abc"), 2, "one thing"),
+        (("--agent", "a", "--match", "abc"), 2, "exactly one option"),
         (("--match", "ab"), 2, "too short"),
         (("--run", "nobody"), 3, "no run or session"),
         (("--run", "last"), 2, "agent-trace prune"),
@@ -104,7 +104,7 @@ def test_a_run_goes_out_and_comes_in_elsewhere(run, recorded, tmp_path):
     out = run("runs", run_id, "--export", file, "--root", root)
     assert out.returncode == 0 and "the run, " in out.stdout
     twice = run("runs", run_id, "--export", file, "--root", root)
-    assert twice.returncode == 2 and "there already" in twice.stderr
+    assert twice.returncode == 2 and "already exists" in twice.stderr
     come = run("runs", "--import", file, "--json", "--root", elsewhere)
     assert come.returncode == 0 and json.loads(come.stdout)["run_id"] == run_id
     assert run_id in run("runs", "--root", elsewhere).stdout

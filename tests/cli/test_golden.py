@@ -84,8 +84,8 @@ def test_what_the_code_does_not_do_is_not_added(ask, tmp_path):
         (["golden", "update"], 2, "golden update --help"),
         (["replay"], 2, "give a RUN, or --all"),
         (["replay", "last", "--all"], 2, "--all takes no RUN"),
-        (["replay", "last", "--workers", "2"], 2, "go with --all"),
-        (["replay", "--all", "--since", "tick:4"], 2, "no tick"),
+        (["replay", "last", "--workers", "2"], 2, "require --all"),
+        (["replay", "--all", "--since", "tick:4"], 2, "not a tick"),
         (["replay", "--all", "--agent", "nobody*"], 3, "there is no run to replay"),
     ],
 )

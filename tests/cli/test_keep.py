@@ -82,7 +82,7 @@ def test_recover_makes_the_category_files_anew(run, root):
     before = (root / "errors" / "errors.log").read_bytes()
     shutil.rmtree(root / "errors")
     done = run("recover", "--mirrors", "--root", root)
-    assert done.returncode == 0 and "made again" in done.stdout
+    assert done.returncode == 0 and "rebuilt" in done.stdout
     assert sorted(before.split()) == sorted((root / "errors" / "errors.log").read_bytes().split())
 
 

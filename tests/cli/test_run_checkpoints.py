@@ -57,7 +57,7 @@ def test_checkpoints_of_a_failed_run_outlive_those_of_one_that_went_well(run, ru
         "--root",
         trace_root,
     ]
-    assert "3 checkpoints, 1 run whole would go" in run(*command, "--dry-run").stdout
+    assert "3 checkpoints, 1 run whole would be removed" in run(*command, "--dry-run").stdout
     assert "3 checkpoints, 1 run whole removed" in run(*command).stdout
     assert "no checkpoint" in run("runs", runs[0], "--checkpoints", "--root", trace_root).stderr
     kept = json.loads(run("runs", runs[1], "--checkpoints", "--json", "--root", trace_root).stdout)

@@ -125,7 +125,7 @@ def test_events_that_are_refused_are_told_and_make_exit_code_1(copied, run):
     ("arguments", "says"),
     [
         ((), "missing option '--to'"),
-        (("--to", "nowhere"), "no address of a service"),
+        (("--to", "nowhere"), "not an address of a service"),
         (("--to", "http://x", "--all", "last"), "give SESSION or --all"),
         (("--to", "http://x", "--all", "--follow"), "--follow needs a single session"),
     ],

@@ -221,5 +221,5 @@ def test_without_a_fork_there_is_no_last_fork(tmp_path):
 
 
 def test_an_empty_root_has_no_last_session(tmp_path):
-    with pytest.raises(SessionNotFound, match="no session was recorded"):
+    with pytest.raises(SessionNotFound, match="no session here yet"):
         find_session(tmp_path / "none")
