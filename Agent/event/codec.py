@@ -20,7 +20,7 @@ from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
 
 LINE_PREFIX = b'{"timestamp":"'
-"""How every line of the record begins; a reader finds its way back on it."""
+"""How every line of the recording begins; a reader finds its way back on it."""
 
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")

@@ -67,10 +67,10 @@ class ToolSpec:
         self._open: Callable[..., ToolCall] | None = None
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall | Answer | None:
-        """The open call, which may hold a recorded answer; the Answer alone where nothing is recorded.
+        """The open call, which may hold a recorded response; the Answer alone where nothing is recorded.
 
         Raises:
-            ReplayError: a replay has no answer, or refuses a call for real.
+            ReplayError: a replay has no answer, or refuses a live call.
         """
         player = player_here()
         is_recorded = _LIMIT.value <= _INFO
@@ -254,7 +254,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
 
 def _answered(call: Any, answer: Answer) -> Any:
-    """What the record says the call gave; the event of the call names the one that it comes from."""
+    """What the recording says the call gave; the event of the call names the one that it comes from."""
     if answer.change is not None:
         answer.change()
     if answer.error is not None:
@@ -285,7 +285,7 @@ def _open_steps(
 
 
 class _Answered(Unobserved):
-    """Steps that come from the record and are not recorded again."""
+    """Steps that come from the recording and are not recorded again."""
 
     def __init__(self, body: Callable[..., Any]) -> None:
         self.body = body

@@ -70,7 +70,7 @@ class ToolReplayer:
         self.matches: list[Match] = []
         """Every answer that was given, in order."""
         self.missed: RecordingMiss | None = None
-        """The first call that the record has no answer for; what is asked afterwards gets the same error."""
+        """The first call without a recorded response; later calls get the same error."""
         self._tolerance = tolerance
         self._codecs = dict(codecs or {})
         self._book: CallBook = read_calls(self.ref) if book is None else book
@@ -135,7 +135,7 @@ class ToolReplayer:
         return Asked(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
 
     def find(self, asked: Asked) -> Match | tuple[Nearest, ...]:
-        """The recorded call that is meant; where there is none, those that come nearest."""
+        """The recorded call that is meant; if there is none, those that come nearest."""
         return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
 
     def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
@@ -153,7 +153,7 @@ class ToolReplayer:
         return self._book.answer(call, self._decoder(call.name), given)
 
     def forget_miss(self) -> None:
-        """Go on after a call that was made for real instead."""
+        """Go on after a call that was made live instead."""
         self.missed = None
 
     def _turn(
@@ -173,7 +173,7 @@ class ToolReplayer:
         return None if codec is None else codec.decode
 
     def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
-        """Arguments in the form in which the record has them, as far as this process may know that."""
+        """Arguments in the form in which the recording has them, as far as this process may know that."""
         active = installed.active_pipeline()
         capture = active.capture if active is not None else self._capture()
         levels = capture.redactor.levels
@@ -243,7 +243,7 @@ def _root_here() -> Path | None:
 
 
 def check_live(name: str, place: CallPlace | None) -> None:
-    """Refuse a call for real that changes something outside, unless the outside would know it again.
+    """Refuse a live call that changes something outside, unless the outside would recognise a repetition.
 
     Raises:
         ReplayError: it is a write without an idempotency key.
@@ -256,7 +256,7 @@ def check_live(name: str, place: CallPlace | None) -> None:
 
 
 def is_live(live: bool | Collection[str], name: str) -> bool:
-    """Whether calls of that name are made for real."""
+    """Whether calls of that name are made live."""
     return live if isinstance(live, bool) else name in live
 
 

@@ -181,7 +181,7 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
 def _first_step(body: Any) -> Any:
     """The first step of an async generator that no event loop gets to know.
 
-    A loop that ends closes all it knows, at one time; whoever closes the one outside closes this one.
+    A loop that ends closes all it knows, at the same time; whoever closes the one outside closes this one.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)

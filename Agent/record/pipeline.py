@@ -231,7 +231,7 @@ class Pipeline:
         """
         try:
             if type(label) is not str:
-                # What is no text and serves as label stands as text in the payload, too: an `action_type`.
+                # A label that is not text, such as an `action_type`, becomes text in the payload too.
                 text = as_text(label)
                 payload = {key: text if value is label else value for key, value in payload.items()}
                 label = text
@@ -239,6 +239,7 @@ class Pipeline:
                 body, types = self.capture.body(payload)
             scope = current_scope.get()
             if scope is not None and scope.secrets:
+                # An enclosing call was given these by name; here they may have a harmless name.
                 label = self.redactor.text_without(scope.secrets, label)
                 body, types = self.redactor.without(scope.secrets, body, types, "/extra")
             head = slot.heads.get(label) or slot.head(label)
@@ -256,6 +257,7 @@ class Pipeline:
             if buffered and self.buffer is not None:
                 held = b"".join((head, links, extra, body, b"}", tail))
                 if self._levels is not None:
+                    # It takes whole lines; the buffer adds the end when it knows the number.
                     held = self._levels.line(slot, held + b"}\n")[:-2]
                 return self.buffer.add(slot, held)
             return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
@@ -279,6 +281,7 @@ class Pipeline:
         extra = event.get("extra", event)
         agent_id = extra.get("agent_id")
         if slot.binding.agent_id is None and isinstance(agent_id, str):
+            # Counted for the category so far: move it to the agent that the payload names.
             slot.written[0] -= 1
             self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
         if is_error:
@@ -303,7 +306,7 @@ class Pipeline:
     def _no_room(self, full: NoRoom, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
         """Drop an event for which the sink has no room; errors are accepted anyway."""
         if slot.urgent:
-            # An error goes beyond the bound: its call waits until the queue is written anyway.
+            # An error may exceed the limit: its call waits until the queue is written anyway.
             whole = b"".join((head, links, extra, rest))
             line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
             slot.binding.stream.write(redacted(line))
@@ -313,7 +316,7 @@ class Pipeline:
                 slot.mirror(line)
             self._read(slot, line)
             return identity
-        if slot.kind != "log.dropped":  # the next one reports what this one would have
+        if slot.kind != "log.dropped":  # the next report counts what this one would have
             self.health.drop(full.reason)
         return ""
 
@@ -345,7 +348,7 @@ class Pipeline:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
-            # A stream whose end could not be written keeps its board, by which its losses are told.
+            # A writer whose end could not be written keeps its board: losses are computed from it.
             if is_closed := self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
             sink.close(clean=is_closed)
@@ -389,7 +392,7 @@ class Pipeline:
         self.board = board
         self.stamps.after_fork_in_child(board)
         self._begin_span_ids()
-        # What the parent lost it tells itself, and its agents' states stand in its own files.
+        # The parent reports its own losses, and its files hold the states of its agents.
         self.health.forget()
         self.agents.forget_states()
         self._counts = KeptCounts()
@@ -402,7 +405,7 @@ class Pipeline:
             self.durable_errors.forget()
 
     def _begin_span_ids(self) -> None:
-        # Four bytes of chance, then four that count.
+        # Four random bytes, then a counter: unique among processes without a system call for each span.
         self._next_span = itertools.count((int.from_bytes(os.urandom(4)) << 32) + 1).__next__
 
     def _with_fields(
@@ -438,6 +441,6 @@ class Pipeline:
             payload = {"count": count, "reason": reason}
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
-        # What was put into a queue may be refused yet: there the next report waits for its time.
+        # A queued line may still be refused, so with a queue the next report waits for its time.
         if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0

@@ -39,7 +39,7 @@ class TracedCall(NamedTuple):
     is_root: bool
     """Whether no other traced action is open."""
     is_generator: bool = False
-    """Whether it yields items; those of a traced function are not in the record, those of a tool are."""
+    """Whether it yields items; those of a traced function are not in the recording, those of a tool are."""
     place: CallPlace | None = None
     """Of a tool or model; None for what agents do."""
 
@@ -70,4 +70,4 @@ class Player(Protocol):
 current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
 
 making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
-"""Set while a model works or its recorded answer is made again: what is read then belongs to no action."""
+"""Set while a model works or its recorded response is made again: what is read then belongs to no action."""

@@ -107,7 +107,7 @@ class Redactor:
         return replaced(text, self.counted_token)
 
     def counted_token(self, secret: str) -> str:
-        """The token that stands for a secret of the record."""
+        """The token that stands for a secret of the recording."""
         self.count += 1
         return self.token(secret)
 

@@ -1,6 +1,6 @@
 """The way back from an `error` event to an exception that can be raised again; `failures.py` wrote it.
 
-Replays ask here: for a traced call that is answered from the record, and for a tool or a model that is.
+Used by replays for traced calls, tools and models that get recorded responses.
 """
 
 from __future__ import annotations

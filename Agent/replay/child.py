@@ -111,7 +111,7 @@ class Redrive:
             redactor=self._redactor,
             options=RecordOptions(
                 strict_state=recording.configuration("state", default="exit") == "strict",
-                entry_looks=0,  # what was written from outside is in the record
+                entry_looks=0,  # what was written from outside is in the recording
                 probes=0,
                 gone_states=False,
             ),
@@ -259,7 +259,7 @@ class Redrive:
         if self._agent_id is not None or self._request.get("agents") is not None:
             return self._spec_of(self._agent_id or self._request["asked_for"])
         acting = [facts for facts in self._recording.agents.values() if facts.entries]
-        # Where all others acted inside one agent's actions, that one is what the run is driven through.
+        # Where all others acted inside one agent's actions, that one is what the run is replayed through.
         roots = [facts for facts in acting if facts.roots]
         return self._spec_of(roots[0].agent_id if len(roots) == 1 else None)
 
@@ -400,7 +400,7 @@ class Redrive:
                 )
 
     def _with_command(self, reason: str) -> str:
-        """A reason, with the command that records anew what is too old to be compared."""
+        """A reason, with the command that records again what is too old to be compared."""
         info = self._recording.info
         if OLDER not in reason or info is None or not info.argv:
             return reason

@@ -151,7 +151,7 @@ class Driver:
         """Replay every action until something differs or nothing more can be proved."""
         self._player.stage = self
         self._outcome.sources = self._watch.reads
-        # What is read is answered from the record, and nobody looks at what these events would hold of it.
+        # Reads get their recorded values, and nobody looks at the `reads` of these events.
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in self._plan.actions:
@@ -234,7 +234,7 @@ class Driver:
                 self._watch.allow(generator)
 
     def call_back(self, recorded: RecordedCall) -> None:
-        """Make a call into a driven agent that an answered call made in the record."""
+        """Make a call into a replayed agent that an answered call made in the recording."""
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
             self._player.stop(
@@ -252,7 +252,7 @@ class Driver:
             return
 
     def answered(self) -> None:
-        """A call of the driven action was answered: what it leaves from here on comes behind that."""
+        """A call of the replayed action was answered: what it leaves from here on comes behind that."""
         self._answered_at.append(len(self._sink.lines))
 
     def _drive(self, action: DrivenAction) -> None:
@@ -376,7 +376,7 @@ class Driver:
         return [decode_line(line) for line in self._sink.lines]
 
     def effects_so_far(self) -> list[Event]:
-        """What happened inside the action that is being driven, up to now."""
+        """What happened inside the action that is being replayed, up to now."""
         return [
             event
             for event in self._events()

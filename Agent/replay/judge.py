@@ -74,7 +74,7 @@ class ActionJudge:
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
-        """An action left exactly what the record holds of it, and nothing else; `settle` counts it.
+        """An action left exactly what the recording has of it, and nothing else; `settle` counts it.
 
         Args:
             ids: those of its effects here.
@@ -102,7 +102,7 @@ class ActionJudge:
         missing: RecordedCall | None,
         answered_at: Sequence[int] = (),
     ) -> Event:
-        """Compare what an action left in the record with what it left now, and give its own event.
+        """Compare what an action left in the recording with what it left now, and give its own event.
 
         Args:
             missing: a recorded call that was not made.
@@ -351,7 +351,7 @@ class ActionJudge:
 
 
 def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:
-    """The event of the driven call itself: the outermost action of that name and agent."""
+    """The event of the replayed call itself: the outermost action of that name and agent."""
     for event in reversed(events):
         if (
             is_traced_action(event)
@@ -364,7 +364,7 @@ def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None
 
 
 def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
-    """The events inside the driven call, in order; its measurements instead if asked for."""
+    """The events inside the replayed call, in order; its measurements instead if asked for."""
     parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
     found = []
     for event in events:

@@ -42,10 +42,10 @@ class Stage(Protocol):
         """A live agent's traced call is about to run."""
 
     def call_back(self, recorded: RecordedCall) -> None:
-        """Make a call that an answered call made in the record."""
+        """Make a call that an answered call made in the recording."""
 
     def answered(self) -> None:
-        """A call of driven code was answered."""
+        """A call of replayed code was answered."""
 
 
 class RecordedPlayer:
@@ -75,7 +75,7 @@ class RecordedPlayer:
         self.stage: Stage | None = None
         self.is_stopped = False
         self.has_begun = False
-        """The driven call itself was entered."""
+        """The replayed call itself was entered."""
         self._answers = answers
         self._outcome = outcome
         self._pipeline = pipeline
@@ -138,7 +138,7 @@ class RecordedPlayer:
             _open_call.set(None)
 
     def begin(self, action: DrivenAction) -> None:
-        """From now on this action is driven."""
+        """From now on this action is replayed."""
         self._thread_id = get_ident()
         self.action = action
         self._tools = None
@@ -153,13 +153,13 @@ class RecordedPlayer:
         return None if action is None else self._missing(action.call)
 
     def stop(self, reason: str) -> None:
-        """End the re-drive here: nothing more can be proved."""
+        """End the replay here: nothing more can be proved."""
         self.is_stopped = True
         self._outcome.reason(reason)
         raise ReplayStopped
 
     def diverge(self, divergence: Divergence) -> NoReturn:
-        """End the re-drive here: it did something else."""
+        """End the replay here: it did something else."""
         self.is_stopped = True
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
@@ -187,7 +187,7 @@ class RecordedPlayer:
         self._outcome.remark(_told_of_factory(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
-        """A measured call leaves no answer in the record; around a traced one it may run."""
+        """A measured call leaves no answer in the recording; around a traced one it may run."""
         if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
             return
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
@@ -237,7 +237,7 @@ class RecordedPlayer:
         return answer
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
-        """The answer of a tool or model that the driven action calls, as it called it then."""
+        """The answer of a tool or model that the replayed action calls, as it called it then."""
         if self._tools is None:
             self._tools = self._tools_of(action)
         try:
@@ -354,7 +354,7 @@ class RecordedPlayer:
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
-    """The answer; where what it changes cannot be changed here, that ends the re-drive."""
+    """The answer; where what it changes cannot be changed here, that ends the replay."""
     change = answer.change
     if change is None:
         return answer
@@ -369,7 +369,7 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
 
 
 def open_call() -> RecordedCall | None:
-    """The recorded counterpart of the innermost live call that is open; None where there is none."""
+    """The recorded counterpart of the innermost live call that is open; None if there is none."""
     return _open_call.get()
 
 
@@ -400,7 +400,7 @@ def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
 
 
 def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
-    """The arguments of a call by name; those of a stand-in under the names that they have in the record."""
+    """The arguments of a call by name; those of a stand-in under their recorded names."""
     args, recorded = call.args, event.extra.get("args")
     if not isinstance(args, Positional) or not isinstance(recorded, dict):
         return args

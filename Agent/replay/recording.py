@@ -31,7 +31,7 @@ class AgentFacts:
     """Those of them that nothing else was open above."""
     first_state: Event | None = None
     adopted: dict[str, str] = field(default_factory=dict)
-    """Its fields that hold generators whose draws were recorded, and by what these are told apart."""
+    """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -202,7 +202,7 @@ def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None  # the events can still be driven; only remembered targets and settings are missing
+        return None  # the events can still be replayed; only remembered targets and settings are missing
 
 
 class _Nesting:

@@ -49,7 +49,7 @@ class RedriveOptions:
     normaliser: Normaliser | None = None
     network: bool = False
     agents: Collection[str] | None = None
-    """Of what the target gives, only these: the others answer from the record."""
+    """Of what the target gives, only these: the others answer from the recording."""
     asked_for: str | None = None
     """With `agents`: the agent that the target is asked for, as it was for the whole of the run."""
     stop: Event | None = None

@@ -150,7 +150,7 @@ class Follower:
     def follow_lines(
         self, stop: Callable[[], bool], settle_s: float = 0.0
     ) -> Iterator[list[tuple[bytes, Event]]]:
-        """The same in batches, each event behind its line as it stands in the record, without the newline.
+        """The same in batches, each event behind its line as it stands in the recording, without the newline.
 
         A cursor that is taken while a batch is worked on stands behind it.
 

@@ -124,7 +124,7 @@ class Losses:
     def clean(self) -> bool:
         """Whether nothing whose call had returned is, or may be, missing.
 
-        What a crash left unacknowledged, and what a policy retired, is told apart and spoils nothing.
+        What a crash left unacknowledged, and what a policy retired, is distinguished and spoils nothing.
         """
         return self.total_lost == 0 and self.total_unknown == 0
 

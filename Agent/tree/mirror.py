@@ -26,7 +26,7 @@ from Agent.tree.segment import error_name
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
 
 Form = Callable[[list[bytes]], list[bytes]]
-"""Makes the lines of a file of a batch of those of the record."""
+"""Makes the lines of a file of a batch of those of the recording."""
 
 _MEGABYTE = 1024 * 1024
 DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
@@ -93,7 +93,7 @@ class Mirrors:
         rotation: category to (size in bytes, number of backups), over `DEFAULT_ROTATION`.
         categories: the ones to mirror; all by default.
         files: category to another place of its mirror, relative to the root unless absolute.
-        forms: category to what makes the lines of its mirror; those of the record without it.
+        forms: category to what makes the lines of its mirror; those of the recording without it.
         counts: where failures are counted.
     """
 
@@ -427,7 +427,7 @@ def _shift_backups(path: Path, most: int) -> None:
 
 @contextlib.contextmanager
 def _rotation_lock(path: Path) -> Iterator[None]:
-    """A lock between processes; opened anew each time, since an inherited one excludes no parent.
+    """A lock between processes; opened again each time, since an inherited one excludes no parent.
 
     Raises:
         BlockingIOError: another process has it.

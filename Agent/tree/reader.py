@@ -171,7 +171,7 @@ class TreeReader:
     def event_lines(
         self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
     ) -> Iterator[tuple[bytes, Event]]:
-        """The same events, each behind its line as it stands in the record, without the newline."""
+        """The same events, each behind its line as it stands in the recording, without the newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
         return self._merged_lines(
             paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
@@ -225,16 +225,16 @@ class TreeReader:
         writers = Writers(self.session)
         decoder = LineDecoder(self._damage, writers.knows)
         since = b"" if since_us is None else format_timestamp(since_us).encode()
-        until = b"~" if until_us is None else format_timestamp(until_us).encode()
+        until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
         wanted = None if kinds is None else frozenset(kinds)
-        # all that is cold comes as one sequence in order: it may be thousands of segments
+        # Sealed segments come as one ordered sequence, since there may be thousands of them.
         sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
         lines = merged_lines(chains_of(paths), decoder, writers.may_finish, self._cold, sequence)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
                 continue
             event = decoder.decode(raw) if decoded is None else decoded
-            # The files of a run hold the events of every agent that took part in it.
+            # A run's files hold the events of every agent that took part in it.
             if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
                 continue
             if event is not None and (wanted is None or event.kind in wanted):

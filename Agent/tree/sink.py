@@ -37,7 +37,7 @@ class DurableStream(Stream, Protocol):
     """A stream that can also be asked to bring a line through a power cut."""
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Take one line and bring it to the disk itself; calls at one time share one `fdatasync`."""
+        """Take one line and bring it to the disk itself; calls at the same time share one `fdatasync`."""
         ...
 
     def sync(self) -> bool:

@@ -54,17 +54,19 @@ class SessionStream:
 
     def write(self, line: RedactedBytes) -> bool:
         """Write one whole line to the kernel; False if it was not written, which is counted."""
-        # No lock here: the pin keeps the descriptor from being closed. Whoever swaps segments looks at the
-        # pins after the swap, so a pin that was set while the segment still stood in the file is always seen.
+        # No lock here: the pin keeps the descriptor from being closed. A thread that swaps segments checks
+        # the pins after the swap, so it always sees a pin that was set before. `append` and `pop` are
+        # atomic, so several threads may pin at once.
         file = self._file
         segment = file.segment
         pins = segment.pins
         pins.append(None)
         failure: OSError | None = None
-        written = -1
+        written = -1  # not tried: the segment was swapped, or has no room
         try:
             if file.segment is segment:
                 size = len(line)
+                # Not exact among threads: a segment may exceed its limit by a few lines.
                 room = segment.room_bytes - size
                 if room >= 0:
                     segment.room_bytes = room
@@ -101,7 +103,7 @@ class SyncedStream(SessionStream):
         """Sync one whole line to the disk; False if it may not be there, which is counted."""
         if not collecting():
             return self._file.write_synced(line)
-        # An awaited call hands the line to the kernel and waits for the disk beside the event loop.
+        # An awaitable call writes to the kernel here, and waits for the disk outside the event loop.
         written = super().write(line)
         if written:
             wait_for(self.sync)

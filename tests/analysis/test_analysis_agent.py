@@ -178,7 +178,7 @@ def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(
 def test_a_moment_that_is_none_is_refused(builder: SessionBuilder) -> None:
     state_session(builder)
     analyzer = LogAnalyzer(builder.path)
-    with pytest.raises(UsageError, match="no moment"):
+    with pytest.raises(UsageError, match="not a moment"):
         analyzer.state_at("a", "yesterday")
     with pytest.raises(EventNotFound):
         analyzer.state_at("a", "aaaabbbb-99999")

@@ -36,7 +36,7 @@ def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error
     cause = asked(platform, "Agent creator_005 not generating content").causes[0]
     assert cause.confidence >= 0.8
     assert cause.agent_ids == ("creator_005", "trend_tool")
-    assert "stopped create_content" in cause.title
+    assert "stopped calling create_content" in cause.title
     assert field[0] in cause.explanation
     assert platform.facts["trigger"] in cause.event_ids
     assert platform.facts["error"] in cause.event_ids
@@ -82,7 +82,7 @@ def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -
 def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> None:
     platform = planted(fault="quit")
     cause = asked(platform, "creator_005 stopped creating content").causes[0]
-    assert "stopped create_content" in cause.title
+    assert "stopped calling create_content" in cause.title
     assert "Nothing recorded at that point explains the change." in cause.explanation
     assert cause.confidence < 0.8
 
@@ -214,7 +214,7 @@ def test_an_event_named_by_its_id_is_followed_back(builder: SessionBuilder) -> N
     )
     action = builder.emit("agent_action", "a", action_type="act", outcome="error", error_id=error)
     report = debug_issue(f"what happened at {action}?", session=builder.path)
-    assert report.causes[0].title == f"{action} goes back to 'OSError: gone'"
+    assert report.causes[0].title == f"{action} was caused by 'OSError: gone'"
     assert set(report.causes[0].event_ids) == {action, error}
 
 

@@ -139,7 +139,7 @@ def test_curves_run_along_episodes_where_rewards_carry_them(builder: SessionBuil
     assert analyzer.learning_report("a")["curves"]["by"] == "time"
     with pytest.raises(UsageError, match="no reward has a tick"):
         analyzer.learning_report("a", "tick")
-    with pytest.raises(UsageError, match="no axis"):
+    with pytest.raises(UsageError, match="not an axis"):
         analyzer.learning_report("a", "moon")
 
 

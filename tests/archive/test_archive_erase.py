@@ -290,9 +290,9 @@ def test_a_value_in_names_goes_with_the_names(trace_root):
 
 
 def test_mistakes_are_told(tmp_path, trace_root):
-    with pytest.raises(UsageError, match="one thing"):
+    with pytest.raises(UsageError, match="exactly one option"):
         target_of()
-    with pytest.raises(UsageError, match="one thing"):
+    with pytest.raises(UsageError, match="exactly one option"):
         target_of(agent="a", match="abc")
     with pytest.raises(UsageError, match="too short"):
         target_of(match="ab")

@@ -168,7 +168,7 @@ def test_a_missing_or_foreign_part_is_one_clear_error(session):
     seal(session, remove=True)
     part = read_parts(session)[0]
     part.parquet.rename(part.parquet.with_suffix(".gone"))
-    with pytest.raises(DamagedInput, match="away"):
+    with pytest.raises(DamagedInput, match="is missing"):
         read_parts(session)
     (part.directory / f"{part.name}.json").write_bytes(b"[]")
     with pytest.raises(DamagedInput, match="cannot be read"):

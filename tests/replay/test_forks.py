@@ -347,5 +347,5 @@ def test_without_a_target_there_is_one_error_with_the_hint(toy):
 
 def test_something_that_is_no_patch_is_refused(toy):
     toy.record(COUNTER)
-    with pytest.raises(UsageError, match="no patch"):
+    with pytest.raises(UsageError, match="not a patch"):
         fork(toy, origin(toy), "step_1", "total=0")

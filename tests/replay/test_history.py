@@ -82,7 +82,7 @@ def test_what_could_not_be_driven_is_no_success(history):
     assert driven(history, runs=["last"]).exit_code == 0
     report = replay_runs(None, history.root, runs=["last"])
     assert report.exit_code == 4
-    assert "no code was named" in report.runs[0].reasons[0]
+    assert "no target was given" in report.runs[0].reasons[0]
 
 
 def test_only_sessions_of_a_time_are_driven(history):

@@ -191,7 +191,7 @@ def test_a_session_is_found_by_id_prefix_path_and_as_the_last(tmp_path):
         ("20261120", "beginning of 2"),
         ("1999", "no session '1999'"),
         ("", "no session"),
-        ("/nowhere/at/all", "no session lies"),
+        ("/nowhere/at/all", "no session there"),
     ],
 )
 def test_a_session_that_is_not_there_is_told_in_one_line(ref, told, tmp_path):
