@@ -83,14 +83,15 @@ _SESSION_NAME = re.compile(r"session_(?P<second>.+?)(?:-(?P<repeat>[2-9]|[1-9][0
 _ROOT_README = """\
 # trace/
 
-What programs recorded with Agent Trace did: one directory a session, and rolling mirrors by category.
+Recordings of Agent Trace: one directory per session, and rolling mirrors by category.
 
-- `session_YYYYMMDD_HHMMSS/` is the record of one execution (UTC). Copy that directory and you have all of it.
+- `session_YYYYMMDD_HHMMSS/` holds one execution of a program, named in UTC. Copy that directory to copy the
+  whole session.
 - `agents/`, `learning/`, `interactions/`, `performance/`, `events/`, `system/`, `errors/` mirror the lines of
-  all sessions for people and their tools (`tail -F`). They can be deleted at any time.
+  all sessions for people and their tools (`tail -F`). You may delete them at any time.
 
-The files hold what your agents were given and said, after redaction of secrets; only you can read them.
-They are JSON lines, except `system/system.log` and `errors/errors.log`, which show the same events as text.
+The files contain inputs and outputs of your agents, with secrets redacted; only you can read them. They are
+JSON lines, except `system/system.log` and `errors/errors.log`, which show the same events as text.
 `agent-trace sessions` lists the sessions, `agent-trace --help` the other commands.
 """
 
