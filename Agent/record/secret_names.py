@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import inf
 from typing import Final
 
 __all__ = [
-    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_below", "is_secret_name", "is_wordlike", "is_words",
+    "least_secret_number", "looks_drawn", "may_be_number", "name_says", "plain_name",
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
+_LEAST_SECRET: Final = 100.0
 
 _SEPARATORS: Final = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
 # What else is used as a key, a sentence or a piece of code, is a text and read as one.
@@ -108,7 +111,19 @@ def is_secret_name(name: str) -> bool:
 
 def may_be_number(name: str, number: float = 0) -> bool:
     """Whether a number under this secret name is none: the id of a language model's token, a count, a pin of a board."""
-    return abs(number) < 100 or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+    return abs(number) < _LEAST_SECRET or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+
+
+def least_secret_number(name: str, says: int) -> float:
+    """The size from which a number under the name of a secret is hidden; infinity where none is."""
+    return inf if says == LIKELY or may_be_number(name, inf) else _LEAST_SECRET
+
+
+def is_below(value: object, size: float) -> bool:
+    """Whether a value is a number below a size, a boolean, or None; nothing is where the size is 0."""
+    if value is None or value is True or value is False:
+        return size > 0
+    return (type(value) is int or type(value) is float) and abs(value) < size
 
 
 def has_digit(value: str) -> bool:
