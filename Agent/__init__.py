@@ -1,6 +1,7 @@
 """Record, explain and replay agents and multi-agent simulations from plain files.
 
-Importing the package loads the doors of recording and creates nothing on disk: the first event does the rest.
+Importing the package loads the decorators and loggers only, and creates nothing on disk: the first event does
+the rest.
 """
 
 from typing import TYPE_CHECKING, Any

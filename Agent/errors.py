@@ -1,4 +1,4 @@
-"""The exception tree of everything that reads, explains and replays; recording itself never raises.
+"""The exceptions of reading, analysis and replay, with exit codes; recording itself never raises.
 
 AgentTraceError                     exit code 70
 ├── UsageError                      2   a wrong argument or option
@@ -9,14 +9,14 @@ AgentTraceError                     exit code 70
 │   ├── RunNotFound                 3
 │   ├── AgentNotFound               3
 │   ├── EventNotFound               3
-│   ├── DamagedInput                3   a file that is not what it should be
-│   ├── NotErased                   3   something that has to go cannot be removed or rewritten
-│   ├── TargetNotFound              3   code that is named cannot be imported
-│   ├── NotDelivered                3   a service could not be reached, or took nothing
+│   ├── DamagedInput                3   a file that is damaged
+│   ├── NotErased                   3   something to be erased cannot be removed or rewritten
+│   ├── TargetNotFound              3   the target cannot be imported
+│   ├── NotDelivered                3   a service could not be reached, or accepted nothing
 │   └── MissingExtra                3   an optional part is not installed
 └── ReplayError                     4   a replay could not prove anything
-    ├── TargetNotGiven              4   no code to drive
-    └── RecordingMiss               4   a recorded answer was needed and is not there
+    ├── TargetNotGiven              4   no target to replay
+    └── RecordingMiss               4   a needed response was not recorded
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 
 
 class AgentTraceError(Exception):
-    """One mistake, told in one line: what, where, and what to do about it.
+    """Base of all errors: what is wrong, where, and what to do about it, in one line.
 
     Args:
         message: what is wrong, a clause without a full stop.
@@ -89,49 +89,49 @@ class ConfigurationError(UsageError):
 
 
 class InputError(AgentTraceError):
-    """Something that was named cannot be read."""
+    """A named input cannot be read."""
 
     exit_code = 3
 
 
 class SessionNotFound(InputError):
-    """No session of that name under the trace root."""
+    """The trace root has no session of that name."""
 
 
 class SessionInUse(InputError):
-    """A process still writes to the session, so nobody else may change it."""
+    """A process still writes to the session, so no other process may change it."""
 
 
 class RunNotFound(InputError):
-    """No run of that name under the trace root."""
+    """The trace root has no run of that name."""
 
 
 class AgentNotFound(InputError):
-    """The session holds no event of that agent."""
+    """The session has no event of that agent."""
 
 
 class EventNotFound(InputError):
-    """The session holds no event of that id."""
+    """The session has no event with that id."""
 
 
 class DamagedInput(InputError):
-    """A file is not what its place in the tree says it is."""
+    """A file is damaged, or is not the file that its place says."""
 
 
 class NotErased(InputError):
-    """Something that has to be erased cannot be removed or rewritten; what was erased before is gone."""
+    """Something to be erased cannot be removed or rewritten; earlier removals are done."""
 
 
 class NotDelivered(InputError):
-    """A service could not be reached, or took nothing of what was sent; it stays in the record."""
+    """A service could not be reached, or accepted nothing; the events stay on this machine."""
 
 
 class TargetNotFound(InputError):
-    """The code that is named cannot be imported."""
+    """The target cannot be imported."""
 
 
 class MissingExtra(InputError):
-    """An optional part of the package is needed and not installed."""
+    """A required optional part of the package is not installed."""
 
 
 class ReplayError(AgentTraceError):
@@ -141,8 +141,8 @@ class ReplayError(AgentTraceError):
 
 
 class TargetNotGiven(ReplayError):
-    """No code was named to drive, and the record remembers none."""
+    """No target was given, and the session remembers none."""
 
 
 class RecordingMiss(ReplayError):
-    """A recorded answer was needed and is not in the record."""
+    """A response that a replay needs was not recorded."""

@@ -1,4 +1,4 @@
-"""An agent of one's own: record it, ask about it, and drive it again from the record.
+"""A small agent: record it, query the log, and replay it.
 
 Run it from any directory: `python examples/first_steps.py`.
 """
@@ -17,7 +17,7 @@ class Forager:
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
         self.logger = AgentLogger(agent_id, "forager")
-        self.rng = random.Random(agent_id)  # its own generator, so that it can be driven again alone
+        self.rng = random.Random(agent_id)  # its own generator, so that it can be replayed alone
         self.values = {"left": 0.0, "right": 0.0}
         self.basket = 0
 
@@ -39,7 +39,7 @@ class Forager:
 
 
 def forager(spec: Spec) -> Forager:
-    """What replay calls to get a fresh agent; the recorded state is put onto it."""
+    """Return a fresh agent; replay restores the recorded state onto it."""
     return Forager(spec.agent_id)
 
 

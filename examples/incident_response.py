@@ -1,7 +1,7 @@
-"""An incident from the complaint to the test that keeps it away: an agent that searches again and again.
+"""An incident, from the complaint to the regression test: an agent that searches again and again.
 
-Run it from any directory: `python examples/incident_response.py`; with `record` behind it it stops before the
-response, which docs/INCIDENT.md tells by hand.
+Run it from any directory: `python examples/incident_response.py`. With `record` it stops before the response, which
+docs/INCIDENT.md does by hand.
 """
 
 import sys
@@ -81,7 +81,7 @@ def respond(session_id: str) -> None:
     run = f"{session_id}/researcher"
 
     replayed = replay_run(run)
-    print(f"2. replayed: {replayed.verdict}, so the record holds all that the agent does")
+    print(f"2. replayed: {replayed.verdict}, so the recording is complete")
 
     report = debug_issue(
         "researcher calls search_docs again and again",

@@ -1,4 +1,4 @@
-"""A simulation that somebody else wrote, traced without an edit: Schelling's model from Mesa's examples.
+"""A simulation of another library, traced without editing it: Schelling's model from Mesa's examples.
 
 Needs `mesa` and `networkx`. Run it from any directory: `python examples/mesa_without_an_edit.py`.
 """

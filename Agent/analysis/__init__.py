@@ -1,9 +1,9 @@
-"""Explain: from the files of one session to journeys, curves, patterns, causal chains and a debug report.
+"""Analysis: from the files of one session to journeys, curves, patterns, causal chains and debug reports.
 
-Start at `analyzer` (the thin face); `session` finds what is asked about, `engine` and `views` put SQL over
-its files, each question has its module (`activity`, `journeys`, `states`, `learning`, `interactions`,
-`performance`, `failures`, `timeline`, `causality`, `comparison`), and `report` and `debug` put the answers
-together.
+Start at `analyzer`, the thin facade. `session` finds the session, `engine` and `views` put SQL over its
+files, each question has its own module (`activity`, `journeys`, `states`, `learning`, `interactions`,
+`performance`, `failures`, `timeline`, `causality`, `comparison`), and `report` and `debug` combine the
+answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`LogAnalyzer`, the face of this room: each question is one line here and has its own module."""
+"""`LogAnalyzer`, the facade of this package: each method calls the module that answers the question."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from Agent.tree.reader import TreeReader
 
 
 class LogAnalyzer:
-    """Questions about one session, answered from its own files.
+    """Answers questions about one session from its own files.
 
     Args:
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
-        root: the trace root; default: the one configured, else ./trace.
-        deadline_s: how long one query may take before it is stopped with an InputError; None for no limit.
+        root: the trace root; default: the configured one, else ./trace.
+        deadline_s: after how many seconds a query stops with an InputError; None for no limit.
 
     Raises:
-        SessionNotFound: there is no such session, or it is empty.
+        SessionNotFound: the session does not exist, or is empty.
     """
 
     def __init__(
@@ -70,22 +70,22 @@ class LogAnalyzer:
 
     @property
     def reader(self) -> TreeReader:
-        """The session's events; what this process still buffers is written out first."""
+        """Return a reader of the session's events, after flushing the buffers of this process."""
         flush_recording()
         return self._reader
 
     @property
     def engine(self) -> Engine:
-        """SQL over the session's files as they are now."""
+        """Return the SQL engine over the session's current files."""
         flush_recording()
         return self._engine
 
     def close(self) -> None:
-        """Let go of the query engine; the next question opens it again."""
+        """Close the query engine; the next question opens it again."""
         self._engine.close()
 
     def __enter__(self) -> Self:
-        """The analyzer itself; leaving the block closes it."""
+        """Return the analyzer; leaving the block closes it."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +93,7 @@ class LogAnalyzer:
 
     @contextmanager
     def _engine_of(self, agent_id: str) -> Iterator[Engine]:
-        """An engine over one agent's files alone."""
+        """Return an engine over one agent's files."""
         flush_recording()
         if not self.reader.holds_agent(agent_id):
             raise unknown_agent(self.reader, agent_id)
@@ -106,90 +106,90 @@ class LogAnalyzer:
     # one agent
 
     def analyze_agent_activity(self, agent_id: str) -> dict[str, Any]:
-        """What one agent did, in counts (`activity.agent_activity`)."""
+        """Count what one agent did (`activity.agent_activity`)."""
         return activity.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
-        """Every event of one agent with its depth (`journeys.agent_journey`); none of an unknown one."""
+        """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
         try:
             return journeys.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
             return []
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
-        """One agent's journey in totals, idle times and gaps (`journey_overview.journey_overview`)."""
+        """Summarise one agent's journey: totals, idle times, gaps (`journey_overview.journey_overview`)."""
         return journey_overview.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
-        """The same through every session of the trace root (`journey_overview.journeys_overview`)."""
+        """Summarise one agent through every session (`journey_overview.journeys_overview`)."""
         flush_recording()
         return journey_overview.journeys_overview(self.path.parent, agent_id)
 
     def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
-        """What one agent was after an event, at a time or at the end of a tick (`states.state_at`)."""
+        """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`)."""
         return states.state_at(self.reader, self.engine, agent_id, when)
 
     def field_changes(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
-        """How a field of an agent's state became what it is (`states.field_changes`)."""
+        """List how a field of an agent's state got its value (`states.field_changes`)."""
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
     # everybody
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
-        """How one agent, or everybody, learned (`learning.learning_progress`)."""
+        """Summarise how one agent, or all, learned (`learning.learning_progress`)."""
         if agent_id is None:
             return learning.learning_progress(self.engine)
         with self._engine_of(agent_id) as engine:
             return learning.learning_progress(engine, agent_id)
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
-        """Learning with curves, changes and convergence (`learning_curves.learning_report`)."""
+        """Report learning with curves, changes and convergence (`learning_curves.learning_report`)."""
         if agent_id is None:
             return learning_curves.learning_report(self.engine, None, by)
         with self._engine_of(agent_id) as engine:
             return learning_curves.learning_report(engine, agent_id, by)
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
-        """Which experience led to which update and what used it (`lineage.learning_lineage`)."""
+        """Link each update to its experience and its use (`lineage.learning_lineage`)."""
         return lineage.learning_lineage(self.reader, agent_id)
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
-        """Graph, cascades as trees, messages (`interactions.interaction_report`)."""
+        """Report the graph, cascades as trees, and messages (`interactions.interaction_report`)."""
         return interactions.interaction_report(self.engine, edges=edges)
 
     def cascade(self, content_id: str) -> dict[str, Any]:
-        """How one piece of content spread (`cascades.cascade`)."""
+        """Show how one piece of content spread (`cascades.cascade`)."""
         with interaction_lines(self.engine) as lines:
             return cascades.cascade(self.engine, lines, content_id)
 
     def performance_report(self) -> dict[str, Any]:
-        """Performance with slow spans as trees, and over time (`performance.performance_report`)."""
+        """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""
         return performance.performance_report(self.engine)
 
     def analyze_interactions(self) -> dict[str, Any]:
-        """Who dealt with whom and with what (`interactions.interaction_summary`)."""
+        """Summarise who interacted with whom and with what (`interactions.interaction_summary`)."""
         return interactions.interaction_summary(self.engine)
 
     def performance_summary(self) -> dict[str, Any]:
-        """Where the time goes (`performance.performance_summary`)."""
+        """Summarise where the time goes (`performance.performance_summary`)."""
         return performance.performance_summary(self.engine)
 
     def find_error_patterns(self) -> dict[str, Any]:
-        """What the errors have in common (`failures.error_patterns`)."""
+        """Group errors by pattern (`failures.error_patterns`)."""
         return failures.error_patterns(self.engine)
 
     def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """Every error as an event dict, newest last (`failures.errors`)."""
+        """Return errors as event dicts, newest last (`failures.errors`)."""
         return failures.errors(self.engine, agent_id, limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-        """The moments whose state is recorded in full (`states.checkpoints`)."""
+        """List the moments whose full state was recorded (`states.checkpoints`)."""
         return states.checkpoints(self.engine, agent_id, limit)
 
     def timeline(self, buckets: int = timeline.DEFAULT_BUCKETS) -> dict[str, Any]:
-        """How much happened when, and the marks set on the way (`timeline.timeline`)."""
+        """Count events over time, with the marks (`timeline.timeline`)."""
         return timeline.timeline(self.engine, buckets)
 
     # why
@@ -197,13 +197,13 @@ class LogAnalyzer:
     def find_causality_chain(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60
     ) -> list[dict[str, Any]]:
-        """What led to an event, nearest cause first (`causality.causality_chain`)."""
+        """Return what led to an event, nearest cause first (`causality.causality_chain`)."""
         return causality.causality_chain(self.reader, self.engine, event, lookback_seconds)
 
     def causal_graph(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60, *, with_effects: bool = False
     ) -> causal_graph.CausalGraph:
-        """The same as a graph, with what the record lacks, as text, DOT or SVG (`causal_graph`)."""
+        """Return the causes as a graph, as text, DOT or SVG, including missing events (`causal_graph`)."""
         return causal_graph.causal_graph(
             self.reader, self.engine, event, lookback_seconds, with_effects=with_effects
         )
@@ -218,52 +218,52 @@ class LogAnalyzer:
         live: bool | Collection[str] = False,
         seeds: int | None = None,
     ) -> debug.DebugReport:
-        """What explains an issue that is told in words (`debug.debug_issue`)."""
+        """Rank what explains an issue described in words (`debug.debug_issue`)."""
         how = HowToTest(target, outcome, live, seeds) if test else None
         return debug.explain(text, self.path, self.reader, self.engine, how)
 
     def compare(self, other: SessionRef) -> comparison.Comparison:
-        """How another session differs from this one, and whether noise explains it (`comparison`)."""
+        """Compare another session with this one, and test for noise (`comparison`)."""
         flush_recording()
         return comparison.compare_sessions(self.path, find(other, self.path.parent))
 
     def compare_by(self, field: str, chosen: Sequence[str] = ()) -> comparison.Comparison:
-        """How events differ by the value of a field, such as agent_version (`comparison.compare_by`)."""
+        """Compare events by the value of a field, such as agent_version (`comparison.compare_by`)."""
         flush_recording()
         return comparison.compare_by(self.path, field, chosen)
 
     # the record itself
 
     def in_flight(self) -> list[dict[str, Any]]:
-        """What had begun and not ended: agent, name, span, since when, writer."""
+        """List spans that began and did not end: agent, name, span, start, writer."""
         return integrity.in_flight(self.reader)
 
     def losses(self) -> dict[str, Any]:
-        """What the record lacks, exactly: by writer, and in total."""
+        """Count missing events exactly: by writer, and in total."""
         return integrity.losses(self.path, self.reader, self.engine)
 
     def damaged_lines(self) -> dict[str, int]:
-        """How many lines of each file are no event."""
+        """Count the lines of each file that are not events."""
         return self.engine.damaged_lines()
 
     # the whole
 
     def session_summary(self) -> dict[str, Any]:
-        """The session in one dict (`report.session_summary`)."""
+        """Summarise the session in one dict (`report.session_summary`)."""
         return report.session_summary(self.path, self.reader, self.engine)
 
     def export_analysis(self, path: str | os.PathLike[str]) -> Path:
-        """Write the whole analysis into one JSON file, whole or not at all; the path written."""
+        """Write the whole analysis to one JSON file, atomically; return its path."""
         return report.export_analysis(Path(path), self.path, self.reader, self.engine)
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the session as one page to look at and to mail (`html_page.write_page`); the path written."""
+        """Write the session as one HTML report (`html_page.write_page`); return its path."""
         return html_page.write_page(Path(path), self)
 
     def sql(self, query: str) -> sql_result.SqlResult:
-        """The answer to one reading SQL statement over the named views (`views.names`), a dict a row."""
+        """Run one reading SQL statement over the views (`views.names`); each row is a dict."""
         return sql_result.SqlResult(self.engine, query)
 
     def to_df(self, query: str = "SELECT * FROM events ORDER BY ts_us, writer, seq") -> Any:
-        """A query's answer, by default every event, as a pandas DataFrame; MissingExtra without pandas."""
+        """Return a query's rows, by default all events, as a pandas DataFrame (MissingExtra without it)."""
         return self.engine.user_frame(query)

@@ -56,7 +56,7 @@ def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
     found = _told(engine, lines, [content_id])
     if not found:
         raise InputError(
-            f"nothing says that {content_id!r} was shared", remedy="agent-trace interactions names what was"
+            f"no event shares {content_id!r}", remedy="agent-trace interactions lists shared content"
         )
     return found[0]
 

@@ -74,13 +74,13 @@ class CausalGraph:
         lines = [told(self.event)]
         lines += _tree(self.event["id"], causes, "effect_id", "cause_id", self.missing)
         if not causes and not self.missing:
-            lines.append("  nothing on record led to it")
+            lines.append("  no recorded cause")
         shown = self.effects[:limit]
         if shown:
             lines += ["", "led to", *_tree(self.event["id"], shown, "cause_id", "effect_id", ())]
         hidden = len(self.causes) - len(causes) + len(self.effects) - len(shown)
         if hidden:
-            lines.append(f"... and {hidden} farther away")
+            lines.append(f"... and {hidden} more distant")
         return "\n".join(lines)
 
     def to_dot(self) -> str:
@@ -190,24 +190,24 @@ def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
     try:
         writers = {writer.writer: writer for writer in reader.losses().writers}
     except DamagedInput as error:
-        return dict.fromkeys(ids, f"not known, the account of the record cannot be read: {error}")
+        return dict.fromkeys(ids, f"unknown, because the account of losses cannot be read: {error}")
     whys = {}
     for event_id in ids:
         try:
             name, seq = split_event_id(event_id)
         except ValueError:
-            whys[event_id] = "it is no event id"
+            whys[event_id] = "it is not an event id"
             continue
         writer = writers.get(name)
         verdicts = {
             gap.verdict for gap in (writer.gaps if writer else ()) if gap.first_seq <= seq <= gap.last_seq
         }
         if writer is None:
-            whys[event_id] = "another session's, or lost: no such writer here"
+            whys[event_id] = "of another session, or lost: no such writer here"
         elif verdicts:
-            whys[event_id] = f"not in the record: {min(verdicts)}"
+            whys[event_id] = f"not in the recording: {min(verdicts)}"
         else:
-            whys[event_id] = "not in the record"
+            whys[event_id] = "not in the recording"
     return whys
 
 

@@ -121,7 +121,7 @@ def _node(row: Row, place: _Place, *, asked: bool) -> str:
 
 
 def _absent(event_id: str, why: str, place: _Place) -> str:
-    return _box("absent", place, ("not in the record", why, event_id))
+    return _box("absent", place, ("not in the recording", why, event_id))
 
 
 def _box(looks: str, place: _Place, lines: tuple[str, str, str]) -> str:

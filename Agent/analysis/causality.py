@@ -304,7 +304,7 @@ def event_id_of(event: str | Row | Event) -> str:
     """The id of what was handed in as an event; UsageError if it is none."""
     event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
     if not isinstance(event_id, str):
-        raise UsageError("no event is named", remedy="give an event id, or an event dict that has one")
+        raise UsageError("no event given", remedy="give an event id, or an event dict that has one")
     return event_id
 
 

@@ -51,7 +51,7 @@ class Measurable(NamedTuple):
         if self.sort == "reward":
             return f"the mean reward{whose}"
         if self.sort == "state":
-            return "the outcome that was asked for"
+            return "the requested outcome"
         return f"how often there is {' or '.join(self.series)}{whose}"
 
 
@@ -95,7 +95,7 @@ class CauseTester(Protocol):
 def nobody(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:  # noqa: ARG001
     """What stands here until something that can is installed: UsageError."""
     raise UsageError(
-        "testing causes needs forks, and nothing that makes them is installed",
+        "testing causes needs forks, but no tester is installed",
         remedy="import Agent, or ask without test",
     )
 

@@ -130,8 +130,8 @@ def departure_cause(
     told = [_numbers(main, where), *_company(departures[1:])]
     title = f"{main.agent_id} {'fell silent' if silent else _verb(main)}{where}"
     title += since_trigger(trigger, main.agent_id)
-    more, edges, ids, agents = told_trigger(trigger, effect, "where the change begins")
-    told += more or ["Nothing recorded at that place explains the change."]
+    more, edges, ids, agents = told_trigger(trigger, effect, "where the change began")
+    told += more or ["Nothing recorded at that point explains the change."]
     if place.last is not None:
         ids.append(place.last.id)
     elif first_id is not None and main.sort != NEVER:
@@ -157,7 +157,7 @@ def told_trigger(
         return [], [], [], []
     row = trigger.row
     who = f" {row['agent_id']}:" if row["agent_id"] else ""
-    told = [f"What fits the change best: at {told_moment(row)}{who} {trigger.told} (event {row['id']})."]
+    told = [f"Best match for the change: at {told_moment(row)}{who} {trigger.told} (event {row['id']})."]
     edges = [trigger_edge(trigger, effect, f"{trigger.told} {where}")]
     ids, agents = [row["id"]], [row["agent_id"]]
     for cause, edge in trigger.path:
@@ -211,22 +211,22 @@ def shared_cause(
     )
     unit = " ms" if departure.measure == "duration" else ""
     numbers = (
-        f"The mean of {thing(departure.series)} of all agents that have it went from "
+        f"The mean of {thing(departure.series)} over all agents that have it went from "
         f"{short_number(departure.before)}{unit} to {short_number(departure.after)}{unit}{where}."
         if departure.measure != "count"
-        else f"All agents together have {departure.seen} of {thing(departure.series)}{where}; their past "
-        f"would make it about {short_number(round(departure.expected))}."
+        else f"All agents together have {departure.seen} of {thing(departure.series)}{where}; about "
+        f"{short_number(round(departure.expected))} expected from their own past."
     )
     more, edges, ids, agents = told_trigger(
-        trigger, f"all:{departure.series}:{departure.sort}", "where the change begins"
+        trigger, f"all:{departure.series}:{departure.sort}", "where the change began"
     )
-    told = [numbers, *(more or ["Nothing recorded at that place explains the change."])]
+    told = [numbers, *(more or ["Nothing recorded at that point explains the change."])]
     if first_id is not None:
         ids.append(first_id)
     return make_cause(title, told, ids, agents, edges, confidence, "shared")
 
 
-_COURSE = {STOPPED: "stops", "fell": "falls", "rose": "rises"}
+_COURSE = {STOPPED: "stopped", "fell": "became rarer", "rose": "became more frequent"}
 
 
 def _common(departure: Departure) -> str:
@@ -236,7 +236,7 @@ def _common(departure: Departure) -> str:
     noun = {"reward": "rewards", "share": "share of exploration", "duration": f"duration of {name}"}[
         departure.measure
     ]
-    return f"{noun} {'falls' if departure.sort == 'fell' else 'rises'}"
+    return f"{noun} {'fell' if departure.sort == 'fell' else 'rose'}"
 
 
 def _at_named_moment(question: Question, place: Place, trigger: Trigger | None, axis: Axis) -> float:
@@ -282,25 +282,36 @@ def thing(series: str) -> str:
 
 
 def times(series: str, count: int) -> str:
-    """How often something was done, in words: did create_content 3 times, has 3 reward events."""
+    """How often something was done, in words: called create_content 3 times, recorded 3 reward events."""
     if series.startswith(("action:", "tool:")):
-        return f"did {thing(series)} {plural(count, 'time')}"
-    return f"has {plural(count, f'{thing(series)} event')}"
+        return f"called {thing(series)} {plural(count, 'time')}"
+    return f"recorded {plural(count, f'{thing(series)} event')}"
 
 
 def _verb(departure: Departure) -> str:
     name = thing(departure.series)
     if departure.measure == "count":
+        if departure.series == "error" and departure.sort == "rose":
+            return "failed more often"
+        if departure.series.startswith(("action:", "tool:")):
+            verbs = (f"stopped calling {name}", f"never called {name}", f"called {name}")
+        else:
+            verbs = (
+                f"recorded no more {name} events",
+                f"never recorded {name} events",
+                f"recorded {name} events",
+            )
+        stopped, never, did = verbs
         return {
-            STOPPED: f"stopped {name}",
-            NEVER: f"never did {name}",
-            "fell": f"does {name} less often",
-            "rose": f"does {name} more often" if departure.series != "error" else "fails more often",
+            STOPPED: stopped,
+            NEVER: never,
+            "fell": f"{did} less often",
+            "rose": f"{did} more often",
         }[departure.sort]
     noun = {"reward": "rewards", "share": "share of exploration", "duration": f"duration of {name}"}[
         departure.measure
     ]
-    return f"has its {noun} {'fall' if departure.sort == 'fell' else 'rise'}"
+    return f"saw its {noun} {'fall' if departure.sort == 'fell' else 'rise'}"
 
 
 def _where(departure: Departure, place: Place, axis: Axis) -> str:
@@ -325,23 +336,22 @@ def _numbers(departure: Departure, where: str) -> str:
     if departure.sort == NEVER:
         doing = departure.peers - departure.alike
         return (
-            f"{departure.agent_id} never did {name}, which {doing} of its {departure.peers} peers did, "
+            f"{departure.agent_id} {_verb(departure)}; {doing} of its {departure.peers} peers did, "
             f"{short_number(departure.expected)} times on average."
         )
     if departure.measure == "count":
         told = (
-            f"{departure.agent_id} {times(departure.series, departure.seen)}{where}; its own past and "
-            "its peers "
-            f"would make it about {short_number(round(departure.expected))}."
+            f"{departure.agent_id} {times(departure.series, departure.seen)}{where}; about "
+            f"{short_number(round(departure.expected))} expected from its own past and its peers."
         )
     else:
         unit = " ms" if departure.measure == "duration" else ""
         told = (
-            f"The mean of {name} of {departure.agent_id} went from {short_number(departure.before)}{unit} to "
+            f"The mean {name} of {departure.agent_id} went from {short_number(departure.before)}{unit} to "
             f"{short_number(departure.after)}{unit}{where}, over {plural(departure.seen, 'value')}."
         )
     if departure.peers >= MIN_PEERS:
-        told += f" {departure.alike or 'None'} of its {departure.peers} peers show the same."
+        told += f" {departure.alike or 'None'} of its {departure.peers} peers changed likewise."
     return told
 
 
@@ -349,10 +359,10 @@ def _company(others: list[Departure]) -> list[str]:
     if not others:
         return []
     names = ", ".join(f"{thing(other.series)} ({other.sort})" for other in others[:4])
-    return [f"With it changed: {names}."]
+    return [f"Also changed: {names}."]
 
 
 def _step(row: dict[str, Any], edge: Edge) -> str:
-    basis = "as recorded" if edge.basis == RECORDED else f"inferred by {edge.rule}"
+    basis = "recorded" if edge.basis == RECORDED else f"inferred by {edge.rule}"
     where = f"{row['agent_id'] or 'no agent'}, {told_moment(row)}, event {row['id']}"
-    return f"Behind that, {basis}: {row['message']} ({where})."
+    return f"Before that ({basis}): {row['message']} ({where})."

@@ -157,7 +157,7 @@ def compare_by(session: Path, field: str, chosen: Sequence[str] = ()) -> Compari
     finally:
         engine.close()
     rest = [value for value, _ in known if value not in picked]
-    notes = [f"other values of {field} are left out: {', '.join(rest[:6])}"] if rest else []
+    notes = [f"other values of {field} are ignored: {', '.join(rest[:6])}"] if rest else []
     return _compared(sides[picked[0]], sides[picked[1]], notes)
 
 
@@ -208,9 +208,9 @@ def _told(side: Side) -> dict[str, Any]:
 def _doubts(first: Side, second: Side, *, by_tick: bool, are_sessions: bool) -> Iterator[str]:
     if are_sessions:
         what = "latencies" if by_tick else "latencies and rates per second"
-        yield f"how busy the machine was is part of two sessions' {what}: run each again to be sure of them"
+        yield f"machine load affects the {what} of two sessions: repeat each to be sure"
     if not first.by_agent:
-        yield "few agents: blocks of time are compared, whose values may depend on each other"
+        yield "few agents: blocks of time are compared, and their values may be correlated"
     if bool(first.ticks) != bool(second.ticks):
         yield "only one side has ticks, so rates are per second"
 

@@ -26,7 +26,7 @@ def comparison_text(found: Mapping[str, Any]) -> str:
     else:
         parts.append("No difference that noise does not explain.")
     one_sided = [each for each in noise if each["note"].startswith(("new", "gone"))]
-    title = "On one side only, but too few or too close together to be sure"
+    title = "Only on one side, but too few or too close together to be sure"
     parts.append(section(title, _rows(one_sided, MAX_NOISE)))
     noise = [each for each in noise if each not in one_sided]
     changed = [each for each in noise if each["first"] != each["second"]]

@@ -1,9 +1,9 @@
-"""`debug_issue`: from an issue in words to ranked causes, without a model; the end of the walk here.
+"""`debug_issue`: from an issue in words to ranked causes, without a model.
 
-What the text names is found (`question`); every event is read as an act, and what breaks the relations that
-hold in the session is ranked by what it may have led to (`root_causes`). What happened to the agents that the
-text names is told beside it: counts that depart from the own past and the peers (`departures`) with the event
-that fits each (`triggers`), loops, errors and open spans.
+`question` finds what the text names. `root_causes` reads every event, learns the relations that hold in the
+session, finds where they break, and ranks the breaks by what they may have led to. Other searches examine the
+agents that the text names: counts that deviate from their own past and from their peers (`departures`) with
+the event that fits each (`triggers`), loops, errors and open spans.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ def debug_issue(
     live: bool | Collection[str] = False,
     seeds: int | None = None,
 ) -> DebugReport:
-    """What explains an issue that is told in words, such as "Agent creator_001 not generating content".
+    """Rank what explains an issue described in words, such as "Agent creator_001 not generating content".
 
     Args:
-        text: the issue; agents, actions, errors and ticks that it names are looked at first.
+        text: the issue; agents, actions, errors and ticks that it names are examined first.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
-        root: the trace root; default: the one configured, else ./trace.
-        test: have the leading causes tested by forks of the run, with and without them.
-        target: what builds the agents for that, `module:factory` or such a function; without it the one that
-            the session remembers.
-        outcome: what the complaint is about, as `sweep_forks` takes it; without it the text tells.
-        live: what forks may call for real, as `fork_run` takes it.
-        seeds: with how many other seeds of chance each cause is tried.
+        root: the trace root; default: the configured one, else ./trace.
+        test: whether to test the leading causes by forks of the run, with and without them.
+        target: what builds the agents for the tests, `module:factory` or such a function; default: the one
+            that the session remembers.
+        outcome: the outcome to measure, as in `sweep_forks`; default: taken from the text.
+        live: calls that forks may execute, as in `fork_run`.
+        seeds: number of other random seeds for each cause.
 
     Raises:
-        SessionNotFound: there is no such session, or it is empty.
-        UsageError: causes are to be tested, and nothing that can is installed.
+        SessionNotFound: the session does not exist, or is empty.
+        UsageError: tests were requested, but no tester is installed.
     """
     path = find(session, root)
     how = HowToTest(target, outcome, live, seeds) if test else None
@@ -87,7 +87,7 @@ def explain(
     engine: Engine,
     how: HowToTest | None = None,
 ) -> DebugReport:
-    """The report on an issue in one session; `how` has its causes tested."""
+    """Return the report on an issue in one session; `how` says how to test its causes."""
     seen = overview(engine)
     question = read_question(text, seen.roles, seen.names)
     agents = scope(seen, question.agents, question.roles)
@@ -105,7 +105,8 @@ def explain(
     missing = account["lost"] + account["unknown"] + sum(account["dropped"].values())
     if missing:
         observations.append(
-            f"The record lacks {plural(missing, 'event')}: what seems not to have happened may be among them."
+            f"{plural(missing, 'event')} are missing from the recording: what seems not to have happened "
+            "may be among them."
         )
     return DebugReport(
         issue=text,
@@ -143,17 +144,17 @@ def _root_causes(inquiry: Inquiry) -> list[Cause]:
     if axis is None:
         return []
     log, sampled = read_log(inquiry.engine, inquiry.lines, axis)
-    some = ", a sample of all" if sampled else ""
+    some = ", a sample" if sampled else ""
     inquiry.looked_at.append(
         f"the relations, values, rates and failures of {plural(len(log.acts), 'event')}{some} of "
-        f"{plural(len(log.by_sort), 'sort')} over {plural(log.steps, 'step')}, and where each breaks"
+        f"{plural(len(log.by_sort), 'sort')} over {plural(log.steps, 'step')}, and where each of them breaks"
     )
     return root_causes(log, inquiry.question)
 
 
 def _counted(account: dict[str, Any]) -> list[str]:
     return [
-        f"the account of the record: {plural(account['read'], 'event')} read, {account['lost']} lost, "
+        f"losses: {plural(account['read'], 'event')} read, {account['lost']} lost, "
         f"{account['unknown']} unknown, {sum(account['dropped'].values())} dropped, "
         f"{plural(account['damaged_lines'], 'damaged line')}"
     ]
@@ -161,12 +162,12 @@ def _counted(account: dict[str, Any]) -> list[str]:
 
 def _named(question: Question) -> list[str]:
     told = [
-        f"No agent is called {word!r} here; taken for {agent_id}."
+        f"No agent is called {word!r} here; {agent_id} is assumed."
         for agent_id, word in question.guessed.items()
     ]
     if not question.agents and not question.roles:
         told.append(
-            "The text names no agent or role of this session, so the most unusual ones were looked at."
+            "The text names no agent or role of this session, so the most unusual ones were examined."
         )
     return told
 
@@ -189,8 +190,8 @@ def _event_causes(reader: TreeReader, engine: Engine, question: Question) -> lis
         agents = tuple(dict.fromkeys(c["agent_id"] for c in [row, *found[:10]] if c["agent_id"]))
         causes.append(
             Cause(
-                f"{event_id} goes back to {origin['message']!r}",
-                f"{row['message']} (event {event_id}) has {plural(len(found), 'event')} behind it; the "
+                f"{event_id} was caused by {origin['message']!r}",
+                f"{row['message']} (event {event_id}) has a chain of {plural(len(found), 'cause')}; the "
                 "farthest "
                 f"{'failure' if failures else 'one'} is {origin['message']} (event {origin['id']}).",
                 tuple(cause["id"] for cause in [row, *found[:10]]),
@@ -213,10 +214,11 @@ def _record_causes(account: dict[str, Any], question: Question) -> list[Cause]:
         return []
     dropped = "".join(f", {n} dropped ({why})" for why, n in account["dropped"].items())
     told = (
-        f"By writers' numbers {account['lost']} events are lost and {account['unknown']} unknown{dropped}; "
+        f"According to event numbers, {account['lost']} events are lost and {account['unknown']} "
+        f"unknown{dropped}; "
         f"{plural(damaged, 'line')} could not be read."
     )
-    return [Cause(f"The record lacks {plural(missing, 'event')}", told, (), (), (), 0.8, "record")]
+    return [Cause(f"{plural(missing, 'event')} missing from the recording", told, (), (), (), 0.8, "record")]
 
 
 _RECORD_WORDS = frozenset({"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"})

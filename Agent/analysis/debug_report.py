@@ -1,4 +1,4 @@
-"""The answer of `debug_issue` as text, Markdown or plain values, and the commands to go on with."""
+"""The answer of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DebugReport:
-    """What explains an issue, most likely first; `print` it, or read its parts."""
+    """The ranked explanations of an issue; `print` it, or read its parts."""
 
     issue: str
     session_id: str
@@ -43,7 +43,7 @@ class DebugReport:
 
     @property
     def status(self) -> str:
-        """`cause` with a cause of confidence 0.5 or more, `hint` with less sure ones only, else `nothing`."""
+        """Return `cause` (a cause has confidence 0.5 or more), `hint` (all are less certain) or `nothing`."""
         if any(cause.confidence >= CLEAR for cause in self.causes):
             return CAUSE
         return HINT if self.causes else NOTHING
@@ -55,7 +55,7 @@ class DebugReport:
         return self.to_text()
 
     def to_text(self, width: int = WIDTH) -> str:
-        """The whole report, in lines of at most so many characters where words can be parted."""
+        """Return the whole report, wrapped at `width` characters."""
         return "\n\n".join(part for part in self._parts(width) if part)
 
     def _parts(self, width: int) -> Iterator[str]:
@@ -67,23 +67,23 @@ class DebugReport:
         else:
             yield NOTHING_FOUND
         yield section("Tests", _wrapped(self.tests, width))
-        yield section("What the record says", _wrapped(self.observations, width))
+        yield section("Observations", _wrapped(self.observations, width))
         rows = [
             (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
             for item in self.evidence
         ]
-        yield section("Messages that speak of it", table(rows, frozenset({0})))
-        yield section("Looked at", _wrapped(self.looked_at, width))
-        yield section("To look further", self.commands)
+        yield section("Messages about it", table(rows, frozenset({0})))
+        yield section("Examined", _wrapped(self.looked_at, width))
+        yield section("Next steps", self.commands)
 
     def _head(self, width: int) -> str:
         issue = textwrap.fill(f"Issue: {self.issue}", width, subsequent_indent="  ")
         return f"{issue}\nSession {self.session_id}"
 
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
-        """The report on one screen: the first causes, as many as fit, and the commands to go on with."""
+        """Return the report for one screen: as many of the first causes as fit, and the next steps."""
         parts = [self._head(width)]
-        ending = section("To look further", self.commands)
+        ending = section("Next steps", self.commands)
         # besides the causes: a blank line behind each part, and what tells of the causes left out
         room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
         room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
@@ -98,10 +98,10 @@ class DebugReport:
         if self.status == HINT:
             parts.insert(1, ONLY_HINTS)
         if len(self.causes) > len(shown):
-            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely, with --all"
+            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely ones, shown by --all"
         if not self.causes:
-            parts.append(section("What the record says", _wrapped(self.observations, width)))
-            parts.append(section("Looked at", _wrapped(self.looked_at, width)))
+            parts.append(section("Observations", _wrapped(self.observations, width)))
+            parts.append(section("Examined", _wrapped(self.looked_at, width)))
         parts.append(section("Tests", _wrapped(self.tests, width)))
         parts.append(ending)
         return "\n\n".join(part for part in parts if part)
@@ -111,13 +111,13 @@ class DebugReport:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
         body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
         level = f"confidence {cause.confidence:.2f}"
-        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, no finding"
+        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
         sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
         return f"{head}\n{sure}{tests}\n{body}"
 
     def to_markdown(self) -> str:
-        """The report for an issue tracker."""
+        """Return the report for an issue tracker."""
         lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
         lines += ["## Causes", ""] if self.status == CAUSE else [NOTHING_FOUND, ""]
         for number, cause in enumerate(self.causes, 1):
@@ -138,7 +138,7 @@ class DebugReport:
                 ]
         for title, items in (
             ("Tests", self.tests),
-            ("What the record says", self.observations),
+            ("What the recording says", self.observations),
             (
                 "Messages that speak of it",
                 [f"{e['count']} x {e['message']} (`{e['example_id']}`)" for e in self.evidence],
@@ -152,7 +152,7 @@ class DebugReport:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, ready for JSON."""
+        """Return the report as plain values, ready for JSON."""
         return {
             "issue": self.issue,
             "session_id": self.session_id,
@@ -183,7 +183,7 @@ def _wrapped(items: Sequence[str], width: int) -> list[str]:
 def commands_for(
     path: Path, causes: Sequence[Cause], question: Question, *, has_errors: bool = True
 ) -> list[str]:
-    """Command lines that go on where a report ends."""
+    """Return command lines for the next steps after a report."""
     session = path.name.removeprefix("session_")
     where = f" --session {shlex.quote(session)}{_root_option(path)}"
     agents = list(

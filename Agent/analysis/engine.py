@@ -333,7 +333,7 @@ class Engine:
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
                 path=self._session,
-                remedy="if it is being pruned, ask again",
+                remedy="if it is being pruned, repeat the query",
             ) from error
         except duckdb.OutOfMemoryException as error:
             raise InputError(
@@ -354,7 +354,7 @@ class Engine:
                 raise InputError(
                     f"the query took longer than its {told_deadline()}",
                     path=self._session,
-                    remedy="ask for less, or give it more time",
+                    remedy="query less, or allow more time",
                 ) from error
             raise _bad_query(error, sql) from error
         except duckdb.Error as error:
@@ -439,7 +439,7 @@ def _first_line(error: Exception) -> str:
 
 def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
-        f"the query cannot be answered: {told(error, query)}",
+        f"the query failed: {told(error, query)}",
         remedy=f"the views are {', '.join(views.names())}",
     )
 

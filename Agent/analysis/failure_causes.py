@@ -36,8 +36,8 @@ def shared_errors_cause(
     struck = f"{plural(pattern['agents'], 'agent')} {'fails' if pattern['agents'] == 1 else 'fail'}"
     title = f"{struck} with {pattern['message']!r} from {told_moment(first)} on{since_trigger(trigger)}"
     told = [
-        f"{plural(pattern['count'], 'error')} of this sort, the first at {pattern['first_seen']} (event "
-        f"{first['id']}), the last at {pattern['last_seen']}; before that there was none."
+        f"{plural(pattern['count'], 'error')} of this type, the first at {pattern['first_seen']} (event "
+        f"{first['id']}), the last at {pattern['last_seen']}; none before that."
     ]
     more, edges, ids, agents = told_trigger(trigger, first["id"], "before the first of these errors")
     return make_cause(
@@ -71,24 +71,24 @@ def loop_cause(trigger: Trigger | None, loop: Loop, question: Question, alike: i
                 last["id"],
                 INFERRED,
                 "repeated_failure",
-                f"{loop.count} calls in a row failed alike",
+                f"{loop.count} consecutive calls failed in the same way",
             )
         )
         told = (
             f"{loop.agent_id} called {loop.name} {loop.count} times in a row {span}, and every call failed"
-            f"{'; no later call succeeded' if loop.unbroken else ''}. It called it {loop.total} times in "
-            f"all.{reason}"
+            f"{'; no later call succeeded' if loop.unbroken else ''}. Total calls: {loop.total}."
+            f"{reason}"
         )
-        title = f"{loop.agent_id} calls {loop.name} again and again, and it always fails"
+        title = f"{loop.agent_id} called {loop.name} repeatedly, and every call failed"
     else:
         told = (
             f"{loop.agent_id} called {loop.name} {loop.count} times with the same arguments within one "
             f"step, {span}, "
-            f"of {loop.total} calls in all."
+            f"out of {loop.total} calls in total."
         )
-        title = f"{loop.agent_id} repeats the same {loop.name} within one step"
+        title = f"{loop.agent_id} repeated the same {loop.name} call within one step"
     if peers >= MIN_PEERS:
-        told += f" {alike or 'None'} of its {peers} peers does so."
+        told += f" {alike or 'None'} of its {peers} peers did so."
     more, trigger_edges, trigger_ids, trigger_agents = told_trigger(
         trigger, first["id"], "before the first of these calls"
     )
@@ -100,11 +100,11 @@ def loop_cause(trigger: Trigger | None, loop: Loop, question: Question, alike: i
 
 def in_flight_cause(span: dict[str, Any], question: Question) -> Cause:
     """The cause told by a span that had begun and not ended."""
-    state = "is still running" if span["alive"] else "had not ended when its process did"
+    state = "is still running" if span["alive"] else "had not ended when its process died"
     base = 0.45 if span["alive"] else 0.8
     fits = bool({"absence", "slow", "error", "loop"} & question.topics)
     return Cause(
-        f"{span['agent_id'] or 'A span'} never came back from {span['name']}",
+        f"{span['agent_id'] or 'A span'} never returned from {span['name']}",
         f"{span['name']} of {span['agent_id']} began at {span['started_at']} and {state} "
         f"(process {span['pid']}, span {span['span_id']}).",
         (),
@@ -140,7 +140,7 @@ def errors_cause(
     base = max(strength(chance), strength(onset_chance) * alone, 0.45 if fits else 0.0)
     near = 0.35 if question.agents and agent_id not in question.agents else 1.0 if fits else 0.75
     told = (
-        f"{plural(count, 'error')} of {agent_id}, most often {message!r} ({pattern.count} times, "
+        f"{plural(count, 'error')} of {agent_id}, mostly {message!r} ({pattern.count} times, "
         f"first at {pattern.first['timestamp']}, last at {pattern.last['timestamp']})."
         if pattern.count * 2 > count
         else f"{pattern.count} of {plural(count, 'error')} of {agent_id} are {message!r} (first at "

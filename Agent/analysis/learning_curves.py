@@ -78,7 +78,7 @@ def learning_curves(
 
 def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) -> str:
     if by is not None and by not in AXES:
-        raise UsageError(f"{by!r} is no axis of a curve", remedy=f"use {', '.join(AXES)}")
+        raise UsageError(f"{by!r} is not an axis", remedy=f"use {', '.join(AXES)}")
     if by == "time":
         return by
     axis = by or "tick"
@@ -91,7 +91,7 @@ def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) 
             "tick": "record inside `with tick(n):`, or use --by time",
             "episode": "bind it: LearningLogger(...).bind(episode=3).log_reward(...), or use --by tick",
         }
-        raise UsageError(f"no reward carries a {by}".replace("a e", "an e"), remedy=remedy[by])
+        raise UsageError(f"no reward has a {by}".replace("a e", "an e"), remedy=remedy[by])
     return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
 
 

@@ -109,4 +109,4 @@ def peer_values(name: str, peers: Mapping[str, Mapping[str, Any]]) -> str:
     numbers = sorted(value for fields in peers.values() if (value := _number(fields.get(name))) is not None)
     if len(numbers) < 3:
         return ""
-    return f" (its peers end between {numbers[0]:g} and {numbers[-1]:g})"
+    return f" (its peers ended between {numbers[0]:g} and {numbers[-1]:g})"

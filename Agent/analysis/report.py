@@ -1,4 +1,4 @@
-"""A whole session in one answer: as a mapping for programs, as text for people, as one file for later."""
+"""A whole session in one report: a mapping for programs, text for people, a file for later."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXPORT_VERSION = 1
 
 
 class Analysis(Mapping[str, Any]):
-    """What `analyze_session` found: a mapping of its parts that prints as a report."""
+    """The result of `analyze_session`: a mapping of its parts that prints as a report."""
 
     def __init__(self, summary: dict[str, Any]) -> None:
         self._summary = summary
@@ -41,15 +41,15 @@ class Analysis(Mapping[str, Any]):
         return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
 
     def to_dict(self) -> dict[str, Any]:
-        """The parts as one plain dict."""
+        """Return the parts as one plain dict."""
         return dict(self._summary)
 
 
 def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
-    """The report on one session, by default the current or newest one; `print` it, or read its parts by key.
+    """Report on one session, by default the current or newest one; `print` it, or read its parts by key.
 
     Raises:
-        SessionNotFound: there is no such session, or it is empty.
+        SessionNotFound: the session does not exist, or is empty.
     """
     path = find(session, root)
     reader = open_reader(path)
@@ -164,10 +164,10 @@ def _ranked(counts: dict[str, int]) -> dict[str, int]:
 
 
 def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
-    """Write the whole analysis as one JSON file, readable by its owner only, replacing one that is there.
+    """Write the whole analysis to one JSON file, readable by its owner only, replacing an existing one.
 
     Raises:
-        InputError: the place cannot be written.
+        InputError: the file cannot be written.
     """
     import orjson
 
@@ -197,9 +197,9 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
             raise
     except OSError as error:
         raise InputError(
-            f"the analysis cannot be written: {error.strerror}",
+            f"the report cannot be written: {error.strerror}",
             path=target,
-            remedy="name a file in a directory that is there",
+            remedy="choose a file in an existing directory",
         ) from error
     return target
 

@@ -43,7 +43,7 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
         path = layout.find_session(trace_root(root), session)
     if not open_reader(path).has_files():
         raise SessionNotFound(
-            "the session holds no events yet",
+            "the session has no events yet",
             path=path,
             remedy="record something first, or name another session",
         )
@@ -85,7 +85,7 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
         remedy = f"did you mean {', '.join(close)}?"
     elif known:
         some = ", ".join(known[:5])
-        remedy = f"it knows {len(known)} agents: {some}{', ...' if len(known) > 5 else ''}"
+        remedy = f"it has {len(known)} agents: {some}{', ...' if len(known) > 5 else ''}"
     else:
         remedy = "no agent was recorded in it"
     return AgentNotFound(f"no agent {agent_id!r} in this session", remedy=remedy)

@@ -46,7 +46,7 @@ def check_reads_only(connection: Any, query: str) -> None:
         kinds = ["one that writes"]
     what = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
     raise UsageError(
-        f"only one statement that reads is answered, this is {what}",
+        f"only a single reading statement is allowed, this is {what}",
         remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
     )
 

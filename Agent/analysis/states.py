@@ -116,7 +116,7 @@ def field_changes(
         told.append(_change(event, before, fold.fields.get(name, _ABSENT)))
     if not count:
         raise EventNotFound(
-            f"{agent_id} had no field {name!r} by then",
+            f"{agent_id} had no field {name!r} at that time",
             remedy=f"agent-trace state {agent_id} lists its fields",
         )
     return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
@@ -201,7 +201,7 @@ def _time(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"{text!r} is no moment",
+            f"{text!r} is not a moment",
             remedy="give an event id, a time such as 2026-11-20T10:30:45Z or 10:30:45.123 (UTC), or tick:17",
         ) from None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
@@ -242,7 +242,7 @@ def _time_of(engine: Engine, event_id: str) -> int:
     rows = engine.rows(f"SELECT ts_us FROM {scan()} WHERE writer = ? AND seq = ?", [writer, seq])
     if not rows:
         raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+            f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
         )
     return int(rows[0]["ts_us"])
 
@@ -255,11 +255,11 @@ def _before_the_first(reader: TreeReader, agent_id: str, when: Moment) -> EventN
         if fold.base is not None or fold.made_by or fold.reported:
             tick = "" if event.tick is None else f", tick {event.tick}"
             return EventNotFound(
-                f"nothing is known of the state of {agent_id} at {when} yet",
-                remedy=f"the first that is known is of {event.timestamp} ({event.id}{tick})",
+                f"no state of {agent_id} is known at {when}",
+                remedy=f"the first known state is at {event.timestamp} ({event.id}{tick})",
             )
     return EventNotFound(
-        f"nothing was recorded of the state of {agent_id}",
+        f"no state of {agent_id} was recorded",
         remedy="state is recorded by trace_agent_action and instrument, see docs/FORMAT.md",
     )
 

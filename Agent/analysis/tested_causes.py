@@ -73,9 +73,9 @@ def tested(
     complaint = complaint_of(question, causes, how)
     if complaint is None:
         reason = (
-            "how long something takes cannot be tested by forks"
+            "durations cannot be tested by forks"
             if "slow" in question.topics
-            else "the text names nothing that can be counted"
+            else "the text names nothing countable"
         )
         return list(causes), [f"not tested: {reason}; name a field at the end with --outcome (outcome=)"]
     leading = {place: _events(cause)[:MAX_EVENTS] for place, cause in enumerate(causes) if _events(cause)}
@@ -99,8 +99,8 @@ def tested(
     found.sort(key=lambda cause: (not _is_shown(cause), -cause.confidence))
     shown = sum(map(_is_shown, found))
     lines = [
-        f"{plural(len(leading), 'cause')} tried by forks with and without, measured by {complaint.told} from "
-        f"the moment on: {shown or 'none'} shown"
+        f"{plural(len(leading), 'cause')} tested by forks with and without, measured by {complaint.told} "
+        f"from that moment on: {shown or 'none'} shown"
     ]
     return found, [*lines, told] if told else lines
 
@@ -136,7 +136,7 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
     test = judged_chance(tried.told, tried.with_it[0], tried.without_it, complaint.worse)
     if test.verdict != "SHOWN":
         if len({*tried.without_it, tried.with_it[0]}) == 1:
-            return None, "another chance from the beginning on changes nothing of it"
+            return None, "other seeds from the beginning do not change it"
         return None, f"another chance from the beginning on: {test.reason}"
     told = (
         f"With the recorded chance {complaint.told} is {test.with_it:g}; with each of "
@@ -145,7 +145,7 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
         f"{len(tried.without_it) + 1}."
     )
     edge = Edge(CHANCE, _effect(complaint), TESTED, "other_seeds", told, test)
-    title = "Chance: with other seeds it does not come"
+    title = "Chance: it does not happen with other seeds"
     return Cause(title, told, (), complaint.agents, (edge,), _BY_CHANCE, CHANCE), ""
 
 

@@ -79,7 +79,9 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
     """
     values = [*with_it, *without_it]
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
-        return CauseTest("INCONCLUSIVE", told, reason="what the complaint is about is no number in the forks")
+        return CauseTest(
+            "INCONCLUSIVE", told, reason="what the complaint is about is not a number in the forks"
+        )
     if len(with_it) < 1 or len(without_it) < 1:
         return CauseTest("INCONCLUSIVE", told, reason="nothing was compared")
     is_share = all(isinstance(value, bool) for value in values)
@@ -87,11 +89,9 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
     mean_1, mean_2 = math.fsum(first) / len(first), math.fsum(second) / len(second)
     effect = mean_1 - mean_2
     if len({*first}) == 1 and len({*second}) == 1:
-        low, high, method = effect, effect, "the same under every chance"
+        low, high, method = effect, effect, "the same under every seed"
     elif len(first) < 2 or len(second) < 2:
-        return CauseTest(
-            "INCONCLUSIVE", told, reason="chance plays a part, and there is but one fork of each"
-        )
+        return CauseTest("INCONCLUSIVE", told, reason="chance matters, and there is only one fork of each")
     elif is_share:
         low, high = newcombe(sum(first), len(first), sum(second), len(second))
         method = f"Newcombe's interval at {LEVEL:.0%}"
@@ -107,10 +107,10 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
 def _verdict(low: float, high: float, effect: float, worse: int) -> tuple[Verdict, str | None]:
     if low <= 0.0 <= high:
         if low == high:
-            return "INCONCLUSIVE", "the same comes without it"
-        return "INCONCLUSIVE", "the interval holds zero"
+            return "INCONCLUSIVE", "the same happens without it"
+        return "INCONCLUSIVE", "the interval contains zero"
     if worse and effect * worse < 0:
-        return "CONTRARY", "with it the complaint is not worse but better"
+        return "CONTRARY", "the complaint is milder with it"
     return "SHOWN", None
 
 
@@ -118,7 +118,9 @@ def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -
     """Whether a run is beyond what other chance makes of it."""
     values = [recorded, *others]
     if not others or not all(isinstance(value, (bool, int, float)) for value in values):
-        return CauseTest("INCONCLUSIVE", told, reason="what the complaint is about is no number in the forks")
+        return CauseTest(
+            "INCONCLUSIVE", told, reason="what the complaint is about is not a number in the forks"
+        )
     numbers = [float(value) for value in others]
     own = float(recorded)
     mean = math.fsum(numbers) / len(numbers)
@@ -127,7 +129,9 @@ def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -
     method = "from the nearest to the farthest of other seeds"
     test = CauseTest("INCONCLUSIVE", told, own, mean, own - mean, low, high, share, len(values), method)
     if len(numbers) < MIN_OTHERS:
-        return _with(test, "INCONCLUSIVE", f"{len(numbers)} other seeds are too few, {MIN_OTHERS} are needed")
+        return _with(
+            test, "INCONCLUSIVE", f"{len(numbers)} other seeds are too few; {MIN_OTHERS} are required"
+        )
     if low <= 0.0 <= high:
         as_bad = sum((value - own) * worse >= 0 if worse else value == own for value in numbers)
         told_others = f"{as_bad} of {len(numbers)} other seeds do {'as badly' if worse else 'the same'}"

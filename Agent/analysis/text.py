@@ -222,7 +222,7 @@ def _record(summary: Mapping[str, Any]) -> str:
     lines = []
     if summary["in_flight"]:
         open_spans = ", ".join(f"{span['agent_id']}: {span['name']}" for span in summary["in_flight"][:5])
-        lines.append(f"{plural(len(summary['in_flight']), 'span')} begun and not ended: {open_spans}")
+        lines.append(f"{plural(len(summary['in_flight']), 'span')} still open: {open_spans}")
     if summary["damaged_lines"]:
         lines.append(f"{plural(summary['damaged_lines'], 'damaged line')} skipped")
     lost, dropped = summary["losses"]["total_lost"], sum(summary["losses"]["dropped"].values())
@@ -231,5 +231,5 @@ def _record(summary: Mapping[str, Any]) -> str:
     if dropped:
         lines.append(f"{plural(dropped, 'event')} dropped: {', '.join(summary['losses']['dropped'])}")
     if not lost and not dropped and summary["losses"]["clean"]:
-        lines.append("complete: no event lost")
+        lines.append("complete: no events lost")
     return section("Record", lines)

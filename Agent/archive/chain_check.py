@@ -243,7 +243,9 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
             count, added = _lines_behind(places, name, covered.get(name, 0), ended, account)
             report.uncovered += count
             if added and not any(edit.file == name for _, edit in edits):
-                problem = f"{added:,} of the events behind the last block came when their writer had ended"
+                problem = (
+                    f"{added:,} of the events after the last block were added after their writer had ended"
+                )
                 edits.append(("~", Edit(name, problem)))
     report.edits = [edit for _, edit in sorted(edits, key=lambda pair: pair[0])]
     report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
@@ -255,7 +257,7 @@ def _plain(head: str) -> str:
     digest = text.rpartition(":")[2]
     if len(digest) != 64 or not set(digest) <= set("0123456789abcdef") or text.count(":") not in {0, 2}:
         raise UsageError(
-            f"{head[:80]!r} is no head", remedy="agent-trace verify prints the head of a session"
+            f"{head[:80]!r} is not a head", remedy="agent-trace verify prints the head of a session"
         )
     return text
 
@@ -343,7 +345,7 @@ def _differs(block: Block, state: BlockState, found: bytes) -> bool:
 
 
 def _edit(name: str, file: FileChain, block: Block, state: BlockState, line: int, found_bytes: int) -> Edit:
-    problem = "not what was written" if found_bytes == state.size_bytes else "cut short"
+    problem = "not what was written" if found_bytes == state.size_bytes else "truncated"
     last = line + state.lines - 1
     return Edit(name, problem, line, last, block.time, f"{file.writer}:{block.number}")
 
@@ -407,7 +409,7 @@ def _wrong_heads(
         for wanted in heads:
             writer, _, rest = wanted.partition(":")
             if not rest and wanted != head:
-                yield Edit("session", f"its head is {head}, not that which was kept")
+                yield Edit("session", f"its head is {head}, not the one that was kept")
             elif rest and not _leads_to(chains.get(writer), wanted):
                 yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
     for writer, heads in boards.items():
@@ -448,7 +450,9 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     chains = read_chains(session)
     chain = chains.get(writer)
     if chain is None:
-        raise InputError(f"writer {writer} has no chain", path=session, remedy="it was recorded without one")
+        raise InputError(
+            f"writer {writer} has no chain", path=session, remedy="it was recorded without digests"
+        )
     account = read_account(session)
     with Places(session) as places:
         files = list(chain.files.values())
@@ -465,7 +469,7 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     raise InputError(
         f"no block covers {event_id}",
         path=session,
-        remedy="it is not there, or stands behind the last block of a writer that was killed or still runs",
+        remedy="it does not exist, or is after the last block of a writer that was killed or still runs",
     )
 
 
@@ -485,11 +489,13 @@ def _blocks(places: Places, name: str, file: FileChain) -> Iterator[tuple[Block,
 def _unprovable(path: Path, block: Block) -> InputError:
     if block.why is not None:
         return InputError(
-            "an erasure took other lines of its block",
+            "an erasure removed other lines of its block",
             path=path,
-            remedy="what is left of a block has no proof",
+            remedy="the rest of a block has no proof",
         )
-    return DamagedInput("its block is not what was written", path=path, remedy="agent-trace verify says more")
+    return DamagedInput(
+        "its block differs from what was written", path=path, remedy="agent-trace verify has details"
+    )
 
 
 def _proof(

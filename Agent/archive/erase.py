@@ -148,11 +148,13 @@ def target_of(*, agent: str | None = None, run: str | None = None, match: str | 
         (kind, value) for kind, value in ((AGENT, agent), (RUN, run), (MATCH, match)) if value is not None
     ]
     if len(given) != 1:
-        raise UsageError("erase takes one thing", remedy="give --agent ID, --run ID or --match VALUE")
+        raise UsageError(
+            "erase needs exactly one option", remedy="give --agent ID, --run ID or --match VALUE"
+        )
     kind, value = given[0]
     if kind == MATCH and len(value.encode("utf-8", "surrogatepass")) < SHORTEST_VALUE:
         raise UsageError(
-            f"{value!r} is too short to be told from the bytes beside it",
+            f"{value!r} is too short to be distinguished from other bytes",
             remedy=f"give at least {SHORTEST_VALUE} characters",
         )
     if kind == AGENT:
@@ -190,7 +192,7 @@ def erase(
         DamagedInput: an account or a part of an archive cannot be read.
     """
     if not root.is_dir():
-        raise SessionNotFound("there is no such trace root", path=root, remedy="name one with --root")
+        raise SessionNotFound("no such trace root", path=root, remedy="choose one with --root")
     with erasing_alone(root):
         _refuse_if_in_use(root)
         before = read_plan(root)
@@ -201,7 +203,9 @@ def erase(
             if target is None or (target.kind, target.value) == (before.kind, before.value):
                 return done
         if target is None:
-            raise UsageError("no erasure was cut short", remedy="give --agent ID, --run ID or --match VALUE")
+            raise UsageError(
+                "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
+            )
         return _erase(root, target, progress)
 
 
@@ -216,12 +220,12 @@ def _refuse_if_in_use(root: Path) -> None:
         for claim in ref.path.glob("runs/*/checkpoints/*.writer"):
             reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
         if reason is not None:
-            raise SessionInUse(reason, path=ref.path, remedy="erase when nothing records under this root")
+            raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
 
 
 def _dry(root: Path, target: Target | None) -> Erasure:
     if target is None:
-        raise UsageError("no erasure was cut short", remedy="give --agent ID, --run ID or --match VALUE")
+        raise UsageError("no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE")
     found, target = _find(root, target)
     done = _told(target, found)
     done.dry_run = True
@@ -282,9 +286,9 @@ def _telling(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise NotErased(
-            f"something that has to go cannot be rewritten or removed: {error.strerror or error}",
+            f"a file cannot be rewritten or removed: {error.strerror or error}",
             path=error.filename or root,
-            remedy="make it writable, or room on the disk, and erase again: it goes on where it stopped",
+            remedy="make it writable, or free disk space, and erase again: it continues where it stopped",
         ) from error
 
 

@@ -180,9 +180,9 @@ def _scrub_file(path: Path, target: Target) -> bool:
         stored = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
         raise DamagedInput(
-            f"it cannot be read, so nothing can be taken out of it: {error}",
+            f"it cannot be read, so nothing can be erased from it: {error}",
             path=path,
-            remedy="mend it or remove it, and erase again",
+            remedy="repair or remove it, and erase again",
         ) from None
     clean = _without_value(stored, target) if target.kind == MATCH else _without_names(stored, target)
     if clean == stored:

@@ -50,7 +50,7 @@ def read_plan(root: Path) -> Target | None:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DamagedInput(
-            f"the plan of an erasure that was cut short cannot be read: {error}",
+            f"the plan of an erasure that was interrupted cannot be read: {error}",
             path=path,
             remedy="remove it, and erase the same again",
         ) from None
@@ -93,7 +93,7 @@ def erasing_alone(root: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SessionInUse(
-                "another process erases under this root", path=root, remedy="wait for it and ask again"
+                "another process erases under this root", path=root, remedy="wait for it and try again"
             ) from None
         yield
     finally:

@@ -54,7 +54,7 @@ def rebuild_mirrors(
             raise SessionInUse(
                 f"process {min(living.values())} records here and writes to the mirrors",
                 path=ref.path,
-                remedy="rebuild them when nothing records",
+                remedy="rebuild them when no process records",
             )
     for left in root.glob(f"{_MAKING}*"):
         delete_tree(left)
@@ -102,7 +102,7 @@ def _fill(
         raise InputError(
             f"the mirrors could not be written: {', '.join(sorted(failures))}",
             path=place,
-            remedy="make room, or change its rights; the old ones are as they were",
+            remedy="free space, or change the permissions; the old ones are unchanged",
         )
     return counts
 

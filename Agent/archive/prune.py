@@ -185,7 +185,7 @@ def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
             if left_bytes <= policy.max_bytes:
                 return
             if candidate.reason is None:
-                candidate.reason = "beyond the size of all"
+                candidate.reason = "beyond the total size"
                 left_bytes -= candidate.size_bytes
 
 

@@ -87,7 +87,7 @@ class ArchiveLines:
                 raise DamagedInput(
                     f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
                     path=archive_dir(self._session),
-                    remedy="agent-trace verify says which part is damaged; restore it from a copy",
+                    remedy="agent-trace verify names the damaged part; restore it from a copy",
                 ) from error
 
     def files(self) -> dict[Path, str | None]:

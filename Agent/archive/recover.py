@@ -99,7 +99,7 @@ def recover_session(session: Path) -> Recovered:
         _refuse_if_in_use(session)
         done = Recovered(session)
         if finish_removal(session):
-            done.notes.append("segments that retention had begun to remove are still read by somebody")
+            done.notes.append("a reader still uses segments that retention had begun to remove")
         read_account(session)
         recovery = read_recovery(session)
         done.losses = losses = reader.losses()
@@ -128,7 +128,7 @@ def _refuse_if_in_use(session: Path) -> None:
     if living:
         pids = ", ".join(str(pid) for pid in sorted(set(living.values())))
         raise SessionInUse(
-            f"process {pids} writes to it", path=session, remedy="recover it when that has ended"
+            f"process {pids} writes to it", path=session, remedy="recover it after the process has ended"
         )
     reason = written_elsewhere(session)
     if reason is not None:
@@ -149,7 +149,7 @@ def _alone(session: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SessionInUse(
-                "another process recovers it", path=session, remedy="wait for that to end"
+                "another process is recovering it", path=session, remedy="wait for it to end"
             ) from None
         yield
     finally:

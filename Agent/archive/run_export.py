@@ -113,7 +113,7 @@ def export_run(
 
 
 def _is_there(target: Path) -> UsageError:
-    return UsageError("the file is there already", path=target, remedy="remove it, or give another name")
+    return UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
 
 
 def _give_name(aside: Path, target: Path) -> None:
@@ -150,13 +150,15 @@ def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
     open_ones = [run for run in runs if read_run(RunRef(ref.session, run)).summary.state == "running"]
     if open_ones or (ref.run_id is None and living_writers(ref.session)):
         raise SessionInUse(
-            "a process still records it", path=ref.session, remedy="export it when the run has ended"
+            "a process still records it", path=ref.session, remedy="export it after the run has ended"
         )
     for run in (*runs, ROOT_RUN):
         for claim in checkpoints_dir(ref.session, run).glob("*.writer"):
             if is_written_to(claim):
                 raise SessionInUse(
-                    "a process writes checkpoints of it", path=claim, remedy="export it when that has ended"
+                    "a process writes checkpoints of it",
+                    path=claim,
+                    remedy="export it after the process has ended",
                 )
 
 
@@ -192,9 +194,9 @@ def _refuse_damaged(session: Path, saved: list[Event], manifest: Manifest) -> No
         wrong = wrong_artifact(event, manifest.members)
         if wrong is not None:
             raise DamagedInput(
-                "the artifact is not what was saved",
+                "the artifact was changed",
                 path=session.joinpath(*wrong.split("/")),
-                remedy="restore it from a copy, or remove it: the run goes along without it",
+                remedy="restore it from a copy, or remove it to export the run without it",
             )
 
 

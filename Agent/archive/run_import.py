@@ -82,7 +82,7 @@ def import_run(path: str | os.PathLike[str], root: Path, *, limits: Limits | Non
 
     Raises:
         DamagedInput: it is not what `export_run` writes; nothing was written.
-        InputError: the run is here already, or the file cannot be read.
+        InputError: the run already exists here, or the file cannot be read.
         OSError: it cannot be written.
     """
     source = Path(path)
@@ -123,7 +123,9 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
     for ref in list_sessions(root):
         for run in set(run_ids(ref.path)) & set(manifest.runs):
             raise InputError(
-                f"run {run} is here already", path=ref.path, remedy="erase it first, or name another --root"
+                f"run {run} already exists here",
+                path=ref.path,
+                remedy="erase it first, or choose another --root",
             )
         with contextlib.suppress(InputError):  # a session without a description is another one
             if manifest.run_id is None and open_session(ref.path).session_uid == manifest.session_uid:
@@ -132,9 +134,9 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
 
 def _is_here(session: Path, source: Path) -> DamagedInput:
     return DamagedInput(
-        f"the session in {source.name} is here already",
+        f"the session in {source.name} already exists here",
         path=session,
-        remedy="remove it first, or name another --root",
+        remedy="remove it first, or choose another --root",
     )
 
 
@@ -190,9 +192,9 @@ def _extract(
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            raise refused(f"{name} lies outside of the file", source) from None
+            raise refused(f"{name} is outside the file", source) from None
         if found != (size_bytes, digest):
-            raise refused(f"{name} is not what the manifest says", source)
+            raise refused(f"{name} differs from the manifest", source)
 
 
 def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
@@ -222,7 +224,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
                     event = decode_line(line)
                     _ = event.timestamp_us
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
-                    raise refused(f"{path.name} holds a line that is no event: {error}", source) from None
+                    raise refused(f"{path.name} has a line that is not an event: {error}", source) from None
                 stretches.add((event.writer, event.seq >> 16))
                 if event.seq > _MAX_SEQ or len(stretches) > _MAX_SCATTERED:
                     raise refused(
@@ -231,10 +233,12 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
                 seen_runs.add(own_run)
                 wrong = wrong_artifact(event, manifest.members)
                 if wrong is not None:
-                    raise refused(f"{wrong} is not what was saved", source)
+                    raise refused(f"{wrong} was changed", source)
                 belongs = own_run is None or event.run_id == own_run
                 if not belongs or not numbers.setdefault(event.writer, SeqSet()).add(event.seq):
-                    raise refused(f"{path.name} holds the event {event.id[:40]} that is not its own", source)
+                    raise refused(
+                        f"{path.name} has the event {event.id[:40]}, which belongs elsewhere", source
+                    )
     missing = [run for run in manifest.runs if run not in seen_runs]
     if missing:
         raise refused(f"it has no events of run {missing[0]}", source)
@@ -277,7 +281,7 @@ def _last_time(staging: Path) -> str:
 
 
 def _check_compressed(staging: Path, source: Path, limits: Limits) -> None:
-    """Refuse checkpoints that unpack to more than they may."""
+    """Refuse checkpoints that decompress to more than they may."""
     from zstandard import ZstdDecompressor, ZstdError
 
     left_bytes = limits.max_bytes
@@ -291,7 +295,7 @@ def _check_compressed(staging: Path, source: Path, limits: Limits) -> None:
                     left_bytes -= len(chunk)
                     if left_bytes < 0:
                         raise refused(
-                            f"its checkpoints unpack to more than {limits.max_bytes:,} bytes", source
+                            f"its checkpoints decompress to more than {limits.max_bytes:,} bytes", source
                         )
         except ZstdError as error:
             raise refused(f"{path.name} is damaged: {error}", source) from None

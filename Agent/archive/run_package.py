@@ -98,7 +98,7 @@ class Manifest:
         try:
             return _manifest_of(orjson.loads(data))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise refused(f"its manifest is none: {error}", path) from None
+            raise refused(f"its manifest is invalid: {error}", path) from None
 
 
 def _manifest_of(stored: Any) -> Manifest:
@@ -109,9 +109,9 @@ def _manifest_of(stored: Any) -> Manifest:
             raise ValueError(f"{name} is {stored[name]!r}, this program knows {known}")
     runs, run_id = stored["runs"], stored["run_id"]
     if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
-        raise TypeError("runs are no list of ids")
+        raise TypeError("runs is not a list of ids")
     if any(safe_name(run) != run or run == ROOT_RUN for run in runs) or len(set(runs)) < len(runs):
-        raise ValueError("a run has an id that none can have")
+        raise ValueError("a run has an invalid id")
     if run_id is not None and run_id not in runs:
         raise ValueError("its run is not in it")
     if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
@@ -119,9 +119,9 @@ def _manifest_of(stored: Any) -> Manifest:
     members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
     for path, (size, digest) in members.items():
         if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
-            raise ValueError(f"what it says of {path[:200]!r} cannot be")
+            raise ValueError(f"its entry for {path[:200]!r} is invalid")
         if not is_member_path(path, {*runs, ROOT_RUN}) or size > _most_bytes(path):
-            raise ValueError(f"{path[:200]!r} is no path of a run's, or too large for it")
+            raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
     return Manifest(
         stored["schema_version"],
         stored["session_id"],
@@ -192,7 +192,7 @@ def open_package(file: IO[bytes], path: Path, limits: Limits) -> zipfile.ZipFile
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise refused(f"it is no zip file: {error}", path) from None
+        raise refused(f"it is not a zip file: {error}", path) from None
 
 
 def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
@@ -203,13 +203,13 @@ def _check_contents(file: IO[bytes], path: Path, limits: Limits) -> None:
     tail = file.read(tail_bytes)
     at = tail.rfind(_END)
     if at < 0 or len(tail) - at < _END_BYTES:
-        raise refused("it is no zip file", path)
+        raise refused("it is not a zip file", path)
     count, contents_bytes = struct.unpack("<HL", tail[at + 10 : at + 16])
     at_64 = tail.rfind(_END_64, 0, at)
     if at_64 >= 0 and len(tail) - at_64 >= 56 and tail.find(_LOCATOR_64, at_64, at) >= 0:
         count, contents_bytes = struct.unpack("<QQ", tail[at_64 + 32 : at_64 + 48])
     if count > limits.max_members + 1 or contents_bytes > (limits.max_members + 1) * _MAX_ENTRY_BYTES:
-        raise refused(f"it has {count:,} members, at most {limits.max_members:,} are taken", path)
+        raise refused(f"it has {count:,} members; at most {limits.max_members:,} are allowed", path)
 
 
 def check_members(package: zipfile.ZipFile, path: Path, limits: Limits) -> Manifest:
@@ -220,7 +220,7 @@ def check_members(package: zipfile.ZipFile, path: Path, limits: Limits) -> Manif
     """
     infos = package.infolist()
     if len(infos) > limits.max_members + 1:
-        raise refused(f"it has {len(infos):,} members, at most {limits.max_members:,} are taken", path)
+        raise refused(f"it has {len(infos):,} members; at most {limits.max_members:,} are allowed", path)
     seen: set[str] = set()
     for info in infos:
         why = _wrong_with(info, seen)
@@ -230,9 +230,11 @@ def check_members(package: zipfile.ZipFile, path: Path, limits: Limits) -> Manif
     manifest = Manifest.from_bytes(_manifest_bytes(package, path), path)
     found = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
     if found != {name: size for name, (size, _) in manifest.members.items()}:
-        raise refused("its members are not those that its manifest names", path)
+        raise refused("its members differ from those in its manifest", path)
     if sum(found.values()) > limits.max_bytes:
-        raise refused(f"it holds {sum(found.values()):,} bytes, at most {limits.max_bytes:,} are taken", path)
+        raise refused(
+            f"it holds {sum(found.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
+        )
     return manifest
 
 
@@ -240,13 +242,13 @@ def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
     """What is wrong with an entry, a clause; None if it is a plain file."""
     kind = info.external_attr >> 16 & 0o170000
     if info.filename != info.orig_filename or not all(map(_PART.fullmatch, info.filename.split("/"))):
-        return "has a name that leads elsewhere"
+        return "has a name that leads out of the run"
     if kind not in {0, 0o100000} or info.is_dir():
-        return "is no plain file"
+        return "is not a plain file"
     if info.flag_bits & 0x1:
         return "is encrypted"
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        return "is compressed in another way"
+        return "uses another compression"
     return "is there twice" if info.filename.casefold() in seen else None
 
 

@@ -49,7 +49,7 @@ def finished_segments(session: Path) -> Segments:
     """
     if not session.is_dir():
         raise SessionNotFound(
-            "no session lies there", path=session, remedy="give the path of a session_... directory"
+            "no session there", path=session, remedy="give the path of a session_... directory"
         )
     found = Segments()
     running = _running_writers(session)

@@ -97,7 +97,7 @@ def unseal(
         The files written.
 
     Raises:
-        DamagedInput: a file does not come out as it was sealed; it is not put in place.
+        DamagedInput: a file differs from what was sealed; it is not put in place.
     """
     path = Path(session)
     target = path if into is None else Path(into)
@@ -127,7 +127,7 @@ def _restore(part: Part, segment: SealedSegment, lines: Iterator[bytes], target:
             os.fsync(file.fileno())
         if digest.hexdigest() != segment.digest:
             raise DamagedInput(
-                f"{segment.file} does not come out as it was sealed",
+                f"{segment.file} differs from what was sealed",
                 path=part.parquet,
                 remedy="take the archive from a copy",
             )

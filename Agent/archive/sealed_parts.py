@@ -158,7 +158,7 @@ def _read_part(path: Path) -> Part:
             f"a part of the archive cannot be read: {error}", path=path, remedy=_REMEDY
         ) from None
     if not part.parquet.is_file():
-        raise DamagedInput("a part of the archive is away", path=part.parquet, remedy=_REMEDY)
+        raise DamagedInput("a part of the archive is missing", path=part.parquet, remedy=_REMEDY)
     return part
 
 

@@ -204,7 +204,7 @@ def write_rows(connection: Any, group: list[Finished], target: Path) -> Written:
             raise DamagedInput(
                 "the file changed while it was sealed",
                 path=each.path,
-                remedy="seal again when nobody writes it",
+                remedy="seal again when no process writes it",
             )
         segments.append(
             SealedSegment(
@@ -310,9 +310,9 @@ def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Pa
             break
     else:
         raise DamagedInput(
-            "what was sealed does not read back as it was",
+            "the sealed part does not read back identically",
             path=target,
-            remedy="the JSON lines are untouched; report this",
+            remedy="the JSON lines are unchanged; please report this",
         )
     for each, look, found in zip(group, seen, back, strict=True):
         expected = each.size_bytes + (0 if look.marks.ends_with_newline or not look.marks.lines else 1)
@@ -320,7 +320,7 @@ def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Pa
             raise DamagedInput(
                 f"{found.lines} of {look.marks.lines} lines were read while it was sealed",
                 path=each.path,
-                remedy="the JSON lines are untouched; report this",
+                remedy="the JSON lines are unchanged; please report this",
             )
     return back
 

@@ -137,7 +137,7 @@ def _sealing(session: Path) -> Iterator[Path]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                "another process is sealing this session", path=session, remedy="wait for it and ask again"
+                "another process is sealing this session", path=session, remedy="wait for it and try again"
             ) from None
         yield directory
     finally:
@@ -253,9 +253,9 @@ def _proven(connection: Any, part: Part) -> Part:
         wrong = [each for each in part.segments if found.get(each.file) != each.digest]
         if wrong:
             raise DamagedInput(
-                f"{wrong[0].file} does not read back as it was sealed",
+                f"{wrong[0].file} does not read back identically",
                 path=part.parquet,
-                remedy="nothing of it was removed; delete this part and its .json, and seal again",
+                remedy="nothing was removed; delete this part and its .json, and seal again",
             )
     return part
 

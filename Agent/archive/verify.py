@@ -231,8 +231,8 @@ def _add_dropped(dropped: Counter[str], event: Event) -> None:
 def _of_part(part: Part) -> DamagedInput:
     remedy = "restore it from a copy"
     if not part.json_removed:
-        remedy = "its JSON lines are still there: delete the archive and seal again"
-    return DamagedInput("it is not what was sealed", path=part.parquet, remedy=remedy)
+        remedy = "its JSON lines still exist: delete the archive and seal again"
+    return DamagedInput("it differs from what was sealed", path=part.parquet, remedy=remedy)
 
 
 class _Artifacts:
@@ -256,12 +256,12 @@ class _Artifacts:
         try:
             found = self._digest(path)
         except (OSError, DamagedInput) as error:
-            told = error.message if isinstance(error, DamagedInput) else f"it is away: {error.strerror}"
+            told = error.message if isinstance(error, DamagedInput) else f"it is missing: {error.strerror}"
             self.damaged.append(DamagedArtifact(path.relative_to(self._session).as_posix(), told))
             return
         if isinstance(wanted, str) and found != wanted:
             self.damaged.append(
-                DamagedArtifact(path.relative_to(self._session).as_posix(), "it is not what was saved")
+                DamagedArtifact(path.relative_to(self._session).as_posix(), "it differs from what was saved")
             )
 
     def _digest(self, path: Path) -> str:

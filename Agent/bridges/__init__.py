@@ -1,6 +1,6 @@
-"""Other logging libraries into the tree: a handler for `logging`, a processor for structlog. Names only.
+"""Bridges from other logging libraries: a handler for `logging`, a processor for structlog. Names only.
 
-The extra `[bridges]` installs what is bridged; each name loads its own library when it is first asked for.
+The extra `[bridges]` installs the libraries; each name loads its own library on first use.
 """
 
 from importlib import import_module

@@ -20,9 +20,8 @@ STATE_STYLES: dict[str, dict[str, Any]] = {"running": {"fg": "green"}, "crashed"
 def sessions(limit: int | None, as_json: bool, root: Path) -> None:
     """List the recorded sessions, newest last.
 
-    One row a session: its id, when it started and how long it took, how many agents, events and errors it
-    holds, and whether it is running, closed or crashed. One that was forked or resumed from another stands
-    under that.
+    Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
+    running, closed or crashed. A forked or resumed session is listed under its origin.
     """
     from Agent.cli.session_rows import session_rows
 
@@ -58,7 +57,7 @@ def sessions(limit: int | None, as_json: bool, root: Path) -> None:
             verb = origin["relation"].removesuffix("_from")
             render.note(f"{row['session_id']} was {verb} from {origin['run']} at {origin['step']}")
         if row["problem"]:
-            render.note(f"{row['session_id']}: {row['problem']}; its events are read all the same")
+            render.note(f"{row['session_id']}: {row['problem']}; its events are still readable")
 
 
 def indented(name: str, depth: int) -> str:

@@ -117,7 +117,7 @@ def _plant(root: Path, durability: str, seed: str) -> list[str]:
     )
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise AgentTraceError(f"the program that plants secrets failed: {last[0]}")
+        raise AgentTraceError(f"the program that plants the secrets failed: {last[0]}")
     return done.stdout.split("\n")[:-1]
 
 
@@ -128,8 +128,8 @@ def _contents(root: Path) -> dict[str, bytes]:
     }
     for name, data in list(found.items()):
         if data.startswith(_ZSTD):
-            found[f"{name} unpacked"] = _unpacked(data)
-    found["the names of files"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
+            found[f"{name}, decompressed"] = _unpacked(data)
+    found["file names"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
     return found
 
 
@@ -202,4 +202,4 @@ def _show(entrances: Iterable[Entrance]) -> None:
                 more = f" and {render.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
                 render.emit(f"{'':17}{shape} in {files[0]}{more}")
             if row.unrecorded:
-                render.emit(f"{'':17}in no file, so not looked at: {', '.join(row.unrecorded)}")
+                render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")

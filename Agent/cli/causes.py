@@ -26,23 +26,25 @@ LIMIT = 12
     "form",
     type=click.Choice(["text", "json", "dot", "svg"]),
     default="text",
-    help="How to print it; dot is for Graphviz, svg is drawn here.",
+    help="Output format; dot is for Graphviz, svg is an image.",
 )
 @click.option(
     "--lookback",
     type=click.FloatRange(min=0),
     default=60.0,
     metavar="S",
-    help="How many seconds back causes are looked for.",
+    help="How many seconds to look back for causes.",
 )
-@click.option("--effects", is_flag=True, help="What the event led to, too, as far ahead.")
+@click.option(
+    "--effects", is_flag=True, help="Also show what the event led to, over the same number of seconds."
+)
 @click.option(
     "--limit",
     "-n",
     type=click.IntRange(min=1),
     default=LIMIT,
     metavar="N",
-    help="Only the N nearest, as text.",
+    help="Only the N nearest causes, as text.",
 )
 @parameters.session_option
 @parameters.json_option
@@ -60,8 +62,8 @@ def causes(
 ) -> int:
     """Show what led to an event, across agents.
 
-    Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and says
-    why. RUN is a session or SESSION/AGENT. Exit code 1 says that nothing on record led to it.
+    Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and shows
+    its reason. RUN is a session or SESSION/AGENT. Exit code 1: no cause was found.
     """
     from Agent.analysis import LogAnalyzer
 

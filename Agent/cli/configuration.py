@@ -12,7 +12,7 @@ import orjson
 from Agent.cli import parameters, render
 from Agent.errors import AgentTraceError
 
-STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": "green"}}
+STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 
 
 @click.group(
@@ -24,7 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": 
     ),
 )
 def config() -> None:
-    """Show which settings hold, and why they do."""
+    """Show the settings and where they come from."""
 
 
 @config.command(
@@ -32,14 +32,14 @@ def config() -> None:
         "agent-trace config show --origin", "agent-trace config show > agent-trace.toml"
     )
 )
-@click.option("--origin", is_flag=True, help="Say behind each setting where it comes from.")
+@click.option("--origin", is_flag=True, help="Show the origin of each setting.")
 @parameters.json_option
 def show(origin: bool, as_json: bool) -> int:
-    """Print every setting as it holds here and now, as TOML.
+    """Print every setting in effect here, as TOML.
 
-    The nearest source wins: an argument of setup_logging in the program itself (which is not known here), a
-    variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the nearest one
-    above, the user's file, the preset, LOGGING_CONFIG, the default.
+    The first of these sources wins: an argument of setup_logging in the program itself (unknown here), an
+    environment variable, agent-trace.toml or [tool.agent-trace] in pyproject.toml of this directory or the
+    nearest one above, the user's file, the preset, LOGGING_CONFIG, the default.
     """
     from Agent.config.effective import effective_settings
     from Agent.config.settings import TABLES
@@ -92,13 +92,14 @@ def _toml(value: Any) -> str:
 @config.command(epilog=parameters.examples("agent-trace config path"))
 @parameters.json_option
 def path(as_json: bool) -> int:
-    """List the files that are looked for, the nearest first, and what became of each."""
+    """List the configuration files that are searched, nearest first, and whether each was used."""
     from Agent.config.files import project_paths, state_of, user_path
 
     rows: list[tuple[str, str]] = []
     found = False
     for place in project_paths():
-        state = "not read: a nearer one was" if found and os.path.exists(place) else _state(state_of, place)  # noqa: PTH110
+        is_hidden = found and os.path.exists(place)  # noqa: PTH110
+        state = "not read: a nearer file was found" if is_hidden else _state(state_of, place)
         found = found or state == "read" or state.startswith("wrong")
         rows.append((place, state))
     own = user_path(os.environ)
@@ -127,9 +128,9 @@ def _state(state_of: Any, place: str) -> str:
 @click.argument("name", required=False, shell_complete=lambda *words: _complete(words[-1]))
 @parameters.json_option
 def presets(name: str | None, as_json: bool) -> int:
-    """List the presets, or show what one sets.
+    """List the presets, or print the settings of one.
 
-    A preset is chosen by preset = "production" in a file, by AGENT_TRACE_PRESET=production, or by
+    Select a preset with preset = "production" in a file, AGENT_TRACE_PRESET=production, or
     setup_logging(preset="production").
     """
     from Agent.config.load import preset_values

@@ -30,13 +30,9 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
 @click.command(
     epilog=parameters.examples("agent-trace demo", "agent-trace demo --seed 3 --agents 200 --place ./trace")
 )
-@click.option(
-    "--seed", type=int, default=SEED, metavar="N", help="Where the chance of the simulation begins."
-)
-@click.option(
-    "--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="How many creators there are."
-)
-@click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="How long it runs.")
+@click.option("--seed", type=int, default=SEED, metavar="N", help="Seed of the simulation.")
+@click.option("--agents", type=click.IntRange(min=2), default=AGENTS, metavar="N", help="Number of creators.")
+@click.option("--ticks", type=click.IntRange(min=12), default=TICKS, metavar="N", help="Number of ticks.")
 @click.option(
     "--place",
     "--root",
@@ -47,16 +43,16 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
     show_default="as configured, else trace",
     envvar="AGENT_TRACE_ROOT",
     show_envvar=True,
-    help="The trace root to record in.",
+    help="Trace root to record in.",
 )
 @parameters.json_option
 def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
-    """Record a simulation, explain it and run it again.
+    """Record a simulation, explain it, and replay it.
 
-    A content platform: creators learn what to publish and when, an audience reacts, posts spread, a tool
-    fails now and then, and one creator meets a fault. The fault is found in the record, its agent is driven
-    again from what was recorded, and then once more with the fault repaired. The same seed gives the same
-    simulation. Exit code 0 says that all of it came out as it should.
+    The simulation is a content platform: creators learn what to publish and when, an audience reacts, posts
+    spread, a tool fails now and then, and one creator has a bug. The demo finds the bug, replays that creator
+    from its log, and replays it again with the bug fixed. The same seed gives the same simulation. Exit code
+    0: every step had the expected result.
     """
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import copy_context
@@ -170,8 +166,8 @@ def _show_recording(recording: Recording, seconds: float) -> None:
                 "shares",
                 f"{outcome.shares:,}, {len(outcome.cascades)} cascades, the largest with {largest} shares",
             ),
-            ("between them", f"{outcome.messages} messages, {outcome.collaborations} joint posts"),
-            ("failures", f"{outcome.failures} look-ups at the trend service"),
+            ("among agents", f"{outcome.messages} messages, {outcome.collaborations} joint posts"),
+            ("failures", f"{outcome.failures} lookups at the trend service"),
             ("took", f"{seconds:.1f} s, recording included"),
         )
     )
@@ -183,7 +179,7 @@ def _analyze(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     if show:
         render.heading("What happened")
         _command(f"agent-trace analyze {recording.session_id}{_place(root)}")
-    with working("Reading what was recorded"):
+    with working("Reading the log"):
         report = analyze_session(recording.session_id, root)
     if show:
         render.emit_report(str(report), indent="  ", width=render.width_of_page())
@@ -194,7 +190,7 @@ def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
     from Agent.analysis import LogAnalyzer
 
     if show:
-        render.heading("A fault worth finding")
+        render.heading("A bug to find")
         _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
     with working("Looking for causes"):
         report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
@@ -204,9 +200,7 @@ def _debug(recording: Recording, root: Path, *, show: bool) -> dict[str, Any]:
             render.paragraph(cause.explanation)
             render.paragraph(f"confidence {cause.confidence:.2f}", dim=True)
         if not report.causes:
-            render.paragraph(
-                "Nothing found that explains it; a longer simulation shows it better: --ticks 96"
-            )
+            render.paragraph("Nothing found that explains it; try a longer simulation: --ticks 96")
     return report.to_dict()
 
 
@@ -226,8 +220,8 @@ def _show_replays(
     with working("Replaying"):
         report = same()
     show_replay(report, indent="  ", width=width)
-    render.heading("The same with one line changed")
-    render.paragraph("The quota error says when to try again in seconds; this creator takes them for ticks.")
+    render.heading("The same agent with one line changed")
+    render.paragraph("The quota error gives its retry time in seconds; this creator reads it as ticks.")
     for line in _changed_lines():
         render.emit("  " + render.paint(line, fg="red" if line.startswith("-") else "green"))
     render.emit()
@@ -274,11 +268,11 @@ def _tick_of_fault(recording: Recording, repaired: ReplayReport) -> int:
 
 
 def _show_end(recording: Recording, commands: list[str]) -> None:
-    render.heading("Where it is, and what to try next")
+    render.heading("Where the files are, and what to try next")
     agent = recording.session / "agents" / f"{_agent(recording)}.log"
     render.pairs(
         (
-            ("the record", f"{recording.session}/"),
+            ("log files", f"{recording.session}/"),
             ("one agent", agent),
             ("the code", "Agent/demo/creators.py, Agent/demo/targets.py"),
         )

@@ -21,9 +21,11 @@ from Agent.cli.progress import bar, shown
 )
 @click.argument("runs", metavar="[A] [B]", nargs=-1, shell_complete=parameters.complete_runs)
 @click.option("--exhaustive", is_flag=True, help="Compare every event instead of bisecting.")
-@click.option("--stats", is_flag=True, help="Compare behaviour in numbers.")
-@click.option("--by", "field", metavar="FIELD", help="Compare the events of one session by a field's values.")
-@click.option("--values", metavar="X,Y", help="Which two values of the field; default: the two commonest.")
+@click.option("--stats", is_flag=True, help="Compare statistics of behaviour.")
+@click.option(
+    "--by", "field", metavar="FIELD", help="Compare the events of one session by the values of a field."
+)
+@click.option("--values", metavar="X,Y", help="Two values of the field; default: the two commonest.")
 @parameters.json_option
 @parameters.root_option
 def diff(
@@ -35,28 +37,30 @@ def diff(
     as_json: bool,
     root: Path,
 ) -> int:
-    """Find the first difference of two runs, or compare numbers.
+    """Find where two runs differ, or compare their statistics.
 
-    Prints the first tick, agent and field that differ, both values, and the last event that both runs have
-    in common. Compares events and states, first and last ones included; ids and times do not count. A and B
-    are sessions, runs, forks or SESSION/agent_id. With --stats: counts, rates, rewards, errors and latencies
-    of two sessions, or of two versions in one, each with the size of the change and whether noise explains
-    it. Exit code 0: alike; 1: different; 4: nothing to compare.
+    Prints the first tick, agent and field that differ, both values, and the last event that both runs have in
+    common. Compares events and states, including the first and last states, but not ids and times. A and B
+    are sessions, runs, forks or SESSION/agent_id.
+
+    With --stats: counts, rates, rewards, errors and latencies of two sessions, or of two versions in one,
+    each with the size of the change and whether noise explains it. Exit code 0: no difference; 1: different;
+    4: nothing to compare.
     """
     context = click.get_current_context()
     is_in_numbers = stats or field is not None
     wanted = 1 if field is not None else 2
     if len(runs) > wanted or (field is None and len(runs) < 2):
         raise click.UsageError(
-            "--by takes one session"
+            "--by needs exactly one session"
             if field is not None
-            else f"name two {'sessions' if is_in_numbers else 'runs'}, A and B",
+            else f"give two {'sessions' if is_in_numbers else 'runs'}, A and B",
             context,
         )
     if values is not None and field is None:
-        raise click.UsageError("--values goes with --by", context)
+        raise click.UsageError("--values requires --by", context)
     if exhaustive and is_in_numbers:
-        raise click.UsageError("--exhaustive goes without --stats and --by", context)
+        raise click.UsageError("--exhaustive cannot be combined with --stats or --by", context)
     if is_in_numbers:
         return _in_numbers(runs, field, values, root, as_json=as_json)
     from Agent.replay import compare_runs

@@ -45,17 +45,17 @@ class Check:
 @click.option(
     "--canary",
     is_flag=True,
-    help="Plant made-up secrets through every entrance of a temporary recording; search its files for them.",
+    help="Plant made-up secrets through every entry point of a temporary recording, then search its "
+    "files for them.",
 )
 @parameters.json_option
 @parameters.root_option
 def doctor(as_json: bool, root: Path, canary: bool) -> int:
     """Check that recording and replay work here.
 
-    Looks at versions, the trace root, disk space, open files, inotify and the board; records, reads and
-    replays a small simulation in a temporary directory; and counts what the newest session lost. With
-    --canary it looks instead whether redaction, as it is configured here, lets a secret through. Exit code 1
-    says that something is wrong.
+    Checks versions, the trace root, disk space, open files, inotify and the board; records, reads and replays
+    a small simulation in a temporary directory; and counts what the newest session lost. With --canary, it
+    checks instead whether redaction, as configured here, lets a secret through. Exit code 1: a check failed.
     """
     if canary:
         from Agent.cli.canary import canary as search_for_secrets
@@ -78,7 +78,7 @@ def doctor(as_json: bool, root: Path, canary: bool) -> int:
         )
     else:
         render.emit()
-        render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "everything needed works")
+        render.emit(f"{render.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
 
 
@@ -113,7 +113,9 @@ def _all_checks(root: Path) -> Iterator[Check]:
 def _python() -> Check:
     found = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
     if not sys.platform.startswith("linux"):
-        return Check("python", WARN, found, "Linux is what is guaranteed; elsewhere record from one process")
+        return Check(
+            "python", WARN, found, "only Linux is fully supported; elsewhere, record from one process"
+        )
     return Check("python", OK, found)
 
 
@@ -123,12 +125,8 @@ def _native_parts() -> Check:
 
     missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
     if missing:
-        remedy = (
-            "events cost about half more and questions of JSON lines a quarter; install with a C compiler"
-        )
-        return Check(
-            "native parts", WARN, f"not built, Python does the work of: {', '.join(missing)}", remedy
-        )
+        remedy = "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
+        return Check("native parts", WARN, f"not built; Python is used for: {', '.join(missing)}", remedy)
     return Check("native parts", OK, "built")
 
 
@@ -155,10 +153,10 @@ def _nearest(root: Path) -> Path:
 
 
 def _root(root: Path) -> Check:
-    name, remedy = "trace root", "choose another with --root or AGENT_TRACE_ROOT, or change its rights"
+    name, remedy = "trace root", "choose another with --root or AGENT_TRACE_ROOT, or change its permissions"
     place = _nearest(root)
     if root.exists() and not root.is_dir():
-        return Check(name, FAIL, f"{root} is no directory", remedy)
+        return Check(name, FAIL, f"{root} is not a directory", remedy)
     try:
         with tempfile.NamedTemporaryFile(dir=place, prefix=".agent-trace-doctor-") as file:
             file.write(b"can this be written?")
@@ -166,20 +164,22 @@ def _root(root: Path) -> Check:
     except OSError as error:
         return Check(name, FAIL, f"{place} cannot be written: {error.strerror}", remedy)
     if place != root.absolute():
-        return Check(name, OK, f"{root} is not there yet and can be made")
+        return Check(name, OK, f"{root} does not exist yet and can be created")
     rights = root.stat().st_mode & 0o777
     if rights & 0o077:
         return Check(
-            name, WARN, f"{root} can be written, others may enter it (mode {rights:o})", f"chmod 700 {root}"
+            name, WARN, f"{root} is writable, and others can read it (mode {rights:o})", f"chmod 700 {root}"
         )
-    return Check(name, OK, f"{root} can be written, nobody else may enter it")
+    return Check(name, OK, f"{root} is writable, and only by you")
 
 
 def _disk_space(root: Path) -> Check:
     free = shutil.disk_usage(_nearest(root)).free
     found = f"{render.size(free)} free"
     if free < FREE_BYTES_NEEDED:
-        return Check("disk space", FAIL, found, "make room: recording would soon lose events, and say so")
+        return Check(
+            "disk space", FAIL, found, "free some space: recording would soon lose events, and report it"
+        )
     return Check("disk space", OK if free >= FREE_BYTES_WANTED else WARN, found)
 
 
@@ -216,7 +216,7 @@ def _inotify() -> Check:
             return Check(
                 "inotify",
                 WARN,
-                f"cannot watch files: {error.strerror}; tail -f looks again every so often instead",
+                f"cannot watch files: {error.strerror}; tail -f polls instead",
                 "raise fs.inotify.max_user_instances or max_user_watches",
             )
         try:
@@ -226,8 +226,8 @@ def _inotify() -> Check:
             observer.stop()
             observer.join()
     if heard:
-        return Check("inotify", OK, "a change wakes tail -f at once")
-    return Check("inotify", WARN, "changes are not reported here; tail -f looks again every so often instead")
+        return Check("inotify", OK, "changes wake tail -f immediately")
+    return Check("inotify", WARN, "no notification of changes here; tail -f polls instead")
 
 
 def _board(root: Path) -> Check:
@@ -244,8 +244,8 @@ def _board(root: Path) -> Check:
         view = read_board(path)
         board.remove()
     if view is None or view.last_seq != 41 or [span.name for span in view.open_spans] != ["action"]:
-        return Check("board", FAIL, "what is stored on a board is not what is read from it")
-    return Check("board", OK, "last numbers and open spans are kept where a kill leaves them")
+        return Check("board", FAIL, "a board returns other values than were stored")
+    return Check("board", OK, "last numbers and open spans survive a kill")
 
 
 def _self_test() -> Check:
@@ -269,13 +269,15 @@ def _self_test() -> Check:
         return Check(
             "self-test",
             FAIL,
-            f"{recording.outcome.posts} posts were made, {posts} read; lost: {losses.total_lost}",
+            f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
         )
     if report.verdict != "IDENTICAL":
         return Check(
-            "self-test", FAIL, f"{render.plural(len(kinds), 'event')} read, but replay says {report.verdict}"
+            "self-test",
+            FAIL,
+            f"{render.plural(len(kinds), 'event')} read, but the replay is {report.verdict}",
         )
-    return Check("self-test", OK, f"{len(kinds)} events recorded and read, one agent driven again: IDENTICAL")
+    return Check("self-test", OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL")
 
 
 def _newest_session(root: Path) -> Check:
@@ -284,7 +286,7 @@ def _newest_session(root: Path) -> Check:
 
     known = list_sessions(root)
     if not known:
-        return Check("newest session", OK, "none recorded yet")
+        return Check("newest session", OK, "no session yet")
     losses = TreeReader(known[-1].path).losses()
     found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost"
     if not losses.clean:

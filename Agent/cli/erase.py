@@ -32,15 +32,13 @@ _FORMS = {
         "agent-trace erase",
     )
 )
-@click.option("--agent", metavar="ID", help="All that an agent recorded, and the runs begun for it.")
+@click.option("--agent", metavar="ID", help="Everything that an agent recorded, and the runs started for it.")
+@click.option("--run", metavar="ID", help="A run, its nested runs, and the session's events in them.")
 @click.option(
-    "--run", metavar="ID", help="A run, the runs begun in it, and what the session recorded in them."
+    "--match", metavar="VALUE", help="Everything that contains this text, in any form used in a file."
 )
-@click.option(
-    "--match", metavar="VALUE", help="Whatever holds this text, in any form that it takes in a file."
-)
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", "-n", is_flag=True, help="Say what would go and erase nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--dry-run", "-n", is_flag=True, help="Show what would be erased, without erasing it.")
 @parameters.json_option
 @parameters.root_option
 def erase(
@@ -54,10 +52,10 @@ def erase(
 ) -> int:
     """Erase an agent, a run or a value, with proof.
 
-    Takes whole events, artifacts and checkpoints out of the record, the mirrors, the archive and every cache
-    under the trace root, then searches every byte for it. What goes is counted as retired, so that a record
-    stays sound. Killed anywhere, the next erase goes on; without an option it does that alone. Exit code 1:
-    something is left.
+    Removes whole events, artifacts and checkpoints from the logs, the mirrors, the archive and every cache
+    under the trace root, then searches every byte for the erased data. Erased events count as retired, so the
+    session stays sound. After a kill, the next erase continues; without an option, erase does only that. Exit
+    code 1: something is left.
     """
     from Agent.archive.erase import erase as erase_from
     from Agent.archive.erase import pending
@@ -91,10 +89,10 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
 
     ref = find_run(run, root)
     if ref.agent_id is not None:
-        raise RunNotFound(f"{run!r} is an agent and no run", path=root, remedy="use --agent")
+        raise RunNotFound(f"{run!r} is an agent, not a run", path=root, remedy="use --agent")
     if ref.run_id is None:
         raise UsageError(
-            f"{run!r} is a session and no run of its own",
+            f"{run!r} is a session, not a run",
             path=ref.session,
             remedy="remove its directory, or let agent-trace prune do so",
         )
@@ -109,18 +107,16 @@ def _ask(target: Target | None, root: Path) -> None:
         return  # there is nothing to erase, which is said in a moment
     if not sys.stdin.isatty():
         raise UsageError(
-            "erase asks first, and there is nobody to answer", remedy="give --yes, or try --dry-run"
+            "erase asks for confirmation, and there is no terminal", remedy="give --yes, or try --dry-run"
         )
-    named = {"match": "whatever holds"}.get(target.kind, f"the {target.kind}")
+    named = {"match": "everything that contains"}.get(target.kind, f"the {target.kind}")
     click.confirm(f"Erase {named} {target.value!r} from {root}? It cannot be undone.", abort=True, err=True)
 
 
 def _show(done: Erasure) -> None:
     if done.resumed:
-        render.note(
-            "an erasure that had been cut short was finished; what it had erased before is not counted"
-        )
-    verb = "would go" if done.dry_run else "erased"
+        render.note("finished an interrupted erasure; what it had erased before is not counted")
+    verb = "would be erased" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN]:
         parts = [
             render.plural(number, noun)
@@ -140,7 +136,7 @@ def _show(done: Erasure) -> None:
     if done.mirror_lines:
         render.emit(f"mirrors: {render.plural(done.mirror_lines, 'line')} {verb}")
     if not done.sessions and not done.mirror_lines:
-        render.emit("nothing of it is recorded here")
+        render.emit("nothing like that is recorded here")
     if done.proof is not None:
         _show_proof(done.proof)
 
@@ -160,8 +156,6 @@ def _show_proof(proof: Proof) -> None:
         if len(proof.left) > _SHOWN:
             render.emit(f"  and {render.plural(len(proof.left) - _SHOWN, 'more file')}")
     if "base64" not in proof.forms:
-        render.note("it is too short to be looked for inside base64")
+        render.note("it is too short to be searched inside base64")
     for kind, number in proof.not_looked_into.items():
-        render.note(
-            f"{render.plural(number, 'file')} of kind {kind} searched as they stand, not as what they hold"
-        )
+        render.note(f"{render.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")

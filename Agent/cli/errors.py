@@ -25,17 +25,22 @@ LIMIT = 8
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @click.option(
-    "--limit", "-n", type=click.IntRange(min=1), default=LIMIT, metavar="N", help="Only the N most frequent."
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    default=LIMIT,
+    metavar="N",
+    help="Only the N most frequent patterns.",
 )
-@click.option("--tail", is_flag=True, help="With what the agent did before the example of each.")
+@click.option("--tail", is_flag=True, help="Show what the agent did before each example.")
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
 def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool, root: Path) -> None:
     """Group the errors of a session by pattern.
 
-    A pattern is errors of one type from one place whose messages differ in numbers, ids, paths and quoted
-    parts only. Each names the event id of an example, to go on with agent-trace causes ID.
+    A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
+    and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID.
     """
     from Agent.analysis import LogAnalyzer
     from Agent.analysis.failures import journey_tail
@@ -63,7 +68,7 @@ def errors(run: str | None, limit: int, tail: bool, session: str, as_json: bool,
     _show_together(patterns)
     hidden = patterns["total_fingerprints"] - len(rows)
     more = f", {render.plural(hidden, 'pattern')} more" if hidden > 0 else ""
-    render.note(f"{render.plural(patterns['total_errors'], 'error')} in all{more}")
+    render.note(f"{render.plural(patterns['total_errors'], 'error')} in total{more}")
 
 
 def _show(row: dict[str, Any], width: int) -> None:

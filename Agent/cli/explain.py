@@ -26,7 +26,7 @@ from Agent.cli.progress import shown, shown_forks
     "page",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write one self-contained page with plots instead.",
+    help="Write one self-contained HTML report with charts instead.",
 )
 @parameters.session_option
 @parameters.json_option
@@ -34,7 +34,7 @@ from Agent.cli.progress import shown, shown_forks
 def analyze(session_argument: str | None, page: Path | None, session: str, as_json: bool, root: Path) -> None:
     """Report what happened in a session.
 
-    Agents and their actions, errors, learning, interactions, performance, and whether the record is complete.
+    Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
     SESSION is an id, a unique prefix of one, a path, or last.
     """
     from Agent.analysis import LogAnalyzer, analyze_session
@@ -64,22 +64,22 @@ def analyze(session_argument: str | None, page: Path | None, session: str, as_js
 )
 @click.argument("issue", metavar="TEXT")
 @click.option("--markdown", is_flag=True, help="Print Markdown, to paste into an issue.")
-@click.option("--all", "show_all", is_flag=True, help="Every cause, and all that was looked at.")
+@click.option("--all", "show_all", is_flag=True, help="Show every cause, and every candidate.")
 @click.option("--test", is_flag=True, help="Test the leading causes by forks with and without them.")
 @parameters.target_option(
-    text="Test: what builds the agents, best all of them. Without it, what the session remembers."
+    text="Test: the target, preferably one that builds all agents; default: the one the session remembers."
 )
 @click.option(
     "--outcome",
     metavar="FIELD",
-    help="Test: what the complaint is about, a field at the end or FIELD>VALUE; without it the text tells.",
+    help="Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.",
 )
-@click.option("--live", multiple=True, metavar="NAME", help="Test: what may be called for real; repeatable.")
+@click.option("--live", multiple=True, metavar="NAME", help="Test: a call that may be executed; repeatable.")
 @click.option(
     "--seeds",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Test: how many other seeds of chance, 19 without.",
+    help="Test: number of other random seeds; default 19.",
 )
 @parameters.session_option
 @parameters.json_option
@@ -94,19 +94,19 @@ def debug(
     root: Path,
     **how: Any,
 ) -> int:
-    """Find what explains an issue told in plain words.
+    """Find what explains an issue described in words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
-    --test runs your code from the moment of each leading cause on, as it was and without it, under several
-    seeds, and says what difference it makes. Exit code 1 says that nothing was found that explains it.
+    --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
+    reports the difference. Exit code 1: no explanation was found.
     """
     from Agent.analysis import LogAnalyzer
 
     context = click.get_current_context()
     if not issue.strip():
-        raise click.UsageError("TEXT is empty, describe what is wrong in a few words", context)
+        raise click.UsageError("TEXT is empty; describe the problem in a few words", context)
     if not test and any(given not in (None, ()) for given in how.values()):
-        raise click.UsageError("--target, --outcome, --live and --seeds go with --test", context)
+        raise click.UsageError("--target, --outcome, --live and --seeds require --test", context)
     if test:
         parameters.find_code_here()
     with shown(), shown_forks("testing the causes"):

@@ -14,8 +14,8 @@ from Agent.cli.progress import shown_forks
 if TYPE_CHECKING:
     from Agent.replay import ForkResult
 
-_STEP_HELP = "A checkpoint's or step's id, an event's id, tick:N, or the number of an action."
-_LIVE_HELP = "A tool, model or agent that may be called for real; repeatable."
+_STEP_HELP = "Id of a checkpoint, step or event, tick:N, or the number of an action."
+_LIVE_HELP = "A tool, model or agent whose calls may be executed; repeatable."
 
 
 def _options(function: Any) -> Any:
@@ -31,7 +31,7 @@ def _options(function: Any) -> Any:
             "timeout_seconds",
             type=click.FloatRange(min=0, min_open=True),
             metavar="SECONDS",
-            help="Give up after that.",
+            help="Stop after this many seconds.",
         ),
         parameters.json_option,
         parameters.root_option,
@@ -80,23 +80,24 @@ def resume(run: str, agent: str | None, step: str, as_json: bool, **how: Any) ->
     help="A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed every generator that the agents expose.")
-@click.option(
-    "--sweep", is_flag=True, help="Many forks at once: from --vary, --seeds and a list in --modify."
-)
+@click.option("--sweep", is_flag=True, help="Run many forks, from --vary, --seeds and a list in --modify.")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Sweep: the seeds 1 to N.")
 @click.option(
     "--vary",
     multiple=True,
     metavar="FIELD=V1,V2",
-    help="Sweep: values of a field as JSON; repeated, all combinations.",
+    help="Sweep: values of a field as JSON; if repeated, all combinations.",
 )
 @click.option(
     "--outcome",
     metavar="FIELD",
-    help="Sweep: what is looked at, a field at the end, FIELD>VALUE, or error (the default).",
+    help="Sweep: the outcome to measure, a field at the end, FIELD>VALUE, or error (the default).",
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Sweep: forks at one time; all cores without."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sweep: number of parallel forks; default: all cores.",
 )
 def fork(
     run: str,
@@ -110,10 +111,9 @@ def fork(
 ) -> int:
     """Continue a recorded run from a point, with something changed.
 
-    --modify changes the state there, --seed the generators. The fork then runs as `resume` does, in a new run
-    that names its origin, and is compared with it. --sweep runs many forks and prints how an outcome is
-    distributed over them and the smallest change that flips it. Exit code 0: the fork ran to its end; 4: it
-    had to stop.
+    --modify changes the state there, --seed the generators. The fork then runs like `resume`, in a new run
+    that names its origin, and is compared with it. --sweep runs many forks and prints the distribution of an
+    outcome and the smallest change that flips it. Exit code 0: the fork ran to its end; 4: it had to stop.
     """
     context = click.get_current_context()
     patch = _json(modify, context)
@@ -124,12 +124,12 @@ def fork(
         from Agent.cli.sweep import run_sweep
 
         if seed is not None:
-            raise click.UsageError("a sweep takes --seeds", context)
+            raise click.UsageError("a sweep takes --seeds instead", context)
         return run_sweep(name, step, patch, as_json=as_json, **swept, **how)
     if any(swept.values()):
-        raise click.UsageError("--seeds, --vary, --outcome and --workers go with --sweep", context)
+        raise click.UsageError("--seeds, --vary, --outcome and --workers require --sweep", context)
     if patch is None and seed is None:
-        raise click.UsageError("say what is to be changed with --modify or --seed", context)
+        raise click.UsageError("give a change: --modify or --seed", context)
     from Agent.replay import fork_run
 
     with shown_forks("forking"):
@@ -143,7 +143,7 @@ def _named(run: str, agent: str | None) -> str:
         return run
     if "/" not in run:
         return f"{run}/{agent}"
-    raise click.UsageError("RUN names an agent already, or a path", click.get_current_context())
+    raise click.UsageError("RUN already names an agent, or is a path", click.get_current_context())
 
 
 def _json(text: str | None, context: click.Context) -> Any:
@@ -155,7 +155,7 @@ def _json(text: str | None, context: click.Context) -> Any:
     except OSError as error:
         raise click.UsageError(f"--modify: {text[1:]} cannot be read: {error.strerror}", context) from None
     except orjson.JSONDecodeError as error:
-        raise click.UsageError(f"--modify is no JSON: {error}", context) from None
+        raise click.UsageError(f"--modify is not JSON: {error}", context) from None
 
 
 def _show(result: ForkResult, *, as_json: bool) -> int:

@@ -26,11 +26,14 @@ _directory_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("tests", "golden_traces"),
     metavar="DIR",
-    help="Where golden traces are.",
+    help="Directory of golden traces.",
 )
-_target_option = parameters.target_option(text="Other code than the golden trace, or the session, names.")
+_target_option = parameters.target_option(text="Another target than the golden trace, or the session, names.")
 _timeout_option = click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Give up after that."
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop after this many seconds.",
 )
 
 
@@ -44,8 +47,8 @@ _timeout_option = click.option(
 def golden() -> None:
     """Keep recorded runs as tests, and check them.
 
-    A golden trace is a directory with all that a replay of one run needs. `check`, or the pytest fixture
-    golden_trace, drives the present code over it, without a network.
+    A golden trace is a directory with everything that a replay of one run needs. `check`, or the pytest
+    fixture golden_trace, replays it with the current code, without network access.
     """
 
 
@@ -56,15 +59,15 @@ def golden() -> None:
     )
 )
 @parameters.run_argument
-@click.option("--name", metavar="NAME", help="Under which it is kept; that of the agent or run without it.")
+@click.option("--name", metavar="NAME", help="Name of the golden trace; default: the agent or run.")
 @_target_option
 @normalise_option
 @ignore_option
-@click.option("--network", is_flag=True, help="Let the code use the network while it is replayed.")
+@click.option("--network", is_flag=True, help="Allow network access during the replay.")
 @_timeout_option
-@click.option("--replace", "replace_old", is_flag=True, help="Take the place of one of that name.")
+@click.option("--replace", "replace_old", is_flag=True, help="Replace the golden trace of that name.")
 @click.option(
-    "--failing", is_flag=True, help="Keep it also if the code does something else: a test that fails now."
+    "--failing", is_flag=True, help="Keep it even if the code behaves differently: a test that fails now."
 )
 @click.option(
     "--test",
@@ -72,7 +75,7 @@ def golden() -> None:
     is_flag=False,
     flag_value="",
     metavar="[FILE]",
-    help="Write a test of it, too: beside the golden traces where no FILE is named.",
+    help="Also write a test; default FILE: beside the golden traces.",
 )
 @_directory_option
 @parameters.json_option
@@ -80,10 +83,10 @@ def golden() -> None:
 def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, **how: Any) -> int:
     """Keep a run as a golden trace.
 
-    The run is replayed twice with the present code, under two hash seeds, and kept if both agree with it.
-    Fields that cannot be seen, or differ between the two, are named with the ignore= line that leaves them
-    out. Exit code 0 is added, 1 the code does something else, 4 nothing was proved. RUN is last, a session,
-    SESSION/agent_id, or a run.
+    Replays the run twice with the current code, under two hash seeds, and keeps it if both match. If fields
+    cannot be seen or differ between the two, it prints the ignore= line that leaves them out. Exit code 0:
+    added; 1: the code behaves differently; 4: nothing was proved. RUN is last, a session, SESSION/agent_id,
+    or a run.
     """
     from Agent.replay.golden.adding import add_golden
     from Agent.replay.golden.written_test import source_of_test, write_test
@@ -108,12 +111,12 @@ def add(run: str, timeout: float | None, test_file: str | None, as_json: bool, *
         return added.exit_code
     told = f"added {added.golden.directory}, {render.size(added.golden.size_bytes)}"
     if test is not None:
-        render.emit(f"{told}; its test is {test}")
+        render.emit(f"{told}; its test: {test}")
     else:
-        render.emit(f"{told}; a test of it, which --test writes:")
+        render.emit(f"{told}; its test, which --test writes:")
         for line in source_of_test(added.golden).splitlines()[3:]:
             render.emit(f"  {line}")
-    render.note("it holds what the run was given and said; look at it before you commit it")
+    render.note("it contains inputs and outputs of the run; review it before you commit it")
     missing = [name for name in ("pytest", "syrupy") if find_spec(name) is None]
     if missing:
         render.note(f"its test needs {' and '.join(missing)}: pip install 'agent-trace[golden]'")
@@ -160,16 +163,19 @@ def list_(directory: Path, as_json: bool) -> None:
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_target_option
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Replays at one time; all cores without."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of parallel replays; default: all cores.",
 )
 @_directory_option
 @parameters.json_option
 def check(
     names: tuple[str, ...], target: str | None, workers: int | None, directory: Path, as_json: bool
 ) -> int:
-    """Drive the present code over golden traces, all of them without a NAME.
+    """Replay golden traces with the current code: NAME, or all of them.
 
-    Exit code 0 says that all pass, 1 that the code does something else in one, 4 that one proved nothing.
+    Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
     """
     from Agent.replay.golden.checking import check_golden
     from Agent.replay.parallel import in_parallel
@@ -201,17 +207,17 @@ def check(
 @_directory_option
 @parameters.json_option
 def update(names: tuple[str, ...], target: str | None, directory: Path, as_json: bool) -> int:
-    """Keep what the present code does in place of what was recorded.
+    """Replace the recording by the current behaviour.
 
-    As pytest --snapshot-update does it: the recorded actions are driven again, answers come from the record,
-    and that is the recording from then on. What proves nothing stays as it is (exit code 4).
+    Like pytest --snapshot-update: replays the recorded actions with recorded responses, and keeps the result
+    as the new recording. A replay that proves nothing changes nothing (exit code 4).
     """
     from Agent.replay.golden.updating import update_golden
 
     parameters.find_code_here()
     reports = []
     found = _named(names, directory)
-    with bar("recording anew") as show:
+    with bar("recording again") as show:
         for number, each in enumerate(found, 1):
             reports.append(update_golden(each, target))
             show(number / len(found))
@@ -234,16 +240,16 @@ def update(names: tuple[str, ...], target: str | None, directory: Path, as_json:
 @_directory_option
 @parameters.json_option
 def accept(name: str, step: int, reason: str, target: str | None, directory: Path, as_json: bool) -> int:
-    """Accept what the code does now from a step on.
+    """Accept the current behaviour from a step on.
 
-    Up to STEP the golden trace goes on to check what was recorded first; from STEP on it holds what the
-    present code does, and keeps step and reason. It is refused where something differs before STEP.
+    Up to STEP, the golden trace still checks the first recording; from STEP on, it holds the current
+    behaviour. It stores step and reason. Refused if something differs before STEP.
     """
     from Agent.replay.golden.accepting import accept_golden
 
     parameters.find_code_here()
     (found,) = _named((name,), directory)
-    with bar("recording anew"):
+    with bar("recording again"):
         report = accept_golden(found, step, reason, target)
     if as_json:
         render.emit_json(report.to_dict())
@@ -260,13 +266,13 @@ def accept(name: str, step: int, reason: str, target: str | None, directory: Pat
 )
 @click.argument("trace", metavar="NAME|RUN")
 @_target_option
-@click.option("--name", metavar="NAME", help="Of the small one; NAME-shrunk without it.")
+@click.option("--name", metavar="NAME", help="Name of the small golden trace; default: NAME-shrunk.")
 @click.option(
     "--test",
     "test_path",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The test that is written; beside the directory of golden traces without it.",
+    help="Test file to write; default: beside the directory of golden traces.",
 )
 @normalise_option
 @_timeout_option
@@ -282,16 +288,16 @@ def shrink(
     as_json: bool,
     **how: Any,
 ) -> int:
-    """Make a failing golden trace, or run, small.
+    """Find the smallest part of a golden trace, or run, that still fails.
 
-    Looks for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
-    golden trace of its own, and writes a test that fails now. Exit code 0 says that it did.
+    Searches for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
+    separate golden trace, and writes a test that fails now. Exit code 0: done.
     """
     from Agent.cli.shrink import shrunk
     from Agent.replay.golden.written_test import write_test
 
     parameters.find_code_here()
-    with bar("looking for less that fails") as show:
+    with bar("searching for a smaller failure") as show:
         found = shrunk(trace, target, name, directory, show, **how)
     divergence = found.report.report.divergence
     why = str(divergence) if divergence is not None else found.report.report.reasons[0]
@@ -305,9 +311,9 @@ def shrink(
         f"after {render.plural(found.trials, 'trial')}"
     )
     if not found.is_smallest:
-        render.note("the trials ran out: there may be a smaller one")
+        render.note("no trials left: a smaller one may exist")
     _show(found.report)
-    render.emit(f"kept as {found.golden.directory}; {test} fails until the code does again what was recorded")
+    render.emit(f"kept as {found.golden.directory}; {test} fails until the code again does what was recorded")
     return 0
 
 
@@ -315,7 +321,7 @@ def shrink(
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @_directory_option
 def remove(names: tuple[str, ...], directory: Path) -> None:
-    """Remove golden traces; tests that ask for them fail in CI from then on."""
+    """Remove golden traces; tests that use them then fail in CI."""
     from Agent.replay.golden.trace import remove_golden
 
     for each in _named(names, directory):
@@ -326,9 +332,9 @@ def _name_ignorable(names: tuple[str, ...], run: str, *, is_kept: bool) -> None:
     """Say how to leave out fields that cannot be seen, or differ from one replay to the next."""
     listed = ", ".join(f'"{name}"' for name in names)
     again = f"agent-trace golden add {run} {' '.join(f'--ignore {name}' for name in names)}"
-    render.note(f"cannot be seen, or not the same in two replays: {', '.join(names)}")
-    render.note(f"to leave it out in the program: instrument(..., ignore=[{listed}])")
-    render.note(f"to leave it out here: {again}{' --replace' if is_kept else ''}")
+    render.note(f"cannot be seen, or differ between two replays: {', '.join(names)}")
+    render.note(f"to ignore it in the program: instrument(..., ignore=[{listed}])")
+    render.note(f"to ignore it here: {again}{' --replace' if is_kept else ''}")
 
 
 def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
@@ -340,9 +346,7 @@ def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
         return [find_golden(name, directory) for name in dict.fromkeys(names)]
     found = list_goldens(directory)
     if not found:
-        raise RunNotFound(
-            "there are no golden traces", path=directory, remedy="agent-trace golden add RUN makes one"
-        )
+        raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
     return found
 
 

@@ -25,26 +25,26 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     (
         "Everyday",
         (
-            CommandEntry("demo", "Agent.cli.demo:demo", "Record a simulation, explain it and run it again."),
+            CommandEntry("demo", "Agent.cli.demo:demo", "Record a simulation, explain it, and replay it."),
             CommandEntry("sessions", "Agent.cli.browse:sessions", "List the recorded sessions, newest last."),
             CommandEntry("analyze", "Agent.cli.explain:analyze", "Report what happened in a session."),
             CommandEntry("journey", "Agent.cli.journey:journey", "Show what one agent did, in order."),
             CommandEntry("errors", "Agent.cli.errors:errors", "Group the errors of a session by pattern."),
             CommandEntry(
-                "debug", "Agent.cli.explain:debug", "Find what explains an issue told in plain words."
+                "debug", "Agent.cli.explain:debug", "Find what explains an issue described in words."
             ),
             CommandEntry("causes", "Agent.cli.causes:causes", "Show what led to an event, across agents."),
             CommandEntry(
                 "diff",
                 "Agent.cli.diff:diff",
-                "Find the first difference of two runs, or compare numbers.",
+                "Find where two runs differ, or compare their statistics.",
             ),
             CommandEntry("tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."),
             CommandEntry(
                 "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
             ),
             CommandEntry(
-                "replay", "Agent.cli.rerun:replay", "Replay a run with your present code and compare the two."
+                "replay", "Agent.cli.rerun:replay", "Replay a run with your current code and compare the two."
             ),
         ),
     ),
@@ -55,10 +55,10 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
             CommandEntry(
                 "interactions",
                 "Agent.cli.interactions:interactions",
-                "Show who dealt with whom, and what spread.",
+                "Show who interacted with whom, and what spread.",
             ),
             CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
-            CommandEntry("state", "Agent.cli.state:state", "Show what an agent was at a moment."),
+            CommandEntry("state", "Agent.cli.state:state", "Show an agent's state at a moment."),
             CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
             CommandEntry(
                 "resume", "Agent.cli.fork:resume", "Continue a recorded run from a point, as a new run."
@@ -67,19 +67,17 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
                 "fork", "Agent.cli.fork:fork", "Continue a recorded run from a point, with something changed."
             ),
             CommandEntry("golden", "Agent.cli.golden:golden", "Keep recorded runs as tests, and check them."),
-            CommandEntry("sql", "Agent.cli.sql:sql", "Ask a session in SQL, over views of its events."),
-            CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read a record with lnav, the log file navigator."),
+            CommandEntry("sql", "Agent.cli.sql:sql", "Query a session's events in SQL."),
+            CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read logs with lnav, the log file navigator."),
         ),
     ),
     (
         "Keeping",
         (
-            CommandEntry("seal", "Agent.cli.seal:seal", "Turn finished segments into Parquet."),
+            CommandEntry("seal", "Agent.cli.seal:seal", "Convert finished segments to Parquet."),
             CommandEntry("recover", "Agent.cli.keep:recover", "Finish a session whose program was killed."),
-            CommandEntry(
-                "verify", "Agent.cli.keep:verify", "Prove that a record is whole, or say what it lacks."
-            ),
-            CommandEntry("prove", "Agent.cli.keep:prove", "Prove that an event is part of a record."),
+            CommandEntry("verify", "Agent.cli.keep:verify", "Check that a session is complete and unedited."),
+            CommandEntry("prove", "Agent.cli.keep:prove", "Prove that an event is part of a session."),
             CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
             CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
         ),
@@ -87,11 +85,9 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     (
         "Sharing",
         (
-            CommandEntry("serve", "Agent.cli.serve:serve", "Run the service: a shared memory of runs."),
-            CommandEntry("keys", "Agent.cli.keys:keys", "Make, list and revoke the keys of the service."),
-            CommandEntry(
-                "ship", "Agent.cli.ship:ship", "Send recorded sessions to a service, live ones or old ones."
-            ),
+            CommandEntry("serve", "Agent.cli.serve:serve", "Run the service, a shared database of runs."),
+            CommandEntry("keys", "Agent.cli.keys:keys", "Create, list and revoke API keys of the service."),
+            CommandEntry("ship", "Agent.cli.ship:ship", "Send live or finished sessions to a service."),
         ),
     ),
     (
@@ -99,7 +95,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         (
             CommandEntry("doctor", "Agent.cli.doctor:doctor", "Check that recording and replay work here."),
             CommandEntry(
-                "config", "Agent.cli.configuration:config", "Show which settings hold, and why they do."
+                "config", "Agent.cli.configuration:config", "Show the settings and where they come from."
             ),
             CommandEntry(
                 "version",

@@ -36,5 +36,5 @@ def _moment(since: parameters.Since | None) -> datetime | None:
     if since is None:
         return None
     if since.timestamp_us is None:
-        raise click.UsageError("--since takes a time here, no tick", click.get_current_context())
+        raise click.UsageError("--since takes a time here, not a tick", click.get_current_context())
     return datetime.fromtimestamp(since.timestamp_us / 1e6, UTC)

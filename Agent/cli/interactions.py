@@ -22,15 +22,16 @@ TREE_LINES = 30
     )
 )
 @run_option
-@click.option("--content", metavar="ID", help="How that piece of content spread, as a tree.")
+@click.option("--content", metavar="ID", help="Show how this piece of content spread, as a tree.")
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
 def interactions(run: str | None, content: str | None, session: str, as_json: bool, root: Path) -> None:
-    """Show who dealt with whom, and what spread.
+    """Show who interacted with whom, and what spread.
 
-    The graph of interactions, ties and messages, the content that travelled furthest, who worked together,
-    and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or last.
+    The graph of interactions, connections and messages, the content that spread furthest, who worked
+    together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
+    last.
     """
     analyzer = analyzer_of(run, session, root)
     if content is not None:
@@ -64,8 +65,8 @@ def _percent(share: float | None) -> str:
 def _print_graph(graph: dict[str, Any]) -> None:
     components = graph["components"]
     render.emit(
-        f"{render.plural(graph['nodes'], 'agent')}, {graph['edges']:,} directed ties, "
-        f"{_percent(graph['reciprocity'])} of them answered, "
+        f"{render.plural(graph['nodes'], 'agent')}, {graph['edges']:,} directed edges, "
+        f"{_percent(graph['reciprocity'])} of them reciprocated, "
         f"{render.plural(components['count'], 'component')}"
         f" (largest {components['largest']:,})"
     )
@@ -95,9 +96,9 @@ def _print_graph(graph: dict[str, Any]) -> None:
 def _print_cascades(top: list[dict[str, Any]], total: int) -> None:
     if not top:
         return
-    render.heading("Travelled furthest", f"{render.plural(total, 'cascade event')} in all")
+    render.heading("Spread furthest", f"{render.plural(total, 'cascade event')} in total")
     render.table(
-        ("CONTENT", "SHARERS", "DEPTH", "BREADTH", "HALF OF THEM IN", "FROM"),
+        ("CONTENT", "SHARERS", "DEPTH", "BREADTH", "HALF WITHIN", "FROM"),
         [
             (
                 row["content_id"],
@@ -109,7 +110,7 @@ def _print_cascades(top: list[dict[str, Any]], total: int) -> None:
             )
             for row in top[:TOP]
         ],
-        right=("SHARERS", "DEPTH", "BREADTH", "HALF OF THEM IN"),
+        right=("SHARERS", "DEPTH", "BREADTH", "HALF WITHIN"),
     )
     if any(row["tree"] for row in top[:TOP]):
         render.note(f"agent-trace interactions --content {top[0]['content_id']} shows how one spread")
@@ -134,7 +135,7 @@ def _print_messages(messages: dict[str, Any]) -> None:
         ),
     ]
     if messages["never_sent"]:
-        rows.append(("without sender", f"{messages['never_sent']:,} received whose sending is not on record"))
+        rows.append(("without sender", f"{messages['never_sent']:,} received whose sending was not recorded"))
     if latency["count"]:
         rows.append(
             (
@@ -150,7 +151,7 @@ def _print_messages(messages: dict[str, Any]) -> None:
     lost = messages["oldest_undelivered"]
     if lost:
         of_all = "" if messages["undelivered"] <= TOP else f"the first {TOP} of {messages['undelivered']:,}"
-        render.heading("Never received, though a later one was", of_all)
+        render.heading("Never received, although a later one was", of_all)
         render.table(
             ("SENT", "FROM", "TO", "EVENT"),
             [(row["sent_at"][11:23], row["sender"], row["recipient"], row["sent_id"]) for row in lost[:TOP]],
@@ -179,11 +180,12 @@ def _show_cascade(found: dict[str, Any], *, as_json: bool) -> None:
         and (recorded["size"], recorded["depth"]) != (found["size"], found["depth"])
     ):
         render.paragraph(
-            f"the program itself said {recorded['size']} sharers, {recorded['depth']} deep: {recorded['id']}",
+            f"the program itself logged {recorded['size']} sharers, {recorded['depth']} levels deep: "
+            f"{recorded['id']}",
             dim=True,
         )
     if not found["tree"]:
-        render.note("only cascade events tell of it, so there is no tree")
+        render.note("only cascade events exist, so there is no tree")
         return
     render.emit(f"  {render.clean(found['root_agent_id'] or '(unknown)')}")
     for row in found["tree"][:TREE_LINES]:

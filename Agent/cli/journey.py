@@ -33,16 +33,16 @@ _TREE_WINDOW = 400
 )
 @parameters.agent_argument
 @run_option
-@click.option("--all", "-A", "everything", is_flag=True, help="Every event, and no summary.")
+@click.option("--all", "-A", "everything", is_flag=True, help="Every event, without a summary.")
 @click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the last N events.")
 @parameters.since_option
 @parameters.until_option
 @parameters.type_option
 @where_option
-@click.option("--tree", is_flag=True, help="How its actions are nested, and what each took.")
-@click.option("--summary", is_flag=True, help="The summary alone.")
-@click.option("--gaps", is_flag=True, help="Look for what is missing in the record, too: reads everything.")
-@click.option("--all-sessions", is_flag=True, help="The agent's way through every session of the root.")
+@click.option("--tree", is_flag=True, help="Show how actions are nested, and how long each took.")
+@click.option("--summary", is_flag=True, help="Only the summary.")
+@click.option("--gaps", is_flag=True, help="Also look for missing events; reads the whole session.")
+@click.option("--all-sessions", is_flag=True, help="Include every session of the trace root.")
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
@@ -61,9 +61,9 @@ def journey(
 ) -> None:
     """Show what one agent did, in order.
 
-    Reads that agent's files only. Begins with totals and ends with the last events; --all shows every one.
-    RUN is a session: an id, a unique prefix of one, a path, or last. With --json each line is one event as it
-    stands in the record; with --summary, --tree or --all-sessions it is one document.
+    Reads only that agent's files. Prints totals, then the last events; --all prints every event. RUN is a
+    session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
+    with --summary, --tree or --all-sessions it is one document.
     """
     from Agent.analysis.session import find
     from Agent.archive.reader import open_reader
@@ -96,7 +96,7 @@ def _show_events(
 
     chosen: Iterable[Event] = (event for event in agent_events(reader, agent) if selection(event))
     if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit), as_json=as_json):
-        render.note(f"no event of {agent} is of that kind and time")
+        render.note(f"no event of {agent} matches that kind and time")
 
 
 def _print_events(events: Iterable[Event], *, as_json: bool = False) -> int:
@@ -124,8 +124,8 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
     _print_events(last)
     if found["total_logs"] > len(last):
         render.note(
-            f"the last {len(last)} of {render.count(found['total_logs'])} events; --all shows every one, "
-            "--tree how they are nested, --since tick:40 those from there on"
+            f"the last {len(last)} of {render.count(found['total_logs'])} events; --all shows all, "
+            "--tree the nesting, --since tick:40 those from there on"
         )
 
 
@@ -180,14 +180,14 @@ def _record(found: dict[str, Any]) -> str:
     if found["damaged_lines"]:
         parts.append(f"{render.plural(found['damaged_lines'], 'damaged line')} in its files")
     if found["gaps"] is None:
-        parts.append("missing numbers were not looked for (--gaps)")
+        parts.append("missing events were not checked (--gaps)")
     for gap in (found["gaps"] or [])[:4]:
         where = f"between {_clock(gap['after'])} and {_clock(gap['before'])}"
         what = f"{render.plural(gap['count'], 'event')} {gap['verdict']}"
-        parts.append(f"{what} {where} by {gap['writer']}, maybe its own")
+        parts.append(f"{what} {where} by {gap['writer']}, possibly of this agent")
     if found["gaps"] is not None and len(found["gaps"]) > 4:
-        parts.append(f"{len(found['gaps']) - 4} gaps more (--json)")
-    return "; ".join(parts) or "nothing is missing"
+        parts.append(f"{len(found['gaps']) - 4} more gaps (--json)")
+    return "; ".join(parts) or "nothing missing"
 
 
 def _ranked(counts: dict[str, int], most: int = 6) -> str:
@@ -227,7 +227,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
 
 def _tree_line(row: dict[str, Any]) -> str:
     if row["id"] is None:
-        what = f"{row['name'] or 'a span'}, which has not ended"
+        what = f"{row['name'] or 'a span'}, still open"
         head = " " * 20
         return f"{head}{'  ' * row['depth']}{render.paint(f'({render.clean(what)})', dim=True)}"
     tick = "" if row["tick"] is None else f"t{row['tick']}"
@@ -237,7 +237,7 @@ def _tree_line(row: dict[str, Any]) -> str:
         name = f"{row['event_type']}: {name}"
     took = "" if row["duration_ms"] is None else f"  {row['duration_ms']:.3g} ms"
     if row["children"] and row["self_ms"] is not None:
-        took += f", {row['self_ms']:.3g} ms of its own"
+        took += f", {row['self_ms']:.3g} ms self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
     look = render.LEVEL_STYLES.get(row["level"], {})
     room = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
@@ -250,7 +250,7 @@ def _show_all_sessions(root: Path, agent: str, *, as_json: bool) -> None:
 
     found = journeys_overview(root, agent)
     for session_id, why in found["unread"].items():
-        render.note(f"{session_id} is left out: {why}")
+        render.note(f"{session_id} was skipped: {why}")
     if as_json:
         render.emit_json(found)
         return

@@ -35,15 +35,15 @@ _VERDICT_STYLES: dict[str, dict[str, Any]] = {
 
 @click.command(epilog=parameters.examples("agent-trace recover", "agent-trace recover --all --mirrors"))
 @click.argument("session", metavar="[SESSION]", default="last", shell_complete=parameters.complete_sessions)
-@click.option("--all", "every", is_flag=True, help="Every session under the root that nobody writes to.")
-@click.option("--mirrors", is_flag=True, help="Make the category files of all sessions anew, too.")
+@click.option("--all", "every", is_flag=True, help="Every session under the root to which nobody writes.")
+@click.option("--mirrors", is_flag=True, help="Also rebuild the category files of all sessions.")
 @parameters.json_option
 @parameters.root_option
 def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path) -> None:
     """Finish a session whose program was killed.
 
-    Writes down what was lost and what had begun and not ended, ends torn files, makes the summary. No event
-    is changed or dropped; a session that ended well stays as it is. Without SESSION: the newest.
+    Records what was lost and which spans were open, ends torn files, and writes the summary. No event is
+    changed or dropped; a session that ended well is not changed. Without SESSION: the newest.
     """
     from Agent.archive.recover import recover_session
     from Agent.tree.layout import find_session, list_sessions
@@ -56,7 +56,7 @@ def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path)
                 done.append(recover_session(ref.path))
             except SessionInUse as error:
                 passed_over.append((ref.session_id, error.message))
-                render.note(f"{ref.session_id} was left alone: {error.message}")
+                render.note(f"{ref.session_id} was skipped: {error.message}")
     else:
         done.append(recover_session(find_session(root, session)))
     rebuilt = _rebuild(root) if mirrors else None
@@ -73,7 +73,7 @@ def recover(session: str, every: bool, mirrors: bool, as_json: bool, root: Path)
         _show_recovered(each)
     if rebuilt is not None:
         lines = render.plural(sum(rebuilt.values()), "line")
-        render.emit(f"the category files were made anew, {lines} in all")
+        render.emit(f"the category files were rebuilt, {lines} in total")
 
 
 def _rebuild(root: Path) -> dict[str, int]:
@@ -113,7 +113,7 @@ def _show_recovered(done: Recovered) -> None:
     if done.open_spans:
         render.emit()
         render.table(
-            ("AGENT", "HAD BEGUN AND NOT ENDED"),
+            ("AGENT", "STILL OPEN"),
             [(span.agent_id or "-", span.name) for span in done.open_spans],
         )
 
@@ -130,7 +130,7 @@ def _why_unacknowledged(done: Recovered) -> str:
 
 
 def _account(done: Recovered) -> str:
-    return "nothing lost" if done.losses.clean else "something is lost, see agent-trace verify"
+    return "nothing lost" if done.losses.clean else "events are lost, see agent-trace verify"
 
 
 @click.command(
@@ -149,14 +149,14 @@ def _account(done: Recovered) -> str:
 @parameters.json_option
 @parameters.root_option
 def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
-    """Prove that a record is whole, or say what it lacks.
+    """Check that a session is complete and unedited.
 
-    Accounts for every event, writer by writer, and compares lines, artifacts and sealed parts with their
-    digests; names the first edited block. Exit code 1 if anything is lost, missing without an explanation,
-    damaged or edited. What a kill cut off before its call returned, and what a policy retired, is shown and
-    is no fault of the record. Without RUN: the newest session.
+    Accounts for every event of every writer, compares lines, artifacts and sealed parts with their digests,
+    and names the first edited block. Exit code 1: events are lost or missing without an explanation, or
+    something is damaged or edited. Calls cut off by a kill, and events retired by a policy, are shown but are
+    not failures. Without RUN: the newest session.
 
-    Who can write to the files can make their digests anew: only a head kept elsewhere finds that.
+    Somebody who can write to the files can recompute their digests; only a head kept elsewhere detects that.
     """
     from Agent.archive.erase_plan import plan_file
     from Agent.archive.verify import verify as verify_session
@@ -166,7 +166,7 @@ def verify(run: str, heads: tuple[str, ...], as_json: bool, root: Path) -> int:
     session = run if Path(run).exists() else run.partition("/")[0]
     found = verify_session(find_session(root, session), heads)
     if plan_file(root).exists():
-        render.note("an erasure under this root was cut short; agent-trace erase finishes it")
+        render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
     if as_json:
         render.emit_json(found.to_dict())
     else:
@@ -212,7 +212,7 @@ def _show_verification(found: Verification) -> None:
         beside = f" and {render.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
         render.emit(f"{name} is sound: {render.plural(read, 'event')}{beside} read, none lost")
         if found.erased:
-            render.note(f"{render.plural(found.erased, 'event')} of those retired were erased on request")
+            render.note(f"{render.plural(found.erased, 'event')} of the retired ones were erased on request")
         if any(row.state == "killed" for row in found.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
@@ -222,25 +222,27 @@ def _show_verification(found: Verification) -> None:
     for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
     for path in found.damaged_parts:
-        render.emit(f"  {render.clean(path)}: it is not what was sealed")
+        render.emit(f"  {render.clean(path)}: differs from what was sealed")
     for path in found.changed_files:
-        render.emit(f"  {render.clean(path)}: its lines are not those that were sealed")
+        render.emit(f"  {render.clean(path)}: its lines differ from those that were sealed")
 
 
 def _show_chain(found: Verification) -> None:
     """What the digests of blocks say, besides of edits."""
     chain = found.chain
     if chain is None:
-        render.note("recorded without digests of its lines: an edit that leaves a valid event is not found")
+        render.note(
+            "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
+        )
         return
-    where = " of files without an edit" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
+    where = " of unedited files" if chain.edits else f" in {render.plural(chain.blocks, 'block')}"
     render.emit(f"{render.plural(chain.lines, 'line')}{where} match their digests")
     for why in sorted({gap.why for gap in chain.gaps}):
         gaps = [gap for gap in chain.gaps if gap.why == why]
         lines = render.plural(sum(gap.lines for gap in gaps), "line")
         render.emit(f"{lines} of {render.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
     if chain.uncovered:
-        render.emit(f"{render.plural(chain.uncovered, 'line')} stand in no block")
+        render.emit(f"{render.plural(chain.uncovered, 'line')} are in no block")
     render.emit(f"head {chain.head}")
 
 
@@ -252,10 +254,10 @@ def _show_chain(found: Verification) -> None:
 @parameters.json_option
 @parameters.root_option
 def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
-    """Prove that an event is part of a record.
+    """Prove that an event is part of a session.
 
-    It is a proof to whoever has the head of the session. With --json: the event's line and the digests that
-    lead from it to the head; the program in docs/RELIABILITY.md checks them without the record. Without RUN:
+    The proof is for somebody who has the head of the session. With --json: the event's line, and the digests
+    between it and the head; the program in docs/RELIABILITY.md checks them without the session. Without RUN:
     the newest session.
     """
     from Agent.archive.chain_check import prove_event
@@ -266,7 +268,7 @@ def prove(event_id: str, run: str, as_json: bool, root: Path) -> None:
     if as_json:
         render.emit_json(proof)
         return
-    render.emit(render.clean(f"{event_id} stands in {proof['place']}"))
+    render.emit(render.clean(f"{event_id} is in {proof['place']}"))
     render.emit(
         f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, {proof['time']}"
     )
@@ -304,16 +306,16 @@ def _parse(value: str, units: dict[str, int], what: str) -> float:
     found = _NUMBER.fullmatch(value.strip())
     unit = None if found is None else units.get(found[2].lower())
     if found is None or unit is None:
-        raise click.BadParameter(f"{value!r} is no {what}")
+        raise click.BadParameter(f"{value!r} is not {what}")
     return float(found[1]) * unit
 
 
 def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    return None if value is None else _parse(value, _UNITS_S, "age, write 12h, 30d or 4w")
+    return None if value is None else _parse(value, _UNITS_S, "an age, write 12h, 30d or 4w")
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
-    return None if value is None else int(_parse(value, _UNITS_BYTES, "size, write 500MB or 2GB"))
+    return None if value is None else int(_parse(value, _UNITS_BYTES, "a size, write 500MB or 2GB"))
 
 
 @click.command(
@@ -325,23 +327,27 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
     )
 )
 @click.option("--keep-sessions", type=click.IntRange(min=0), metavar="N", help="Keep the newest N.")
-@click.option("--older-than", callback=_age, metavar="AGE", help="Remove what ended longer ago, such as 30d.")
 @click.option(
-    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until all fit, such as 2GB."
+    "--older-than", callback=_age, metavar="AGE", help="Remove sessions that ended longer ago, such as 30d."
+)
+@click.option(
+    "--max-bytes", callback=_size, metavar="SIZE", help="Remove the oldest until the rest fits, such as 2GB."
 )
 @click.option(
     "--checkpoints",
     is_flag=True,
     help="Remove checkpoints instead: after 14 days, those of failed runs after 90.",
 )
-@click.option("--failed-older-than", callback=_age, metavar="AGE", help="The age for those of failed runs.")
+@click.option(
+    "--failed-older-than", callback=_age, metavar="AGE", help="The age for checkpoints of failed runs."
+)
 @click.option(
     "--keep-last",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Of each agent in a successful run only the last N, errors and phases besides.",
+    help="For each agent in a successful run, keep only the last N, plus errors and phases.",
 )
-@click.option("--dry-run", "-n", is_flag=True, help="Say what would go and remove nothing.")
+@click.option("--dry-run", "-n", is_flag=True, help="Show what would be removed, without removing it.")
 @parameters.json_option
 @parameters.root_option
 def prune(
@@ -357,9 +363,9 @@ def prune(
 ) -> None:
     """Remove whole sessions by policy, oldest first.
 
-    A session goes if any of the rules asks for it; one that a process writes to never does. Killed in the
-    middle, the next prune goes on. What one running session may grow to is the option max_session_bytes.
-    With --checkpoints, runs stay and their checkpoints go, those of failed and crashed runs later.
+    A session is removed if any rule matches, but never while a process writes to it. After a kill, the next
+    prune continues. The option max_session_bytes limits a running session. With --checkpoints, runs stay and
+    their checkpoints are removed, those of failed and crashed runs later.
     """
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
@@ -387,14 +393,14 @@ def prune(
 def _show_pruning(done: Pruning) -> None:
     for session in done.sessions:
         if session.in_use is not None:
-            render.note(f"{session.session_id} stays though it is {session.reason}: {session.in_use}")
+            render.note(f"{session.session_id} is kept although it is {session.reason}: {session.in_use}")
         elif done.dry_run:
             render.emit(
                 f"would remove {session.session_id}, {render.size(session.size_bytes)}: {session.reason}"
             )
     if done.finished:
         what = render.plural(done.finished, "removal")
-        render.note(f"{what} that had been cut short {'waits' if done.dry_run else 'was finished'}")
+        render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
         f"{verb} {render.size(done.freed_bytes)}; "

@@ -29,9 +29,9 @@ def _store(database: str | None) -> Store:
     ),
 )
 def keys() -> None:
-    """Make, list and revoke the keys of the service.
+    """Create, list and revoke API keys of the service.
 
-    A key belongs to one project and sees no other. Only its digest is stored. `content` says which projects
+    A key belongs to one project and sees no other. Only its digest is stored. `content` sets which projects
     store prompts, answers and messages.
     """
 
@@ -42,20 +42,22 @@ def keys() -> None:
         "agent-trace keys add --project shop --scope query",
     )
 )
-@click.option("--project", metavar="NAME", default="default", help="Whose key; a new name makes a project.")
+@click.option(
+    "--project", metavar="NAME", default="default", help="Project of the key; a new name creates a project."
+)
 @click.option(
     "--scope",
     "scopes",
     type=click.Choice(["ingest", "query", "replay"]),
     multiple=True,
     required=True,
-    help="What it is good for; can be given twice.",
+    help="What the key allows; repeatable.",
 )
-@click.option("--label", metavar="TEXT", default="", help="What people know it by.")
+@click.option("--label", metavar="TEXT", default="", help="A name for people.")
 @database_option
 @parameters.json_option
 def add(project: str, scopes: tuple[str, ...], label: str, database: str | None, as_json: bool) -> None:
-    """Make a key and print it: this once, it is stored nowhere."""
+    """Create a key and print it. It is shown only once and not stored."""
     from Agent.store import Scope
 
     with _store(database) as store:
@@ -64,14 +66,14 @@ def add(project: str, scopes: tuple[str, ...], label: str, database: str | None,
         render.emit_json({**_key_facts(issued.key), "key": issued.token})
         return
     render.emit(issued.token)
-    render.note(f"this is the only time it is shown; it is good for {_scopes(issued.key)} of {project}")
+    render.note(f"it is shown only this once; it allows {_scopes(issued.key)} of {project}")
 
 
 @keys.command(name="list")
 @database_option
 @parameters.json_option
 def list_them(database: str | None, as_json: bool) -> None:
-    """List all keys, revoked ones too, and the projects."""
+    """List all keys, including revoked ones, and the projects."""
     with _store(database) as store:
         found, projects = store.list_keys(), store.list_projects()
     if as_json:
@@ -103,7 +105,7 @@ def list_them(database: str | None, as_json: bool) -> None:
 @database_option
 @parameters.json_option
 def revoke(key_id: str, database: str | None, as_json: bool) -> None:
-    """End a key, named by its id (the part behind atk_): it is refused from the next request on."""
+    """Revoke a key by its id (the part after atk_): it is refused from the next request on."""
     with _store(database) as store:
         key = store.revoke_key(key_id)
     if as_json:
@@ -116,13 +118,13 @@ def revoke(key_id: str, database: str | None, as_json: bool) -> None:
     epilog=parameters.examples("agent-trace keys content shop --on", "agent-trace keys content shop --off")
 )
 @click.argument("project")
-@click.option("--on/--off", "allowed", required=True, help="Whether content is stored from now on.")
+@click.option("--on/--off", "allowed", required=True, help="Store content from now on, or stop.")
 @database_option
 @parameters.json_option
 def content(project: str, allowed: bool, database: str | None, as_json: bool) -> None:
-    """Let a project store prompts, answers and messages that clients send, or no longer.
+    """Set whether a project stores prompts, answers and messages that clients send.
 
-    What was stored before stays. Clients send content only where they, too, are told to.
+    What is already stored stays. Clients also send content only if they are configured to.
     """
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)

@@ -30,7 +30,7 @@ MAX_UPDATES = 4
     type=click.Choice(("tick", "time", "episode")),
     default=None,
     show_default=False,
-    help="What the curves run along; ticks where the rewards have them, else time.",
+    help="The x axis of the curves; default: ticks if the rewards have them, else time.",
 )
 @parameters.session_option
 @parameters.json_option
@@ -40,9 +40,9 @@ def learning(
 ) -> None:
     """Show how agents learned.
 
-    Rewards and exploration over time, what changed the policy, and whether the rewards settled. Of one agent
-    also which experience led to which update, and which later action used it. RUN is a session: an id, a
-    unique prefix of one, a path, or last.
+    Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
+    agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
+    a unique prefix of one, a path, or last.
     """
     analyzer = analyzer_of(run, session, root, agent)
     found = analyzer.learning_report(agent, by)
@@ -52,7 +52,7 @@ def learning(
         render.emit_json(found)
         return
     if not any(found[key] for key in _COUNTS) and not found["changes"]["counts"]:
-        render.note("nothing was recorded of learning; LearningLogger and trace_learning_update do")
+        render.note("no learning events; LearningLogger and trace_learning_update record them")
         return
     _print_sums(found)
     _print_curves(found["curves"])
@@ -80,7 +80,7 @@ def _print_sums(found: dict[str, Any]) -> None:
             )
         )
     if found["exploration_count"]:
-        epsilon = "" if found["epsilon"] is None else f", epsilon at last {_number(found['epsilon'])}"
+        epsilon = "" if found["epsilon"] is None else f", last epsilon {_number(found['epsilon'])}"
         rows.append(
             (
                 "explored",
@@ -134,7 +134,7 @@ def _print_state(curves: dict[str, Any]) -> None:
     if settled["state"] == "too few points":
         return
     if settled["converged"]:
-        said = f"settled from {_place(settled['since'])} on at {_number(settled['level'])}"
+        said = f"settled since {_place(settled['since'])} at {_number(settled['level'])}"
     elif settled["state"] == "unsettled":
         said = "not settled"
     else:
@@ -180,7 +180,7 @@ def _print_changes(changes: dict[str, Any]) -> None:
     if not changes["last"]:
         return
     counts = ", ".join(f"{name} {count:,}" for name, count in changes["counts"].items())
-    render.heading("Changes of policy and strategy", counts)
+    render.heading("Policy and strategy changes", counts)
     for row in changes["last"][-MAX_CHANGES:]:
         tick = "" if row["tick"] is None else f"t{row['tick']}"
         step = _short(row["after"])
@@ -202,8 +202,8 @@ def _print_lineage(lineage: dict[str, Any]) -> None:
         return
     render.heading(
         "From experience to use",
-        f"{lineage['count']:,} updates, {lineage['with_recorded_experience']:,} name their experience, "
-        f"{lineage['with_recorded_use']:,} are named by a use",
+        f"{lineage['count']:,} updates, {lineage['with_recorded_experience']:,} with recorded experience, "
+        f"{lineage['with_recorded_use']:,} with a recorded use",
     )
     for update in lineage["updates"][-MAX_UPDATES:]:
         tick = "" if update["tick"] is None else f"t{update['tick']}"
@@ -216,7 +216,7 @@ def _print_lineage(lineage: dict[str, Any]) -> None:
 
 def _print_edges(word: str, edges: list[dict[str, Any]], count: int) -> None:
     if not edges:
-        render.emit(f"      {word.ljust(8)} " + render.paint("nothing on record", dim=True))
+        render.emit(f"      {word.ljust(8)} " + render.paint("none recorded", dim=True))
         return
     told = ", ".join(_edge(edge) for edge in edges[:3])
     more = f" and {count - 3:,} more" if count > 3 else ""
@@ -227,4 +227,4 @@ def _print_edges(word: str, edges: list[dict[str, Any]], count: int) -> None:
 def _edge(edge: dict[str, Any]) -> str:
     if edge.get("event_type") == "reward":
         return f"reward {_number(edge['reward'])} {edge['id']}"
-    return f"{edge.get('name', 'an event elsewhere')} {edge['id']}"
+    return f"{edge.get('name', 'an event of another session')} {edge['id']}"

@@ -43,10 +43,10 @@ def formats_directory() -> Path:
     )
 )
 def lnav() -> None:
-    """Read a record with lnav, the log file navigator.
+    """Read logs with lnav, the log file navigator.
 
-    Installed once, the format shows time, level, agent and message of each line, also of rolled and of
-    compressed files; in its SQL prompt the table is agent_trace.
+    Once installed, the format shows time, level, agent and message of each line, also in rotated and
+    compressed files. In lnav's SQL prompt the table is agent_trace.
     """
 
 
@@ -60,9 +60,9 @@ def lnav() -> None:
 )
 @parameters.json_option
 def install(directory: Path | None, as_json: bool) -> None:
-    """Put the format file where lnav finds it, and print where.
+    """Write the format file to lnav's directory, and print its path.
 
-    An older one is replaced. With --to, lnav is told by lnav -I the directory above `formats`.
+    Replaces an older one. With --to, pass lnav the directory above `formats` by lnav -I.
     """
     target = (directory or formats_directory()) / FORMAT_NAME / f"{FORMAT_NAME}.json"
     written = format_bytes()
@@ -77,13 +77,13 @@ def install(directory: Path | None, as_json: bool) -> None:
         raise InputError(
             f"the format cannot be installed: {error.strerror}",
             path=target,
-            remedy="name a directory that can be written with --to",
+            remedy="choose a writable directory with --to",
         ) from error
     if as_json:
         render.emit_json({"path": str(target), "format": FORMAT_NAME, "changed": not is_current})
         return
     render.emit(str(target))
-    render.note("it was there already" if is_current else "now try: lnav trace/session_*/agents")
+    render.note("it was already installed" if is_current else "now try: lnav trace/session_*/agents")
 
 
 @lnav.command()

@@ -29,13 +29,13 @@ _OF_COMMANDS = frozenset({"--root", "--session", "-s", "--json"})
 """Options that most commands take, and other programs before the command."""
 
 EPILOG = f"""\b
-Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable input or not there,
-4 unverified, 70 a bug of Agent Trace, 130 interrupted.
+Exit codes: 0 fine, 1 a negative answer, 2 usage, 3 unreadable or missing input,
+4 unverified, 70 a bug in Agent Trace, 130 interrupted.
 
 \b
 Environment: AGENT_TRACE_ROOT (the trace root), NO_COLOR.
 Completion: eval "$(_AGENT_TRACE_COMPLETE=bash_source {PROGRAM})"  (or zsh_source, fish_source).
-Begin with: {PROGRAM} demo
+Start with: {PROGRAM} demo
 """
 
 
@@ -97,7 +97,7 @@ def _end_in_query(limit_s: float | None) -> None:
     if sys.stderr.isatty():
         sys.stderr.write("\r\x1b[K\x1b[?25h")  # the progress bar goes, the cursor comes back
     if limit_s is not None:
-        remedy = "ask for less, or give it more time"
+        remedy = "query less, or allow more time"
         code = _say(f"the query took longer than its {told_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
     # without its exit hooks, which wait for the engine
     os._exit(code)
@@ -119,7 +119,7 @@ def _usage_line(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     name = error.option_name if isinstance(error, click.NoSuchOption) else ""
     if name in _OF_COMMANDS and context is not None and context.command is cli:
-        return f"{name} goes behind the command: {PROGRAM} COMMAND {name}"
+        return f"{name} comes after the command: {PROGRAM} COMMAND {name}"
     return f"{message}; see {context.command_path} --help" if context is not None else message
 
 
@@ -137,7 +137,7 @@ def _own_bug(error: Exception, *, show: bool) -> int:
     details = "".join(traceback.format_exception(error))
     if show:
         click.echo(details, err=True, nl=False)
-        return _say("this is a bug of Agent Trace, the details stand above", EXIT_BUG)
+        return _say("this is a bug in Agent Trace, see the details above", EXIT_BUG)
     with tempfile.NamedTemporaryFile(
         "w",
         encoding="utf-8",
@@ -148,5 +148,5 @@ def _own_bug(error: Exception, *, show: bool) -> int:
     ) as file:
         file.write(f"agent-trace {__version__}, Python {sys.version}\n{details}")
     return _say(
-        f"this is a bug of Agent Trace ({type(error).__name__}), the details are in {file.name}", EXIT_BUG
+        f"this is a bug in Agent Trace ({type(error).__name__}), the details are in {file.name}", EXIT_BUG
     )

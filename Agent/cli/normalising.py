@@ -27,7 +27,7 @@ def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         try:
             stored[name] = float(number) if sign else True
         except ValueError:
-            raise click.BadParameter(f"{number!r} is no number", ctx, param) from None
+            raise click.BadParameter(f"{number!r} is not a number", ctx, param) from None
     if stored.get("floats") is True:
         stored["floats"] = _NEAR
     try:
@@ -44,7 +44,8 @@ def normalise_option(function: F) -> F:
         multiple=True,
         callback=_normaliser,
         metavar="WHAT",
-        help="What may differ: ids, times, order, paths, floats[=1e-9]; repeatable, or with commas.",
+        help="Differences to allow: ids, times, order, paths, floats[=1e-9]; repeatable, or "
+        "separated by commas.",
     )(function)
 
 
@@ -54,5 +55,5 @@ def ignore_option(function: F) -> F:
         "--ignore",
         multiple=True,
         metavar="FIELD",
-        help="Leave this field out: field, agent.field or a pattern; repeatable, named in the report.",
+        help="Ignore this field: field, agent.field or a pattern; repeatable, named in the report.",
     )(function)

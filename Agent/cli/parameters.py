@@ -40,7 +40,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TARGET_HELP = "What builds the agent: a function of a spec. Without it, the one that the session remembers."
+_TARGET_HELP = (
+    "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."
+)
 _UNITS_S = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGO = re.compile(r"-(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|min|h|d|w)", re.ASCII)
 
@@ -159,7 +161,7 @@ def run_argument(function: F) -> F:
 def agent_option(function: F) -> F:
     """`--agent ID`: one agent of the run."""
     return click.option(
-        "--agent", "-a", metavar="ID", help="One agent of the session, where RUN names none."
+        "--agent", "-a", metavar="ID", help="One agent of the session, if RUN does not name one."
     )(function)
 
 
@@ -190,7 +192,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Sin
     if value.startswith("tick:"):
         if value[5:].isdecimal():
             return Since(tick=int(value[5:]))
-        raise click.BadParameter(f"{value!r} names no tick, write tick:40", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a tick, write tick:40", ctx, param)
     from datetime import UTC, datetime
 
     ago = _AGO.fullmatch(value)
@@ -201,7 +203,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Sin
         moment = datetime.fromisoformat(value)
     except ValueError:
         hint = "write -3h, 2026-11-20T10:30:45 (UTC) or tick:40"
-        raise click.BadParameter(f"{value!r} is no time, {hint}", ctx, param) from None
+        raise click.BadParameter(f"{value!r} is not a time, {hint}", ctx, param) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return Since(timestamp_us=round(moment.timestamp() * 1_000_000))
@@ -217,7 +219,7 @@ def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, 
         if value not in KINDS:
             near = difflib.get_close_matches(value, KINDS, n=1)
             hint = f", did you mean {near[0]}?" if near else ""
-            raise click.BadParameter(f"there is no kind of event {value!r}{hint}", ctx, param)
+            raise click.BadParameter(f"unknown kind of event {value!r}{hint}", ctx, param)
     return values
 
 
@@ -231,14 +233,17 @@ def _complete_kinds(_ctx: click.Context, _param: click.Parameter, incomplete: st
 def since_option(function: F) -> F:
     """`--since WHEN`: from a time or a tick on."""
     return click.option(
-        "--since", callback=_since, metavar="WHEN", help="Only from then on: -3h, an ISO time, or tick:N."
+        "--since",
+        callback=_since,
+        metavar="WHEN",
+        help="Only from this time on: -3h, an ISO time, or tick:N.",
     )(function)
 
 
 def until_option(function: F) -> F:
     """`--until WHEN`: before a time or a tick."""
     return click.option(
-        "--until", callback=_since, metavar="WHEN", help="Only before then: -3h, an ISO time, or tick:N."
+        "--until", callback=_since, metavar="WHEN", help="Only before this time: -3h, an ISO time, or tick:N."
     )(function)
 
 

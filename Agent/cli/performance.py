@@ -23,16 +23,16 @@ TREE_LINES = 6
 def performance(run: str | None, session: str, as_json: bool, root: Path) -> None:
     """Show where the time goes.
 
-    Every operation with its quantiles and the time that is its own (without what was measured inside it),
-    operations that became slower or faster, the slowest spans with what happened in them, throughput and
-    resources. RUN is a session: an id, a unique prefix of one, a path, or last.
+    Every operation with its quantiles and its own time (without what was measured inside it), operations that
+    became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
+    session: an id, a unique prefix of one, a path, or last.
     """
     found = analyzer_of(run, session, root).performance_report()
     if as_json:
         render.emit_json(found)
         return
     if not found["spans"] and not found["metrics"]:
-        render.note("nothing was measured; trace_performance and trace_agent_action do")
+        render.note("nothing was measured; trace_performance and trace_agent_action measure")
         return
     _print_operations(found)
     _print_steps(found["latency_steps"])
@@ -55,7 +55,7 @@ def _print_operations(found: dict[str, Any]) -> None:
         right=("COUNT", "FAILED", "P50", "P95", "P99", "MAX", "ITS OWN", "SHARE"),
     )
     if len(numbers) > len(shown):
-        render.note(f"the {len(shown)} that took most of their own, of {len(numbers)}; --json has all")
+        render.note(f"the {len(shown)} with the most own time, of {len(numbers)}; --json has all")
 
 
 def _operation(row: dict[str, Any], numbers: dict[str, Any]) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def _ms(value: float | None) -> str:
 def _print_steps(latency: dict[str, Any]) -> None:
     if not latency["steps"]:
         return
-    render.heading("Became slower or faster", latency["method"])
+    render.heading("Slower or faster", latency["method"])
     for step in latency["steps"][:TOP]:
         tick = "" if step["tick"] is None else f" (tick {step['tick']})"
         factor = f"{step['ratio']:.3g} x slower" if step["ratio"] > 1 else f"{1 / step['ratio']:.3g} x faster"
@@ -99,7 +99,7 @@ def _print_slowest(spans: list[dict[str, Any]]) -> None:
         who = f"  {span['agent_id']}" if span["agent_id"] else ""
         render.emit(
             f"  {span['started_at'][11:23]}  {tick:>5}  {render.clean(span['name'])}{render.clean(who)}  "
-            f"{_ms(span['duration_ms'])} ms, its own {_ms(span['self_ms'])} ms  {span['id']}"
+            f"{_ms(span['duration_ms'])} ms, own time {_ms(span['self_ms'])} ms  {span['id']}"
         )
         for row in span["tree"][:TREE_LINES]:
             line = f"{'  ' * row['depth']}{render.clean(row['name'])}  {_ms(row['duration_ms'])} ms"
@@ -126,7 +126,7 @@ def _print_load(found: dict[str, Any]) -> None:
                 render.clip(name, 24),
                 f"p50 {row['p50']:.4g}, p99 {row['p99']:.4g} {row['unit'] or ''}"
                 if row["count"]
-                else "no number",
+                else "not a number",
             )
         )
     used = found["resources"]

@@ -81,9 +81,9 @@ def note(text: str) -> None:
 
 
 def note_damage(damaged: int) -> None:
-    """Say that lines which are no event were passed over, where any were."""
+    """Report how many damaged lines were skipped, if any."""
     if damaged:
-        note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} passed over")
+        note(f"{plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped")
 
 
 def emit_json(document: Any) -> None:

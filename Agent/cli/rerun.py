@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     """Step through a run as recorded, without your code.
 
-    Each step with its arguments, the recorded answer and what it changed; at the end, whether the record is
-    whole. Nothing is judged: exit code 0 says that it is, 1 that it is damaged. RUN is last, a session or
+    Shows each step with its arguments, the recorded response and what it changed; at the end, whether the log
+    is complete. There is no verdict: exit code 0 means complete, 1 damaged. RUN is last, a session or
     SESSION/agent_id.
     """
     from Agent.replay import play_run
@@ -69,15 +69,15 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     "timeout_seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Give up after that; with --all, on one run.",
+    help="Stop after this many seconds; with --all, per run.",
 )
 @normalise_option
 @ignore_option
-@click.option("--network", is_flag=True, help="Let the code use the network while it is replayed.")
+@click.option("--network", is_flag=True, help="Allow network access during the replay.")
 @click.option(
     "--strict-factory",
     is_flag=True,
-    help="A factory that makes another first state than the recorded one is a difference.",
+    help="Treat another first state than the recorded one as a difference.",
 )
 @click.option("--no-writes", is_flag=True, help="Refuse to open existing files for writing.")
 @click.option(
@@ -86,13 +86,16 @@ def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
     is_flag=False,
     flag_value=20,
     metavar="[N]",
-    help="Look for up to N differences behind the first one; 20 without N.",
+    help="Look for up to N differences after the first one; 20 without N.",
 )
-@click.option("--pdb", is_flag=True, help="Where something differs, stop in the debugger before that step.")
-@click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is a pattern then.")
+@click.option("--pdb", is_flag=True, help="Stop in the debugger before the step that differs.")
+@click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is then a pattern.")
 @parameters.since_option
 @click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="--all: runs at one time; all cores without."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --all: number of parallel replays; default: all cores.",
 )
 @parameters.json_option
 @parameters.root_option
@@ -107,22 +110,22 @@ def replay(
     pdb: bool,
     **how: Any,
 ) -> int:
-    """Replay a run with your present code and compare the two.
+    """Replay a run with your current code and compare the two.
 
-    The recorded actions are called on a fresh object in recorded order. Tools and other agents give their
-    recorded responses, and results and changed state are compared. Exit code 0 is IDENTICAL or EQUIVALENT,
-    1 DIVERGED, 4 UNVERIFIED, 3 a target that cannot be imported. RUN is last, a session or SESSION/agent_id.
+    Calls the recorded actions on a fresh object in recorded order. Tools and other agents return their
+    recorded responses; results and changed state are compared. Exit code 0: IDENTICAL or EQUIVALENT; 1:
+    DIVERGED; 4: UNVERIFIED; 3: the target cannot be imported. RUN is last, a session or SESSION/agent_id.
     --all replays every session under the root and groups the failures.
     """
     from Agent.replay import replay_run
 
     context = click.get_current_context()
     if (run is None) is not every:
-        raise click.UsageError("name a RUN, or say --all" if run is None else "--all takes no RUN", context)
+        raise click.UsageError("give a RUN, or --all" if run is None else "--all takes no RUN", context)
     if not every and (since is not None or workers is not None):
-        raise click.UsageError("--since and --workers go with --all", context)
+        raise click.UsageError("--since and --workers require --all", context)
     if every and (keep_going is not None or pdb):
-        raise click.UsageError("--keep-going and --pdb go with one RUN", context)
+        raise click.UsageError("--keep-going and --pdb require a single RUN", context)
     parameters.find_code_here()
     if every:
         from Agent.cli.history import replay_all

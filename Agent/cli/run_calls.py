@@ -22,7 +22,7 @@ _STATES: dict[str, dict[str, Any]] = {
 def tools(calls: Sequence[ToolCall]) -> None:
     """A row for each call of a tool, in recorded order."""
     if not calls:
-        render.note("no call of a tool in this run; @record_tool records them")
+        render.note("no tool calls in this run; @record_tool records them")
         return
     render.table(
         ("TIME (UTC)", "TOOL", "KIND", "STATE", "DURATION", "CALLED IN", "WITHIN"),
@@ -46,9 +46,7 @@ def tools(calls: Sequence[ToolCall]) -> None:
 def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
     """A row for each call of a model, and their sum."""
     if not calls:
-        render.note(
-            "no call of a model in this run; recorder.record_model_call and recorded_model record them"
-        )
+        render.note("no model calls in this run; recorder.record_model_call and recorded_model record them")
         return
     render.table(
         ("TIME (UTC)", "MODEL", "STATE", "IN", "OUT", "COST", "FIRST", "DURATION", "WITHIN"),
@@ -73,7 +71,7 @@ def models(calls: Sequence[ModelCall], run: RunSummary) -> None:
     sums += [cost(paid, currency) for currency, paid in run.costs.items()]
     unpriced = sum(each.cost is None and each.answered_by is None for each in calls)
     if unpriced:
-        sums.append(f"{unpriced} of unknown cost (set_prices gives prices)")
+        sums.append(f"{unpriced} of unknown cost (set_prices sets prices)")
     render.note("together " + ", ".join(sums))
 
 

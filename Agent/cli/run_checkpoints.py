@@ -20,7 +20,7 @@ def show(found: Sequence[CheckpointInfo]) -> None:
     """A row for each checkpoint, in the order in which they were saved, and their sum."""
     if not found:
         render.note(
-            "no checkpoint of this run; recorder.run(..., checkpoints=CheckpointPolicy(...)) takes them"
+            "no checkpoints in this run; recorder.run(..., checkpoints=CheckpointPolicy(...)) saves them"
         )
         return
     render.table(
@@ -46,7 +46,7 @@ def show(found: Sequence[CheckpointInfo]) -> None:
     )
     whole, stored = sum(each.state_bytes for each in found), sum(each.size_bytes for each in found)
     render.note(
-        f"{render.plural(len(found), 'checkpoint')}: {render.size(whole)} of states in {render.size(stored)}"
+        f"{render.plural(len(found), 'checkpoint')}: {render.size(whole)} of state in {render.size(stored)}"
     )
 
 
@@ -71,7 +71,7 @@ def prune_runs(
         else failed_older_than_s / _DAY_S,
         keep_last=keep_last,
     )
-    verb = "would go" if dry_run else "removed"
+    verb = "would be removed" if dry_run else "removed"
 
     def tell(session_id: str, removed: Removed) -> None:
         if not as_json:
@@ -84,9 +84,11 @@ def prune_runs(
     freed = "" if dry_run else f", {render.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_told(done)} {verb}{freed}")
     if done.waiting:
-        render.note(f"{done.waiting} more go when the process that writes to their run has ended")
+        render.note(
+            f"{done.waiting} more will be removed once the process that writes to their run has ended"
+        )
     if done.damaged:
-        render.note(f"{done.damaged} that stay cannot be loaded")
+        render.note(f"{done.damaged} of the remaining ones cannot be loaded")
 
 
 def _told(removed: Removed) -> str:

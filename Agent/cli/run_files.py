@@ -27,7 +27,7 @@ def export_file(ref: RunRef, target: str, *, as_json: bool) -> None:
     render.emit(
         f"{done.path}: the {what}, {render.plural(done.events, 'event')}, {render.size(done.size_bytes)}"
     )
-    render.note("it holds what the run was given and said; pass it on to whom you would show that")
+    render.note("it contains inputs and outputs of the run; share it only with people who may see them")
 
 
 def import_file(source: str, root: Path, *, as_json: bool) -> None:

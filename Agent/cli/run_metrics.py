@@ -16,7 +16,7 @@ def show(root: Path, context: click.Context, *, as_json: bool, is_alone: bool) -
         UsageError: the option does not stand alone.
     """
     if not is_alone:
-        raise click.UsageError("--metrics is of all runs, and takes nothing else", context)
+        raise click.UsageError("--metrics covers all runs, and takes no other option", context)
     from Agent.replay.differences.metrics import replay_metrics
 
     found = replay_metrics(root)

@@ -56,26 +56,22 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 )
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
 @click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
-@click.option("--tools", "what", flag_value="tool_calls", help="Every call of a tool in RUN.")
+@click.option("--tools", "what", flag_value="tool_calls", help="Every tool call of RUN.")
 @click.option(
-    "--models", "what", flag_value="model_calls", help="Every call of a model in RUN: tokens, cost, time."
+    "--models", "what", flag_value="model_calls", help="Every model call of RUN: tokens, cost, time."
 )
 @click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
-@click.option(
-    "--checkpoints", "what", flag_value="checkpoints", help="Every state of RUN that was kept whole."
-)
-@click.option(
-    "--metrics", is_flag=True, help="How checkpoints, replays and forks of all runs are doing, in numbers."
-)
+@click.option("--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN.")
+@click.option("--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs.")
 @click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
-@click.option("--export", "target", metavar="FILE", help="Write RUN, and the runs in it, into a new file.")
-@click.option("--import", "source", metavar="FILE", help="Take in a run that was exported elsewhere.")
+@click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
+@click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")
 @click.option(
     "--limit",
     "-n",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"How many to list, {_LISTED} without.",
+    help=f"How many to list; default {_LISTED}.",
 )
 @parameters.json_option
 @parameters.root_option
@@ -92,10 +88,9 @@ def runs(
 ) -> None:
     """List the recorded runs, newest first, or show one.
 
-    RUN is a run's id or the beginning of one, a session (its root run: what was recorded outside of all
-    runs), SESSION/agent_id, or last (the newest session). A run that was never finished and has no process
-    any more is crashed; the steps that were open then are named. A forked or resumed run stands under what
-    it comes from.
+    RUN is a run's id or a unique prefix, a session (its root run: everything outside of runs),
+    SESSION/agent_id, or last (the newest session). A run that was never finished and whose process is gone is
+    crashed; its open steps are named. A forked or resumed run is listed under its origin.
     """
     context = click.get_current_context()
     if metrics:
@@ -104,12 +99,12 @@ def runs(
         return
     if source is not None:
         if any(given is not None for given in (run, what, artifact, target)):
-            raise click.UsageError("an import takes nothing but the file", context)
+            raise click.UsageError("--import takes only the file", context)
         import_file(source, root, as_json=as_json)
         return
     if run is None:
         if what is not None or artifact is not None or target is not None:
-            raise click.UsageError("steps, artifacts and exports are those of a run: name one", context)
+            raise click.UsageError("steps, artifacts and exports need a RUN", context)
         _list(root, limit, as_json=as_json)
         return
     from Agent.flight.runs import find_run, read_run
@@ -145,7 +140,7 @@ def _point_at_children(record: RunRecord, what: str | None, *, as_json: bool) ->
     if record.children and not rows:
         more = len(record.children) - 2
         named = ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
-        render.note(f"it holds {render.plural(len(record.children), 'run')} of its own: {named}")
+        render.note(f"it has {render.plural(len(record.children), 'run')}: {named}")
 
 
 def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
@@ -225,7 +220,7 @@ def _show(record: RunRecord) -> None:
     if record.children:
         more = len(record.children) - 2
         facts.append(
-            ("runs in it", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
+            ("nested runs", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
         )
     render.pairs((name, value) for name, value in facts if value is not None)
     if run.started_at is None and run.state == "root":
@@ -235,7 +230,7 @@ def _show(record: RunRecord) -> None:
             )
         else:
             render.emit(
-                "  nothing is recorded in it: its steps, calls and artifacts come from Agent.flight.recorder"
+                "  nothing is recorded in it; Agent.flight.recorder records steps, calls and artifacts"
             )
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))
@@ -300,7 +295,7 @@ def _print_artifact(record: RunRecord, wanted: str) -> None:
     found = next((each for each in record.artifacts if wanted in {each.path, each.ref}), None)
     if found is None:
         raise InputError(
-            f"the run has no artifact {wanted!r}",
+            f"no artifact {wanted!r}",
             path=record.ref.session,
             remedy=f"`agent-trace runs {record.summary.run_id} --artifacts` lists what there is",
         )

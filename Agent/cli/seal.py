@@ -21,17 +21,17 @@ __all__ = ["seal"]
 @click.option(
     "--remove",
     is_flag=True,
-    help="Remove the JSON lines of what is sealed, once it has been read back byte by byte.",
+    help="Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.",
 )
-@click.option("--restore", is_flag=True, help="The way back: write the JSON lines again as they were.")
+@click.option("--restore", is_flag=True, help="Undo: restore the JSON lines exactly.")
 @parameters.json_option
 @parameters.root_option
 def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json: bool, root: Path) -> int:
-    """Turn finished segments into Parquet.
+    """Convert finished segments to Parquet.
 
-    Takes a tenth of the room, and every question is answered faster and as before. What a running process
-    still writes is left alone; what was sealed before is not sealed again. SESSION is an id, a unique prefix
-    of one, a path, or last (the default).
+    Takes a tenth of the space, and queries are faster with the same answers. Segments that a running process
+    still writes, and those already sealed, are left alone. SESSION is an id, a unique prefix of one, a path,
+    or last (the default).
     """
     from Agent.tree.layout import find_session, list_sessions
 
@@ -45,7 +45,7 @@ def seal(session: str | None, every: bool, remove: bool, restore: bool, as_json:
     if as_json:
         render.emit_json(answers if every else answers[0])
     elif not paths:
-        render.note("no session was recorded here yet")
+        render.note("no session here yet")
     return 0
 
 
@@ -65,7 +65,7 @@ def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
             f"{render.size(done.json_bytes)} in {render.size(done.parquet_bytes)} (1/{ratio:.1f})"
         )
     elif done.already:
-        render.emit(f"{name}: sealed already, {render.plural(done.already, 'file')}")
+        render.emit(f"{name}: already sealed, {render.plural(done.already, 'file')}")
     else:
         render.emit(f"{name}: nothing to seal")
     if done.removed:
@@ -73,10 +73,10 @@ def _seal(path: Path, remove: bool, as_json: bool) -> dict[str, object]:
             f"{name}: {render.plural(done.removed, 'JSON file')} removed, {render.size(done.removed_bytes)}"
         )
     if done.damaged:
-        render.note(f"{render.plural(done.damaged, 'damaged line')} kept as they are")
+        render.note(f"{render.plural(done.damaged, 'damaged line')} kept unchanged")
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
-        render.note(f"{render.plural(len(done.waiting), 'file')} left alone: {file}: {why}")
+        render.note(f"{render.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
     return {}
 
 

@@ -155,18 +155,18 @@ def parse_condition(text: str) -> FieldTest:
     """The condition that was written; ValueError, in one clause, if it is none."""
     found = _CONDITION.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no condition, write key=value, 'key~regex' or 'key>number'")
+        raise ValueError(f"{text!r} is not a condition, write key=value, 'key~regex' or 'key>number'")
     key, sign, value = found[1], found[2], found[3]
     pattern = None
     if sign in {"~", "!~"}:
         try:
             pattern = re.compile(value)
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from None
     if sign in _COMPARE:
         number = _number(value)
         if number is None or number != number:
-            raise ValueError(f"{value!r} is no number, {key}{sign} needs one")
+            raise ValueError(f"{value!r} is not a number; {key}{sign} needs one")
     return FieldTest(key, sign, value, pattern)
 
 
@@ -177,8 +177,8 @@ def where_option(function: F) -> F:
         multiple=True,
         callback=conditions,
         metavar="CONDITION",
-        help="Only events of which it holds: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
-        "Nested keys with dots; repeatable.",
+        help="Only events that match: key=value, 'key~regex', 'key>number' (also != !~ >= < <=). "
+        "Nested keys are joined by dots; repeatable.",
     )(function)
 
 

@@ -23,7 +23,8 @@ def database_option(function: Any) -> Any:
         metavar="URL",
         envvar="AGENT_TRACE_DATABASE",
         show_envvar=True,
-        help="sqlite:////path/file.db, a path, or postgresql://user@host/name; else your own SQLite file.",
+        help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own "
+        "SQLite file.",
     )(function)
 
 
@@ -48,13 +49,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--role",
     type=click.Choice(["all", "ingest", "query", "replay"]),
     default="all",
-    help="ingest only writes, query cannot write, replay goes on from checkpoints.",
+    help="ingest only writes, query only reads, replay continues runs from checkpoints.",
 )
 @database_option
-@click.option("--host", default="127.0.0.1", help="Where to listen; beyond loopback, keys are needed.")
-@click.option("--require-key", is_flag=True, help="Ask for a key on this machine, too.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Of ingest and replay.")
-@click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Of query.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are required.")
+@click.option("--require-key", is_flag=True, help="Require a key on this machine too.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay.")
+@click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Port of query.")
 @click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
 @click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
 @click.option(
@@ -62,27 +63,27 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="N",
     type=click.IntRange(1, 256),
     default=8,
-    help="The largest body as sent; unpacked, four times that.",
+    help="The largest body as sent; decompressed, four times that.",
 )
 @click.option(
     "--rate",
     metavar="N",
     type=click.FloatRange(0, 100_000),
     default=100.0,
-    help="Requests a second for each key, 0 for any number.",
+    help="Requests per second for each key, 0 for no limit.",
 )
 @click.option(
     "--executors",
     metavar="MODULE",
     multiple=True,
-    help="Load this in replays; it calls register_executor. Can be given more than once.",
+    help="Module to load in replays; it calls register_executor. Repeatable.",
 )
 @click.option(
     "--replay-workers",
     metavar="N",
     type=click.IntRange(1, 64),
     default=2,
-    help="How many replays run at one time.",
+    help="Number of parallel replays.",
 )
 @click.option(
     "--replay-timeout",
@@ -96,7 +97,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="N",
     type=click.IntRange(256, 1 << 20),
     default=1024,
-    help="Memory that a replay may take.",
+    help="Memory that a replay may use.",
 )
 @parameters.json_option
 def serve(  # noqa: PLR0913, PLR0917 - one for each option
@@ -116,12 +117,11 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
     replay_memory_mib: int,
     as_json: bool,
 ) -> None:
-    """Run the service: a shared memory of runs.
+    """Run the service, a shared database of runs.
 
-    It takes runs and events on port 8000, and answers questions on 8001; checkpoints and replays of runs that
-    were sent with content are on 8000, too. Without options it listens on this
-    machine alone, needs no key, and keeps an SQLite file. Prompts, answers and other content are not stored.
-    It ends with Ctrl-C or SIGTERM.
+    Accepts runs and events on port 8000 and answers queries on 8001; checkpoints and replays of runs that
+    were sent with content are also on 8000. By default it listens on this machine only, needs no key, and
+    keeps an SQLite file. Prompts, answers and other content are not stored. Stop it with Ctrl-C or SIGTERM.
     """
     from Agent.server import ServerSettings
     from Agent.server import serve as serve_roles

@@ -31,20 +31,22 @@ _SHOWN_PATHS: Final = 6
     )
 )
 @click.argument("session", required=False, shell_complete=parameters.complete_sessions)
-@click.option("--to", "url", required=True, metavar="URL", help="The ingest service.")
+@click.option("--to", "url", required=True, metavar="URL", help="URL of the ingest service.")
 @click.option("--all", "every", is_flag=True, help="Every session of the trace root, oldest first.")
 @click.option(
     "--api-key",
     envvar="AGENT_TRACE_API_KEY",
     show_envvar=True,
     metavar="KEY",
-    help="For a service that is not on this machine. The variable keeps it out of the list of processes.",
+    help="For a service on another machine. The environment variable keeps it out of the process list.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on until the session's programs have ended.")
-@click.option("--again", is_flag=True, help="Send everything, whatever was sent before.")
-@click.option("--content", is_flag=True, help="Send payloads and messages, too; the project must take them.")
+@click.option("-f", "--follow", is_flag=True, help="Continue until the session's programs have ended.")
+@click.option("--again", is_flag=True, help="Send everything, even if it was sent before.")
 @click.option(
-    "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long nobody needs to answer."
+    "--content", is_flag=True, help="Also send payloads and messages; the project must accept them."
+)
+@click.option(
+    "--patience", "patience_s", default=30.0, metavar="SECONDS", help="How long to wait for an answer."
 )
 @parameters.json_option
 @parameters.root_option
@@ -60,12 +62,12 @@ def ship(
     as_json: bool,
     root: Path,
 ) -> int:
-    """Send recorded sessions to a service, live ones or old ones.
+    """Send live or finished sessions to a service.
 
-    Only names, ids, counts, times and short labels leave this machine; what stayed is told by its path. What
-    was sent is remembered for each database, so the next call sends what is new, and nothing is stored twice.
-    Where another process still sends the session of a program that has ended, it is waited for. SESSION is an
-    id, a unique prefix of one, a path, or last (the default).
+    Only names, ids, counts, times and short labels leave this machine; what was left out is listed by path.
+    The command remembers what it has sent to each database, so the next call sends only new events, and
+    nothing is stored twice. If another process still sends the session of a finished program, it waits.
+    SESSION is an id, a unique prefix of one, a path, or last (the default).
     """
     from Agent.client.destination import Destination
     from Agent.tree.layout import find_session, list_sessions
@@ -74,7 +76,7 @@ def ship(
     if every and session is not None:
         raise click.UsageError("give SESSION or --all", context)
     if every and follow:
-        raise click.UsageError("--follow is about one session", context)
+        raise click.UsageError("--follow needs a single session", context)
     destination = Destination(url, api_key)
     if destination.shows_key:
         render.note(f"the API key goes to {destination.place} unencrypted; use https")
@@ -89,7 +91,7 @@ def ship(
     if as_json:
         render.emit_json(answers if every else answers[0])
     elif not paths:
-        render.note("no session was recorded here yet")
+        render.note("no session here yet")
     return 1 if any(answer["refused"] for answer in answers) else 0
 
 
@@ -147,7 +149,7 @@ def _taken_over(
                 raise
         if not told:
             told = True
-            render.note(f"another process sends it to {destination.place}; waiting for that to end")
+            render.note(f"another process is sending it to {destination.place}; waiting for it to end")
         time.sleep(_LOOK_S)
 
 
@@ -196,13 +198,13 @@ def _show(answer: dict[str, Any], place: str) -> None:
         return
     if answer["sent"]:
         known = answer["sent"] - answer["stored"]
-        aside = f", {render.count(known)} of them known there" if known else ""
+        aside = f", {render.count(known)} of them already there" if known else ""
         amount = f"{render.size(answer['bytes'])} in {render.plural(answer['bodies'], 'request')}"
         render.emit(f"{name}: {render.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
     elif not answer["refused"]:
-        render.emit(f"{name}: all of it is at {place} already")
+        render.emit(f"{name}: everything is already at {place} already")
     if answer.get("is_other_database"):
-        render.note("  another database answers than before, so all of it was sent")
+        render.note("  a different database answered than before, so everything was sent")
     _show_paths("not sent", answer["dropped"])
     _show_paths("left out by the service", answer["left_out"])
     if "/state" in answer["left_out"] or "/message" in answer["left_out"]:
@@ -213,9 +215,11 @@ def _show(answer: dict[str, Any], place: str) -> None:
         render.note(f"  {render.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
     if answer.get("cursor_problem"):
-        render.note(f"  how far it was sent cannot be kept ({answer['cursor_problem']}), so it is sent anew")
+        render.note(
+            f"  progress cannot be saved ({answer['cursor_problem']}), so everything is sent again next time"
+        )
     if answer["is_written"]:
-        render.note("  a program still writes to it: --follow goes on until it has ended")
+        render.note("  a program is still writing to it: --follow continues until it has ended")
 
 
 def _show_paths(what: str, paths: dict[str, int]) -> None:

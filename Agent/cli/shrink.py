@@ -56,7 +56,7 @@ def shrunk(
             if not added.is_kept:
                 from Agent.errors import ReplayError
 
-                why = (*added.report.report.reasons, "nothing of it can be driven")[0]
+                why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
                 raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
             new = name or f"{added.golden.name}-shrunk"
             return shrink_golden(added.golden, name=new, directory=directory, progress=progress)

@@ -27,7 +27,7 @@ QUERY_BYTES = 1_000_000
 @click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
 @click.option("--schema", is_flag=True, help="Show the views and their columns instead.")
 @click.option("--json", "form", flag_value="json", help="Print a JSON array with an object for each row.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV with a line of names.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV with a header line.")
 @click.option("--table", "form", flag_value="table", default=True, help="Print a table (default).")
 @click.option(
     "--limit",
@@ -55,11 +55,11 @@ def sql(
     session: str,
     root: Path,
 ) -> None:
-    """Ask a session in SQL, over views of its events.
+    """Query a session's events in SQL.
 
     The views are events, actions, errors, rewards, interactions, messages, metrics, spans and more; --schema
-    shows them with their columns. The SQL is DuckDB's; nothing can be written or loaded with it. QUERY is -
-    for stdin, RUN a session, or SESSION/agent_id for one agent's events alone.
+    lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
+    stdin, RUN a session, or SESSION/agent_id for one agent's events.
     """
     from Agent.analysis.progress import bounds
     from Agent.analysis.sql_result import SqlResult
@@ -74,7 +74,7 @@ def sql(
     engine = _engine(run or session, root)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
-        with shown("asking the session"):
+        with shown("querying the session"):
             if schema:
                 _show_schema(engine, form)
                 return

@@ -107,7 +107,7 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
     if not cells:
         render.note("no rows")
     elif len(rows) > most:
-        render.note(f"{render.plural(most, 'row')} shown, there are more: -n N, --csv or --json give them")
+        render.note(f"{render.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
 
 
 def _short(value: Any) -> str:

@@ -26,10 +26,10 @@ MAX_CHECKPOINTS = 20
 @click.option(
     "--at",
     metavar="WHEN",
-    help="A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; without it the last known.",
+    help="A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.",
 )
-@click.option("--why", metavar="FIELD", help="How that field became what it is.")
-@click.option("--checkpoints", is_flag=True, help="The moments whose state was recorded in full.")
+@click.option("--why", metavar="FIELD", help="How this field got its value.")
+@click.option("--checkpoints", is_flag=True, help="The moments whose full state was recorded.")
 @parameters.session_option
 @parameters.json_option
 @parameters.root_option
@@ -43,10 +43,10 @@ def state(
     as_json: bool,
     root: Path,
 ) -> None:
-    """Show what an agent was at a moment.
+    """Show an agent's state at a moment.
 
-    Every field of its exposed state, with the event that made it so: the fold of the nearest full state and
-    of what each action changed since. RUN is a session: an id, a unique prefix of one, a path, or last.
+    Every exposed field, with the event that last set it, computed from the nearest full state and the changes
+    of each action since. RUN is a session: an id, a unique prefix of one, a path, or last.
     """
     analyzer = analyzer_of(run, session, root, agent)
     if checkpoints:
@@ -86,11 +86,11 @@ def _show_state(found: dict[str, Any], *, as_json: bool) -> None:
     if hidden > 0:
         render.note(f"{render.plural(hidden, 'field')} more; --json has all")
     if found["last_tick"] is not None:
-        render.note(f"the last tick that was recorded of it is {found['last_tick']}")
+        render.note(f"its last recorded tick is {found['last_tick']}")
     if base is not None:
         render.note(f"from the full state {base['id']} and {render.plural(found['changes'], 'change')} since")
     if found["sampled"] and found["changes"]:
-        render.note(f"recorded in full states only, so maybe older: {', '.join(found['sampled'])}")
+        render.note(f"recorded in full states only, so possibly older: {', '.join(found['sampled'])}")
     if found["unseen"]:
         render.note(f"could not be exposed: {', '.join(found['unseen'])}")
 
@@ -149,7 +149,7 @@ def _show_checkpoints(analyzer: Any, agent: str, *, as_json: bool) -> None:
         render.emit_json({"agent_id": agent, "checkpoints": found})
         return
     if not found:
-        render.note(f"no state of {agent} was recorded in full")
+        render.note(f"no full state of {agent} was recorded")
         return
     render.table(
         ("TIME (UTC)", "TICK", "ID", "REASON"),

@@ -50,7 +50,7 @@ def _patches(patch: Any, vary: tuple[str, ...]) -> list[Any]:
     fields = [_values(text) for text in vary]
     if any(isinstance(each, list) for each in given):
         raise click.UsageError(
-            "--vary goes with merge patches, not with a list of operations", click.get_current_context()
+            "--vary requires merge patches, not a list of operations", click.get_current_context()
         )
     combined = [
         dict(zip((name for name, _ in fields), values, strict=True))

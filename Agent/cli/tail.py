@@ -69,7 +69,7 @@ def _split_short(
 @where_option
 @click.option(
     "--lines", "-n", type=click.IntRange(min=0), metavar="N",
-    help=f"Begin with the last N events.  [default: {LINES}; all with --since, --until or --cursor]",
+    help=f"Start with the last N events.  [default: {LINES}; all with --since, --until or --cursor]",
 )  # fmt: skip
 @click.option(
     "--agent",
@@ -94,7 +94,7 @@ def _split_short(
     "--cursor",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Begin where FILE says that an earlier tail ended, and keep the place in it.",
+    help="Start at the position stored in FILE by an earlier call, and update it.",
 )
 @parameters.session_option
 @parameters.json_option
@@ -111,13 +111,13 @@ def tail(
 ) -> int:
     """Print the newest events, and follow them with -f.
 
-    Follows every agent across rotation and new files, in order. With --json each line is an event byte for
-    byte as it stands in the record; without, long values are cut to the terminal.
+    Follows every agent across rotation and new files, in order. With --json, each line is an event exactly as
+    recorded; otherwise long values are cut to the terminal's width.
     """
     from Agent.tree.layout import find_session
 
     if cursor is not None and lines is not None:
-        raise click.UsageError("--cursor goes on where it was, leave -n out", click.get_current_context())
+        raise click.UsageError("--cursor continues where it was; leave out -n", click.get_current_context())
     wanted = Selection(fields=(*short[1], *asked.pop("where")), **asked)
     if lines is None and not (wanted.since or wanted.until or cursor):
         lines = LINES
@@ -178,7 +178,7 @@ class _Tail:
             self._screen.show(self._history(follow=False))
             render.note_damage(self._damaged())
             if not self._screen.printed and self._lines != 0:
-                render.note(f"{self._path.name} holds no such event")
+                render.note(f"{self._path.name} contains no such event")
             return False
         # made before what is there is read, so that nothing falls between the two
         with Follower(self._path, from_start=False, cursor=begun) as follower:
@@ -288,10 +288,10 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, TypeError, KeyError):
         raise DamagedInput(
-            "this is no cursor", path=file, remedy="remove it to begin with the first event"
+            "not a cursor file", path=file, remedy="remove it to start with the first event"
         ) from None
     if name != session.name:
-        render.note(f"the cursor was in {name}; {session.name} is shown from its first event on")
+        render.note(f"the cursor was in {name}; {session.name} is shown from its first event")
         return None
     return dict(place)
 

@@ -22,7 +22,7 @@ _LIBRARIES = ("orjson", "duckdb", "zstandard", "watchdog")
 def version(as_json: bool) -> None:
     """Show the versions of Agent Trace, Python and libraries.
 
-    A report of a mistake should name them.
+    Include them in a bug report.
     """
     found = {
         "agent-trace": __version__,

@@ -1,4 +1,4 @@
-"""The tracer of agents whose runs are to be seen elsewhere, too. Names only."""
+"""The client for agents whose runs are also sent to a service. Names only."""
 
 from typing import TYPE_CHECKING, Any
 

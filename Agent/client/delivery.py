@@ -147,7 +147,7 @@ class Delivery:
                     raise self._not_delivered(problem, _remedy_of(answer))
             self.outcome.problem = problem
             if self._patience_s is not None and waited_s >= self._patience_s:
-                raise self._not_delivered(problem, "nothing is lost: send again when it is there")
+                raise self._not_delivered(problem, "nothing is lost: send again when it is back")
             # Full jitter, so that many senders do not come back together.
             wait_s = min(random.uniform(next_s / 2, next_s), _LONGEST_WAIT_S)
             if asked_s is not None:
@@ -162,7 +162,7 @@ class Delivery:
 
     def _not_delivered(self, problem: str, remedy: str | None) -> NotDelivered:
         place = self._connection.destination.place
-        return NotDelivered(f"{place} takes no events: {problem}", remedy=remedy)
+        return NotDelivered(f"{place} accepts no events: {problem}", remedy=remedy)
 
 
 def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:
@@ -181,16 +181,16 @@ def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:
 
 def _told(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); SSL_CERT_FILE can name one that is"
+        return f"its certificate is not trusted ({error.verify_message}); set SSL_CERT_FILE to a trusted one"
     reason = error.strerror or str(error) or type(error).__name__
-    return f"nobody answers ({' '.join(str(reason).split())[:200].lower()})"
+    return f"no answer ({' '.join(str(reason).split())[:200].lower()})"
 
 
 def _remedy_of(answer: Answer) -> str:
     if answer.status in {401, 403}:  # what the service says of headers helps nobody here
-        return "give a key that may send there, as api_key or --api-key; agent-trace keys add makes one there"
+        return "give a key of that service, as api_key or --api-key; agent-trace keys add creates one there"
     if answer.remedy is not None:
         return answer.remedy
     if answer.location is not None:
-        return f"it points to {answer.location[:200]}: give that address"
-    return "give the address of an Agent Trace service, such as http://localhost:8000"
+        return f"it redirects to {answer.location[:200]}: use that address"
+    return "use the address of an Agent Trace service, such as http://localhost:8000"

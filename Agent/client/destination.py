@@ -53,21 +53,21 @@ class Destination:
             port, host, parts = None, None, urlsplit("")
         if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
             raise ConfigurationError(
-                f"{str(self.url)[:200]!r} is no address of a service",
+                f"{str(self.url)[:200]!r} is not an address of a service",
                 remedy="give one such as http://localhost:8000",
             )
         if parts.username is not None or parts.password is not None:
             raise ConfigurationError(
-                "the address of the service holds a password", remedy="give it as api_key"
+                "the address of the service contains a password", remedy="give it as api_key"
             )
         if port == 0 or not self.url.isascii() or not self.url.isprintable() or " " in self.url:
             raise ConfigurationError(
-                "the address of the service holds what none can", remedy="use ASCII without blanks"
+                "the address of the service has invalid characters", remedy="use ASCII without spaces"
             )
         key = self.api_key
         if key is not None and (not key or not key.isascii() or not key.isprintable() or " " in key):
             raise ConfigurationError(
-                "the API key is empty, or holds what no key can", remedy="give the key as it was made"
+                "the API key is empty, or has invalid characters", remedy="use the key as it was created"
             )
 
     @property
@@ -157,7 +157,7 @@ class Connection:
             self.close()
             if isinstance(error, OSError):
                 raise
-            raise OSError(f"what answers speaks no HTTP ({type(error).__name__})") from None
+            raise OSError(f"the answer is not HTTP ({type(error).__name__})") from None
         except BaseException:
             self.close()
             raise

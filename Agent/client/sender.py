@@ -67,9 +67,10 @@ class Sender:
                 start_new_session=True,
             )
         except (OSError, ValueError, TypeError) as error:
-            note("the process that sends could not be started")
+            note("the sending process could not be started")
             say(
-                f"nothing is sent, its process could not be started ({error}); `agent-trace ship` sends later"
+                f"nothing is sent, because the sending process could not be started ({error}); "
+                "`agent-trace ship` sends later"
             )
             return None
         self._process = process
@@ -104,7 +105,7 @@ class Sender:
             return
         why = f" ({answer['problem']})" if answer.get("problem") else ""
         say(
-            f"not all events are with {self.destination.place} yet{why}; nothing is lost: "
+            f"not all events have reached {self.destination.place} yet{why}; nothing is lost: "
             f"`agent-trace ship --to {self.destination.place} {self.session.name.removeprefix('session_')}`"
         )
 
@@ -130,11 +131,11 @@ class Sender:
             return {
                 "delivered": False,
                 "elsewhere": True,
-                "problem": "the process that forked this one sends",
+                "problem": "the parent process sends",
             }
         with self._lock:
             if not self._write(orjson.dumps({"order": order, "timeout_s": timeout_s}) + b"\n"):
-                return {**self.last, "delivered": False, "problem": "the process that sends has ended"}
+                return {**self.last, "delivered": False, "problem": "the sending process has ended"}
             line = self._line(time.monotonic() + timeout_s + 1.0)
         if line is None:
             return {**self.last, "delivered": False, "problem": f"it took longer than {timeout_s:g} s"}

@@ -137,7 +137,7 @@ class _Sending:
         outcome = self._shipment.outcome if self._shipment is not None else None
         if outcome is not None and outcome.problem:
             place = self._destination.place
-            self._tell(f"{place} takes no events now: {outcome.problem}; they are kept and sent later")
+            self._tell(f"{place} accepts no events now: {outcome.problem}; they are kept and sent later")
         if self._deadline_s is None:
             return self._orders.wait(seconds)
         left_s = self._deadline_s - time.monotonic()
@@ -198,7 +198,7 @@ def main() -> int:
     try:
         _Sending(orders, orders.take() or {}).run()
     except (AgentTraceError, OSError) as error:
-        say(f"nothing more is sent: {error}; `agent-trace ship` sends what is left")
+        say(f"nothing more is sent: {error}; `agent-trace ship` sends the rest")
         return 1
     return 0
 

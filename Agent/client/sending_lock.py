@@ -32,9 +32,9 @@ def lock_sending(session: Path, destination: Destination) -> int | None:
         with contextlib.suppress(OSError):
             close_lock(lock)
         raise SessionInUse(
-            f"another process sends this session to {destination.place}",
+            f"another process is sending this session to {destination.place}",
             path=session,
-            remedy="it goes on while its program runs; send again when that has ended",
+            remedy="it continues while the program runs; send again after that",
         ) from None
     return lock
 

@@ -54,7 +54,7 @@ class AgentTracer:
         exit_timeout_s: float = _EXIT_TIMEOUT_S,
     ) -> None:
         if not isinstance(agent_id, str) or not agent_id:
-            raise UsageError("agent_id is no name", remedy="give a short one, such as customer_support")
+            raise UsageError("agent_id is not a name", remedy="use a short one, such as customer_support")
         self.agent_id = agent_id
         self.agent_version = agent_version
         self.destination = None if api_url is None else Destination(api_url, api_key)

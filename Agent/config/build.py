@@ -83,5 +83,5 @@ def _refused(section: str, name: str, error: BaseException) -> ConfigurationErro
     reason = " ".join(str(cause).split()) or type(cause).__name__
     return ConfigurationError(
         f"{section.removesuffix('s')} {name!r} cannot be built: {reason}",
-        remedy="write it as logging.config.dictConfig takes it",
+        remedy="use the form of logging.config.dictConfig",
     )

@@ -18,7 +18,7 @@ from Agent.errors import ConfigurationError
 OWN_NAME = "agent-trace.toml"
 PROJECT_NAME = "pyproject.toml"
 TABLE = ("tool", "agent-trace")
-_FOREIGN = "passed over: it is another user's, in a directory that everybody can write to"
+_FOREIGN = "ignored: it belongs to another user, in a world-writable directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,11 @@ def _state(path: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         return "not there"
     except PermissionError:  # a daemon that gave up its rights keeps the home of whom it was
-        return "in a directory that may not be entered"
+        return "in a directory without access"
     except OSError as error:
         raise _unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError("this is no file", path=path, remedy="remove it or put a file there")
+        raise ConfigurationError("this is not a file", path=path, remedy="remove it or put a file there")
     if hasattr(os, "geteuid") and status.st_uid not in {0, os.geteuid()}:
         around = os.stat(os.path.dirname(path))  # noqa: PTH116, PTH120
         if around.st_mode & stat.S_IWOTH:
@@ -136,7 +136,7 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError(
-            "this is no UTF-8", path=path, line=line, remedy="save it as UTF-8"
+            "this is not UTF-8", path=path, line=line, remedy="save it as UTF-8"
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise _no_toml(path, text, str(error)) from None
@@ -145,7 +145,7 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
             return None
         document = document[key]
     if not isinstance(document, Mapping):
-        raise ConfigurationError(f"[{'.'.join(table)}] is no table", path=path, remedy="make it a table")
+        raise ConfigurationError(f"[{'.'.join(table)}] is not a table", path=path, remedy="make it a table")
     return _told(path, text, table, document)
 
 
@@ -156,7 +156,7 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
     what = message[: where.start()] if where else message
     line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
     return ConfigurationError(
-        f"this is no TOML: {what[:1].lower()}{what[1:]}", path=path, line=line, remedy="correct that line"
+        f"this is not TOML: {what[:1].lower()}{what[1:]}", path=path, line=line, remedy="correct that line"
     )
 
 

@@ -42,7 +42,7 @@ def begin_by_default() -> None:
         unrecorded.calls += 1
         raise NotRecording
     if has_ended():
-        say("events that come after the end of recording, when the interpreter shuts down, are not recorded")
+        say("events after the end of recording, during interpreter shutdown, are not recorded")
     else:
         # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
         with wiring_lock():

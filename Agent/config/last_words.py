@@ -36,4 +36,4 @@ class LastWords:
             said = ", ".join(
                 reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items())
             )
-            say(f"while recording ended, something failed: {said}")
+            say(f"a failure while recording ended: {said}")

@@ -182,7 +182,7 @@ def redaction_key(
 
     key = os.urandom(32)
     if not Path(home).is_absolute():
-        lacking("no home directory keeps the redaction key; tokens match within this process only")
+        lacking("there is no home directory for the redaction key; tokens match within this process only")
         return key
     path = Path(home) / "agent-trace" / "redaction.key"
     try:
@@ -191,12 +191,15 @@ def redaction_key(
         pass  # it is made below
     except OSError as error:
         lacking("the redaction key could not be read; tokens match within this process only")
-        say(f"the redaction key {path} is of no use ({error.strerror or error}); another serves this process")
+        say(
+            f"the redaction key {path} cannot be used ({error.strerror or error}); "
+            "this process uses a temporary one"
+        )
         return key
     try:
         return _kept(key, path)
     except OSError:
-        lacking("the redaction key could not be kept; tokens match within this process only")
+        lacking("the redaction key could not be saved; tokens match within this process only")
         return key
 
 

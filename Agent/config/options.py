@@ -119,7 +119,7 @@ def checked(options: Options) -> Options:
     """The same options; ConfigurationError names the first that cannot be."""
     level_number(options.level)
     if not isinstance(options.levels, Mapping):
-        raise ConfigurationError("levels is no mapping", remedy='use {"learning": "INFO"}')
+        raise ConfigurationError("levels is not a mapping", remedy='use {"learning": "INFO"}')
     for category, level in options.levels.items():
         _check_category(category)
         level_number(level)
@@ -145,7 +145,7 @@ def checked(options: Options) -> Options:
 def _check_captures(options: Options) -> None:
     """Nothing where each name is a category or a pattern, and each level one."""
     if not isinstance(options.captures, Mapping):
-        raise ConfigurationError("captures is no mapping", remedy='use {"field:prompt": "metadata"}')
+        raise ConfigurationError("captures is not a mapping", remedy='use {"field:prompt": "metadata"}')
     for name in options.captures:
         sort, colon, pattern = str(name).partition(":")
         if not colon:
@@ -170,7 +170,7 @@ def _check_category(category: Any) -> None:
 
 def _check_rotation(rotation: Any) -> None:
     if not isinstance(rotation, Mapping):
-        raise ConfigurationError("rotation is no mapping", remedy='use {"agents": (200_000_000, 10)}')
+        raise ConfigurationError("rotation is not a mapping", remedy='use {"agents": (200_000_000, 10)}')
     for category, sizes in rotation.items():
         _check_category(category)
         if not _is_rotation(sizes):

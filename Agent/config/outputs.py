@@ -132,7 +132,7 @@ def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any])
     """Nothing where a logger of that name can be set so."""
     if name not in known:
         raise ConfigurationError(
-            f"logger {name!r} is none of the sources of events{near_miss(name, known)}",
+            f"logger {name!r} is not a source of events{near_miss(name, known)}",
             remedy=f"use one of {', '.join(known)}; logging.Filter('agent.creator') picks by role",
         )
     unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
@@ -154,7 +154,7 @@ def _names(
         # What is no name is a filter itself, which `dictConfig` takes as well.
         if (key == "handlers" or isinstance(name, str)) and name not in known:
             raise ConfigurationError(
-                f"{who} names {key.removesuffix('s')} {name!r}, which is not there{near_miss(name, known)}",
+                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, known)}",
                 remedy=f"define it under {key!r}",
             )
     return tuple(given)
@@ -220,19 +220,19 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     parts = path.replace("\\", "/").split("/")
     wrong = ""
     if not path.isprintable():
-        wrong = "holds characters that cannot be printed"
+        wrong = "has unprintable characters"
     elif os.path.isabs(path):  # noqa: PTH117
         pass
     elif parts[0] in {"..", "."}:
-        wrong = "leads out of the trace root"
+        wrong = "is outside the trace root"
     elif any(part.startswith(".") for part in parts):
         wrong = "is hidden"
     elif parts[0].startswith("session_") or parts[0] == "runs" or path == "README.md":
-        wrong = "lies where the record is"
+        wrong = "is inside a session"
     if wrong:
         raise ConfigurationError(
             f"{who} has filename {given!r}, which {wrong}",
-            remedy="name a file below the trace root, or give an absolute path",
+            remedy="choose a file below the trace root, or an absolute path",
         )
     return None if path == os.path.normpath(MIRROR_FILES[category]) else path
 

@@ -18,7 +18,7 @@ def _directory() -> Path:
     for place in (here / "presets", here.parent.parent / "config"):
         if place.is_dir():
             return place
-    raise ConfigurationError("the presets are not there", path=here, remedy="install agent-trace again")
+    raise ConfigurationError("the preset files are missing", path=here, remedy="reinstall agent-trace")
 
 
 def preset_names() -> list[str]:

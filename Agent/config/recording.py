@@ -62,7 +62,7 @@ def set_levels(options: Options) -> RecordingSession:
     """Let every category of the session that runs record from the level that the options give it."""
     global _session  # noqa: PLW0603 - the one session of this process
     if _session is None:
-        raise RuntimeError("levels are those of a session, and there is none")
+        raise RuntimeError("levels can only be set during a session")
     _session = replace(_session, options=options)
     overall = level_number(options.level)
     for category, limit in LIMITS.items():
@@ -176,7 +176,7 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
 
         redactor.levels = CaptureLevels(options.capture, options.captures, redactor)
         if redactor.levels.keeps_texts:
-            say("capture is full: secrets inside of texts are recorded as they are")
+            say("capture is full: secrets inside texts are recorded unchanged")
     return redactor
 
 
@@ -253,7 +253,7 @@ def shutdown_logging() -> None:
             try:
                 begin(_gone[0])
             except (OSError, ConfigurationError) as error:
-                say(f"what was lost cannot be recorded: {error}")
+                say(f"losses cannot be recorded: {error}")
         _shut_down()
         unrecorded.tell()
         note_obstacle(None)
@@ -292,7 +292,7 @@ def _shut_down() -> None:
             keep_counts(session.path, pipeline.counts())
         _end_session(session)
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
-        say(f"recording did not end well: {type(error).__name__}: {error}")
+        say(f"recording did not end cleanly: {type(error).__name__}: {error}")
     last_words.tell()
 
 

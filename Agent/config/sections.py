@@ -23,22 +23,22 @@ def read_sections(config: Any) -> Options:
     unknown = sorted(set(map(str, config)) - _KEYS)
     if unknown:
         raise ConfigurationError(
-            f"the logging configuration has {unknown[0]!r}, which is none of its sections"
+            f"the logging configuration has {unknown[0]!r}, which is not a section"
             f"{near_miss(unknown[0], _KEYS)}",
             remedy=_START,
         )
     if config.get("incremental"):
         raise ConfigurationError(
-            "the logging configuration is incremental, and each is a whole here", remedy="leave that out"
+            "incremental logging configurations are not supported", remedy="leave that out"
         )
     sections = {name: _section(config, name) for name in _SECTIONS}
     root = config.get("root", {})
     if not isinstance(root, Mapping):
-        raise ConfigurationError("'root' of the logging configuration is no mapping", remedy=_START)
+        raise ConfigurationError("'root' of the logging configuration is not a mapping", remedy=_START)
     check_logger("root", root, {"root": None})
     if root.get("filters"):
         raise ConfigurationError(
-            "the root logger has filters, and no event is its own",
+            "the root logger has filters, but no events",
             remedy="set filters at loggers or handlers",
         )
     rotation = _rotation_in(sections["handlers"])
@@ -94,7 +94,7 @@ def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any
     section = config.get(name, {})
     if not isinstance(section, Mapping) or not all(isinstance(entry, Mapping) for entry in section.values()):
         raise ConfigurationError(
-            f"{name!r} of the logging configuration is no mapping of mappings", remedy=_START
+            f"{name!r} of the logging configuration is not a mapping of mappings", remedy=_START
         )
     return {str(key): _copied(entry) for key, entry in section.items()}
 

@@ -147,7 +147,7 @@ def _reopen(path: Path) -> None:
         if open_session(path).ended_at is not None:
             update_session(path, ended_at=None)
     except OSError as error:
-        say(f"the session's description cannot be written, so that it looks as if it had ended: {error}")
+        say(f"session.json cannot be written, so the session looks ended: {error}")
 
 
 def _others_write(path: Path) -> bool:
@@ -163,7 +163,7 @@ def unwritable(root: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"the trace root cannot be written: {error.strerror or error}",
         path=root,
-        remedy="set AGENT_TRACE_ROOT to a directory of your own",
+        remedy="set AGENT_TRACE_ROOT to a directory that you own",
     )
 
 

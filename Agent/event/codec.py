@@ -1,7 +1,7 @@
-"""Between an `Event` and its line: both views, told apart by the key `type`; a round trip loses nothing.
+"""Conversion between an `Event` and its line, in both views; the key `type` tells them apart.
 
-Recording assembles its lines from prepared bytes (`record/pipeline.py`); a test holds them equal to what
-`encode_event` makes of the same event.
+A round trip loses nothing. Recording assembles lines from prepared bytes (`record/pipeline.py`); a test
+compares them with `encode_event`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA, SchemaError, migrate_event
 
 LINE_PREFIX = b'{"timestamp":"'
-"""How every line of the record begins; a reader finds its way back on it."""
+"""How every line of the recording begins; a reader finds its way back on it."""
 
 _RUN_KEYS = frozenset(ENVELOPE_KEYS) - {"extra"} | {"type"}
 _TEXTS = ("timestamp", "id", "kind", "session_id", "level", "logger", "message")
@@ -29,11 +29,11 @@ _texts_of, _optional_texts_of = attrgetter(*_TEXTS), attrgetter(*_OPTIONAL_TEXTS
 
 
 class DamagedLine(ValueError):
-    """A line that is not one whole event; its text says why."""
+    """Raised for a line that is not one complete event; its text says why."""
 
 
 def event_to_object(event: Event) -> dict[str, Any]:
-    """The event as the JSON object of its home view, keys in the order of the record."""
+    """Return the event as the JSON object of its view, with keys in the order used on disk."""
     kind = KINDS.get(event.kind)
     if kind is not None and kind.home is Home.RUN:
         return _run_object(event)
@@ -85,7 +85,7 @@ def _is_taken(key: str) -> bool:
 
 
 def run_key(key: str) -> str:
-    """A payload key as it stands in the flat view, where the envelope's own keys are taken."""
+    """Return the name of a payload key in the flat view, where some names belong to the envelope."""
     return f"user.{key}" if _is_taken(key) else key
 
 
@@ -94,7 +94,7 @@ def _log_key(key: str) -> str:
 
 
 def run_pointer(pointer: str) -> str:
-    """A pointer of the log view in the flat view: the payload's keys stand at the root there."""
+    """Convert a JSON Pointer of the log view to the flat view, whose payload keys are at the root."""
     if not pointer.startswith("/extra/"):
         return pointer
     key, slash, rest = pointer[7:].partition("/")
@@ -131,12 +131,12 @@ def _add_tail(obj: dict[str, Any], event: Event) -> None:
 
 
 def encode_event(event: Event) -> bytes:
-    """The line of the event, newline included."""
+    """Return the line of the event, including the newline."""
     return orjson.dumps(event_to_object(event), option=orjson.OPT_APPEND_NEWLINE)
 
 
 def decode_line(line: bytes) -> Event:
-    """The event on a line of either view; DamagedLine says what is wrong with any other bytes."""
+    """Return the event of a line in either view; DamagedLine says what is wrong with other bytes."""
     try:
         obj = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -147,9 +147,9 @@ def decode_line(line: bytes) -> Event:
 
 
 def event_from_object(obj: Mapping[str, Any]) -> Event:
-    """The event in an object read from either view, in the current version; DamagedLine if it is none.
+    """Return the event, migrated to the current version, from an object of either view; else DamagedLine.
 
-    This is the one place that checks an envelope: every value around the payload has the type that `Event`
+    Only this function checks an envelope: every value around the payload must have the type that `Event`
     declares.
     """
     try:

@@ -1,4 +1,4 @@
-"""Names of things: writers, events, sessions, runs; pure functions of the chance and time handed in."""
+"""Ids of writers, events, sessions and runs: pure functions of the given random bytes and time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ WRITER_CHARS = 8
 
 
 def new_writer_id(random5: bytes) -> str:
-    """The id of a writer, 8 characters of a-z and 2-7, made of 5 random bytes."""
+    """Return a writer id, 8 characters of a-z and 2-7, from 5 random bytes."""
     if len(random5) != 5:
         raise ValueError("a writer id is made of exactly 5 random bytes")
     import base64
@@ -17,12 +17,12 @@ def new_writer_id(random5: bytes) -> str:
 
 
 def event_id(writer: str, seq: int) -> str:
-    """The id of the event with that number in that writer's stream."""
+    """Return the id of the event with this number in this writer."""
     return f"{writer}-{seq}"
 
 
 def split_event_id(text: str) -> tuple[str, int]:
-    """The writer and the sequence number in an event id; ValueError if it is none."""
+    """Return the writer and the number of an event id; ValueError for other texts."""
     writer, dash, seq = text.rpartition("-")
     if not dash or len(writer) != WRITER_CHARS or not seq.isascii() or not seq.isdigit():
         raise ValueError(f"not an event id: {text[:80]!r}")
@@ -30,7 +30,7 @@ def split_event_id(text: str) -> tuple[str, int]:
 
 
 def session_id_for(unix_us: int) -> str:
-    """The name of a session that starts at that time: YYYYMMDD_HHMMSS in UTC."""
+    """Return the id of a session that starts at that time: YYYYMMDD_HHMMSS in UTC."""
     from datetime import timedelta
 
     from Agent.event.clock import EPOCH
@@ -39,7 +39,7 @@ def session_id_for(unix_us: int) -> str:
 
 
 def uuid7(unix_ms: int, random10: bytes) -> str:
-    """A UUID of version 7 (RFC 9562): milliseconds since 1970, then 74 random bits."""
+    """Return a UUID of version 7 (RFC 9562): milliseconds since 1970, then 74 random bits."""
     if len(random10) != 10:
         raise ValueError("a UUIDv7 is made of exactly 10 random bytes")
     value = (unix_ms & ((1 << 48) - 1)) << 80 | int.from_bytes(random10, "big")
@@ -50,7 +50,7 @@ def uuid7(unix_ms: int, random10: bytes) -> str:
 
 
 def uuid7_unix_ms(text: str) -> int:
-    """The milliseconds since 1970 in a UUIDv7; ValueError if it is none."""
+    """Return the milliseconds since 1970 in a UUIDv7; ValueError for other ids."""
     digits = text.replace("-", "")
     if len(digits) != 32 or digits[12] != "7":
         raise ValueError(f"not a UUIDv7: {text[:80]!r}")
@@ -58,7 +58,7 @@ def uuid7_unix_ms(text: str) -> int:
 
 
 def is_session_id(text: str) -> bool:
-    """Whether the text reads YYYYMMDD_HHMMSS, with or without the suffix of a shared second."""
+    """Tell whether a text is YYYYMMDD_HHMMSS, with or without the suffix for a shared second."""
     from datetime import datetime
 
     stamp, _, suffix = text.partition("-")

@@ -1,4 +1,4 @@
-"""The closed vocabularies of the record: levels, categories, statuses of runs, sorts of failures."""
+"""The closed vocabularies of events: levels, categories, statuses of runs, types of failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEVEL_OFF = 100
 
 
 class Category(StrEnum):
-    """The directories of the tree that people read; every kind of event belongs to one."""
+    """The categories of events, each with its mirror files."""
 
     AGENTS = "agents"
     LEARNING = "learning"
@@ -22,7 +22,7 @@ class Category(StrEnum):
 
 
 class Home(StrEnum):
-    """Which of the two views a kind is written in."""
+    """The two views: a kind is written in one of them."""
 
     LOG = "log"
     RUN = "run"
@@ -56,7 +56,7 @@ class FailureType(StrEnum):
 
 
 class FailureCode(StrEnum):
-    """How it failed."""
+    """How a part of an agent failed."""
 
     TIMEOUT = "timeout"
     SCHEMA_INVALID = "schema_invalid"

@@ -1,4 +1,4 @@
-"""`Event`, the one immutable value that every room speaks."""
+"""`Event`, the immutable value that all packages exchange."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVELOPE_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened, as one line of the record tells it."""
+    """One recorded event: one line of a log."""
 
     timestamp: str
     """RFC 3339, UTC, microseconds, Z; never decreasing within a thread."""
@@ -55,7 +55,7 @@ class Event:
 
     @property
     def agent_id(self) -> str | None:
-        """The agent that it is about, None where it is about none."""
+        """Return the id of the agent that the event is about, or None."""
         value = self.extra.get("agent_id")
         return value if isinstance(value, str) else None
 
@@ -67,26 +67,26 @@ class Event:
 
     @property
     def writer(self) -> str:
-        """The durability stream that wrote it."""
+        """Return the id of the writer that wrote it."""
         return split_event_id(self.id)[0]
 
     @property
     def seq(self) -> int:
-        """Its number in that stream, counted from 1."""
+        """Return its number within that writer, counted from 1."""
         return split_event_id(self.id)[1]
 
     @property
     def timestamp_us(self) -> int:
-        """Microseconds since 1970."""
+        """Return the timestamp in microseconds since 1970."""
         return parse_timestamp(self.timestamp)
 
     @property
     def severity(self) -> int:
-        """The level as a number: 10 DEBUG to 50 CRITICAL, 20 where the name is unknown."""
+        """Return the level as a number, 10 (DEBUG) to 50 (CRITICAL); 20 for an unknown name."""
         return LEVELS.get(self.level, 20)
 
     @property
     def order(self) -> tuple[int, str, int]:
-        """The key by which events of several writers are merged for display."""
+        """Return the sort key that merges events of several writers for display."""
         writer, seq = split_event_id(self.id)
         return self.timestamp_us, writer, seq

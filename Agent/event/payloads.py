@@ -1,7 +1,7 @@
-"""The payload table: every kind of event, once; validators, docs, views and counts are made from it.
+"""The payload table: one row per kind of event, from which validators, docs, views and counts are generated.
 
-A kind is added by one entry here. `extra` of an event may hold more than its kind names (bound fields, the
-user's own keys); what is named has the type given.
+To add a kind, add one row. `extra` of an event may contain more than the row names (bound fields, the user's
+own keys); the named keys have the given types.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Field(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One row of the table; `message` is the template of the line that people read."""
+    """One row of the table; `message` is the template of the message for people."""
 
     name: str
     category: Category
@@ -330,18 +330,18 @@ KINDS: dict[str, Kind] = {row.name: row for row in _ROWS}
 
 
 def category_of(kind: str) -> Category:
-    """The category of a kind; a kind of a later version counts as a system event."""
+    """Return the category of a kind; unknown kinds of later versions count as system events."""
     row = KINDS.get(kind)
     return row.category if row else Category.SYSTEM
 
 
 def span_kinds() -> frozenset[str]:
-    """The kinds whose events are spans with a duration of their own."""
+    """Return the kinds whose events are spans with a duration."""
     return frozenset(name for name, row in KINDS.items() if row.is_span)
 
 
 def kinds_as_markdown() -> str:
-    """The table as it stands in docs/FORMAT.md; a `?` marks a key that may be absent."""
+    """Return the table for docs/FORMAT.md; a `?` marks a key that may be absent."""
     lines = ["| kind | category | view | keys |", "|---|---|---|---|"]
     for row in KINDS.values():
         keys = ", ".join(

@@ -1,7 +1,7 @@
-"""Versions of the event: what each demands, and how an older one becomes the current one.
+"""Versions of the event format: the requirements of each, and the migrations between them.
 
-To add a version: raise `CURRENT_SCHEMA`, add the step from the version before to `_UPCASTERS`, and keep a
-golden tree of the old version under `tests/golden/`.
+To add a version: raise `CURRENT_SCHEMA`, add the migration from the previous version to `_UPCASTERS`, and
+keep a golden tree of the old version under `tests/golden/`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
 
 
 class SchemaError(ValueError):
-    """An event of a version that this program does not know."""
+    """Raised for an event of an unknown version."""
 
 
 def migrate_event(obj: Mapping[str, Any]) -> dict[str, Any]:
-    """The same event in the current version, both views alike; SchemaError for an unknown version."""
+    """Migrate an event of either view to the current version; SchemaError for an unknown version."""
     event = dict(obj)
     version = event.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= CURRENT_SCHEMA:
@@ -49,7 +49,7 @@ def migrate_event(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate_event(obj: Mapping[str, Any]) -> list[str]:
-    """What is wrong with an event read as an object, one sentence each; an empty list if nothing is."""
+    """List what is wrong with an event given as an object, one sentence each; empty if it is valid."""
     problems = _envelope_problems(obj)
     run_view = "type" in obj
     payload = obj if run_view else obj.get("extra")

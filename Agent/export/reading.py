@@ -67,13 +67,13 @@ def read_batch(value: object, *, content: bool = False) -> tuple[Batch, Dropped]
         WireError: the body is none. A single item that is none stands in `refused` instead.
     """
     if not isinstance(value, dict):
-        raise WireError("", "the body is no object")
+        raise WireError("", "the body is not an object")
     version = value.get("wire_version", WIRE_VERSION)
     if version != WIRE_VERSION or isinstance(version, bool):
         raise WireError("/wire_version", f"this server reads version {WIRE_VERSION}")
     items, documents = _list_of(value, "events"), _list_of(value, "runs")
     if len(items) + len(documents) > MAX_ITEMS:
-        raise WireError("/events", f"a body holds at most {MAX_ITEMS:,} items")
+        raise WireError("/events", f"a body may have at most {MAX_ITEMS:,} items")
     allowed = AllowList()
     with_content = content and value.get("content") is True
     session = value.get("session")
@@ -110,7 +110,7 @@ def read_run(value: object, *, content: bool = False) -> tuple[RunMessage, Dropp
 def _list_of(value: Mapping[str, Any], key: str) -> list[Any]:
     found = value.get(key, [])
     if not isinstance(found, list):
-        raise WireError(f"/{key}", "it is no array")
+        raise WireError(f"/{key}", "it is not an array")
     return found
 
 
@@ -123,15 +123,15 @@ def _session_uid(session: object) -> str:
 
 def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) -> EventMessage:
     if not isinstance(item, dict):
-        raise _NotOne("", "it is no object")
+        raise _NotOne("", "it is not an object")
     kind, extra = item.get("kind"), item.get("extra", {})
     if not isinstance(kind, str) or (kind not in KINDS and allowed.label(kind, "/kind") is None):
-        raise _NotOne("/kind", "it is the name of no kind")
+        raise _NotOne("/kind", "it is not a known kind")
     if not isinstance(extra, dict):
-        raise _NotOne("/extra", "it is no object")
+        raise _NotOne("/extra", "it is not an object")
     level = item.get("level", "INFO")
     if not isinstance(level, str) or level not in LEVELS:
-        raise _NotOne("/level", "it is no level")
+        raise _NotOne("/level", "it is not a level")
     body = _content(item, extra, allowed) if with_content else allowed.payload(kind, extra)
     if not with_content:
         for key in item.keys() - _ENVELOPE | item.keys() & _BESIDE.keys():
@@ -141,7 +141,7 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
             body[key] = text
     run_id = None if item.get("run_id") is None else allowed.identity(item["run_id"], "/run_id")
     if run_id is None and item.get("run_id") is not None:
-        raise _NotOne("/run_id", "it is no id")
+        raise _NotOne("/run_id", "it is not an id")
     name, duration_ms, outcome = _columns(kind, body)
     return EventMessage(
         session_uid=uid,
@@ -172,7 +172,7 @@ def _optional(read: Any, item: Mapping[str, Any], key: str) -> str | None:
 def _event_id(value: object) -> str:
     is_one = isinstance(value, str) and _EVENT_ID.fullmatch(value) is not None
     if not is_one or split_event_id(str(value))[1] > _MAX_INTEGER:
-        raise _NotOne("/id", "it is no writer-number")
+        raise _NotOne("/id", "it is not a writer-number")
     return str(value)
 
 

@@ -28,12 +28,12 @@ _STEP_STATUSES: Final = ("ok", "error", "cancelled", "interrupted", "running")
 _STEP_TYPES: Final = tuple(kind.value for kind in StepType)
 _FAILURE_TYPES: Final = tuple(kind.value for kind in FailureType)
 _NO_LABEL: Final = (
-    "it is no label: letters, digits and _ . : / - alone, at most 64, in which nothing looks like an "
+    "it is not a label: letters, digits and _ . : / - alone, at most 64, in which nothing looks like an "
     "address, a telephone number or a key"
 )
 _NO_ID: Final = (
-    "it is no id: a UUID, a ULID, or at most 128 letters, digits and _ . : - in which nothing looks like an "
-    "address, a telephone number or a key"
+    "it is not an id: a UUID, a ULID, or at most 128 letters, digits and _ . : -, in which nothing looks "
+    "like an address, a telephone number or a key"
 )
 _MAX_INTEGER: Final = 2**63 - 1
 _MAX_TEXT_CHARS: Final = 20_000
@@ -115,7 +115,7 @@ def _steps(listed: list[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
 def _failure(value: object, index: int, allowed: AllowList, *, content: bool) -> FailureMessage:
     place = f"/failures/{index}"
     if not isinstance(value, dict):
-        raise WireError(place, "a failure is an object")
+        raise WireError(place, "a failure must be an object")
     _drop_others(value, _FAILURE_KEYS, allowed, "/failures/*")
     failure_type = _one_of(value, "failure_type", _FAILURE_TYPES, place)
     if failure_type is None:
@@ -152,7 +152,7 @@ def _listed(value: Mapping[str, Any], key: str) -> list[Any]:
     if found is None:
         return []
     if not isinstance(found, list) or len(found) > MAX_ITEMS:
-        raise WireError(f"/{key}", f"it is an array of at most {MAX_ITEMS:,}")
+        raise WireError(f"/{key}", f"it must be an array of at most {MAX_ITEMS:,}")
     return found
 
 
@@ -171,7 +171,7 @@ def _one_of(value: Mapping[str, Any], key: str, choices: tuple[str, ...], place:
     if given is None:
         return None
     if not isinstance(given, str) or given not in choices:
-        raise WireError(f"{place}/{key}", f"it is none of {', '.join(choices)}")
+        raise WireError(f"{place}/{key}", f"it must be one of {', '.join(choices)}")
     return given
 
 
@@ -190,11 +190,11 @@ def _milliseconds(value: Mapping[str, Any], place: str) -> float | None:
     if given is None:
         return None
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 <= given <= _MAX_INTEGER:
-        raise WireError(f"{place}/latency_ms", "it is no number of milliseconds")
+        raise WireError(f"{place}/latency_ms", "it is not a number of milliseconds")
     return float(given)
 
 
 def _whole(value: object, place: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _MAX_INTEGER:
-        raise WireError(place, "it is no whole number")
+        raise WireError(place, "it is not a whole number")
     return value

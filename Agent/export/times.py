@@ -8,7 +8,7 @@ from Agent.event.clock import parse_timestamp
 
 __all__ = ["NO_TIME", "elapsed_ms", "read_time"]
 
-NO_TIME: Final = "it is no RFC 3339 time between 1970 and 9999"
+NO_TIME: Final = "it is not an RFC 3339 time between 1970 and 9999"
 _MAX_CHARS: Final = 40
 _YEAR_10000_US: Final = 253_402_300_800_000_000
 

@@ -1,4 +1,4 @@
-"""Runs: what a recorded task was made of, and the states that it went through. Names only."""
+"""Runs: steps, artifacts, tools, model calls and checkpoints of recorded tasks. Names only."""
 
 from typing import TYPE_CHECKING, Any
 

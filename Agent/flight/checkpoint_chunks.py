@@ -170,7 +170,7 @@ class ChunkFiles:
                 f"a chunk of a checkpoint cannot be read: {error.strerror}", path=path, remedy=remedy
             ) from None
         if chunk_digest(chunk) != digest:
-            raise DamagedInput("a chunk of a checkpoint is not what its name says", path=path, remedy=remedy)
+            raise DamagedInput("a chunk of a checkpoint does not match its name", path=path, remedy=remedy)
         return chunk
 
     def names(self) -> list[str]:

@@ -202,7 +202,7 @@ class RunFiles:
             return frame["document"]
         except (LookupError, TypeError, ValueError) as error:
             raise DamagedInput(
-                f"the checkpoint of {row.step_id} does not fit what it stands on: {error}",
+                f"the checkpoint of {row.step_id} does not fit the one that it builds on: {error}",
                 path=self.directory / row.pack,
                 remedy="the checkpoints of its chain before it can be loaded",
             ) from None
@@ -211,7 +211,7 @@ class RunFiles:
         """The document of a checkpoint, parsed and as text, which is what was saved to the byte.
 
         Raises:
-            DamagedInput: it cannot be read, or is not what was saved.
+            DamagedInput: it cannot be read, or differs from what was saved.
         """
         problem: DamagedInput | None = None
         for _ in range(_ATTEMPTS):
@@ -220,7 +220,7 @@ class RunFiles:
                 return value, self.verified(row, value)
             except FileNotFoundError as error:
                 problem = DamagedInput(
-                    f"the checkpoint of {row.step_id} is in the index, and its pack is gone",
+                    f"the checkpoint of {row.step_id} is in the index, but its pack is missing",
                     path=error.filename,
                     remedy="copy the file back, or delete the checkpoint",
                 )
@@ -243,9 +243,9 @@ class RunFiles:
         rows = self.index.chain(row.chain, row.position)
         if not rows or rows[0].position or rows[-1].number != row.number:
             raise DamagedInput(
-                f"the chain of the checkpoint of {row.step_id} is not whole",
+                f"the chain of the checkpoint of {row.step_id} is incomplete",
                 path=self.index.path,
-                remedy="rebuild_index(run_id) makes the index again from the packs beside it",
+                remedy="rebuild_index(run_id) rebuilds the index from the packs",
             )
         value: Any = None
         readers: dict[str, PackReader] = {}
@@ -258,14 +258,14 @@ class RunFiles:
         return value
 
     def verified(self, row: Row, value: Any) -> bytes:
-        """The text of a document that was loaded; DamagedInput if it is not what was saved."""
+        """The text of a document that was loaded; DamagedInput if it differs from what was saved."""
         from Agent.event.digest import digest_bytes
 
         text = orjson.dumps(value)
         if digest_bytes(text) != row.digest:
             raise DamagedInput(
-                f"the checkpoint of {row.step_id} is not what was saved",
+                f"the checkpoint of {row.step_id} differs from what was saved",
                 path=self.directory / row.pack,
-                remedy="copy the run's checkpoints back from where they are whole",
+                remedy="restore the run's checkpoints from a copy",
             )
         return text

@@ -63,7 +63,7 @@ def decompressed(data: bytes, path: Path) -> bytes:
     try:
         length = frame_content_size(data)
         if not 0 <= length <= _MAX_RAW_BYTES:
-            raise _damaged("its length is not told, or too large", path)
+            raise _damaged("its length is missing or too large", path)
         decompressor = getattr(_codecs, "decompressor", None)
         if decompressor is None:
             decompressor = _codecs.decompressor = ZstdDecompressor()
@@ -73,9 +73,7 @@ def decompressed(data: bytes, path: Path) -> bytes:
 
 
 def _damaged(why: str, path: Path) -> DamagedInput:
-    return DamagedInput(
-        f"a checkpoint is damaged: {why}", path=path, remedy="copy the file back from where it is whole"
-    )
+    return DamagedInput(f"a checkpoint is damaged: {why}", path=path, remedy="restore the file from a copy")
 
 
 def file_flags() -> int:
@@ -199,9 +197,9 @@ class PackReader:
         data = os.pread(self._fd, size_bytes, offset)
         if len(data) < size_bytes:
             raise DamagedInput(
-                f"a checkpoint should stand at byte {offset}, where the file has ended",
+                f"a checkpoint is expected at byte {offset}, after the end of the file",
                 path=self.path,
-                remedy="copy the file back from where it is whole",
+                remedy="restore the file from a copy",
             )
         return _frame_object(decompressed(data, self.path), self.path)
 
@@ -216,9 +214,9 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        raise DamagedInput(f"a frame of a checkpoint is no JSON: {error}", path=path) from None
+        raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
     if type(found) is not dict:
-        raise DamagedInput("a frame of a checkpoint is no JSON object", path=path)
+        raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
     return found
 
 

@@ -181,7 +181,7 @@ class CheckpointIndex:
             raise DamagedInput(
                 f"the index of checkpoints cannot be read: {error}",
                 path=self.path,
-                remedy="rebuild_index(run_id) makes it again from the packs beside it",
+                remedy="rebuild_index(run_id) rebuilds it from the packs",
             ) from error
 
     @contextlib.contextmanager

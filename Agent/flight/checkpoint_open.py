@@ -168,5 +168,5 @@ class OpenRuns:
         return RunNotFound(
             f"no checkpoints of a run {run_id!r} in this session",
             path=self.session,
-            remedy="list_checkpoints and runs() say what there is",
+            remedy="list_checkpoints and runs() list them",
         )

@@ -1,6 +1,6 @@
-"""When a checkpoint is due, and how long it is kept: two values that a recorder and `prune` ask.
+"""When a checkpoint is due, and how long it is kept: two values used by the recorder and `prune`.
 
-Both are told what happened; neither looks at a clock or a disk.
+Both are told what happened; neither reads a clock or a disk.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SCOPES: Final = ("agents", "run", "both")
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPolicy:
-    """When checkpoints are taken; each condition that is given is enough.
+    """When to save checkpoints; any given condition is sufficient.
 
     Raises:
-        UsageError: a number that cannot be.
+        UsageError: an invalid number.
     """
 
     every_steps: int | None = None
@@ -126,10 +126,10 @@ class CheckpointTrigger:
 
 @dataclass(frozen=True, slots=True)
 class RetentionPolicy:
-    """What `prune` keeps; a checkpoint goes if a condition that is given says so.
+    """Which checkpoints `prune` keeps; any given condition is sufficient for removal.
 
-    A run failed if its end said so, if it was begun and never ended and has no process any more, or, of one
-    whose events say nothing, if one of its checkpoints was taken on an error.
+    A run failed if its end says so, if it began, never ended and its process is gone, or, if its events do
+    not tell, if one of its checkpoints was saved after an error.
     """
 
     keep_days: float | None = 14.0

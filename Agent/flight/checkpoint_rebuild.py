@@ -55,7 +55,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             try:
                 row = _row(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
-                say(f"{path}: what stands at byte {offset} is no checkpoint: {type(error).__name__} {error}")
+                say(f"{path}: no valid checkpoint at byte {offset}: {type(error).__name__} {error}")
                 continue
             known = found.get(row.number)
             # Copies of a frame are equal; a number is given twice only where the first was not committed.
@@ -65,7 +65,10 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     begun = {row.chain for row, _ in found.values() if row.position == 0}
     for number, (row, digests) in sorted(found.items()):
         if row.chain not in begun:
-            say(f"{directory}: the checkpoint of {row.step_id} is left out, what it stands on is gone")
+            say(
+                f"{directory}: the checkpoint of {row.step_id} is left out, because the one that "
+                "it builds on is missing"
+            )
             continue
         before = newest.get((row.step_id, row.agent_id))
         if before is not None:

@@ -200,7 +200,7 @@ class SessionCheckpoints:
         raise RunNotFound(
             f"no session holds checkpoints of a run {run_id!r}",
             path=default_root(),
-            remedy="name the trace root with AGENT_TRACE_ROOT, or ask LocalCheckpointStore(session)",
+            remedy="set the trace root with AGENT_TRACE_ROOT, or use LocalCheckpointStore(session)",
         )
 
 

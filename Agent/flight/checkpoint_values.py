@@ -77,7 +77,7 @@ def decode_document(document: Any, text: bytes, unrestored: list[str] | None = N
 def plain_document(document: Any, text: bytes) -> tuple[dict[str, Any], dict[str, str]]:
     """The recorded form: plain JSON, and its tags by JSON Pointer, as an event has them; DamagedInput."""
     if type(document) is not dict:
-        raise DamagedInput("a checkpoint's document is no JSON object")
+        raise DamagedInput("a checkpoint's document is not a JSON object")
     types: dict[str, str] = {}
     if _MARK not in text:
         return document, types

@@ -160,7 +160,7 @@ class LocalCheckpointStore:
         *,
         exactly: bool = False,
     ) -> Removed:
-        """Remove checkpoints; what stood on them is written anew, and loads as before.
+        """Remove checkpoints; what stood on them is written again, and loads as before.
 
         Killed anywhere it leaves a store that reads, and the next removal or `prune` finishes it.
 
@@ -204,7 +204,7 @@ class LocalCheckpointStore:
             if not dry_run:
                 self._runs.finish_removals()
             for run_id in self.runs():
-                # One whose removal was cut short is finished when it is opened, and then is none.
+                # One whose removal was interrupted is finished when it is opened, and then is none.
                 with contextlib.suppress(RunNotFound):
                     outcome.add(self._prune_run(self._runs.get(run_id), policy, now_us, dry_run=dry_run))
             if not dry_run:
@@ -290,7 +290,7 @@ class LocalCheckpointStore:
                     names = ", ".join(sorted(str(other.agent_id) for other in others[:5]))
                     raise EventNotFound(
                         f"{len(others)} agents have a checkpoint of step {step_id!r} in run {run_id!r}",
-                        remedy=f"say whose, with agent_id: {names}",
+                        remedy=f"choose one with agent_id: {names}",
                     )
                 row = others[0] if others else None
             if row is None:

@@ -52,7 +52,7 @@ def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, An
                 raise ValueError("negative")  # noqa: TRY301 - the one way out for what is no price
         except (TypeError, ValueError) as error:
             raise UsageError(
-                f"the price of {name} is none: {error}",
+                f"the price of {name} is invalid: {error}",
                 remedy="give (input, output) for a million tokens, or a Price",
             ) from None
         made[name] = price

@@ -124,7 +124,7 @@ class CallBook:
         try:
             return Tagged(orjson.loads(raw), kept.types)
         except orjson.JSONDecodeError:
-            raise DamagedInput("an artifact that should be JSON is none", path=path) from None
+            raise DamagedInput("an artifact is not valid JSON", path=path) from None
 
     def answer(
         self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
@@ -161,10 +161,10 @@ class CallBook:
             yield
         except Unanswerable as error:
             raise RecordingMiss(
-                f"the answer of {call.name} (event {call.event.id}) cannot be given again: {error}",
+                f"the answer of {call.name} (event {call.event.id}) cannot be restored: {error}",
                 path=self.ref.session,
                 remedy=f"give the tool a codec, @record_tool(codec=...), and record again; "
-                f"or let it be called: live={{{call.name!r}}}",
+                f"or allow the call: live={{{call.name!r}}}",
             ) from None
 
     def _answer(self, call: RecordedCall, decode: Decode | None) -> Answer:
@@ -182,7 +182,7 @@ class CallBook:
             part = "output" if not is_tool else "result" if items is None else "returned"
             found = self.part(event, part)
             if found is None and items is None:
-                raise Unanswerable("it is not in the record")
+                raise Unanswerable("it is not in the recording")
             if found is not None:
                 result = self._restored(found, decode if part == "result" else None)
         return Answer(result, error, items, event.id)
@@ -193,7 +193,7 @@ class CallBook:
             return None
         found = Tagged([], {}) if event.extra[count] == 0 else self.part(event, part)
         if found is None or not isinstance(found.value, list):
-            raise Unanswerable("what it gave one by one was not kept, only how much")
+            raise Unanswerable("only the number of its items was recorded")
         return tuple(
             self._restored(Tagged(item, _below(found.types, f"/{number}")), decode)
             for number, item in enumerate(found.value)
@@ -207,15 +207,15 @@ class CallBook:
             return CancelledError()
         if outcome == "closed":
             return RecordingMiss(
-                "it was not read further than this when it was recorded, so what follows is not known",
+                "it was not read further when it was recorded, so the rest is unknown",
                 path=self.ref.session,
             )
         if outcome != "error":
-            raise Unanswerable(f"it was {outcome}, and what was raised is not in the record")
+            raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         error_id = str(event.extra.get("error_id"))
         told = self._errors.get(error_id)
         if told is None:
-            raise Unanswerable(f"its error event {error_id} is not in the record")
+            raise Unanswerable(f"its error event {error_id} is not in the recording")
 
         part = partial(self._part_at, told)
         made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)
@@ -244,7 +244,9 @@ class CallBook:
             what = tags.get(missing[0], "?")
             if what == "opaque" and node is not None and isinstance(node.value, dict):
                 what = f"opaque, a {node.value.get('class')}"
-            raise Unanswerable(f"it holds what has no exact form ({what} at {missing[0] or 'its root'})")
+            raise Unanswerable(
+                f"it contains a value without an exact form ({what} at {missing[0] or 'its root'})"
+            )
         if decode is None:
             return value
         try:

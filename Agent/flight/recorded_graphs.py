@@ -38,7 +38,7 @@ def recorded_graph(graph: Any, agent: str | None = None) -> Any:
     pregel = interface("langgraph.pregel", FRAMEWORK)
     if not isinstance(graph, pregel.Pregel):
         raise UsageError(
-            f"a {type(graph).__name__} is no compiled graph", remedy="give what graph.compile() returns"
+            f"a {type(graph).__name__} is not a compiled graph", remedy="give what graph.compile() returns"
         )
     if hasattr(graph, _PLAIN):
         return graph

@@ -37,6 +37,6 @@ def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Calla
 
 def _was_sent(name: str) -> RecordingMiss:
     return RecordingMiss(
-        f"a value was sent into the recorded generator {name}, and what it does with it is not in the record",
-        remedy="record what it depends on as an argument, or allow it to be called for real",
+        f"a value was sent into the recorded generator {name}, but its response is not in the recording",
+        remedy="record what it depends on as an argument, or allow the call",
     )

@@ -62,7 +62,7 @@ def begin_checkpoints(
     if (policy is None and state is None) or pipeline.artifacts is None:
         return
     if policy is not None and not isinstance(policy, CheckpointPolicy):
-        raise TypeError(f"checkpoints is no CheckpointPolicy but {type(policy).__name__}")
+        raise TypeError(f"checkpoints is not a CheckpointPolicy but {type(policy).__name__}")
     if pipeline.watcher is None:
         pipeline.watcher = _Watcher()
     run.checkpoints = RunCheckpointing(pipeline, run, policy or CheckpointPolicy(), state, labels)

@@ -1,8 +1,8 @@
 """The recorder: runs, their steps, model calls and artifacts, as calls and as blocks.
 
-`from Agent.flight import recorder` is the one that most programs need. A call records and returns; whatever
-goes wrong is counted in `Agent.health()` and never raised. `run_context.py` keeps what is open,
-`run_lines.py` writes the events, `saving.py` the artifacts.
+Most programs use `from Agent.flight import recorder`. Calls never raise; failures are counted in
+`Agent.health()`. `run_context.py` tracks what is open, `run_lines.py` writes the events, `saving.py` the
+artifacts.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """Records runs; each one has a current run of its own in every thread and asyncio task.
+    """Records runs; each recorder has its own current run in every thread and asyncio task.
 
-    Where it has none, its calls belong to the run around them, whoever began that; outside of any run to the
-    session's root run. A thread or process that is to take part in a run says so: `with attach(run_id):`.
+    Without a current run, its calls belong to the enclosing run of any recorder, or else to the session's
+    root run. Another thread or process takes part in a run by `with attach(run_id):`.
 
     Args:
-        agent: whose runs these are, where `start_run` does not say.
-        labels: stand in every run, beside its own.
+        agent: the agent of these runs, unless `start_run` names one.
+        labels: added to every run.
     """
 
     def __init__(self, agent: str | None = None, labels: Mapping[str, Any] | None = None) -> None:
@@ -62,7 +62,7 @@ class Recorder:
 
     @property
     def current_run_id(self) -> str | None:
-        """The id of the run that calls belong to here, None for the session's root run."""
+        """Return the id of the current run, None for the session's root run."""
         active = installed.active_pipeline()
         return None if active is None else self._run(active).run_id
 
@@ -75,14 +75,14 @@ class Recorder:
         checkpoints: CheckpointPolicy | None = None,
         state: Any = None,
     ) -> str:
-        """Begin a run and give its id, a UUIDv7; within another run it is that run's child.
+        """Begin a run and return its id, a UUIDv7; within another run it becomes that run's child.
 
         Args:
-            agent: whose run it is.
-            labels: what it can be found by.
-            run_id: its id, where it has one already: small letters, digits, `_`, `-` and `.`.
-            checkpoints: when states are kept whole, such as `CheckpointPolicy(every_steps=10)`.
-            state: what the run's own state is: a function that gives it, or an object that exposes it.
+            agent: the agent of the run.
+            labels: labels by which it can be found.
+            run_id: its id, if it already has one: small letters, digits, `_`, `-` and `.`.
+            checkpoints: when to save states, such as `CheckpointPolicy(every_steps=10)`.
+            state: the run's own state: a function that returns it, or an object that exposes it.
         """
         identity = new_run_id() if run_id is None or not is_run_id(as_message(run_id)) else as_message(run_id)
         with Guard("start_run") as pipeline:
@@ -106,13 +106,13 @@ class Recorder:
         status: str | None = None,
         run_id: str | None = None,
     ) -> str:
-        """End the current run, or the one named; gives the event's id.
+        """End the current run, or the given one; return the event's id.
 
         Args:
-            ok: whether it reached what it was for.
+            ok: whether it reached its goal.
             error: why not: text, or the exception, which is recorded with its traceback.
-            status: `success`, `failure` or `partial`; what `ok` says without it.
-            run_id: which run, where it is not the current one.
+            status: `success`, `failure` or `partial`; default: from `ok`.
+            run_id: the run; default: the current one.
         """
         with Guard("finish_run") as pipeline:
             if pipeline is None:
@@ -132,7 +132,7 @@ class Recorder:
         step_type: str | None = None,
         run_id: str | None = None,
     ) -> str:
-        """Begin a step; what happens until it is finished happens in it. Gives the event's id."""
+        """Begin a step, which contains everything recorded until it is finished; return the event's id."""
         with Guard("start_step") as pipeline:
             if pipeline is None:
                 return ""
@@ -163,7 +163,7 @@ class Recorder:
         metadata: Mapping[str, Any] | None = None,
         run_id: str | None = None,
     ) -> str:
-        """End a step and keep its output as a JSON artifact; gives the reference to that."""
+        """End a step and keep its output as a JSON artifact; return the reference to it."""
         identity = as_message(step_id)
         with Guard("finish_step") as pipeline:
             if pipeline is not None:
@@ -171,9 +171,9 @@ class Recorder:
         return artifact_ref(f"steps/{safe_name(identity)}.json")
 
     def record_step(self, step: StepEvent) -> str:
-        """Record a step that was made, as a `StepEvent` tells it; gives the reference to what is kept of it.
+        """Record a completed step from a `StepEvent`; return the reference to its artifact.
 
-        Its tool call is recorded like any other, and its output state is what the run's checkpoints hold.
+        Its tool call is recorded like any other, and its output state is saved in the run's checkpoints.
         """
         from Agent.flight.step_events import write_step_event
 
@@ -196,10 +196,10 @@ class Recorder:
         run_id: str | None = None,
         **fields: Any,
     ) -> str:
-        """Record one call of a model, prompt and output as artifacts; gives the reference to the output.
+        """Record one model call, with prompt and output as artifacts; return the reference to the output.
 
-        Text is kept as text, anything else (lists of messages, say) as JSON. Further `fields` stand in the
-        event.
+        Text is kept as text, anything else (such as lists of messages) as JSON. Further `fields` become part
+        of the event.
         """
         call = new_run_id() if call_id is None else as_message(call_id)
         suffix = "txt" if isinstance(output, str) else "json"
@@ -235,15 +235,15 @@ class Recorder:
     def save_artifact(
         self, path: str, data: Any, media_type: str | None = None, *, run_id: str | None = None
     ) -> str:
-        """Keep something as a file of the run; gives the reference to it.
+        """Keep something as a file of the run; return the reference to it.
 
         Args:
-            path: its name, relative, with `/`; wherever it points, the file stays in the run. A name that is
-                taken gets a number, so no artifact is ever overwritten.
-            data: text, bytes, a `Path` or an open file (read as it is stored), a numpy array, a data frame,
-                or any value, which is kept as JSON. Secrets are replaced in text and JSON.
-            media_type: such as `application/json`; the data and the name tell it without.
-            run_id: whose it is, where that is not the current run.
+            path: its name, relative, with `/`; whatever it contains, the file stays in the run. A name in use
+                gets a number, so no artifact is overwritten.
+            data: text, bytes, a `Path` or an open file (streamed), a numpy array, a data frame, or any value,
+                which is kept as JSON. Secrets are replaced in text and JSON.
+            media_type: such as `application/json`; default: from the data and the name.
+            run_id: the run; default: the current one.
         """
         with Guard("save_artifact") as pipeline:
             if pipeline is not None:
@@ -258,25 +258,25 @@ class Recorder:
         checkpoints: CheckpointPolicy | None = None,
         state: Any = None,
     ) -> RunBlock:
-        """A block that is a run: an exception that leaves it ends it as failed, and goes on."""
+        """Return a block that is a run; an exception that leaves it fails the run and is re-raised."""
         return RunBlock(self, agent, labels, checkpoints=checkpoints, state=state)
 
     def step(self, step_id: str, name: str | None = None, *, step_type: str | None = None) -> StepBlock:
-        """A block that is a step; what is assigned to its `output` is kept."""
+        """Return a block that is a step; what is assigned to its `output` is kept."""
         return StepBlock(self, step_id, name, step_type)
 
     def attach(self, run_id: str) -> AttachBlock:
-        """A block whose calls belong to a run that was begun in another thread or process."""
+        """Return a block whose calls belong to a run that began in another thread or process."""
         return AttachBlock(self, run_id)
 
     def adopt(self, generator: T, name: str | None = None) -> T:
-        """Have what is drawn from a generator recorded, and use what comes back: see `recorded_sources`."""
+        """Record the draws from a generator; use the returned one: see `recorded_sources`."""
         from Agent.record.chance.sources import adopt
 
         return adopt(generator, name)
 
     def join(self, run_id: str) -> tuple[Token[Run | None], RunScope] | None:
-        """Take part in a run from here on; what `part` takes back. `attach` is the block of both."""
+        """Take part in a run until `part` is called; `attach` is the block for both."""
         with Guard("attach") as pipeline:
             if pipeline is None:
                 return None
@@ -290,7 +290,7 @@ class Recorder:
         return None
 
     def part(self, token: Token[Run | None], scope: RunScope) -> None:
-        """Take part in it no longer."""
+        """Stop taking part in a run."""
         scope.leave()
         self._current.reset(token)
 

@@ -1,7 +1,7 @@
-"""Runs read back: which there are, what was done in one, step by step, and what it left.
+"""Reads recorded runs: which exist, what happened in one, step by step, and its artifacts.
 
-A run is its own event files; a session's root run is what was recorded outside of any. `find_run` knows how
-people name one.
+A run is its own event files; a session's root run is everything outside of runs. `find_run` resolves the
+names that people use.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN_MATCHES = 5
 
 
 class RunRef(NamedTuple):
-    """A run by its session and id; the root run has none, and may be narrowed to one agent."""
+    """A run by its session and id; the root run has no id, and may be narrowed to one agent."""
 
     session: Path
     run_id: str | None
@@ -42,7 +42,7 @@ class RunRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run as it was recorded."""
+    """One recorded run."""
 
     ref: RunRef
     summary: RunSummary
@@ -91,10 +91,10 @@ class RunRecord:
 
 
 def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = None) -> Iterator[RunSummary]:
-    """The explicit runs under a root, newest first, or those of one session.
+    """List the explicit runs under a root, or of one session, newest first.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
     """
     place = Path(root) if root is not None else default_root()
     if session is None:
@@ -107,7 +107,7 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
 
 
 def read_run(ref: RunRef) -> RunRecord:
-    """What was recorded of a run; RunNotFound where nothing was."""
+    """Read a recorded run; RunNotFound if nothing was recorded."""
     fold = _folded(ref, keeps_rows=True)
     return RunRecord(
         ref,
@@ -132,15 +132,15 @@ def _children(ref: RunRef) -> Iterator[str]:
 
 
 def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None) -> RunRef:
-    """The run that is meant.
+    """Find a run by name.
 
     Args:
-        run: a run's id or the only beginning of one, a session's id (its root run), `SESSION/agent_id`, a
-            path to either, `last` (None) for the newest session that a program recorded, or `last-fork`.
-        root: the trace root; the one configured, then ./trace without it.
+        run: a run's id or a unique prefix, a session's id (its root run), `SESSION/agent_id`, a path to
+            either, `last` (None) for the newest session that a program recorded, or `last-fork`.
+        root: the trace root; default: the configured one, then ./trace.
 
     Raises:
-        RunNotFound, SessionNotFound: nothing, or more than one run, answers to that name.
+        RunNotFound, SessionNotFound: no run, or more than one, has that name.
     """
     place = Path(root) if root is not None else default_root()
     if run is None or run == "last":
@@ -164,7 +164,7 @@ def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[
         return RunRef(find_session(place, session), None, agent_id if slash and agent_id else None)
     except SessionNotFound:
         raise RunNotFound(
-            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists what there is"
+            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists all runs"
         ) from None
 
 

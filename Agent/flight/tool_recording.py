@@ -1,7 +1,7 @@
-"""`@record_tool`: the same function, same signature, same type, whose calls can be answered from the record.
+"""`@record_tool`: the function keeps its signature and type, and its calls are recorded and can be replayed.
 
-A call asks the player in context for a recorded answer (`tool_replayer.py` is one); without it the body runs,
-and `tool_calls.py` records it.
+A call asks the player in context for a recorded response (such as `tool_replayer.py`); otherwise the body
+runs, and `tool_calls.py` records it.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class ToolSpec:
         self._open: Callable[..., ToolCall] | None = None
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall | Answer | None:
-        """The open call, which may hold a recorded answer; the Answer alone where nothing is recorded.
+        """The open call, which may hold a recorded response; the Answer alone where nothing is recorded.
 
         Raises:
-            ReplayError: a replay has no answer, or refuses a call for real.
+            ReplayError: a replay has no answer, or refuses a live call.
         """
         player = player_here()
         is_recorded = _LIMIT.value <= _INFO
@@ -177,24 +177,25 @@ def record_tool(
     name: str | None = None,
     idempotency_key: str | Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> Any:
-    """Record each call of a tool: arguments, answer or exception, duration; a replay answers from that.
+    """Record each call of a tool, so that a replay can return the recorded response.
 
-    Works on functions, async functions, generators of both sorts, methods, static and class methods. A large
-    answer becomes an artifact of the run.
+    Arguments, response or exception, and duration are recorded. Works on functions, async functions,
+    generators of both sorts, methods, static and class methods. A large response becomes an artifact of the
+    run.
 
     Args:
-        kind: `write` where a call changes something outside: then a replay calls it for real only if that is
-            allowed and the call has an idempotency key.
-        codec: an object whose `encode(answer)` gives plain values and whose `decode` makes the answer again,
-            for answers that have no exact form of their own.
-        name: under which it is recorded; the function's name without it.
+        kind: `write` if a call changes something outside: a replay then executes it only if that is allowed
+            and the call has an idempotency key.
+        codec: an object whose `encode(response)` returns plain values and whose `decode` restores the
+            response, for responses without an exact form of their own.
+        name: the recorded name; default: the function's name.
         idempotency_key: the parameter that is the key, or a function from the arguments to it.
     """
     if kind not in {"read", "write"}:
         raise ConfigurationError(f"a tool of kind {kind!r} is unknown", remedy='use kind="read" or "write"')
     if codec is not None and not (hasattr(codec, "encode") and hasattr(codec, "decode")):
         raise ConfigurationError(
-            f"{type(codec).__name__} is no codec",
+            f"{type(codec).__name__} is not a codec",
             remedy="give an object with encode and decode",
         )
 
@@ -253,7 +254,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
 
 
 def _answered(call: Any, answer: Answer) -> Any:
-    """What the record says the call gave; the event of the call names the one that it comes from."""
+    """What the recording says the call gave; the event of the call names the one that it comes from."""
     if answer.change is not None:
         answer.change()
     if answer.error is not None:
@@ -284,7 +285,7 @@ def _open_steps(
 
 
 class _Answered(Unobserved):
-    """Steps that come from the record and are not recorded again."""
+    """Steps that come from the recording and are not recorded again."""
 
     def __init__(self, body: Callable[..., Any]) -> None:
         self.body = body

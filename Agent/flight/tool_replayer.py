@@ -1,6 +1,6 @@
-"""Answers of tools and models from a recorded run: asked for by name, or by the decorated tools themselves.
+"""Recorded responses of tools and models of a run: requested by name, or by the decorated tools themselves.
 
-`tool_matching.py` says which recorded call is meant, `recorded_calls.py` holds what it gave.
+`tool_matching.py` finds the recorded call, `recorded_calls.py` holds its response.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ Decode = Callable[[Any], Any]
 
 
 class ToolReplayer:
-    """Gives the recorded answers of a run's tools, each once, in recorded order.
+    """Returns the recorded responses of a run's tools, each once, in recorded order.
 
     Args:
-        run: as `find_run` takes it; the runs begun in it count as part of it.
-        root: the trace root; the one that is recorded into, that configured, then ./trace without it.
-        tolerance: the most that an argument may differ from the recorded one, from 0 to 1, for an answer that
-            is given all the same. Each inexact answer is in `inexact`, and an event where something records.
+        run: as `find_run` takes it; its nested runs are included.
+        root: the trace root; default: the one being recorded into, the configured one, then ./trace.
+        tolerance: the largest difference of an argument, from 0 to 1, for which a response is still given.
+            Each inexact response is in `inexact`, and an event if something records.
         codecs: {name: codec} of tools that are not imported here.
-        book: the calls themselves, where they were read already.
+        book: the calls themselves, if they were already read.
 
     Raises:
-        RunNotFound, SessionNotFound: there is no such run.
+        RunNotFound, SessionNotFound: the run does not exist.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ToolReplayer:
         book: CallBook | None = None,
     ) -> None:
         if not 0.0 <= tolerance <= 1.0:
-            raise UsageError(f"a tolerance of {tolerance} is none", remedy="give one from 0 to 1")
+            raise UsageError(f"{tolerance} is not a tolerance", remedy="give one from 0 to 1")
         flush_active()
         if book is not None:
             run = book.ref
@@ -70,7 +70,7 @@ class ToolReplayer:
         self.matches: list[Match] = []
         """Every answer that was given, in order."""
         self.missed: RecordingMiss | None = None
-        """The first call that the record has no answer for; what is asked afterwards gets the same error."""
+        """The first call without a recorded response; later calls get the same error."""
         self._tolerance = tolerance
         self._codecs = dict(codecs or {})
         self._book: CallBook = read_calls(self.ref) if book is None else book
@@ -84,21 +84,21 @@ class ToolReplayer:
 
     @property
     def inexact(self) -> list[Match]:
-        """The answers of calls that were not quite the recorded ones."""
+        """Return the responses of calls that did not match exactly."""
         return [match for match in self.matches if not match.is_exact]
 
     @property
     def unused(self) -> list[RecordedCall]:
-        """The recorded calls that no answer was taken of, in recorded order."""
+        """Return the recorded calls whose response was not used, in recorded order."""
         return sorted((call for calls in self._free.values() for call in calls), key=lambda call: call.number)
 
     def replay(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        """The recorded answer of a tool called with these arguments; what it raised is raised.
+        """Return the recorded response of a tool called with these arguments; a recorded exception is raised.
 
-        Of a generator it is an iterator of what was yielded.
+        For a generator, return an iterator over its items.
 
         Raises:
-            RecordingMiss: the record holds no such call, or its answer cannot be made again.
+            RecordingMiss: there is no such recorded call, or its response cannot be restored.
         """
         answer = self.answer("tool.call", name, {} if args is None else dict(args))
         if answer.change is not None:
@@ -135,7 +135,7 @@ class ToolReplayer:
         return Asked(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
 
     def find(self, asked: Asked) -> Match | tuple[Nearest, ...]:
-        """The recorded call that is meant; where there is none, those that come nearest."""
+        """The recorded call that is meant; if there is none, those that come nearest."""
         return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
 
     def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
@@ -153,7 +153,7 @@ class ToolReplayer:
         return self._book.answer(call, self._decoder(call.name), given)
 
     def forget_miss(self) -> None:
-        """Go on after a call that was made for real instead."""
+        """Go on after a call that was made live instead."""
         self.missed = None
 
     def _turn(
@@ -173,7 +173,7 @@ class ToolReplayer:
         return None if codec is None else codec.decode
 
     def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
-        """Arguments in the form in which the record has them, as far as this process may know that."""
+        """Arguments in the form in which the recording has them, as far as this process may know that."""
         active = installed.active_pipeline()
         capture = active.capture if active is not None else self._capture()
         levels = capture.redactor.levels
@@ -196,12 +196,12 @@ class ToolReplayer:
         """One error that says what was asked for, what is nearest and what can be done."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
-        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded answer in this run: "
+        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
         if not total:
             known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
-            text += f"it never called {asked.name}" + (f", but {known}" if known else "")
+            text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
         elif not left:
-            text += f"all {total} recorded calls of it were answered"
+            text += f"all {total} recorded calls of it were used"
         else:
             first, *others = nearest
             told = [_told(first) + _both_values(first, asked), *map(_told, others)]
@@ -209,7 +209,7 @@ class ToolReplayer:
         return RecordingMiss(
             text,
             path=self.ref.session,
-            remedy=f"record the run again, or allow the call for real: live={{{asked.name!r}}}",
+            remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
         )
 
     def _tell(self, found: Match) -> None:
@@ -218,7 +218,10 @@ class ToolReplayer:
         call = found.call
         if active is None:
             if sum(not match.is_exact for match in self.matches) == 1:
-                say(f"{call.name} was answered from a call that differs in {_differing(found.distance)}")
+                say(
+                    f"{call.name} was matched with a recorded call that differs in "
+                    f"{_differing(found.distance)}"
+                )
             return
         payload: dict[str, Any] = {
             "name": call.name,
@@ -240,20 +243,20 @@ def _root_here() -> Path | None:
 
 
 def check_live(name: str, place: CallPlace | None) -> None:
-    """Refuse a call for real that changes something outside, unless the outside would know it again.
+    """Refuse a live call that changes something outside, unless the outside would recognise a repetition.
 
     Raises:
         ReplayError: it is a write without an idempotency key.
     """
     if place is not None and place.is_write and place.idempotency_key is None:
         raise ReplayError(
-            f"the write tool {name} would be called for real on replay, without an idempotency key",
+            f"the write tool {name} would be executed during replay without an idempotency key",
             remedy='name the parameter, @record_tool(kind="write", idempotency_key=...), and give it',
         )
 
 
 def is_live(live: bool | Collection[str], name: str) -> bool:
-    """Whether calls of that name are made for real."""
+    """Whether calls of that name are made live."""
     return live if isinstance(live, bool) else name in live
 
 
@@ -293,6 +296,4 @@ _ABSENT = _Absent()
 
 def _differing(distance: Mapping[str, float]) -> str:
     worst = sorted(distance.items(), key=lambda item: -item[1])[:3]
-    return (
-        ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing that can be seen"
-    )
+    return ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing visible"

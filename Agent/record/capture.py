@@ -1,7 +1,7 @@
-"""Values as bytes: plain payloads as `judge.py` gives them, everything else with care.
+"""Values as bytes: plain payloads as `judge.py` encodes them, everything else by the slow path.
 
-Careful means: the value codec with its tags and bounds, then redaction of what came out. Either way the
-result is the inside of one JSON object, ready to stand in a line.
+The slow path is the value codec with its tags and limits, then redaction of the result. In both cases the
+result is the inside of one JSON object, ready for a line.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MOST_IN_CALLS = 5_000
 
 
 class Capture:
-    """Makes payload bytes for one pipeline."""
+    """Encodes payloads for one pipeline."""
 
     def __init__(
         self, redactor: Redactor, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
@@ -54,7 +54,7 @@ class Capture:
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
-        """What captures at a level; below `full` texts are read, too."""
+        """Return the capture of a level; below `full`, texts are searched too."""
         if level == "full" or self.redactor is self.strict:
             return self
         twin = copy(self)
@@ -65,10 +65,10 @@ class Capture:
     def body(
         self, payload: Mapping[str, Any], pointer: str = "/extra", found: list[str] | None = None
     ) -> tuple[bytes, Types | None]:
-        """The payload's inner JSON bytes, redacted, and the tags of what plain JSON cannot hold.
+        """Return the payload's inner JSON bytes, redacted, and the tags of values that JSON cannot hold.
 
-        The keys of `payload` itself are taken as harmless: they are ours, or were judged by the caller.
-        `found` takes the secrets that names gave away.
+        The keys of `payload` itself count as harmless: they are ours, or the caller checked them. `found`
+        receives the secrets recognised by name.
         """
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:

@@ -1,6 +1,7 @@
-"""What surrounds a call: the open span, its agent, tick, causes and fields; one context variable holds it.
+"""The context of a call: its span, agent, tick, causes and fields, in one context variable.
 
-A `Scope` is immutable and knows its own bytes, so that an event inside it copies them instead of making them.
+A `Scope` is immutable and keeps its own bytes, so that each event inside it copies them instead of encoding
+them again.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ MAX_SECRETS = 64
 
 
 class Scope:
-    """One level of nesting: what an event that happens here inherits; `path` names the spans around it.
+    """One level of nesting: everything that an event inside it inherits.
 
-    `secrets` are those that the arguments of the open calls gave away by their names, 16 of each call.
+    `path` names the enclosing spans. `secrets` are values recognised as secret by the names of arguments of
+    open calls, at most 16 per call.
     """
 
     __slots__ = (
@@ -87,7 +89,7 @@ class Scope:
         self.links: bytes | None = None
 
     def link_bytes(self, more_causes: tuple[str, ...] = ()) -> bytes:
-        """The bytes of `run_id`, `parent_span_id`, `causes` and `tick` for an event that happens here."""
+        """Return the bytes of `run_id`, `parent_span_id`, `causes` and `tick` for an event in this scope."""
         links = None if more_causes else self.links
         if links is None:
             parts = []
@@ -112,7 +114,7 @@ class Scope:
 def span_scope(
     parent: Scope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
 ) -> Scope:
-    """The scope inside a traced call: what `Scope(parent, span_id=...)` gives, at half the price."""
+    """Return the scope inside a traced call: like `Scope(parent, span_id=...)`, at half the cost."""
     scope: Scope = _new_scope(Scope)
     scope.span_id = span_id
     scope.agent = agent
@@ -134,14 +136,14 @@ def span_scope(
 
 
 def learn_secrets(scope: Scope, found: list[str]) -> None:
-    """Let a call's own scope know the secrets among its arguments, before anything happens in it."""
+    """Tell a call's scope the secrets among its arguments, before anything happens in it."""
     if found:
         scope.secrets = (*scope.secrets, *found)[-MAX_SECRETS:]
         scope.links = None
 
 
 def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
-    """Those that are ids of events; what a call gave that was not recorded, "", is none."""
+    """Return the values that are event ids; "", returned by a call that was not recorded, is left out."""
     found = []
     for one in ids:
         if one is None or (type(one) is str and not one):
@@ -163,7 +165,7 @@ current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", defaul
 
 @contextmanager
 def tick(number: int) -> Iterator[None]:
-    """Everything recorded in the block happens at this step of the simulation."""
+    """Set the simulation step for everything recorded in the block."""
     try:
         step = int(number)
     except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
@@ -184,7 +186,7 @@ def tick(number: int) -> Iterator[None]:
 
 @contextmanager
 def caused_by(*ids: str) -> Iterator[None]:
-    """Everything recorded directly in the block names these events as its causes."""
+    """Name these events as causes of everything recorded directly in the block."""
     token = current_scope.set(Scope(current_scope.get(), causes=event_ids(ids)))
     try:
         yield

@@ -1,4 +1,4 @@
-"""The decorators: the same function, same signature, same type, that leaves an event when it is called.
+"""Decorators that record an event for each call; the function keeps its signature and type.
 
 Each works with and without parentheses, on functions, methods, static and class methods, sync and async, and
 on generators of both sorts (`generators.py`).
@@ -31,10 +31,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 def wrap(
     function: Callable[..., Any], spec: TraceSpec, like: Callable[..., Any] | None = None
 ) -> Callable[..., Any]:
-    """The function with a traced call around each of its calls.
+    """Wrap a function so that each of its calls is traced.
 
     Args:
-        like: what says whether it is a generator, where `function` only hands on what that one gives.
+        like: the function to inspect for being a generator, if `function` only forwards to it.
     """
     like = like or function
     if is_generator(like):
@@ -96,7 +96,7 @@ def _decorate(function: Any, make: Callable[[Callable[..., Any]], Callable[..., 
 
 
 def refuse_untraceable(function: Any) -> None:
-    """Raise a ConfigurationError for what cannot be traced: what is no function."""
+    """Raise a ConfigurationError for anything that is not a function."""
     if isinstance(function, type) or not callable(function) or not hasattr(function, "__qualname__"):
         what = f"the class {function.__qualname__}" if isinstance(function, type) else type(function).__name__
         raise ConfigurationError(
@@ -136,14 +136,14 @@ def trace_agent_action(
     capture_result: bool = True,
     state: str | None = None,
 ) -> Any:
-    """Record each call as an `agent_action`: arguments, result or error, duration, and what it changed.
+    """Record each call as an `agent_action`: arguments, result or error, duration, and changed fields.
 
     Args:
-        action_type: what the action is called; the function's name without it.
+        action_type: name of the action; default: the function's name.
         level: the level at which it is recorded.
-        capture_args: whether arguments are kept.
-        capture_result: whether the result is kept.
-        state: "strict" looks at the agent's state when the action begins, too.
+        capture_args: whether to keep arguments.
+        capture_result: whether to keep the result.
+        state: "strict" also reads the agent's state when the action begins.
     """
     if state not in {None, "strict", "exit"}:
         raise ConfigurationError(f"state={state!r} is unknown", remedy='use state="strict" or leave it out')
@@ -162,7 +162,7 @@ def trace_learning_update(update_type: F, /) -> F: ...
 @overload
 def trace_learning_update(update_type: str | None = None, *, level: str = "INFO") -> Callable[[F], F]: ...
 def trace_learning_update(update_type: Any = None, *, level: str = "INFO") -> Any:
-    """Record each call as a `learning_update`: arguments, result or error, duration, and what it changed."""
+    """Record each call as a `learning_update`: arguments, result or error, duration, and changed fields."""
     if callable(update_type) or isinstance(update_type, (staticmethod, classmethod)):
         return _traced("learning_update", None, level, {})(update_type)
     return _traced("learning_update", update_type, level, {})
@@ -184,7 +184,7 @@ def trace_errors(function: F, /) -> F: ...
 @overload
 def trace_errors(function: None = None) -> Callable[[F], F]: ...
 def trace_errors(function: Any = None) -> Any:
-    """Record what a call raises as an `error` event, with its context, and raise it on."""
+    """Record each exception of the function as an `error` event with its context, and re-raise it."""
     if function is None:
         return lambda inner: _decorate(inner, _watch)
     return _decorate(function, _watch)

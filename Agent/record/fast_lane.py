@@ -1,8 +1,8 @@
-"""The way of nearly every event: a plain, clean payload, straight into its file.
+"""The path of nearly every event: a plain, clean payload, straight into its file.
 
-It does what `Pipeline.emit` does, in one function without detours, and hands over to it at the first sign of
-anything special. A closure, since each look-up through `self` would cost as much as the work itself; a test
-holds the lines of both ways equal.
+It does the work of `Pipeline.emit` in one function, and hands over to it at the first special case. It is a
+closure because each look-up through `self` would cost as much as the work itself; a test keeps the lines of
+both paths equal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Put = Callable[[Slot, bytes, bytes, bytes, bytes], str]
 
 
 class Detours(NamedTuple):
-    """Where the fast lane goes with what is special."""
+    """Where the fast lane sends special cases."""
 
     emit: EmitPlain
     """`Pipeline.emit`, for whatever is not plain and clean."""
@@ -37,7 +37,7 @@ class Detours(NamedTuple):
 def make_fast_lane(
     sink: Sink, clock: Clock, stamps: Stamps, capture: Capture, health: Health, detours: Detours
 ) -> tuple[Put, EmitPlain]:
-    """`put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`; both give the id."""
+    """Return `put(slot, head, links, extra, rest)` and `emit_plain(slot, label, payload)`."""
     wall_ns, threads, begin_second = clock.wall_ns, stamps.threads, stamps.begin_second
     line_end, get_scope = capture.judge.line_end, current_scope.get
     emit, read, report_drops, no_room = detours

@@ -78,7 +78,7 @@ def steps_of(spec: TraceSpec) -> OpenSteps:
             if call.error is not None:
                 raise call.error
             raise RecordingMiss(
-                f"the items that {spec.qualname} yielded are not in the record, only their number",
+                f"the items that {spec.qualname} yielded are not in the recording, only their number",
                 remedy="let its code run, or trace the function that consumes it",
             )
         # What the spec was told to make.
@@ -181,7 +181,7 @@ def _wrap_async(function: Callable[..., Any], open_steps: OpenSteps) -> Callable
 def _first_step(body: Any) -> Any:
     """The first step of an async generator that no event loop gets to know.
 
-    A loop that ends closes all it knows, at one time; whoever closes the one outside closes this one.
+    A loop that ends closes all it knows, at the same time; whoever closes the one outside closes this one.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)

@@ -46,7 +46,7 @@ def with_changes(told: Mapping[str, Any], part: Part, given: Mapping[str, Any], 
         answer = answer._replace(result=given[same])
     if not isinstance(changed, dict):
         if changed is not None:
-            raise Unanswerable("it changed an argument in place, and what it became is not in the record")
+            raise Unanswerable("it changed an argument in place, and what it became is not in the recording")
         return answer
     wanted = {name: part(("args_after", name)) for name in changed}
     for name, value in wanted.items():

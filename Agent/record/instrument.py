@@ -1,4 +1,4 @@
-"""Tracing a class that cannot be edited: its methods are replaced by traced ones, inherited ones included."""
+"""Tracing a class that cannot be edited: its methods, inherited ones included, are wrapped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ABSENT = object()
 
 
 class Instrumented:
-    """What `instrument` did, so that it can be undone: call `undo()`, or use it in a `with`."""
+    """The changes that `instrument` made; undo them with `undo()` or a `with` block."""
 
     def __init__(self, owner: Any) -> None:
         self.owner = owner
@@ -34,7 +34,7 @@ class Instrumented:
         self.undo()
 
     def replace(self, name: str, value: object) -> None:
-        """Set an attribute of the owner and remember what was there; ConfigurationError if it takes none."""
+        """Set an attribute of the owner and remember the old value; ConfigurationError if that fails."""
         before = getattr(self.owner, "__dict__", {}).get(name, _ABSENT)
         try:
             setattr(self.owner, name, value)
@@ -47,21 +47,21 @@ class Instrumented:
         self._before.append((name, before))
 
     def expose(self, cls: type, state: Callable[[Any], Mapping[str, Any]]) -> None:
-        """Read the state of the objects of a class by a function."""
+        """Read the state of a class's objects with a function."""
         from Agent.record.exposure import set_exposure
 
         set_exposure(cls, state)
         self._exposed = cls
 
     def ignore(self, cls: type, names: Iterable[str]) -> None:
-        """Leave fields of that name out of the state of the objects of a class."""
+        """Leave fields out of the state of a class's objects."""
         from Agent.record.exposure import set_ignored
 
         set_ignored(cls, names)
         self._ignoring = cls
 
     def undo(self) -> None:
-        """Put the original methods back."""
+        """Restore the original methods."""
         while self._before:
             name, before = self._before.pop()
             if before is _ABSENT:
@@ -97,20 +97,21 @@ def instrument(
     """Trace methods of a class, or of one object, without editing it.
 
     Args:
-        cls_or_obj: the class, whose objects are agents then, or a single object.
-        methods: names of methods, inherited ones included; each call becomes an `agent_action`.
-        agent_id: the attribute that names the agent, or a function of the object that gives the name;
-            without it `agent_id`, then `unique_id`, then the name of the class.
-        agent_role: the role of these agents; the name of the class without it.
-        state: a function of the object that gives its state as a mapping, where its attributes are not it.
-        ignore: names of attributes that are no part of the state: caches and the like. A class says the same
-            by `trace_ignore = ("cache",)`. Replays name them and do not compare them.
+        cls_or_obj: the class, whose objects become agents, or a single object.
+        methods: names of methods, including inherited ones; each call becomes an `agent_action`.
+        agent_id: the attribute that names the agent, or a function of the object that returns the name;
+            default: `agent_id`, then `unique_id`, then the name of the class.
+        agent_role: the role of these agents; default: the name of the class.
+        state: a function of the object that returns its state as a mapping, if its attributes are not the
+            state.
+        ignore: names of attributes that are not part of the state, such as caches. A class can set
+            `trace_ignore = ("cache",)` instead. Replays name them and do not compare them.
         level: the level at which the calls are recorded.
 
-    A method that is traced already stays as it is.
+    A method that is already traced is not traced again.
 
     Raises:
-        ConfigurationError: there is no such method, or the owner cannot be changed.
+        ConfigurationError: a method does not exist, or the owner cannot be changed.
     """
     number = level_of(level)
     cls = cls_or_obj if isinstance(cls_or_obj, type) else type(cls_or_obj)

@@ -1,7 +1,7 @@
-"""The sweeps of the hot path: whether values are plain, known by their keys and clean, and if so their JSON.
+"""The sweeps of the hot path: they find plain values with known keys and no secrets, and encode them.
 
-`fast_lane.py` and `capture.py` ask here first, and take the careful way at the answer None. The answers come
-from C (`_native.c`) where the package was built with a compiler, else from the same sweeps in Python.
+`fast_lane.py` and `capture.py` ask here first, and take the slow path if the answer is None. The sweeps are
+in C (`_native.c`) if the package was built with a compiler, otherwise in Python.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _no_floats = (SCALARS - {float}).issuperset
 
 
 class Judge(Protocol):
-    """Judges the payloads of one pipeline; None, in the place of any error too, means: the careful way."""
+    """Checks the payloads of one pipeline; None, also after any error, means: take the slow path."""
 
     def line_end(self, payload: dict[str, Any], /) -> bytes | None:
-        """The end of a line whose payload is plain, known by its keys and clean.
+        """Return the end of a line whose payload is plain, with known keys and without secrets.
 
-        It is the payload's JSON behind its first brace, and what closes the event.
+        It is the payload's JSON after its first brace, and the end of the event.
         """
 
     def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
-        """The same with its tags, where times, UUIDs, tuples and simple objects stand among plain values."""
+        """Like `line_end`, with tags, for payloads with times, UUIDs, tuples and simple objects."""
 
     def value(self, value: Any, /) -> bytes | None:
-        """The JSON of one plain value with known keys; its texts are not looked through for secrets."""
+        """Return the JSON of one plain value with known keys; its texts are not searched for secrets."""
 
     def clean(self, raw: bytes, /) -> bool:
-        """Whether nothing in the JSON bytes has the shape of a secret."""
+        """Tell whether JSON bytes contain nothing in the format of a secret."""
 
 
 KeysPass = Callable[[Mapping[str, Any]], bool]
@@ -55,11 +55,10 @@ FormOf = Callable[[Any], dict[str, Any] | None]
 
 
 def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None) -> Judge:
-    """The fastest judge there is for these limits.
+    """Return the fastest available judge for these limits.
 
     Args:
-        form_of: what stands for an object without a codec, judged by its names and texts; None where that
-            takes a longer look.
+        form_of: returns the replacement of an object without a codec, or None if that needs the slow path.
     """
     if native is None or limits.max_depth < _NATIVE_DEPTH or limits.max_items < _NATIVE_ITEMS:
         return SweepingJudge(redactor, limits)
@@ -167,7 +166,7 @@ None where there are none and no name of the last state is gone.
 
 
 def is_plain(payload: Mapping[str, Any], keys_pass: KeysPass) -> bool:
-    """Whether plain JSON holds these values exactly and every key below is known to be harmless."""
+    """Tell whether JSON holds these values exactly and every nested key is known to be harmless."""
     for value in payload.values():
         kind = type(value)
         if kind is dict:
@@ -205,7 +204,7 @@ def _is_deeply_plain(value: Any, keys_pass: KeysPass, depth: int = 0) -> bool:
 
 
 def holds_nonfinite(value: Any) -> bool:
-    """Whether a NaN or an infinity stands somewhere in a plain container; the codec would write null."""
+    """Tell whether a plain container holds a NaN or infinity, which the encoder would write as null."""
     children = list(value.values() if type(value) is dict else value)
     return any_nonfinite(children) or any(
         holds_nonfinite(child) for child in children if type(child) is dict or type(child) is list

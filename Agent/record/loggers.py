@@ -1,7 +1,7 @@
-"""Typed loggers, the front door: each method names a kind of event and its payload, and gives the event's id.
+"""Typed loggers: each method records one kind of event and returns the event's id.
 
-Past the level check everything is the pipeline's work. A method that is given what it cannot write still
-returns.
+After the level check, the pipeline does the work. A method returns normally even if it cannot write its
+arguments.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Causes = str | Iterable[str] | None
 
 
 def as_causes(causes: Causes) -> tuple[str, ...]:
-    """Ids of events as a tuple, however they were given."""
+    """Return event ids as a tuple, whether one id, an iterable or nothing was given."""
     if causes is None:
         return ()
     if type(causes) is str:
@@ -46,12 +46,12 @@ def as_causes(causes: Causes) -> tuple[str, ...]:
 
 
 class EventLogger:
-    """What all loggers can do: free messages at five levels, bound fields, exceptions.
+    """Base of all loggers: free messages at five levels, bound fields, exceptions.
 
     Args:
-        name: stands as `logger` in each event.
-        category: where events without an agent go, and whose level applies.
-        agent_id: the agent that it speaks for; without one, the agent of the surrounding action.
+        name: the key `logger` of each event.
+        category: decides the file of events without an agent, and whose level applies.
+        agent_id: the agent of the events; default: the agent of the surrounding action.
         agent_role: its role.
     """
 
@@ -74,7 +74,7 @@ class EventLogger:
         return f"<{type(self).__name__} {self.name}{about}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """A logger travels without what belongs to this process."""
+        """Leave out what belongs to this process, so that a logger can be pickled."""
         state = dict(vars(self))
         state.update(_owner=None, _own_binding=None, _slots={}, _field_bytes=None, _limit=None)
         return state
@@ -84,37 +84,37 @@ class EventLogger:
         self._limit = LIMITS[self._category]
 
     def bind(self, /, **fields: Any) -> Self:
-        """A logger like this one that puts these fields into each of its events."""
+        """Return a copy of this logger that adds these fields to each of its events."""
         other = copy.copy(self)
         vars(other).update(_fields={**self._fields, **fields}, _field_bytes=None)
         return other
 
     def debug(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
-        """Record detail for diagnosis; gives the event's id, "" where DEBUG is not recorded."""
+        """Record detail for diagnosis; return the event's id, or "" if DEBUG is not recorded."""
         if self._limit.value > DEBUG:
             return ""
         return self._log(DEBUG, message, extra, causes)
 
     def info(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
-        """Record what normally happens."""
+        """Record normal progress; return the event's id."""
         if self._limit.value > INFO:
             return ""
         return self._log(INFO, message, extra, causes)
 
     def warning(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
-        """Record what may become a problem."""
+        """Record something that may become a problem; return the event's id."""
         if self._limit.value > WARNING:
             return ""
         return self._log(WARNING, message, extra, causes)
 
     def error(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
-        """Record a failure."""
+        """Record a failure; return the event's id."""
         if self._limit.value > ERROR:
             return ""
         return self._log(ERROR, message, extra, causes)
 
     def critical(self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None) -> str:
-        """Record a failure of the whole."""
+        """Record a failure of the whole program; return the event's id."""
         if self._limit.value > CRITICAL:
             return ""
         return self._log(CRITICAL, message, extra, causes)
@@ -122,9 +122,9 @@ class EventLogger:
     def exception(
         self, message: str, extra: Mapping[str, Any] | None = None, *, causes: Causes = None
     ) -> str:
-        """Record the exception that is being handled, with its traceback.
+        """Record the exception being handled, with its traceback.
 
-        One that has an event already is mentioned, not recorded again: the message carries its `error_id`.
+        An exception that already has an event is not recorded again: the message carries its `error_id`.
         """
         if self._limit.value > ERROR:
             return ""
@@ -157,7 +157,7 @@ class EventLogger:
     aexception = awaitable(exception)
 
     def _place(self) -> tuple[Pipeline, AgentBinding]:
-        """The pipeline and the prepared bytes that this logger's events go through now."""
+        """Return the pipeline and the prepared bytes of this logger's events."""
         pipeline = installed.active or current_pipeline()
         if self._owner is not pipeline:
             self._own_binding = pipeline.binding(self.agent_id, self.agent_role, self.name, self._category)
@@ -182,7 +182,7 @@ class EventLogger:
         *,
         buffered: bool = False,
     ) -> str:
-        """Write an event of a kind; values that are None are left out by the caller."""
+        """Write one event; callers leave out values that are None."""
         try:
             pipeline = self._owner
             # The slot is kept as long as the pipeline stays and the agent does not depend on the caller.
@@ -240,7 +240,7 @@ class EventLogger:
     def _with_own_fields(
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
-        """The payload with the bound fields behind it; a field with the name of one of our keys moves."""
+        """Return the payload with the bound fields; a field named like one of our keys is renamed."""
         if own_keys.isdisjoint(self._fields):
             if self._field_bytes is None:
                 self._field_bytes = pipeline.capture.user_body(self._fields, "/extra")
@@ -265,7 +265,7 @@ class EventLogger:
 
 
 def as_fields(extra: Any) -> dict[str, Any]:
-    """What was given as `extra`, as fields; whatever is no mapping stands under `value`."""
+    """Return `extra` as fields; anything that is not a mapping becomes the field `value`."""
     try:
         return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"value": extra}
     except Exception:  # noqa: BLE001 - a stranger's mapping may do anything; the codec names it
@@ -273,17 +273,17 @@ def as_fields(extra: Any) -> dict[str, Any]:
 
 
 def present(required: str = "", /, **values: Any) -> dict[str, Any]:
-    """The values that are there; absent values are absent keys, those of the required names are null."""
+    """Return the values that are not None; required names get null."""
     names = required.split()
     return {key: value for key, value in values.items() if value is not None or key in names}
 
 
 class AgentLogger(EventLogger):
-    """The logger of one agent: what it does, decides, becomes and says.
+    """The logger of one agent: its actions, decisions, changes and messages.
 
     Args:
         agent_id: any text; it is data, not a path.
-        agent_role: what sort of agent it is; peers of a role are compared with each other.
+        agent_role: the type of agent; analysis compares agents of one role with each other.
     """
 
     def __init__(self, agent_id: str, agent_role: str = "agent") -> None:
@@ -297,7 +297,7 @@ class AgentLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record that the agent did something."""
+        """Record an action of the agent; return the event's id."""
         if self._limit.value > INFO:
             return ""
         payload = {"action_type": action_type}
@@ -319,7 +319,7 @@ class AgentLogger(EventLogger):
     def log_decision(
         self, decision_type: str, decision_data: Any = None, reasoning: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record what the agent decided, and why."""
+        """Record a decision of the agent and its reasoning."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -330,7 +330,7 @@ class AgentLogger(EventLogger):
     def log_state_change(
         self, old_state: Any, new_state: Any, trigger: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record a change of state that the agent tells itself."""
+        """Record a change of state that the agent reports itself."""
         if self._limit.value > INFO:
             return ""
         payload = {"trigger": trigger, "old_state": old_state, "new_state": new_state}
@@ -339,7 +339,7 @@ class AgentLogger(EventLogger):
     def log_content_generation(
         self, content_type: Any, content_id: Any, metadata: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record content that the agent made."""
+        """Record a piece of content that the agent created."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -357,7 +357,7 @@ class AgentLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record that the agent goes about things differently from now on."""
+        """Record a change of the agent's strategy."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -372,14 +372,14 @@ class AgentLogger(EventLogger):
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record that the agent learned something."""
+        """Record an update of what the agent has learned."""
         if self._limit.value > INFO:
             return ""
         payload = present("learning_stage", learning_stage=learning_stage, update_data=update_data)
         return self._emit("learning_update", INFO, learning_stage, payload, causes)
 
     def send(self, to: str, body: Any = None, *, causes: Causes = None) -> Message:
-        """Record that the agent sends a message, and give the message to deliver."""
+        """Record that the agent sends a message; return the message to deliver."""
         from Agent.record.messages import Message, record_send
 
         unrecorded = Message("", str(self.agent_id), as_message(to), body, "")
@@ -393,7 +393,7 @@ class AgentLogger(EventLogger):
             return unrecorded
 
     def receive(self, message: Message, *, causes: Causes = None) -> str:
-        """Record that the message arrived; its sending is the cause."""
+        """Record that a message arrived; its sending becomes the cause."""
         if self._limit.value > INFO:
             return ""
         from Agent.record.messages import record_receipt

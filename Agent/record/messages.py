@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What was sent: hand it to the recipient, who gives it to `receive`."""
+    """A sent message: hand it to the recipient, who passes it to `receive`."""
 
     id: str
     sender: str
@@ -33,7 +33,7 @@ class Message:
 def record_send(
     pipeline: Pipeline, binding: AgentBinding, recipient: str, body: Any, causes: tuple[str, ...]
 ) -> Message:
-    """Write the sending and give the message."""
+    """Record the sending and return the message."""
     sender = str(binding.agent_id)
     message_id = pipeline.next_span_id()
     payload = {
@@ -51,7 +51,7 @@ def record_send(
 def record_receipt(
     pipeline: Pipeline, binding: AgentBinding, message: Message, causes: tuple[str, ...]
 ) -> str:
-    """Write the receipt, caused by the sending, and give its id."""
+    """Record the receipt, caused by the sending, and return its id."""
     payload = {
         "direction": "received",
         "message_id": message.id,
@@ -65,9 +65,9 @@ def record_receipt(
 
 
 def send(to: str, body: Any = None) -> Message:
-    """Send a message as the agent whose action is running; UsageError where none is.
+    """Send a message as the agent whose action is running; UsageError if there is none.
 
-    Where actions are not recorded, neither is the message, and nobody is told to be missing.
+    If actions are not recorded, the message is not recorded either, and no error is raised.
     """
     if _is_off():
         return Message("", "", as_message(to), body, "")
@@ -75,7 +75,7 @@ def send(to: str, body: Any = None) -> Message:
 
 
 def receive(message: Message) -> str:
-    """Take a message as the agent whose action is running; UsageError where none is."""
+    """Receive a message as the agent whose action is running; UsageError if there is none."""
     if _is_off():
         return ""
     return record_receipt(*_speaker("receive"), message, ())

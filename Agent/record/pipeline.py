@@ -1,8 +1,8 @@
-"""From a prepared event to its line: number, bytes, own session file, mirrors; one pipeline a session.
+"""From a prepared event to its line: number, time, bytes, session file, mirrors; one pipeline per session.
 
-The walk: a logger or decorator has passed the level filter and calls `Pipeline.emit`; payload bytes come from
-`capture.py`, surroundings from `context.py`, and the line goes to a `Sink` (`tree/writer.py` is one). Which
-sink that is, `config/recording.py` decides.
+A logger or decorator checks the level and calls `Pipeline.emit`. Payload bytes come from `capture.py`, the
+context from `context.py`. The line goes to a `Sink`, such as `tree/writer.py`; `config/recording.py` chooses
+the sink.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ _REPORT_AGAIN_NS = 1_000_000_000
 
 
 class MirrorSink(Protocol):
-    """Where copies for people go, by category."""
+    """Where copies of lines go, by category."""
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
-        """The function that takes copies of a category's lines; None where there is no mirror of it."""
+        """Return the function that takes copies of a category's lines, or None if it has no mirror."""
 
     def flush(self) -> None:
-        """Write out what was taken."""
+        """Write the pending lines."""
 
     def close(self) -> None:
-        """Write out and stop."""
+        """Write the pending lines and stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordOptions:
-    """What recording obeys; `config/options.py` composes it from what the user set."""
+    """The options of recording; `config/options.py` builds them from the user's settings."""
 
     limits: Limits = DEFAULT_LIMITS
     buffer_entries: int = 100
@@ -80,15 +80,15 @@ class RecordOptions:
 
 
 class Pipeline:
-    """Writes events into sinks; never raises into the code that is being recorded.
+    """Writes events to sinks; never raises into the recorded program.
 
     Args:
-        sink: the session's files with the durability of ordinary events.
-        session_id: stands in every event.
-        redactor: judges every value.
+        sink: the session's files, for events with ordinary durability.
+        session_id: part of every event.
+        redactor: redacts every value.
         mirrors: copies by category; None for none.
         board: open spans and last numbers; None for none.
-        open_buffered: makes the sink of buffered events on their first use; None writes them like the others.
+        open_buffered: creates the sink for buffered events on first use; None: they use `sink`.
         artifacts: where the artifacts of runs go; None keeps none.
     """
 
@@ -180,7 +180,7 @@ class Pipeline:
     def binding(
         self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
     ) -> AgentBinding:
-        """The prepared bytes of an agent, or of a category where `agent_id` is None."""
+        """Return the prepared bytes of an agent, or of a category if `agent_id` is None."""
         key = (agent_id, agent_role, logger, category)
         binding = self._bindings.get(key)
         if binding is None:
@@ -201,7 +201,7 @@ class Pipeline:
         return binding
 
     def next_span_id(self) -> str:
-        """A span id, 16 hexadecimal digits, unique in the session."""
+        """Return a span id, 16 hexadecimal digits, unique in the session."""
         return self._next_span().to_bytes(8).hex()
 
     def emit(
@@ -217,21 +217,21 @@ class Pipeline:
         tail: bytes = b"",
         buffered: bool = False,
     ) -> str:
-        """Write one event and give its id; "" if it could not be made or written.
+        """Write one event and return its id; "" if it could not be made or written.
 
         Args:
-            slot: kind, level and home.
-            label: the message, or what follows its fixed beginning; heads are kept by it.
+            slot: kind, level and view.
+            label: the message, or what follows its fixed beginning; prepared line heads are cached by it.
             payload: values of the kind's own keys.
-            causes: ids of events that led to this one, beside those of the scope.
-            span_id: its own span, where the event is one.
-            body: inner JSON bytes that stand for `payload`, already redacted, with their `types`.
-            tail: `,"code":...,"state":...` already made.
-            buffered: may be held back for a while.
+            causes: ids of events that led to this one, in addition to those of the scope.
+            span_id: its own span, if the event is one.
+            body: inner JSON bytes instead of `payload`, already redacted, with their `types`.
+            tail: `,"code":...,"state":...`, already encoded.
+            buffered: whether the event may wait in memory.
         """
         try:
             if type(label) is not str:
-                # What is no text and serves as label stands as text in the payload, too: an `action_type`.
+                # A label that is not text, such as an `action_type`, becomes text in the payload too.
                 text = as_text(label)
                 payload = {key: text if value is label else value for key, value in payload.items()}
                 label = text
@@ -239,6 +239,7 @@ class Pipeline:
                 body, types = self.capture.body(payload)
             scope = current_scope.get()
             if scope is not None and scope.secrets:
+                # An enclosing call was given these by name; here they may have a harmless name.
                 label = self.redactor.text_without(scope.secrets, label)
                 body, types = self.redactor.without(scope.secrets, body, types, "/extra")
             head = slot.heads.get(label) or slot.head(label)
@@ -256,6 +257,7 @@ class Pipeline:
             if buffered and self.buffer is not None:
                 held = b"".join((head, links, extra, body, b"}", tail))
                 if self._levels is not None:
+                    # It takes whole lines; the buffer adds the end when it knows the number.
                     held = self._levels.line(slot, held + b"}\n")[:-2]
                 return self.buffer.add(slot, held)
             return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
@@ -265,13 +267,13 @@ class Pipeline:
             return ""
 
     def _read(self, slot: Slot, line: bytes) -> None:
-        """Count what a slot cannot say by itself; an error sets off more."""
+        """Count what the slot alone does not tell; an error triggers more."""
         self.count(slot, line)
         if slot.urgent:
             self._after_error(slot, line)
 
     def count(self, slot: Slot, line: bytes) -> None:
-        """Count an event by what its line says: the agent in its payload, the type of its error."""
+        """Count an event from its line: the agent in its payload, the type of its error."""
         is_error = slot.kind == "error"
         if not is_error and b'"agent_id":' not in line:
             return
@@ -279,6 +281,7 @@ class Pipeline:
         extra = event.get("extra", event)
         agent_id = extra.get("agent_id")
         if slot.binding.agent_id is None and isinstance(agent_id, str):
+            # Counted for the category so far: move it to the agent that the payload names.
             slot.written[0] -= 1
             self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
         if is_error:
@@ -287,11 +290,11 @@ class Pipeline:
                 self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
 
     def counts(self) -> KeptCounts:
-        """What the writers wrote that closed with all their numbers in files; to be asked after `close`."""
+        """Return the counts of writers that closed with all numbers in files; call it after `close`."""
         return self._counts
 
     def _after_error(self, slot: Slot, line: bytes) -> None:
-        """Show an error in the mirror of errors, too, bring held lines to the files, and ask for the disk."""
+        """Copy an error to the mirror of errors, write buffered lines, and sync."""
         if slot.category != "errors" and self._error_mirror is not None:
             self._error_mirror(line)
         if self.buffer is not None:
@@ -301,9 +304,9 @@ class Pipeline:
             self.durable_errors.ask(slot.binding.stream)
 
     def _no_room(self, full: NoRoom, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
-        """Drop an event for which the sink has no room; an error is taken all the same."""
+        """Drop an event for which the sink has no room; errors are accepted anyway."""
         if slot.urgent:
-            # An error goes beyond the bound: its call waits until the queue is written anyway.
+            # An error may exceed the limit: its call waits until the queue is written anyway.
             whole = b"".join((head, links, extra, rest))
             line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
             slot.binding.stream.write(redacted(line))
@@ -313,18 +316,18 @@ class Pipeline:
                 slot.mirror(line)
             self._read(slot, line)
             return identity
-        if slot.kind != "log.dropped":  # the next one reports what this one would have
+        if slot.kind != "log.dropped":  # the next report counts what this one would have
             self.health.drop(full.reason)
         return ""
 
     def announce(self, sink: Sink, durability: str) -> None:
-        """Write that a durability stream begins here."""
+        """Write `log.opened` for a writer."""
         slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.opened", 10)
         payload = {"writer": sink.writer, "pid": os.getpid(), "durability": durability}
         self._write_apart(sink, slot, payload, None)
 
     def close(self) -> None:
-        """Write that each stream ends; nothing follows."""
+        """Write `log.closed` for each writer; no event follows."""
         if self.closed:
             return
         self.closed = True
@@ -345,7 +348,7 @@ class Pipeline:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
-            # A stream whose end could not be written keeps its board, by which its losses are told.
+            # A writer whose end could not be written keeps its board: losses are computed from it.
             if is_closed := self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
             sink.close(clean=is_closed)
@@ -354,14 +357,14 @@ class Pipeline:
             self.mirrors.close()
 
     def _settle_counts(self, last_seqs: dict[str, int], sinks: int) -> None:
-        """Keep the counts where they are those of every number that was taken."""
+        """Keep the counts if they cover every number that was taken."""
         counts = self._counts
         counts.rows.update({key: cell[0] for key, cell in self.room.written.items() if cell[0]})
         if len(last_seqs) == sinks and sum(last_seqs.values()) == counts.rows.total():
             counts.writers = last_seqs
 
     def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> bool:
-        """Write an event about a stream into that very stream, outside any scope; whether that worked."""
+        """Write an event about a writer to that writer, outside any scope; return whether that worked."""
         body, _ = self.capture.body(payload)
         rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
         line, _ = self.stamps.line(sink, rest, seq)
@@ -375,7 +378,7 @@ class Pipeline:
         return True
 
     def flush(self) -> None:
-        """Bring everything that is held back to the files."""
+        """Write everything that is buffered to the files."""
         if self.buffer is not None:
             self.buffer.flush()
         if self.durable_errors is not None:
@@ -385,11 +388,11 @@ class Pipeline:
             self.mirrors.flush()
 
     def after_fork_in_child(self, board: SpanBoard | None) -> None:
-        """Begin as a process of its own, on its own board; what the parent holds back is the parent's."""
+        """Continue as a separate process with its own board; buffered lines belong to the parent."""
         self.board = board
         self.stamps.after_fork_in_child(board)
         self._begin_span_ids()
-        # What the parent lost it tells itself, and its agents' states stand in its own files.
+        # The parent reports its own losses, and its files hold the states of its agents.
         self.health.forget()
         self.agents.forget_states()
         self._counts = KeptCounts()
@@ -402,13 +405,13 @@ class Pipeline:
             self.durable_errors.forget()
 
     def _begin_span_ids(self) -> None:
-        # Four bytes of chance, then four that count.
+        # Four random bytes, then a counter: unique among processes without a system call for each span.
         self._next_span = itertools.count((int.from_bytes(os.urandom(4)) << 32) + 1).__next__
 
     def _with_fields(
         self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
-        """The payload with the fields of the surrounding contexts; nearer and own keys come first."""
+        """Return the payload with the fields of the enclosing contexts; inner and own keys win."""
         present = orjson.loads(b"{" + body + b"}")
         added: dict[str, Any] = {}
         for key, value in fields.items():
@@ -422,10 +425,10 @@ class Pipeline:
         return joined, {**(types or {}), **more_types} if more_types else types
 
     def _report_drops(self) -> None:
-        """Tell the record what it lacks, now that writing works again.
+        """Write `log.dropped` now that writing works again.
 
-        Some files may take lines while that of the report does not: then it is tried again after a while,
-        since each attempt is an event more that is lost.
+        Some files may accept lines while the file of this report does not. Then it is tried again later,
+        because each failed attempt is one more lost event.
         """
         now_ns = self.monotonic_ns()
         if now_ns < self._next_report_ns and not self.closed:
@@ -438,6 +441,6 @@ class Pipeline:
             payload = {"count": count, "reason": reason}
             if not self.emit(slot, f"{count} events were not written: {reason}", payload):
                 self.health.unreported[reason] += count
-        # What was put into a queue may be refused yet: there the next report waits for its time.
+        # A queued line may still be refused, so with a queue the next report waits for its time.
         if not self.health.unreported and not getattr(self.sink, "defers", False):
             self._next_report_ns = 0

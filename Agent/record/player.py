@@ -1,6 +1,6 @@
-"""The seam through which a replay answers traced calls; nothing else in this room knows about replay.
+"""The seam through which a replay answers traced calls; nothing else in this package knows about replay.
 
-`replay/` installs a `Player` in the context variable; decorators ask it once a call.
+`replay/` installs a `Player` in the context variable; decorators ask it once per call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class CallPlace(NamedTuple):
-    """Where a tool or model is called, and what calling it may do."""
+    """Where a tool or model is called, and what the call may do."""
 
     site: str
     """The qualified name of the function that calls; never a line number."""
@@ -24,7 +24,7 @@ class CallPlace(NamedTuple):
 
 
 class TracedCall(NamedTuple):
-    """A call to a traced function that is about to run."""
+    """A call of a traced function that is about to run."""
 
     kind: str
     """The kind of event it leaves: `agent_action`, `learning_update`, `metric`, `tool.call`, `model.call`."""
@@ -39,13 +39,13 @@ class TracedCall(NamedTuple):
     is_root: bool
     """Whether no other traced action is open."""
     is_generator: bool = False
-    """Whether it yields items; those of a traced function are not in the record, those of a tool are."""
+    """Whether it yields items; those of a traced function are not in the recording, those of a tool are."""
     place: CallPlace | None = None
     """Of a tool or model; None for what agents do."""
 
 
 class Answer(NamedTuple):
-    """What the record says this call gave: a result, or an exception to raise."""
+    """The recorded response of a call: a result, or an exception to raise."""
 
     result: Any = None
     error: BaseException | None = None
@@ -61,13 +61,13 @@ class Player(Protocol):
     """Decides for each traced call whether its body runs."""
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer, which stands for the body; None lets the body run."""
+        """Return the recorded response, which replaces the body; None lets the body run."""
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
-        """The body ran and gave this."""
+        """Take the result of a body that ran."""
 
 
 current_player: ContextVar[Player | None] = ContextVar("agent_trace_player", default=None)
 
 making_answer: ContextVar[bool] = ContextVar("agent_trace_making_answer", default=False)
-"""Set while a model works or its recorded answer is made again: what is read then belongs to no action."""
+"""Set while a model works or its recorded response is made again: what is read then belongs to no action."""

@@ -1,4 +1,4 @@
-"""The loggers of the program itself: its performance, its framework, the course of the simulation."""
+"""Loggers for the program itself: performance, framework, progress of the simulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Agent.record.texts import as_message, as_text
 
 
 class PerformanceLogger(EventLogger):
-    """Durations, rates and resources; its events are buffered: a kill may cost one buffer of them."""
+    """Records durations, rates and resources; events are buffered, so a kill may lose one buffer."""
 
     def __init__(self, agent_id: str | None = None, agent_role: str | None = None) -> None:
         super().__init__("performance", Category.PERFORMANCE, agent_id, agent_role)
@@ -60,7 +60,7 @@ class PerformanceLogger(EventLogger):
     def log_throughput(
         self, operation: str, count: float, duration_s: float, data: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record how many of something were done in how long."""
+        """Record how many operations were done in how many seconds."""
         if self._limit.value > INFO:
             return ""
         per_second = rate_of(count, duration_s)
@@ -83,7 +83,7 @@ class PerformanceLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record what the process uses."""
+        """Record the process's use of memory, processor and files."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -92,7 +92,7 @@ class PerformanceLogger(EventLogger):
         return self._emit("resource", INFO, "Resources", payload, causes, buffered=True)
 
     def flush(self) -> None:
-        """Write out what is held back now."""
+        """Write the buffered events now."""
         flush_active()
 
     # The same, awaited.
@@ -103,7 +103,7 @@ class PerformanceLogger(EventLogger):
 
 
 class SystemLogger(EventLogger):
-    """The framework and the course of the simulation: start, end, phases, checkpoints, configuration."""
+    """Records the framework and the simulation's progress: start, end, phases, checkpoints, settings."""
 
     def __init__(self, component: str = "system") -> None:
         self.component = as_message(component)
@@ -138,7 +138,7 @@ class SystemLogger(EventLogger):
     def log_simulation_start(
         self, name: Any = None, configuration: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record the start of a simulation and what it was configured with."""
+        """Record the start of a simulation and its configuration."""
         payload = present(name=name, configuration=configuration)
         return self._course("simulation_start", "Simulation starts", payload, causes)
 
@@ -150,7 +150,7 @@ class SystemLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record its end and what came out."""
+        """Record the end of a simulation and its outcome."""
         payload = present(name=name, outcome=outcome, duration_ms=duration_ms)
         return self._course("simulation_end", "Simulation ends", payload, causes)
 
@@ -159,7 +159,7 @@ class SystemLogger(EventLogger):
         return self._course("checkpoint", as_text(name), present("name", name=name, data=data), causes)
 
     def log_phase(self, name: Any, previous: Any = None, data: Any = None, *, causes: Causes = None) -> str:
-        """Record the transition into a phase."""
+        """Record the beginning of a phase."""
         payload = present("name", name=name, previous=previous, data=data)
         written = self._course("phase", as_text(name), payload, causes)
         if installed.active is not None and installed.active.watcher is not None:
@@ -167,7 +167,7 @@ class SystemLogger(EventLogger):
         return written
 
     def log_milestone(self, name: Any, data: Any = None, *, causes: Causes = None) -> str:
-        """Record that something worth knowing was reached."""
+        """Record that a milestone was reached."""
         return self._course("milestone", as_text(name), present("name", name=name, data=data), causes)
 
     def _course(self, kind: str, label: str, payload: dict[str, Any], causes: Causes) -> str:

@@ -1,8 +1,8 @@
 """The choke point: every byte that reaches the tree is made here, after secrets were replaced by tokens.
 
-Clean payloads, nearly all of them, pay for one sweep over their keys and one over their bytes. Only where a
-sweep finds the shape of a secret is the value taken apart. The same secret becomes the same token, keyed, so
-that comparisons and digests keep working over redacted values.
+Clean payloads, which are nearly all, cost one sweep over their keys and one over their bytes. Only if a sweep
+finds the format of a secret is the value examined in detail. The same secret always becomes the same keyed
+token, so that comparisons and digests work on redacted values.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _HIDING_TAGS = BYTES_TAGS | {"str", "tuple"}
 
 
 class Redactor:
-    """Judges keys and values, and replaces secrets by `[redacted:<16 hex>]`.
+    """Checks keys and values, and replaces secrets by `[redacted:<16 hex>]`.
 
     Args:
-        key: the secret by which tokens are made; without it nobody can test a guess against a token.
-        enabled: False leaves values as they are; the bytes still pass through here.
+        key: the secret key of the tokens; without it nobody can test a guess against a token.
+        enabled: False leaves values unchanged; the bytes still pass through here.
     """
 
     def __init__(self, key: bytes, *, enabled: bool = True) -> None:
@@ -61,16 +61,16 @@ class Redactor:
         """Names of secrets, each with the size from which a number under it may be one."""
 
     def token(self, secret: str) -> str:
-        """The token that stands for this secret, the same at every time and place."""
+        """Return the token of a secret, the same at every time and place."""
         digest = self._blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key, digest_size=8)
         return f"[redacted:{digest.hexdigest()}]"
 
     def digest(self, data: bytes) -> str:
-        """A keyed digest, 16 hex digits: equal for equal bytes, and nothing to test a guess against."""
+        """Return a keyed digest, 16 hex digits: equal for equal bytes, useless for testing a guess."""
         return self._blake2b(data, key=self._key, digest_size=8).hexdigest()
 
     def stream_digest(self, chunks: Iterable[bytes]) -> tuple[int, str]:
-        """Size and keyed digest of bytes that come in chunks."""
+        """Return size and keyed digest of bytes that come in chunks."""
         hasher, size_bytes = self._blake2b(key=self._key, digest_size=8), 0
         for chunk in chunks:
             hasher.update(chunk)
@@ -78,13 +78,13 @@ class Redactor:
         return size_bytes, hasher.hexdigest()
 
     def for_names_alone(self) -> Redactor:
-        """One of the same key that replaces what stands under the name of a secret, and reads no texts."""
+        """Return a redactor with the same key that only replaces values under the name of a secret."""
         twin = copy(self)
         twin.reads_texts = False
         return twin
 
     def says(self, key: str) -> int:
-        """How surely a secret stands under this key: `NONE`, `LIKELY` or `SURE`, as `secret_names` has it."""
+        """Return how certain a key names a secret: `NONE`, `LIKELY` or `SURE` of `secret_names`."""
         if key in self.known_keys:
             return NONE
         says = name_says(key)
@@ -103,23 +103,23 @@ class Redactor:
         )
 
     def is_denied(self, key: str) -> bool:
-        """Whether whatever stands under this key is a secret by its name."""
+        """Tell whether everything under this key is a secret by its name."""
         return self.says(key) == SURE
 
     def is_harmless(self, names: Iterable[str], raw: bytes) -> bool:
-        """Whether neither the names, all known, nor the JSON can hold a secret; False means: look closely."""
+        """Tell whether neither the keys, all known, nor the JSON can contain a secret; False: examine it."""
         if not self.enabled:
             return True
         return self.known_keys.issuperset(names) and (not self.reads_texts or self.looks_clean(raw))
 
     def text(self, text: str) -> str:
-        """The text with every secret in it replaced."""
+        """Return the text with every secret in it replaced."""
         if not self.enabled or not self.reads_texts or len(text) < _SHORTEST:
             return text
         return replaced(text, self.counted_token)
 
     def counted_token(self, secret: str) -> str:
-        """The token that stands for a secret of the record."""
+        """The token that stands for a secret of the recording."""
         self.count += 1
         return self.token(secret)
 
@@ -202,5 +202,5 @@ def hides_text(types: Mapping[str, str]) -> bool:
 
 
 def redacted(raw: bytes) -> RedactedBytes:
-    """Say that these bytes went through a `Redactor`; only this room calls it."""
+    """Mark bytes as having passed a `Redactor`; only this package may call it."""
     return RedactedBytes(raw)

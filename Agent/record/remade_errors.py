@@ -1,6 +1,6 @@
 """The way back from an `error` event to an exception that can be raised again; `failures.py` wrote it.
 
-Replays ask here: for a traced call that is answered from the record, and for a tool or a model that is.
+Used by replays for traced calls, tools and models that get recorded responses.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _remade(
         # It holds nothing of its own, or it was recorded before attributes were: the constructor tells.
         error = _construct(cls, args, message)
         if error is None and "error_attributes" not in told:
-            lacks.append(f"attributes that the constructor of {cls.__qualname__} sets are not in the record")
+            lacks.append(
+                f"attributes that the constructor of {cls.__qualname__} sets are not in the recording"
+            )
     error = error or _bare(cls, tuple(args))
     for name, value in held.items():
         if value is LACKING or not _put(error, name, value):

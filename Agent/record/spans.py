@@ -1,6 +1,7 @@
-"""Blocks as spans: `trace_context` tells entry, exit and elapsed time; `measure_performance` the time alone.
+"""Spans for blocks of code.
 
-Both work with `with` and with `async with`, and the second as a decorator's body does.
+`trace_context` records entry, exit and duration, `measure_performance` the duration. Both work with `with`
+and `async with`; the second also works as a decorator.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Block:
-    """A span around a block of code; recording trouble never gets into the block."""
+    """A span around a block of code; failures of recording never reach the block."""
 
     def __init__(self, name: str) -> None:
         self.name = as_text(name)
@@ -83,7 +84,7 @@ class Block:
         self._started_ns = pipeline.clock.monotonic_ns()
 
     def _pop(self, error: BaseException | None) -> tuple[Pipeline, AgentBinding, dict[str, Any]]:
-        """Leave the span; how long it took and how it ended."""
+        """Leave the span; return its duration and outcome."""
         pipeline, binding = self._pipeline, self._binding
         assert pipeline is not None and binding is not None  # noqa: S101 - pushed before, for the type checker
         ending: dict[str, Any] = {"duration_ms": (pipeline.clock.monotonic_ns() - self._started_ns) / 1e6}
@@ -116,12 +117,12 @@ class Block:
 
 
 class trace_context(Block):  # noqa: N801 - used like a function, and named by the documents
-    """Everything recorded in the block carries `fields`; entry, exit and elapsed time are recorded.
+    """Record entry, exit and duration of the block, and add `fields` to everything recorded in it.
 
     Args:
-        logger: whose events the entry and exit are.
+        logger: the logger of the entry and exit events.
         name: what the block does.
-        fields: stand in `extra` of each event within.
+        fields: added to `extra` of each event in the block.
     """
 
     def __init__(self, logger: EventLogger, name: str, /, **fields: Any) -> None:
@@ -153,12 +154,12 @@ class trace_context(Block):  # noqa: N801 - used like a function, and named by t
 
 
 class measure_performance(Block):  # noqa: N801 - used like a function, and named by the documents
-    """Record how long the block takes, as a `metric` event of that name.
+    """Record the duration of the block as a `metric` event.
 
     Args:
         operation: the name of the measurement.
-        logger: whose metric it is; the surrounding agent's without it.
-        data: kept beside the duration.
+        logger: its logger; default: that of the surrounding agent.
+        data: stored with the duration.
     """
 
     def __init__(self, operation: str, logger: EventLogger | None = None, data: Any = None) -> None:

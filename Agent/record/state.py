@@ -1,8 +1,8 @@
-"""An agent's state over time: what a root action left changed, and full states in between.
+"""An agent's state over time: the fields that a root action changed, and full states in between.
 
-A tracker looks once, when an action of its agent ends. Values that cannot change are compared as they are,
-others by their bytes; large fields and generators only at full states. What these hold is kept as far as it
-is plain data, so that it can still be recorded once the agent is gone.
+A tracker reads the state once, when an action of its agent ends. Values that cannot change are compared
+directly, others by their bytes; large fields and generators only at full states. Plain data of these is kept,
+so that it can still be recorded after the agent was garbage-collected.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _undecided(_value: Any) -> None:
 
 
 class Outside(NamedTuple):
-    """What was written to an agent between two of its actions."""
+    """Writes to an agent between two of its actions."""
 
     changed: dict[str, Any]
     gone: list[str]
@@ -59,7 +59,7 @@ class Outside(NamedTuple):
 
 
 class LastSeen(NamedTuple):
-    """The state of an agent that is gone, as its tracker saw it last."""
+    """The state of a garbage-collected agent, as its tracker last saw it."""
 
     values: dict[str, Any]
     dumped: dict[str, tuple[bytes, Types]]
@@ -68,14 +68,14 @@ class LastSeen(NamedTuple):
 
 
 class StateTracker:
-    """What was last recorded of one object's state.
+    """The last recorded state of one object.
 
     Args:
-        obj: the agent; only weakly held where its class allows.
-        agent_of: the id of an object that is an agent itself, None for others.
+        obj: the agent; only weakly held if its class allows that.
+        agent_of: returns the id of an object that is an agent, None for others.
         owner: the agent's id.
-        value_bytes: the JSON of a plain value, None where it takes a closer look (`Judge.value`).
-        keeping: takes the tracker once it keeps a value of its agent; None keeps none.
+        value_bytes: the JSON of a plain value, None if it needs the slow path (`Judge.value`).
+        keeping: receives the tracker once it keeps a value of its agent; None keeps none.
     """
 
     __slots__ = (
@@ -134,7 +134,7 @@ class StateTracker:
         self.init: tuple[bytes, Types | None] | None = None
 
     def obj(self) -> object | None:
-        """The agent, None once it is gone."""
+        """Return the agent, or None once it was garbage-collected."""
         return self._ref()
 
     def changes(self, obj: object, only: Collection[str] | None = None) -> tuple[dict[str, Any], list[str]]:

@@ -64,6 +64,8 @@ class Call:
             binding = pipeline.binding(None, None, spec.kind, spec.category)
         self.binding: AgentBinding = binding
         self.tracker: StateTracker | None = None
+        # `root`: no action is open at all. `is_entry`: none of this agent is open. Code and state go on
+        # entries, so that one agent can be replayed alone although another agent's action encloses it.
         self.root = spec.is_action and (scope is None or not scope.actions)
         self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
         self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
@@ -78,10 +80,10 @@ class Call:
             arguments = arguments or (
                 spec.arguments(args, kwargs)
                 if kwargs or len(args) > spec.max_plain_args
-                # Said in words, that the shorter one counts costs more than all the rest of the line.
+                # `strict=` would cost more than the rest of the line.
                 else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
             )
-            # Before they are written, so that a change by another thread meanwhile does not go unseen.
+            # Before they are encoded, so that a change by another thread meanwhile is noticed.
             kept = held(arguments) if self.is_entry and not self.root else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
@@ -119,7 +121,7 @@ class Call:
             emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
-        # Before a periodic state, too: what that shows would else be nobody's.
+        # Also before a periodic full state: it would otherwise show writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, self.binding, tracker, target)
         elif actions and self.root and (tracker.watched or actions <= pipeline.options.entry_looks):
@@ -133,6 +135,7 @@ class Call:
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
         pipeline = self.pipeline
+        # First, so that the duration excludes the work of recording.
         duration_ns = pipeline.monotonic_ns() - self.started_ns
         try:
             if self.board_slot >= 0:
@@ -170,6 +173,7 @@ class Call:
             outcome = outcome_of(error)
             ending = b'"outcome":"%s",' % outcome.encode()
             if outcome == "error":
+                # While the span is still open, so that the error is recorded inside it.
                 more = {self.spec.label_key: self.spec.label, "call": self.spec.qualname}
                 error_id = record_error(self.pipeline, self.binding, error, more=more)
                 ending += b'"error_id":%s,' % orjson.dumps(error_id)
@@ -229,6 +233,7 @@ class Call:
             body += read
             if read_types:
                 types = {**types, **read_types} if types else read_types
+        # Arguments and result were encoded without a search of their texts; one sweep does it for both.
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
             body = looked_at + b","
@@ -247,7 +252,7 @@ class Call:
             else:
                 tail = code.tail
         if self.secrets:
-            # A result may repeat them. What the state keeps of them stays: full states would tell it again.
+            # A result may repeat a secret argument. The state is left alone: full states would repeat it.
             body, types = pipeline.redactor.without(self.secrets, body.removesuffix(b","), types, "/extra")
             body = body + b"," if body else b""
         duration_ms = duration_ns / 1e6
@@ -261,6 +266,7 @@ class Call:
         if types or line_head is None or (scope is not None and scope.fields):
             whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
             return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
+        # The common case, without tags and context fields: the line is joined here, past `Pipeline.emit`.
         outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
         links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
         rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)

@@ -1,4 +1,4 @@
-"""The loggers of learning and of what happens between agents; `program_loggers.py` has the others."""
+"""Loggers for learning and for interactions between agents; `program_loggers.py` has the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from Agent.record.texts import as_message, as_text
 
 
 class LearningLogger(EventLogger):
-    """What an agent learns: training steps, rewards, exploration, policies, convergence.
+    """Records what an agent learns: training steps, rewards, exploration, policies, convergence.
 
     Args:
-        learning_type: bandit, rl, evolution or any other word; stands in each event.
-        agent_id: the agent that learns; without one, the agent of the surrounding action.
+        learning_type: bandit, rl, evolution or any other word; part of each event.
+        agent_id: the agent that learns; default: the agent of the surrounding action.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LearningLogger(EventLogger):
     def log_exploration_exploitation(
         self, action_selected: Any, exploration: bool, epsilon: float | None = None, *, causes: Causes = None
     ) -> str:
-        """Record whether an action was chosen to learn or to earn."""
+        """Record whether an action was chosen to explore or to exploit."""
         if self._limit.value > DEBUG:
             return ""
         explores = as_bool(exploration)
@@ -99,7 +99,7 @@ class LearningLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record how far learning has settled."""
+        """Record how far learning has converged."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -115,7 +115,7 @@ class LearningLogger(EventLogger):
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record that something was learned."""
+        """Record a learning update."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -136,7 +136,7 @@ class LearningLogger(EventLogger):
 
 
 class InteractionLogger(EventLogger):
-    """What happens between agents, and between agents and content."""
+    """Records interactions between agents, and between agents and content."""
 
     def __init__(self, agent_id: str | None = None, agent_role: str | None = None) -> None:
         super().__init__("interaction", Category.INTERACTIONS, agent_id, agent_role)
@@ -186,7 +186,7 @@ class InteractionLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record a social tie."""
+        """Record a connection between two agents, such as following."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -211,7 +211,7 @@ class InteractionLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record how far content has spread: `size` shares, `depth` steps from its author."""
+        """Record how far content has spread: `size` shares, at most `depth` steps from its author."""
         if self._limit.value > INFO:
             return ""
         payload = present(
@@ -235,7 +235,7 @@ class InteractionLogger(EventLogger):
         *,
         causes: Causes = None,
     ) -> str:
-        """Record agents that work together."""
+        """Record that agents work together."""
         if self._limit.value > INFO:
             return ""
         payload = present(

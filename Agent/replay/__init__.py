@@ -1,4 +1,4 @@
-"""Run again: play what was recorded, or drive the code once more and say whether it still does the same."""
+"""Replay: play what was recorded, or run the code again and compare it with the recording."""
 
 from Agent.flight.tool_replayer import ToolReplayer
 from Agent.replay.differences.metrics import ReplayMetrics, replay_metrics

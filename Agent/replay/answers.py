@@ -57,7 +57,7 @@ class AnswerBook:
 
             return Answer(error=CancelledError()), None
         if outcome is not None:
-            raise Unanswerable(f"it was {outcome}, and what was raised is not in the record")
+            raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         if "result" not in event.extra:
             raise Unanswerable("its result was not captured (capture_result=False)")
         restored = self._decoder.restore(Recorded(event.extra["result"], event.types or {}, "/extra/result"))
@@ -71,7 +71,7 @@ class AnswerBook:
         error_id = str(event.extra.get("error_id"))
         told = self._errors.get(error_id)
         if told is None:
-            raise Unanswerable(f"its error event {error_id} is not in the record")
+            raise Unanswerable(f"its error event {error_id} is not in the recording")
         error, lack = remake_error(
             told.extra,
             error_id,

@@ -1,6 +1,6 @@
-"""The child process of a re-drive: sets itself apart, builds what the target gives, drives it, tells.
+"""The child process of a replay: isolates itself, builds the target's objects, replays, and reports.
 
-Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes nothing but its outcome file.
+Started by `rerun.py` as `python -m Agent.replay.child REQUEST`; it writes only its outcome file.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def carry_out(request: dict[str, Any], prepared: Prepared | None = None) -> None
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What one process does once for many replays of a session: read it, and import the target."""
+    """The work done once for many replays of a session: reading it, and importing the target."""
 
     recordings: RecordingParts
     factory: Callable[..., Any]
@@ -87,11 +87,11 @@ class Prepared:
 
 
 class Redrive:
-    """One re-drive, from the request to the outcome.
+    """One replay, from the request to the outcome.
 
     Args:
-        request: what `rerun.py` asks for.
-        prepared: what this process did before it forked; without it all is done here.
+        request: the request of `rerun.py`.
+        prepared: the work that this process did before it forked; without it everything is done here.
     """
 
     def __init__(self, request: dict[str, Any], prepared: Prepared | None = None) -> None:
@@ -111,7 +111,7 @@ class Redrive:
             redactor=self._redactor,
             options=RecordOptions(
                 strict_state=recording.configuration("state", default="exit") == "strict",
-                entry_looks=0,  # what was written from outside is in the record
+                entry_looks=0,  # what was written from outside is in the recording
                 probes=0,
                 gone_states=False,
             ),
@@ -136,7 +136,7 @@ class Redrive:
         self._field_reads: FieldReads | None = None
 
     def run(self) -> None:
-        """Do all of it; what goes wrong with the target is a reason of the outcome."""
+        """Do everything; failures of the target become reasons of the outcome."""
         turn_recording_away(Path(self._request["outcome_path"]).parent)
         self._install()
         self._note_record()
@@ -196,16 +196,16 @@ class Redrive:
         recording, outcome = self._recording, self.outcome
         outcome.scope = "whole" if recording.is_complete else "prefix"
         if recording.lost:
-            outcome.reason(f"{recording.lost} events of the session are missing from the record")
+            outcome.reason(f"{recording.lost} events of the session are missing from the recording")
         if recording.dropped:
             outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
         for damage in recording.damage[:3]:
-            outcome.reason(f"the record is damaged at {damage}")
+            outcome.reason(f"the recording is damaged at {damage}")
         for event in recording.events:
             if event.kind == "source.read" and "count" not in event.extra:
                 extra = event.extra
                 outcome.doubts.append(
-                    f"when it was recorded {extra.get('source')} was read past the recorder by "
+                    f"while it was recorded, {extra.get('source')} was read unrecorded by "
                     f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
                 )
         outcome.environment = {
@@ -259,7 +259,7 @@ class Redrive:
         if self._agent_id is not None or self._request.get("agents") is not None:
             return self._spec_of(self._agent_id or self._request["asked_for"])
         acting = [facts for facts in self._recording.agents.values() if facts.entries]
-        # Where all others acted inside one agent's actions, that one is what the run is driven through.
+        # Where all others acted inside one agent's actions, that one is what the run is replayed through.
         roots = [facts for facts in acting if facts.roots]
         return self._spec_of(roots[0].agent_id if len(roots) == 1 else None)
 
@@ -267,7 +267,7 @@ class Redrive:
         recording = self._recording
         facts = recording.agents.get(agent_id) if agent_id is not None else None
         if agent_id is not None and facts is None:
-            raise RecordingMiss(f"the run holds no agent {agent_id!r}")
+            raise RecordingMiss(f"the run has no agent {agent_id!r}")
         acting = [facts for facts in recording.agents.values() if facts.entries]
         first = facts.first_state if facts is not None else None
         return Spec(
@@ -298,8 +298,8 @@ class Redrive:
         for action in plan.actions:
             if action.overlaps:
                 outcome.doubts.append(
-                    f"step {action.number} ran beside another driven action, and their order is not imposed: "
-                    "drive each agent alone"
+                    f"step {action.number} overlapped with another replayed action, and replay does not "
+                    "impose their order: replay each agent alone"
                 )
                 break
         driver.run()
@@ -349,7 +349,7 @@ class Redrive:
         outcome.counts.actions = len(plan.actions) + plan.functions
         if plan.functions:
             outcome.remarks.append(
-                f"{plan.functions} actions are calls of functions, not of methods of the agent: not driven"
+                f"{plan.functions} actions are calls of functions, not of methods of the agent: not replayed"
             )
         if self._agent_id is not None:
             return
@@ -359,16 +359,16 @@ class Redrive:
         if left:
             named = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             outcome.reason(
-                f"the run holds actions of {len(left)} agents that the target did not give ({named}): give "
+                f"the run has actions of {len(left)} agents that the target did not give ({named}): give "
                 "them, or replay one agent as SESSION/agent_id"
             )
         inside = sum(count for name, count in plan.undriven.items() if name in live)
         if inside:
             outcome.remarks.append(
-                f"{inside} actions of agents inside others happened outside driven actions"
+                f"{inside} actions of agents inside others happened outside replayed actions"
             )
         if plan.undriven.get(""):
-            outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not driven")
+            outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not replayed")
 
     def _conclude(self) -> None:
         outcome, agreement = self.outcome, self._comparison.agreement
@@ -395,12 +395,12 @@ class Redrive:
             nested = [name for name in outcome.answered if name not in self._peers.asked_for]
             if nested and self._agent_id is None:
                 outcome.remarks.append(
-                    f"calls of {len(nested)} agents were answered from the record; if they are part of what "
-                    "is driven, return them as well: {...} | spec.nested"
+                    f"calls of {len(nested)} agents returned recorded responses; if they are part of what "
+                    "is replayed, return them as well: {...} | spec.nested"
                 )
 
     def _with_command(self, reason: str) -> str:
-        """A reason, with the command that records anew what is too old to be compared."""
+        """A reason, with the command that records again what is too old to be compared."""
         info = self._recording.info
         if OLDER not in reason or info is None or not info.argv:
             return reason

@@ -1,7 +1,7 @@
-"""Two recorded values compared exactly, tags included: where they first part, and over what they agreed.
+"""Exact comparison of two recorded values, including tags: where they first differ, and how they agree.
 
-Both sides are JSON with tags as events hold them, so what was redacted or cut on disk is compared as it
-stands there. `effects.py` compares whole events with this.
+Both sides are tagged JSON as in events, so redacted or cut values are compared in that form. `effects.py`
+compares whole events with this.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MOST_UNORDERED = 2_000
 
 
 class Recorded(NamedTuple):
-    """A JSON value and the tags that belong to it, as an event holds them."""
+    """A JSON value with its tags, as in an event."""
 
     value: Any
     types: Mapping[str, str]
@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where two values first part: a JSON Pointer inside the value, and both sides there."""
+    """The first difference of two values: a JSON Pointer, and both sides there."""
 
     path: str
     recorded: Any
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Agreement:
-    """Over what values agreed that are not equal byte for byte, and what could not be compared."""
+    """Values that agree without being byte-equal, and values that could not be compared."""
 
     redacted: int = 0
     """Values that are hidden on both sides."""
@@ -72,7 +72,7 @@ class Agreement:
     """Pointers of what belongs to its process, and which kind of thing it is."""
 
     def take(self, other: Agreement) -> None:
-        """Add what another comparison agreed over."""
+        """Add the agreement of another comparison."""
         self.redacted += other.redacted
         self.identifiers += other.identifiers
         self.comparable += other.comparable
@@ -97,7 +97,7 @@ NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
 """Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
 NAMES_OF_STATE = ("", "/set")
 NAMES = ("",)
-OLDER = "recorded before content digests: record the program again to have it compared"
+OLDER = "recorded before content digests: record the program again to compare it"
 
 
 class _EveryMapping(frozenset[str]):
@@ -112,15 +112,15 @@ SameId = Callable[[str, str], bool]
 
 
 class Comparison:
-    """Compares values; keeps in `agreement` what it had to overlook.
+    """Compares values; collects in `agreement` what it had to ignore.
 
     Args:
-        main_module: the name under which this process imported the program that was `__main__` when it was
-            recorded, None if that is not known.
-        same_id: whether a recorded and a replayed text are ids of the same event.
-        normaliser: what may differ; nothing without it.
+        main_module: the name under which this process imported the program that was `__main__` during
+            recording, or None.
+        same_id: tells whether a recorded and a replayed text are ids of the same event.
+        normaliser: differences to allow; default: none.
         scripts: names of modules that are `__main__` where they run, on either side.
-        fields: which fields of agents take part; None compares all.
+        fields: which fields of agents to compare; None compares all.
     """
 
     def __init__(
@@ -144,18 +144,18 @@ class Comparison:
     def difference(
         self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
     ) -> Difference | None:
-        """Where the two first part, None where they agree.
+        """Return the first difference of two values, or None.
 
         Args:
             names: pointers of mappings whose keys are names, such as fields or keyword arguments: their order
-                is none of the value's.
+                does not matter.
         """
         return self.compare(recorded, replayed, names)[0]
 
     def compare(
         self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
     ) -> tuple[Difference | None, Agreement]:
-        """The same, and over what these two agreed, or could not be compared."""
+        """Like `difference`, and also return how these two agreed, or what could not be compared."""
         before, self.agreement = self.agreement, Agreement()
         self._names = names
         try:
@@ -177,7 +177,7 @@ class Comparison:
         return self._walk(one, other, "")
 
     def _are_same_bytes(self, recorded: Recorded, replayed: Recorded) -> bool:
-        """Whether two values are equal to the byte, with nothing to note of them; False says nothing."""
+        """Tell whether two values are byte-equal with nothing to note; False means unknown."""
         kind = type(recorded.value)
         if (kind is not dict and kind is not list) or type(replayed.value) is not kind:
             return False
@@ -192,7 +192,7 @@ class Comparison:
             return False
 
     def same_ids(self, recorded: Sequence[str], replayed: Sequence[str]) -> bool:
-        """Whether two lists of ids of events name the same events."""
+        """Tell whether two lists of event ids name the same events."""
         return len(recorded) == len(replayed) and all(
             one == other or (self._same_id is not None and self._same_id(one, other))
             for one, other in zip(recorded, replayed, strict=True)
@@ -394,7 +394,7 @@ class Comparison:
         return False
 
     def mark(self) -> tuple[Agreement, Any]:
-        """What it had to overlook up to now, to go back to after a try that failed."""
+        """Return the state of `agreement`, to return to after a failed attempt."""
         kept = self.agreement
         copy = replace(
             kept,
@@ -406,7 +406,7 @@ class Comparison:
         return copy, self.overlooked.mark()
 
     def go_back(self, mark: tuple[Agreement, Any]) -> None:
-        """Forget what was overlooked since then."""
+        """Discard what was collected since the mark."""
         self.agreement = mark[0]
         self.overlooked.go_back(mark[1])
 
@@ -494,7 +494,7 @@ def _content(form: Any) -> _FormOfContent:
         for kind in Kind:
             if type(form.get(kind)) is str:
                 return _FormOfContent(kind, form[kind])
-    return _FormOfContent(Kind.UNSEEN, "nothing was recorded of its content")
+    return _FormOfContent(Kind.UNSEEN, "its content was not recorded")
 
 
 def _shown_object(form: Any) -> Any:
@@ -600,7 +600,7 @@ def _shown_with_tag(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """A value as a report shows it: plain JSON, short; a generator's state by its digest."""
+    """Return a value as a report shows it: short plain JSON; a generator's state by its digest."""
     if value is ABSENT:
         return "<absent>"
     if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):

@@ -45,12 +45,12 @@ def what_the_spec_lacks(spec: Spec) -> str:
     if spec.agent_id is None:
         named = ", ".join(spec.agent_ids[:4]) + (" and more" if len(spec.agent_ids) > 4 else "")
         return (
-            f"; {len(spec.agent_ids)} agents act on their own ({named}), so spec.init and spec.state are "
-            "those of none: spec.of(agent_id) has each one's"
+            f"; {len(spec.agent_ids)} agents act independently ({named}), so spec.init and spec.state are "
+            "not those of any one of them: spec.of(agent_id) has each one's"
         )
     if spec.init is None:
         return (
-            f"; spec.init is None: the arguments of {spec.agent_id}'s constructor are not in the record; "
+            f"; spec.init is None: the arguments of {spec.agent_id}'s constructor are not in the recording; "
             "`instrument` its class before it is made, and they are"
         )
     if spec.init.lacking:
@@ -61,7 +61,7 @@ def what_the_spec_lacks(spec: Spec) -> str:
     return ""
 
 
-MADE_OTHERWISE = "cannot be restored, and the factory made another"
+MADE_OTHERWISE = "cannot be restored, and the factory made a different one"
 
 
 def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
@@ -75,7 +75,7 @@ def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
         return
     named = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:3])
     text = (
-        f"the target drew chance that is in no record while it built what is driven: {named}; give it one "
+        f"the target drew chance that is in no record while it built what is replayed: {named}; give it one "
         "seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
     )
     if is_other:

@@ -1,6 +1,6 @@
-"""Driving: each planned action is called on the object that the factory gave, and compared with its record.
+"""The driver: calls each planned action on the factory's object, and compares it with the recording.
 
-Stands between `plan.py` and `verdict.py`; it runs in the child process that `child.py` sets up.
+Comes between `plan.py` and `verdict.py`, in the child process that `child.py` sets up.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What a re-drive works with: it records, makes values again, compares and watches."""
+    """What a replay works with: it records, restores values, compares and watches."""
 
     pipeline: Pipeline
     sink: MemorySink
@@ -82,11 +82,11 @@ class Equipment:
 
 
 class Driver:
-    """Carries out a plan; what it finds goes into `outcome`.
+    """Carries out a plan; its findings go into `outcome`.
 
     Args:
-        objects: what the factory gave, by agent.
-        facts: what the record says of each agent.
+        objects: the factory's objects, by agent.
+        facts: what was recorded about each agent.
     """
 
     def __init__(
@@ -148,10 +148,10 @@ class Driver:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Drive every action until something differs or nothing more can be proved."""
+        """Replay every action until something differs or nothing more can be proved."""
         self._player.stage = self
         self._outcome.sources = self._watch.reads
-        # What is read is answered from the record, and nobody looks at what these events would hold of it.
+        # Reads get their recorded values, and nobody looks at the `reads` of these events.
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             for action in self._plan.actions:
@@ -234,16 +234,17 @@ class Driver:
                 self._watch.allow(generator)
 
     def call_back(self, recorded: RecordedCall) -> None:
-        """Make a call into a driven agent that an answered call made in the record."""
+        """Make a call into a replayed agent that an answered call made in the recording."""
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
             self._player.stop(
-                f"{recorded.agent_id} was called back by an answered call, and the target gave no object"
+                f"{recorded.agent_id} was called back by a call with a recorded response, and the target "
+                "returned no object"
             )
         method, args, kwargs = self._prepared(recorded, obj)
         if inspect.iscoroutinefunction(inspect.unwrap(method)):
             self._player.stop(
-                f"{recorded.name} of {recorded.agent_id} is async and was called back: not supported"
+                f"{recorded.name} of {recorded.agent_id} is async and was called back, which is not supported"
             )
         try:
             method(*args, **kwargs)
@@ -251,7 +252,7 @@ class Driver:
             return
 
     def answered(self) -> None:
-        """A call of the driven action was answered: what it leaves from here on comes behind that."""
+        """A call of the replayed action was answered: what it leaves from here on comes behind that."""
         self._answered_at.append(len(self._sink.lines))
 
     def _drive(self, action: DrivenAction) -> None:
@@ -301,12 +302,12 @@ class Driver:
         if not self._player.has_begun:
             what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
             self._player.stop(
-                f"{action.call.name} of {action.agent_id} left no trace{what}: is it decorated, or "
-                "instrumented where the factory is imported?"
+                f"{action.call.name} of {action.agent_id} left no event{what}: is it decorated, or "
+                "instrumented in the factory's module?"
             )
         dropped = self._pipeline.health.dropped
         if dropped:
-            self._player.stop(f"the re-drive could not be recorded: {', '.join(dropped)}")
+            self._player.stop(f"the replay could not be recorded: {', '.join(dropped)}")
         missing = self._player.end()
         ids = self._expected.came(action)
         if ids is not None and missing is None:
@@ -345,7 +346,9 @@ class Driver:
             self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
         restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
         if restored.unrestored or not isinstance(restored.value, dict):
-            lacking = (restored.unrestored or ["they are no mapping of names"])[0].replace("/extra/args/", "")
+            lacking = (restored.unrestored or ["they are not a mapping of names"])[0].replace(
+                "/extra/args/", ""
+            )
             self._player.stop(f"an argument of {call.told} cannot be restored: {lacking}")
         if restored.is_redacted:
             self._outcome.doubts.append(f"an argument of {call.told} is redacted")
@@ -357,7 +360,7 @@ class Driver:
             return
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             name = getattr(method, "__qualname__", type(method).__qualname__)
-            self._player.stop(f"{name} is a generator, of whose items the record holds only the number")
+            self._player.stop(f"{name} is a generator, and the recording has only the number of its items")
         if inspect.isawaitable(result):
             import asyncio
 
@@ -373,7 +376,7 @@ class Driver:
         return [decode_line(line) for line in self._sink.lines]
 
     def effects_so_far(self) -> list[Event]:
-        """What happened inside the action that is being driven, up to now."""
+        """What happened inside the action that is being replayed, up to now."""
         return [
             event
             for event in self._events()
@@ -403,7 +406,7 @@ class Driver:
         name, difference = found
         if name not in first_state.lacking:
             self._player.stop(
-                f"the restored state of {agent_id} differs from the record before its first action: field "
+                f"the restored state of {agent_id} differs from the recording before its first action: field "
                 f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
             )
         if is_of_names(difference):
@@ -412,8 +415,8 @@ class Driver:
         place = "" if not difference.path else f" at {python_path(difference.path, start=name)}"
         reason = (
             f"field {name} of {agent_id} {MADE_OTHERWISE}{place}: recorded "
-            f"{difference.recorded!r}, made {difference.replayed!r}; let the factory make it as it was "
-            f"before the first action, or leave it out: --ignore {name}"
+            f"{difference.recorded!r}, made {difference.replayed!r}; build it in the factory as it was "
+            f"before the first action, or ignore it: --ignore {name}"
         )
         names = self._of_code_alone(first, obj)
         if not names:
@@ -467,7 +470,7 @@ class Driver:
             put_back(obj, fields, self._shared)
         except Exception as error:  # noqa: BLE001 - the user's own code may restore
             self._player.stop(
-                f"recorded fields could not be put back onto {agent_id}: {type(error).__name__}: {error}"
+                f"recorded fields could not be restored onto {agent_id}: {type(error).__name__}: {error}"
             )
         finally:
             self._sources.is_putting = False
@@ -479,7 +482,8 @@ class Driver:
                 self._whole.compare(action, event, obj)
             elif first is None or event.id != first.id:
                 self._player.stop(
-                    f"from step {action.number} on {action.agent_id} was another object: the first is driven"
+                    f"from step {action.number} on, {action.agent_id} was another object; the first one is "
+                    "replayed"
                 )
         elif is_outside_write(event):
             self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))

@@ -63,7 +63,7 @@ class FieldReads:
         found = []
         if self._found_outside and is_same_code:
             found.append(
-                f"the driven code reads {', '.join(list(self._found_outside)[:_MOST_NAMED])}: what the "
+                f"the replayed code reads {', '.join(list(self._found_outside)[:_MOST_NAMED])}: what the "
                 "program changes there between the actions is not in the recording; change it in a traced "
                 "action, or register a codec for it"
             )
@@ -72,9 +72,9 @@ class FieldReads:
         more = f" and {len(self._found) - _MOST_NAMED} more" if len(self._found) > _MOST_NAMED else ""
         return [
             *found,
-            "the driven code reads fields of agents whose code does not run, and they are as the target made "
-            f"them: {', '.join(list(self._found)[:_MOST_NAMED])}{more}; drive the whole run, or have it ask "
-            "by a traced method",
+            "the replayed code reads fields of agents whose code does not run, as the target built them: "
+            f"{', '.join(list(self._found)[:_MOST_NAMED])}{more}; replay the whole run, or read them through "
+            "a traced method",
         ]
 
     def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> None:

@@ -70,7 +70,7 @@ class FileWrites:
             self.opened.append(f"{what} by {place}")
         if self.is_refusing:
             self.refused.append(f"{what} by {place}")
-            raise PermissionError(f"{path} is not written to: the replay was asked for no writes")
+            raise PermissionError(f"{path} is not written to, because of --no-writes")
 
 
 def _writes(flags: Any) -> bool:

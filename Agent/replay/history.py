@@ -1,6 +1,6 @@
-"""Many runs replayed with the present code: all that was ever recorded, or the agents of one session.
+"""Replays of many runs with the current code: all recorded runs, or the agents of one session.
 
-As many replays run at one time as there are cores. Those of agents of one session are forks of one process
+As many replays run in parallel as there are cores. Replays of agents of one session are forks of one process
 that has imported the target and read the session.
 """
 
@@ -52,7 +52,7 @@ _MOST_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class ReplayedRun:
-    """How the code did on one run; the whole of it stands in the report that the run keeps."""
+    """The result of one run; the run keeps the full report."""
 
     run: str
     """As a command line names it."""
@@ -96,7 +96,7 @@ class ReplayedRun:
 
 @dataclass(frozen=True)
 class HistoryReport:
-    """How the code did on many runs; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of many runs; `str()` of it is for people, `to_dict()` for programs."""
 
     runs: tuple[ReplayedRun, ...]
     seconds: float
@@ -195,27 +195,27 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     strict_factory: bool = False,
     no_writes: bool = False,
 ) -> HistoryReport:
-    """Drive all recorded runs again with the present code, several at one time.
+    """Replay all recorded runs with the current code, several in parallel.
 
-    A session is driven as a whole. Where it remembers targets of single agents, these are driven one by one.
+    A session is replayed as a whole. If it remembers targets of single agents, these are replayed one by one.
 
     Args:
-        target: `module:factory`, or such a function; without it what each session remembers.
-        root: the trace root; the one configured, then ./trace without it.
-        runs: which, named as for `replay_run`; every session under the root without it.
-        agents: a pattern such as `creator_*`: the agents of that name are driven one by one.
-        since: only sessions that began then or later.
-        normaliser: what may differ.
-        network: whether driven code may use the network.
-        timeout_seconds: after this one run ends as UNVERIFIED.
-        workers: how many runs at one time; as many as there are cores without it.
-        progress: is told the share that is done.
-        ignore: fields that take no part, as for `replay_run`; `strict_factory` and `no_writes` likewise.
+        target: `module:factory`, or such a function; default: the one that each session remembers.
+        root: the trace root; default: the configured one, then ./trace.
+        runs: which runs, named as for `replay_run`; default: every session under the root.
+        agents: a pattern such as `creator_*`: matching agents are replayed one by one.
+        since: only sessions that began at this time or later.
+        normaliser: differences to allow.
+        network: whether replayed code may use the network.
+        timeout_seconds: then a run ends as UNVERIFIED.
+        workers: number of parallel runs; default: the number of cores.
+        progress: receives the completed share.
+        ignore: fields to ignore, as for `replay_run`; `strict_factory` and `no_writes` likewise.
 
     Raises:
         SessionNotFound: there is no run.
-        TargetNotFound: the target that is given cannot be imported.
-        UsageError: the target is no importable name.
+        TargetNotFound: the given target cannot be imported.
+        UsageError: the target is not an importable name.
     """
     flush_active()
     began = time.monotonic()
@@ -224,7 +224,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     if not references:
         where = Path(root) if root is not None else default_root()
         raise SessionNotFound(
-            "there is no run to drive", path=where, remedy="record one, or ask for other agents or times"
+            "there is no run to replay", path=where, remedy="record one, or ask for other agents or times"
         )
     workers = min(workers or cores(), len(references))
     options = RedriveOptions(
@@ -258,20 +258,20 @@ def replay_agents(
     """Replay the agents of one session one by one, in forks of a process that imports the target once.
 
     Args:
-        session: "last", a session's id, a prefix of it or its path.
-        target: `module:factory`, or such a function; without it what the session remembers.
-        agents: their ids, or a pattern such as `creator_*`; without it all that have actions.
-        root: the trace root; the one configured, then ./trace without it.
-        options: how they are replayed; its `agents` and `asked_for` are for whole runs.
-        workers: how many at one time; as many as there are cores without it.
-        progress: is told the share that is done.
+        session: "last", a session's id, a unique prefix of it or its path.
+        target: `module:factory`, or such a function; default: the one that the session remembers.
+        agents: their ids, or a pattern such as `creator_*`; default: all that have actions.
+        root: the trace root; default: the configured one, then ./trace.
+        options: how to replay them; its `agents` and `asked_for` are for whole runs.
+        workers: number of parallel replays; default: the number of cores.
+        progress: receives the completed share.
 
     Returns:
-        A report for each agent, in the order in which they are named, or of their first actions.
+        A report for each agent, in the order given, or of their first actions.
 
     Raises:
-        SessionNotFound, AgentNotFound: there is no such session, or no such agent in it.
-        TargetNotGiven, TargetNotFound: no code was named, or it cannot be imported.
+        SessionNotFound, AgentNotFound: the session or an agent does not exist.
+        TargetNotGiven, TargetNotFound: no target was given, or it cannot be imported.
     """
     flush_active()
     reference = find_run(session, root)

@@ -1,6 +1,7 @@
-"""One driven action compared with its record: outcome, result, changed state, calls, effects, in that order.
+"""Comparison of one replayed action with its recording.
 
-The first difference ends the re-drive; what agreed is counted, and whether it says anything.
+Outcome, result, changed state, calls and effects are compared in that order. The first difference ends the
+replay; what agreed is counted, and whether it was informative.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
 
 class ActionJudge:
-    """Compares driven actions one by one.
+    """Compares replayed actions one by one.
 
     Args:
-        outcome: takes counts and the first difference.
+        outcome: receives counts and the first difference.
         live: agents whose code runs.
-        is_whole: nothing of the record is missing, so that even measurements must be there.
-        errors: the record's error events by id.
-        fields: which fields take part.
+        is_whole: whether nothing is missing from the recording, so that even measurements must be there.
+        errors: the recorded error events by id.
+        fields: which fields to compare.
     """
 
     def __init__(
@@ -69,11 +70,11 @@ class ActionJudge:
         """What agreed at once and was not counted yet."""
 
     def begin(self, action: DrivenAction) -> None:
-        """An action is about to be driven."""
+        """Note that an action is about to be replayed."""
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
-        """An action left exactly what the record holds of it, and nothing else; `settle` counts it.
+        """An action left exactly what the recording has of it, and nothing else; `settle` counts it.
 
         Args:
             ids: those of its effects here.
@@ -101,7 +102,7 @@ class ActionJudge:
         missing: RecordedCall | None,
         answered_at: Sequence[int] = (),
     ) -> Event:
-        """Compare what an action left in the record with what it left now, and give its own event.
+        """Compare what an action left in the recording with what it left now, and give its own event.
 
         Args:
             missing: a recorded call that was not made.
@@ -115,7 +116,7 @@ class ActionJudge:
         if action.is_plain:
             self._identifiers.begin(action.effects)
         if replayed is None:
-            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event on the re-drive")
+            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event in the replay")
             raise ReplayStopped
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
@@ -198,7 +199,7 @@ class ActionJudge:
         other_id = str(replayed.extra.get("error_id"))
         other = by_id.get(other_id) or self._errors.get(other_id)
         if one is None or other is None:
-            self._outcome.reason(f"the error event of step {action.number} is not in the record")
+            self._outcome.reason(f"the error event of step {action.number} is not in the recording")
             return
         for key in ("error_type", "error_message"):
             found = self._comparison.difference(
@@ -274,7 +275,7 @@ class ActionJudge:
             if recorded != replayed:
                 if action.call.is_async:
                     self._outcome.doubts.append(
-                        f"step {action.number} is async: what its tasks do may come in another order"
+                        f"step {action.number} is async: its tasks may act in another order"
                     )
                 told = [f"behind {count} answered calls" for count in (recorded, replayed)]
                 self._differs(action, "calls", Difference("", *told), describe(effect))
@@ -350,7 +351,7 @@ class ActionJudge:
 
 
 def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:
-    """The event of the driven call itself: the outermost action of that name and agent."""
+    """The event of the replayed call itself: the outermost action of that name and agent."""
     for event in reversed(events):
         if (
             is_traced_action(event)
@@ -363,7 +364,7 @@ def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None
 
 
 def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
-    """The events inside the driven call, in order; its measurements instead if asked for."""
+    """The events inside the replayed call, in order; its measurements instead if asked for."""
     parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
     found = []
     for event in events:

@@ -132,8 +132,9 @@ class LastStates:
         late, unseen = self._heavy(agent_id), event.extra.get("unseen") or ()
         for name in sorted(late - event.extra["fields"].keys() - set(unseen)):
             self._outcome.reason(
-                f"how {name} of {agent_id} ended is not in the record: {agent_id} was gone before recording "
-                "ended, and what it held leads to other objects; keep it until shutdown_logging()"
+                f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
+                "before recording ended, and what it held leads to other objects; "
+                "keep it until shutdown_logging()"
             )
         shared = event.extra.get("shared") or ()
         passed = []
@@ -148,7 +149,7 @@ class LastStates:
     def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
         action = self._last_action(agent_id)
         self._outcome.doubts.append(
-            f"what was done to {name} of {agent_id} between its last action and when it was gone is not "
+            f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
             "recorded; keep it until shutdown_logging()"
         )
         self._player.diverge(

@@ -92,7 +92,7 @@ class Normaliser:
             fits = isinstance(value, (int, float)) if known.get(name) is float else isinstance(value, bool)
             if name not in known or not fits:
                 raise UsageError(
-                    f"the normaliser knows no {name}={value!r}",
+                    f"unknown normaliser {name}={value!r}",
                     remedy="ids, times, order and paths are true or false, floats is a number",
                 )
         return cls(**stored)

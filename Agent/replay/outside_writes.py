@@ -127,8 +127,8 @@ class OutsideWrites:
         ]
         if changed and self._outcome.changed_code:
             self._outcome.reason(
-                f"{', '.join(changed)}: changed by the replayed actions and, when it was recorded, also in "
-                "between; whether changed code changes it otherwise cannot be told"
+                f"{', '.join(changed)}: changed by the replayed actions and, in the recording, also between "
+                "them; whether changed code changes it differently is unknown"
             )
 
     def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:

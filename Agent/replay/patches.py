@@ -38,7 +38,7 @@ def check_patch(patch: object) -> None:
     if isinstance(patch, list) and all(isinstance(each, Mapping) and "op" in each for each in patch):
         return
     raise UsageError(
-        f"a {type(patch).__name__} is no patch",
+        f"{type(patch).__name__} is not a patch",
         remedy='give an object, {"max_retries": 3}, or a list of operations, '
         '[{"op": "replace", "path": "/max_retries", "value": 3}]',
     )
@@ -64,7 +64,7 @@ def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patc
         else _operated(copy_tree(dict(fields)), patch)
     )
     if not isinstance(after, dict):
-        raise UsageError("the patch leaves no mapping of fields", remedy="patch single fields")
+        raise UsageError("the patch does not leave a mapping of fields", remedy="patch single fields")
     kept = {at: tag for at, tag in types.items() if _keeps_tag(_at(before, at), _at(after, at), at, types)}
     changed = [
         name
@@ -100,7 +100,7 @@ def _operated(target: Any, operations: list[dict[str, Any]]) -> Any:
         return jsonpatch.apply_patch(target, operations)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise UsageError(
-            f"the patch does not fit the state: {error}", remedy="its fields are named by `agent-trace state`"
+            f"the patch does not fit the state: {error}", remedy="`agent-trace state` lists its fields"
         ) from error
 
 

@@ -86,7 +86,7 @@ class Peers:
             facts = self._recording.agents.get(agent_id)
             if facts is None:
                 known = ", ".join(sorted(self._recording.agents)[:5])
-                raise RecordingMiss(f"the run holds no agent {agent_id!r}", remedy=f"it holds {known}")
+                raise RecordingMiss(f"the run has no agent {agent_id!r}", remedy=f"it holds {known}")
             methods = {}
             for name, digest in facts.calls.items():
                 code = self._recording.codes.get(digest or "")
@@ -114,8 +114,8 @@ class Peers:
             call = TracedCall("agent_action", agent_id, role, name, name, given, None, is_root=False)
             answer = self._player().enter(call)
             if answer is None:
-                self._refuse(f"{name} of the stand-in for {agent_id} was called outside a driven action")
-                raise RecordingMiss(f"no recorded answer: {name} of {agent_id}")
+                self._refuse(f"{name} of the stand-in for {agent_id} was called outside a replayed action")
+                raise RecordingMiss(f"no recorded response: {name} of {agent_id}")
             return answer
 
         def method(*args: Any, **kwargs: Any) -> Any:
@@ -148,8 +148,8 @@ def _make_stand_in(
                 return methods[name]
             # Protocols of Python ask for these on any object, and an object may lack them.
             if not (name.startswith("__") and name.endswith("__")):
-                refuse(f"{name!r} of {agent_id} was asked for, which is not among its recorded calls")
-            raise AttributeError(f"the stand-in for {agent_id} has no {name!r} in the record")
+                refuse(f"{name!r} of {agent_id} was accessed, but is not among its recorded calls")
+            raise AttributeError(f"the stand-in for {agent_id} has no {name!r} in the recording")
 
         def __setattr__(self, name: str, value: object) -> None:
             refuse(f"{name!r} of {agent_id} was set, and it is a stand-in")

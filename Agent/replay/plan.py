@@ -1,6 +1,6 @@
-"""What is to be driven, in which order, and what the record holds of each step: calls inside it and effects.
+"""The plan of a replay: which actions to call, in which order, and the recorded calls and effects of each.
 
-Made from a `Recording` once it is known which agents are driven; `drive.py` carries it out.
+Made from a `Recording` once it is known which agents are replayed; `drive.py` carries it out.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ FRAMEWORK_KINDS = frozenset(
         "resource",
     }
 )
-"""Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is driven."""
+"""Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is replayed."""
 _OVERLAP_US = 50
 _ASYNC_SLACK_US = 2_000
 
 
 def is_of_framework(event: Event) -> bool:
-    """Whether recording itself wrote the event: one of those kinds, or a checkpoint of the store."""
+    """Tell whether recording itself wrote the event: one of those kinds, or a stored checkpoint."""
     return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
 
 
 @dataclass(slots=True, eq=False)
 class RecordedCall:
-    """A traced call in the record, with the traced calls directly inside it."""
+    """A recorded traced call, with the traced calls directly inside it."""
 
     event: Event
     agent_id: str | None
@@ -50,11 +50,11 @@ class RecordedCall:
 
     @property
     def told(self) -> str:
-        """The call in a few words."""
+        """Return a short description of the call."""
         return f"{self.name} of {self.agent_id} (event {self.event.id})"
 
     def overlaps(self, other: RecordedCall) -> bool:
-        """Whether the two ran at one time, so that their order says nothing."""
+        """Tell whether two calls ran concurrently, so that their order means nothing."""
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
         slack = _ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
@@ -65,7 +65,7 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class DrivenAction:
-    """One action that is driven, and what the record holds around and inside it."""
+    """One action to replay, with what was recorded around and inside it."""
 
     number: int
     call: RecordedCall
@@ -76,15 +76,15 @@ class DrivenAction:
     effects: list[Event] = field(default_factory=list)
     """Events inside it, in order, those inside answered calls left out."""
     answered: int = 0
-    """Calls in it, made by driven code, that a re-drive answers."""
+    """Calls in it, made by replayed code, that a replay answers."""
     behind: list[int] = field(default_factory=list)
     """For each effect, how many of them had ended before it."""
     metrics: Counter[str] = field(default_factory=Counter)
     """Names of measurements inside it."""
     overlaps: bool = False
-    """Another driven action was open at the same time."""
+    """Another replayed action was open at the same time."""
     is_plain: bool = False
-    """It returned a plain value, and the record holds nothing inside it but points in time."""
+    """It returned a plain value, and the recording has nothing inside it but points in time."""
     event: Event = field(init=False)
     """The event of the action."""
     agent_id: str = field(init=False)
@@ -96,7 +96,7 @@ class DrivenAction:
 
 @dataclass(slots=True)
 class Plan:
-    """Everything that is to be driven."""
+    """Everything to replay."""
 
     actions: list[DrivenAction] = field(default_factory=list)
     exits: dict[str, Event] = field(default_factory=dict)
@@ -104,31 +104,32 @@ class Plan:
     gone: dict[str, Event] = field(default_factory=dict)
     """Agent to its state when it was gone before the end, those inside others included."""
     acted: dict[str, int] = field(default_factory=dict)
-    """Such an agent to the number of the last driven action in which it acted."""
+    """Such an agent to the number of the last replayed action in which it acted."""
     undriven: Counter[str] = field(default_factory=Counter)
     """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
     functions: int = 0
-    """Actions of driven agents that are calls of functions, not of methods."""
+    """Actions of replayed agents that are calls of functions, not of methods."""
     written_last: dict[str, list[Event]] = field(default_factory=dict)
     """Agent to what was written to it from outside behind its last action."""
     notes: Counter[str] = field(default_factory=Counter)
-    """Driven agent to its `log_action` notes outside driven actions."""
+    """Driven agent to its `log_action` notes outside replayed actions."""
 
 
 def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
-    """The plan for a run.
+    """Return the plan for a run.
 
     Args:
         recording: the run.
-        given: agents of which there is an object, so that their outermost actions can be driven.
-        live: agents whose code runs; `given` and those inside them. Calls to all others are answered.
+        given: agents with an object, whose outermost actions can be replayed.
+        live: agents whose code runs: `given` and those inside them. Calls to others get recorded responses.
     """
     tree = _CallTree(recording)
     plan = Plan()
     roots: dict[str, DrivenAction] = {}
     for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.event.seq)):
         if call.event.code is None:
-            continue
+            continue  # only entry actions carry code
+        # An entry without state is a call of a function, not of the agent's method.
         is_own = call.agent_id in given and call.event.state is not None
         if _is_inside(call, given) or (is_own and tree.is_open_above(call, live)):
             continue  # it happens by itself there, or belongs to a step that never ended
@@ -161,7 +162,7 @@ def _is_plain(action: DrivenAction) -> bool:
 
 
 def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:
-    """Whether an action that can be driven stands above it."""
+    """Whether an action that can be replayed stands above it."""
     above = call.parent
     while above is not None:
         if above.agent_id in given and above.event.state is not None:
@@ -204,7 +205,7 @@ def _add_surroundings(
         root = tree.root_of(event, roots, live)
         if root is not None:
             if event.kind == "metric":
-                # What a peer measures of itself says nothing once it is answered.
+                # A peer with recorded responses does not run, so it measures nothing.
                 if event.agent_id is None or event.agent_id in live:
                     root.metrics[str(event.extra.get("metric_name"))] += 1
             else:
@@ -217,7 +218,7 @@ def _add_surroundings(
             continue
         agent = event.agent_id
         if agent in live and agent not in given and event.extra.get("reason") == "exit":
-            plan.exits[agent] = event  # of an agent inside others nothing else is the plan's
+            plan.exits[agent] = event  # the only state of an agent inside others that is compared
         if agent is None or agent not in given or tree.is_inside_any(event, roots):
             continue
         if event.kind == "state":
@@ -248,7 +249,7 @@ def _add_gone(
 
 
 def is_outside_write(event: Event) -> bool:
-    """Whether recording found the change when an action began, or at the end."""
+    """Tell whether recording found the change when an action began, or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
 
 
@@ -333,7 +334,7 @@ class _CallTree:
         return None
 
     def is_open_above(self, call: RecordedCall, live: frozenset[str]) -> bool:
-        """Whether it stands inside a live agent's step that has no end in the record."""
+        """Whether it stands inside a live agent's step that has no end in the recording."""
         span_id = call.event.parent_span_id
         while span_id is not None:
             if span_id not in self._parents:
@@ -344,7 +345,7 @@ class _CallTree:
     def root_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
     ) -> DrivenAction | None:
-        """The driven action of which the event is an effect; None for an answered call and what it contains.
+        """The replayed action of which the event is an effect; None for an answered call and its contents.
 
         A live agent that was called back from inside an answered call acts again, so what it did counts.
         """
@@ -365,7 +366,7 @@ class _CallTree:
     def caller_of(
         self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
     ) -> DrivenAction | None:
-        """The driven action in which driven code made this call of an answered agent; None for others."""
+        """The replayed action in which replayed code made this call of an answered agent; None for others."""
         call = self.calls.get(event.span_id or "")
         if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
             return None
@@ -387,7 +388,7 @@ class _CallTree:
         return False
 
     def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
-        """Whether it happened anywhere inside a driven action, answered calls included."""
+        """Whether it happened anywhere inside a replayed action, answered calls included."""
         call = self.enclosing(event.parent_span_id)
         while call is not None:
             if str(call.event.span_id) in roots:

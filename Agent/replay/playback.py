@@ -1,4 +1,4 @@
-"""`play_run`: what a run did, step by step, from the record alone; no user code runs, nothing is judged."""
+"""`play_run`: the steps of a run from the recording alone; no user code runs, and there is no verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
 
 @dataclass(frozen=True, slots=True)
 class PlayedStep:
-    """One recorded action, or what a recorder kept of one: a step, a call of a tool or a model."""
+    """One recorded action, or one entry of a recorder: a step, a tool call, a model call."""
 
     number: int
     event_id: str
@@ -72,8 +72,8 @@ class _Account:
 class Playback:
     """The recorded steps of a run in the order in which they began.
 
-    Whether the record is whole is found out when it is first asked for: everything in the session is
-    accounted for, which takes longer than one agent's steps.
+    Completeness is checked when it is first requested: that accounts for everything in the session and takes
+    longer than reading one agent's steps.
     """
 
     run: str
@@ -99,7 +99,7 @@ class Playback:
 
     @property
     def damage(self) -> tuple[str, ...]:
-        """Lines of the record that could not be read, and events that are missing."""
+        """Return unreadable lines and missing events."""
         return self._account.damage
 
     @property
@@ -109,12 +109,12 @@ class Playback:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing of the record is damaged or missing."""
+        """Tell whether nothing is damaged or missing."""
         return not self.damage
 
     @property
     def exit_code(self) -> int:
-        """0 where the record is sound, 1 where it is damaged."""
+        """Return 0 if the recording is sound, 1 if it is damaged."""
         return 0 if self.sound else 1
 
     def __iter__(self) -> Iterator[PlayedStep]:
@@ -124,14 +124,14 @@ class Playback:
         return len(self.steps)
 
     def lines(self) -> Iterator[str]:
-        """As text, line by line: the steps, and then what the record lacks."""
+        """Return the text line by line: the steps, then what is missing."""
         yield f"{self.run}: {len(self.steps)} steps of a recording"
         for step in self.steps:
             yield from str(step).splitlines()
         yield from (f"damage: {place}" for place in self.damage)
         ending = "" if self.is_complete else ", and did not end cleanly"
         state = "is sound" if self.sound else f"has {len(self.damage)} damaged places"
-        yield f"the record {state}{ending}"
+        yield f"the recording {state}{ending}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -140,16 +140,16 @@ class Playback:
 def play_run(
     run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
 ) -> Playback:
-    """The recorded steps of a run or of one agent, with arguments, answers and changes of state.
+    """Return the recorded steps of a run or of one agent, with arguments, responses and changes of state.
 
     Args:
-        run: as in `replay_run`, or a run of the recorder by its id or the only beginning of one.
-        root: the trace root; the one configured, then ./trace without it.
-        agent_id: one agent, where `run` names none.
+        run: as in `replay_run`, or the id of a recorder's run or a unique prefix of it.
+        root: the trace root; default: the configured one, then ./trace.
+        agent_id: one agent, if `run` does not name one.
 
     Raises:
-        SessionNotFound, AgentNotFound: there is no such run.
-        RunNotFound: several runs begin so.
+        SessionNotFound, AgentNotFound: the run does not exist.
+        RunNotFound: several runs begin with that prefix.
     """
     flush_active()
     found = explicit_run(run, root)

@@ -1,7 +1,7 @@
-"""The player of recorded answers: decides for each traced call whether its body runs.
+"""The player of recorded responses: decides for each traced call whether its body runs.
 
-One rule: the code of an agent runs if the factory gave it, everything else is answered from the record, in
-recorded order. `drive.py` tells it which action is being driven.
+The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
+recorded order. `drive.py` says which action is being replayed.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class Stage(Protocol):
         """A live agent's traced call is about to run."""
 
     def call_back(self, recorded: RecordedCall) -> None:
-        """Make a call that an answered call made in the record."""
+        """Make a call that an answered call made in the recording."""
 
     def answered(self) -> None:
-        """A call of driven code was answered."""
+        """A call of replayed code was answered."""
 
 
 class RecordedPlayer:
-    """Answers traced calls from the record while an action is driven.
+    """Gives traced calls their recorded responses while an action is replayed.
 
     Args:
         live: agents whose code runs.
-        known: agents that the record knows.
-        answers: gives recorded answers.
-        outcome: takes what was found out.
-        tools_of: gives what tools and models answered in an action.
+        known: agents in the recording.
+        answers: returns recorded responses.
+        outcome: receives findings.
+        tools_of: returns the responses of tools and models in an action.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RecordedPlayer:
         self.stage: Stage | None = None
         self.is_stopped = False
         self.has_begun = False
-        """The driven call itself was entered."""
+        """The replayed call itself was entered."""
         self._answers = answers
         self._outcome = outcome
         self._pipeline = pipeline
@@ -91,7 +91,7 @@ class RecordedPlayer:
         """Methods that the factory called, and the agents whose they are."""
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer, None for the code of live agents."""
+        """Return the recorded response, or None for the code of live agents."""
         if self.is_stopped:
             raise ReplayStopped
         action = self.action
@@ -107,20 +107,20 @@ class RecordedPlayer:
             return None
         if action is None:
             if call.kind in CALL_KINDS:
-                self.stop(f"the factory calls {call.action_type}, which a replay does not call for real")
+                self.stop(f"the factory calls {call.action_type}, which a replay does not execute")
             self._enter_outside(call)
             return None
         if call.kind in CALL_KINDS:
             return self._enter_tool(call, action)
         if call.is_generator and call.kind in _ACTION_KINDS:
-            self.stop(f"{_named(call)} is a generator, of whose items the record holds only the number")
+            self.stop(f"{_named(call)} is a generator, and the recording has only the number of its items")
         if call.kind not in _ACTION_KINDS:
             self._measured(call)
             return None
         if not self.has_begun:
             self.stop(
                 f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
-                "where the record does not look"
+                "where the recording does not look"
             )
         return self._enter_answered(call, action)
 
@@ -138,7 +138,7 @@ class RecordedPlayer:
             _open_call.set(None)
 
     def begin(self, action: DrivenAction) -> None:
-        """From now on this action is driven."""
+        """From now on this action is replayed."""
         self._thread_id = get_ident()
         self.action = action
         self._tools = None
@@ -153,13 +153,13 @@ class RecordedPlayer:
         return None if action is None else self._missing(action.call)
 
     def stop(self, reason: str) -> None:
-        """End the re-drive here: nothing more can be proved."""
+        """End the replay here: nothing more can be proved."""
         self.is_stopped = True
         self._outcome.reason(reason)
         raise ReplayStopped
 
     def diverge(self, divergence: Divergence) -> NoReturn:
-        """End the re-drive here: it did something else."""
+        """End the replay here: it did something else."""
         self.is_stopped = True
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
@@ -167,13 +167,13 @@ class RecordedPlayer:
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
-            self.stop(f"{_asked(call)} was called in threads that work at one time: {_ONE_BY_ONE}")
+            self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
 
     def _stop_in_thread(self, call: TracedCall) -> None:
         """A call that the record does not hold may have been nobody's there, in a thread."""
         if get_ident() != self._thread_id:
             self.stop(
-                f"{_asked(call)} was called in a thread, where it was no call of the action: {_ONE_BY_ONE}"
+                f"{_asked(call)} was called in a thread, but not as a call of the action: {_ONE_BY_ONE}"
             )
 
     def _enter_outside(self, call: TracedCall) -> None:
@@ -187,10 +187,10 @@ class RecordedPlayer:
         self._outcome.remark(_told_of_factory(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
-        """A measured call leaves no answer in the record; around a traced one it may run."""
+        """A measured call leaves no answer in the recording; around a traced one it may run."""
         if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
             return
-        self.stop(f"{_named(call)} is only measured (trace_performance), so the record holds no answer of it")
+        self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
     def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
         above = _open_call.get()
@@ -237,7 +237,7 @@ class RecordedPlayer:
         return answer
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
-        """The answer of a tool or model that the driven action calls, as it called it then."""
+        """The answer of a tool or model that the replayed action calls, as it called it then."""
         if self._tools is None:
             self._tools = self._tools_of(action)
         try:
@@ -354,7 +354,7 @@ class RecordedPlayer:
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
-    """The answer; where what it changes cannot be changed here, that ends the re-drive."""
+    """The answer; where what it changes cannot be changed here, that ends the replay."""
     change = answer.change
     if change is None:
         return answer
@@ -369,7 +369,7 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
 
 
 def open_call() -> RecordedCall | None:
-    """The recorded counterpart of the innermost live call that is open; None where there is none."""
+    """The recorded counterpart of the innermost live call that is open; None if there is none."""
     return _open_call.get()
 
 
@@ -396,11 +396,11 @@ def _asked(call: TracedCall) -> str:
 
 def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
     whose = next(iter(agents)) if len(agents) == 1 else f"{len(agents)} agents"
-    return f"the factory called {name} of {whose}, which ran for real"
+    return f"the factory called {name} of {whose}, which was executed"
 
 
 def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
-    """The arguments of a call by name; those of a stand-in under the names that they have in the record."""
+    """The arguments of a call by name; those of a stand-in under their recorded names."""
     args, recorded = call.args, event.extra.get("args")
     if not isinstance(args, Positional) or not isinstance(recorded, dict):
         return args

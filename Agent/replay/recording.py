@@ -1,6 +1,6 @@
-"""What a session says about a run, read once: its events, who acted in it, and how complete the record is.
+"""A session's data about a run, read once: its events, who acted in it, and how complete it is.
 
-For one agent only what happened inside its actions is kept. `plan.py` makes out of it what is to be driven.
+For one agent, only what happened inside its actions is kept. `plan.py` turns it into a plan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 @dataclass(slots=True)
 class AgentFacts:
-    """What the record says of one agent as a whole."""
+    """What was recorded about one agent as a whole."""
 
     agent_id: str
     role: str | None = None
@@ -31,7 +31,7 @@ class AgentFacts:
     """Those of them that nothing else was open above."""
     first_state: Event | None = None
     adopted: dict[str, str] = field(default_factory=dict)
-    """Its fields that hold generators whose draws were recorded, and by what these are told apart."""
+    """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
     lives: int = 0
     """First states: more than one means that several objects had this id."""
     has_exit: bool = False
@@ -49,7 +49,7 @@ class AgentFacts:
 
 @dataclass(frozen=True, slots=True)
 class CodeFacts:
-    """What a digest of code stands for."""
+    """The function behind a code digest."""
 
     module: str
     qualname: str
@@ -57,7 +57,7 @@ class CodeFacts:
 
     @property
     def is_async(self) -> bool | None:
-        """Whether it is a coroutine function, None if the source was not recorded."""
+        """Tell whether it is a coroutine function; None if the source was not recorded."""
         if self.source is None:
             return None
         for line in self.source.splitlines():
@@ -71,7 +71,7 @@ class CodeFacts:
 
 @dataclass(slots=True)
 class Recording:
-    """One run as it was read."""
+    """One run as read."""
 
     session: Path
     agent_id: str | None
@@ -95,7 +95,7 @@ class Recording:
     """Span id to agent of what was under way when a process died, or is under way now."""
 
     def configuration(self, name: str, default: Any) -> Any:
-        """A setting under which the session was recorded."""
+        """Return a setting under which the session was recorded."""
         return default if self.info is None else self.info.configuration.get(name, default)
 
 
@@ -103,7 +103,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     """Read a session, or what happened in it while one agent acted.
 
     Raises:
-        AgentNotFound: the session holds no event of that agent.
+        AgentNotFound: the session has no event of that agent.
     """
     reader = open_reader(session)
     recording = Recording(session, agent_id, _info(session))
@@ -202,7 +202,7 @@ def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None  # the events can still be driven; only remembered targets and settings are missing
+        return None  # the events can still be replayed; only remembered targets and settings are missing
 
 
 class _Nesting:
@@ -249,7 +249,7 @@ def _number(span_id: str | None) -> int | None:
 
 
 def began_us(event: Event) -> float:
-    """When a span began, by its end and its duration; the later bound of what rounding leaves open."""
+    """Return when a span began, from its end and duration; rounded up."""
     duration = event.extra.get("duration_ms")
     if not isinstance(duration, (int, float)) or isinstance(duration, bool):
         return float(event.timestamp_us)
@@ -257,12 +257,12 @@ def began_us(event: Event) -> float:
 
 
 def method_name(event: Event) -> str:
-    """The name of the traced function, without the classes that it stands in."""
+    """Return the name of the traced function, without its classes."""
     return str(event.extra.get("call", "")).rpartition(".")[2]
 
 
 def is_traced_action(event: Event) -> bool:
-    """Whether a decorator or `instrument` left it, not a call of a logger."""
+    """Tell whether a decorator or `instrument` wrote it, rather than a logger."""
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 

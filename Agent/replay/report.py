@@ -18,7 +18,7 @@ _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os"
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What driving the code again proved; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of a replay; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
     """The run as a command line names it."""
@@ -53,12 +53,12 @@ class ReplayReport:
 
     @property
     def divergence(self) -> Divergence | None:
-        """The first difference; under UNVERIFIED one that proves nothing."""
+        """Return the first difference; under UNVERIFIED it proves nothing."""
         return self.outcome.divergence
 
     @property
     def scope(self) -> str:
-        """`whole`, or `prefix` where the recording did not end cleanly: complete steps only."""
+        """Return `whole`, or `prefix` if the recording did not end cleanly: complete steps only."""
         return self.outcome.scope
 
     @property
@@ -68,7 +68,7 @@ class ReplayReport:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Fields that take no part, because the program or the caller asked for that."""
+        """Return the fields that the program or the caller asked to ignore."""
         return tuple(self._own(self.outcome.ignored))
 
     def _own(self, names: Iterable[str]) -> list[str]:
@@ -116,7 +116,9 @@ class ReplayReport:
         """Verdict, coverage and the fields that could not be seen, in one line."""
         counts = self.outcome.counts
         who = _names(self.outcome.agents) or self.run
-        scope = ", complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
+        scope = (
+            ", the complete steps of a recording that did not end cleanly" if self.scope == "prefix" else ""
+        )
         lacking = {
             "not seen": self.unseen,
             "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
@@ -130,7 +132,7 @@ class ReplayReport:
 
     @property
     def changed_code(self) -> tuple[str, ...]:
-        """Traced methods, and fields that hold functions, whose code is other than it was when recorded."""
+        """Return traced methods, and fields that hold functions, whose code has changed."""
         return self.outcome.changed_code
 
     @property
@@ -166,7 +168,7 @@ class ReplayReport:
         yield from (f"because {reason}" for reason in self.reasons)
         if any(read.source.partition(".")[0] in _RECORDABLE for read in outcome.sources):
             yield (
-                "to record such reads: `with recorded_sources():` round the program, and "
+                "to record such reads: `with recorded_sources():` around the program, and "
                 "`recorder.adopt(generator)` for its own generators"
             )
         for number, later in enumerate(outcome.further, 2):
@@ -205,7 +207,7 @@ class ReplayReport:
         if outcome.references:
             yield f"compared by name: {_names(outcome.references)}"
         if outcome.handles:
-            yield f"handles, which have nothing to compare: {_names(outcome.handles)}"
+            yield f"handles, not compared: {_names(outcome.handles)}"
         if counts.answers:
             yield f"{counts.answers:,} calls had recorded responses: {_names(outcome.answered)}"
         if outcome.inside:

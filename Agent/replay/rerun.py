@@ -1,6 +1,7 @@
-"""`replay_run`: finds the run and its target, starts the child process that drives it, and reports.
+"""`replay_run`: finds the run and its target, starts the child process that replays it, and reports.
 
-The child runs under another hash seed, with the caller's directory and import path, and without a network.
+The child runs under another hash seed, with the caller's directory and import path, and without network
+access.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ _MAX_OUTPUT_CHARS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RedriveOptions:
-    """How a run is driven, beside what and with which code."""
+    """How to replay a run, apart from what and with which code."""
 
     timeout_seconds: float | None = None
     normaliser: Normaliser | None = None
     network: bool = False
     agents: Collection[str] | None = None
-    """Of what the target gives, only these: the others answer from the record."""
+    """Of what the target gives, only these: the others answer from the recording."""
     asked_for: str | None = None
     """With `agents`: the agent that the target is asked for, as it was for the whole of the run."""
     stop: Event | None = None
@@ -80,28 +81,28 @@ def replay_run(  # noqa: PLR0913 - each is a question of its own
     keep_going: int = 0,
     pdb: bool = False,
 ) -> ReplayReport:
-    """Replay recorded actions on a fresh object, and compare what they do with the recording.
+    """Replay recorded actions on a fresh object, and compare their effects with the recording.
 
     Args:
-        run: "last", a session's id, a prefix of it or its path, each optionally with `/agent_id` behind it.
-        target: `module:factory`, or such a function; without it the one that the session remembers.
-        root: the trace root; the one configured, then ./trace without it.
-        agent_id: the one agent that is driven, where `run` names none.
-        timeout_seconds: after this the child process is killed and the verdict is UNVERIFIED.
-        normaliser: what may differ; what is equal but for that is EQUIVALENT at best.
-        network: whether driven code may use the network; EQUIVALENT at best where it does.
-        ignore: fields that take no part: `field`, `agent.field`, or patterns of them; the report names them.
-        strict_factory: whether a first state that the factory made otherwise is DIVERGED and not a note.
+        run: "last", a session's id, a unique prefix of it or its path, each optionally with `/agent_id`.
+        target: `module:factory`, or such a function; default: the one that the session remembers.
+        root: the trace root; default: the configured one, then ./trace.
+        agent_id: the one agent to replay, if `run` does not name one.
+        timeout_seconds: then the child process is killed and the verdict is UNVERIFIED.
+        normaliser: differences to allow; if one is used, the verdict is EQUIVALENT at best.
+        network: whether replayed code may use the network; if it does, the verdict is EQUIVALENT at best.
+        ignore: fields to ignore: `field`, `agent.field`, or patterns of them; the report names them.
+        strict_factory: whether a first state that the factory built differently is DIVERGED, not a note.
         no_writes: whether to refuse to open existing files for writing.
-        keep_going: how many differences to look for behind the first one.
+        keep_going: how many differences to look for after the first one.
         pdb: whether to replay once more in this terminal, with the debugger at the step that differs.
 
     Raises:
-        SessionNotFound, AgentNotFound: there is no such run.
-        ReplayError: it holds no action that could be driven.
-        TargetNotGiven: no code was named, and the session remembers none.
-        TargetNotFound: the code cannot be imported.
-        UsageError: the target is no importable name, or there is no terminal for the debugger.
+        SessionNotFound, AgentNotFound: the run does not exist.
+        ReplayError: it has no action that can be replayed.
+        TargetNotGiven: no target was given, and the session remembers none.
+        TargetNotFound: the target cannot be imported.
+        UsageError: the target is not an importable name, or there is no terminal for the debugger.
     """
     flush_active()
     if pdb and not sys.stdin.isatty():
@@ -155,19 +156,19 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
     if found is not None:
         session_id = found.session.name.removeprefix("session_")
         raise ReplayError(
-            f"{found.run_id} is a run of the recorder; what is driven are the traced actions of a session",
+            f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
             path=found.session,
-            remedy=f"agent-trace replay {session_id} drives all that it holds; agent-trace play "
+            remedy=f"agent-trace replay {session_id} replays all that it holds; agent-trace play "
             f"{found.run_id} shows the run's steps, and ReplayExecutor goes on from its checkpoints",
         )
 
 
 def check_holds_actions(reference: RunReference) -> None:
-    """Passes where there is something to drive; ReplayError says what else can be done."""
+    """Raise ReplayError, with alternatives, if there is nothing to replay."""
     events = open_reader(reference.session).events(reference.agent_id)
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
-            "no action is recorded here, so there is nothing to drive",
+            "no action is recorded here, so there is nothing to replay",
             path=reference.session,
             remedy="trace methods with @trace_agent_action or instrument(); agent-trace play "
             f"{reference.name} shows what there is, and ReplayExecutor goes on from a run's checkpoints",
@@ -177,7 +178,7 @@ def check_holds_actions(reference: RunReference) -> None:
 def drive_again(
     reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None = None
 ) -> ReplayReport:
-    """Drive a run that is known to be there in a child process, and report.
+    """Replay an existing run in a child process, and report.
 
     Args:
         worker: forks for it; without one a new process is started.
@@ -199,7 +200,7 @@ def drive_again(
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(
-                "the difference is another one in each replay, as these can make it: "
+                "the difference changes from replay to replay, possibly because of: "
                 + "; ".join(outcome.unsteady[:3])
             )
     if outcome.divergence is not None:
@@ -243,7 +244,7 @@ def _in_child(
         ended = run_module("Agent.replay.child", request, directory, *limits)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
-        outcome.reason(f"the re-drive did not end within {options.timeout_seconds:g} s and was stopped")
+        outcome.reason(f"the replay did not end within {options.timeout_seconds:g} s and was stopped")
     else:
         try:
             answer = orjson.loads(Path(request["outcome_path"]).read_bytes())
@@ -282,7 +283,7 @@ def _asked(reference: RunReference) -> list[str]:
 
 
 def make_replay_directory(session: Path, run_id: str = ROOT_RUN) -> Path | None:
-    """A new directory for this replay under the run; None where it cannot be made."""
+    """Create a directory for this replay under the run; None if that fails."""
     replay_id = f"{session_id_for(time.time_ns() // 1000)}-{secrets.token_hex(4)}"
     path = run_dir(session, run_id) / "replays" / replay_id
     try:
@@ -301,7 +302,7 @@ def _keep(report: ReplayReport) -> None:
 
 
 def keep_json(path: Path, value: object) -> None:
-    """Write a file of a replay's directory, which is the owner's alone; OSError where that fails."""
+    """Write a file of a replay's directory, readable by its owner only; OSError if that fails."""
     data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with os.fdopen(fd, "wb") as file:

@@ -149,7 +149,7 @@ class SourceAnswers:
             return decode(values[number])
         except Exception as error:
             # It was hidden, or somebody changed it.
-            self._player.stop(f"what {source} gave is not in the record: {type(error).__name__}: {error}")
+            self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
             raise
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
@@ -199,7 +199,7 @@ class SourceAnswers:
             draws = self._draws(adopted)
             taken = None if draws is None else draws.take(1, lambda _: None)
             if draws is not None and (taken is None or draws.value != mark):
-                self._more(draws.recorded, f"a generator that is seeded otherwise, by {_asker()}")
+                self._more(draws.recorded, f"a generator that is seeded differently, by {_asker()}")
             elif draws is None:
                 self._undrawn(adopted)
             return
@@ -283,12 +283,14 @@ class SourceAnswers:
         if base_id is not None:
             base = self._base(base_id)
             if base is None:
-                self._player.stop(f"the state that draws from {adopted.name} begin with is not in the record")
+                self._player.stop(
+                    f"the state that draws from {adopted.name} begin with is not in the recording"
+                )
         if draws.kind == "draws":
             return
         seeded = self._seeded.pop(adopted.number, None)
         if seeded is not None and not adopted.began_at(seeded, base):
-            self._more(draws.recorded, f"a generator that was seeded otherwise, by {_asker()}")
+            self._more(draws.recorded, f"a generator that was seeded differently, by {_asker()}")
         try:
             adopted.put(segment, base)
         except Exception as error:  # noqa: BLE001 - a state of another version, or that somebody changed
@@ -307,7 +309,7 @@ class SourceAnswers:
 
     def _shown(self, name: str, value: Any) -> Any:
         if isinstance(value, str) and name in self._recording_hidden():
-            hidden = f"the variable {name} of the environment, hidden in the record"
+            hidden = f"the variable {name} of the environment, hidden in the recording"
             if hidden not in self._outcome.normalisers:
                 self._outcome.normalisers.append(hidden)
                 self._outcome.doubts.append(f"the variable {name} of the environment is redacted")

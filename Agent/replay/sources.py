@@ -233,11 +233,11 @@ class SourceWatch:
         Args:
             excuses: says what was declared that lets reads of a source differ.
         """
-        outcome.normalisers += [f"{what} was within reach, as declared" for what in sorted(self.reached)]
+        outcome.normalisers += [f"{what} was allowed, as declared" for what in sorted(self.reached)]
         outcome.unsteady = [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
         outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
         for what in dict.fromkeys(self.files.refused):
-            outcome.reason(f"no writes were asked for, and this one was refused: {what}")
+            outcome.reason(f"refused because of --no-writes: {what}")
         for read in self.imported_with:
             if excuses(read.source) is None:
                 outcome.reason(
@@ -298,7 +298,7 @@ class SourceWatch:
         self._is_hooked = False
         if not has_hook(self._hook):
             self.reads.append(
-                SourceRead("a profiler, which ended the watch,", "driven code", "?", 0, self._step)
+                SourceRead("a profiler, which ended the watch,", "replayed code", "?", 0, self._step)
             )
         end_hook()
         if self._before_touch is not None:
@@ -452,7 +452,7 @@ class SourceWatch:
                 self._add(refused, asker.frame)
             elif not any(read.source == refused for read in self.reads):
                 self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
-        raise PermissionError(f"{refused} is out of reach during a replay")
+        raise PermissionError(f"{refused} is not allowed during a replay")
 
 
 class _BuildingPlayer:

@@ -1,6 +1,6 @@
-"""The target: code named as `module:factory`, found, called, and what it gives looked at.
+"""The target: code named as `module:factory`; it is found and called, and its result is checked.
 
-The name is checked where `replay_run` is called; imported and called it is in the child process only.
+The name is checked where `replay_run` is called; the target is imported and called in the child process only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Target = str | Callable[..., Any]
 
 
 class TargetFailed(Exception):
-    """The target could not be imported or called, or gave what cannot be driven; the text says what."""
+    """Raised if the target could not be imported or called, or returned something that cannot be replayed."""
 
 
 class TargetNotImported(TargetFailed):
@@ -45,12 +45,12 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         found = None if info is None else info.target_for(agent_id)
         if found is None and info is not None and info.targets and agent_id is None:
             raise TargetNotGiven(
-                f"the session remembers targets of {len(info.targets)} agents, none of the whole run",
+                f"the session remembers targets for {len(info.targets)} agents, but none for the whole run",
                 remedy=f"replay one agent, for example {info.session_id}/{min(info.targets)}",
             )
         if found is None:
             raise TargetNotGiven(
-                "no code was named to drive, and the session remembers none",
+                "no target was given, and the session remembers none",
                 remedy="give --target module:factory (a class, or a function that takes a spec)",
             )
         return found
@@ -65,17 +65,17 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
 
 
 def remember_target(target: Target, agent_id: str = "*") -> None:
-    """Let the session that is recorded now remember what builds its agents again, for `replay` and `fork`.
+    """Store the target in the session being recorded, for `replay` and `fork`.
 
-    Like the first event it begins the session where nobody did; where nothing is recorded into files, nothing
-    is remembered.
+    Like the first event, it begins a session if there is none. If nothing is recorded to files, nothing is
+    stored.
 
     Args:
         target: `module:factory`, or such a function.
-        agent_id: the agent that it builds; all of them without it.
+        agent_id: the agent that it builds; default: all of them.
 
     Raises:
-        UsageError: it is no importable name.
+        UsageError: it is not an importable name.
     """
     name = target_name(target, None, None)
     pipeline = installed.current_pipeline()
@@ -140,15 +140,15 @@ def target_not_found(why: str) -> TargetNotFound:
     """The error for a target that a child process could not import."""
     return TargetNotFound(
         why,
-        remedy="replay from the directory that the code is imported from, or name other code as the target",
+        remedy="replay from the directory that the code is imported from, or give another target",
     )
 
 
 def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
-    """What the factory returns for a spec; a factory without parameters is called without the spec.
+    """Return the factory's result for a spec; a factory without parameters is called without the spec.
 
     A class is a factory of its instances: it is called with the recorded arguments of its constructor, or
-    with the agent's id where those were not recorded, once for each agent that acts on its own.
+    with the agent's id if those were not recorded, once for each agent that acts independently.
 
     Raises:
         TargetFailed: it takes other arguments, or it raised.
@@ -203,7 +203,7 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     try:
         return function(*args, **kwargs)
     except ReplayError as error:
-        raise TargetFailed(f"the {kind} {name} needs what the record does not hold: {error}") from error
+        raise TargetFailed(f"the {kind} {name} needs what the recording does not hold: {error}") from error
     except BaseException as error:
         raise FactoryRaised(
             f"the {kind} {name} raised {type(error).__name__}: {error}{_place_of(error)}"
@@ -240,7 +240,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
         objects = {agent_id: objects[agent_id]}
     for name, obj in objects.items():
         if name not in known:
-            raise TargetFailed(f"the factory gave {name!r}, which the record does not know")
+            raise TargetFailed(f"the factory returned {name!r}, an agent that the recording does not have")
         own = None if obj is None else agent_id_of(obj)
         if obj is not None and own != name:
             raise TargetFailed(
@@ -250,5 +250,5 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
                 else f"the object for {name} has no agent_id: instrument its class in the factory's module"
             )
     if all(obj is None for obj in objects.values()):
-        raise TargetFailed("the factory gave no object")
+        raise TargetFailed("the factory returned no object")
     return objects

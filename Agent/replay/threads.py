@@ -19,7 +19,7 @@ from Agent.record.chance.callers import is_of_library, is_own, module_of
 
 __all__ = ["ThreadWatch"]
 
-_OUTLIVES = "a thread that is still at work when its action ends"
+_OUTLIVES = "a thread that still runs when its action ends"
 _NOBODYS = "a thread that the action does not join"
 
 

@@ -1,7 +1,7 @@
-"""From the facts of a re-drive to its verdict: the rules, in one place.
+"""From the facts of a replay to its verdict: all rules in one place.
 
-IDENTICAL needs everything compared to be equal and something informative among it; a difference is DIVERGED
-only where nothing but the code can have made it; whatever stands in the way is UNVERIFIED, and says why.
+IDENTICAL requires that everything compared is equal and something informative is among it. A difference is
+DIVERGED only if nothing but the code can have caused it. Everything else is UNVERIFIED, with the reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from Agent.replay.outcome import Outcome
 
 
 class Verdict(StrEnum):
-    """What a re-drive proved."""
+    """The result of a replay."""
 
     IDENTICAL = "IDENTICAL"
     """Everything compared is equal, something informative was, and no unrecorded source was read."""
@@ -29,7 +29,7 @@ EXIT_CODES = {Verdict.IDENTICAL: 0, Verdict.EQUIVALENT: 0, Verdict.DIVERGED: 1, 
 
 
 def judge(outcome: Outcome) -> tuple[Verdict, list[str]]:
-    """The verdict, and the reasons why nothing was proved where it is UNVERIFIED."""
+    """Return the verdict and, if it is UNVERIFIED, the reasons."""
     reasons = [*outcome.reasons, *map(str, outcome.sources)]
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
@@ -58,7 +58,7 @@ def _nothing_driven(outcome: Outcome) -> str:
     notes = sum(outcome.notes.values())
     if notes:
         return (
-            f"the record holds {notes} notes (log_action) and no traced action of "
-            f"{', '.join(outcome.agents)}: notes cannot be driven"
+            f"the recording has {notes} notes (log_action) and no traced action of "
+            f"{', '.join(outcome.agents)}: notes cannot be replayed"
         )
-    return "the record holds no traced action that could be driven"
+    return "the recording has no traced action that could be replayed"

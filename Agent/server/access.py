@@ -53,20 +53,20 @@ class Access:
         kind, _, token = header.partition(" ")
         grant = self._store.authenticate(token.strip()) if kind.lower() == "bearer" else None
         if grant is None:
-            raise _unauthorized("the key is not known, or was revoked")
+            raise _unauthorized("the key is unknown or revoked")
         if self._scope not in grant.scopes:
             raise Problem(
                 403,
                 "forbidden",
-                f"the key is not good for {self._scope}",
-                remedy=f"make one with: agent-trace keys add --scope {self._scope}",
+                f"the key does not allow {self._scope}",
+                remedy=f"create one with: agent-trace keys add --scope {self._scope}",
             )
         wait_s = self._pace.wait_s(grant.key_id)
         if wait_s > 0:
             raise Problem(
                 429,
                 "rate_limited",
-                "the key asks more often than this server allows",
+                "the key exceeds this server's request rate",
                 remedy="ask again later",
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
@@ -95,7 +95,7 @@ def _unauthorized(message: str) -> Problem:
         401,
         "unauthorized",
         message,
-        remedy="send Authorization: Bearer KEY; agent-trace keys add makes one",
+        remedy="send Authorization: Bearer KEY; agent-trace keys add creates one",
         headers={"WWW-Authenticate": "Bearer"},
     )
 

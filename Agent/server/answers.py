@@ -68,11 +68,11 @@ ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     for status, text in {
         400: "A parameter is given more than once.",
         401: "No key, or one that is unknown or revoked.",
-        403: "The key lacks the scope.",
-        422: "Something in the request is not what it should be.",
-        429: "The key asks too often; Retry-After says when to come again.",
-        500: "A bug of Agent Trace.",
-        503: "The database does not answer; the same request may come again.",
+        403: "The key does not have the scope.",
+        422: "The request is invalid.",
+        429: "Too many requests with this key; see Retry-After.",
+        500: "A bug in Agent Trace.",
+        503: "The database does not answer; retry the same request.",
     }.items()
 }
 """What any route may answer beside what it is for."""

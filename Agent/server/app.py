@@ -89,9 +89,9 @@ def _replays(settings: ServerSettings, store: Store) -> Replays:
 
 
 _ABOUT: Final[dict[ServerRole, str]] = {
-    "ingest": "Takes runs and events, stores what may be stored, and reads nothing.",
+    "ingest": "Accepts runs and events, stores what may be stored, and reads nothing.",
     "query": "Reads runs, steps, failures and events of one project. It cannot write.",
-    "replay": "Makes checkpoints of runs that were sent with content, and goes on from them in workers.",
+    "replay": "Creates checkpoints of runs that were sent with content, and continues from them in workers.",
 }
 
 
@@ -115,8 +115,8 @@ def _known_parameters(request: Request) -> None:
         raise Problem(
             422,
             "invalid",
-            f"there is no parameter {unknown[0][:40]!r} here",
-            remedy=f"there are {', '.join(sorted(names))}",
+            f"unknown parameter {unknown[0][:40]!r} here",
+            remedy=f"known parameters: {', '.join(sorted(names))}",
         )
 
 

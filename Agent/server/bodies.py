@@ -77,11 +77,11 @@ async def made_of_body(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in media_types:
         remedy = f"send Content-Type: {' or '.join(media_types)}"
-        raise Problem(415, "unsupported", "the body's type is not taken", remedy=remedy)
+        raise Problem(415, "unsupported", "the body's type is not supported", remedy=remedy)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "zstd", *_ZLIB_WINDOWS):
         raise Problem(
-            415, "unsupported", "the body's encoding is not taken", remedy=f"take one of {_ENCODINGS}"
+            415, "unsupported", "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}"
         )
     try:
         async with asyncio.timeout(settings.body_timeout_s):
@@ -139,7 +139,7 @@ def json_of(unpacked: bytes) -> Any:
     try:
         return orjson.loads(unpacked)
     except ValueError:
-        raise Problem(400, "malformed", "the body is no JSON in UTF-8") from None
+        raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
 
 
 def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
@@ -153,7 +153,7 @@ def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
     try:
         return b"".join(_members(sent, encoding, limit_bytes))
     except (zlib.error, zstandard.ZstdError):
-        raise Problem(400, "malformed", f"the body is no {encoding}") from None
+        raise Problem(400, "malformed", f"the body is not valid {encoding}") from None
 
 
 def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ from Agent.store import Project
 __all__ = ["NOT_FOUND", "NO_CONTENT", "checkpoint_router"]
 
 NOT_FOUND: Final[dict[int | str, dict[str, Any]]] = {
-    404: {"model": ErrorAnswer, "description": "The project has nothing of that id."}
+    404: {"model": ErrorAnswer, "description": "The project has nothing with that id."}
 }
 NO_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     409: {
@@ -38,7 +38,7 @@ NO_CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     }
 }
 Wait = Annotated[
-    float, Query(ge=0, le=60, description="Seconds to wait for them; behind that the answer is 202.")
+    float, Query(ge=0, le=60, description="Seconds to wait for them; after that the answer is 202.")
 ]
 _MAX_STEP_CHARS: Final = 200
 _MAX_LISTED: Final = 1000
@@ -47,16 +47,16 @@ _BODY: Final[dict[str, Any]] = {
     "properties": {
         "auto": {
             "type": "boolean",
-            "description": "Make one behind each step of the run. Also where the body is empty.",
+            "description": "Create one after each step of the run. The default if the body is empty.",
         },
         "step_id": {
             "type": "string",
             "maxLength": _MAX_STEP_CHARS,
-            "description": "With a state: the step it stands behind.",
+            "description": "With a state: the step that it follows.",
         },
         "agent_id": {"type": "string", "maxLength": _MAX_STEP_CHARS},
-        "checkpoint_id": {"type": "string", "maxLength": 128, "description": "What it is to be called."},
-        "state": {"description": "Any JSON. With it one checkpoint is kept as it is given."},
+        "checkpoint_id": {"type": "string", "maxLength": 128, "description": "Its name."},
+        "state": {"description": "Any JSON. Stores one checkpoint as given."},
     },
     "additionalProperties": False,
     "examples": [{"auto": True}, {"step_id": "step_3", "state": {"query": "weather"}}],
@@ -84,11 +84,11 @@ def checkpoint_router(replays: Replays) -> APIRouter:
     @router.post(
         "/traces/{trace_id}/checkpoints",
         status_code=201,
-        summary="Make the checkpoints of a run, or keep one that is given",
+        summary="Create the checkpoints of a run, or store one",
         openapi_extra=json_body(_BODY, required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
-        | {202: {"model": CreatedAnswer, "description": "They are being made yet; ask again."}},
+        | {202: {"model": CreatedAnswer, "description": "They are still being created; ask again."}},
     )
     async def post_checkpoints(
         request: Request, response: Response, project: GrantedReplay, trace_id: str, wait_s: Wait = 2.0
@@ -147,9 +147,9 @@ def _checked(value: object) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(422, "invalid", "the body is no object", remedy='send {"auto": true}')
+        raise Problem(422, "invalid", "the body is not an object", remedy='send {"auto": true}')
     for key in value.keys() - _KEYS:
-        raise Problem(422, "invalid", f"there is no such key as {key[:40]!r}", remedy='send {"auto": true}')
+        raise Problem(422, "invalid", f"unknown key {key[:40]!r}", remedy='send {"auto": true}')
     if "state" not in value:
         if value.get("auto", True) is not True or value.keys() - {"auto"}:
             raise Problem(
@@ -162,13 +162,13 @@ def _checked(value: object) -> dict[str, Any]:
     for key, name in (("step_id", step_id), ("agent_id", agent_id)):
         needed = key == "step_id" or name is not None
         if needed and not (isinstance(name, str) and 0 < len(name) <= _MAX_STEP_CHARS and name.isprintable()):
-            raise Problem(422, "invalid", f"{key} is no name", path=f"/{key}", remedy="give a short text")
+            raise Problem(422, "invalid", f"{key} is not a name", path=f"/{key}", remedy="give a short text")
     if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and is_identity(checkpoint_id)):
         raise Problem(
             422,
             "invalid",
-            "checkpoint_id is no id",
+            "checkpoint_id is not an id",
             path="/checkpoint_id",
-            remedy="take letters, digits, dots, dashes and underscores, or leave it out",
+            remedy="use letters, digits, dots, dashes and underscores, or omit it",
         )
     return value

@@ -84,7 +84,7 @@ class BoundedConnection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Says that this is no HTTP, as any other problem is said."""
-        problem = Problem(400, "malformed", "this is no request of HTTP/1.1")
+        problem = Problem(400, "malformed", "this is not a request of HTTP/1.1")
         answer = problem.answer()
         headers = [*answer.raw_headers, (b"connection", b"close")]
         events = (
@@ -120,7 +120,7 @@ async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
     problem = Problem(
         503,
         "unavailable",
-        "the server has as many connections as it may",
+        "the server has reached its limit of connections",
         remedy="send it again",
         headers={"Retry-After": str(_RETRY_AFTER_S), "Connection": "close"},
     )

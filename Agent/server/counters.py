@@ -18,13 +18,13 @@ _PREFIX: Final = "agent_trace_"
 _HELP: Final = {
     "events_accepted_total": "Events that were stored.",
     "events_duplicate_total": "Events that were stored before.",
-    "events_refused_total": "Items of batches that were no events.",
-    "runs_total": "Runs, or parts of runs, that were taken.",
+    "events_refused_total": "Items of batches that were not events.",
+    "runs_total": "Runs, or parts of runs, that were accepted.",
     "spans_accepted_total": "Spans of OpenTelemetry that were stored, or were stored before.",
-    "spans_rejected_total": "Spans that were none.",
-    "values_dropped_total": "Values that may not be stored and were left out.",
+    "spans_rejected_total": "Invalid spans.",
+    "values_dropped_total": "Values that were left out because they may not be stored.",
     "requests_total": "Requests by route and status.",
-    "request_seconds": "How long requests took.",
+    "request_seconds": "Duration of requests.",
 }
 
 

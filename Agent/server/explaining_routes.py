@@ -36,13 +36,13 @@ from Agent.store import EventFilter, Page, Store
 __all__ = ["add_explaining_routes"]
 
 _MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "The project has no event of that id in that session."}
+    404: {"model": ErrorAnswer, "description": "The project has no event with that id in that session."}
 }
 
 AgentId = Annotated[str, AGENT]
 Session = Annotated[str, UID]
 EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", description="writer-number.")]
-Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far back causes are looked for.")]
+Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
 
 def _journey_asked(
@@ -78,7 +78,7 @@ def add_explaining_routes(router: APIRouter, store: Store) -> None:
 
     @router.get(
         "/journeys",
-        summary="Show the way of an agent through a session or a run",
+        summary="Show an agent's events in a session or a run",
         response_model=PageAnswer[JourneyStepAnswer],
     )
     def get_journey(
@@ -120,5 +120,5 @@ def add_explaining_routes(router: APIRouter, store: Store) -> None:
         """Recorded links, and such that a named rule infers; a hundred at most, on one page."""
         found = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if found is None:
-            raise Problem(404, "not_found", "there is no event of that id", remedy="/v1/events lists them")
+            raise Problem(404, "not_found", "no event with that id", remedy="/v1/events lists them")
         return page_answer(Page(found, None), cause_answer)

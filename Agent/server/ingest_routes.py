@@ -27,10 +27,10 @@ T = TypeVar("T")
 BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
-        400: "The body is no JSON, or is cut off.",
+        400: "The body is not JSON, or is cut off.",
         408: "The body did not arrive in time.",
-        413: "The body is too large, as sent or unpacked.",
-        415: "The body is of a type or an encoding that is not taken.",
+        413: "The body is too large, as sent or decompressed.",
+        415: "The body's type or encoding is not supported.",
     }.items()
 }
 
@@ -78,7 +78,7 @@ _RUN: Final[dict[str, Any]] = {
                     "step_id": _LABEL,
                     "message": {
                         "type": "string",
-                        "description": "Stored only by projects that take content.",
+                        "description": "Stored only by projects that accept content.",
                     },
                 },
             },
@@ -144,7 +144,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         status_code=201,
         summary="Store a run",
         openapi_extra=json_body(_RUN),
-        responses={200: {"model": StoredRunAnswer, "description": "The run was there; it was merged."}},
+        responses={200: {"model": StoredRunAnswer, "description": "The run existed and was merged."}},
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
         """One run as a document. The same again, or more of it, is merged by its run_id."""

@@ -13,12 +13,12 @@ __all__ = ["complete_openapi"]
 
 _PARAMETERS: Final = {
     "trace_id": "A run by its id, or a session by its UUID.",
-    "checkpoint_id": "A checkpoint by its id, as it is listed.",
+    "checkpoint_id": "A checkpoint by its id, as listed.",
     "replay_id": "A replay by its id.",
-    "run_id": "A run by its whole id.",
-    "agent_id": "An agent by its id, as it was sent.",
+    "run_id": "A run by its full id.",
+    "agent_id": "An agent by its id, as sent.",
     "agent_version": "A version of agents.",
-    "status": "How runs ended; `running` where no end is known.",
+    "status": "How runs ended; `running` if no end is known.",
     "failure_type": "Which part failed: tool, model, retrieval or orchestration.",
     "failure_code": "How it failed, such as timeout.",
     "kind": "A kind of events, such as tool.call.",
@@ -29,7 +29,7 @@ _REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas
 _SCHEME: Final = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A key of a project. On a server that listens on loopback alone, none is needed.",
+    "description": "A key of a project. Not needed on a server that listens on loopback only.",
 }
 
 

@@ -48,7 +48,7 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
             _with_plain_ids(value)
             ParseDict(value, message, ignore_unknown_fields=True, max_recursion_depth=_MAX_DEPTH)
     except (DecodeError, ParseError, ValueError, TypeError, RecursionError):
-        raise Problem(400, "malformed", "the body is no ExportTraceServiceRequest") from None
+        raise Problem(400, "malformed", "the body is not an ExportTraceServiceRequest") from None
     return message
 
 

@@ -42,7 +42,7 @@ _REQUEST: Final[dict[str, Any]] = {
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "An ExportTraceServiceResponse, encoded as the request. Its partial success says how "
-        "many spans are none, and what was left out of the others.",
+        "many spans are invalid, and what was left out of the others.",
         "content": {
             PROTOBUF: _BINARY,
             JSON: {

@@ -222,7 +222,7 @@ def _failure(span_id: str, step_type: StepType, error_type: str | None, occurred
 
 def _id(value: bytes, length: int, name: str) -> str:
     if len(value) != length or not any(value):
-        raise _NoSpan(f"{name} is no id of {length} bytes")
+        raise _NoSpan(f"{name} is not an id of {length} bytes")
     return value.hex()
 
 

@@ -19,16 +19,16 @@ __all__ = ["AGENT", "Cursor", "Label", "Limit", "page_answer", "plain_uid", "Tim
 
 _UUID: Final = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 
-AGENT: Final = Query(max_length=200, description="The agent's id, as it was sent.")
+AGENT: Final = Query(max_length=200, description="The agent's id, as sent.")
 UID: Final = Query(pattern=_UUID, description="A session's UUID.")
 
 Label = Annotated[str | None, Query(max_length=200)]
 Uid = Annotated[str | None, UID]
-Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, in UTC unless it says otherwise.")]
+Time = Annotated[str | None, Query(max_length=40, description="RFC 3339, in UTC unless it names a zone.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items on a page.")]
 Cursor = Annotated[
     str | None,
-    Query(max_length=1000, description="next_cursor of the page before; empty for the first."),
+    Query(max_length=1000, description="next_cursor of the previous page; empty for the first."),
     AfterValidator(lambda text: text or None),
 ]
 
@@ -47,7 +47,7 @@ def unix_us(name: str, text: str | None) -> int | None:
         return parse_timestamp(text.strip().replace(" +", "+").replace(" ", "+" if "T" in text else " "))
     except (ValueError, OverflowError):
         raise Problem(
-            422, "invalid", f"parameter {name} is no time", remedy="write it as 2026-11-20T10:30:45Z"
+            422, "invalid", f"parameter {name} is not a time", remedy="write it as 2026-11-20T10:30:45Z"
         ) from None
 
 

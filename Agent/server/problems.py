@@ -27,8 +27,8 @@ _ASKS: Final = {"ingest": True, "query": False}
 """Whether a request that a role does not know is a question, where the other one may know it."""
 
 _OTHER_ROLES: Final = {
-    "ingest": "ask the query role, which is on port 8001 where no other was chosen",
-    "query": "send it to the ingest role, which is on port 8000 where no other was chosen",
+    "ingest": "use the query role, by default on port 8001",
+    "query": "use the ingest role, by default on port 8000",
 }
 _CODES: Final = {404: "not_found", 405: "not_allowed", 413: "too_large", 415: "unsupported"}
 
@@ -106,8 +106,8 @@ def _of_parameters(error: RequestValidationError) -> Problem:
     if first["type"] == "missing":
         return Problem(422, "invalid", f"parameter {name} is missing", remedy=_LISTED.get(name))
     if first["type"] == "string_pattern_mismatch":
-        remedy = _LISTED.get(name, "/openapi.json says what it looks like")
-        return Problem(422, "invalid", f"parameter {name} does not look like one", remedy=remedy)
+        remedy = _LISTED.get(name, "/openapi.json describes its format")
+        return Problem(422, "invalid", f"parameter {name} has an invalid format", remedy=remedy)
     said = first["msg"].removeprefix("Input ").removeprefix("String ")
     return Problem(422, "invalid", f"parameter {name} {said}")
 
@@ -116,14 +116,14 @@ def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
     status = error.status_code
     message, remedy = HTTPStatus(status).phrase.lower(), None
     if status in (404, 405):
-        message = "there is nothing at this path"
+        message = "unknown path"
         if status == 405:
-            message = f"nothing at this path answers {request.method}"
-        remedy = "/openapi.json lists what there is"
+            message = f"this path does not support {request.method}"
+        remedy = "/openapi.json lists all routes"
         path = request.url.path
         if path.startswith("/api/") and request.app.state.replays is None:
             message = f"{message}: this is the {role} role"
-            remedy = "ask the replay role, which is on port 8000 where no other was chosen"
+            remedy = "use the replay role, by default on port 8000"
         elif path.startswith("/v1/") and (request.method == "GET") is _ASKS.get(role):
             message = f"{message}: this is the {role} role"
             remedy = _OTHER_ROLES[role]
@@ -141,10 +141,10 @@ def _of_database(error: Exception) -> Problem:
     _tell_operator(error)
     headers = {"Retry-After": str(_RETRY_AFTER_S)}
     if getattr(getattr(error, "orig", None), "sqlstate", None) == _QUERY_CANCELED:
-        remedy = "narrow it, with since and until for instance"
-        return Problem(503, "unavailable", "the question took too long", remedy=remedy, headers=headers)
+        remedy = "narrow it, for instance with since and until"
+        return Problem(503, "unavailable", "the query took too long", remedy=remedy, headers=headers)
     return Problem(
-        503, "unavailable", "the database does not answer now", remedy="send it again", headers=headers
+        503, "unavailable", "the database does not answer", remedy="send it again", headers=headers
     )
 
 
@@ -155,4 +155,4 @@ def _tell_operator(error: Exception) -> None:
 
 
 def _unforeseen(_error: Exception) -> Problem:
-    return Problem(500, "internal", "this is a bug of Agent Trace; the server's own log has the details")
+    return Problem(500, "internal", "this is a bug in Agent Trace; the server's log has the details")

@@ -33,7 +33,7 @@ from Agent.store import EventFilter, Page, Project, RunFilter, Store
 __all__ = ["query_router"]
 
 _MISSING: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer, "description": "The project has no run of that id."}
+    404: {"model": ErrorAnswer, "description": "The project has no run with that id."}
 }
 
 Status = Literal["running", "success", "failure", "partial"]
@@ -95,7 +95,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     def known(project: Project, run_id: str) -> dict[str, Any]:
         run = store.find_run(project, run_id)
         if run is None:
-            raise Problem(404, "not_found", "there is no run of that id", remedy="/v1/runs lists them")
+            raise Problem(404, "not_found", "no run with that id", remedy="/v1/runs lists them")
         return run
 
     @router.get("/runs", summary="List runs, newest first", response_model=PageAnswer[RunAnswer])

@@ -159,7 +159,7 @@ def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
     problem = None if row["problem"] is None else orjson.loads(row["problem"])
     if status == RUNNING_REPLAY and now_us > row["due_us"]:
         status = INTERRUPTED
-        problem = {"message": "the server that ran it is gone", "remedy": "replay the checkpoint again"}
+        problem = {"message": "the server that ran it has stopped", "remedy": "replay the checkpoint again"}
     return {
         "replay_id": row["replay_id"],
         "trace_id": row["run_id"],

@@ -65,7 +65,9 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         try:
             importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 - whatever a module of the operator's raises is told
-            message = f"the module {module} of this server's executors does not load: {type(error).__name__}"
+            message = (
+                f"the module {module} of this server's executors cannot be loaded: {type(error).__name__}"
+            )
             return {"problem": {"kind": "ConfigurationError", "message": message, "remedy": None}}
     with (directory / SPOOL).open("rb") as file:
         rows = [orjson.loads(line) for line in file]

@@ -31,20 +31,20 @@ __all__ = ["replay_router"]
 
 _KEYS: Final = frozenset("modified_input dry_run modified_state overrides executor timeout_seconds".split())
 _REFUSED: Final = {
-    "target": "a service loads no code that a request names",
-    "live": "a service calls no tool and no model for real",
+    "target": "the service does not load code named by a request",
+    "live": "the service does not call tools or models",
 }
 _BODY: Final[dict[str, Any]] = {
     "properties": {
         "modified_input": {
             "description": "Another input. An object is a JSON merge patch of a recorded object; "
-            "all else takes its place."
+            "anything else replaces it."
         },
         "dry_run": {"type": "boolean", "description": "Run no code at all: the mock executor."},
         "modified_state": {
             "description": "A patch of the state: an object (JSON merge patch) or an array (JSON patch)."
         },
-        "overrides": {"type": ["object", "null"], "description": "Handed to the executor as they are."},
+        "overrides": {"type": ["object", "null"], "description": "Passed to the executor unchanged."},
         "executor": {
             "type": ["string", "null"],
             "maxLength": 64,
@@ -61,7 +61,7 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 Wait = Annotated[
-    float, Query(ge=0, le=60, description="Seconds to wait for its end; behind that the answer is 202.")
+    float, Query(ge=0, le=60, description="Seconds to wait for its end; after that the answer is 202.")
 ]
 
 
@@ -76,7 +76,7 @@ def replay_router(replays: Replays) -> APIRouter:
             raise Problem(
                 404,
                 "not_found",
-                "there is no replay of that id",
+                "no replay with that id",
                 remedy="GET /api/traces/{trace_id}/replays lists those of a run",
             )
         return found
@@ -84,11 +84,11 @@ def replay_router(replays: Replays) -> APIRouter:
     @router.post(
         "/checkpoints/{checkpoint_id}/replay",
         status_code=201,
-        summary="Go on from a checkpoint",
+        summary="Continue from a checkpoint",
         openapi_extra=json_body(_BODY, required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
-        | {202: {"model": ReplayAnswer, "description": "It runs yet; ask for it by its id."}},
+        | {202: {"model": ReplayAnswer, "description": "It is still running; query it by its id."}},
     )
     async def post_replay(
         request: Request, response: Response, project: GrantedReplay, checkpoint_id: str, wait_s: Wait = 20.0
@@ -152,10 +152,12 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
         Problem: 422 with the place in it that is wrong.
     """
     if not isinstance(value, dict):
-        raise Problem(422, "invalid", "the body is no object", remedy='send {"dry_run": true}, or nothing')
+        raise Problem(
+            422, "invalid", "the body is not an object", remedy='send {"dry_run": true}, or nothing'
+        )
     for key in sorted(value.keys() - _KEYS):
-        text = _REFUSED.get(key, f"there is no such key as {key[:40]!r}")
-        raise Problem(422, "invalid", text, remedy=f"there are {', '.join(sorted(_KEYS))}")
+        text = _REFUSED.get(key, f"unknown key {key[:40]!r}")
+        raise Problem(422, "invalid", text, remedy=f"known keys: {', '.join(sorted(_KEYS))}")
     config = {key: each for key, each in value.items() if each is not None}
     seconds = config.get("timeout_seconds", longest_s)
     wrong = {
@@ -171,7 +173,7 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     for key, is_wrong in wrong.items():
         if is_wrong:
             remedy = f"at most {longest_s:g} here" if key == "timeout_seconds" else "see /openapi.json"
-            raise Problem(422, "invalid", f"{key} is not what it should be", path=f"/{key}", remedy=remedy)
+            raise Problem(422, "invalid", f"{key} is invalid", path=f"/{key}", remedy=remedy)
     json_text(config, "")
     return config
 

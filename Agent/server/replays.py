@@ -59,7 +59,7 @@ class Replays:
         """
         sent = self.store.find_sent(project, trace_id)
         if sent is None:
-            raise Problem(404, "not_found", "there is no run of that id", remedy="GET /v1/runs lists them")
+            raise Problem(404, "not_found", "no run with that id", remedy="GET /v1/runs lists them")
         return sent
 
     def begin_making(self, project: Project, trace_id: str) -> Future[Any]:
@@ -135,7 +135,7 @@ class Replays:
             raise Problem(
                 409,
                 "conflict",
-                "there is a checkpoint of that id",
+                "a checkpoint with that id exists",
                 remedy="delete it first, or give another checkpoint_id",
             )
         return checkpoint_id
@@ -196,7 +196,7 @@ class Replays:
             outcome = self.workers.run(request, self._rows(project, sent), self._timeout_s(config))
         except BaseException:
             self._end(
-                project, replay_id, "failed", problem=Problem(500, "internal", "this is a bug of Agent Trace")
+                project, replay_id, "failed", problem=Problem(500, "internal", "this is a bug in Agent Trace")
             )
             raise
         result = outcome.get("result")
@@ -247,7 +247,7 @@ class Replays:
             raise Problem(
                 409,
                 "conflict",
-                f"its session has {sent.events:,} events, this server replays out of at most {most:,}",
+                f"its session has {sent.events:,} events, this server replays at most {most:,}",
                 remedy="replay it where it was recorded: agent-trace replay",
             )
 
@@ -257,18 +257,20 @@ class Replays:
         if "problem" in outcome:
             told = outcome["problem"]
             if told["kind"] == "ConfigurationError":
-                return Problem(500, "internal", told["message"], remedy="who runs the server can mend that")
+                return Problem(
+                    500, "internal", told["message"], remedy="the operator of the server can fix that"
+                )
             status = 409 if lacking_state or told["kind"] == "DamagedInput" else 422
             code = "conflict" if status == 409 else "invalid"
             return Problem(status, code, told["message"], remedy=told["remedy"])
         if "timed_out" in outcome:
             text = f"it did not end within {settings.replay_timeout_s:g} s and was stopped"
         elif "out_of_memory" in outcome:
-            text = f"it needs more than the {settings.replay_memory_bytes >> 20:,} MiB that it may have"
+            text = f"it needs more than the {settings.replay_memory_bytes >> 20:,} MiB that it may use"
         elif "too_large" in outcome:
-            text = f"it comes to more than {outcome['too_large']:,} MiB"
+            text = f"its result is larger than {outcome['too_large']:,} MiB"
         elif "interrupted" in outcome:
-            text = "the server was ended before it was done"
+            text = "the server was stopped before it finished"
         else:
             text = f"its process ended with {outcome.get('ended')} before it could report"
         return Problem(409, "conflict", text, remedy="replay it where it was recorded: agent-trace replay")
@@ -280,13 +282,16 @@ _REFUSED: Final = frozenset({"ConfigurationError", "UsageError"})
 
 def without_content(project: Project, trace_id: str) -> Problem:
     """A run of which only what leaves a machine by default was sent."""
-    remedy = "send it with agent-trace ship --content; what the service has of it is completed"
+    remedy = "send it with agent-trace ship --content; the stored run is then completed"
     if not project.content_allowed:
-        remedy = f"let the project take content: agent-trace keys content {project.name} --on; then {remedy}"
+        remedy = (
+            f"let the project accept content: agent-trace keys content {project.name} --on; then {remedy}"
+        )
     return Problem(
         409,
         "without_content",
-        f"run {trace_id} was sent without content: no state, argument or result of it is here to go on from",
+        f"run {trace_id} was sent without content: no state, argument or result of it is stored to "
+        "continue from",
         remedy=remedy,
     )
 
@@ -296,7 +301,7 @@ def no_checkpoint() -> Problem:
     return Problem(
         404,
         "not_found",
-        "there is no checkpoint of that id",
+        "no checkpoint with that id",
         remedy="GET /api/traces/{trace_id}/checkpoints lists those of a run",
     )
 
@@ -310,7 +315,7 @@ def json_text(value: Any, path: str) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        raise Problem(422, "invalid", "it is nested too deep", path=path) from None
+        raise Problem(422, "invalid", "it is nested too deeply", path=path) from None
 
 
 def _refuse_without_leave(project: Project) -> None:
@@ -318,7 +323,7 @@ def _refuse_without_leave(project: Project) -> None:
         raise Problem(
             409,
             "without_content",
-            f"project {project.name} stores no content, and a replay is made of nothing else",
+            f"project {project.name} stores no content, which a replay needs",
             remedy=f"agent-trace keys content {project.name} --on",
         )
 

@@ -137,7 +137,7 @@ class RunningServer:
         deadline_s = time.monotonic() + _START_S
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline_s:
-                raise InputError(f"the {role} role did not start", remedy="what stands above says why")
+                raise InputError(f"the {role} role did not start", remedy="see the message above")
             time.sleep(0.01)
 
 
@@ -159,7 +159,7 @@ def _check_certificate(settings: ServerSettings) -> None:
         if isinstance(error, ssl.SSLError):
             told = (error.reason or "one of them is not in PEM, or is encrypted").replace("_", " ").lower()
         raise InputError(
-            f"TLS does not work with this certificate and this key: {told}",
+            f"TLS does not work with this certificate and key: {told}",
             path=settings.tls_certificate,
             remedy="give both in PEM, the key without a password",
         ) from None

@@ -31,7 +31,7 @@ def serve(
 
     Raises:
         KeyboardInterrupt: SIGINT ended it; everything is down as after SIGTERM.
-        InputError: the database does not open, a port is taken, or a server went down by itself.
+        InputError: the database does not open, a port is taken, or a server stopped unexpectedly.
     """
     ended = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: ended.set())
@@ -42,7 +42,7 @@ def serve(
             started(server)
             while not ended.wait(_LOOK_S):
                 if not server.alive():
-                    raise InputError("a server went down by itself", remedy="what stands above says why")
+                    raise InputError("a server stopped unexpectedly", remedy="see the message above")
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -56,16 +56,16 @@ def started_lines(server: RunningServer) -> list[str]:
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
     """What an administrator should know before others reach this server."""
     found = [
-        f"there is no module {name} here, so replays fail; see that PYTHONPATH holds its directory"
+        f"there is no module {name} here, so replays fail; check that PYTHONPATH contains its directory"
         for name in settings.executors
         if "replay" in roles and not _is_there(name)
     ]
     if keys_missing(settings, roles):
         found.append(
-            "no key is good here yet, so every request is refused; make one with: agent-trace keys add"
+            "there is no valid key yet, so every request is refused; create one with: agent-trace keys add"
         )
     if settings.tls_certificate is None and not settings.loopback:
-        found.append("without TLS the keys travel in the clear; give --tls-certificate and --tls-key")
+        found.append("without TLS, keys are sent unencrypted; give --tls-certificate and --tls-key")
     return found
 
 

@@ -58,7 +58,7 @@ class ServerSettings:
             )
         for path in (self.tls_certificate, self.tls_key):
             if path is not None and not path.is_file():
-                raise UsageError("there is no such file", path=path)
+                raise UsageError("no such file", path=path)
 
     @property
     def loopback(self) -> bool:
@@ -92,5 +92,5 @@ def default_database_url(environment: Mapping[str, str]) -> str:
     if not home.is_absolute():  # a relative one is to be ignored, says XDG
         home = Path(environment.get("HOME", ""), ".local", "share")
     if not home.is_absolute():
-        raise UsageError("there is no home to put the database in", remedy="name one with --database")
+        raise UsageError("there is no home directory for the database", remedy="choose one with --database")
     return f"sqlite:///{home / 'agent-trace' / 'service.db'}"

@@ -61,13 +61,13 @@ def parse_url(database_url: str) -> URL:
     try:
         url = make_url(database_url)
     except (ArgumentError, ValueError):
-        raise UsageError("this is no URL of a database", remedy=remedy) from None
+        raise UsageError("this is not a URL of a database", remedy=remedy) from None
     if url.drivername in _POSTGRES_NAMES:
         return url.set(drivername="postgresql+psycopg")
     if url.drivername != "sqlite":
         raise UsageError(f"databases of {url.drivername!r} are not supported", remedy=remedy)
     if url.database in (None, "", ":memory:"):
-        raise UsageError("a database in memory would be gone with its connection", remedy=remedy)
+        raise UsageError("an in-memory database would end with its connection", remedy=remedy)
     return url
 
 

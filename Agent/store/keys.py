@@ -105,7 +105,7 @@ def revoke_key(connection: Connection, key_id: str, now_us: int) -> ApiKey:
     """Ends a key; it is refused from the next request on. One that was revoked before stays so.
 
     Raises:
-        InputError: there is no key of that id.
+        InputError: no key with that id.
     """
     # what people paste is often the whole token; its id is enough, and nothing of it is repeated
     token = _TOKEN.fullmatch(key_id)
@@ -118,7 +118,7 @@ def revoke_key(connection: Connection, key_id: str, now_us: int) -> ApiKey:
     for key in list_keys(connection):
         if key.key_id == wanted:
             return key
-    raise InputError("there is no key of that id", remedy="agent-trace keys list shows them")
+    raise InputError("no key with that id", remedy="agent-trace keys list shows them")
 
 
 def authenticate(connection: Connection, token: str) -> Grant | None:

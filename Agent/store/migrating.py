@@ -54,14 +54,14 @@ def check_version(connection: Connection) -> None:
     current = _current(connection)
     if current is None:
         raise InputError(
-            "the database holds no schema of Agent Trace yet",
+            "the database has no Agent Trace schema yet",
             remedy="start the ingest role first: agent-trace serve --role ingest",
         )
     _refuse_unknown(current)
     if current != _newest():
         raise InputError(
             f"the database has schema version {current}, this package needs {_newest()}",
-            remedy="start the ingest role once, it brings the schema to its version",
+            remedy="start the ingest role once to migrate the schema",
         )
 
 

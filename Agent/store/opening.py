@@ -45,8 +45,8 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
     except DBAPIError as error:
         engine.dispose()
         raise InputError(
-            f"the database {shown} does not open: {_first_line(error)}",
-            remedy="see that it runs and that its URL and rights are right",
+            f"the database {shown} cannot be opened: {_first_line(error)}",
+            remedy="check that it runs, its URL and its permissions",
         ) from error
     except BaseException:
         engine.dispose()

@@ -58,7 +58,7 @@ def _uuid(text: str) -> str:
 
 
 def _no_cursor() -> UsageError:
-    return UsageError("this is no cursor of an earlier page", remedy="begin without a cursor")
+    return UsageError("this is not a cursor of an earlier page", remedy="begin without a cursor")
 
 
 def after_cursor(

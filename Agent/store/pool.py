@@ -178,8 +178,8 @@ class Pool:
             url = os.environ.get("AGENT_TRACE_DATABASE", "")
             if not url:
                 raise UsageError(
-                    "the URL of the database is elided, and AGENT_TRACE_DATABASE names none",
-                    remedy="give the whole URL, or set the variable",
+                    "the database URL is abbreviated, and AGENT_TRACE_DATABASE is not set",
+                    remedy="give the full URL, or set the variable",
                 )
         store = open_store(url, role="replay")
         assert isinstance(store, ReplayStore)  # noqa: S101 - that is what the role gives

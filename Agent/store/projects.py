@@ -45,8 +45,8 @@ def add_project(connection: Connection, name: str, now_us: int) -> Project:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:80]!r} is no name of a project",
-            remedy="take up to 64 letters, digits, dots, underscores and dashes",
+            f"{name[:80]!r} is not a name of a project",
+            remedy="use up to 64 letters, digits, dots, underscores and dashes",
         )
     found = _find(connection, name)
     if found is None:
@@ -67,7 +67,7 @@ def find_project(connection: Connection, name: str) -> Project:
     found = _find(connection, name)
     if found is None:
         raise InputError(
-            f"there is no project {name[:80]!r}", remedy="make one with: agent-trace keys add --project NAME"
+            f"no project {name[:80]!r}", remedy="create one with: agent-trace keys add --project NAME"
         )
     return found
 

@@ -90,7 +90,7 @@ class GoldenTraces:
             pytest.fail(_told(found), pytrace=False)
         if not is_expected:
             pytest.fail(
-                f"golden trace {name}: {golden.expected} does not say what the recording holds\n"
+                f"golden trace {name}: {golden.expected} does not match the recording\n"
                 f"it should be:\n{found.outcome_text}",
                 pytrace=False,
             )
@@ -111,7 +111,7 @@ class GoldenTraces:
             except AgentTraceError as error:
                 pytest.fail(str(error), pytrace=False)
         if os.environ.get("CI", "").lower() not in {"", "0", "false"}:
-            pytest.fail(f"{missing}; in CI a golden trace that is missing is a failure", pytrace=False)
+            pytest.fail(f"{missing}; in CI, a missing golden trace is a failure", pytrace=False)
         return pytest.skip(str(missing))
 
 
@@ -152,14 +152,12 @@ def _told(found: GoldenReport) -> str:
     if output:
         lines.append(f"  it printed:\n{output[-2_000:]}")
     if found.report.verdict == "UNVERIFIED":
-        lines.append(
-            "  a replay that proved nothing is no success: see docs/REPLAY.md for what it could not see"
-        )
+        lines.append("  a replay that proved nothing fails: docs/REPLAY.md lists the reasons")
     else:
-        lines.append("  if it is meant to: pytest --snapshot-update keeps what it does now")
+        lines.append("  if the change is intended: pytest --snapshot-update keeps the new behaviour")
         step = 1 if found.report.divergence is None else found.report.divergence.step
         lines.append(
-            f'  or from that step on only: agent-trace golden accept {found.name} {step} --reason "..."'
+            f'  or only from that step on: agent-trace golden accept {found.name} {step} --reason "..."'
         )
-        lines.append(f"  to look for the smallest part that fails: agent-trace golden shrink {found.name}")
+        lines.append(f"  to find the smallest part that fails: agent-trace golden shrink {found.name}")
     return "\n".join(lines)

@@ -108,9 +108,10 @@ def artifact_path(session: Path, run_id: str, ref: str) -> Path:
     path = PurePosixPath(ref.removeprefix(ARTIFACT_SCHEME))
     if not ref.startswith(ARTIFACT_SCHEME) or path.is_absolute() or {"..", ""} & {*path.parts} or "\0" in ref:
         raise DamagedInput(
-            f"{ref[:200]!r} names no artifact", path=run_dir(session, run_id), remedy="references begin with "
-            + ARTIFACT_SCHEME,
-        )  # fmt: skip
+            f"{ref[:200]!r} is not an artifact reference",
+            path=run_dir(session, run_id),
+            remedy=f"references begin with {ARTIFACT_SCHEME}",
+        )
     return artifacts_dir(session, run_id).joinpath(*path.parts)
 
 
@@ -158,7 +159,7 @@ def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
         os.close(fd)
     if digest is not None and hasher.hexdigest() != digest:
         raise DamagedInput(
-            "the artifact is not what was saved: its digest differs",
+            "the artifact was changed: its digest differs",
             path=path,
             remedy="restore it from a copy",
         )

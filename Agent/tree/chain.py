@@ -397,7 +397,7 @@ def _read_chain(path: Path) -> WriterChain:
         try:
             _take(chain, orjson.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            chain.problem = f"line {number} is not what was written: {error}"
+            chain.problem = f"line {number} differs from what was written: {error}"
             break
     return chain
 
@@ -409,7 +409,7 @@ def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
         chain.ended = True
         return
     if stored["n"] != len(chain.leaves):
-        raise ValueError(f"block {len(chain.leaves)} should stand there")
+        raise ValueError(f"block {len(chain.leaves)} is expected there")
     index = stored["f"]
     block = Block(stored["n"], str(stored["of"]), str(stored["time"]), _state_from(stored))
     block.was, block.now = (

@@ -1,6 +1,7 @@
-"""Follows a session while it is written: what is new since the last look, every line exactly once.
+"""Follows a session while it is written: every new line exactly once.
 
-A look at the files decides what is new; notices of the operating system only say when and where first.
+A scan of the files decides what is new; notifications of the operating system only say when and where to look
+first.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Follower:
         self.session = Path(session)
         if not self.session.is_dir():
             raise SessionNotFound(
-                "no session lies there", path=session, remedy="give the path of a session_... directory"
+                "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
         self._claims: set[str] = set()
@@ -149,7 +150,7 @@ class Follower:
     def follow_lines(
         self, stop: Callable[[], bool], settle_s: float = 0.0
     ) -> Iterator[list[tuple[bytes, Event]]]:
-        """The same in batches, each event behind its line as it stands in the record, without the newline.
+        """The same in batches, each event behind its line as it stands in the recording, without the newline.
 
         A cursor that is taken while a batch is worked on stands behind it.
 

@@ -83,14 +83,15 @@ _SESSION_NAME = re.compile(r"session_(?P<second>.+?)(?:-(?P<repeat>[2-9]|[1-9][0
 _ROOT_README = """\
 # trace/
 
-What programs recorded with Agent Trace did: one directory a session, and rolling mirrors by category.
+Recordings of Agent Trace: one directory per session, and rolling mirrors by category.
 
-- `session_YYYYMMDD_HHMMSS/` is the record of one execution (UTC). Copy that directory and you have all of it.
+- `session_YYYYMMDD_HHMMSS/` holds one execution of a program, named in UTC. Copy that directory to copy the
+  whole session.
 - `agents/`, `learning/`, `interactions/`, `performance/`, `events/`, `system/`, `errors/` mirror the lines of
-  all sessions for people and their tools (`tail -F`). They can be deleted at any time.
+  all sessions for people and their tools (`tail -F`). You may delete them at any time.
 
-The files hold what your agents were given and said, after redaction of secrets; only you can read them.
-They are JSON lines, except `system/system.log` and `errors/errors.log`, which show the same events as text.
+The files contain inputs and outputs of your agents, with secrets redacted; only you can read them. They are
+JSON lines, except `system/system.log` and `errors/errors.log`, which show the same events as text.
 `agent-trace sessions` lists the sessions, `agent-trace --help` the other commands.
 """
 
@@ -405,10 +406,10 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
                 return session.path
         if wants_fork:
             raise SessionNotFound(
-                "no run was forked or resumed here yet", path=root, remedy="`agent-trace fork RUN` makes one"
+                "no forked or resumed run here yet", path=root, remedy="`agent-trace fork RUN` creates one"
             )
         raise SessionNotFound(
-            "only forked or resumed runs are here" if sessions else "no session was recorded here yet",
+            "only forked or resumed runs are here" if sessions else "no session here yet",
             path=root,
             remedy="last-fork names the newest of them"
             if sessions
@@ -431,7 +432,7 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     if os.sep in ref:
         return _session_at(Path(ref))
     raise SessionNotFound(
-        f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists what there is"
+        f"no session {ref!r}", path=root, remedy="`agent-trace sessions` lists all sessions"
     )
 
 
@@ -447,6 +448,4 @@ def _is_fork(session: Path) -> bool:
 def _session_at(path: Path) -> Path:
     if session_file(path).is_file() or agents_dir(path).is_dir():
         return path
-    raise SessionNotFound(
-        "no session lies there", path=path, remedy="give the path of a session_... directory"
-    )
+    raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")

@@ -136,7 +136,7 @@ def read_lines(
         if data is None:
             renamed = find_again(inode)
             if renamed is None:
-                raise FileNotFoundError(errno.ENOENT, "the file went away while it was read", str(path))
+                raise FileNotFoundError(errno.ENOENT, "the file was removed while it was read", str(path))
             path = renamed
             continue
         if not data:

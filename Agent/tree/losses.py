@@ -1,6 +1,6 @@
 """What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
 
-Pure: `reader` hands in what it read, the claims, the boards and the account of `retired`.
+Pure functions: `reader` passes in what it read, the claims, the boards and the account of `retired`.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Losses:
     def clean(self) -> bool:
         """Whether nothing whose call had returned is, or may be, missing.
 
-        What a crash left unacknowledged, and what a policy retired, is told apart and spoils nothing.
+        What a crash left unacknowledged, and what a policy retired, is distinguished and spoils nothing.
         """
         return self.total_lost == 0 and self.total_unknown == 0
 

@@ -1,8 +1,8 @@
 """The rolling mirrors by category, for people and their tools: caches that analysis never reads.
 
-Lines gather in memory and go out in batches: after 50 ms, at 16,384 lines, or at once when urgent. A batch is
-one append or several, each of which ends with a newline, and begins with one only where the file does not
-end with one, so that every line parses and processes share a file without a lock; only rotation takes one.
+Lines are collected in memory and written in batches: after 50 ms, at 16,384 lines, or at once if urgent. A
+batch is one or several appends. Each ends with a newline, and begins with one only if the file does not end
+with one. So every line parses, and processes share a file without a lock; only rotation takes one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from Agent.tree.segment import error_name
 __all__ = ["DEFAULT_ROTATION", "Form", "Mirrors"]
 
 Form = Callable[[list[bytes]], list[bytes]]
-"""Makes the lines of a file of a batch of those of the record."""
+"""Makes the lines of a file of a batch of those of the recording."""
 
 _MEGABYTE = 1024 * 1024
 DEFAULT_ROTATION: Final[Mapping[str, tuple[int, int]]] = {
@@ -93,7 +93,7 @@ class Mirrors:
         rotation: category to (size in bytes, number of backups), over `DEFAULT_ROTATION`.
         categories: the ones to mirror; all by default.
         files: category to another place of its mirror, relative to the root unless absolute.
-        forms: category to what makes the lines of its mirror; those of the record without it.
+        forms: category to what makes the lines of its mirror; those of the recording without it.
         counts: where failures are counted.
     """
 
@@ -377,10 +377,10 @@ def _open(path: Path, root: Path) -> int:
     for directory in {root, path.parent}:
         status = directory.lstat()
         if stat.S_ISLNK(status.st_mode) and directory != root:
-            raise OSError(errno.ELOOP, "a link stands where a mirror has its directory", str(directory))
+            raise OSError(errno.ELOOP, "the mirror's directory is a link", str(directory))
         is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
         if is_anothers or not _is_ours_alone(directory.stat()):
-            raise OSError(errno.EPERM, "others may replace what stands in it", str(directory))
+            raise OSError(errno.EPERM, "others may replace files in it", str(directory))
     place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     try:
         return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
@@ -427,7 +427,7 @@ def _shift_backups(path: Path, most: int) -> None:
 
 @contextlib.contextmanager
 def _rotation_lock(path: Path) -> Iterator[None]:
-    """A lock between processes; opened anew each time, since an inherited one excludes no parent.
+    """A lock between processes; opened again each time, since an inherited one excludes no parent.
 
     Raises:
         BlockingIOError: another process has it.

@@ -1,7 +1,7 @@
-"""One session file of one writer: claimed once, opened and evicted at need, rolled when full.
+"""One session file of one writer: claimed once, opened and evicted as needed, rotated when full.
 
-`writer` sends lines through the open segment without coming here; this is the slow path: the first line, a
-full segment, a torn line, a refusal of the operating system.
+`writer` sends lines through the open segment directly; this is the slow path: the first line, a full segment,
+a torn line, an error of the operating system.
 """
 
 from __future__ import annotations

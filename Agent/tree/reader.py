@@ -1,7 +1,6 @@
-"""A session read back: its agents, its events in order, its damage, its losses and what was in flight.
+"""Reads a session: its agents, its events in order, damage, losses and open spans.
 
-`summary` and everything that explains and replays stands on this; `follower` does it for a session that
-grows.
+`summary` and all of analysis and replay use it; `follower` does the same for a growing session.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
 
 @dataclass(frozen=True, slots=True)
 class AgentFiles:
-    """One agent of a session and the files that hold its events, in order."""
+    """One agent of a session, and the files with its events, in order."""
 
     agent_id: str
     files: tuple[Path, ...]
@@ -49,7 +48,7 @@ class AgentFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenSpan:
-    """Something that had begun and not ended when it was looked at, or when its process died."""
+    """A span that had begun and not ended when the board was read, or when its process died."""
 
     agent_id: str | None
     name: str
@@ -76,7 +75,7 @@ class TreeReader:
         self.session = Path(session)
         if not self.session.is_dir():
             raise SessionNotFound(
-                "no session lies there", path=session, remedy="give the path of a session_... directory"
+                "no session there", path=session, remedy="give the path of a session_... directory"
             )
         self._damage = DamageLog()
 
@@ -103,7 +102,7 @@ class TreeReader:
         paths = run_files(self.session, run_id)
         if not paths:
             raise RunNotFound(
-                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists what there is"
+                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists all runs"
             )
         return self._merged(paths)
 
@@ -172,7 +171,7 @@ class TreeReader:
     def event_lines(
         self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
     ) -> Iterator[tuple[bytes, Event]]:
-        """The same events, each behind its line as it stands in the record, without the newline."""
+        """The same events, each behind its line as it stands in the recording, without the newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
         return self._merged_lines(
             paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
@@ -196,7 +195,7 @@ class TreeReader:
             raise AgentNotFound(
                 f"no events of agent {agent_id!r}",
                 path=self.session,
-                remedy="ask for the list of agents first",
+                remedy="list the agents first",
             )
         return paths
 
@@ -226,16 +225,16 @@ class TreeReader:
         writers = Writers(self.session)
         decoder = LineDecoder(self._damage, writers.knows)
         since = b"" if since_us is None else format_timestamp(since_us).encode()
-        until = b"~" if until_us is None else format_timestamp(until_us).encode()
+        until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
         wanted = None if kinds is None else frozenset(kinds)
-        # all that is cold comes as one sequence in order: it may be thousands of segments
+        # Sealed segments come as one ordered sequence, since there may be thousands of them.
         sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
         lines = merged_lines(chains_of(paths), decoder, writers.may_finish, self._cold, sequence)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
                 continue
             event = decoder.decode(raw) if decoded is None else decoded
-            # The files of a run hold the events of every agent that took part in it.
+            # A run's files hold the events of every agent that took part in it.
             if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
                 continue
             if event is not None and (wanted is None or event.kind in wanted):

@@ -70,7 +70,7 @@ def read_recovery(session: Path) -> Recovery:
         return Recovery()
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedInput(
-            f"what recovering found out cannot be read: {error}",
+            f"the account of a recovery cannot be read: {error}",
             path=path,
             remedy="without it the losses of its writers are unknown",
         ) from None

@@ -59,10 +59,10 @@ def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
         info = open_session(session)
     except InputError:
         if not read_claims(session) and now_s - session.lstat().st_mtime < _MAKING_S:
-            return "it may just be being made"
+            return "it may still be in creation"
         return None
     if _root_runs(info):
-        return f"process {info.pid}, which began it, still runs"
+        return f"process {info.pid}, which started it, still runs"
     return written_elsewhere(session, now_s=now_s)
 
 

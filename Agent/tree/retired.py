@@ -237,7 +237,7 @@ def read_account(session: Path) -> RetiredAccount:
         raise DamagedInput(
             f"the account of retired events cannot be read: {error}",
             path=path,
-            remedy="without it they count as unknown; nothing more is retired while it is there",
+            remedy="without it they count as unknown; nothing more is retired until it is removed",
         ) from None
 
 
@@ -305,7 +305,7 @@ def _numbers_from(stored: Any) -> SeqSet:
     found = _of_ranges(stored["ranges"])
     for index, text in stored["bits"].items():
         if not 0 <= int(index) <= _HIGHEST_SEQ >> 16:
-            raise ValueError(f"a piece of numbers at {index}")
+            raise ValueError(f"a range of numbers at {index}")
         packed = base64.b64decode(text, validate=True)
         data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
         found.add_bits(int(index), int.from_bytes(data, "little"))

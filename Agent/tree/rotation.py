@@ -102,4 +102,4 @@ def _put_in_place(temporary: Path, path: Path, further: Path) -> tuple[Path, OSE
         except OSError as error:
             return name, error
         return name, None
-    raise FileExistsError(errno.EEXIST, "the further name is taken", str(further))
+    raise FileExistsError(errno.EEXIST, "the next name is taken", str(further))

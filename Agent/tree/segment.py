@@ -79,7 +79,7 @@ def reopen_segment(path: Path, limit_bytes: int, inode: tuple[int, int], *, torn
     segment = _opened(os.open(path, _APPEND), limit_bytes)
     if segment.inode != inode:
         segment.close()
-        raise FileNotFoundError(errno.ENOENT, "another file stands there", str(path))
+        raise FileNotFoundError(errno.ENOENT, "another file is there", str(path))
     segment.torn = torn
     return segment
 

@@ -1,6 +1,6 @@
-"""What the room above speaks to: a sink that hands out streams, each of which takes finished lines.
+"""The interface of the tree for recording: a sink provides streams, and each stream takes finished lines.
 
-`writer.SessionWriter` is the sink that writes the tree; tests and replay use one that keeps events in memory.
+`writer.SessionWriter` writes to the tree; tests and replay use a sink in memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DurableStream(Stream, Protocol):
     """A stream that can also be asked to bring a line through a power cut."""
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Take one line and bring it to the disk itself; calls at one time share one `fdatasync`."""
+        """Take one line and bring it to the disk itself; calls at the same time share one `fdatasync`."""
         ...
 
     def sync(self) -> bool:

@@ -1,6 +1,6 @@
 """The sink that writes a session: one writer, its claim and board, and a stream for each agent and category.
 
-A line comes in finished and redacted; it leaves here into the kernel, and then to the mirrors.
+Lines arrive finished and redacted. They go to the kernel first, then to the mirrors.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _write = os.write
 
 
 class SessionStream:
-    """The lines of one agent, or of one category; valid across rolling, eviction and fork."""
+    """The lines of one agent or category; stays valid across rotation, eviction and fork."""
 
     __slots__ = ("_file",)
 
@@ -53,18 +53,20 @@ class SessionStream:
         self._file = file
 
     def write(self, line: RedactedBytes) -> bool:
-        """Hand one whole line to the kernel; False if it was not written, which is counted."""
-        # No lock here: the pin keeps the descriptor from being closed. Whoever swaps segments looks at the
-        # pins after the swap, so a pin that was set while the segment still stood in the file is always seen.
+        """Write one whole line to the kernel; False if it was not written, which is counted."""
+        # No lock here: the pin keeps the descriptor from being closed. A thread that swaps segments checks
+        # the pins after the swap, so it always sees a pin that was set before. `append` and `pop` are
+        # atomic, so several threads may pin at once.
         file = self._file
         segment = file.segment
         pins = segment.pins
         pins.append(None)
         failure: OSError | None = None
-        written = -1
+        written = -1  # not tried: the segment was swapped, or has no room
         try:
             if file.segment is segment:
                 size = len(line)
+                # Not exact among threads: a segment may exceed its limit by a few lines.
                 room = segment.room_bytes - size
                 if room >= 0:
                     segment.room_bytes = room
@@ -80,28 +82,28 @@ class SessionStream:
         return file.write_slowly(line) if written < 0 else file.resend(line)
 
     def write_lines(self, lines: Sequence[RedactedBytes]) -> list[RedactedBytes]:
-        """Hand whole lines to the kernel in few writes; those that were not written, which are counted."""
+        """Write whole lines to the kernel in few writes; return those not written, which are counted."""
         return write_lines(self._file, lines, self.write)
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
         return self._file.write_synced(line)
 
     def sync(self) -> bool:
-        """Bring what was written to the disk itself; False if it may not be there, which is counted."""
+        """Sync what was written to the disk; False if it may not be there, which is counted."""
         return self._file.sync()
 
 
 class SyncedStream(SessionStream):
-    """The same where every line is to survive a power cut."""
+    """A stream that syncs every line."""
 
     __slots__ = ()
 
     def write(self, line: RedactedBytes) -> bool:
-        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
         if not collecting():
             return self._file.write_synced(line)
-        # An awaited call hands the line to the kernel and waits for the disk beside the event loop.
+        # An awaitable call writes to the kernel here, and waits for the disk outside the event loop.
         written = super().write(line)
         if written:
             wait_for(self.sync)
@@ -109,7 +111,7 @@ class SyncedStream(SessionStream):
 
 
 class MirroredStream:
-    """A stream whose lines also go to the mirror of its category, once they are in the record."""
+    """A stream whose lines also go to the mirror of its category, after they were written."""
 
     __slots__ = ("_mirror", "_stream")
 
@@ -118,39 +120,39 @@ class MirroredStream:
         self._mirror = mirror
 
     def write(self, line: RedactedBytes) -> bool:
-        """Hand one whole line to the kernel; False if it was not written, which is counted."""
+        """Write one whole line to the kernel; False if it was not written, which is counted."""
         if self._stream.write(line):
             self._mirror(line)
             return True
         return False
 
     def write_synced(self, line: RedactedBytes) -> bool:
-        """Bring one whole line to the disk itself; False if it may not be there, which is counted."""
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
         if self._stream.write_synced(line):
             self._mirror(line)
             return True
         return False
 
     def sync(self) -> bool:
-        """Bring what was written to the disk itself; False if it may not be there, which is counted."""
+        """Sync what was written to the disk; False if it may not be there, which is counted."""
         return self._stream.sync()
 
 
 class SessionWriter:
-    """One durability stream of one process in one session.
+    """One writer: a stream of numbered events of one process in one session.
 
     Args:
         session: the session's directory.
         durability: `disk` syncs every line; with the other names a line is in the kernel when `write`
-            returns, and the name says in the claim what the room above does with lines before they come here.
-        kind: what this stream is for, for people who read the claim.
-        segment_size_bytes: a file that would grow beyond is rolled first.
+            returns, and the claim records the name, for what the caller does with lines before they get here.
+        kind: the purpose of this stream, for people who read the claim.
+        segment_size_bytes: a file that would exceed this is rotated first.
         max_open_files: how many descriptors serve all agents.
-        mirrors: where each written line goes as well, by the category of its stream; None for nowhere.
+        mirrors: where each written line is copied, by the category of its stream; None for nowhere.
         board: whether to keep a board.
-        random_bytes, wall_ns: the seams for chance and time.
+        random_bytes, wall_ns: sources of randomness and time, replaceable in tests.
 
-    Nothing here raises for the sake of the disk: what could not be made or written is in `counters()`.
+    Disk errors never raise: `counters()` lists what could not be created or written.
     """
 
     def __init__(
@@ -190,7 +192,7 @@ class SessionWriter:
         self._begin()
 
     def _begin(self) -> None:
-        """Take an id, count from 1, leave the claim and make the board."""
+        """Take an id, start counting at 1, write the claim and create the board."""
         self.board: Board | NoBoard = NoBoard()
         self.next_seq: Callable[[], int] = itertools.count(1).__next__
         self.writer = self._claim()
@@ -231,7 +233,7 @@ class SessionWriter:
             return writer
 
     def open_stream(self, agent_id: str | None, category: str) -> DurableStream:
-        """The stream of an agent, or of a category where `agent_id` is None; one object for one name.
+        """Return the stream of an agent, or of a category if `agent_id` is None; one object per name.
 
         The category `runs/<run_id>` is the file of that run.
         """
@@ -259,28 +261,28 @@ class SessionWriter:
         return stream if mirror is None else MirroredStream(stream, mirror)
 
     def counters(self) -> dict[str, int]:
-        """What went wrong so far, by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
+        """Return failures so far by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
         return self._counts.snapshot()
 
     @property
     def rolled_segments(self) -> int:
-        """How many segments this writer has rolled."""
+        """Return how many segments this writer has rotated."""
         return self._state.rolled
 
     def flush(self) -> None:
-        """Hand the mirrors' lines to the kernel; the record itself is there whenever a write returns."""
+        """Write the mirrors' pending lines; session files are already written."""
         if self._mirrors is not None:
             self._mirrors.flush()
 
     def head(self) -> str:
-        """The head of this writer's chain over every whole line that stands in its files now."""
+        """Return the head of this writer's chain over every whole line now in its files."""
         return self._state.chain.cover()
 
     def close(self, *, clean: bool = True) -> None:
-        """Close every file; a later write is counted as `closed` and not made.
+        """Close every file; later writes are counted as `closed` and not made.
 
         Args:
-            clean: the last event, `log.closed`, was written, so that the board is needed no more.
+            clean: whether `log.closed` was written, so that the board is no longer needed.
         """
         self.flush()
         self._state.closed = True
@@ -293,10 +295,10 @@ class SessionWriter:
                 self._counts.fail("board", error)
 
     def after_fork_in_child(self) -> None:
-        """Become a writer of its own: new id, numbers and files; streams that were handed out stay valid.
+        """Become a separate writer with a new id, numbers and files; existing streams stay valid.
 
-        Functions from `board.thread_slot()` are the parent's: ask the new `board` again. Mirrors are told by
-        whoever made them, since several writers share them.
+        Functions from `board.thread_slot()` belong to the parent: get new ones from the new `board`. Whoever
+        created the mirrors must tell them, because several writers share them.
         """
         self._counts.after_fork_in_child()
         self._state.files.after_fork_in_child()

@@ -1,4 +1,4 @@
-"""The promised names, ready to import: loggers, decorators, blocks, analysis. Names only."""
+"""Loggers, decorators, blocks and analysis under the import path `Agent.utils`. Names only."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -169,7 +169,7 @@ def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(
     ids = state_session(builder)
     with pytest.raises(EventNotFound, match=ids["first"]):
         LogAnalyzer(builder.path).state_at("a", 0)
-    with pytest.raises(EventNotFound, match="nothing was recorded of the state of b"):
+    with pytest.raises(EventNotFound, match="no state of b was recorded"):
         LogAnalyzer(builder.path).state_at("b", 9)
     with pytest.raises(AgentNotFound):
         LogAnalyzer(builder.path).state_at("nobody", 9)
@@ -178,7 +178,7 @@ def test_before_its_first_state_an_agent_has_none_and_the_error_names_the_first(
 def test_a_moment_that_is_none_is_refused(builder: SessionBuilder) -> None:
     state_session(builder)
     analyzer = LogAnalyzer(builder.path)
-    with pytest.raises(UsageError, match="no moment"):
+    with pytest.raises(UsageError, match="not a moment"):
         analyzer.state_at("a", "yesterday")
     with pytest.raises(EventNotFound):
         analyzer.state_at("a", "aaaabbbb-99999")

@@ -85,7 +85,7 @@ def test_a_command_ends_where_the_engine_heeds_neither_its_deadline_nor_an_inter
     with asked(ONE_LONG_CALL, "--timeout", "0.3") as process:
         _, said = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert said == "agent-trace: the query took longer than its 0.3 s; ask for less, or give it more time\n"
+    assert said == "agent-trace: the query took longer than its 0.3 s; query less, or allow more time\n"
     with asked(ONE_LONG_CALL) as process:
         wait_until_it_computes(process)
         process.send_signal(signal.SIGINT)
@@ -137,7 +137,7 @@ def test_no_query_takes_more_memory_or_time_than_a_command_may_have(session, que
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode in {0, 2, 3}, said
-    assert said.count("\n") <= 1 and "bug of Agent Trace" not in said
+    assert said.count("\n") <= 1 and "bug in Agent Trace" not in said
     assert usage.ru_maxrss < 3_000_000
     # four times what it takes, for machines that have other things to do
     assert time.monotonic() - began_s < 60

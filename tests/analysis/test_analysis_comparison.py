@@ -124,7 +124,7 @@ def test_errors_of_one_side_that_come_close_together_are_not_called_noise(tmp_pa
     (odd,) = (each for each in found.differences if each.name == "KeyError: doc_# does not match")
     assert (odd.note, odd.is_real) == ("new", False)
     shown = str(found)
-    alone = shown.partition("On one side only, but too few or too close together to be sure")[2]
+    alone = shown.partition("Only on one side, but too few or too close together to be sure")[2]
     assert odd.name in alone.partition("Noise may explain")[0]
     assert odd.name not in alone.partition("Noise may explain")[2]
 

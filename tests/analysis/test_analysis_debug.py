@@ -36,7 +36,7 @@ def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error
     cause = asked(platform, "Agent creator_005 not generating content").causes[0]
     assert cause.confidence >= 0.8
     assert cause.agent_ids == ("creator_005", "trend_tool")
-    assert "stopped create_content" in cause.title
+    assert "stopped calling create_content" in cause.title
     assert field[0] in cause.explanation
     assert platform.facts["trigger"] in cause.event_ids
     assert platform.facts["error"] in cause.event_ids
@@ -82,8 +82,8 @@ def test_an_agent_that_retries_for_ever_is_found_in_its_loop(planted: Planted) -
 def test_a_stop_without_a_reason_on_record_is_told_as_such(planted: Planted) -> None:
     platform = planted(fault="quit")
     cause = asked(platform, "creator_005 stopped creating content").causes[0]
-    assert "stopped create_content" in cause.title
-    assert "Nothing recorded at that place explains the change." in cause.explanation
+    assert "stopped calling create_content" in cause.title
+    assert "Nothing recorded at that point explains the change." in cause.explanation
     assert cause.confidence < 0.8
 
 
@@ -109,7 +109,7 @@ def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(plan
     assert report.status in {"hint", "nothing"}
     text = str(report)
     assert NOTHING_FOUND in text
-    assert "Looked at" in text
+    assert "Examined" in text
     assert len(report.looked_at) >= 4
     assert any("creator_003 did create_content" in told for told in report.observations)
     assert NOTHING_FOUND in report.to_markdown()
@@ -144,7 +144,7 @@ def test_what_all_peers_do_and_one_never_did_is_found(builder: SessionBuilder) -
                 builder.emit("agent_action", f"worker_{n}", role="worker", action_type="report_status")
         builder.pass_time(1)
     report = debug_issue("why does worker_3 never report its status?", session=builder.path)
-    assert "never did report_status" in report.causes[0].title
+    assert "never called report_status" in report.causes[0].title
     assert "7 of its 7 peers" in report.causes[0].explanation
 
 
@@ -166,7 +166,7 @@ def test_an_agent_alone_is_compared_with_its_own_past(builder: SessionBuilder) -
             )
         builder.pass_time(1)
     cause = debug_issue("solo does not write any more", session=builder.path).causes[0]
-    assert "stopped write after tick 19" in cause.title
+    assert "stopped calling write after tick 19" in cause.title
     assert "DiskFull" in cause.explanation
 
 
@@ -214,7 +214,7 @@ def test_an_event_named_by_its_id_is_followed_back(builder: SessionBuilder) -> N
     )
     action = builder.emit("agent_action", "a", action_type="act", outcome="error", error_id=error)
     report = debug_issue(f"what happened at {action}?", session=builder.path)
-    assert report.causes[0].title == f"{action} goes back to 'OSError: gone'"
+    assert report.causes[0].title == f"{action} was caused by 'OSError: gone'"
     assert set(report.causes[0].event_ids) == {action, error}
 
 
@@ -350,9 +350,9 @@ def test_a_report_is_as_wide_as_it_is_asked_to_be(planted: Planted) -> None:
     report = asked(planted(fault="blocked"), "Agent creator_005 not generating content")
     for width in (40, 70):
         for text in (report.to_screen(width=width), report.to_text(width)):
-            prose, _, commands = text.partition("To look further")
+            prose, _, commands = text.partition("Next steps")
             assert commands
-            assert max(map(len, prose.split("Messages that speak of it")[0].splitlines())) <= width
+            assert max(map(len, prose.split("Messages about it")[0].splitlines())) <= width
 
 
 def test_an_agent_with_a_bare_number_for_a_name_is_told_with_its_role_and_errors_only_if_there_are_any(

@@ -128,7 +128,7 @@ def test_missing_events_are_a_cause_where_the_text_misses_events(builder: Sessio
     builder.emit("agent_action", "a", action_type="x")
     builder.emit("log.closed", writer=builder.writer, last_seq=builder.seq + 1, counters={})
     report = debug_issue("events of a are missing", session=builder.path)
-    assert report.causes[0].title == "The record lacks 3 events"
+    assert report.causes[0].title == "3 events missing from the recording"
 
 
 @pytest.mark.further

@@ -61,7 +61,7 @@ def test_an_absent_cause_is_a_node_that_says_so(builder: SessionBuilder, story: 
     graph = LogAnalyzer(builder.path).causal_graph(story["error"])
     (gone,) = graph.missing
     assert (gone.id, gone.effect_id) == ("aaaabbbb-999", story["error"])
-    assert "not in the record" in gone.why
+    assert "not in the recording" in gone.why
     assert f"{gone.id}: {gone.why}" in graph.to_text()
     assert "aaaabbbb-999" in graph.to_dot()
     assert "aaaabbbb-999" in to_svg(graph)
@@ -76,7 +76,7 @@ def test_where_the_account_of_the_record_is_damaged_nothing_is_said_of_an_absent
 
     monkeypatch.setattr(TreeReader, "losses", damaged)
     (gone,) = LogAnalyzer(builder.path).causal_graph(story["error"]).missing
-    assert gone.why.startswith("not known") and "the account is torn" in gone.why
+    assert gone.why.startswith("unknown") and "the account is torn" in gone.why
 
 
 def test_what_is_only_older_than_the_lookback_is_not_absent(builder: SessionBuilder) -> None:

@@ -107,7 +107,7 @@ def test_what_nobody_recorded_is_inferred_by_a_named_rule(builder: SessionBuilde
     own = builder.emit("agent_action", "a", span=span, action_type="learn", root=True)
     use = builder.emit("agent_action", "a", span=builder.span(), action_type="act", root=True)
     named = builder.emit(
-        "policy_update", "a", policy_data={"from": second, "note": "aaaabbbb-999 is no event"}
+        "policy_update", "a", policy_data={"from": second, "note": "aaaabbbb-999 is not an event"}
     )
     found = LogAnalyzer(builder.path).learning_lineage("a")
     edges = {row["id"]: row for row in found["updates"]}
@@ -137,9 +137,9 @@ def test_curves_run_along_episodes_where_rewards_carry_them(builder: SessionBuil
         (episode, 5, 5 * episode + 10) for episode in range(4)
     ]
     assert analyzer.learning_report("a")["curves"]["by"] == "time"
-    with pytest.raises(UsageError, match="no reward carries a tick"):
+    with pytest.raises(UsageError, match="no reward has a tick"):
         analyzer.learning_report("a", "tick")
-    with pytest.raises(UsageError, match="no axis"):
+    with pytest.raises(UsageError, match="not an axis"):
         analyzer.learning_report("a", "moon")
 
 

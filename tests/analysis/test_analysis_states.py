@@ -125,7 +125,7 @@ def test_a_time_as_pages_show_it_is_one_of_the_days_of_the_session(trace_root: P
     assert analyzer.state_at("a", "23:59:59.250")["fields"] == {"x": 1}
     assert analyzer.state_at("a", "00:00:01")["fields"] == {"x": 1}
     assert analyzer.state_at("a", "00:00:01.250")["as_of"]["id"] == last
-    with pytest.raises(UsageError, match="is no moment"):
+    with pytest.raises(UsageError, match="is not a moment"):
         analyzer.state_at("a", "24:00:01")
 
 

@@ -476,5 +476,5 @@ def test_what_has_no_proof_is_said_in_one_line(session):
     path = session / "agents" / "agent_0.log"
     first = json.loads(path.read_bytes().splitlines()[0])["id"]
     path.write_bytes(path.read_bytes().replace(b'"n":', b'"m":', 3))
-    with pytest.raises(InputError, match="not what was written"):
+    with pytest.raises(InputError, match="differs from what was written"):
         prove_event(session, first)

@@ -241,7 +241,7 @@ def test_what_cannot_be_replaced_is_an_error_and_the_next_one_goes_on(root, monk
         return real(self, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(NotErased, match="goes on where it stopped"):
+    with pytest.raises(NotErased, match="continues where it stopped"):
         erase(root, target_of(match=kit.VALUE))
     assert pending(root).value == kit.VALUE
     done = erase(root, None)
@@ -290,16 +290,16 @@ def test_a_value_in_names_goes_with_the_names(trace_root):
 
 
 def test_mistakes_are_told(tmp_path, trace_root):
-    with pytest.raises(UsageError, match="one thing"):
+    with pytest.raises(UsageError, match="exactly one option"):
         target_of()
-    with pytest.raises(UsageError, match="one thing"):
+    with pytest.raises(UsageError, match="exactly one option"):
         target_of(agent="a", match="abc")
     with pytest.raises(UsageError, match="too short"):
         target_of(match="ab")
     with pytest.raises(SessionNotFound):
         erase(tmp_path / "nowhere", target_of(agent="a"))
     trace_root.mkdir()
-    with pytest.raises(UsageError, match="no erasure was cut short"):
+    with pytest.raises(UsageError, match="no erasure was interrupted"):
         erase(trace_root, None)
 
 

@@ -119,7 +119,7 @@ def test_a_session_whose_first_process_runs_stays_until_it_has_ended(trace_root)
 def test_a_directory_that_may_just_be_being_made_stays(trace_root):
     session = trace_root / "session_20260101_000000"
     session.mkdir(parents=True)
-    assert "being made" in why_in_use(session)
+    assert "in creation" in why_in_use(session)
     prune(trace_root, Policy(keep_sessions=0))
     assert session.exists()
     prune(trace_root, Policy(keep_sessions=0), now_s=time.time() + 3601)

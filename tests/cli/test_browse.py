@@ -271,11 +271,11 @@ def test_damaged_lines_are_passed_over_and_counted(run, recorded, trace_root):
     done = run("journey", AGENT, "--json")
     assert done.returncode == 0
     assert len(lines_of(done.stdout)) == len(lines) - 1
-    assert done.stderr == "1 damaged line was passed over\n"
+    assert done.stderr == "1 damaged line was skipped\n"
     for asked in (["-n", "100000"], ["--since", "2000-01-01"]):
         done = run("tail", "-a", AGENT, *asked, "--json")
         assert len(lines_of(done.stdout)) == len(lines) - 1
-        assert done.stderr == "1 damaged line was passed over\n"
+        assert done.stderr == "1 damaged line was skipped\n"
 
 
 def test_the_newest_events_are_read_from_the_ends_of_the_files(tmp_path, monkeypatch):

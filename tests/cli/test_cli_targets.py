@@ -90,4 +90,4 @@ def test_a_target_that_is_there_is_found_and_then_the_run_is_looked_for(capsys):
         "Agent.demo.targets:creator",
     ):
         assert main(["replay", "last", "--target", target]) == 3
-        assert "no session was recorded here yet" in capsys.readouterr().err, target
+        assert "no session here yet" in capsys.readouterr().err, target

@@ -92,8 +92,8 @@ def test_path_lists_what_is_looked_for_nearest_first(run, project, monkeypatch):
     assert told[:4] == [
         (str(below / "agent-trace.toml"), "read"),
         (str(below / "pyproject.toml"), "not there"),
-        (str(project / "agent-trace.toml"), "not read: a nearer one was"),
-        (str(project / "pyproject.toml"), "not read: a nearer one was"),
+        (str(project / "agent-trace.toml"), "not read: a nearer file was found"),
+        (str(project / "pyproject.toml"), "not read: a nearer file was found"),
     ]
     assert told[-1] == (str(project / "xdg" / "agent-trace" / "config.toml"), "not there")
     (below / "agent-trace.toml").write_text("levle = 'INFO'")

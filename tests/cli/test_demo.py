@@ -31,9 +31,9 @@ def test_it_records_explains_and_drives_again(run, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     titles = [
-        "A content platform, simulated and recorded", "What happened", "A fault worth finding",
-        "The same agent, replayed from its log", "The same with one line changed",
-        "Where it is, and what to try next",
+        "A content platform, simulated and recorded", "What happened", "A bug to find",
+        "The same agent, replayed from its log", "The same agent with one line changed",
+        "Where the files are, and what to try next",
     ]  # fmt: skip
     positions = [done.stdout.index(f"\n{title}") for title in titles]
     assert positions == sorted(positions)

@@ -18,7 +18,7 @@ def checks(answer: str) -> dict[str, dict]:
 def test_everything_needed_works_here(ask, recorded):
     done = ask("doctor")
     assert done.returncode == 0, done.stdout
-    assert "everything needed works" in done.stdout
+    assert "all required checks passed" in done.stdout
     assert "\x1b" not in done.stdout
     found = checks(ask("doctor", "--json").stdout)
     assert all(check["state"] in {"ok", "warn"} for check in found.values())
@@ -38,7 +38,7 @@ def test_a_root_that_is_a_file_fails(run, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     found = doctor._root(file)
-    assert (found.state, "no directory" in found.found) == ("fail", True)
+    assert (found.state, "not a directory" in found.found) == ("fail", True)
     done = run("doctor", "--json", AGENT_TRACE_ROOT=str(file / "below"))
     assert checks(done.stdout)["trace root"]["state"] in {"fail", "ok"}
 

@@ -33,14 +33,14 @@ def test_a_dry_run_says_what_would_go_and_erasing_proves_it(run, recorded):
     root, _ = recorded
     told = run("erase", "--match", VALUE, "--dry-run", "--root", root)
     assert told.returncode == 0
-    assert "2 events, 1 artifact would go" in told.stdout and "proven" not in told.stdout
+    assert "2 events, 1 artifact would be erased" in told.stdout and "proven" not in told.stdout
     done = run("erase", "--match", VALUE, "--yes", "--root", root)
     assert done.returncode == 0, done.stderr
     assert "2 events, 1 artifact erased" in done.stdout and "proven: " in done.stdout
     again = run("erase", "--match", VALUE, "--yes", "--root", root)
-    assert again.returncode == 0 and "nothing of it is recorded here" in again.stdout
+    assert again.returncode == 0 and "nothing like that is recorded here" in again.stdout
     sound = run("verify", "--root", root)
-    assert sound.returncode == 0 and "2 events of those retired were erased" in sound.stderr
+    assert sound.returncode == 0 and "2 events of the retired ones were erased" in sound.stderr
 
 
 def test_what_is_left_is_named_and_makes_the_answer_negative(run, recorded):
@@ -62,8 +62,8 @@ def test_an_erasure_that_was_cut_short_is_told_and_finished(run, recorded):
     write_plan(root, target_of(match=VALUE))
     assert "agent-trace erase finishes it" in run("verify", "--root", root).stderr
     done = run("erase", "--yes", "--root", root)
-    assert done.returncode == 0 and "cut short was finished" in done.stderr
-    assert "cut short" not in run("verify", "--root", root).stderr
+    assert done.returncode == 0 and "finished an interrupted erasure" in done.stderr
+    assert "interrupted" not in run("verify", "--root", root).stderr
 
 
 def test_it_asks_and_takes_no_for_an_answer(run, recorded, monkeypatch):
@@ -77,8 +77,8 @@ def test_it_asks_and_takes_no_for_an_answer(run, recorded, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        ((), 2, "no erasure was cut short"),
-        (("--agent", "a", "--match", "abc"), 2, "one thing"),
+        ((), 2, "no erasure was interrupted"),
+        (("--agent", "a", "--match", "abc"), 2, "exactly one option"),
         (("--match", "ab"), 2, "too short"),
         (("--run", "nobody"), 3, "no run or session"),
         (("--run", "last"), 2, "agent-trace prune"),
@@ -104,7 +104,7 @@ def test_a_run_goes_out_and_comes_in_elsewhere(run, recorded, tmp_path):
     out = run("runs", run_id, "--export", file, "--root", root)
     assert out.returncode == 0 and "the run, " in out.stdout
     twice = run("runs", run_id, "--export", file, "--root", root)
-    assert twice.returncode == 2 and "there already" in twice.stderr
+    assert twice.returncode == 2 and "already exists" in twice.stderr
     come = run("runs", "--import", file, "--json", "--root", elsewhere)
     assert come.returncode == 0 and json.loads(come.stdout)["run_id"] == run_id
     assert run_id in run("runs", "--root", elsewhere).stdout
@@ -127,7 +127,7 @@ def test_an_export_needs_a_run_and_an_import_nothing_but_its_file(run, recorded,
 def test_a_file_that_is_no_run_is_one_line(run, recorded, tmp_path):
     (tmp_path / "x.zip").write_bytes(b"nothing")
     done = run("runs", "--import", tmp_path / "x.zip", "--root", recorded[0])
-    assert done.returncode == 3 and "it is no zip file" in done.stderr
+    assert done.returncode == 3 and "it is not a zip file" in done.stderr
     assert run("runs", "--import", tmp_path / "no.zip", "--root", recorded[0]).returncode == 3
 
 
@@ -142,7 +142,7 @@ def test_verify_reads_artifacts_and_names_one_that_is_not_what_was_saved(run, re
     assert done.returncode == 1 and "2 damaged artifacts" in done.stdout
     answer = json.loads(run("verify", "--json", "--root", root).stdout)
     told = {Path(each["path"]).name: each["problem"] for each in answer["damaged_artifacts"]}
-    assert told["one.json"] == "it is not what was saved" and "away" in told["same.txt"]
+    assert told["one.json"] == "it differs from what was saved" and "missing" in told["same.txt"]
     assert not answer["sound"] and answer["artifacts"] == 3
 
 

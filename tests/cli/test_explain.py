@@ -59,7 +59,7 @@ def test_errors_are_grouped_with_count_first_last_and_an_example(ask, recorded):
     page = ask("errors")
     assert f"{by_type['TrendTimeout']} x  TrendTimeout: no answer within 200 ms" in page.stdout
     assert row["example_id"] in page.stdout
-    assert page.stderr == f"{len(errors)} errors in all\n"
+    assert page.stderr == f"{len(errors)} errors in total\n"
     assert "1 pattern more" in ask("errors", "-n", "1").stderr
 
 
@@ -113,7 +113,7 @@ def test_debug_wants_words(ask, text):
 def test_how_to_test_goes_with_test(ask, option):
     done = ask("debug", ISSUE, *option)
     assert done.returncode == 2
-    assert "go with --test" in done.stderr
+    assert "require --test" in done.stderr
 
 
 @pytest.mark.integration

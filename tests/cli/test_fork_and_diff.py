@@ -78,10 +78,10 @@ def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(ask
     ("arguments", "code", "says"),
     [
         (["fork", "last/{agent}", "--step", "1"], 2, "--modify"),
-        (["fork", "last/{agent}", "--step", "1", "--modify", "{"], 2, "no JSON"),
-        (["fork", "last/{agent}", "--step", "1", "--modify", "3"], 2, "no patch"),
+        (["fork", "last/{agent}", "--step", "1", "--modify", "{"], 2, "not JSON"),
+        (["fork", "last/{agent}", "--step", "1", "--modify", "3"], 2, "not a patch"),
         (["fork", "last/{agent}", "--step", "1", "--seeds", "3", "--seed", "1"], 2, "--sweep"),
-        (["fork", "last/{agent}", "--step", "1", "--sweep"], 2, "changes to try"),
+        (["fork", "last/{agent}", "--step", "1", "--sweep"], 2, "a sweep needs changes"),
         (["fork", "last/{agent}", "--step", "1", "--sweep", "--vary", "x"], 2, "FIELD=VALUE"),
         (["resume", "last/{agent}", "--step", "nowhere"], 3, "nowhere"),
         (["resume", "last/{agent}", "--step", "tick:500"], 3, "the last is of tick"),

@@ -19,7 +19,7 @@ def test_a_run_is_added_checked_listed_and_removed(ask, kept, tmp_path):
     assert kept.stdout.startswith("IDENTICAL creator_001")
     assert "added tests/golden_traces/one" in kept.stdout
     assert '  def test_one(golden_trace):\n      golden_trace("one")\n' in kept.stdout
-    assert "look at it before you commit it" in kept.stderr
+    assert "review it before you commit it" in kept.stderr
     assert sorted(path.name for path in (tmp_path / "tests/golden_traces/one").iterdir()) == [
         "expected.txt",
         "golden.json",
@@ -38,7 +38,7 @@ def test_a_run_is_added_checked_listed_and_removed(ask, kept, tmp_path):
 def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     done = ask("golden", "add", "last/creator_001", "--name", "the one", "--test")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "; its test is tests/test_golden_the_one.py" in done.stdout
+    assert "; its test: tests/test_golden_the_one.py" in done.stdout
     assert 'golden_trace("the one")' in (tmp_path / "tests/test_golden_the_one.py").read_text()
     done = ask("golden", "add", "last/creator_001", "--name", "two", "--json", "--test", "checks/test_two.py")
     assert json.loads(done.stdout)["test"] == "checks/test_two.py"
@@ -76,17 +76,17 @@ def test_what_the_code_does_not_do_is_not_added(ask, tmp_path):
         (["golden", "add", "last/nobody"], 3, "nobody"),
         (["golden", "add", "1999"], 3, "1999"),
         (["golden", "add", "last/creator_001", "--normalise", "uuids"], 2, "ids, times, order and paths"),
-        (["golden", "add", "last/creator_001", "--normalise", "floats=x"], 2, "'x' is no number"),
+        (["golden", "add", "last/creator_001", "--normalise", "floats=x"], 2, "'x' is not a number"),
         (["golden", "check"], 3, "agent-trace golden add RUN makes one"),
         (["golden", "check", "nothing"], 3, "agent-trace golden add RUN --name nothing"),
         (["golden", "remove", "nothing"], 3, "no golden trace 'nothing'"),
         (["golden", "shrink", "nothing"], 3, "no golden trace 'nothing'"),
         (["golden", "update"], 2, "golden update --help"),
-        (["replay"], 2, "name a RUN, or say --all"),
+        (["replay"], 2, "give a RUN, or --all"),
         (["replay", "last", "--all"], 2, "--all takes no RUN"),
-        (["replay", "last", "--workers", "2"], 2, "go with --all"),
-        (["replay", "--all", "--since", "tick:4"], 2, "no tick"),
-        (["replay", "--all", "--agent", "nobody*"], 3, "there is no run to drive"),
+        (["replay", "last", "--workers", "2"], 2, "require --all"),
+        (["replay", "--all", "--since", "tick:4"], 2, "not a tick"),
+        (["replay", "--all", "--agent", "nobody*"], 3, "there is no run to replay"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(ask, arguments, code, says):

@@ -60,7 +60,7 @@ def test_help_of_a_command_has_an_example_and_fits_the_page(run, name):
 def test_an_option_of_commands_before_the_command_is_told_its_place(run):
     done = run("--root", "elsewhere", "sessions")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "agent-trace: --root goes behind the command: agent-trace COMMAND --root\n"
+    assert done.stderr == "agent-trace: --root comes after the command: agent-trace COMMAND --root\n"
 
 
 def test_versions_are_those_that_are_installed(run):
@@ -175,7 +175,7 @@ def test_an_unexpected_error_is_one_line_that_names_the_file_with_the_details(mo
     assert entry.main([]) == 70
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "this is a bug of Agent Trace (ZeroDivisionError)" in err
+    assert "this is a bug in Agent Trace (ZeroDivisionError)" in err
     (file,) = tmp_path.iterdir()
     assert str(file) in err
     assert "a detail" in file.read_text()

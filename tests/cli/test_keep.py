@@ -82,7 +82,7 @@ def test_recover_makes_the_category_files_anew(run, root):
     before = (root / "errors" / "errors.log").read_bytes()
     shutil.rmtree(root / "errors")
     done = run("recover", "--mirrors", "--root", root)
-    assert done.returncode == 0 and "made anew" in done.stdout
+    assert done.returncode == 0 and "rebuilt" in done.stdout
     assert sorted(before.split()) == sorted((root / "errors" / "errors.log").read_bytes().split())
 
 
@@ -106,8 +106,8 @@ def test_prune_as_data(run, root):
     ("arguments", "said"),
     [
         ((), "prune needs a policy"),
-        (("--older-than", "soon"), "'soon' is no age, write 12h, 30d or 4w"),
-        (("--max-bytes", "2XB"), "'2XB' is no size, write 500MB or 2GB"),
+        (("--older-than", "soon"), "'soon' is not an age, write 12h, 30d or 4w"),
+        (("--max-bytes", "2XB"), "'2XB' is not a size, write 500MB or 2GB"),
         (("--keep-sessions", "-1"), "-1"),
     ],
 )

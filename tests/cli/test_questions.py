@@ -41,11 +41,11 @@ def test_a_long_journey_begins_with_totals_and_says_how_to_see_more(ask, recorde
     mine = of_agent(session_events(recorded.session), AGENT)
     done = ask("journey", AGENT)
     assert f"{len(mine):,} in " in done.stdout
-    assert "missing numbers were not looked for" in done.stdout
+    assert "missing events were not checked" in done.stdout
     assert "--all" in done.stderr
     events = [line for line in done.stdout.splitlines() if re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line)]
     assert len(events) == 20
-    assert "nothing is missing" in ask("journey", AGENT, "--gaps").stdout
+    assert "nothing missing" in ask("journey", AGENT, "--gaps").stdout
 
 
 def test_a_tree_as_json_holds_every_event_of_the_agent_once(ask, recorded):
@@ -75,7 +75,7 @@ def test_the_session_can_be_named_behind_the_agent(ask, recorded):
 def test_a_tick_that_the_agent_never_saw_is_told(ask):
     done = ask("state", AGENT, "--at", "tick:9999")
     assert done.returncode == 0
-    assert re.search(r"the last tick that was recorded of it is \d+\n", done.stderr)
+    assert re.search(r"its last recorded tick is \d+\n", done.stderr)
     assert "the last tick" not in ask("state", AGENT, "--at", "tick:2").stderr
 
 
@@ -103,14 +103,14 @@ def test_state_tells_the_fields_and_who_made_them(ask, recorded):
     ("words", "code", "says"),
     [
         (["state", "creator_9"], 3, "did you mean"),
-        (["state", AGENT, "--at", "1999-01-01"], 3, "the first that is known"),
+        (["state", AGENT, "--at", "1999-01-01"], 3, "the first known state"),
         (["state", AGENT, "--at", "noon"], 2, "tick:17"),
         (["state", AGENT, "--at", "aaaaaaaa-7"], 3, "no event"),
         (["state", AGENT, "--why", "moustache"], 3, "no field 'moustache'"),
         (["learning", "creator_9"], 3, "did you mean"),
-        (["learning", "--by", "episode"], 2, "no reward carries an episode"),
+        (["learning", "--by", "episode"], 2, "no reward has an episode"),
         (["learning", "--by", "moon"], 2, "tick"),
-        (["interactions", "--content", "c99"], 3, "nothing says that 'c99' was shared"),
+        (["interactions", "--content", "c99"], 3, "no event shares 'c99'"),
         (["performance", "1999"], 3, "no session '1999'"),
         (["journey", "nobody", "--all-sessions"], 3, "no agent 'nobody'"),
     ],
@@ -128,7 +128,7 @@ def test_a_session_in_which_nothing_of_the_sort_happened_says_so(run):
     AgentLogger("quiet").info("nothing much")
     shutdown_logging()
     for command, says in (
-        ("learning", "nothing was recorded of learning"),
+        ("learning", "no learning events"),
         ("interactions", "no interactions"),
         ("performance", "nothing was measured"),
     ):
@@ -162,7 +162,7 @@ def test_a_message_that_was_never_received_is_named_with_its_event(run):
     ben.receive(ada.send("ben", {"sheet": 2}))
     shutdown_logging()
     page = run("interactions").stdout
-    assert "Never received, though a later one was" in page
+    assert "Never received, although a later one was" in page
     assert [line.split()[1:] for line in page.splitlines() if lost.event_id in line] == [
         ["ada", "ben", lost.event_id]
     ]

@@ -43,7 +43,7 @@ def test_the_checkpoints_of_a_run_are_listed_with_why_and_what_they_take(run, ru
 def test_what_only_the_runs_in_a_session_have_is_not_told_without_them(run, runs, trace_root):
     done = run("runs", "last", "--checkpoints", "--root", trace_root)
     assert (done.returncode, done.stdout) == (0, "")
-    assert f"it holds 2 runs of its own: {', '.join(sorted(runs))}" in done.stderr
+    assert f"it has 2 runs: {', '.join(sorted(runs))}" in done.stderr
 
 
 def test_checkpoints_of_a_failed_run_outlive_those_of_one_that_went_well(run, runs, trace_root):
@@ -57,7 +57,7 @@ def test_checkpoints_of_a_failed_run_outlive_those_of_one_that_went_well(run, ru
         "--root",
         trace_root,
     ]
-    assert "3 checkpoints, 1 run whole would go" in run(*command, "--dry-run").stdout
+    assert "3 checkpoints, 1 run whole would be removed" in run(*command, "--dry-run").stdout
     assert "3 checkpoints, 1 run whole removed" in run(*command).stdout
     assert "no checkpoint" in run("runs", runs[0], "--checkpoints", "--root", trace_root).stderr
     kept = json.loads(run("runs", runs[1], "--checkpoints", "--json", "--root", trace_root).stdout)

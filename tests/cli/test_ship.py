@@ -39,7 +39,7 @@ def test_the_newest_session_is_sent_whole_and_the_second_call_finds_nothing_to_d
         again = run("ship", "--to", service.url, "--root", str(copied))
         # one request asks whether it is still the same database
         assert (again.returncode, service.requests) == (0, requests + 1)
-        assert "all of it is at" in again.stdout
+        assert "everything is already at" in again.stdout
 
 
 @pytest.mark.further
@@ -52,8 +52,8 @@ def test_a_database_that_was_made_anew_gets_everything(copied, run):
         again = run(*ship)
         assert again.returncode == 0, again.stderr
         assert set(service.events) == whole
-        assert "another database answers than before" in again.stderr
-        assert "all of it is at" in run(*ship).stdout
+        assert "a different database answered than before" in again.stderr
+        assert "everything is already at" in run(*ship).stdout
 
 
 @pytest.mark.further
@@ -76,7 +76,7 @@ def test_a_process_that_still_sends_is_waited_for(copied, run):
         done = run("ship", "--to", service.url, "--root", str(copied))
         freed.join()
         assert done.returncode == 0, done.stderr
-        assert "waiting for that to end" in done.stderr
+        assert "waiting for it to end" in done.stderr
         assert {identity for _, identity in service.events} == ids_under(copied)
 
 
@@ -97,7 +97,7 @@ def test_nobody_there_is_one_line_and_exit_code_3(copied, run):
     done = run("ship", "--to", url, "--patience", "0.2", "--root", str(copied))
     assert done.returncode == 3
     assert done.stdout == ""
-    assert "nobody answers (connection refused); nothing is lost" in done.stderr
+    assert "no answer (connection refused); nothing is lost" in done.stderr
     assert len(done.stderr.splitlines()) == 2  # that it tries again, and that it gave up
 
 
@@ -105,7 +105,7 @@ def test_a_wrong_key_is_told_with_what_to_do(copied, run):
     with IngestDouble(lambda *_: (401, {"error": {"message": "there is no such key"}}, {})) as service:
         done = run("ship", "--to", service.url, "--api-key", "k", "--root", str(copied))
         assert done.returncode == 3
-        assert "401 Unauthorized: there is no such key; give a key that may send there" in done.stderr
+        assert "401 Unauthorized: there is no such key; give a key of that service" in done.stderr
 
 
 @pytest.mark.further
@@ -125,9 +125,9 @@ def test_events_that_are_refused_are_told_and_make_exit_code_1(copied, run):
     ("arguments", "says"),
     [
         ((), "missing option '--to'"),
-        (("--to", "nowhere"), "no address of a service"),
+        (("--to", "nowhere"), "not an address of a service"),
         (("--to", "http://x", "--all", "last"), "give SESSION or --all"),
-        (("--to", "http://x", "--all", "--follow"), "--follow is about one session"),
+        (("--to", "http://x", "--all", "--follow"), "--follow needs a single session"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_2(arguments, says, run, tmp_path):
@@ -140,7 +140,7 @@ def test_mistakes_get_one_line_and_exit_code_2(arguments, says, run, tmp_path):
 def test_a_root_without_sessions_says_so(run, tmp_path):
     done = run("ship", "--to", "http://x", "--all", "--root", str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "")
-    assert "no session was recorded here yet" in done.stderr
+    assert "no session here yet" in done.stderr
 
 
 @pytest.mark.further

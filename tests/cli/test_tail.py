@@ -231,7 +231,7 @@ def test_damage_that_comes_while_following_is_told_at_the_end(trace_root):
             assert actions(tail, 1) == ["go"]
             tail.send_signal(signal.SIGINT)
             out, err = tail.communicate(timeout=20)
-            assert (out, err) == ("", "1 damaged line was passed over\n")
+            assert (out, err) == ("", "1 damaged line was skipped\n")
         finally:
             end(tail)
 

@@ -94,7 +94,7 @@ def test_a_service_that_says_when_to_come_back_is_obeyed():
 
 def test_patience_ends_with_an_error_that_says_that_nothing_is_lost():
     made, waits = delivery(Scripted(ConnectionRefusedError(111, "Connection refused")), patience_s=3.0)
-    with pytest.raises(NotDelivered, match=r"nobody answers \(connection refused\); nothing is lost"):
+    with pytest.raises(NotDelivered, match=r"no answer \(connection refused\); nothing is lost"):
         made.deliver(events(1))
     assert sum(waits) == pytest.approx(3.0)
 

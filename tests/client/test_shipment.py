@@ -132,7 +132,7 @@ def test_a_database_that_changes_while_an_archive_is_sent_gets_all_of_it(trace_r
 def test_only_one_process_sends_a_session_to_a_place(trace_root):
     session = record(trace_root)
     with IngestDouble() as service, Shipment(session, Destination(service.url), never):
-        with pytest.raises(SessionInUse, match="another process sends this session"):
+        with pytest.raises(SessionInUse, match="another process is sending this session"):
             Shipment(session, Destination(service.url), never)
         with Shipment(session, Destination(service.url, "other"), never) as other:
             send_all(other)

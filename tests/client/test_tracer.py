@@ -132,7 +132,7 @@ def test_words_that_are_none_are_recorded_as_the_nearest_and_counted_never_raise
 
 
 def test_what_cannot_be_is_said_when_the_tracer_is_made():
-    with pytest.raises(ConfigurationError, match="no address of a service"):
+    with pytest.raises(ConfigurationError, match="not an address of a service"):
         AgentTracer("a", api_url="localhost")
     with pytest.raises(UsageError, match="agent_id"):
         AgentTracer("")

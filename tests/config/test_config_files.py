@@ -184,10 +184,10 @@ def test_what_is_no_text_or_no_file_or_may_not_be_read_is_told(project):
     assert (refused().line, refused().path) == (2, str(path))
     path.unlink()
     path.mkdir()
-    assert "no file" in refused().message
+    assert "not a file" in refused().message
     path.rmdir()
     os.mkfifo(path)
-    assert "no file" in refused().message
+    assert "not a file" in refused().message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -262,14 +262,14 @@ def test_a_damaged_key_is_not_used_and_that_is_told(tmp_path, capfd):
     assert len(redaction_key({"XDG_CONFIG_HOME": str(tmp_path)}, told.append)) == 32
     assert path.read_bytes() == b"short"
     assert told == ["the redaction key could not be read; tokens match within this process only"]
-    assert f"the redaction key {path} is of no use (it holds no key)" in capfd.readouterr().err
+    assert f"the redaction key {path} cannot be used (it holds no key)" in capfd.readouterr().err
 
 
 def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     setup_logging(trace_root=trace_root)
     assert health()["notes"] == {
-        "no home directory keeps the redaction key; tokens match within this process only": 1
+        "there is no home directory for the redaction key; tokens match within this process only": 1
     }
 
 

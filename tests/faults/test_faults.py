@@ -178,7 +178,7 @@ def test_what_fails_while_recording_ends_is_named_on_stderr(trace_root, capfd):
     os.dup2(full, system, inheritable=False)
     os.close(full)
     shutdown_logging()
-    assert "while recording ended, something failed: write:ENOSPC" in capfd.readouterr().err
+    assert "a failure while recording ended: write:ENOSPC" in capfd.readouterr().err
     # and the board stays, by which the losses are told
     assert not TreeReader(only_session(trace_root)).losses().writers[0].closed
 

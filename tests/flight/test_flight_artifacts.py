@@ -149,7 +149,7 @@ def test_two_names_share_a_file_only_where_they_are_the_same_path(one, other):
     ],
 )
 def test_a_reference_that_leads_out_of_the_run_is_refused(tmp_path, ref):
-    with pytest.raises(DamagedInput, match="names no artifact"):
+    with pytest.raises(DamagedInput, match="is not an artifact reference"):
         artifact_path(tmp_path, "run", ref)
 
 

@@ -227,7 +227,7 @@ def test_full_keeps_texts_says_so_and_still_hides_what_stands_under_a_secrets_na
         recorder.save_artifact("page.txt", f"with {SECRET}")
         recorder.save_artifact("page.json", {"note": SECRET, "password": "hunter2hunter2"})
     shutdown_logging()
-    assert "secrets inside of texts are recorded" in capfd.readouterr().err
+    assert "secrets inside texts are recorded" in capfd.readouterr().err
     assert len(files_with(trace_root, SECRET)) == 4  # the record, its mirror, two artifacts
     assert files_with(trace_root, "hunter2") == []
     session = json.loads((only_session(trace_root) / "session.json").read_bytes())
@@ -370,7 +370,7 @@ def test_redacted_fields_are_read_where_others_are_kept_full(trace_root):
         ({"captures": {"nothing": "full"}}, "unknown category"),
         ({"captures": {"field:": "full"}}, "name a category"),
         ({"captures": {"other:x": "full"}}, "name a category"),
-        ({"captures": "full"}, "captures is no mapping"),
+        ({"captures": "full"}, "captures is not a mapping"),
     ],
 )
 def test_a_level_that_is_none_is_refused(options, told):

@@ -187,7 +187,7 @@ def test_a_replay_gives_the_pieces_and_does_not_begin_the_stream(trace_root):
     (call,) = calls_of(again.run_id)
     assert call.extra["answered_by"] == calls_of(run.run_id)[0].id
     assert "cost" not in call.extra
-    with pytest.raises(RecordingMiss, match="has no recorded answer"), replaying_tools(run.run_id):
+    with pytest.raises(RecordingMiss, match="has no recorded response"), replaying_tools(run.run_id):
         ask("Something else entirely")
 
 
@@ -248,10 +248,10 @@ def test_calls_recorded_by_hand_have_their_cost_too(trace_root):
 
 @pytest.mark.parametrize("price", [(1,), ("a", "b"), (-1.0, 1.0), {"input": 1}, 7])
 def test_what_is_no_price_is_refused(price):
-    with pytest.raises(UsageError, match="the price of m is none"):
+    with pytest.raises(UsageError, match="the price of m is invalid"):
         set_prices({"m": price})
 
 
 def test_what_is_no_model_is_refused_by_name():
-    with pytest.raises(UsageError, match=r"builtins\.dict is no model"):
+    with pytest.raises(UsageError, match=r"builtins\.dict is not a model"):
         recorded_model({})

@@ -182,7 +182,7 @@ def test_another_question_is_a_miss_that_no_graph_can_swallow(trace_root):
     langchain = LangChain()
     with recorder.run() as run:
         langchain.model.invoke("What is the capital of Norway?")
-    with pytest.raises(RecordingMiss, match="has no recorded answer"), replaying_tools(run.run_id):
+    with pytest.raises(RecordingMiss, match="has no recorded response"), replaying_tools(run.run_id):
         langchain.model.with_fallbacks([langchain.model]).invoke("7 x 6")
 
 

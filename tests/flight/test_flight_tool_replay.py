@@ -133,7 +133,7 @@ def test_a_replayer_answers_by_name_and_arguments_each_call_once_in_recorded_ord
     assert list(replayer.replay("stream", {"count": 3})) == [{"n": 0}, {"n": 1}, {"n": 2}]
     assert replayer.replay("lookup", {"city": "b"}) == "B"
     assert [call.name for call in replayer.unused] == ["book", "lookup", "lookup", "rows"]
-    with pytest.raises(RecordingMiss, match="all 4 recorded calls of it were answered"):
+    with pytest.raises(RecordingMiss, match="all 4 recorded calls of it were used"):
         replayer.replay("weather", {"city": "Oslo"})
 
 
@@ -165,13 +165,13 @@ def test_a_miss_stops_with_one_error_that_names_the_nearest_and_the_remedy(trace
     with pytest.raises(RecordingMiss) as raised:
         replayer.replay("weather", {"city": "Oslo", "days": 9})
     text = str(raised.value)
-    assert 'weather({"city":"Oslo","days":9}) has no recorded answer' in text
+    assert 'weather({"city":"Oslo","days":9}) has no recorded response' in text
     assert "4 of 4 recorded calls are left, the nearest" in text
     assert "/days (1.00): nothing recorded, 9 now" in text
     assert "live={'weather'}" in text
     with pytest.raises(RecordingMiss, match="days"):
         replayer.replay("weather", {"city": "Oslo"})  # it has stopped
-    with pytest.raises(RecordingMiss, match="it never called geocode, but"):
+    with pytest.raises(RecordingMiss, match="it has no call of geocode, but"):
         ToolReplayer(run_id).replay("geocode", {})
 
 
@@ -228,7 +228,7 @@ def test_an_inexact_answer_is_said_where_nothing_records(trace_root, capfd):
     capfd.readouterr()
     sessions = sorted(trace_root.glob("session_*"))
     assert ToolReplayer(run.run_id).replay("weather", {"city": "San Fransisco"})["city"] == "San Francisco"
-    assert "answered from a call that differs in /city" in capfd.readouterr().err
+    assert "matched with a recorded call that differs in /city" in capfd.readouterr().err
     assert sorted(trace_root.glob("session_*")) == sessions
 
 

@@ -202,5 +202,5 @@ def test_what_cannot_take_the_content_of_another_is_refused():
         changed([1], LACKING)
     with pytest.raises(Unanswerable, match="not given here"):
         with_changes({"args_after": {"w": 0}}, lambda _: 1, {"v": 1}, Answer(1))
-    with pytest.raises(Unanswerable, match="not in the record"):
+    with pytest.raises(Unanswerable, match="not in the recording"):
         with_changes({"args_after": "[dict 1:00]"}, lambda _: 1, {"v": 1}, Answer(1))

@@ -75,7 +75,7 @@ def test_a_large_field_that_leads_to_other_objects_is_named_as_not_in_the_record
     source = source.replace("class Keeper", OTHER + "\nclass Keeper")
     report = toy.record(source).replay()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "how rows of a ended is not in the record" in report.reasons[0]
+    assert "how rows of a ended is not in the recording" in report.reasons[0]
     assert "keep it until shutdown_logging()" in report.reasons[0]
 
 

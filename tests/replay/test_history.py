@@ -82,16 +82,16 @@ def test_what_could_not_be_driven_is_no_success(history):
     assert driven(history, runs=["last"]).exit_code == 0
     report = replay_runs(None, history.root, runs=["last"])
     assert report.exit_code == 4
-    assert "no code was named" in report.runs[0].reasons[0]
+    assert "no target was given" in report.runs[0].reasons[0]
 
 
 def test_only_sessions_of_a_time_are_driven(history):
-    with pytest.raises(SessionNotFound, match="there is no run to drive"):
+    with pytest.raises(SessionNotFound, match="there is no run to replay"):
         driven(history, since=datetime.now(UTC) + timedelta(hours=1))
 
 
 def test_nothing_to_drive_and_mistakes_are_errors(toy, tmp_path):
-    with pytest.raises(SessionNotFound, match="there is no run to drive"):
+    with pytest.raises(SessionNotFound, match="there is no run to replay"):
         replay_runs("a:b", tmp_path / "nothing")
     with pytest.raises(UsageError, match="not module:factory"):
         replay_runs("nonsense", tmp_path)

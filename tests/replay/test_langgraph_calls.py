@@ -94,7 +94,7 @@ def test_a_graph_that_asks_a_person_is_driven_until_it_asks_and_an_interrupt_is_
     assert (other.verdict, "step 2, approve" in str(other)) == ("DIVERGED", True)
     behind = again("step_0", run=0)
     assert (behind.verdict, "in the middle of a thread" in behind.reasons[0]) == ("UNVERIFIED", True)
-    assert "nothing was driven" in str(behind) and "gone" not in str(behind)
+    assert "nothing was replayed" in str(behind) and "gone" not in str(behind)
 
 
 RAISING = """
@@ -113,7 +113,7 @@ def test_a_graph_that_raised_is_proved_by_raising_the_same(drive):
     again = drive(RAISING)
     same = again("step_0")
     assert (same.verdict, same.error) == ("IDENTICAL", None)
-    assert "it raised what it was recorded to raise: ValueError: no such order" in str(same)
+    assert "it raised what the recorded call raised: ValueError: no such order" in str(same)
     fixed = again("step_0", 'raise ValueError("no such order")', 'return {"n": 2}')
     assert fixed.verdict == "DIVERGED"
     other = again("step_0", "no such order", "no such thing")

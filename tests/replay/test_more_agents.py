@@ -3,7 +3,7 @@
 import pytest
 
 CASES = {
-    "a generator that is driven proves nothing, since its items are not recorded": (
+    "a generator that is replayed proves nothing, since its items are not recorded": (
         """
 class Agent:
     def __init__(self):
@@ -49,7 +49,7 @@ def main():
         "last/a",
         "UNVERIFIED",
     ),
-    "a cancelled step cannot be driven, and what comes after proves nothing": (
+    "a cancelled step cannot be replayed, and what comes after proves nothing": (
         """
 import asyncio
 
@@ -206,7 +206,7 @@ def main():
         "last/a",
         "IDENTICAL",
     ),
-    "one instrumented object is driven with every sort of argument": (
+    "one instrumented object is replayed with every sort of argument": (
         """
 from Agent import instrument
 
@@ -310,7 +310,7 @@ def main():
         "last/a",
         "UNVERIFIED",
     ),
-    "agents that run beside each other are driven one after the other": (
+    "agents that run beside each other are replayed one after the other": (
         """
 import asyncio
 

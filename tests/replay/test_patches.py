@@ -46,7 +46,7 @@ def test_a_json_patch_is_carried_out_in_order():
 def test_a_patch_that_cannot_be_carried_out_is_one_error():
     with pytest.raises(UsageError, match="does not fit"):
         apply_patch({"a": 1}, {}, [{"op": "replace", "path": "/b/c", "value": 1}])
-    with pytest.raises(UsageError, match="no mapping"):
+    with pytest.raises(UsageError, match="does not leave a mapping"):
         apply_patch({"a": 1}, {}, [{"op": "replace", "path": "", "value": 1}])
 
 

@@ -137,7 +137,7 @@ def test_a_stand_in_for_a_stranger_is_a_clear_reason(toy):
         toy.record(TEAM).change('spec.peer("tool")', 'spec.peer("nobody")').replay(factory="with_stand_in")
     )
     assert report.verdict == "UNVERIFIED"
-    assert "the run holds no agent 'nobody'" in report.reasons[0]
+    assert "the run has no agent 'nobody'" in report.reasons[0]
 
 
 def test_an_answer_without_a_codec_stops_the_replay(toy):

@@ -86,7 +86,7 @@ def test_steps_are_shown_before_the_whole_record_is_accounted_for(toy, monkeypat
     assert "3 steps" in next(shown)
     assert "b tell {'text': 'two'} -> 'TWO'" in next(shown)
     assert not asked
-    assert list(shown)[-1] == "the record is sound"
+    assert list(shown)[-1] == "the recording is sound"
     assert playback.exit_code == 0 and asked == [1]
 
 
@@ -143,6 +143,6 @@ def test_what_cannot_be_driven_says_what_can_be_done_instead(toy):
     with pytest.raises(ReplayError, match="is a run of the recorder") as told:
         replay_run(run_id, root=root)
     assert f"agent-trace play {run_id}" in told.value.remedy
-    with pytest.raises(ReplayError, match="nothing to drive") as told:
+    with pytest.raises(ReplayError, match="nothing to replay") as told:
         replay_run("last", root=root)
     assert told.value.exit_code == 4

@@ -157,7 +157,7 @@ def test_two_runs_with_nothing_to_compare_are_not_called_alike(toy):
     (session,) = list_sessions(toy.root)
     found = compare_runs(session.session_id, session.session_id, toy.root)
     assert (found.exit_code, found.compared) == (4, 0)
-    assert "no events or states that could be compared" in str(found)
+    assert "no comparable events or states" in str(found)
 
 
 @pytest.mark.further

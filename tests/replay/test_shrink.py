@@ -124,7 +124,7 @@ def test_a_test_is_never_written_over_another_file(market, tmp_path):
     golden = find_golden("market", directory)
     path = tmp_path / "test_it.py"
     path.write_text("something else\n")
-    with pytest.raises(UsageError, match="the file is there already"):
+    with pytest.raises(UsageError, match="the file already exists"):
         write_test(golden, path)
     assert path.read_text() == "something else\n"
     path.unlink()

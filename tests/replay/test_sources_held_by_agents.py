@@ -141,7 +141,7 @@ def test_code_that_a_field_holds_is_replayed_and_what_it_does_otherwise_is_the_d
     assert report.verdict == "UNVERIFIED", "other code that does the same here is not the same"
     toy.record(TOOLS)
     report = toy.change('"price": price', '"price": price, "cost": price').replay("last/a")
-    assert report.verdict == "UNVERIFIED", "another tool is no change of code alone"
+    assert report.verdict == "UNVERIFIED", "another tool is not a change of code alone"
 
 
 @pytest.mark.further

@@ -185,7 +185,7 @@ def test_a_poisoned_message_is_shown_to_be_the_cause_and_the_other_one_beside_it
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 3, 0)
     assert "message of tick 9" in shown.told
     assert (not_shown.verdict, not_shown.effect) == ("INCONCLUSIVE", 0)
-    assert not_shown.reason == "the same comes without it"
+    assert not_shown.reason == "the same happens without it"
     assert chance.verdict == "INCONCLUSIVE"
 
 
@@ -225,7 +225,7 @@ def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_
         target=f"{toy.name}:build", worse=1, seeds=1,
     )  # fmt: skip
     _, (right,) = trials.try_events([(calls[6].id, "", ())])
-    assert right.lacks == "nothing can be done at this event that would leave it out"
+    assert right.lacks == "no intervention can leave this event out"
 
 
 @pytest.mark.further

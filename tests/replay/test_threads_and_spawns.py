@@ -69,7 +69,7 @@ def test_threads_that_end_with_their_action_are_no_reason(toy):
     ("method", "reason"),
     [
         ("unjoined", "a thread that the action does not join"),
-        ("pooled_tool", "tool was called in a thread, where it was no call of the action"),
+        ("pooled_tool", "tool was called in a thread, but not as a call of the action"),
         ("gathered_tool", "call it in the action itself, or await one asyncio.to_thread after the other"),
     ],
 )

@@ -105,7 +105,7 @@ def test_a_factory_reaches_no_network_either(toy, listener):
     connect = f"socket.create_connection(('127.0.0.1', {port}), 5); return Agent()"
     report = toy.change("    return Agent()\n", f"    {connect}\n").replay()
     assert report.verdict == "UNVERIFIED"
-    assert "network is out of reach during a replay" in report.reasons[0]
+    assert "network is not allowed during a replay" in report.reasons[0]
     assert reached == []
 
 

@@ -206,7 +206,7 @@ def test_spans_that_are_none_are_counted_and_the_others_of_their_body_are_kept(s
     add(request, 5, "past the calendar").end_time_unix_nano = 2**64 - 1
     answer = ExportTraceServiceResponse.FromString(send(service, request).content)
     assert answer.partial_success.rejected_spans == 4
-    assert "trace_id is no id of 16 bytes" in answer.partial_success.error_message
+    assert "trace_id is not an id of 16 bytes" in answer.partial_success.error_message
     steps = service.get(f"/v1/runs/{TRACE.hex()}/steps").json()["items"]
     assert [step["name"] for step in steps] == ["good", None]
 

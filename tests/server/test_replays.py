@@ -401,10 +401,10 @@ def test_what_another_project_has_is_not_there_and_a_key_needs_the_scope(service
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ([], "no object"),
+        ([], "not an object"),
         ({"target": "os:system"}, "loads no code"),
         ({"live": True}, "for real"),
-        ({"surprise": 1}, "no such key"),
+        ({"surprise": 1}, "unknown key"),
         ({"dry_run": "yes"}, "dry_run"),
         ({"timeout_seconds": 0}, "timeout_seconds"),
         ({"timeout_seconds": 46}, "timeout_seconds"),

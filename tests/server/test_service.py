@@ -325,7 +325,7 @@ def test_a_question_at_the_wrong_port_is_told_where_it_belongs(service):
     other = httpx.get(f"{service.server.query_url}/docs", timeout=60)
     assert (other.status_code, other.json()["error"]["remedy"]) == (
         404,
-        "/openapi.json lists what there is",
+        "/openapi.json lists all routes",
     )
 
 
@@ -334,7 +334,7 @@ def test_a_question_at_the_wrong_port_is_told_where_it_belongs(service):
     [
         ("/v1/causes", {"session_uid": SESSION}, "parameter event_id is missing"),
         ("/v1/sessions", {"limit": "0"}, "parameter limit should be greater than or equal to 1"),
-        ("/v1/events", {"session_uid": "20261120_103045"}, "parameter session_uid does not look like one"),
+        ("/v1/events", {"session_uid": "20261120_103045"}, "parameter session_uid has an invalid format"),
     ],
 )
 def test_a_parameter_that_is_wrong_is_named_in_plain_words(service, path, asked, words):

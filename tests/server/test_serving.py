@@ -111,7 +111,7 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsy
         (["Agent", "serve", "--tls-key", "x.pem"], 2, "certificate"),
         (["Agent.server.ingest", "--port", port], 3, "cannot listen"),
         (["Agent.server.query", "--port", "0"], 3, "no database"),
-        (["Agent", "keys", "revoke", "nosuchid"], 3, "no key of that id"),
+        (["Agent", "keys", "revoke", "nosuchid"], 3, "no key with that id"),
         (["Agent", "keys", "add", "--project", "a/b", "--scope", "query"], 2, "name of a project"),
         (["Agent", "keys", "content", "nosuch", "--on"], 3, "no project"),
     ]

@@ -67,7 +67,7 @@ def test_a_revoked_key_opens_nothing_from_then_on(store):
 
 
 def test_mistakes_with_keys_are_told(store):
-    with pytest.raises(InputError, match="no key of that id"):
+    with pytest.raises(InputError, match="no key with that id"):
         store.revoke_key("nosuchid")
     with pytest.raises(UsageError, match="needs a scope"):
         store.issue_key("shop", [])

@@ -89,7 +89,7 @@ def test_one_session_is_read_from_one_partition(database_url):
 def test_schema_sql_is_what_the_migrations_say():
     path = Path(Agent.store.__file__).with_name("schema.sql")
     assert path.read_text() == schema_sql(), (
-        "make it anew: python -m Agent.store.migrating > Agent/store/schema.sql"
+        "make it again: python -m Agent.store.migrating > Agent/store/schema.sql"
     )
 
 

@@ -221,7 +221,7 @@ def test_runs_are_narrowed_by_each_field(store, project):
 
 def test_a_cursor_that_is_none_and_a_limit_out_of_bounds_are_told(store, project):
     for cursor in ["x", "", "W10", "WyJhIiwxXQ", "[1,2]", "é", "A" * 5000]:
-        with pytest.raises(UsageError, match="no cursor"):
+        with pytest.raises(UsageError, match="not a cursor"):
             store.list_runs(project, RunFilter(), cursor=cursor)
     for limit in (0, -1, 1001):
         with pytest.raises(UsageError, match="limit"):
@@ -241,7 +241,7 @@ def test_sessions_come_in_pages_newest_first(store, project):
         cursor = page.next_cursor
     assert cursor is None
     assert seen == [(uids[number], f"s{number}") for number in (4, 3, 2, 1, 0)]
-    with pytest.raises(UsageError, match="no cursor"):
+    with pytest.raises(UsageError, match="not a cursor"):
         store.list_sessions(project, cursor=make_cursor(1, "no uuid"))
 
 
@@ -384,7 +384,7 @@ def test_the_files_of_sqlite_are_for_the_user_alone(tmp_path: Path):
 
 
 def test_what_is_no_database_is_told_in_one_line(tmp_path):
-    (tmp_path / "text.db").write_text("this is no database " * 100)
+    (tmp_path / "text.db").write_text("this is not a database " * 100)
     with pytest.raises(InputError, match="not a database"):
         open_store(str(tmp_path / "text.db"))
     for url in ("", "mysql://x/y", "sqlite://", "sqlite:///:memory:", "://x"):

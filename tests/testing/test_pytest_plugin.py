@@ -120,7 +120,7 @@ def test_a_test_fails_with_the_first_difference_and_what_can_be_done(project):
             "*result[[]'paid']",
             "*recorded: no value",
             "*replayed: 1",
-            "*pytest --snapshot-update keeps what it does now",
+            "*pytest --snapshot-update keeps the new behaviour",
             "*agent-trace golden shrink till",
         ]
     )
@@ -186,7 +186,7 @@ def test_an_expectation_that_somebody_changed_by_hand_fails(project):
     expected.write_text(expected.read_text().replace("actions: 3", "actions: 4"))
     done = driven(project)
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["*does not say what the recording holds*", "actions: 3"])
+    done.stdout.fnmatch_lines(["*does not match the recording*", "actions: 3"])
 
 
 def test_without_syrupy_only_a_test_that_asks_for_the_fixture_fails(project):

@@ -191,7 +191,7 @@ def test_a_session_is_found_by_id_prefix_path_and_as_the_last(tmp_path):
         ("20261120", "beginning of 2"),
         ("1999", "no session '1999'"),
         ("", "no session"),
-        ("/nowhere/at/all", "no session lies"),
+        ("/nowhere/at/all", "no session there"),
     ],
 )
 def test_a_session_that_is_not_there_is_told_in_one_line(ref, told, tmp_path):
@@ -216,10 +216,10 @@ def test_last_is_what_a_program_recorded_and_last_fork_what_was_made_of_it(tmp_p
 
 def test_without_a_fork_there_is_no_last_fork(tmp_path):
     create_session_dir(tmp_path, "20261120_103045")
-    with pytest.raises(SessionNotFound, match="no run was forked"):
+    with pytest.raises(SessionNotFound, match="no forked or resumed run"):
         find_session(tmp_path, "last-fork")
 
 
 def test_an_empty_root_has_no_last_session(tmp_path):
-    with pytest.raises(SessionNotFound, match="no session was recorded"):
+    with pytest.raises(SessionNotFound, match="no session here yet"):
         find_session(tmp_path / "none")

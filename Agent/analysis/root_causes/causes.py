@@ -126,20 +126,18 @@ def _finding(finding: Finding) -> str:
     times = f"{number} times from {since} on" if number > 1 else f"at {since}"
     if finding.rule in {"level shifts", "duration shifts"}:
         return (
-            f"{finding.about}{where} moves from {_short(finding.usual)} to {_short(finding.found)} at {since}"
+            f"{finding.about}{where} moved from {_short(finding.usual)} to {_short(finding.found)} at {since}"
         )
     if finding.rule == "never done":
-        return (
-            f"never did {finding.about}, which its {finding.of} peers do {_short(finding.usual)} times each"
-        )
+        return f"no {finding.about}; its {finding.of} peers have {_short(finding.usual)} each"
     if finding.rule == "rate changes":
         if finding.found == 0:
-            return f"no {finding.about}{where} from {since} on, before {_short(finding.usual)} a step"
+            return f"no {finding.about}{where} from {since} on; {_short(finding.usual)} per step before"
         before, after = _short(finding.usual), _short(finding.found)
-        return f"{finding.about}{where} {before} a step before {since}, {after} after"
+        return f"{finding.about}{where}: {before} per step before {since}, {after} after"
     if finding.rule in {"value beyond range", "length beyond range", "setting moved far"}:
         low, high = map(_short, finding.usual)
-        return f"{finding.about} is {_short(finding.found)} at {since}, before {low} to {high}"
+        return f"{finding.about} is {_short(finding.found)} at {since}; {low} to {high} before"
     if finding.rule in {
         "new value",
         "new form",
@@ -151,21 +149,20 @@ def _finding(finding: Finding) -> str:
     }:
         return f"{finding.about}: {_short(finding.found)} is new at {since}"
     if finding.rule == "dependency broken":
-        return (
-            f"{finding.about}{where} is {_short(finding.found)} in place of {_short(finding.usual)} {times}"
-        )
+        return f"{finding.about}{where} is {_short(finding.found)} instead of {_short(finding.usual)} {times}"
     if finding.rule in {"follow-up missing", "precondition missing"}:
         return (
-            f"{finding.about}{where} is missing {times}, in {finding.of - number} of {finding.of} it is there"
+            f"{finding.about}{where} is missing {times}; "
+            f"present in {finding.of - number} of {finding.of} cases"
         )
     if finding.rule == "empty":
         return f"{finding.about}{where} is empty {times}"
     if finding.rule == "leads back":
-        return f"{finding.about} goes back to where it came from {times}"
+        return f"{finding.about} returned to where it came from {times}"
     if finding.rule == "happens again":
-        return f"{finding.about}{where} happens again for the same thing {times}"
+        return f"{finding.about}{where} was repeated for the same thing {times}"
     if finding.rule == "said twice":
-        return f"{finding.about}{where} is the same as in an earlier event {times}"
+        return f"{finding.about}{where} repeats an earlier event {times}"
     return f"{finding.about}{where}: {finding.rule} {times} (first event {act.id})"
 
 

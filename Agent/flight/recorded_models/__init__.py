@@ -38,7 +38,7 @@ def recorded_model(model: Model) -> Model:
             made: Model = import_module(f"{__name__}.{home}").recorded(model)
             return made
     raise UsageError(
-        f"{type(model).__module__}.{type(model).__qualname__} is no model that can be recorded",
+        f"{type(model).__module__}.{type(model).__qualname__} is not a model that can be recorded",
         remedy="give a chat model of LangChain, or a Model of the OpenAI Agents SDK, Pydantic AI or "
         "smolagents; for others there are recorder.record_model_call and record_model_stream",
     )

@@ -189,8 +189,8 @@ def _recorded_chunks(call: ModelCall, shape: Shape) -> Iterator[Any]:
     assert answer is not None  # noqa: S101 - as above
     if answer.items is None:
         raise RecordingMiss(
-            "the model answered in one piece when it was recorded, and is now asked for a stream",
-            remedy="ask it as it was asked then, or record the run again",
+            "the recorded answer was not a stream, but a stream is requested now",
+            remedy="call it as in the recording, or record the run again",
         )
     for item in answer.items:
         yield decoded(shape.decode_chunk, item, call)
@@ -217,7 +217,7 @@ def decoded(decode: Callable[[Any], Any], recorded: Any, call: ModelCall) -> Any
     except Exception as error:
         event_id = call.answer.event_id if call.answer is not None else None
         raise RecordingMiss(
-            f"the recorded answer of a model (event {event_id}) cannot be made again: "
+            f"the recorded response of a model (event {event_id}) cannot be rebuilt: "
             f"{type(error).__name__}: {error}",
             remedy="was it recorded with another version of the library?",
         ) from error

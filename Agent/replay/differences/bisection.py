@@ -81,7 +81,7 @@ class Bisection:
             self.unit = unit
             agents = [pair for key, pair in self._pairs.items() if key.kind == "agent"]
             if not agents:
-                raise Unseekable("there is no agent whose states could tell")
+                raise Unseekable("no agent has states to compare")
             if all(track.first_place() != END for pair in agents for track in pair):
                 break
         if self.unit == "number" and any(_writers(side) > 1 for side in (self.one, self.other)):
@@ -95,7 +95,7 @@ class Bisection:
             files = self.one.files(key), self.other.files(key)
             if files[0] is None or files[1] is None:
                 raise Unseekable(
-                    f"{key.kind} {key.name} is sealed, written by several processes, or only a part was named"
+                    f"{key.kind} {key.name} is sealed, was written by several processes, or is only a part"
                 )
             if not (files[0] or files[1]):
                 continue

@@ -1,6 +1,6 @@
-"""`compare_runs`: where two runs part first, sessions, recorded runs and forks alike.
+"""`compare_runs`: the first difference of two sessions, recorded runs or forks.
 
-Sessions are bisected where that is possible; that two are alike is said only after all of both was compared.
+Sessions are bisected if possible; they are called alike only after everything was compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RunName = str | os.PathLike[str] | None
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What comparing two runs found; true where they differ."""
+    """The result of comparing two runs; true if they differ."""
 
     a: str
     b: str
@@ -49,7 +49,7 @@ class RunComparison:
 
     @property
     def exit_code(self) -> int:
-        """1 where they differ, 0 where they are alike, 4 where nothing could be compared."""
+        """Return 1 if they differ, 0 if they are alike, 4 if nothing could be compared."""
         return 1 if self.divergence is not None else 0 if self.compared or self.states else 4
 
     def __bool__(self) -> bool:
@@ -80,7 +80,7 @@ class RunComparison:
     def __str__(self) -> str:
         found = self.divergence
         if found is None and not (self.compared or self.states):
-            lines = [f"{self.a} and {self.b} have no events or states that could be compared"]
+            lines = [f"{self.a} and {self.b} have no comparable events or states"]
         elif found is None:
             rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
             lines = [f"{self.a} and {self.b} are alike{rest}"]
@@ -123,19 +123,20 @@ def compare_runs(
     exhaustive: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> RunComparison:
-    """The first divergence of two runs: tick, agent and field with both values, and what they had in common.
+    """Find the first difference of two runs: tick, agent and field with both values.
 
-    Events are paired by agent, order and place; ids, times and measured numbers take no part. A fork is
-    compared with its origin from where it goes on.
+    Also finds the last event that both have in common. Events are paired by agent, order and place; ids,
+    times and measured numbers are ignored. A fork is compared with its origin from the point where it
+    continues.
 
     Args:
-        a, b: each a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
-        root: the trace root; the one configured, then ./trace without it.
+        a, b: each a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
+        root: the trace root; default: the configured one, then ./trace.
         exhaustive: compare every event from the beginning instead of bisecting.
-        progress: hears the share of agents that were compared, where all are.
+        progress: receives the share of agents compared, if all are.
 
     Raises:
-        RunNotFound, SessionNotFound, AgentNotFound: there is no such run.
+        RunNotFound, SessionNotFound, AgentNotFound: a run does not exist.
     """
     flush_active()
     one, other = open_side(a, root), open_side(b, root)

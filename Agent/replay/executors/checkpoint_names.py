@@ -33,7 +33,7 @@ def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName:
     parts = [unquote(part) for part in str(checkpoint_id).split(":")]
     if len(parts) not in {2, 3} or not parts[0]:
         raise UsageError(
-            f"{checkpoint_id!r} is no id of a checkpoint",
+            f"{checkpoint_id!r} is not an id of a checkpoint",
             remedy="auto_checkpoint_trace and list_checkpoints give them: RUN:STEP or RUN:STEP:AGENT",
         )
     return CheckpointName(*parts)

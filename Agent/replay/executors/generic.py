@@ -23,7 +23,7 @@ class GenericExecutor:
             config["original_output"],
             user_code_ran=False,
             reasons=[
-                "no user code ran: nothing is known that goes on with "
+                "no user code ran: no executor can continue "
                 f"{config['framework'] or 'this run'}, so the output is the recorded one; "
                 "register_executor(name, function) and ReplayConfig(target=...) name code"
             ],

@@ -68,7 +68,7 @@ class ExecutedNodes:
         step = self.steps.get(step_id)
         told = None if step is None else _told(step.kept.get("told"))
         if step is None or (step.error is not None and told is None):
-            raise RecordingMiss(f"the graph goes to {step_id}, of which the record holds no answer")
+            raise RecordingMiss(f"the graph goes to {step_id}, for which the recording has no response")
         self.answered[step_id] = None
         if told is not None:
             raise told

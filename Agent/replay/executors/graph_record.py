@@ -45,7 +45,7 @@ class RecordedCall:
         """The state behind each super-step that left one."""
         if found is None or 0 not in self.states or self.step not in self.states:
             raise UsageError(
-                f"{config['checkpoint_id']} is no state of a recorded graph",
+                f"{config['checkpoint_id']} is not a state of a recorded graph",
                 remedy="record it with recorded_graph(graph).invoke(...), and name one of its checkpoints",
             )
         steps = done_steps(self.ref)
@@ -94,11 +94,11 @@ class RecordedCall:
     def _take(self, calls: list[DoneStep]) -> None:
         if len(calls) > 1:
             raise UsageError(
-                f"the run holds {len(calls)} calls of graphs that nothing tells apart",
+                f"the run has {len(calls)} graph calls that cannot be told apart",
                 remedy="record them again, or each as a run of its own",
             )
         if not calls:
-            self.doubts.append("the recorded call of the graph did not come to its end")
+            self.doubts.append("the recorded call of the graph did not finish")
             return
         self.kept, self.error = calls[0].kept, calls[0].error
         self.doubts += _doubts_of(calls[0])
@@ -109,12 +109,12 @@ def _doubts_of(call: DoneStep) -> Iterator[str]:
     if kept.get("continued"):
         yield (
             "the recorded call went on in the middle of a thread of earlier calls, of which a run does not "
-            "hold all; calls that begin a thread, or follow one that had come to its end, are driven"
+            "hold all; calls that begin a thread, or follow one that had come to its end, are replayed"
         )
     if kept.get("partial"):
         yield "the recorded call was asked for output_keys, so its states are not whole; record it without"
     if kept.get("left"):
-        yield "nobody read the recorded call to its end"
+        yield "the stream of the recorded call was not read to its end"
     elif call.error is not None and ":" not in call.error:
         yield f"the recorded call was {call.error}"
     elif call.error is None and call.output is None:

@@ -101,7 +101,7 @@ class LangGraphExecutor:
             made = made(None)
         if not isinstance(made, pregel.Pregel):
             raise UsageError(
-                f"the target gave a {type(made).__name__}, no compiled graph",
+                f"the target gave a {type(made).__name__}, not a compiled graph",
                 remedy="give what graph.compile() or recorded_graph() returns",
             )
         return made
@@ -185,7 +185,7 @@ class _Drive:
         return text if limit is None else text.replace(f"limit of {self._limit} ", f"limit of {limit} ", 1)
 
     def _nothing_ran(self) -> str:
-        told = "no user code ran: every node answered from the record"
+        told = "no user code ran: every node returned its recorded response"
         if self.step and not self.nodes.recorded:
             told += f"; {self.recorded.call}step_0 goes on from the beginning"
         return told
@@ -196,13 +196,13 @@ class _Drive:
         if recorded is None or self.changes or execution.reasons:
             return
         if execution.error is None:
-            execution.divergence = f"it came to its end, and was recorded to raise {recorded}"
+            execution.divergence = f"it finished, but the recorded call raised {recorded}"
         elif recorded_difference(recorded, execution.error, Comparison()) is None:
             first, *_ = execution.error.splitlines()
-            execution.notes.append(f"it raised what it was recorded to raise: {first}")
+            execution.notes.append(f"it raised what the recorded call raised: {first}")
             execution.error = execution.divergence = None
         else:
-            execution.divergence = f"{execution.divergence}; it was recorded to raise {recorded}"
+            execution.divergence = f"{execution.divergence}; the recorded call raised {recorded}"
 
     async def _drive_answered(
         self, values: dict[int, Any], replayer: ToolReplayer, execution: Execution
@@ -242,7 +242,7 @@ class _Drive:
             last = self.nodes.nodes_of(self.step)
             if len(last) != 1:
                 raise UsageError(
-                    f"{len(last)} nodes ran at one time before {self.config['checkpoint_id']}",
+                    f"{len(last)} nodes ran at the same time before {self.config['checkpoint_id']}",
                     remedy="change the state where one node ran alone",
                 )
             await asyncio.to_thread(self._impose, change, last[0])
@@ -300,8 +300,8 @@ class _Drive:
             if number not in self.states or number not in values:
                 if not ended:
                     return None
-                has_now = "there is a state now, and none was recorded"
-                has_not = "a state was recorded, and there is none now"
+                has_now = "there is a state now, but none was recorded"
+                has_not = "a state was recorded, but there is none now"
                 return f"{self._told(number)}: {has_now if number in values else has_not}"
             one, other = plain_values(self.states[number]), plain_values(values[number])
             found = recorded_difference(one, other, comparison)

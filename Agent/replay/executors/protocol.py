@@ -1,4 +1,4 @@
-"""What an executor is: code that goes on from a checkpoint and gives what came of it."""
+"""The executor protocol: code that continues from a checkpoint and returns a result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_GIVEN: Final[Any] = object()
 
 @runtime_checkable
 class AgentExecutor(Protocol):
-    """Goes on from a checkpoint with user code, or says that it did not."""
+    """Continues from a checkpoint with user code, or reports that it did not."""
 
     async def execute(
         self,
@@ -22,24 +22,24 @@ class AgentExecutor(Protocol):
         config: Mapping[str, Any],
         overrides: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Go on from there.
+        """Continue from a checkpoint.
 
         Args:
-            input: what was given to the step behind the checkpoint, or what `ReplayConfig` says instead; None
-                where that is not recorded.
-            state: what the checkpoint keeps, changed where `ReplayConfig` says so.
+            input: the input of the step after the checkpoint, or that of `ReplayConfig`; None if it was not
+                recorded.
+            state: the state of the checkpoint, with the changes of `ReplayConfig`.
             config: `checkpoint_id`, `run_id`, `step_id`, `agent_id`, `session`, `framework`, `labels`,
                 `original_output`, `target`, `modified_state`, `modified_input`, `live`, `timeout_seconds`.
-            overrides: `ReplayConfig.overrides` as they were given.
+            overrides: `ReplayConfig.overrides`, unchanged.
 
         Returns:
-            The output, or an `Execution` with more to say.
+            The output, or an `Execution` with more details.
         """
 
 
 @dataclass(slots=True)
 class Execution:
-    """What an executor gave, and what it has to say of it."""
+    """The result of an executor with details."""
 
     output: Any
     user_code_ran: bool = True

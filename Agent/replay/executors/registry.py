@@ -35,18 +35,18 @@ class FunctionExecutor:
 
 
 def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> None:
-    """Let runs of a framework be gone on with by this code, in this process.
+    """Use this code to continue runs of a framework, in this process.
 
     Args:
-        name: of the framework: a run's label `framework`, or `ReplayConfig(executor=...)`. A name that is
-            taken, those of this package included, means the new one from here on.
+        name: the framework: a run's label `framework`, or `ReplayConfig(executor=...)`. A name in use,
+            including those of this package, is replaced.
         executor: an async function of (input, state, config, overrides=None), or an `AgentExecutor`.
 
     Raises:
         UsageError: it is neither.
     """
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{name!r} is no name of an executor", remedy="give a text")
+        raise UsageError(f"{name!r} is not a name of an executor", remedy="give a text")
     if isinstance(executor, type):
         raise UsageError(
             f"the executor {name} is the class {executor.__name__}", remedy="give an object of it"
@@ -69,12 +69,12 @@ def _is_async(function: Any) -> bool:
 
 
 def unregister_executor(name: str) -> None:
-    """Forget a registered executor; one of this package is itself again."""
+    """Remove a registered executor; one of this package is restored."""
     _REGISTERED.pop(name, None)
 
 
 def registered_names() -> list[str]:
-    """The names that an executor can be asked for by."""
+    """Return the names of all executors."""
     return sorted({*_REGISTERED, MOCK, GENERIC, LANGGRAPH, TRACED})
 
 

@@ -1,6 +1,6 @@
-"""`ReplayExecutor`: goes on from a checkpoint by the executor that fits the run, and compares what it gives.
+"""`ReplayExecutor`: continues from a checkpoint with the executor that fits the run, and compares the result.
 
-Tools and models of the run answer from the record meanwhile, and the network is out of reach.
+Meanwhile tools and models of the run return recorded responses, and network access is refused.
 """
 
 from __future__ import annotations
@@ -45,38 +45,38 @@ from Agent.tree.session import open_session
 
 
 class ReplayExecutor:
-    """Goes on from checkpoints.
+    """Continues runs from checkpoints.
 
     Args:
-        checkpoint_manager: knows the checkpoints.
-        pool: what the manager was made with, where it was made with something; nothing else.
+        checkpoint_manager: provides the checkpoints.
+        pool: what the manager was created with, if anything.
 
     Raises:
-        UsageError: the manager is none, or the pool is another one.
+        UsageError: the manager is not one, or the pool is a different one.
     """
 
     def __init__(self, checkpoint_manager: CheckpointManager, pool: Any = None) -> None:
         if not isinstance(checkpoint_manager, CheckpointManager):
             raise UsageError(
-                f"a {type(checkpoint_manager).__name__} is no CheckpointManager",
+                f"a {type(checkpoint_manager).__name__} is not a CheckpointManager",
                 remedy="ReplayExecutor(CheckpointManager())",
             )
         if pool is not None and pool is not checkpoint_manager.place:
             raise UsageError(
-                "the executor and its manager look at different places",
-                remedy="give both the same, or one nothing",
+                "the executor and its manager use different stores",
+                remedy="give both the same store, or only one of them",
             )
         self.checkpoints = checkpoint_manager
 
     async def replay(self, checkpoint_id: str, config: ReplayConfig | None = None) -> ReplayResult:
-        """Go on from a checkpoint, and compare the output with the recorded one.
+        """Continue from a checkpoint, and compare the output with the recorded one.
 
-        Where nothing is modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
+        If nothing was modified and user code ran, there is a verdict; see "Executors" in docs/FORKS.md.
 
         Raises:
-            UsageError: no such executor; a patch that does not fit; what the executor cannot do.
-            RunNotFound, EventNotFound, DamagedInput: the checkpoint is not there, or cannot be read.
-            MissingExtra, TargetNotGiven: the executor lacks a library, or code.
+            UsageError: an unknown executor, a patch that does not fit, or something the executor cannot do.
+            RunNotFound, EventNotFound, DamagedInput: the checkpoint does not exist, or cannot be read.
+            MissingExtra, TargetNotGiven: the executor lacks a library, or a target.
         """
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
@@ -161,7 +161,7 @@ class ReplayExecutor:
         unused = [call.name for call in replayer.unused] if replayer is not None else []
         if unused:
             execution.reasons.append(
-                f"{len(unused)} recorded calls behind the checkpoint were not made: {', '.join(unused[:5])}"
+                f"{len(unused)} recorded calls after the checkpoint were not made: {', '.join(unused[:5])}"
             )
         return execution, execution.error
 

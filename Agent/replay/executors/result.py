@@ -108,7 +108,7 @@ class ReplayResult:
     def __str__(self) -> str:
         verdict = "comparison" if self.verdict is None else self.verdict.value
         has_output = self.user_code_ran or self.output is not None
-        summary = self.diff["summary"] if has_output else "nothing was driven"
+        summary = self.diff["summary"] if has_output else "nothing was replayed"
         lines = [f"{verdict} {self.checkpoint_id} by {self.executor}: {summary}"]
         lines += [f"  because {reason}" for reason in self.reasons]
         if self.execution.divergence is not None:
@@ -125,7 +125,7 @@ class ReplayResult:
         for key, value in self.diff["added"].items():
             yield f"  {key}: added, {short(value)}"
         for key, value in self.diff["removed"].items():
-            yield f"  {key}: gone, it was {short(value)}"
+            yield f"  {key}: missing, was {short(value)}"
 
 
 def judge_execution(
@@ -152,7 +152,7 @@ def judge_execution(
     if is_modified or execution.is_comparison:
         return None, tuple(execution.reasons)
     reasons = [*execution.reasons, *map(str, execution.reads)]
-    reasons += [f"the value of {name} has no form in which it could be compared" for name in overlooked]
+    reasons += [f"the value of {name} cannot be compared" for name in overlooked]
     differs = bool(diff["has_changes"]) or error is not None or execution.divergence is not None
     if reasons:
         if differs:
@@ -161,5 +161,5 @@ def judge_execution(
     if differs:
         return Verdict.DIVERGED, ()
     if execution.output is None or execution.output == {}:
-        return Verdict.UNVERIFIED, ("nothing informative was compared: there is no output, then and now",)
+        return Verdict.UNVERIFIED, ("nothing informative was compared: neither run has an output",)
     return (Verdict.EQUIVALENT if is_equivalent else Verdict.IDENTICAL), ()

@@ -236,7 +236,7 @@ class CheckpointManager:
         return EventNotFound(
             f"no state is known behind any step of {trace_id!r}{place}",
             path=None if source is not None else ref.session,
-            remedy="if it was sent without content: agent-trace ship --content"
+            remedy="if it was sent without content, send it again: agent-trace ship --content"
             if source is not None
             else "record steps or agents with exposed state, or give the run a CheckpointPolicy",
         )

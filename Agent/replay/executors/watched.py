@@ -136,6 +136,6 @@ def _install_audit() -> None:
         if watch is None or watch.allows_network:
             return
         watch.refuse(sys._getframe(1))  # noqa: SLF001 - the one way to a caller
-        raise PermissionError("the network is out of reach during a replay; ReplayConfig(live=...) allows it")
+        raise PermissionError("the network is not allowed during a replay; ReplayConfig(live=...) allows it")
 
     sys.addaudithook(refuse)

@@ -185,7 +185,7 @@ def patch_objects(
         if agent_id not in objects:
             known = ", ".join(list(objects)[:5])
             raise UsageError(
-                f"the patch names {agent_id!r}, which is no agent whose code runs",
+                f"the patch names {agent_id!r}, but the code of that agent does not run",
                 remedy=f"with several agents a patch is {{agent: its changes}}, for {known}",
             )
         _patch(agent_id, objects[agent_id], part, decoder, outcome, with_agent=not is_one)
@@ -205,7 +205,9 @@ def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
                 agents.add(unescape(agent))
                 moved[key] = f"{slash}{rest}"
         if len(agents) != 1:
-            raise UsageError("an operation of a patch reaches over several agents", remedy="patch each alone")
+            raise UsageError(
+                "one patch operation affects several agents", remedy="patch each agent separately"
+            )
         parts.setdefault(agents.pop(), []).append(moved)
     return parts
 

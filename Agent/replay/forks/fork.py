@@ -136,7 +136,9 @@ class Fork(Redrive):
         if restored.unrestored:
             raise ReplayError(f"the state at {point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
-            raise ReplayError(f"the state at {point.what} is no mapping of names, so no object can take it")
+            raise ReplayError(
+                f"the state at {point.what} is not a mapping of names, so no object can take it"
+            )
         driver = self._driver_for(plan, self.driver_kind)
         put_back(self._objects[agent_id], restored.value)
         self.fork.start = point.what
@@ -271,7 +273,7 @@ class Fork(Redrive):
         if trigger.error is not None:
             raise trigger.error
         if not trigger.has_acted and self.fork.stopped is None:
-            self.fork.stopped = f"{self.fork.point} did not happen again, so nothing was changed"
+            self.fork.stopped = f"{self.fork.point} was not reached, so nothing was changed"
 
     def _drive_rest(self, brought: Brought, player: ForkPlayer) -> None:
         fork, driver = self.fork, brought.driver

@@ -1,6 +1,6 @@
-"""`resume_from_checkpoint` and `fork_run`: find run and target, start the child process that goes on, report.
+"""`resume_from_checkpoint` and `fork_run`: find run and target, continue it in a child process, report.
 
-A fork is a new run in a session of its own, which says what it comes from; the original is only read.
+A fork is a new run in its own session, which names its origin; the original is only read.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_OUTPUT_CHARS = 20_000
 
 @dataclass(frozen=True)
 class ForkResult:
-    """What came of a fork or a resumed run; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of a forked or resumed run; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
     """The original as a command line names it."""
@@ -53,37 +53,37 @@ class ForkResult:
 
     @property
     def completed(self) -> bool:
-        """Whether it went on to its end."""
+        """Tell whether it ran to its end."""
         return self.outcome.stopped is None
 
     @property
     def stopped(self) -> str | None:
-        """Why it did not get to its end, such as a call that the record has no answer for."""
+        """Return why it stopped early, such as a call without a recorded response."""
         return self.outcome.stopped
 
     @property
     def errors(self) -> tuple[RaisedError, ...]:
-        """The exceptions that left driven actions."""
+        """Return the exceptions that left replayed actions."""
         return tuple(self.outcome.errors)
 
     @property
     def states(self) -> dict[str, dict[str, Any]]:
-        """Agent to its exposed fields at the end, as JSON values."""
+        """Return the exposed fields at the end by agent, as JSON values."""
         return self.outcome.states
 
     @property
     def state(self) -> dict[str, Any]:
-        """Those of the one agent that ran; of several the first."""
+        """Return the fields of the agent that ran, or of the first of several."""
         return self.outcome.states.get(self.outcome.agents[0], {}) if self.outcome.agents else {}
 
     @property
     def exit_code(self) -> int:
-        """0 where it went on to its end, whatever came of it; 4 where it had to stop."""
+        """Return 0 if it ran to its end, whatever the result; 4 if it had to stop."""
         return 0 if self.completed else 4
 
     @cached_property
     def comparison(self) -> RunComparison:
-        """Where it parts from the original; no verdict, since it was meant to."""
+        """Return where it differs from the original; this is not a verdict."""
         return compare_runs(self.run, self.fork_id, self.session.parent)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def resume_from_checkpoint(
     live: bool | Collection[str] = False,
     timeout_seconds: float | None = None,
 ) -> ForkResult:
-    """Go on from a point of a recorded run as it was, in a new run; see `fork_run` for the arguments."""
+    """Continue a recorded run from a point, unchanged, in a new run; see `fork_run` for the arguments."""
     return _forked(run, step, None, None, target, root, live, timeout_seconds)
 
 
@@ -157,26 +157,26 @@ def fork_run(
     live: bool | Collection[str] = False,
     timeout_seconds: float | None = None,
 ) -> tuple[str, ForkResult]:
-    """Go on from a point of a recorded run with something changed; the new run's id and what came of it.
+    """Continue a recorded run from a point with something changed; return the new run's id and the result.
 
     Args:
-        run: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
-        step: the id of a checkpoint or step, or of an event (the place behind it), `tick:N` (before it), or
-            the number of a driven action, alone or as `step_N` (behind it).
-        patch: of the state there: a mapping is a JSON merge patch, a list of operations a JSON patch. Where
-            several agents are driven, {agent_id: patch}.
-        target: `module:factory`, or such a function; without it the one that the session remembers.
-        root: the trace root; the one configured, then ./trace without it. The fork is kept there as well.
+        run: a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
+        step: the id of a checkpoint or step, or of an event (the point after it), `tick:N` (before it), or
+            the number of a replayed action, alone or as `step_N` (after it).
+        patch: a change of the state there: a mapping is a JSON merge patch, a list of operations a JSON
+            patch. If several agents are replayed, {agent_id: patch}.
+        target: `module:factory`, or such a function; default: the one that the session remembers.
+        root: the trace root; default: the configured one, then ./trace. The fork is stored there too.
         seed: seeds every exposed generator there.
-        live: names of tools, models and agents that may be called for real, or True for all. What is not
-            among them and has no recorded answer ends the fork, and the result says which call it was.
-        timeout_seconds: after this the child process is killed.
+        live: names of tools, models and agents whose calls may be executed, or True for all. Another call
+            without a recorded response ends the fork, and the result names it.
+        timeout_seconds: then the child process is killed.
 
     Raises:
-        RunNotFound, SessionNotFound, AgentNotFound: there is no such run.
+        RunNotFound, SessionNotFound, AgentNotFound: the run does not exist.
         EventNotFound: it has no such step.
-        TargetNotGiven: no code was named, and the session remembers none.
-        UsageError: the patch is none, or does not fit the state.
+        TargetNotGiven: no target was given, and the session remembers none.
+        UsageError: the patch is invalid, or does not fit the state.
         ReplayError: the point cannot be reached.
     """
     if patch is not None:

@@ -104,7 +104,7 @@ def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> Fork
     raise EventNotFound(
         f"the run has no checkpoint, step or event {step!r}",
         path=recording.session,
-        remedy=f"give one, tick:N, or the number of one of its {len(plan.actions)} driven actions"
+        remedy=f"give one, tick:N, or the number of one of its {len(plan.actions)} replayed actions"
         + _known(recording, ref),
     )
 

@@ -118,7 +118,7 @@ class SweepReport:
         count = len(self.forks)
         lines = [
             f"{count:,} forks of {self.run}, {self.point}: {self.outcome}",
-            f"  without a change: {_text(self.baseline)}",
+            f"  unchanged: {_text(self.baseline)}",
         ]
         numbers = self.numbers
         if numbers and len(self.counts) > _SHOWN_VALUES:
@@ -135,18 +135,18 @@ class SweepReport:
         stopped = next((fork.stopped for fork in self.forks if fork.stopped is not None), None)
         if stopped is not None:
             lines.append(f"  stopped, for example: {stopped}")
-        lines.append(f"  {len(self.flips):,} of {count:,} differ from the run without a change")
+        lines.append(f"  {len(self.flips):,} of {count:,} differ from the unchanged run")
         if self.smallest is not None:
             seed = "" if self.smallest["seed"] is None else f" --seed {self.smallest['seed']}"
             seed += "".join(f" --live {name}" for name in self.live)
             patch = orjson.dumps(self.smallest["patch"]).decode()
             lines += [
                 f"  smallest change that does: {patch}",
-                f"  look at it: agent-trace fork {self.run} --step {self.step} --modify '{patch}'{seed} "
+                f"  try it: agent-trace fork {self.run} --step {self.step} --modify '{patch}'{seed} "
                 f"--target {self.target}",
             ]
         lines.append(
-            f"  state from {self.start}, {self.redriven:,} recorded actions driven again in "
+            f"  state from {self.start}, {self.redriven:,} recorded actions replayed in "
             f"{self.reached_seconds:.1f} s; forks took {self.forks_seconds:.1f} s in {self.workers} processes"
         )
         return "\n".join(lines)
@@ -186,7 +186,7 @@ def sweep_forks(
         {"patch": patch, "seed": seed} for patch in (patches or (None,)) for seed in (every_seed or (None,))
     ]
     if variants == [{"patch": None, "seed": None}]:
-        raise UsageError("a sweep needs changes to try", remedy="give patches, seeds, or both")
+        raise UsageError("a sweep needs changes", remedy="give patches, seeds, or both")
     if not hasattr(os, "fork"):
         raise UsageError("a sweep needs a system that can fork processes", remedy="use fork_run for each")
     request = fork_request(run, step, target, root, live)

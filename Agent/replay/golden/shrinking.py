@@ -173,7 +173,7 @@ def shrink_golden(
         counts = first.report.outcome.counts
         if not counts.actions or not (counts.driven or first.report.divergence):
             why = first.report.reasons[0] if first.report.reasons else "it says not why"
-            raise UsageError(f"nothing of {golden.name} can be driven: {why}", path=golden.directory)
+            raise UsageError(f"nothing of {golden.name} can be replayed: {why}", path=golden.directory)
         recording = read_recording(reference.session, golden.agent_id)
         trials = _Trials(golden, recording, failure, progress)
         given, inside = first.report.outcome.agents, inside_agents(first.report, recording)

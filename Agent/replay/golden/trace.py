@@ -207,7 +207,7 @@ def _read(place: Path) -> GoldenTrace:
         raise DamagedInput(
             f"the golden trace cannot be read: {type(error).__name__}: {error}",
             path=path,
-            remedy="take it from version control again, or add it anew with --replace",
+            remedy="take it from version control again, or add it again with --replace",
         ) from None
 
 
@@ -216,12 +216,12 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
         raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
     texts = {name: stored[name] for name in ("name", "target", "origin", "recorded_at", "program")}
     if not all(isinstance(value, str) for value in texts.values()) or ":" not in texts["target"]:
-        raise ValueError("a text in it is none, or the target is not module:factory")
+        raise ValueError("a text in it is missing or of another type, or the target is not module:factory")
     agents, agent_id, asked_for = stored["agents"], stored["agent_id"], stored["asked_for"]
     if not all(isinstance(each, (str, type(None))) for each in (agent_id, asked_for)):
-        raise TypeError("an agent is named that is none")
+        raise TypeError("an agent name in it is not text")
     if not isinstance(stored["settings"], dict):
-        raise TypeError("its settings are none")
+        raise TypeError("its settings are not an object")
     return GoldenTrace(
         **texts,
         directory=place,
@@ -243,7 +243,7 @@ def _accepted(stored: Any) -> Accepted:
     found = Accepted(**{**stored, "agents": None if agents is None else tuple(map(str, agents))})
     texts = (found.reason, found.event_id, found.file, found.at)
     if type(found.step) is not int or not all(isinstance(text, str) for text in texts):
-        raise TypeError("an accepted change in it is none")
+        raise TypeError("an accepted change in it is malformed")
     if found.file and Path(found.file).name != found.file:
         raise ValueError(f"{found.file!r} is not the name of a file")
     return found

@@ -68,7 +68,7 @@ def record_anew(
     """
     if golden.agents is not None:
         raise UsageError(
-            f"{golden.name} drives some agents of a run only, so it cannot be recorded anew",
+            f"{golden.name} replays only some agents of a run, so it cannot be recorded again",
             remedy="record the run again, and add it with --replace",
         )
     with unpacked(golden) as reference:
@@ -80,7 +80,7 @@ def record_anew(
         )
         if fork.stopped is not None:
             raise ReplayError(
-                f"{golden.name} cannot be recorded anew from what it holds: {fork.stopped}",
+                f"{golden.name} cannot be recorded again from what it holds: {fork.stopped}",
                 remedy=f"record the run again: agent-trace golden add RUN --name {golden.name} --replace",
             )
         recording = read_recording(fork.session, golden.agent_id)
@@ -89,7 +89,7 @@ def record_anew(
     if not added.is_kept:
         why = added.report.report.reasons or (str(added.report.report.divergence),)
         raise ReplayError(
-            f"{golden.name} was recorded anew, and the code does not do the same twice: {why[0]}",
+            f"{golden.name} was recorded again, and the code does not do the same twice: {why[0]}",
             path=golden.directory,
             remedy="the golden trace is as it was",
         )

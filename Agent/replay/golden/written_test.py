@@ -40,7 +40,7 @@ def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> 
     """
     target = path or golden.directory.parent.parent / f"test_golden_{_identifier(golden.name)}.py"
     if target.exists() and f"golden_trace({_quoted(golden.name)})" not in target.read_text("utf-8"):
-        raise UsageError("the file is there already", path=target, remedy="give another name with --test")
+        raise UsageError("the file already exists", path=target, remedy="choose another name with --test")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(source_of_test(golden, why), "utf-8")
     return target

@@ -63,7 +63,7 @@ def _all(
         yield Intervention("drop", f"{_message(event)} dropped", place.message_id)
         return
     if place.sort == "between":
-        what = event.extra.get("name") if event.kind == "system.config" else "what was set from outside"
+        what = event.extra.get("name") if event.kind == "system.config" else "the setting from outside"
         yield Intervention("undo", f"{what} left as it was")
         return
     message_id = place.message_id

@@ -149,7 +149,7 @@ class TrialPlayer(ForkPlayer):
         """Call the function that is entered with other arguments, and give what it gives."""
         method = getattr(call.target, call.qualname.rpartition(".")[2], None)
         if method is None or inspect.iscoroutinefunction(inspect.unwrap(method)) or call.is_generator:
-            self.stop(f"{call.qualname} is no plain method, so it cannot be called with other arguments")
+            self.stop(f"{call.qualname} is not a plain method, so it cannot be called with other arguments")
         assert method is not None  # noqa: S101 - the other way out has raised
         try:
             return Answer(method(**args))

@@ -132,7 +132,7 @@ def _chance(told: dict[str, Any]) -> Tried:
 def _of_event(event_id: str, told: dict[str, Any]) -> list[Tried]:
     lacks = _reason(told["error"]) if "error" in told else _lacks(told)
     if lacks is None and not told["tried"]:
-        lacks = "nothing can be done at this event that would leave it out"
+        lacks = "no intervention can leave this event out"
     if lacks is not None:
         return [Tried(event_id, "", lacks=lacks)]
     found = []
@@ -153,7 +153,7 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried
     broken = [each for each in without_it if {*each["errors"]} - usual]
     if broken:
         message = broken[0]["messages"][0]
-        return Tried(event_id, words, lacks=f"without it the run fails otherwise: {message}")
+        return Tried(event_id, words, lacks=f"without it the run fails in another way: {message}")
     pairs = [
         (one["value"], other["value"])
         for one, other in zip(with_it, without_it, strict=True)
@@ -188,7 +188,7 @@ def _runs(
     if not found:
         assert missing is not None  # noqa: S101 - the only way to have found nothing
         raise TargetNotGiven(
-            "no code was named to drive, and the session remembers none",
+            "no target was given, and the session remembers none",
             remedy="give --target module:factory (target=): a function that takes a spec and returns the "
             "agent, or all of them",
         )
@@ -203,20 +203,20 @@ def _stopped(forks: Sequence[dict[str, Any]]) -> str:
     """Why forks have no number, for example."""
     unsound = [fork for fork in forks if not _is_sound(fork)]
     reason = next((fork["stopped"] for fork in unsound if fork["stopped"] is not None), None)
-    return f"{len(unsound)} of {len(forks)} forks came to no end: {reason or 'there was nothing to measure'}"
+    return f"{len(unsound)} of {len(forks)} forks did not finish: {reason or 'there was nothing to measure'}"
 
 
 def _lacks(told: dict[str, Any]) -> str | None:
     """What an unchanged fork lacks to stand for what was recorded."""
     baseline, recorded = told["baseline"], told["recorded"]
     if baseline["stopped"] is not None:
-        return f"driven again without a change, the run stops: {baseline['stopped']}"
+        return f"replayed without a change, the run stops: {baseline['stopped']}"
     if not told["is_same"]:
         return (
-            f"driven again without a change, the run does not do what was recorded ({baseline['value']} "
+            f"replayed without a change, the run does not do what was recorded ({baseline['value']} "
             f"instead of {recorded}), so a change would prove nothing"
         )
-    return "there is nothing to measure behind that moment" if baseline["value"] is None else None
+    return "there is nothing to measure after that moment" if baseline["value"] is None else None
 
 
 __all__ = ["Tried", "Trials"]

@@ -108,9 +108,7 @@ class Trial(Fork):
         event = self._event(self._suspicion.event_id)
         self.place = place_of(event, plan, self.live)
         if self.place is None:
-            raise ReplayError(
-                f"{event.message or event.kind} ({event.id}) lies outside of what can be driven"
-            )
+            raise ReplayError(f"{event.message or event.kind} ({event.id}) is outside the replayable part")
         return ForkPoint(f"the action that holds event {event.id}", self.place.index)
 
     def _event(self, event_id: str) -> Event:
@@ -147,8 +145,8 @@ class Trial(Fork):
             name = f"action:{action.event.extra.get('action_type')}"
             if name in self.measure.series and self.measure.is_of(action.agent_id):
                 raise ReplayError(
-                    f"{action.call.name} of {action.agent_id} is called from outside of what is driven, so "
-                    "it comes as often in any fork",
+                    f"{action.call.name} of {action.agent_id} is called by code that is not replayed, so "
+                    "it happens as often in any fork",
                     remedy="give a target that builds the whole run",
                 )
 
@@ -184,7 +182,7 @@ class Trial(Fork):
         self.variant, self._pipeline_now = variant, pipeline
         self.go_on(brought, None, None, pipeline, lambda _trigger: None)
         if self.fork.stopped is None and self.sink.too_late:
-            self.fork.stopped = "the message was received before it could be taken away"
+            self.fork.stopped = "the message was received before it could be dropped"
         if pipeline.health.dropped:
             self.fork.stopped = f"what it did could not be counted: {', '.join(pipeline.health.dropped)}"
 
@@ -317,9 +315,9 @@ class Trial(Fork):
             if error is not None:
                 self.fork.errors.append(raised(error, action, action.agent_id, action.call.name))
         if not moment.has_come:
-            self.fork.stopped = "the moment did not come again"
+            self.fork.stopped = "the moment was not reached again"
         elif player.dropping is not None and not player.dropping.is_gone:
-            self.fork.stopped = "the message was handed on in a way that cannot be held back"
+            self.fork.stopped = "the message was passed on in a way that cannot be intercepted"
 
     def _first(self, driver: TrialDriver, action: DrivenAction, moment: Moment) -> Exception | None:
         """Drive the action that holds the moment."""
