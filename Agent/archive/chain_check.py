@@ -270,7 +270,9 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
             count, added = _lines_behind(chained, name, covered.get(name, 0), ended)
             report.uncovered += count
             if added and name not in edited:
-                problem = f"{added:,} of the events behind the last block came when their writer had ended"
+                problem = (
+                    f"{added:,} of the events after the last block were added after their writer had ended"
+                )
                 report.edits.append(Edit(name, problem))
     report.edits.sort(key=lambda edit: edit.time or "~")
     report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)

@@ -15,7 +15,8 @@ from typing import Final
 from Agent.tree.undisturbed import undisturbed
 
 __all__ = [
-    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_issued", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_below", "is_issued", "is_secret_name", "is_wordlike",
+    "is_words", "least_secret_number", "looks_drawn", "may_be_number", "name_says", "plain_name",
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
