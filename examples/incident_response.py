@@ -1,7 +1,7 @@
 """An incident, from the complaint to the regression test: an agent that searches again and again.
 
-Run it from any directory: `python examples/incident_response.py`. With `record` it stops before the response,
-which docs/INCIDENT.md does by hand.
+Run it from any directory: `python examples/incident_response.py`. With `record` it stops before the
+response, which docs/INCIDENT.md does by hand.
 """
 
 import sys

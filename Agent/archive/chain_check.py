@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, NamedTuple
 
 from Agent.archive.sealed_lines import file_lines
-from Agent.archive.sealed_parts import Part, SealedSegment, read_parts
+from Agent.archive.sealed_parts import Part, read_parts
 from Agent.archive.sealed_write import open_connection
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
@@ -26,12 +27,10 @@ from Agent.tree.chain import LINES, Block, BlockState, FileChain, WriterChain, r
 from Agent.tree.hash_tree import audit_path, head_text, leaf_of_bytes, leaf_of_lines, root_of, session_head
 from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
 from Agent.tree.lines import first_id, id_of, open_file
-from Agent.tree.retired import RetiredAccount, read_account
+from Agent.tree.retired import read_account
 from Agent.tree.session import open_session
 
-__all__ = ["ChainReport", "Edit", "Gap", "Places", "check_chains", "leaf_of", "prove_event", "states_of"]
-
-_CHUNK_BYTES: Final = 1 << 20
+__all__ = ["ChainReport", "ChainedFiles", "Edit", "Gap", "check_chains", "leaf_of", "prove_event", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,93 +87,85 @@ class ChainReport:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        edits = [{name: getattr(edit, name) for name in edit.__slots__} for edit in self.edits]
-        gaps = [{name: getattr(gap, name) for name in gap.__slots__} for gap in self.gaps]
-        return {
-            "head": self.head,
-            "heads": list(self.heads),
-            "blocks": self.blocks,
-            "lines": self.lines,
-            "uncovered": self.uncovered,
-            "edits": edits,
-            "gaps": gaps,
-        }
+        return {"head": self.head, **asdict(self), "heads": list(self.heads)}
 
 
-class _Bytes(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
+class ChainedFiles(ExitStack):
+    """The files that the chains of a session tell of: each is found as it stands, or in the archive.
 
-    def close(self) -> None: ...
+    Raises:
+        DamagedInput: the account of retired numbers, or a description in the archive, cannot be read.
+    """
 
-
-class _Joined:
-    """The bytes of lines out of the archive, as those of a file."""
-
-    def __init__(self, lines: Iterator[bytes]) -> None:
-        self._lines = lines
-        self._held = b""
-
-    def read(self, size: int = -1, /) -> bytes:
-        parts, have = [self._held], len(self._held)
-        while have < size and (line := next(self._lines, None)) is not None:
-            parts.append(line + b"\n")
-            have += len(line) + 1
-        data = b"".join(parts)
-        self._held = data[size:]
-        return data[:size]
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-class Places(ExitStack):
-    """Where the files of a session are, by name: as they stand, or in the archive."""
-
-    def __init__(self, session: Path) -> None:
+    def __init__(self, session: Path, chains: Mapping[str, WriterChain]) -> None:
         super().__init__()
         self._session = session
-        self._sealed: dict[str, tuple[Part, SealedSegment]] = {}
+        self._account = read_account(session)
+        self._sealed: dict[str, Part] = {}
         self._connection: Any = None
-        self.first_ids: dict[str, str | None] = {}
-        for path in tree_files(session):
-            self.first_ids[path.relative_to(session).as_posix()] = first_id(path)
+        self.first_ids: dict[str, str | None] = {
+            path.relative_to(session).as_posix(): first_id(path) for path in tree_files(session)
+        }
         for part in read_parts(session):
             for segment in part.segments if part.json_removed else ():
                 if segment.file not in self.first_ids:
-                    self._sealed[segment.file] = (part, segment)
+                    self._sealed[segment.file] = part
                     self.first_ids[segment.file] = segment.first_id
-        self._by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
+        files = [file for chain in chains.values() for file in chain.files.values()]
+        found = self._found(files)
+        self.files = [(file, found.get(id(file))) for file in files]
+        """With the name under which each is found, None where it is nowhere."""
 
-    def open(self, name: str) -> _Bytes:
-        """The bytes of a file; OSError if it cannot be read."""
-        if name in self._sealed:
-            if self._connection is None:
-                self._connection = self.enter_context(open_connection(self._session))
-            rows = file_lines(self._connection, self._sealed[name][0], [name])
-            return _Joined(row[2] for row in rows)
-        fd, _ = open_file(self._session / name)
-        return os.fdopen(fd, "rb")
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file with their newlines; OSError if it cannot be read."""
+        if name not in self._sealed:
+            fd, _ = open_file(self._session / name)
+            with os.fdopen(fd, "rb") as file:
+                yield from file
+            return
+        if self._connection is None:
+            self._connection = self.enter_context(open_connection(self._session))
+        for _, _, line in file_lines(self._connection, self._sealed[name], [name]):
+            yield line + b"\n"
 
-    def assign(self, files: Iterable[FileChain], is_gone: Callable[[FileChain], bool]) -> dict[int, str]:
+    def why_gone(self, file: FileChain) -> str | None:
+        """Why a file may be away: `erased` or `retired`."""
+        if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
+            return "erased"
+        if file.first_id is None:
+            return "retired" if self._account.files or self._account.removing else None
+        return "retired" if self.is_retired(file.first_id) else None
+
+    def is_retired(self, event_id: str) -> bool:
+        """Whether an event was removed, or is about to be."""
+        try:
+            writer, seq = split_event_id(event_id)
+        except ValueError:
+            return False
+        return seq in self._account.numbers.get(writer, ())
+
+    def _found(self, files: Iterable[FileChain]) -> dict[int, str]:
         """The name under which each file is found, by `id` of its chain; without those that are nowhere."""
+        by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
         found: dict[int, str] = {}
         waiting: list[FileChain] = []
         for file in files:
-            name = self._by_id.get(file.first_id or "")
+            name = by_id.get(file.first_id or "")
             if name is not None and _stem(name) == _stem(file.file):
                 found[id(file)] = name
-            elif not is_gone(file):
+            elif self.why_gone(file) is None:
                 waiting.append(file)
         # Their first line is another one: under the same name, else in the order of the segments.
-        free = {name: _order(name) for name in self.first_ids if name not in set(found.values())}
+        names = set(self.first_ids).difference(found.values())
+        free = dict.fromkeys(sorted(names, key=lambda name: (_order(name), name)))
         for file in [each for each in waiting if each.file in free]:
             found[id(file)] = file.file
             del free[file.file]
         for file in [each for each in waiting if id(each) not in found]:
-            alike = sorted((order, name) for name, order in free.items() if _stem(name) == _stem(file.file))
-            if alike:
-                found[id(file)] = alike[0][1]
-                del free[alike[0][1]]
+            alike = next((name for name in free if _stem(name) == _stem(file.file)), None)
+            if alike is not None:
+                found[id(file)] = alike
+                del free[alike]
         return found
 
 
@@ -189,7 +180,7 @@ def _order(name: str) -> tuple[str, str, float]:
     return (name, "", 0.0) if parsed is None else segment_order(parsed)
 
 
-def states_of(file: FileChain) -> list[list[BlockState]]:
+def _states_of(file: FileChain) -> list[list[BlockState]]:
     """What the blocks of a file may be now, the likeliest first: an erasure may have been cut short."""
     written = [block.written for block in file.blocks]
     if all(block.now is None for block in file.blocks):
@@ -199,9 +190,51 @@ def states_of(file: FileChain) -> list[list[BlockState]]:
     return [now, before, written] if before != written else [now, written]
 
 
-def leaf_of(kind: str, data: bytes) -> bytes:
-    """The leaf of a block of whole lines."""
-    return leaf_of_lines(data[:-1].split(b"\n")) if kind == LINES else leaf_of_bytes(data)
+def leaf_of(kind: str, lines: Sequence[bytes]) -> bytes:
+    """The leaf of a block of lines with their newlines."""
+    return leaf_of_lines(line[:-1] for line in lines) if kind == LINES else leaf_of_bytes(b"".join(lines))
+
+
+class Found(NamedTuple):
+    """What stands in the place of a block."""
+
+    block: Block
+    state: BlockState
+    """What should stand there."""
+    line: int
+    """The number of its first line."""
+    lines: list[bytes]
+    problem: str | None
+    """What is wrong with it."""
+
+
+def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[Found]:
+    """Take the lines of a file block by block."""
+    number = 1
+    for block, state in zip(file.blocks, states, strict=True):
+        own = list(islice(lines, state.lines))
+        problem = None
+        if len(own) < state.lines or (own and not own[-1].endswith(b"\n")):
+            problem = "cut short"
+        elif own and (sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own) != state.leaf):
+            problem = "not what was written"
+        yield Found(block, state, number, own, problem)
+        number += state.lines
+
+
+def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[Found]]:
+    """What the blocks of a file should be now, and those that are not, without their lines.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    tried = []
+    for states in _states_of(file):
+        wrong = [each._replace(lines=[]) for each in walk(file, states, chained.lines(name)) if each.problem]
+        if not wrong:
+            return states, []
+        tried.append((states, wrong))
+    return tried[0]
 
 
 def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = ()) -> ChainReport | None:
@@ -223,31 +256,25 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
     if not chains and not kept and (not told or _is_imported(session)):
         return None
     report = ChainReport(heads=tuple(chain.head() for chain in chains.values()))
-    with Places(session) as places:
-        files = [file for chain in chains.values() for file in chain.files.values()]
-        account = read_account(session)
-        found = places.assign(files, lambda file: _why_gone(file, account) is not None)
+    with ChainedFiles(session, chains) as chained:
         covered: dict[str, int] = {}
-        edits: list[tuple[str, Edit]] = []
-        for file in files:
-            name = found.get(id(file))
+        for file, name in chained.files:
             report.blocks += len(file.blocks)
             if name is None:
-                edits += _gone(file, account, report)
-                continue
-            edit, covered[name] = _compare(places, name, file, report)
-            if edit is not None:
-                edits.append((edit.time or "", edit))
+                _tell_gone(chained, file, report)
+            else:
+                covered[name] = _compare(chained, name, file, report)
         ended = {writer for writer, chain in chains.items() if chain.ended}
-        for name in places.first_ids:
-            count, added = _lines_behind(places, name, covered.get(name, 0), ended, account)
+        edited = {edit.file for edit in report.edits}
+        for name in chained.first_ids:
+            count, added = _lines_behind(chained, name, covered.get(name, 0), ended)
             report.uncovered += count
-            if added and not any(edit.file == name for _, edit in edits):
+            if added and name not in edited:
                 problem = (
                     f"{added:,} of the events after the last block were added after their writer had ended"
                 )
-                edits.append(("~", Edit(name, problem)))
-    report.edits = [edit for _, edit in sorted(edits, key=lambda pair: pair[0])]
+                report.edits.append(Edit(name, problem))
+    report.edits.sort(key=lambda edit: edit.time or "~")
     report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
     return report
 
@@ -269,85 +296,46 @@ def _is_imported(session: Path) -> bool:
         return False
 
 
-def _why_gone(file: FileChain, account: RetiredAccount) -> str | None:
-    """Why a file may be away."""
-    if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
-        return "erased"
-    if file.first_id is None:
-        return "retired" if account.files or account.removing else None
-    try:
-        writer, seq = split_event_id(file.first_id)
-    except ValueError:
-        return None
-    return "retired" if seq in account.numbers.get(writer, ()) else None
-
-
-def _gone(file: FileChain, account: RetiredAccount, report: ChainReport) -> list[tuple[str, Edit]]:
-    lines = sum(block.written.lines for block in file.blocks)
-    why = _why_gone(file, account)
-    if why is not None:
+def _tell_gone(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
+    why = chained.why_gone(file)
+    if why is None:
+        report.edits.append(_edit_of_all(file, file.file, "it is gone"))
+    else:
+        lines = sum(block.written.lines for block in file.blocks)
         report.gaps.append(Gap(file.file, why, len(file.blocks), lines))
-        return []
+
+
+def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
     first = file.blocks[0]
-    block = f"{file.writer}:{first.number}"
-    edit = Edit(file.file, "it is gone", 1, first.written.lines, first.time, block, len(file.blocks) - 1)
-    return [(first.time, edit)]
+    return _edit(file, name, Found(first, first.written, 1, [], problem), len(file.blocks) - 1)
 
 
-def _compare(places: Places, name: str, file: FileChain, report: ChainReport) -> tuple[Edit | None, int]:
-    """The first block of a file that differs, and how many bytes of the file its blocks cover."""
-    best: tuple[Edit | None, list[BlockState]] | None = None
-    for states in states_of(file):
-        edit = _first_difference(places, name, file, states)
-        if best is None or edit is None:
-            best = (edit, states)
-        if edit is None:
-            break
-    assert best is not None  # noqa: S101 - there is at least what was written
-    edit, states = best
-    changed = [
-        (block.written, state)
+def _edit(file: FileChain, name: str, found: Found, further: int) -> Edit:
+    last, block = found.line + found.state.lines - 1, f"{file.writer}:{found.block.number}"
+    return Edit(name, str(found.problem), found.line, last, found.block.time, block, further)
+
+
+def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainReport) -> int:
+    """Report the first block of a file that differs, and what was erased; how many lines its blocks cover."""
+    try:
+        states, wrong = standing(chained, name, file)
+    except OSError as error:
+        report.edits.append(_edit_of_all(file, name, f"it cannot be read: {error.strerror}"))
+        return 0
+    lost = [
+        block.written.lines - state.lines
         for block, state in zip(file.blocks, states, strict=True)
         if state != block.written
     ]
-    if changed:
-        lines = sum(written.lines - state.lines for written, state in changed)
+    if lost:
         why = next((block.why for block in file.blocks if block.why is not None), "erased")
-        report.gaps.append(Gap(name, why, len(changed), lines))
-    if edit is None:
-        report.lines += sum(state.lines for state in states)
-    return edit, sum(state.size_bytes for state in states)
-
-
-def _first_difference(places: Places, name: str, file: FileChain, states: list[BlockState]) -> Edit | None:
-    edit: Edit | None = None
-    further, line = 0, 1
-    try:
-        with closing(places.open(name)) as data:
-            for block, state in zip(file.blocks, states, strict=True):
-                found = data.read(state.size_bytes)
-                if len(found) != state.size_bytes or _differs(block, state, found):
-                    if edit is None:
-                        edit = _edit(name, file, block, state, line, len(found))
-                    else:
-                        further += 1
-                line += state.lines
-    except OSError as error:
-        block = file.blocks[0]
-        return Edit(name, f"it cannot be read: {error.strerror}", 1, block.written.lines, block.time)
-    if edit is None:
-        return None
-    return Edit(edit.file, edit.problem, edit.first_line, edit.last_line, edit.time, edit.block, further)
-
-
-def _differs(block: Block, state: BlockState, found: bytes) -> bool:
-    return bool(found) and (not found.endswith(b"\n") or leaf_of(block.kind, found) != state.leaf)
-
-
-def _edit(name: str, file: FileChain, block: Block, state: BlockState, line: int, found_bytes: int) -> Edit:
-    problem = "not what was written" if found_bytes == state.size_bytes else "truncated"
-    last = line + state.lines - 1
-    return Edit(name, problem, line, last, block.time, f"{file.writer}:{block.number}")
+        report.gaps.append(Gap(name, why, len(lost), sum(lost)))
+    lines = sum(state.lines for state in states)
+    if wrong:
+        report.edits.append(_edit(file, name, wrong[0], len(wrong) - 1))
+    else:
+        report.lines += lines
+    return lines
 
 
 def _heads_of_boards(session: Path) -> dict[str, list[str]]:
@@ -359,35 +347,25 @@ def _heads_of_boards(session: Path) -> dict[str, list[str]]:
     return found
 
 
-def _lines_behind(
-    places: Places, name: str, offset: int, ended: Collection[str], account: RetiredAccount
-) -> tuple[int, int]:
+def _lines_behind(chained: ChainedFiles, name: str, covered: int, ended: Collection[str]) -> tuple[int, int]:
     """How many lines stand behind the last block of a file; how many are events of writers that had ended."""
     count = added = 0
     try:
-        with closing(places.open(name)) as data:
-            while offset > 0 and (skipped := data.read(min(offset, _CHUNK_BYTES))):
-                offset -= len(skipped)
-            held = b""
-            while chunk := data.read(_CHUNK_BYTES):
-                *lines, held = (held + chunk).split(b"\n")
-                count += len(lines)
-                added += sum(_is_of(line, ended, account) for line in lines)
+        for line in islice(chained.lines(name), covered, None):
+            count += 1
+            added += _is_of(line, ended, chained)
     except OSError:
         return 0, 0  # reading its events tells of it
-    return count + bool(held), added + _is_of(held, ended, account)
+    return count, added
 
 
-def _is_of(line: bytes, writers: Collection[str], account: RetiredAccount) -> bool:
+def _is_of(line: bytes, writers: Collection[str], chained: ChainedFiles) -> bool:
     """Whether a line is an event of one of the writers, torn ones and those that are about to go left out."""
     event_id = id_of(line)
-    if event_id is None:
-        return False
-    writer, seq = split_event_id(event_id)
-    if writer not in writers or seq in account.numbers.get(writer, ()):
+    if event_id is None or split_event_id(event_id)[0] not in writers or chained.is_retired(event_id):
         return False
     try:
-        decode_line(line)
+        decode_line(line.removesuffix(b"\n"))
     except DamagedLine:
         return False
     return True
@@ -450,40 +428,22 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     chains = read_chains(session)
     chain = chains.get(writer)
     if chain is None:
-        raise InputError(
-            f"writer {writer} has no chain", path=session, remedy="it was recorded without digests"
-        )
-    account = read_account(session)
-    with Places(session) as places:
-        files = list(chain.files.values())
-        found = places.assign(files, lambda file: _why_gone(file, account) is not None)
-        mark = b'"id":"%s"' % event_id.encode()
-        for file in files:
-            name = found.get(id(file))
-            for block, line, data in _blocks(places, name, file) if name is not None else ():
-                for number, text in enumerate(data.split(b"\n")[:-1] if mark in data else ()):
-                    if id_of(text) == event_id:
-                        if leaf_of(block.kind, data) != block.written.leaf:
-                            raise _unprovable(session / str(name), block)
-                        return _proof(chains, chain, block, data, text, f"{name}:{line + number}")
+        raise InputError(f"writer {writer} has no chain", path=session, remedy="it was recorded without one")
+    mark = b'"id":"%s"' % event_id.encode()
+    with ChainedFiles(session, chains) as chained:
+        own = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]
+        for file, name in own:
+            for found in walk(file, standing(chained, name, file)[0], chained.lines(name)):
+                for number, line in enumerate(found.lines, start=found.line):
+                    if mark in line and id_of(line) == event_id:
+                        if leaf_of(found.block.kind, found.lines) != found.block.written.leaf:
+                            raise _unprovable(session / name, found.block)
+                        return _proof(chains, chain, found, line[:-1], f"{name}:{number}")
     raise InputError(
         f"no block covers {event_id}",
         path=session,
         remedy="it does not exist, or is after the last block of a writer that was killed or still runs",
     )
-
-
-def _blocks(places: Places, name: str, file: FileChain) -> Iterator[tuple[Block, int, bytes]]:
-    """The blocks of a file, each with the number of its first line and its bytes."""
-    layouts = states_of(file)
-    states = next(
-        (each for each in layouts if _first_difference(places, name, file, each) is None), layouts[0]
-    )
-    line = 1
-    with closing(places.open(name)) as data:
-        for block, state in zip(file.blocks, states, strict=True):
-            yield block, line, data.read(state.size_bytes)
-            line += state.lines
 
 
 def _unprovable(path: Path, block: Block) -> InputError:
@@ -499,17 +459,17 @@ def _unprovable(path: Path, block: Block) -> InputError:
 
 
 def _proof(
-    chains: Mapping[str, WriterChain], chain: WriterChain, block: Block, data: bytes, text: bytes, place: str
+    chains: Mapping[str, WriterChain], chain: WriterChain, found: Found, event: bytes, place: str
 ) -> dict[str, Any]:
-    lines = data.split(b"\n")[:-1]
+    block = found.block
     heads = sorted(each.head() for each in chains.values())
     content: dict[str, Any] = (
-        {"lines": [sha256(line).hexdigest() for line in lines]}
+        {"lines": [sha256(line[:-1]).hexdigest() for line in found.lines]}
         if block.kind == LINES
-        else {"bytes": base64.b64encode(data).decode()}
+        else {"bytes": base64.b64encode(b"".join(found.lines)).decode()}
     )
     return {
-        "event": text.decode(),
+        "event": event.decode(),
         "place": place,
         "time": block.time,
         "writer": chain.writer,

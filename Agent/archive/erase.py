@@ -29,7 +29,6 @@ from Agent.archive.erase_lines import (
     enter,
     find_lines,
     is_whole,
-    lines_of,
     refuse_damaged_account,
     rewrite,
     settle_torn_tails,
@@ -46,9 +45,9 @@ from Agent.archive.erase_plan import (
 from Agent.archive.erase_proof import Proof, holds, prove
 from Agent.archive.erase_sealed import (
     drop_stale_parts,
+    files_in_parts,
     find_sealed,
     finish_sealing,
-    lines_in_parts,
     rewrite_part,
 )
 from Agent.archive.erase_target import AGENT, MATCH, RUN, ErasedArtifact, Target
@@ -354,12 +353,8 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
 def _enter_in_chains(session: Path, lines: FoundLines, target: Target) -> None:
     """Let the chains tell what the files and parts that lose lines will be."""
     going = {path.relative_to(session).as_posix(): path for path in lines.files}
-    with lines_in_parts(session, lines.parts) as sealed:
-        judges = {name: _judge_of(session, path, target) for name, path in going.items()}
-        judges |= {name: _judge_of(session, session / name, target) for name in sealed}
-        account_in_chains(
-            session, judges, lambda name: lines_of(going[name]) if name in going else sealed[name]()
-        )
+    going |= {name: session / name for name in files_in_parts(session, lines.parts)}
+    account_in_chains(session, {name: _judge_of(session, path, target) for name, path in going.items()})
 
 
 def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:

@@ -6,13 +6,11 @@ reads in between reads the new rows.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -35,9 +33,9 @@ from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
 __all__ = [
     "drop_stale_parts",
+    "files_in_parts",
     "find_sealed",
     "finish_sealing",
-    "lines_in_parts",
     "rewrite_part",
     "sealed_lines",
 ]
@@ -174,21 +172,10 @@ def _write(path: Path, lines: Iterable[bytes | None]) -> int:
     return size_bytes
 
 
-@contextlib.contextmanager
-def lines_in_parts(
-    session: Path, names: Collection[str]
-) -> Iterator[dict[str, Callable[[], Iterable[bytes]]]]:
-    """By name the files in some parts, with what gives their lines."""
-    parts = [part for part in read_parts(session) if part.name in names]
-    if not parts:
-        yield {}
-        return
-    with open_connection(session) as connection:
-
-        def lines(part: Part, file: str) -> Iterable[bytes]:
-            return (row[2] for row in file_lines(connection, part, [file]))
-
-        yield {each.file: partial(lines, part, each.file) for part in parts for each in part.segments}
+def files_in_parts(session: Path, names: Collection[str]) -> Iterator[str]:
+    """The names of the files in some parts."""
+    for part in read_parts(session):
+        yield from (segment.file for segment in part.segments if part.name in names)
 
 
 def sealed_lines(session: Path) -> Iterator[tuple[Path, bytes]]:

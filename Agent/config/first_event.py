@@ -18,6 +18,7 @@ from Agent.record.health import say
 from Agent.record.installed import NotRecording
 from Agent.record.levels import LIMITS
 from Agent.tree import default_root
+from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,7 @@ def begin_by_default() -> None:
         say("events after the end of recording, during interpreter shutdown, are not recorded")
     else:
         # Held while modules are loaded, too: a child forked meanwhile would have half of them for ever.
-        with wiring_lock():
+        with wiring_lock(), undisturbed():
             try:
                 from Agent.config.logging_config import begin_again
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from enum import EnumType, Flag
 from functools import reduce as fold
 from operator import or_
@@ -22,6 +21,7 @@ from Agent.event.classes import (
     find_in_classes,
     has_own_reduction,
     mro_of,
+    remember,
     restore_attributes,
     solid_base,
     text_or_none,
@@ -63,17 +63,11 @@ def class_reducer(cls: type) -> Reducer | None:
     try:
         return _REMEMBERED[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
-        found = _find_reducer(cls)
-    if len(_REMEMBERED) >= _MOST_CLASSES:
-        _REMEMBERED.clear()
-    with suppress(Exception):  # as above: then it is looked for each time
-        _REMEMBERED[cls] = found
-    return found
+        return remember(_REMEMBERED, cls, _find_reducer(cls))
 
 
-# Looking through a class costs more than recording an instance. Bounded, since it keeps the classes alive.
+# Looking through a class costs more than recording an instance.
 _REMEMBERED: dict[type, Reducer | None] = {}
-_MOST_CLASSES = 4096
 
 
 def _find_reducer(cls: type) -> Reducer | None:

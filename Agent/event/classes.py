@@ -10,9 +10,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 __all__ = [
+    "MOST_CLASSES",
     "attributes_of",
     "class_name",
     "find_class",
@@ -20,12 +21,17 @@ __all__ = [
     "has_own_reduction",
     "mro_of",
     "namespace_of",
+    "remember",
     "remove_attributes",
     "restore_attributes",
     "solid_base",
     "text_or_none",
 ]
 
+T = TypeVar("T")
+
+MOST_CLASSES: Final = 4096
+"""Of how many classes something is remembered, which keeps them alive; programs may make more and more."""
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
 _NAME_CHARS = 400
 
@@ -121,6 +127,15 @@ def has_own_reduction(cls: type) -> bool:
     return False
 
 
+def remember(known: dict[type, T], cls: type, found: T) -> T:
+    """Keep what was found of a class among what is known of others; what was found."""
+    with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time anew
+        if len(known) >= MOST_CLASSES:
+            known.clear()
+        known[cls] = found
+    return found
+
+
 class _Places(NamedTuple):
     """Where the instances of a class keep their attributes."""
 
@@ -136,16 +151,10 @@ def _places_of(cls: type) -> _Places:
         slots = tuple(
             slot for base in reversed(mro_of(cls)) if _is_python_class(base) for slot in _slots(base).items()
         )
-        places = _Places(slots, _dict_descriptor(cls))
-    with suppress(Exception):  # as above: then it is looked for each time
-        if len(_PLACES) >= _MOST_CLASSES:
-            _PLACES.clear()
-        _PLACES[cls] = places
-    return places
+        return remember(_PLACES, cls, _Places(slots, _dict_descriptor(cls)))
 
 
 _PLACES: dict[type, _Places] = {}
-_MOST_CLASSES = 4096
 
 
 def attributes_of(value: object) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -22,11 +21,13 @@ import orjson
 
 from Agent.event.binding import class_reducer
 from Agent.event.classes import (
+    MOST_CLASSES,
     attributes_of,
     class_name,
     find_in_classes,
     has_own_reduction,
     mro_of,
+    remember,
     solid_base,
     text_or_none,
 )
@@ -184,7 +185,7 @@ def _counted(value: object, plan: _Plan, content: Content) -> Content:
     module = class_name(cls).partition(".")[0]
     if plan.is_simple and not plan.is_value and module not in sys.stdlib_module_names:
         known = _outcomes.get(cls)
-        if known is None and len(_outcomes) >= _MOST_PLANS:
+        if known is None and len(_outcomes) >= MOST_CLASSES:
             return content
         times = known.times + 1 if known is not None and known.content == content else 1
         _outcomes[cls] = _Outcome(content, times)
@@ -692,19 +693,13 @@ def is_plain_class(cls: type) -> bool:
 
 
 _plans: dict[type, _Plan] = {}
-_MOST_PLANS = 4096
 
 
 def _plan_of(cls: type) -> _Plan:
     try:
         return _plans[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
-        plan = _make_plan(cls)
-    with suppress(Exception):  # as above: then it is made each time
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        _plans[cls] = plan
-    return plan
+        return remember(_plans, cls, _make_plan(cls))
 
 
 def _make_plan(cls: type) -> _Plan:

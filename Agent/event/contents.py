@@ -31,6 +31,7 @@ from Agent.event.classes import (
     find_in_classes,
     mro_of,
     namespace_of,
+    remember,
     solid_base,
 )
 
@@ -147,7 +148,6 @@ _VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
 
 # By the class itself, so that a look at an object of a known class costs one look-up.
 _handles_by_class: dict[type, str | None] = {}
-_MOST_CLASSES = 4096
 _DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 
 
@@ -156,13 +156,7 @@ def handle_of(cls: type) -> str | None:
     try:
         return _handles_by_class[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ raises
-        found = _find_handle(cls)
-    if len(_handles_by_class) < _MOST_CLASSES:
-        try:
-            _handles_by_class[cls] = found
-        except Exception:  # noqa: BLE001 - as above
-            return found
-    return found
+        return remember(_handles_by_class, cls, _find_handle(cls))
 
 
 def _find_handle(cls: type) -> str | None:
@@ -582,7 +576,7 @@ def _exception(value: Any, base: type) -> Pieces:
             try:
                 found = member.__get__(value)
             except AttributeError:
-                continue
+                continue  # a slot that nothing was put into
             if found is not None:
                 held[name] = found
     return Pieces("error", (arguments.__get__(value), sorted(held.items())))

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from enum import StrEnum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import attributes_of, class_name, text_or_none
+from Agent.event.classes import attributes_of, class_name, remember, text_or_none
 from Agent.event.digest import ALGORITHM, digest_bytes
 
 __all__ = [
@@ -114,14 +113,10 @@ def _is_ordinary(cls: type) -> bool:
         return _ordinary[cls]
     except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
         found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
-    if len(_ordinary) < _MOST_CLASSES:
-        with suppress(Exception):  # as above: then it is looked at each time
-            _ordinary[cls] = found
-    return found
+        return remember(_ordinary, cls, found)
 
 
 _ordinary: dict[type, bool] = {}
-_MOST_CLASSES = 4096
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 

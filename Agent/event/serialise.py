@@ -93,8 +93,8 @@ def to_json(
             common = common_bytes(value, pointer, limits)
             if common is not None:
                 return Dumped((common[0], common[1] or None, ()))
-    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that changed: the walk knows
-        pass
+    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that another thread changes
+        pass  # nothing is lost: the walk takes the value anew, and names in the record what it cannot read
     return _walked(value, pointer, limits, agent_of, reading)
 
 

@@ -88,11 +88,11 @@ def encode_value(
     except RepeatsSpent:
         limits = limits.usual()
     except BudgetSpent:
-        pass  # cut below
+        pass  # too large as a whole: below it is walked once more, and cut
     except Exception as error:  # noqa: BLE001 - recording may not raise into the program that it records
         return _given_up(value, pointer, error)
     try:
-        # Too large as a whole: once more, now cutting, within a budget that leaves room for what cuts add.
+        # Within a budget that leaves room for what cuts add.
         walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
         return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001

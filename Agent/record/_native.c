@@ -31,7 +31,7 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *known_keys, *dumps, *looks_clean, *options, *tag_options;
+    PyObject *known_keys, *number_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
     PyObject *uuid_type;
     Literals prefixes, heads, near_names, name_ends;
@@ -375,6 +375,23 @@ static inline int may_name(const Judge *judge, PyObject *text) {
     return may_end_name(judge, begin, end);
 }
 
+/* Whether a value under the name of a secret is a number, or a boolean, too small to be one; -1 with an exception. */
+static int is_small_number(const Judge *judge, PyObject *key, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    int is_number = kind == &PyLong_Type || kind == &PyFloat_Type;
+    if (!is_number && value != Py_None && kind != &PyBool_Type) return 0;
+    PyObject *found = PyDict_GetItemWithError(judge->number_keys, key);
+    if (found == NULL) return PyErr_Occurred() ? -1 : 0;
+    double least = PyFloat_AsDouble(found), number = 0;
+    if (is_number) number = PyFloat_AsDouble(value);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    return fabs(number) < least;
+}
+
 /* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
 static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
     PyTypeObject *kind = Py_TYPE(value);
@@ -395,6 +412,7 @@ static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth
             if (Py_TYPE(key) != &PyUnicode_Type) return 0;
             walk->left -= PyUnicode_GET_LENGTH(key);
             int answer = PySet_Contains(walk->judge->known_keys, key);
+            if (answer == 0) answer = is_small_number(walk->judge, key, item);
             if (answer != 1) return answer;
             inner.key = key;
             if ((answer = walk_value(walk, item, &inner, depth + 1)) != 1) return answer;
@@ -615,20 +633,21 @@ static int take_literals(Literals *literals, PyObject *given, int by_last) {
 }
 
 static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"known_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
+    static char *names[] = {"known_keys", "number_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
                             "prefixes", "heads", "near_names", "name_ends", "form_of", NULL};
-    PyObject *keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
+    PyObject *keys, *number_keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
     PyObject *form_of = Py_None;
     Py_ssize_t unread_bytes;
     if (judge->dumps != NULL) {
         PyErr_SetString(PyExc_TypeError, "a judge is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!OOOOnOOOO|O", names, &PySet_Type, &keys, &dumps, &looks_clean,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
                                      &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends,
                                      &form_of))
         return -1;
     judge->known_keys = Py_NewRef(keys);
+    judge->number_keys = Py_NewRef(number_keys);
     judge->dumps = Py_NewRef(dumps);
     judge->looks_clean = Py_NewRef(looks_clean);
     judge->options = Py_NewRef(options);
@@ -678,6 +697,7 @@ static void judge_dealloc(Judge *judge) {
     PyObject_GC_UnTrack(judge);
     judge_clear(judge);
     Py_CLEAR(judge->known_keys);
+    Py_CLEAR(judge->number_keys);
     Py_CLEAR(judge->dumps);
     Py_CLEAR(judge->looks_clean);
     Py_CLEAR(judge->options);

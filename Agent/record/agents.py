@@ -8,16 +8,16 @@ from collections.abc import Callable
 from types import MemberDescriptorType
 
 from Agent.event.binding import class_reducer
-from Agent.event.classes import attributes_of, find_in_classes
+from Agent.event.classes import attributes_of, find_in_classes, remember
 from Agent.event.registered import REGISTERED
 from Agent.record.binding import AgentBinding
+from Agent.record.health import note
 from Agent.record.identity import TRACED, identity_of
 from Agent.record.probe import Probe
 from Agent.record.state import Holders, StateTracker, ValueBytes
 from Agent.record.texts import as_message
 
 _values: dict[type, bool] = {}
-_MAX_CLASSES = 4096
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
@@ -90,11 +90,9 @@ def _is_value(cls: type) -> bool:
     """Whether objects of the class are values that can be restored, and none of its methods is traced."""
     known = _values.get(cls)
     if known is None:
-        if len(_values) >= _MAX_CLASSES:
-            _values.clear()
-        known = _values[cls] = (class_reducer(cls) is not None or cls in REGISTERED) and not any(
-            hasattr(method, TRACED) for base in cls.__mro__ for method in vars(base).values()
-        )
+        is_restored = class_reducer(cls) is not None or cls in REGISTERED
+        methods = (method for base in cls.__mro__ for method in vars(base).values())
+        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
     return known
 
 
@@ -165,7 +163,8 @@ class Agents:
             return known
         try:
             described = describe(obj)
-        except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
+        except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+            note("an object that could not say whether it is an agent was taken for none")
             return None
         if described is None:
             return None

@@ -134,5 +134,5 @@ def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types
         try:
             shown[name] = attributes_of(changed[name])
         except (ValueError, AttributeError, TypeError):
-            continue  # it hides them: a replay names it
+            continue  # its attributes are hidden: it stays in the record as opaque, which a replay names
     return capture.body({"args_after": shown})

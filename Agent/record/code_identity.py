@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from Agent.event.digest import code_digest
+from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.pipeline import Pipeline
@@ -52,6 +53,7 @@ class CodeIdentity:
         self.tail = b',"code":"%s"' % self.digest.encode()
         self.tail_unchanged = self.tail + b',"state":{"set":{},"unset":[]}'
 
+    @undisturbed()
     def tell(self, pipeline: Pipeline) -> None:
         """Write the `code` event; callers look into `pipeline.codes_told` first, since once is enough."""
         pipeline.codes_told.add(self)

@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from Agent.event.classes import class_name, find_in_classes
+from Agent.event.classes import class_name, find_in_classes, remember
 from Agent.event.contents import TRACING, handle_of, is_over_memory
 
 
@@ -72,7 +72,7 @@ def sort_of(cls: type) -> Sort:
     try:
         known = _sorts.get(cls)
         if known is None:
-            known = _sorts[cls] = _judge(cls)
+            known = remember(_sorts, cls, _judge(cls))
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__, __eq__ or __subclasscheck__ raises
         return Sort.UNKNOWN
     return known
@@ -121,7 +121,7 @@ def exposure_of(cls: type) -> Exposure:
         ignored = _ignored_by(cls)
         if ignored:
             known = known._replace(ignored=ignored, read=_without(known.read, ignored))
-        _exposures[cls] = known
+        remember(_exposures, cls, known)
     return known
 
 

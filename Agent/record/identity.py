@@ -29,7 +29,7 @@ def set_identity(owner: type | object, identity: Identity) -> None:
     if isinstance(owner, type):
         _identities[owner] = identity
     else:
-        _object_identities[id(owner)] = (_weakly(owner), identity)
+        _object_identities[id(owner)] = (_weakly(owner, id(owner)), identity)
 
 
 def own_identity(owner: type | object) -> Identity | None:
@@ -48,9 +48,14 @@ def clear_identity(owner: type | object) -> None:
         _object_identities.pop(id(owner), None)
 
 
-def _weakly(obj: object) -> Callable[[], object]:
+def _weakly(obj: object, key: int) -> Callable[[], object]:
+    def forget(gone: object) -> None:
+        known = _object_identities.get(key)
+        if known is not None and known[0] is gone:  # another object may have its place by now
+            _object_identities.pop(key, None)
+
     try:
-        return weakref.ref(obj)
+        return weakref.ref(obj, forget)
     except TypeError:
         return lambda: obj
 

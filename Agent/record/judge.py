@@ -49,6 +49,8 @@ class Judge(Protocol):
         """Tell whether JSON bytes contain nothing in the format of a secret."""
 
 
+KeysPass = Callable[[Mapping[str, Any]], bool]
+"""Whether every key of a mapping is harmless for what stands under it (`Redactor.keys_pass`)."""
 FormOf = Callable[[Any], dict[str, Any] | None]
 
 
@@ -62,6 +64,7 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
         return SweepingJudge(redactor, limits)
     judge: Judge = native.Judge(
         known_keys=redactor.known_keys,
+        number_keys=redactor.number_keys,
         dumps=orjson.dumps,
         looks_clean=looks_clean if redactor.enabled and redactor.reads_texts else None,
         options=DUMP_OPTIONS,
@@ -82,7 +85,7 @@ class SweepingJudge:
     """The judge in Python: each sweep is one call of something that loops in C."""
 
     def __init__(self, redactor: Redactor, limits: Limits) -> None:
-        self._known_keys = redactor.known_keys
+        self._keys_pass = redactor.keys_pass
         self._check = redactor.enabled and redactor.reads_texts
         self._unread_bytes = limits.unread_bytes
 
@@ -98,7 +101,7 @@ class SweepingJudge:
 
     def _plain(self, payload: dict[str, Any]) -> bytes | None:
         try:
-            if exceeds(payload, self._unread_bytes) or not is_plain(payload, self._known_keys):
+            if exceeds(payload, self._unread_bytes) or not is_plain(payload, self._keys_pass):
                 return None
             raw = orjson.dumps(payload, None, DUMP_OPTIONS)
             if (
@@ -118,7 +121,7 @@ class SweepingJudge:
             if exceeds(value, self._unread_bytes):
                 return None
             if kind is dict:
-                if not self._known_keys.issuperset(value):
+                if not self._keys_pass(value):
                     return None
                 if _no_floats(map(type, value.values())):
                     raw = orjson.dumps(value, None, DUMP_OPTIONS)
@@ -127,7 +130,7 @@ class SweepingJudge:
                 return b"null"
             elif kind is not list and (kind not in SCALARS or value != value):
                 return None
-            if (kind is dict or kind is list) and not _is_deeply_plain(value, self._known_keys):
+            if (kind is dict or kind is list) and not _is_deeply_plain(value, self._keys_pass):
                 return None
             raw = orjson.dumps(value, None, DUMP_OPTIONS)
             if len(raw) > self._unread_bytes or (raw.find(b"null") >= 0 and not _is_finite(value)):
@@ -162,38 +165,38 @@ None where there are none and no name of the last state is gone.
 """
 
 
-def is_plain(payload: Mapping[str, Any], known_keys: set[str]) -> bool:
+def is_plain(payload: Mapping[str, Any], keys_pass: KeysPass) -> bool:
     """Tell whether JSON holds these values exactly and every nested key is known to be harmless."""
     for value in payload.values():
         kind = type(value)
         if kind is dict:
-            if not known_keys.issuperset(value):
+            if not keys_pass(value):
                 return False
-            if not _all_scalars(map(type, value.values())) and not _is_deeply_plain(value, known_keys):
+            if not _all_scalars(map(type, value.values())) and not _is_deeply_plain(value, keys_pass):
                 return False
         elif kind is list:
-            if not _all_scalars(map(type, value)) and not _is_deeply_plain(value, known_keys):
+            if not _all_scalars(map(type, value)) and not _is_deeply_plain(value, keys_pass):
                 return False
         elif kind not in SCALARS:
             return False
     return True
 
 
-def _is_deeply_plain(value: Any, known_keys: set[str], depth: int = 0) -> bool:
+def _is_deeply_plain(value: Any, keys_pass: KeysPass, depth: int = 0) -> bool:
     """The same for the items of one container."""
     if depth > _MAX_PLAIN_DEPTH:
         return False
     for item in value.values() if type(value) is dict else value:
         kind = type(item)
         if kind is dict:
-            if not known_keys.issuperset(item):
+            if not keys_pass(item):
                 return False
             if not _all_scalars(map(type, item.values())) and not _is_deeply_plain(
-                item, known_keys, depth + 1
+                item, keys_pass, depth + 1
             ):
                 return False
         elif kind is list:
-            if not _all_scalars(map(type, item)) and not _is_deeply_plain(item, known_keys, depth + 1):
+            if not _all_scalars(map(type, item)) and not _is_deeply_plain(item, keys_pass, depth + 1):
                 return False
         elif kind not in SCALARS:
             return False

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from Agent.record.secret_table import quick_literals
+from Agent.tree.undisturbed import undisturbed
 
 __all__ = ["NAMES_NEARBY", "NAME_ENDS", "Literals", "literals", "looks_clean"]
 
@@ -63,6 +64,7 @@ class Literals(NamedTuple):
 
 
 @lru_cache(maxsize=1)
+@undisturbed()
 def literals() -> Literals:
     """Those of the table of marked keys, made when they are first asked for."""
     beginnings, heads = quick_literals()
@@ -103,6 +105,7 @@ def _expression(literal: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1)
+@undisturbed()
 def _searches() -> tuple[Callable[[bytes], object], Callable[[bytes], object], Callable[[bytes], object]]:
     """Searches for a beginning anywhere in a run, at the run's own, and for a head at the end of what is before."""
     beginnings, heads = literals()

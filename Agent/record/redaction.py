@@ -16,7 +16,7 @@ import orjson
 from Agent.event.model import RedactedBytes
 from Agent.record.quick_look import looks_clean
 from Agent.record.redacted_values import BYTES_TAGS, PAIR_TAGS, TELLING_KEYS, Repeats, Walk
-from Agent.record.secret_names import NONE, SURE, name_says
+from Agent.record.secret_names import NONE, SURE, is_below, least_secret_number, name_says
 from Agent.record.secret_shapes import replaced
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Redactor:
         self.looks_clean: Callable[[bytes], bool] = looks_clean
         """Whether no byte of a JSON text can belong to a secret; a judge in C says it faster."""
         self.known_keys: set[str] = set(OWN_KEYS)
-        """Keys judged harmless; the hot path asks `known_keys.issuperset(payload)`."""
+        """Keys judged harmless."""
+        self.number_keys: dict[str, float] = {}
+        """Names of secrets, each with the size from which a number under it may be one."""
 
     def token(self, secret: str) -> str:
         """Return the token of a secret, the same at every time and place."""
@@ -88,7 +90,17 @@ class Redactor:
         says = name_says(key)
         if says == NONE and key not in TELLING_KEYS and len(self.known_keys) < _MAX_KNOWN_KEYS:
             self.known_keys.add(key)
+        elif says != NONE and key not in self.number_keys and len(self.number_keys) < _MAX_KNOWN_KEYS:
+            is_text_clean = self.text(key) == key
+            self.number_keys[key] = least_secret_number(key, says) if is_text_clean else 0.0
         return says
+
+    def keys_pass(self, payload: Mapping[str, Any]) -> bool:
+        """Whether each key is known, and harmless for what stands under it; the hot path asks this."""
+        return self.known_keys.issuperset(payload) or all(
+            key in self.known_keys or is_below(item, self.number_keys.get(key, 0.0))
+            for key, item in payload.items()
+        )
 
     def is_denied(self, key: str) -> bool:
         """Tell whether everything under this key is a secret by its name."""

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import inf
 from typing import Final
 
+from Agent.tree.undisturbed import undisturbed
+
 __all__ = [
-    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_secret_name", "is_wordlike", "is_words", "looks_drawn", "may_be_number", "name_says", "plain_name"
+    "LIKELY", "NONE", "SURE", "compiled", "has_digit", "is_below", "is_issued", "is_secret_name", "is_wordlike",
+    "is_words", "least_secret_number", "looks_drawn", "may_be_number", "name_says", "plain_name",
 ]  # fmt: skip
 
 NONE, LIKELY, SURE = 0, 1, 2
+_LEAST_SECRET: Final = 100.0
 
 _SEPARATORS: Final = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
 # What else is used as a key, a sentence or a piece of code, is a text and read as one.
@@ -68,6 +73,9 @@ _HARMLESS_END: Final = (
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
     r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|(?:credentials?|secrets)_id$"
 )
+_MADE_UP: Final = r"(?:^|_)(?:fake|dummy|mock|bogus|placeholder|example|non_?(?:matching|existent|existing|secret|sensitive))_"
+"""The name itself says that what stands under it is none."""
+_ISSUED: Final = rf"(?:key|token){_SUFFIX}"
 _DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
 """What is made of a secret, and tells it at most."""
 _OWN_SESSIONS: Final = frozenset({"session_id"})
@@ -78,7 +86,8 @@ _NUMBERS_ARE_HARMLESS: Final = r"(?:^|_)(?:token|pass|auth|cookies?)$"
 @lru_cache(maxsize=192)
 def compiled(expression: str) -> re.Pattern[str]:
     """An expression, compiled when it is first asked for, since the import of the package must stay quick."""
-    return re.compile(expression)
+    with undisturbed():
+        return re.compile(expression)
 
 
 def plain_name(name: str) -> str:
@@ -96,9 +105,16 @@ def name_says(name: str) -> int:
         return NONE
     if "public" in plain or compiled(_HARMLESS_WORDS).search(plain) or plain in _OWN_SESSIONS:
         return NONE
+    if compiled(_MADE_UP).search(plain):
+        return NONE
     if compiled(_SURE_NAME).search(plain):
         return LIKELY if plain.endswith(_DERIVED) else SURE
     return LIKELY if compiled(_LIKELY_NAME).search(plain) else NONE
+
+
+def is_issued(name: str) -> bool:
+    """Whether somebody's program draws what stands under this name: keys and tokens; people choose passwords."""
+    return compiled(_ISSUED).search(plain_name(name)) is not None
 
 
 def is_secret_name(name: str) -> bool:
@@ -108,7 +124,19 @@ def is_secret_name(name: str) -> bool:
 
 def may_be_number(name: str, number: float = 0) -> bool:
     """Whether a number under this secret name is none: the id of a language model's token, a count, a pin of a board."""
-    return abs(number) < 100 or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+    return abs(number) < _LEAST_SECRET or compiled(_NUMBERS_ARE_HARMLESS).search(plain_name(name)) is not None
+
+
+def least_secret_number(name: str, says: int) -> float:
+    """The size from which a number under the name of a secret is hidden; infinity where none is."""
+    return inf if says == LIKELY or may_be_number(name, inf) else _LEAST_SECRET
+
+
+def is_below(value: object, size: float) -> bool:
+    """Whether a value is a number below a size, a boolean, or None; nothing is where the size is 0."""
+    if value is None or value is True or value is False:
+        return size > 0
+    return (type(value) is int or type(value) is float) and abs(value) < size
 
 
 def has_digit(value: str) -> bool:

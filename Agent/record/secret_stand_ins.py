@@ -14,7 +14,15 @@ from Agent.record.secret_names import compiled as _compiled
 if TYPE_CHECKING:
     import re
 
-__all__ = ["is_code", "is_even", "is_filler", "is_placeholder", "is_prose", "marks_an_example"]
+__all__ = [
+    "counts_on",
+    "is_code",
+    "is_even",
+    "is_filler",
+    "is_placeholder",
+    "is_prose",
+    "marks_an_example",
+]
 
 _JUDGED_CHARS: Final = 128
 """How much of a long value is judged."""
@@ -171,6 +179,14 @@ def is_even(value: str) -> bool:
     if steps >= _SHARE_OF_STEPS * count or len(set(letters)) <= _FEW:
         return True
     return sum(len(run[0]) for run in _compiled(_RUNS_OF_ONE).finditer(letters)) > _SHARE_OF_ONE * count
+
+
+def counts_on(value: str) -> bool:
+    """Whether a value is nothing but rows of the alphabet, of digits or of a keyboard: `abc123`, `AbCeFG123`."""
+    letters = _compiled(r"[\W_]+").sub("", value[:_EVEN_CHARS]).lower()
+    steps = enumerate(zip(letters, letters[1:], letters[2:], strict=False))
+    rows = {at + further for at, step in steps if step in _STEPS for further in range(3)}
+    return len(rows) == len(letters) > 0
 
 
 # ---- code and prose ----

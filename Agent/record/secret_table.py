@@ -14,6 +14,8 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from Agent.tree.undisturbed import undisturbed
+
 __all__ = ["ALPHABETS", "Token", "quick_literals", "tokens", "tokens_by_head"]
 
 ALPHABETS: Final = {
@@ -375,12 +377,14 @@ def _parsed(row: str) -> Token:
 
 
 @lru_cache(maxsize=1)
+@undisturbed()
 def tokens() -> tuple[Token, ...]:
     """All rows of the table."""
     return tuple(map(_parsed, _ROWS.strip().splitlines()))
 
 
 @lru_cache(maxsize=1)
+@undisturbed()
 def tokens_by_head() -> dict[str, tuple[Token, ...]]:
     """The first two characters of a key to the rows with keys that begin so, the longest first."""
     found: dict[str, list[Token]] = {}

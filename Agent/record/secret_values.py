@@ -14,6 +14,7 @@ from Agent.record.secret_names import (
     NONE,
     SURE,
     has_digit,
+    is_issued,
     is_wordlike,
     is_words,
     looks_drawn,
@@ -22,7 +23,7 @@ from Agent.record.secret_names import (
     plain_name,
 )
 from Agent.record.secret_names import compiled as _compiled
-from Agent.record.secret_stand_ins import is_code, is_placeholder, is_prose
+from Agent.record.secret_stand_ins import counts_on, is_code, is_placeholder, is_prose
 
 __all__ = ["Span", "named_values", "scheme_and_credential"]
 
@@ -213,7 +214,7 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
 
 
 def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
-    if is_placeholder(value) or value.lower() == name.lower():
+    if is_placeholder(value) or value.lower() == name.lower() or (is_issued(name) and counts_on(value)):
         return False
     if name.upper() in {"PWD", "OLDPWD"} and value.startswith("/"):
         return False

@@ -36,16 +36,13 @@ _AGENT = b"agent "
 _NO_TAG = frozenset({"opaque", "truncated"})
 
 
-class _EveryKey(set[str]):
-    """Stands for the known keys where only the shape of a value is asked, not its names."""
-
-    def issuperset(self, _other: object) -> bool:
-        return True
-
-
-_EVERY_KEY = _EveryKey()
 _PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
 ValueBytes = Callable[[Any], bytes | None]
+
+
+def _any_keys(_payload: Mapping[str, Any]) -> bool:
+    """Where only the shape of a value is asked, not its names."""
+    return True
 
 
 def _undecided(_value: Any) -> None:
@@ -381,7 +378,7 @@ class StateTracker:
             if kind is not dict and kind is not list:
                 return None
             least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
-            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _EVERY_KEY):
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _any_keys):
                 return None
             ask_memory(least)
             raw = orjson.dumps(value, None, DUMP_OPTIONS)

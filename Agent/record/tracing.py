@@ -15,6 +15,7 @@ from Agent.record.functions import parameters_of
 from Agent.record.installed import current_pipeline
 from Agent.record.levels import LIMITS
 from Agent.record.player import Answer, TracedCall, current_player
+from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from Agent.record.agents import Known
@@ -92,6 +93,7 @@ class TraceSpec:
         self.rest_name = rest if positional or not is_method else None
         self.max_plain_args = len(self.names) + is_method
 
+    @undisturbed()
     def _prepare(self) -> type[Call]:
         """Make what its recorded calls need, once: their class, and the head of their payload."""
         import orjson
@@ -121,6 +123,7 @@ class TraceSpec:
         )
         self.is_undecided = False
 
+    @undisturbed()
     def identify(self) -> CodeIdentity:
         """The code of the function, looked up once."""
         if self.code is None:

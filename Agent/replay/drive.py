@@ -248,7 +248,7 @@ class Driver:
             )
         try:
             method(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - the answered caller dealt with it; the effects show whether it came
+        except Exception:  # noqa: BLE001 - its error event is compared with the record; the caller is answered
             return
 
     def answered(self) -> None:
@@ -285,7 +285,7 @@ class Driver:
             finally:
                 self._watch.end()
         except ReplayStopped:
-            pass  # as above: it is looked for below
+            pass  # the player is stopped, which is looked at below
         except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
             error = raised
         finally:

@@ -82,7 +82,7 @@ def remove_fields(obj: Any, names: list[str]) -> None:
         try:
             delattr(obj, name)
         except AttributeError:
-            continue
+            continue  # it is away already; whatever stays is a difference of the states that are compared
 
 
 def state_difference(

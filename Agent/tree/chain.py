@@ -6,6 +6,7 @@ does. `.state/chain/<writer>.jsonl` gets a line for each block. `Agent.archive.c
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -104,9 +105,11 @@ class WriterChain:
 
 @dataclass(slots=True)
 class _Place:
-    """How far one file is covered."""
+    """One file of the writer, and how far it is covered."""
 
     index: int
+    path: Path
+    is_rolled: bool = False
     offset: int = 0
     first_id: str | None = None
     enough_bytes: int = _ENOUGH_BYTES
@@ -132,10 +135,8 @@ class Chain:
         self._writer = writer
         self._counts = counts
         self._on_head = on_head
-        self._files: dict[Inode, Path] = {}
-        self._rolled: set[Inode] = set()
         self._places: dict[Inode, _Place] = {}
-        self._file_count = 0
+        self._next_index = itertools.count().__next__
         self._tree = Frontier()
         self._saved = (0, self._tree.root())
         self._records: list[bytes] = []
@@ -152,9 +153,7 @@ class Chain:
 
     def began(self, inode: Inode, path: Path) -> None:
         """Take note of a new file of this writer; with the first one the thread begins."""
-        self._places.pop(inode, None)
-        self._rolled.discard(inode)
-        self._files[inode] = path
+        self._places[inode] = _Place(self._next_index(), path)
         if self._thread is None and not self._stopping.is_set():
             self._thread = threading.Thread(target=self._run, name="agent-trace-chain", daemon=True)
             try:
@@ -164,8 +163,9 @@ class Chain:
 
     def rolled(self, inode: Inode, path: Path) -> None:
         """Take note of the name of a full segment."""
-        self._files[inode] = path
-        self._rolled.add(inode)
+        place = self._places.get(inode)
+        if place is not None:
+            place.path, place.is_rolled = path, True
 
     def cover(self) -> str:
         """Make blocks of every whole line that stands in files now, and give the head over all of them."""
@@ -213,18 +213,19 @@ class Chain:
         began = time.monotonic()
         looked_s = 0.0
         try:
+            if self._unsaved:
+                self._save()  # what a full disk refused: no more of it is held than one pass makes
             grown = self._grown()
             looked_s = time.monotonic() - began
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
-            for inode, path, size in grown:
-                if background and (self._stopping.is_set() or self._wanted):
+            for inode, place, size in grown:
+                if background and self._gives_way():
                     break
-                place = self._places.get(inode)
-                if everything or size >= (_ENOUGH_BYTES if place is None else place.enough_bytes):
+                if everything or size >= place.enough_bytes:
                     try:
                         self._cover_file(
-                            inode, path, is_fine=is_fine, everything=everything, background=background
+                            inode, place, is_fine=is_fine, everything=everything, background=background
                         )
                     except OSError as error:
                         self._counts.fail("chain", error)
@@ -243,35 +244,33 @@ class Chain:
             self._busy = False
         return looked_s
 
-    def _grown(self) -> list[tuple[Inode, Path, int]]:
+    def _gives_way(self) -> bool:
+        """Whether somebody waits for the thread to leave the rest to them."""
+        return self._wanted or self._stopping.is_set()
+
+    def _grown(self) -> list[tuple[Inode, _Place, int]]:
         """The files that hold more than is covered, with the number of bytes."""
         found = []
-        for inode, path in list(self._files.items()):
+        for inode, place in list(self._places.items()):
             try:
-                status = os.lstat(path)
+                status = os.lstat(place.path)
             except FileNotFoundError:
-                # retention took it, unless it got another name just now
-                if self._files.get(inode) is path:
-                    self._forget(inode)
+                if place.is_rolled:  # retention took it; any other is being rolled just now
+                    self._places.pop(inode, None)
                 continue
             if (status.st_dev, status.st_ino) != inode:
                 continue
-            place = self._places.get(inode)
-            size = status.st_size - (place.offset if place is not None else 0)
+            size = status.st_size - place.offset
             if size > 0:
-                found.append((inode, path, size))
-            elif inode in self._rolled and time.time() - status.st_mtime > _QUIET_S:
-                self._forget(inode)
+                found.append((inode, place, size))
+            elif place.is_rolled and time.time() - status.st_mtime > _QUIET_S:
+                self._places.pop(inode, None)
         return found
 
-    def _forget(self, inode: Inode) -> None:
-        self._files.pop(inode, None)
-        self._places.pop(inode, None)
-        self._rolled.discard(inode)
-
     def _cover_file(
-        self, inode: Inode, path: Path, *, is_fine: bool, everything: bool, background: bool
+        self, inode: Inode, place: _Place, *, is_fine: bool, everything: bool, background: bool
     ) -> None:
+        path = place.path
         try:
             fd, status = open_file(path)
         except FileNotFoundError:
@@ -281,18 +280,14 @@ class Chain:
         try:
             if found != inode:
                 return
-            place = self._places.get(inode)
-            if place is None:
-                place = self._places[inode] = _Place(self._file_count)
-                self._file_count += 1
             for data, end in self._whole_lines(fd, place, full_only=is_fine and not everything):
-                if background and (self._stopping.is_set() or self._wanted):
+                if background and self._gives_way():
                     return
                 if place.offset == 0:
                     place.first_id = id_of(data)
-                make = self._fine_blocks if is_fine else self._coarse_blocks
-                for size_bytes, count, leaf in make(data, end, background=background):
-                    self._add(place, path, LINES if is_fine else BYTES, BlockState(size_bytes, count, leaf))
+                blocks = _fine_blocks(data, end) if is_fine else _coarse_blocks(data, end)
+                for state in self._paced(blocks) if is_fine and background else blocks:
+                    self._add(place, path, LINES if is_fine else BYTES, state)
         finally:
             if names(fd, found):  # not where the program closed it, and uses its number by now
                 os.close(fd)
@@ -317,37 +312,20 @@ class Chain:
                 return
             want_bytes = _READ_BYTES
 
-    def _fine_blocks(self, data: bytes, end: int, *, background: bool) -> Iterator[tuple[int, int, bytes]]:
-        lines = data[: end - 1].split(b"\n")
+    def _paced(self, blocks: Iterator[BlockState]) -> Iterator[BlockState]:
+        """The same with pauses: without them each logging call would wait for this thread."""
         burst_began = time.perf_counter()
-        for at in range(0, len(lines), BLOCK_LINES):
-            part = lines[at : at + BLOCK_LINES]
-            yield sum(map(len, part)) + len(part), len(part), leaf_of_lines(part)
-            if background and not self._stopping.is_set() and time.perf_counter() - burst_began > _BURST_S:
-                time.sleep(_PAUSE_S)  # without it each logging call would wait for this thread
+        for block in blocks:
+            yield block
+            if not self._stopping.is_set() and time.perf_counter() - burst_began > _BURST_S:
+                time.sleep(_PAUSE_S)
                 burst_began = time.perf_counter()
 
-    def _coarse_blocks(
-        self,
-        data: bytes,
-        end: int,
-        *,
-        background: bool,  # noqa: ARG002
-    ) -> Iterator[tuple[int, int, bytes]]:
-        at, whole = 0, memoryview(data)
-        while at < end:
-            begin, most = at, min(at + BLOCK_BYTES, end)
-            at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
-            yield at - begin, data.count(b"\n", begin, at), leaf_of_bytes(whole[begin:at])
-
     def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
-        record: dict[str, Any] = {"n": self._tree.count, "f": place.index}
-        if place.told != path:
-            record |= {"file": path.relative_to(self._session).as_posix(), "first": place.first_id}
-            place.told = path
-        record |= {"size": state.size_bytes, "lines": state.lines, "of": kind}
-        record |= {"time": format_timestamp(time.time_ns() // 1000), "leaf": state.leaf.hex()}
-        self._records.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        block = Block(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
+        name = None if place.told == path else path.relative_to(self._session).as_posix()
+        place.told = path
+        self._records.append(_record(block, place.index, name, place.first_id))
         self._tree.add(state.leaf)
         place.offset += state.size_bytes
 
@@ -372,6 +350,21 @@ class Chain:
                 os.close(fd)
         self._saved = made
         self._on_head(*made)
+
+
+def _fine_blocks(data: bytes, end: int) -> Iterator[BlockState]:
+    lines = data[: end - 1].split(b"\n")
+    for at in range(0, len(lines), BLOCK_LINES):
+        part = lines[at : at + BLOCK_LINES]
+        yield BlockState(sum(map(len, part)) + len(part), len(part), leaf_of_lines(part))
+
+
+def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
+    at, whole = 0, memoryview(data)
+    while at < end:
+        begin, most = at, min(at + BLOCK_BYTES, end)
+        at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
+        yield BlockState(at - begin, data.count(b"\n", begin, at), leaf_of_bytes(whole[begin:at]))
 
 
 def read_chains(session: Path) -> dict[str, WriterChain]:
@@ -437,23 +430,26 @@ def write_chain(chain: WriterChain) -> bytes:
     """The file of a chain, as an erasure leaves it."""
     told: set[int] = set()
     records: list[bytes] = []
-    blocks = sorted(
-        ((block, file) for file in chain.files.values() for block in file.blocks),
-        key=lambda pair: pair[0].number,
-    )
-    for block, file in blocks:
-        record: dict[str, Any] = {"n": block.number, "f": file.index}
-        if file.index not in told:
-            told.add(file.index)
-            record |= {"file": file.file, "first": file.first_id}
-        record |= {**_state_object(block.written), "of": block.kind, "time": block.time}
-        for name, state in (("was", block.was), ("now", block.now)):
-            if state is not None:
-                record[name] = _state_object(state)
-        if block.why is not None:
-            record["why"] = block.why
-        records.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+    pairs = ((block, file) for file in chain.files.values() for block in file.blocks)
+    for block, file in sorted(pairs, key=lambda pair: pair[0].number):
+        name = None if file.index in told else file.file
+        told.add(file.index)
+        records.append(_record(block, file.index, name, file.first_id))
     return b"".join(records) + (_END if chain.ended else b"")
+
+
+def _record(block: Block, index: int, name: str | None, first_id: str | None) -> bytes:
+    """The line of a block; the name and the first id of its file where the name is given."""
+    record: dict[str, Any] = {"n": block.number, "f": index}
+    if name is not None:
+        record |= {"file": name, "first": first_id}
+    record |= {"of": block.kind, "time": block.time, **_state_object(block.written)}
+    for key, state in (("was", block.was), ("now", block.now)):
+        if state is not None:
+            record[key] = _state_object(state)
+    if block.why is not None:
+        record["why"] = block.why
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _state_object(state: BlockState) -> dict[str, Any]:

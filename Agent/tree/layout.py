@@ -25,7 +25,7 @@ __all__ = [
     "make_root", "parse_file_name", "programs_dir", "reading_lock_file", "recovered_file", "retired_file",
     "retention_lock_file",
     "retention_pass_file", "run_dir", "run_files", "run_ids", "runs_dir", "safe_name", "segment_order",
-    "session_file", "stem_files", "summary_file", "tree_files",
+    "session_file", "stem_files", "summary_file", "tree_entries", "tree_files",
 ]  # fmt: skip
 
 DIRECTORY_MODE: Final = 0o700
@@ -284,6 +284,17 @@ def log_files(session: Path) -> list[Path]:
     own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
     agents = agents_dir(session)
     return own + [agents / name for name, _ in _log_files(agents)]
+
+
+def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
+    """The files of `tree_files` in no order and one at a time, since a list of them takes 1 KB for each."""
+    runs = runs_dir(session)
+    for directory in (session, agents_dir(session), *(runs / name for name in run_ids(session))):
+        try:
+            with os.scandir(directory) as entries:
+                yield from (entry for entry in entries if is_tree_file(session, Path(entry.path)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
 
 
 def is_tree_file(session: Path, path: Path) -> bool:

@@ -19,7 +19,7 @@ from Agent.tree.cursors import IsHeld, held_by_cursors
 from Agent.tree.flocks import close_lock, open_lock
 from Agent.tree.in_use import WriterWatch
 from Agent.tree.kept import nobody_reads
-from Agent.tree.layout import parse_file_name, retention_lock_file, retention_pass_file, tree_files
+from Agent.tree.layout import parse_file_name, retention_lock_file, retention_pass_file, tree_entries
 from Agent.tree.retired import Found, RetiredAccount, read_account, read_removal, write_account
 
 __all__ = ["POLICY", "Retention", "Retired", "WriterRetired", "finish_removal"]
@@ -62,7 +62,7 @@ class Retired:
 class _Segment(NamedTuple):
     changed_ns: int
     segment: int
-    path: Path
+    path: str
 
 
 class Retention:
@@ -129,18 +129,18 @@ class Retention:
 
     def _oldest_first(self) -> tuple[Iterator[_Segment], int]:
         """The rolled segments in the order in which they go, and the size of all files."""
-        chains: dict[Path, list[_Segment]] = {}
+        chains: dict[str, list[_Segment]] = {}
         total_bytes = 0
-        for path in tree_files(self.session):
+        for entry in tree_entries(self.session):
             try:
-                status = path.lstat()
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             total_bytes += status.st_size
-            name = parse_file_name(path.name)
+            name = parse_file_name(entry.name)
             if name is not None and name.segment is not None and stat.S_ISREG(status.st_mode):
-                live = path.with_name(f"{name.stem}@{name.writer or ''}")
-                chains.setdefault(live, []).append(_Segment(status.st_mtime_ns, name.segment, path))
+                live = f"{entry.path.removesuffix(entry.name)}{name.stem}@{name.writer or ''}"
+                chains.setdefault(live, []).append(_Segment(status.st_mtime_ns, name.segment, entry.path))
         return _by_age(chains), total_bytes
 
     def _enter(
@@ -160,10 +160,11 @@ class Retention:
             return self._breathe(excess_bytes)
 
         for segment in oldest:
+            path = Path(segment.path)
             try:
-                if self._has_to_stay(segment.path, is_held, done):
+                if self._has_to_stay(path, is_held, done):
                     continue
-                found = read_removal(self.session, segment.path, claims.__contains__, breathe)
+                found = read_removal(self.session, path, claims.__contains__, breathe)
             except FileNotFoundError:
                 continue
             account.add(found)
@@ -203,7 +204,7 @@ def finish_removal(session: Path) -> int:
         return len(account.removing)
 
 
-def _by_age(chains: dict[Path, list[_Segment]]) -> Iterator[_Segment]:
+def _by_age(chains: dict[str, list[_Segment]]) -> Iterator[_Segment]:
     """By their last change, those of one live name in the order of their numbers whatever the clock did."""
     for chain in chains.values():
         chain.sort(key=lambda one: one.segment, reverse=True)

@@ -227,7 +227,7 @@ class SessionWriter:
             try:
                 write_claim(self.session, claim)
             except FileExistsError:
-                continue
+                continue  # another writer has that id: draw the next
             except OSError as error:
                 self._counts.fail("claim", error)
             return writer

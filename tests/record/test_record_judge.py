@@ -208,8 +208,43 @@ def test_values_that_fight_back_are_left_alone_and_none_leaks(recipe):
 
 
 @needs_native
+@given(
+    st.dictionaries(
+        st.sampled_from(["salt", "pin", "token", "tokens", "password", "cash", "session_id"]),
+        st.one_of(
+            st.integers(-200, 200), st.floats(), st.booleans(), st.none(), st.just(10**400), st.just("x")
+        ),
+    )
+)
+def test_numbers_that_are_no_secrets_pass_under_any_name(payload):
+    redactor = Redactor(b"key")
+    for name in payload:
+        redactor.says(name)
+    for value in (payload, [payload], {"cash": payload}):
+        redactor.says("cash")
+        raws = [
+            judge.value(value)
+            for judge in (make_judge(redactor, DEFAULT_LIMITS), SweepingJudge(redactor, DEFAULT_LIMITS))
+        ]
+        assert raws[0] == raws[1]
+        if raws[0] is not None:
+            body, types = redactor.payload(b'"x":' + raws[0], None, "")
+            assert (body, types) == (b'"x":' + raws[0], None)
+
+
+def test_a_small_number_under_the_name_of_a_secret_takes_the_quick_way():
+    redactor = Redactor(b"key")
+    for name in ("salt", "pin", "session_id"):
+        redactor.says(name)
+    for judge in (make_judge(redactor, DEFAULT_LIMITS), SweepingJudge(redactor, DEFAULT_LIMITS)):
+        assert judge.value({"salt": 5, "pin": None, "session_id": 123456}) is not None
+        assert judge.value({"pin": 1234}) is None
+        assert judge.value({"salt": "x"}) is None
+
+
+@needs_native
 def test_no_reference_is_kept_or_lost():
-    quick, _ = judges({"a", "b"})
+    quick, _sweeping = judges({"a", "b"})
     value = {"a": [1.5, "x", (1, 2)], "b": uuid.UUID(int=3)}
     spare = copy.deepcopy(value)
     counts = [sys.getrefcount(one) for one in (value, value["a"], value["a"][2], value["b"], quick)]

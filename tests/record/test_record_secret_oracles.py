@@ -51,8 +51,8 @@ def test_at_most_one_negative_case_in_fifty_is_changed_but_for_drawn_values_unde
     negatives = harmless(rules)
     wrong = changed(negatives, REDACTOR)
     assert len([pair for pair in wrong if not is_named_value(*pair)]) <= 0.02 * len(negatives)
-    # The rest are values such as `nonMatchingToken := "5rg1..."`, which gitleaks takes for another issuer's.
-    assert len(wrong) <= 0.035 * len(negatives)
+    # The rest are drawn values under the name of a secret, which gitleaks takes for another issuer's.
+    assert len(wrong) <= 0.02 * len(negatives)
 
 
 @pytest.mark.process

@@ -1,0 +1,51 @@
+"""What recording remembers of classes and objects is bounded: programs make both without end."""
+
+import gc
+
+from record_kit import recording
+
+from Agent import AgentLogger, instrument
+from Agent.event import binding, classes, content, contents, opaque
+from Agent.record import agents, exposure, identity
+
+
+def test_of_classes_that_are_made_without_end_a_part_is_remembered(monkeypatch):
+    most = 50
+    monkeypatch.setattr(classes, "MOST_CLASSES", most)
+    kept = (
+        binding._REMEMBERED, classes._PLACES, content._plans, contents._handles_by_class, opaque._ordinary,
+        exposure._exposures, exposure._sorts, agents._values,
+    )  # fmt: skip
+    for known in kept:
+        known.clear()
+    with recording() as found:
+        logger = AgentLogger("a")
+        for number in range(3 * most):
+            made = type(f"Made{number}", (), {"agent_id": f"made_{number}"})()
+            made.part = type(f"Part{number}", (), {})()
+            exposure.read_state(made)
+            logger.log_action("x", {"part": made.part, "agent": made})
+        assert not found.health.dropped
+    assert [len(known) for known in kept if not 0 < len(known) <= most] == []
+
+
+def test_a_class_that_cannot_be_remembered_is_looked_at_each_time():
+    class Unhashable(type):
+        def __hash__(cls):
+            raise RuntimeError("not mine")
+
+    known = {}
+    assert classes.remember(known, Unhashable("Odd", (), {}), 7) == 7
+    assert known == {}
+
+
+def test_an_object_that_was_named_is_forgotten_when_it_is_gone():
+    class Plain:
+        def act(self):
+            return 1
+
+    before = len(identity._object_identities)
+    for number in range(100):
+        instrument(Plain(), ["act"], agent_id=lambda _, number=number: f"plain_{number}")
+    gc.collect()
+    assert len(identity._object_identities) <= before + 1

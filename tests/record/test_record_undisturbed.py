@@ -1,0 +1,158 @@
+"""Timers wait while recording does what it does once, so that a handler that raises cannot keep it from its end."""
+
+import inspect
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from support.processes import child_environment
+
+from Agent.record import code_identity, secret_names
+from Agent.record.tracing import TraceSpec
+from Agent.tree.undisturbed import undisturbed
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no timers of Unix")
+
+
+class Stop(BaseException):
+    """What the program's own handler raises."""
+
+
+@pytest.fixture
+def raising():
+    """Sends a signal whose handler raises; afterwards that handler is still the program's."""
+
+    def stop(*_):
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        yield lambda: os.kill(os.getpid(), signal.SIGALRM)
+        assert signal.getsignal(signal.SIGALRM) is stop
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_handler_comes_when_the_work_has_ended_whatever_thread_takes_its_signal(raising):
+    done = []
+
+    def work():
+        with undisturbed():
+            raising()
+            with undisturbed():
+                raising()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            other = threading.Thread(
+                target=signal.pthread_sigmask, args=(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            )
+            other.start()
+            raising()
+            other.join()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            done.append("after the signals")
+
+    with pytest.raises(Stop):
+        work()
+    assert done
+
+
+def test_every_handler_has_its_turn_though_the_first_raises(raising):
+    came = []
+    before = signal.signal(signal.SIGPROF, lambda *_: came.append("prof"))
+
+    def work():
+        with undisturbed():
+            raising()
+            os.kill(os.getpid(), signal.SIGPROF)
+            assert came == []
+
+    try:
+        with pytest.raises(Stop):
+            work()
+    finally:
+        signal.signal(signal.SIGPROF, before)
+    assert came == ["prof"]
+
+
+def test_another_thread_changes_no_handler(raising):
+    seen = []
+
+    def work():
+        with undisturbed():
+            seen.append(signal.getsignal(signal.SIGALRM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGALRM)]
+
+
+def test_an_error_of_the_work_itself_comes_out_of_it():
+    with pytest.raises(ValueError, match="mine"), undisturbed():
+        raise ValueError("mine")
+
+
+def test_what_a_handler_interrupts_is_there_the_next_time(raising, monkeypatch):
+    def interrupted(real):
+        return lambda *given: (raising(), real(*given))[1]
+
+    def act(self):
+        return 1
+
+    spec = TraceSpec(act, "agent_action", "act")
+    with monkeypatch.context() as patch:
+        patch.setattr(code_identity.inspect, "getsource", interrupted(inspect.getsource))
+        with pytest.raises(Stop):
+            spec.identify()
+    assert spec.code is not None and "return 1" in spec.code.source
+    secret_names.compiled.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(secret_names.re, "compile", interrupted(re.compile))
+        with pytest.raises(Stop):
+            secret_names.compiled("a|b")
+
+
+COLD = """
+import signal, sys, time
+from Agent import trace_agent_action, shutdown_logging, health
+class Stop(BaseException): pass
+def stop(*_): raise Stop
+class Worker:
+    def __init__(self): self.agent_id = "worker"
+    @trace_agent_action()
+    def act(self, number): return number
+worker, made, tries, until = Worker(), 0, 0, time.monotonic() + 60
+signal.signal(signal.SIGALRM, stop)
+while not made and time.monotonic() < until:
+    tries += 1
+    try:
+        signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+        worker.act(tries)
+        made += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Stop:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+told = health()
+shutdown_logging()
+print(made, tries, told["recording"])
+"""
+
+
+@pytest.mark.process
+def test_a_program_whose_handler_raises_each_millisecond_comes_to_its_first_action(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", COLD, "0.001"],
+        env={**child_environment(), "AGENT_TRACE_ROOT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    made, tries, recording = ended.stdout.split()
+    assert (made, recording) == ("1", "True"), ended.stderr
+    assert int(tries) < 2000
