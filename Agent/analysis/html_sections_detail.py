@@ -160,7 +160,7 @@ def _metrics(found: Mapping[str, Any]) -> list[Markup]:
 
 
 def interactions(found: Mapping[str, Any]) -> list[Markup]:
-    """Who dealt with whom and what travelled furthest."""
+    """Who interacted with whom, and what spread furthest."""
     made = []
     groups = [
         ("interactions", found["total_interactions"], found["by_type"]),
