@@ -42,7 +42,7 @@ def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes
         changed = {
             file.writer
             for file, name in chained.files
-            if name in going and _enter(chained, name, file, going[name])
+            if name is not None and name in going and _enter(chained, name, file, going[name])
         }
     for writer in changed:
         # a damaged chain stays as it is; verify reports it
