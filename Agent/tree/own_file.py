@@ -16,6 +16,7 @@ from pathlib import Path
 from Agent.tree.chain import Chain
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import let_go
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.open_files import OpenFiles
 from Agent.tree.rotation import numbered, roll_segment
@@ -235,7 +236,10 @@ class OwnFile:
 
     def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
         """Whether another segment stands in the place of one that takes no more."""
-        self._shared.counts.fail("write", error)
+        if error.errno == errno.EBADF:
+            self._shared.counts.add("descriptor_closed")  # no failure: where no other can be had, that is one
+        else:
+            self._shared.counts.fail("write", error)
         if segment is not self.segment:
             return self._segment_for(size_bytes) is not CLOSED
         if error.errno not in _REPLACEABLE:
@@ -244,7 +248,8 @@ class OwnFile:
             return segment.size_bytes() > 0 and self._roll(segment)
         # The descriptor was closed from outside, for example by a daemonising closerange. Its number may name
         # somebody else's file at any moment, so it is forgotten, not closed.
-        segment.fd = -1
+        fd, segment.fd = segment.fd, -1
+        let_go(fd)
         self._shared.files.drop(self)
         return self._segment_for(size_bytes) is not CLOSED
 
