@@ -140,13 +140,13 @@ def departure_cause(
 
 
 def since_trigger(trigger: Trigger | None, agent_id: str | None = None) -> str:
-    """The end of a title: what stood where it began; whose doing it was, where the title is not about it."""
+    """The end of a title: the event at the beginning; it names the agent unless the title is about it."""
     if trigger is None:
         return ""
     told, whose = trigger.told.partition(" (its peers")[0], trigger.row["agent_id"]
     if whose and whose != agent_id and told.startswith("it "):
         told = f"{whose}{told.removeprefix('it')}"
-    return f", when {told}"
+    return f"; at {told_moment(trigger.row)} {told}"
 
 
 def told_trigger(

@@ -95,7 +95,7 @@ class Engine:
         self._has_views = False
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """The answer to one of this room's own queries, a dict a row; over both forms of lines.
+        """The answer to one of this package's own queries, a dict a row; over both forms of lines.
 
         One over kept tables alone is answered without a look at the files.
         """
@@ -166,7 +166,7 @@ class Engine:
         return tuple(found)
 
     def _use_files(self, sql: str = "") -> None:
-        """Look at the files that are there now; one of this room's own queries tells how they are read."""
+        """Look at the files that are there now; one of this package's own queries tells how they are read."""
         before, found = self._sources, self._known.find()
         connection = self._open()
         packed: frozenset[Path] = frozenset()

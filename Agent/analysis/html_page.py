@@ -71,8 +71,8 @@ def write_page(target: Path, asked: Asked) -> Path:
             raise
     except OSError as error:
         raise InputError(
-            f"the page cannot be written: {error.strerror}",
+            f"the report cannot be written: {error.strerror}",
             path=target,
-            remedy="name a file in a directory that is there",
+            remedy="choose a file in an existing directory",
         ) from error
     return target

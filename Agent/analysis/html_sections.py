@@ -41,7 +41,7 @@ def header(facts: Facts) -> Markup:
         ("duration", seconds(summary["duration_s"]), None),
         ("error" if total_errors == 1 else "errors", count(total_errors), "bad" if total_errors else "good"),
         ("events lost", count(lost + dropped), "bad" if lost + dropped else "good"),
-        ("begun, not ended", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
+        ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
     shown = (tag("div", tag("b", value, class_=look), tag("span", name)) for name, value, look in boxes)
     return tag(
@@ -57,12 +57,12 @@ def sections(facts: Facts) -> Iterator[Markup]:
     made = (
         ("Activity over time", _activity(facts)),
         ("Errors", errors(facts)),
-        ("Begun and not ended", _in_flight(facts.summary["in_flight"])),
+        ("Still open", _in_flight(facts.summary["in_flight"])),
         ("Agents", _agents(facts.summary)),
         ("Learning", _learning(facts.summary["learning"])),
         ("Performance", performance(facts.summary["performance"])),
         ("Interactions", interactions(facts.summary["interactions"])),
-        ("The record", _record(facts.summary)),
+        ("Completeness", _record(facts.summary)),
     )
     for title, inner in made:
         if inner:
@@ -147,9 +147,9 @@ def _agents(summary: Mapping[str, Any]) -> list[Markup]:
     made.append(_agent_table(ranked[:AGENTS]))
     rest = ranked[AGENTS:MORE_AGENTS]
     if rest:
-        made.append(details(f"{count(len(rest))} agents more", _agent_table(rest)))
+        made.append(details(f"{count(len(rest))} more agents", _agent_table(rest)))
     if len(ranked) > MORE_AGENTS:
-        made.append(tag("p", f"{count(len(ranked) - MORE_AGENTS)} agents are left out here.", class_="soft"))
+        made.append(tag("p", f"{count(len(ranked) - MORE_AGENTS)} more agents are not shown.", class_="soft"))
     return made
 
 
@@ -273,9 +273,9 @@ def _record(summary: Mapping[str, Any]) -> list[Markup]:
         )
     if not lost and not dropped:
         whole = (
-            "Complete: no event was lost."
+            "Complete: no events were lost."
             if losses.get("clean")
-            else "No loss is known; not every writer closed."
+            else "No known losses; not every writer closed."
         )
         lines.append(tag("p", whole, class_="good" if losses.get("clean") else "warn"))
     kinds = ", ".join(f"{kind} {count(amount)}" for kind, amount in list(summary["event_types"].items())[:24])

@@ -52,7 +52,7 @@ def errors(facts: Facts) -> list[Markup]:
     if rest:
         rows = [(count(row["count"]), told_pattern(row), row["example_id"]) for row in rest]
         more = table(("count", "error", "example"), rows, right=frozenset({0}))
-        made.append(details(f"{count(len(rest))} patterns more", more))
+        made.append(details(f"{count(len(rest))} more patterns", more))
     return made
 
 
@@ -160,7 +160,7 @@ def _metrics(found: Mapping[str, Any]) -> list[Markup]:
 
 
 def interactions(found: Mapping[str, Any]) -> list[Markup]:
-    """Who dealt with whom and what travelled furthest."""
+    """Who interacted with whom, and what spread furthest."""
     made = []
     groups = [
         ("interactions", found["total_interactions"], found["by_type"]),
@@ -201,7 +201,7 @@ def interactions(found: Mapping[str, Any]) -> list[Markup]:
     ]
     if viral:
         names = ("content", "cascade", "shares", "interactions")
-        columns.append(tag("div", tag("h3", "Travelled furthest"), table(names, viral, right=_NUMBERS)))
+        columns.append(tag("div", tag("h3", "Spread furthest"), table(names, viral, right=_NUMBERS)))
     pairs = [
         (tag("b", f"{row['sender']} → {row['recipient']}"), count(row["n"]))
         for row in messages["busiest_pairs"]

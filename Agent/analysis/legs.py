@@ -125,7 +125,7 @@ def has_legs(sql: str) -> bool:
 
 
 def reads_files(sql: str) -> bool:
-    """Whether a question of this room reads lines, not kept tables alone."""
+    """Whether a question of this package reads lines, not kept tables alone."""
     return has_legs(sql) or "getvariable(" in sql
 
 

@@ -1,4 +1,4 @@
-"""An event as the plain dict that every list of this room holds, from the reader or the engine."""
+"""An event as the plain dict that every list of this package holds, from the reader or the engine."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _interactions(found: Mapping[str, Any]) -> str:
         )
     viral = found["top_viral_content"][:5]
     if viral:
-        lines.append("content that travelled furthest")
+        lines.append("content that spread furthest")
         rows = [
             (
                 item["content_id"],
@@ -232,4 +232,4 @@ def _record(summary: Mapping[str, Any]) -> str:
         lines.append(f"{plural(dropped, 'event')} dropped: {', '.join(summary['losses']['dropped'])}")
     if not lost and not dropped and summary["losses"]["clean"]:
         lines.append("complete: no events lost")
-    return section("Record", lines)
+    return section("Completeness", lines)

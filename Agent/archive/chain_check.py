@@ -181,7 +181,7 @@ def _order(name: str) -> tuple[str, str, float]:
 
 
 def _states_of(file: FileChain) -> list[list[BlockState]]:
-    """What the blocks of a file may be now, the likeliest first: an erasure may have been cut short."""
+    """What the blocks of a file may be now, the likeliest first: an erasure may have been interrupted."""
     written = [block.written for block in file.blocks]
     if all(block.now is None for block in file.blocks):
         return [written]

@@ -85,7 +85,7 @@ class ErasedSession:
     files: int = 0
     """Log files that lose lines."""
     parts: int = 0
-    """Parts of the archive that are written anew."""
+    """Parts of the archive that are written again."""
     artifacts: int = 0
     checkpoints: int = 0
     replays: int = 0
@@ -105,7 +105,7 @@ class Erasure:
     value: str
     dry_run: bool = False
     resumed: bool = False
-    """Whether it went on with an erasure that had been cut short."""
+    """Whether it went on with an erasure that had been interrupted."""
     sessions: list[ErasedSession] = field(default_factory=list)
     mirror_lines: int = 0
     proof: Proof | None = None
@@ -142,7 +142,7 @@ class _Found:
 
 
 def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
-    """What is to be erased; UsageError unless one thing is named, and a value that can be told apart."""
+    """What is to be erased; UsageError unless one thing is named, and a value that can be distinguished."""
     given = [
         (kind, value) for kind, value in ((AGENT, agent), (RUN, run), (MATCH, match)) if value is not None
     ]
@@ -162,7 +162,7 @@ def target_of(*, agent: str | None = None, run: str | None = None, match: str | 
 
 
 def pending(root: Path) -> Target | None:
-    """What an erasure that was cut short had begun to erase under a root; DamagedInput as `read_plan`."""
+    """What an erasure that was interrupted had begun to erase under a root; DamagedInput as `read_plan`."""
     return read_plan(root)
 
 
@@ -175,18 +175,18 @@ def erase(
 ) -> Erasure:
     """Take the target out of everything below a trace root, then search every byte for it.
 
-    One that was cut short before is finished first, and alone if it is the same or `target` is None.
+    One that was interrupted before is finished first, and alone if it is the same or `target` is None.
 
     Args:
         root: the trace root.
-        target: what goes, as `target_of` makes it; None: what had been cut short.
+        target: what goes, as `target_of` makes it; None: what had been interrupted.
         dry_run: find out only; nothing is searched for in files that are no record.
         progress: told the step and how far it is, 0 to 1.
 
     Raises:
         SessionNotFound: there is no such root.
         SessionInUse: a process records under it, or another one erases.
-        UsageError: nothing was cut short, and no target is given.
+        UsageError: nothing was interrupted, and no target is given.
         NotErased: something cannot be rewritten or removed; the next erasure goes on.
         DamagedInput: an account or a part of an archive cannot be read.
     """

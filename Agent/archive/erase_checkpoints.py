@@ -1,6 +1,6 @@
 """Erasing from the checkpoints of a session's runs: whole runs, one agent's, or those that hold a value.
 
-What stood on a checkpoint that goes is written anew by the store, and loads as before.
+What stood on a checkpoint that goes is written again by the store, and loads as before.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def erase_checkpoints(session: Path, found: FoundCheckpoints) -> None:
     """
     with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
         for run_id in found.whole:
-            # One whose removal was cut short is finished when it is looked for, and then is none.
+            # One whose removal was interrupted is finished when it is looked for, and then is none.
             with contextlib.suppress(RunNotFound):
                 store.delete_checkpoints(run_id)
     for directory, numbers in found.numbers.items():

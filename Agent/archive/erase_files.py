@@ -86,7 +86,7 @@ def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> int:
             continue
         base = artifacts_dir(session, artifact.run_dir)
         path = base.joinpath(*artifact.path.split("/"))
-        # The path comes out of the record: nothing outside of the run's own directory is touched.
+        # The path comes out of the recording: nothing outside of the run's own directory is touched.
         if ".." in path.parts or not path.resolve().is_relative_to(base.resolve()):
             continue
         if path.is_file() and not path.is_symlink():

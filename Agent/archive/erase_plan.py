@@ -37,7 +37,7 @@ def plan_file(root: Path) -> Path:
 
 
 def read_plan(root: Path) -> Target | None:
-    """What an erasure that was cut short had begun to erase; None where none was.
+    """What an erasure that was interrupted had begun to erase; None where none was.
 
     Raises:
         DamagedInput: there is a plan that cannot be read.

@@ -1,4 +1,4 @@
-"""Erasing from an archive: parts that are the record are written anew, those that are a cache are dropped.
+"""Erasing from an archive: parts that are the record are written again, those that are a cache are dropped.
 
 A new part takes the place of the old one under the same name: first its rows, then its description. Whoever
 reads in between reads the new rows.
@@ -102,7 +102,7 @@ def drop_stale_parts(session: Path, found: FoundLines) -> bool:
 
 
 def rewrite_part(session: Path, name: str, target: Target) -> None:
-    """Write a part anew without what goes; one of which nothing is left is dropped.
+    """Write a part again without what goes; one of which nothing is left is dropped.
 
     Raises:
         DamagedInput: it cannot be read, or does not read back as it was written; it is as it was.

@@ -103,7 +103,7 @@ class Target:
         return tuple(_quoted(name).encode() for name in names)
 
     def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
-        """What becomes of a line of the record or of a mirror.
+        """What becomes of a line of the recording or of a mirror.
 
         Args:
             line: without its newline.

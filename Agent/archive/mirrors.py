@@ -1,4 +1,4 @@
-"""The mirrors by category made anew from the record of all sessions under a root."""
+"""The mirrors by category rebuilt from the recording of all sessions under a root."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rebuild_mirrors(
     as_text: Callable[[bytes], str] | None = None,
     rotation: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, int]:
-    """Make every mirror under a root anew, session after session, each in its order.
+    """Make every mirror under a root again, session after session, each in its order.
 
     They are made beside the old ones and take their places at the end; killed before that, nothing has
     changed, and the next one begins again.

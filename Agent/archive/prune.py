@@ -58,7 +58,7 @@ class Pruning:
     """How many sessions stay."""
     kept_bytes: int
     finished: int
-    """Removals that had been cut short, and were finished."""
+    """Removals that had been interrupted, and were finished."""
 
     @property
     def freed_bytes(self) -> int:

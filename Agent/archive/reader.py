@@ -1,6 +1,6 @@
 """The tree's reader over a session of any form: files as they stand, and what was removed out of the archive.
 
-Everything above this room opens sessions with `open_reader`. Files that are still there are read as files,
+Everything above this package opens sessions with `open_reader`. Files that are still there are read as files,
 also where they are sealed: for one agent's questions that is the shorter way.
 """
 

@@ -1,6 +1,6 @@
 """Finishes a session whose processes were killed: torn tails, exact losses, open spans, description, summary.
 
-`verify` proves the result; `mirrors` makes the copies for people anew.
+`verify` proves the result; `mirrors` makes the copies for people again.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
 
 
 class _Lines:
-    """The files of the package's own session while they are written, few of them open at one time."""
+    """The files of the package's own session while they are written, few of them open at the same time."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -253,7 +253,7 @@ def file_of(event: Event) -> str:
 
 
 def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
-    """The artifacts and checkpoints of a run by their names in the package; the index is made anew there."""
+    """The artifacts and checkpoints of a run by their names in the package; the index is rebuilt there."""
     base = artifacts_dir(session, run)
     for path in files_below(base):
         yield f"runs/{run}/artifacts/{path.relative_to(base).as_posix()}", path

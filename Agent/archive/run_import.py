@@ -246,7 +246,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> dict[str, 
 
 
 def _describe(staging: Path, manifest: Manifest, source: Path) -> None:
-    """Make the description anew of what is known to be harmless: no host, no process, no code to load."""
+    """Make the description again of what is known to be harmless: no host, no process, no code to load."""
     stored: Any = None
     with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
         stored = orjson.loads(session_file(staging).read_bytes())

@@ -71,7 +71,7 @@ def finished_segments(session: Path) -> Segments:
 
 
 def _running_writers(session: Path) -> dict[str, Claim]:
-    """The writers whose process runs and that have not said in the record that they ended."""
+    """The writers whose process runs and that have not said in the recording that they ended."""
     alive = {writer: claim for writer, claim in read_claims(session).items() if claim.is_alive()}
     if alive:
         for writer in _closed_writers(category_files(session, "system")):

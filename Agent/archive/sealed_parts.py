@@ -37,7 +37,7 @@ _SUFFIX: Final = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
-    """One file of the record as it was sealed."""
+    """One file of the recording as it was sealed."""
 
     file: str
     """Its path in the session, with `/`."""
@@ -199,7 +199,7 @@ def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
     """What may be read from a part instead of JSON lines.
 
     Of a part that is the record: every segment. Of any other: those whose file still stands there as it was
-    sealed; one that has changed, or that was taken away by somebody else, is not what the record says.
+    sealed; one that has changed, or that was taken away by somebody else, is not what the recording says.
     """
     if part.json_removed:
         return part.segments

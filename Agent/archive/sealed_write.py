@@ -148,7 +148,7 @@ def _runs(pid: int) -> bool:
 
 
 def load_duckdb(what: str) -> Any:
-    """The module; MissingExtra where there is none, or one that is too old for `what`."""
+    """The module; MissingExtra if there is none, or one that is too old for `what`."""
     try:
         import duckdb
     except ImportError as error:

@@ -93,7 +93,7 @@ class StoredSession:
 
 
 def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
-    """The event that a stored row tells of, as it stood in the record.
+    """The event that a stored row tells of, as it stood in the recording.
 
     Args:
         row: `event_id`, `ts_us`, `kind`, `severity`, `body` and the other columns of a stored event.

@@ -1,4 +1,4 @@
-"""The command `demo`: a simulation recorded, explained, driven again with the same and with other code."""
+"""The command `demo`: a simulation recorded, explained, replayed with the same and with other code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def demo(seed: int, agents: int, ticks: int, root: Path, as_json: bool) -> int:
     show = not as_json
     recording, seconds = _record(root, seed, agents, ticks)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        # The re-drives are processes of their own: they run while the record is being explained.
+        # The replays are processes of their own: they run while the record is being explained.
         same, repaired = (
             pool.submit(copy_context().run, _replay, recording, root, target) for target in (None, REPAIRED)
         )

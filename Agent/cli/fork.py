@@ -1,4 +1,4 @@
-"""`resume` and `fork`: go on from a point of a recorded run, as it was or with something changed."""
+"""`resume` and `fork`: continue from a point of a recorded run, as it was or with something changed."""
 
 from __future__ import annotations
 

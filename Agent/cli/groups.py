@@ -122,7 +122,7 @@ class SectionedGroup(click.Group):
         return list(_BY_NAME)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of that name, None where there is none."""
+        """The command of that name, None if there is none."""
         entry = _BY_NAME.get(cmd_name)
         if entry is None:
             return None

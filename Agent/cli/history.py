@@ -1,4 +1,4 @@
-"""`replay --all`: every recorded run driven again; `Agent.replay.history` does it, here it is shown."""
+"""`replay --all`: every recorded run replayed; `Agent.replay.history` does it, here it is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["replay_all"]
 
 
 def replay_all(*, agent: str | None, since: parameters.Since | None, as_json: bool, **how: Any) -> int:
-    """Drive all that is asked for and show how it went; the exit code."""
+    """Replay all that is asked for and show how it went; the exit code."""
     from Agent.replay.history import replay_runs
 
     with bar("replaying all runs") as show:

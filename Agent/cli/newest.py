@@ -16,7 +16,7 @@ from Agent.event.model import Event
 __all__ = ["Line", "Newest", "newest_lines"]
 
 Line = tuple[bytes, Event]
-"""An event behind its line as it stands in the record, without the newline."""
+"""An event behind its line as it stands in the recording, without the newline."""
 
 
 class Newest(NamedTuple):

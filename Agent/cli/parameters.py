@@ -55,7 +55,7 @@ def examples(*lines: str) -> str:
 
 
 def find_code_here() -> None:
-    """Let the code that is driven be found where `python -m` would find it too."""
+    """Let the code that is replayed be found where `python -m` would find it too."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 

@@ -96,7 +96,7 @@ def emit_json(document: Any) -> None:
 
 
 def emit_bytes(line: bytes) -> None:
-    """A line of the record as it stands."""
+    """A line of the recording as it stands."""
     _write_bytes(line)
 
 
@@ -115,7 +115,7 @@ def _write_bytes(data: bytes) -> None:
 
 
 def _plain(value: object) -> object:
-    """What JSON has no form for: mappings, sets and paths of the rooms below."""
+    """What JSON has no form for: mappings, sets and paths of the packages below."""
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
     if isinstance(value, Mapping):

@@ -142,5 +142,5 @@ def replay(
 
 
 def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = None) -> None:
-    """The report of a re-drive, its verdict set off; lines are wrapped at `width` where that is given."""
+    """The report of a replay, its verdict set off; lines are wrapped at `width` where that is given."""
     emit_judged(str(report), str(report.verdict), indent=indent, width=width)

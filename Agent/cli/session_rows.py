@@ -84,7 +84,7 @@ def _state(running: bool, closed: bool, recovered: bool) -> str:
 
 
 def _stored_summary(session: Path) -> dict[str, Any] | None:
-    """The summary that a clean end left, None where there is none that can be read."""
+    """The summary that a clean end left, None if there is none that can be read."""
     import orjson
 
     from Agent.tree.summary import SUMMARY_VERSION
@@ -92,7 +92,7 @@ def _stored_summary(session: Path) -> dict[str, Any] | None:
     try:
         stored = orjson.loads(summary_file(session).read_bytes())
     except (OSError, orjson.JSONDecodeError):
-        return None  # it is a cache: what it would say is counted anew
+        return None  # it is a cache: what it would say is counted again
     if not isinstance(stored, dict) or stored.get("summary_version") != SUMMARY_VERSION:
         return None
     try:

@@ -82,7 +82,7 @@ class _Orders:
         return bool(self._lines)
 
     def take(self) -> dict[str, Any] | None:
-        """The next order, None where there is none."""
+        """The next order, None if there is none."""
         if not self._lines:
             return None
         order: dict[str, Any] = orjson.loads(self._lines.pop(0))

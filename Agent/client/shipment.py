@@ -59,7 +59,7 @@ class Shipment:
         destination: where to.
         wait: waits so many seconds and says whether to stop; see `Delivery`.
         content: send payloads and messages, too. A service keeps them where a project takes content. What
-            was sent without is sent anew; the service adds what it lacks.
+            was sent without is sent again; the service adds what it lacks.
         patience_s: see `Delivery`.
         again: send everything, whatever was sent before; the service keeps each event once.
 
@@ -89,7 +89,7 @@ class Shipment:
         self._allowed = AllowList(redaction_key())
         self._lock: int | None = lock_sending(session, destination)
         self.cursor_problem: str | None = None
-        """Why how far it is cannot be kept; then the next sender begins anew, which stores nothing twice."""
+        """Why how far it is cannot be kept; then the next sender begins again, which stores nothing twice."""
         self.damage = DamageLog()
         try:
             self._stored = {} if again else self._read_cursor()

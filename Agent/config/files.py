@@ -52,7 +52,7 @@ def project_file(directory: str | None = None) -> ConfigurationFile | None:
 
 
 def user_file(environment: Mapping[str, str]) -> ConfigurationFile | None:
-    """The user's own file, None where there is none."""
+    """The user's own file, None if there is none."""
     path = user_path(environment)
     return None if path is None or _state(path) != "" else read_file(path)
 

@@ -99,7 +99,7 @@ def found_settings(
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """The options that a preset sets; ConfigurationError where there is none of that name."""
+    """The options that a preset sets; ConfigurationError if there is none of that name."""
     return put_together(_settings_of(Setting(name, "argument")))
 
 

@@ -43,7 +43,7 @@ _MEGABYTE = 1024 * 1024
 
 LOGGING_CONFIG: dict[str, Any] = {
     "version": 1,
-    # `json` is a line of the record, `text` what people read; add your own: format, datefmt, style, class.
+    # `json` is a line of the recording, `text` what people read; add your own: format, datefmt, style, class.
     "formatters": {"json": dict(JSON_FORMATTER), "text": dict(TEXT_FORMATTER)},
     "filters": {},
     # Category files; a handler of any other name needs a class, and a logger that names it.

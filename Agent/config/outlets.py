@@ -210,7 +210,7 @@ class Outlets:
             self._failed(f"handler {name!r}", error)
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
-        """What makes the lines of a category file of those of the record, a batch at a time."""
+        """What makes the lines of a category file of those of the recording, a batch at a time."""
         own = self._own
 
         def in_form(lines: list[bytes]) -> list[bytes]:

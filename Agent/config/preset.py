@@ -27,7 +27,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset; ConfigurationError where there is none of that name."""
+    """The file of a preset; ConfigurationError if there is none of that name."""
     names = preset_names()
     if name not in names:
         raise ConfigurationError(

@@ -243,7 +243,7 @@ def _buffered_writer(path: Path, options: Options) -> SessionWriter:
 
 
 def shutdown_logging() -> None:
-    """Write out what is held back, say in the record that it ends here, and stop recording.
+    """Write out what is held back, say in the recording that it ends here, and stop recording.
 
     What kept recording from beginning is forgotten, too: the next event tries again and says what it meets.
     """

@@ -100,7 +100,7 @@ def _section(config: Mapping[str, Any], name: str) -> dict[str, Mapping[str, Any
 
 
 def _copied(value: Any) -> Any:
-    """Mappings and lists anew, what they hold as it is: streams and classes are not to be copied."""
+    """Mappings and lists again, what they hold as it is: streams and classes are not to be copied."""
     if isinstance(value, Mapping):
         return {key: _copied(entry) for key, entry in value.items()}
     return [_copied(entry) for entry in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The platform: builds the agents, drives them tick by tick, lets posts spread; `run_demo` is the way in."""
+"""The platform: builds the agents, replays them tick by tick, lets posts spread; `run_demo` is the way in."""
 
 from __future__ import annotations
 

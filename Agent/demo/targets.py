@@ -52,5 +52,5 @@ def changed_creator(spec: Any) -> Creator:
 
 
 def _build(cls: Callable[..., Creator], spec: Any) -> Creator:
-    """One creator whose trend service answers from the record; replay restores its recorded state onto it."""
+    """One creator whose trend service returns recorded responses; replay restores its recorded state."""
     return cls(spec.agent_id, seed="", trends=spec.peer("trend_service"), deliver=lambda _message: None)

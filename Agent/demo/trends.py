@@ -1,6 +1,6 @@
 """The trend service: a tool that tells creators what is hot, and that fails now and then; they ask it.
 
-It is a traced peer: on a re-drive its answers, failures among them, come from the record.
+It is a traced peer: on a replay its answers, failures among them, come from the recording.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What an event is: values only; no file, no clock, no global is touched in this room."""
+"""What an event is: values only; no file, no clock, no global is touched in this package."""

@@ -129,7 +129,7 @@ def has_own_reduction(cls: type) -> bool:
 
 def remember(known: dict[type, T], cls: type, found: T) -> T:
     """Keep what was found of a class among what is known of others; what was found."""
-    with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time anew
+    with suppress(Exception):  # a metaclass whose __hash__ or __eq__ raises: then it is found each time again
         if len(known) >= MOST_CLASSES:
             known.clear()
         known[cls] = found
@@ -141,7 +141,7 @@ class _Places(NamedTuple):
 
     slots: tuple[tuple[str, MemberDescriptorType], ...]
     instance: Any
-    """The descriptor of `__dict__`, None where there is none."""
+    """The descriptor of `__dict__`, None if there is none."""
 
 
 def _places_of(cls: type) -> _Places:

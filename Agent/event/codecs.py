@@ -176,7 +176,7 @@ def builtin_reducer(cls: type) -> Reducer | None:
 
 
 def is_builtin_type(cls: type) -> bool:
-    """Whether the type has its place in the record already, so that nobody may register another codec."""
+    """Whether the type has its place in the recording already, so that nobody may register another codec."""
     return cls in (str, int, float, bool, type(None), list, dict) or builtin_reducer(cls) is not None
 
 

@@ -31,7 +31,7 @@ class Pair:
     what: str
     """`run`, `step`, `context` or `simulation`."""
     start: Event | None
-    """None for an end whose beginning is not in the record."""
+    """None for an end whose beginning is not in the recording."""
     end: Event | None
     """None for what never ended: its process died, or it is still running."""
 

@@ -1,4 +1,4 @@
-"""Codecs that users register for their own classes; the one table of this room that can grow."""
+"""Codecs that users register for their own classes; the one table of this package that can grow."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
     """Record instances of exactly this class by `encode`, and bring them back by `decode`.
 
     Args:
-        cls: the class; UsageError for types that have their place in the record already.
+        cls: the class; UsageError for types that have their place in the recording already.
         encode: gives a dict with string keys, a list, a string, a finite number, a bool or None; what stands
             inside may be anything that can be recorded.
         decode: makes the object again from that.

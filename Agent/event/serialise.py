@@ -94,7 +94,7 @@ def to_json(
             if common is not None:
                 return Dumped((common[0], common[1] or None, ()))
     except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that another thread changes
-        pass  # nothing is lost: the walk takes the value anew, and names in the record what it cannot read
+        pass  # nothing is lost: the walk encodes the value again, and records what it cannot read
     return _walked(value, pointer, limits, agent_of, reading)
 
 

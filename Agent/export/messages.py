@@ -1,6 +1,6 @@
 """What crosses the wire, as values: runs with their steps and failures, and events.
 
-`writing.py` makes the wire of the record's events, `reading.py` makes these of the wire. Times are whole
+`writing.py` makes the wire of the recording's events, `reading.py` makes these of the wire. Times are whole
 microseconds since 1970; what nobody said is None.
 """
 

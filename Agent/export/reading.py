@@ -233,7 +233,7 @@ def _is_duration(value: object) -> bool:
 def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
     """The whole payload with what stood beside it, in values that any database takes.
 
-    A key of the payload that is called as something beside it is moves to `user.<key>`, as in the record.
+    A key of the payload that is called as something beside it is moves to `user.<key>`, as in the recording.
     """
     beside: dict[str, Any] = {}
     for key, of_type in _BESIDE.items():

@@ -29,7 +29,7 @@ def event_to_wire(
     """One event as a JSON object.
 
     Args:
-        event: as the record holds it.
+        event: as the recording has it.
         allowed: decides what may leave, and counts what may not.
         content: let payload, message and state leave, too.
         artifact_text: with content, what the artifact holds that the event tells of.

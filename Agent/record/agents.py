@@ -203,7 +203,7 @@ class Agents:
         """See that what is kept of two agents has not come to lead back to them: they could never go.
 
         Called where the full state of an agent is written of which something is kept, so that more is looked
-        through than is kept anew where such agents come and go. Those that acted lately are passed over.
+        through than is kept again where such agents come and go. Those that acted lately are passed over.
         """
         keeping, left = self._keeping, _LOOKED_THROUGH
         if keeping is None:

@@ -208,7 +208,7 @@ class CaptureLevels:
             if keyed or self._differs_below(
                 known[-1], orjson.loads(encoded.content) if self._fields else None
             ):
-                # Of a value its parts may be told apart; here texts must not have been read yet.
+                # Of a value its parts may be distinguished; here texts must not have been read yet.
                 encoded = encode(capture)
                 types: Types = dict(encoded.types or {})
                 value = self._field(orjson.loads(cast("bytes", encoded.content)), "", known[-1], level, types)
@@ -223,6 +223,6 @@ class CaptureLevels:
 
 
 def _strictest(levels: Iterable[str]) -> str:
-    """The one that keeps least; empty where there is none."""
+    """The one that keeps least; empty if there is none."""
     found = set(levels)
     return next((level for level in reversed(CAPTURE_LEVELS) if level in found), "")

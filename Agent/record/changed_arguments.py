@@ -41,7 +41,7 @@ still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
 
 
 def result_is(arguments: Mapping[str, Any], result: object) -> str | None:
-    """The name of the argument that the call gave back itself, None where there is none that can change."""
+    """The name of the argument that the call gave back itself, None if there is none that can change."""
     found = None
     for name, value in arguments.items():
         if value is result and not cannot_change((type(value),)):
@@ -134,5 +134,5 @@ def _written(capture: Capture, changed: Mapping[str, Any]) -> tuple[bytes, Types
         try:
             shown[name] = attributes_of(changed[name])
         except (ValueError, AttributeError, TypeError):
-            continue  # its attributes are hidden: it stays in the record as opaque, which a replay names
+            continue  # its attributes are hidden: it stays in the recording as opaque, which a replay names
     return capture.body({"args_after": shown})

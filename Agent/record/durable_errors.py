@@ -26,7 +26,7 @@ class DurableErrors:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, in a child process: what its parent wrote the parent brings to the disk."""
+        """Begin again, in a child process: what its parent wrote the parent brings to the disk."""
         # Threads come and signal handlers come between: each operation on it is one step.
         self._waiting: deque[Stream] = deque()
         self._resting_until_ns = 0

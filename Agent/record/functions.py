@@ -22,7 +22,7 @@ class Parameters(NamedTuple):
 
     positional: tuple[str, ...]
     rest: str | None
-    """The name of `*rest`, None where there is none."""
+    """The name of `*rest`, None if there is none."""
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:

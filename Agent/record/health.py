@@ -23,7 +23,7 @@ class Health:
         """Events written."""
         self.dropped: Counter[str] = Counter()
         self.unreported: Counter[str] = Counter()
-        """Drops for which no `log.dropped` event stands in the record yet."""
+        """Drops for which no `log.dropped` event stands in the recording yet."""
         self.notes: Counter[str] = Counter()
         """What was odd but cost no event: collisions of keys, cut values, unreadable state."""
         self._safe_events = 0
@@ -99,7 +99,7 @@ class Health:
             say(f"recording had trouble in {what}: {message_of(error)[:300]}")
 
     def forget(self) -> None:
-        """Begin to count anew, in a child process."""
+        """Begin to count again, in a child process."""
         self.events = self.too_deep = self._safe_events = 0
         for counter in (self.dropped, self.unreported, self.notes):
             counter.clear()

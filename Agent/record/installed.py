@@ -23,7 +23,7 @@ bootstrap: Callable[[], None] | None = None
 open_reads: Callable[[object], Reads] | None = None
 """Makes what a traced action reads of chance and time into; None while no source is recorded."""
 source_player: SourcePlayer | None = None
-"""What a re-drive installs: it answers sources from the record."""
+"""What a replay installs: it answers sources from the recording."""
 
 
 class NotRecording(RuntimeError):

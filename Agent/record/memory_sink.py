@@ -1,4 +1,4 @@
-"""A sink that keeps lines in memory, so that nothing reaches a tree: re-drives and tests record into it."""
+"""A sink that keeps lines in memory, so that nothing reaches a tree: replays and tests record into it."""
 
 from __future__ import annotations
 

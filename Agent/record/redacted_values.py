@@ -308,7 +308,7 @@ def _expression_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _plain_text(value: str, tag: str | None) -> str:
-    """The text that a string of the record stands for, which may be one of bytes or of lone surrogates."""
+    """The text that a string of the recording stands for, which may be one of bytes or of lone surrogates."""
     try:
         if tag in BYTES_TAGS:
             return a2b_base64(value).decode("latin-1")

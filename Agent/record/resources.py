@@ -111,7 +111,7 @@ class ResourceSampler:
             payload = usage()
             now_ns = (time.perf_counter_ns(), time.process_time_ns())
             passed_ns = now_ns[0] - self._before_ns[0]
-            # A share needs two readings, further apart than what the clocks tell apart.
+            # A share needs two readings, further apart than what the clocks distinguish.
             if not is_first and passed_ns >= 1_000_000:
                 payload["cpu_percent"] = round((now_ns[1] - self._before_ns[1]) * 100 / passed_ns, 2)
             self._before_ns = now_ns

@@ -187,6 +187,7 @@ class Comparison:
                 return False
         try:
             raw = orjson.dumps(recorded.value)
+            # Tokens are left to the walk, which counts them: the verdict is then EQUIVALENT at best.
             return raw == orjson.dumps(replayed.value) and b"[redacted:" not in raw
         except (orjson.JSONEncodeError, RecursionError):
             return False
@@ -199,6 +200,7 @@ class Comparison:
         )
 
     def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
+        # The recorded program was `__main__`; here it is imported under its name.
         if self.main_module is not None and ":__main__." in tag:
             tag = tag.replace(":__main__.", f":{self.main_module}.", 1)
         return _Tagged(tag, node)
@@ -216,6 +218,7 @@ class Comparison:
             return self._dict(one, other, path, has_order=path not in self._names)
         if type(one) is list:
             return self._list(one, other, path)
+        # Floats by their text, so that NaN equals NaN and 0.0 differs from -0.0.
         same = repr(one) == repr(other) if type(one) is float else one == other
         same = same or (_is_number(one) and self.overlooked.number(one, other))
         return None if same else Difference(path, one, other)
@@ -274,6 +277,7 @@ class Comparison:
             if content.kind is Kind.UNSEEN:
                 self.agreement.unseen[path] = content.text
                 return None
+        # A digest without an algorithm is an older one, computed from the description only.
         if left.kind is Kind.COMPARABLE and ":" not in left.text:
             self.agreement.older.add(path)
             return None
@@ -304,6 +308,7 @@ class Comparison:
             self.agreement.comparable += 1
             return None
         if left != right:
+            # Bytecode differs between versions of Python, so such digests say nothing about each other.
             versions = {_version_in(algorithm), _version_in(other_algorithm)}
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"

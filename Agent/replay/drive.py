@@ -160,6 +160,7 @@ class Driver:
                 except ReplayStopped:
                     if not self._goes_on():
                         raise
+            # The last action of each agent: later ones replace earlier ones in the mapping.
             for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
                 written = self._plan.written_last.get(agent_id, ())
                 self._outside.put_last(action, self._objects[agent_id], written)
@@ -258,6 +259,7 @@ class Driver:
     def _drive(self, action: DrivenAction) -> None:
         obj, event = self._objects[action.agent_id], action.event
         method, args, kwargs = self._prepared(action.call, obj)
+        # The user's code may have set up recording since the last action.
         if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
         if event.extra.get("outcome") in {"cancelled", "interrupted"}:

@@ -197,12 +197,13 @@ class ReplayReport:
         """What took part in the comparison, and what did not."""
         outcome, counts = self.outcome, self.outcome.counts
         compared = {
-            "results": counts.results,
-            "changed fields": counts.fields,
-            "effects": counts.effects,
-            "full states": counts.full_states,
+            "result": counts.results,
+            "changed field": counts.fields,
+            "effect": counts.effects,
+            "full state": counts.full_states,
         }
-        numbers = ", ".join(f"{count:,} {what}" for what, count in compared.items() if count) or "nothing"
+        told = (f"{count:,} {what}{'s' * (count != 1)}" for what, count in compared.items() if count)
+        numbers = ", ".join(told) or "nothing"
         yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
         if outcome.references:
             yield f"compared by name: {_names(outcome.references)}"

@@ -98,7 +98,7 @@ class BatchAnswer(BaseModel):
     """What became of a batch; what was accepted is committed.
 
     `database` names the project's place: where it differs from that of an earlier answer, the database was
-    made anew, and holds nothing of what was sent before.
+    rebuilt, and holds nothing of what was sent before.
     """
 
     accepted: int

@@ -35,7 +35,7 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
 
     Args:
         settings: its database, where it listens, and its limits.
-        role: `ingest` writes and reads nothing, `query` reads and cannot write, `replay` goes on from
+        role: `ingest` writes and reads nothing, `query` reads and cannot write, `replay` continues from
             checkpoints.
         and_replay: lets the ingest role answer the routes of replays as well.
 

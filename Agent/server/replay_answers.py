@@ -82,7 +82,7 @@ class DifferenceAnswer(BaseModel):
 
 
 class ResultAnswer(BaseModel):
-    """What going on from a checkpoint gave, beside what was recorded.
+    """What continuing from a checkpoint gave, beside what was recorded.
 
     `verdict` is null of a comparison: where something was modified.
     """

@@ -1,4 +1,4 @@
-"""The routes of replays: go on from a checkpoint, and read what came of it."""
+"""The routes of replays: continue from a checkpoint, and read what came of it."""
 
 from __future__ import annotations
 

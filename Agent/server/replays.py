@@ -143,7 +143,7 @@ class Replays:
     def begin_replay(
         self, project: Project, checkpoint_id: str, config: Mapping[str, Any]
     ) -> tuple[str, Future[None]]:
-        """Lets a worker go on from a checkpoint; the id of the replay, which is kept before it begins.
+        """Lets a worker continue from a checkpoint; the id of the replay, which is kept before it begins.
 
         The future raises Problem where nothing was replayed, be it the request's fault or the server's.
 

@@ -39,7 +39,7 @@ class ServerSettings:
     requests_per_second: float = 100.0
     """What a key may ask, on average over two seconds; 0 for no limit."""
     replay_workers: int = 2
-    """How many replays run at one time; each is a process."""
+    """How many replays run at the same time; each is a process."""
     replay_timeout_s: float = 60.0
     """How long a replay may take, the start of its process included."""
     replay_memory_bytes: int = 1024 * _MIB

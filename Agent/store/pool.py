@@ -220,7 +220,7 @@ class Pool:
                 return rows
 
     def _session_of(self, trace_id: str, sent: SentSession, listed: list[dict[str, Any]]) -> Path:
-        """The directory of a run's session, made anew where events came since it was made."""
+        """The directory of a run's session, rebuilt where events came since it was made."""
         store, project = self._known()
         key = sent.session_uid if sent.events and sent.session_uid else f"of {trace_id}"
         before = self._sessions.get(key)

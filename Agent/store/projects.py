@@ -32,7 +32,7 @@ class Project(NamedTuple):
 
     @property
     def database_id(self) -> str:
-        """Of this project in this database: one that was made anew has another, whatever its address."""
+        """Of this project in this database: one that was rebuilt has another, whatever its address."""
         told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
         return hashlib.blake2b(told, digest_size=8).hexdigest()
 

@@ -147,7 +147,7 @@ def list_checkpoints(
 def find_checkpoint(
     connection: Connection, project_id: int, checkpoint_id: str
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """A checkpoint with its state, and the last one of the same run and agent; None where there is none."""
+    """A checkpoint with its state, and the last one of the same run and agent; None if there is none."""
     of_project = select(*_WHOLE).where(CHECKPOINTS.c.project_id == project_id)
     found = (
         connection.execute(of_project.where(CHECKPOINTS.c.checkpoint_id == checkpoint_id)).mappings().first()
@@ -190,7 +190,7 @@ def end_replay(connection: Connection, project_id: int, replay_id: str, values: 
 
 
 def find_replay(connection: Connection, project_id: int, replay_id: str) -> dict[str, Any] | None:
-    """One replay, None where there is none."""
+    """One replay, None if there is none."""
     row = connection.execute(
         select(*_OF_REPLAY).where(REPLAYS.c.project_id == project_id, REPLAYS.c.replay_id == replay_id)
     )

@@ -232,7 +232,7 @@ CHECKPOINTS: Final = Table(
     Column("state_types", Text, nullable=False),
     Index("checkpoints_by_run", "project_id", "run_id", "position", "checkpoint_id"),
 )
-"""States to go on from, each behind a step of a run; as JSON texts, for JSONB takes not every text."""
+"""States to continue from, each behind a step of a run; as JSON texts, for JSONB takes not every text."""
 
 REPLAYS: Final = Table(
     "replays",
@@ -250,4 +250,4 @@ REPLAYS: Final = Table(
     Column("problem", Text),
     Index("replays_by_run", "project_id", "run_id", "created_us", "replay_id"),
 )
-"""What came of going on from a checkpoint. One that is not finished when it is due lost its server."""
+"""What came of continuing from a checkpoint. One that is not finished when it is due lost its server."""

@@ -168,7 +168,7 @@ def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
 
 
 def new_hash() -> Hash:
-    """The hash by which contents are told apart."""
+    """The hash by which contents are distinguished."""
     # Not at the top: it loads OpenSSL, which importing the package should not cost.
     from hashlib import blake2b
 
@@ -176,7 +176,7 @@ def new_hash() -> Hash:
 
 
 class ArtifactFiles:
-    """Stores the artifacts of one session; threads and processes may do so at one time.
+    """Stores the artifacts of one session; threads and processes may do so at the same time.
 
     Args:
         session: its directory.

@@ -115,7 +115,7 @@ def _forget(seq: int) -> None:
 
 
 class Board:
-    """The board of one writer, mapped for writing; made by `create`, made anew by a forked child."""
+    """The board of one writer, mapped for writing; made by `create`, rebuilt by a forked child."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Group commit: many lines that ask for the disk at one time share one `fdatasync` a file."""
+"""Group commit: many lines that ask for the disk at the same time share one `fdatasync` a file."""
 
 from __future__ import annotations
 

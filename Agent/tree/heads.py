@@ -53,7 +53,7 @@ class RegularFiles:
         if reached == _IRREGULAR and changed_ns == mtime_ns:
             return False
         if not 0 < reached < size_bytes:
-            # what did not grow was written anew
+            # what did not grow was written again
             reached = 0
         try:
             fd, status = open_file(path)

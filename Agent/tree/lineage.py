@@ -26,7 +26,7 @@ class Lineage:
     session_id: str
     session_uid: str
     step: str
-    """Where it goes on from, as it was asked for."""
+    """Where it continues from, as it was asked for."""
     run_id: str = ""
     """This run's own id."""
     patch: Any = None

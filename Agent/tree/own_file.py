@@ -94,7 +94,7 @@ class OwnFile:
         def write_and_pin() -> bool:
             if not self._write(line):
                 return False
-            # sending may have moved on to another segment than it began with
+            # Writing may have replaced the segment.
             pinned.append(self.segment)
             self.segment.pins.append(None)
             return True
@@ -138,7 +138,7 @@ class OwnFile:
             if segment is CLOSED:
                 self._torn = True
                 return False
-            # whatever becomes of this line, the next one must not be glued to the torn one
+            # Even if this line fails too, the next one must not be appended to the torn one.
             segment.torn, segment.room_bytes = True, -1
             return self._send(segment, line)
 
@@ -147,7 +147,7 @@ class OwnFile:
     def refused(self, line: bytes, segment: Segment, error: OSError) -> bool:
         """Answer an error of the fast path, at which nothing of the line was written."""
         if error.errno not in _REPLACEABLE:
-            segment.room_bytes += len(line)
+            segment.room_bytes += len(line)  # the fast path took it before it tried to write
             self._shared.counts.fail("write", error)
             return False
         return self._in_turn(
@@ -213,6 +213,7 @@ class OwnFile:
 
     def _send(self, segment: Segment, line: bytes) -> bool:
         """Write one line under the lock: on a new line after a torn one, again if it was torn itself."""
+        # At most three attempts, so that a disk that keeps tearing lines does not hold up the caller.
         for _ in range(3):
             data = b"\n" + line if segment.torn else line
             try:
@@ -246,8 +247,8 @@ class OwnFile:
             return False
         if error.errno == errno.EFBIG:
             return segment.size_bytes() > 0 and self._roll(segment)
-        # The descriptor was closed from outside, for example by a daemonising closerange. Its number may name
-        # somebody else's file at any moment, so it is forgotten, not closed.
+        # The program closed the descriptor, for example by `os.closerange` when it became a daemon. The
+        # number may belong to another file at any moment, so it is forgotten, not closed.
         fd, segment.fd = segment.fd, -1
         let_go(fd)
         self._shared.files.drop(self)
@@ -269,6 +270,7 @@ class OwnFile:
             )
         except OSError as error:
             shared.counts.fail("roll", error)
+            # Some more lines go to the old segment before the next attempt.
             segment.room_bytes = max(self._limit_bytes // _GRACE_PARTS, 1)
             return False
         if rolled.untidy is not None:
@@ -298,7 +300,7 @@ class OwnFile:
                 shared.counts.add(f"open:{error_name(error)}")
                 return CLOSED
             if self.segment is not CLOSED:
-                # a signal handler was faster while this call was inside the operating system
+                # A signal handler opened the file while this call was inside the operating system.
                 segment.close()
             else:
                 self._inode = segment.inode
@@ -316,7 +318,7 @@ class OwnFile:
                 return True
             return False
         if error.errno == errno.ENOENT:
-            # the directory was removed under us; what is written from here on is worth having
+            # The directory was removed; later lines are still worth writing.
             with contextlib.suppress(OSError):
                 self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
             return True
@@ -351,7 +353,7 @@ class OwnFile:
         try:
             return claim_segment(path, limit_bytes)
         except FileExistsError:
-            # only this writer makes that name, so it is its own from before
+            # Only this writer uses that name, so the file is its own from before.
             status = path.lstat()
             return reopen_segment(path, limit_bytes, (status.st_dev, status.st_ino), torn=True)
 

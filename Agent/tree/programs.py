@@ -81,7 +81,7 @@ class Meeting:
         os.pwrite(self._fd, f"{session.name}\n".encode(), 0)
 
     def forget(self) -> None:
-        """Have the processes that come later begin anew; files that killed programs left go, too."""
+        """Have the processes that come later begin again; files that killed programs left go, too."""
         directory = programs_dir(self._root)
         place = _place()
         for name in os.listdir(directory):  # noqa: PTH208 - names are enough

@@ -121,7 +121,7 @@ def remove_session(session: Path) -> bool:
 
 
 def finish_removals(root: Path) -> int:
-    """Go on with removals that were cut short; how many there were."""
+    """Go on with removals that were interrupted; how many there were."""
     count = 0
     for path in left_overs(root):
         delete_tree(path)
@@ -131,7 +131,7 @@ def finish_removals(root: Path) -> int:
 
 
 def left_overs(root: Path) -> list[Path]:
-    """The removals under a root that were cut short."""
+    """The removals under a root that were interrupted."""
     try:
         with os.scandir(root) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(_GOING)]

@@ -1,6 +1,6 @@
-"""How a full file of the record becomes a numbered segment and an empty one takes its name.
+"""How a full file of the recording becomes a numbered segment and an empty one takes its name.
 
-No file ever stands under two names that a reader looks at, and no step overwrites a file of the record,
+No file ever stands under two names that a reader looks at, and no step overwrites a file of the recording,
 wherever the process is killed; `own_file` decides when, and goes on with the old file where this fails.
 """
 

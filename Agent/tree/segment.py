@@ -1,4 +1,4 @@
-"""One open file of the record: its descriptor, its pins and the room left in it.
+"""One open file of the recording: its descriptor, its pins and the room left in it.
 
 `open_files` keeps the bounded set of them, `rotation` swaps a full one for a new one, `writer` writes through
 them.

@@ -147,7 +147,7 @@ def open_session(session: Path) -> SessionInfo:
 def update_session(session: Path, **changes: Any) -> SessionInfo:
     """Replace some fields of a session's description; `targets` and `versions` are added to what is there.
 
-    Processes of one session may do so at one time.
+    Processes of one session may do so at the same time.
 
     Raises:
         SessionNotFound, DamagedInput: as `open_session`.

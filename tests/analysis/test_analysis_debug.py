@@ -389,7 +389,7 @@ def test_a_setting_is_told_as_far_as_it_says_what_it_was() -> None:
 
 
 def test_a_title_says_whose_change_it_was_that_came_first() -> None:
-    row = {"agent_id": "moderator_2"}
+    row = {"agent_id": "moderator_2", "tick": 12}
     trigger = Trigger(row, "field_before_change", "it set blocked from 2 items to 5 items", 0.9, ())
-    assert since_trigger(trigger) == ", when moderator_2 set blocked from 2 items to 5 items"
-    assert since_trigger(trigger, "moderator_2") == ", when it set blocked from 2 items to 5 items"
+    assert since_trigger(trigger) == "; at tick 12 moderator_2 set blocked from 2 items to 5 items"
+    assert since_trigger(trigger, "moderator_2") == "; at tick 12 it set blocked from 2 items to 5 items"

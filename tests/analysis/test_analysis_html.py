@@ -108,7 +108,7 @@ def test_every_section_says_what_is_in_the_session(builder: SessionBuilder) -> N
         "Learning",
         "Performance",
         "Interactions",
-        "The record",
+        "Completeness",
     ):
         assert title in text
     assert re.search(r"1 error in 1 pattern", text)
@@ -145,7 +145,7 @@ def test_a_thousand_agents_fit_into_a_page_that_can_be_mailed(
     assert written.stat().st_size < 1_000_000
     assert written.stat().st_mode & 0o777 == 0o600
     text = Read(written.read_text()).text
-    assert "agent_0000" in text and "975 agents more" in text and "200 agents are left out" in text
+    assert "agent_0000" in text and "975 more agents" in text and "200 more agents are not shown" in text
 
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(builder: SessionBuilder, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_analyze_reports_the_session_in_a_page(ask, recorded):
     done = ask("analyze")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Session {recorded.session_id}")
-    for title in ("Agents", "Actions", "Errors", "Learning", "Interactions", "Performance", "Record"):
+    for title in ("Agents", "Actions", "Errors", "Learning", "Interactions", "Performance", "Completeness"):
         assert f"\n{title}" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100 + len(str(recorded.session))
 

@@ -329,7 +329,7 @@ def test_calls_recorded_as_shapes_are_matched_exactly_and_their_answers_are_miss
 def test_an_answer_of_which_the_shape_alone_is_kept_is_never_given(trace_root):
     run_id = recorded(trace_root, capture="metadata")
     setup_logging(trace_root=trace_root, capture="metadata")
-    with pytest.raises(RecordingMiss, match="cannot be given again"):
+    with pytest.raises(RecordingMiss, match="cannot be restored"):
         ToolReplayer(run_id).replay("search", {"query": NAME})
     shutdown_logging()
 

@@ -669,7 +669,7 @@ def test_damage_is_told_with_its_path_and_the_other_chains_load(
     assert [problem.step_id for problem in store.check("r")] == ["step_5"]
     second.unlink()
     assert {problem.agent_id for problem in store.check("r")} == {None, "b"}
-    with pytest.raises(DamagedInput, match="gone"):
+    with pytest.raises(DamagedInput, match="missing"):
         store.load_checkpoint("r", "step_0", "b")
     assert store.delete_checkpoints("r", ["step_2", "step_5"]).damaged == 0
     assert loaded(store, "r", "step_4") == texts[4]

@@ -312,7 +312,7 @@ def test_an_opaque_answer_stops_the_replay_and_names_the_remedy(trace_root):
 
     with recorder.run() as run:
         connect()
-    with pytest.raises(RecordingMiss, match=r"no exact form .*Handle.*codec"):
+    with pytest.raises(RecordingMiss, match=r"without an exact form .*Handle.*codec"):
         ToolReplayer(run.run_id).replay("connect")
 
 

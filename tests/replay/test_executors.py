@@ -120,7 +120,7 @@ def test_unknown_runs_steps_and_places_are_one_clear_error(run_id):
         asyncio.run(manager.get_checkpoint(f"{run_id}:nowhere"))
     with pytest.raises(UsageError, match="cannot be made from a int"):
         CheckpointManager(7)
-    with pytest.raises(UsageError, match="different places"):
+    with pytest.raises(UsageError, match="different stores"):
         ReplayExecutor(manager, object())
 
 

@@ -62,7 +62,7 @@ def test_the_difference_is_shown_with_what_makes_it_no_proof(toy):
 def test_what_others_did_to_it_behind_its_last_action_is_no_divergence(toy, more):
     report = toy.record(KEEPER.replace("{more}", more)).replay()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "is not recorded" in report.reasons[0]
+    assert "are not recorded" in report.reasons[0]
 
 
 def test_fields_that_were_set_anew_behind_its_last_action_are_compared_as_they_were_before(toy):

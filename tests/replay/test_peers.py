@@ -129,7 +129,7 @@ def test_anything_else_asked_of_a_stand_in_is_unverified_by_name(toy):
         .replay(factory="with_stand_in")
     )
     assert report.verdict == "UNVERIFIED"
-    assert "'calls' of tool was asked for" in report.reasons[0]
+    assert "'calls' of tool was accessed" in report.reasons[0]
 
 
 def test_a_stand_in_for_a_stranger_is_a_clear_reason(toy):

@@ -101,7 +101,7 @@ def test_a_patch_that_does_not_fit_is_one_error(toy):
 
 def test_a_sweep_with_nothing_to_try_or_no_target_is_one_error(toy):
     toy.record(SAVER)
-    with pytest.raises(UsageError, match="changes to try"):
+    with pytest.raises(UsageError, match="a sweep needs changes"):
         sweep(toy)
     with pytest.raises(TargetNotGiven):
         sweep_forks("last/a", "step_5", seeds=[1], root=toy.root)

@@ -285,7 +285,7 @@ def test_how_often_an_action_is_called_from_outside_cannot_be_measured(toy):
     toy.record(SCOUT)
     session = list_sessions(toy.root)[0].path
     target = f"{toy.name}:build"
-    with pytest.raises(ReplayError, match="called from outside"):
+    with pytest.raises(ReplayError, match="called by code that is not replayed"):
         Trials(session, "count", ("action:step",), ("scout",), target=target, seeds=1).try_events([])
 
 

@@ -21,7 +21,7 @@ _HOMES = {
     ("pydantic_ai.models", "Model"): "pydantic_ai",
     ("smolagents.models", "Model"): "smolagents",
 }
-"""The class that stands for an interface, and the module of this room that records it."""
+"""The class that stands for an interface, and the module of this package that records it."""
 
 
 def recorded_model(model: Model) -> Model:

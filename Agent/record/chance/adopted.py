@@ -117,12 +117,12 @@ class Adopted:
         return True
 
     def end_differs(self, segment: list[Any]) -> bool:  # noqa: ARG002 - of those that count words it cannot
-        """Whether as many draws as in the record left it elsewhere."""
+        """Whether as many draws as in the recording left it elsewhere."""
         return False
 
 
 def place_of_caller() -> str:
-    """The file and function outside this package that adopts, and the how manieth it is; never a line."""
+    """The file and function outside this package that adopts, and the ordinal it is; never a line."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
     while frame is not None and is_own(frame):
         frame = frame.f_back

@@ -1,6 +1,6 @@
 """On whose behalf a source is read: the first frame outside the standard library, unless that is exempt.
 
-Recording and re-drives ask here alike, so that both count the same reads.
+Recording and replays ask here alike, so that both count the same reads.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Asker(NamedTuple):
 
     frame: FrameType
     via: str
-    """The function of `uuid`, `secrets` or `random` that reads on its behalf; "" where there is none."""
+    """The function of `uuid`, `secrets` or `random` that reads on its behalf; "" if there is none."""
 
 
 def module_of(frame: FrameType) -> str:

@@ -44,7 +44,7 @@ def read_source(
     encode: Callable[[T], Any] | None = None,
     decode: Callable[[Any], T] | None = None,
 ) -> T:
-    """What a source gives whoever reads it in a frame: in a re-drive the record's, else kept on the way."""
+    """What a source gives whoever reads it in a frame: in a replay the record's, else kept on the way."""
     player, reads = installed.source_player, reads_here()
     if player is None and reads is None:
         return now()

@@ -1,6 +1,6 @@
 """Reads of `os.environ`, recorded in its class: every name for the mapping is the same object.
 
-`os.getenv`, `get`, `in` and `copy` all come by `__getitem__` and `__iter__`. Names stand in the record as
+`os.getenv`, `get`, `in` and `copy` all come by `__getitem__` and `__iter__`. Names stand in the recording as
 they are, what the variables hold goes the way of all values.
 """
 

@@ -66,7 +66,7 @@ class AdoptedRandom(Adopted):
         return super().outside()
 
     def tell_base(self) -> None:
-        """Keep the state that positions are counted from, where there is none yet."""
+        """Keep the state that positions are counted from, if there is none yet."""
         pipeline = installed.active_pipeline()
         if pipeline is None or self._pipeline is pipeline:
             return

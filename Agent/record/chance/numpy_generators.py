@@ -195,7 +195,7 @@ def _reduced_as(base: Any) -> Callable[[Any], Any]:
 
 
 def _spawn(self: Any, n_children: int) -> list[Any]:
-    """Generators that are adopted like the one that gives them, told apart by their keys in the seed."""
+    """Generators that are adopted like the one that gives them, distinguished by their keys in the seed."""
     parent = self.agent_trace_adopted.place.replace("#", "~").partition(".spawn(")[0]
     random = sys.modules["numpy.random"]
     children = [random.Generator(bits) for bits in self.bit_generator.spawn(n_children)]

@@ -1,4 +1,4 @@
-"""The seam through which a re-drive answers sources; nothing else in here knows about replay.
+"""The seam through which a replay answers sources; nothing else in here knows about replay.
 
 `replay/` installs a `SourcePlayer` as `installed.source_player`; every seam asks it first.
 """
@@ -16,16 +16,16 @@ T = TypeVar("T")
 
 
 class SourcePlayer(Protocol):
-    """Gives what was read in the record, or what the source gives now, which it notes."""
+    """Gives what was read in the recording, or what the source gives now, which it notes."""
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
-        """What the source gave the action that is driven; `decode` makes it of its JSON."""
+        """What the source gave the action that is replayed; `decode` makes it of its JSON."""
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """What a variable of the environment held: text, None for nothing, a list under the name `*`."""
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
-        """A draw from an adopted generator, which is put first where it stood in the record."""
+        """A draw from an adopted generator, which is put first where it stood in the recording."""
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """A generator was seeded or set.

@@ -141,7 +141,7 @@ class recorded_sources:  # noqa: N801 - used like a function
     Args:
         notice: tell of reads that go round it, once a place (`unrecorded`): `some` looks at the first calls
             of each traced function and at every 64th, `all` at each, which takes some three times as long,
-            `none` at none. A re-drive notices all of them. Of nested blocks the outermost says.
+            `none` at none. A replay notices all of them. Of nested blocks the outermost says.
     """
 
     def __init__(self, *, notice: str = "some") -> None:

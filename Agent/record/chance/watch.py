@@ -3,7 +3,7 @@
 So it finds a generator that nobody adopted by the place of the call, and a clock in a default argument or a
 field's factory, which is recorded and answered here as the seams do it.
 The native part puts stand-ins into the definitions of these functions, and no other call costs more than
-before; without it a profile hook looks at all calls that Python code makes. A re-drive watches by the same
+before; without it a profile hook looks at all calls that Python code makes. A replay watches by the same
 table; what it does with a find is its own business.
 """
 
@@ -46,7 +46,7 @@ _MAX_SITES = 1_000
 _FIRST_CALLS = 32
 _EVERY = 64
 _seeder_codes = (random.Random.seed.__code__, random.Random.setstate.__code__)
-# By identity: the hash of a code object is made anew, from all of it, each time.
+# By identity: the hash of a code object is rebuilt, from all of it, each time.
 SEEDERS = frozenset(map(id, _seeder_codes))
 """The code that seeds a generator, by identity."""
 

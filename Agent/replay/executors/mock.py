@@ -23,6 +23,6 @@ class MockExecutor:
         return Execution(
             given["output"] if "output" in given else config["original_output"],
             user_code_ran=False,
-            reasons=["a dry run: no user code, model or tool ran"],
+            reasons=["a dry run: no user code ran, and no model or tool"],
             details={"would_run": config["would_run"], "input": input, "state": state},
         )

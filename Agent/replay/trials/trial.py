@@ -246,7 +246,7 @@ class Trial(Fork):
         try:
             return book.answer(event)[0]
         except Unanswerable as error:
-            self.player.stop(f"the answer of event {event.id} cannot be given again: {error}")
+            self.player.stop(f"the response of event {event.id} cannot be restored: {error}")
             raise
 
     def _behind(self) -> None:
