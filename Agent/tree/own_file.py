@@ -57,8 +57,8 @@ class OwnFile:
     """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
 
     __slots__ = (
-        "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem", "_suffix",
-        "_torn", "segment",
+        "__weakref__", "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem",
+        "_suffix", "_torn", "segment",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,11 @@ class OwnFile:
         self._shared = shared
         self._limit_bytes = shared.segment_size_bytes if rolls else _NO_LIMIT_BYTES
         self.forget()
+
+    def __del__(self) -> None:
+        # the file of a run that has ended, which nobody can write to any more
+        if self._path is not None:
+            self._shared.chain.rolled(self._inode, self._path)
 
     def forget(self) -> None:
         """Start as if nothing had been claimed: in a forked child, whose files are its own."""
