@@ -6,12 +6,13 @@ The command modules hand over plain values; nothing is computed about a session 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -99,8 +100,16 @@ def emit_bytes(line: bytes) -> None:
     _write_bytes(line)
 
 
+_UNSEEN: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON leaves as it is and some terminals obey: more control characters, marks that turn text around."""
+
+
 def _write_bytes(data: bytes) -> None:
     sys.stdout.flush()  # what was printed as text stands before it
+    if sys.stdout.isatty():
+        text = data.decode("utf-8", "surrogateescape")
+        escaped = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+        data = escaped.encode("utf-8", "surrogateescape")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

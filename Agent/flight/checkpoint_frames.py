@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput
-from Agent.tree.descriptors import out_of_the_way
+from Agent.tree.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
 
 __all__ = [
@@ -117,7 +117,7 @@ class PackWriter:
         self.durable = durable
         self.size_bytes = 0
         make_directory(path.parent)
-        self.fd = out_of_the_way(os.open(path, _APPEND | os.O_CREAT | os.O_EXCL | file_flags(), FILE_MODE))
+        self._open(os.O_CREAT | os.O_EXCL)
         _lock(self.fd)
         if durable:
             fsync_directory(path.parent)
@@ -129,8 +129,12 @@ class PackWriter:
             OSError: it could not be written.
         """
         offset = self.size_bytes
-        if self.fd < 0:
-            self.fd = out_of_the_way(os.open(self.path, _APPEND | file_flags()))
+        if self.fd >= 0 and not names(self.fd, self._inode):
+            let_go(self.fd)  # closed from outside, and its lock gone with it
+            self._open()
+            _lock(self.fd)
+        elif self.fd < 0:
+            self._open()
         view = memoryview(frame)
         try:
             while view:
@@ -143,16 +147,21 @@ class PackWriter:
         self.size_bytes = offset + len(frame)
         return offset
 
+    def _open(self, more_flags: int = 0) -> None:
+        self.fd = out_of_the_way(os.open(self.path, _APPEND | more_flags | file_flags(), FILE_MODE))
+        status = os.fstat(self.fd)
+        self._inode = (status.st_dev, status.st_ino)
+
     def take_back(self, size_bytes: int) -> None:
         """Forget what stands behind that length."""
         self.size_bytes = size_bytes
-        if self.fd >= 0:
+        if self.fd >= 0 and names(self.fd, self._inode):
             os.ftruncate(self.fd, size_bytes)
 
     def close(self) -> None:
         """Give the file back, and its lock; `append` opens it again."""
         if self.fd >= 0:
-            os.close(self.fd)
+            give_back(self.fd, self._inode)
             self.fd = -1
 
 

@@ -136,7 +136,7 @@ def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> Age
             envelope=b"",
             redactor=pipeline.redactor,
             emit_plain=pipeline.emit_plain,
-            mirror_of=pipeline.mirrors.adder if pipeline.mirrors is not None else None,
+            mirror_of=pipeline.mirror_of,
             room=pipeline.room,
         )
     return run.binding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -82,7 +83,7 @@ class Slot:
         # "Agent action: {action_type}" gives its beginning; a richer template is filled in by the caller.
         before, brace, after = row.message.partition("{")
         self.prefix = before if brace and after.find("}") == len(after) - 1 else ""
-        self.own_keys = frozenset(present) | {field.name for field in row.fields}
+        self.own_keys = _own_keys(kind, *present)
 
     def head(self, label: str) -> bytes:
         """The bytes from `schema_version` to `message`; kept for labels that come again."""
@@ -108,6 +109,12 @@ class Slot:
                 self.binding.room.left -= 1
                 self.heads[label] = head
         return head
+
+
+@lru_cache(maxsize=512)
+def _own_keys(kind: str, *present: str) -> frozenset[str]:
+    """The keys of the payload that are ours; one set for all agents, of which there may be many thousands."""
+    return frozenset(present) | {field.name for field in KINDS[kind].fields}
 
 
 class AgentBinding:

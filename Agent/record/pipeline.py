@@ -11,6 +11,7 @@ import itertools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -111,6 +112,8 @@ class Pipeline:
         self.redactor = redactor
         self.options = options or RecordOptions()
         self.mirrors = mirrors
+        # one function for a category, whichever agent's lines it takes
+        self.mirror_of = None if mirrors is None else cache(mirrors.adder)
         self.board = board
         self.health = Health()
         self.clock: Clock = clock or SystemClock()
@@ -195,7 +198,7 @@ class Pipeline:
                 envelope=self._envelope,
                 redactor=self.redactor,
                 emit_plain=self.emit_plain,
-                mirror_of=self.mirrors.adder if self.mirrors is not None else None,
+                mirror_of=self.mirror_of,
                 room=self.room,
             )
         return binding

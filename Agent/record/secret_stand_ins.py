@@ -182,11 +182,17 @@ def is_even(value: str) -> bool:
 
 
 def counts_on(value: str) -> bool:
-    """Whether a value is nothing but rows of the alphabet, of digits or of a keyboard: `abc123`, `AbCeFG123`."""
+    """Whether a value is rows of the alphabet, of digits or of a keyboard, three or more: `AbCeFG123`."""
     letters = _compiled(r"[\W_]+").sub("", value[:_EVEN_CHARS]).lower()
-    steps = enumerate(zip(letters, letters[1:], letters[2:], strict=False))
-    rows = {at + further for at, step in steps if step in _STEPS for further in range(3)}
-    return len(rows) == len(letters) > 0
+    rows, at = 0, 0
+    while at < len(letters):
+        end = at
+        while tuple(letters[end : end + 3]) in _STEPS:
+            end += 1
+        if end == at:
+            return False
+        rows, at = rows + 1, end + 2
+    return rows > 2
 
 
 # ---- code and prose ----

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from Agent.tree.descriptors import out_of_the_way
+from Agent.tree.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
 __all__ = [
@@ -130,6 +130,7 @@ class Board:
         self._indices: dict[str | None, int] = {None: 0}
         self._names_end = _NAMES_AT_BYTES
         self._further_fd = -1
+        self._further_inode = (-1, -1)
         self._registering = False
         self._head_turn = 0
         self._pack = _SPAN.pack_into
@@ -254,9 +255,14 @@ class Board:
     def _append_further(self, entry: bytes) -> bool:
         """Names that the board has no room for stand in a file beside it."""
         try:
+            if self._further_fd >= 0 and not names(self._further_fd, self._further_inode):
+                let_go(self._further_fd)  # closed from outside
+                self._further_fd = -1
             if self._further_fd < 0:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
                 self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
+                status = os.fstat(self._further_fd)
+                self._further_inode = (status.st_dev, status.st_ino)
             # a partial entry would shift all that follow, so one that does not fit ends the list
             return os.write(self._further_fd, entry) == len(entry)
         except OSError:
@@ -276,7 +282,7 @@ class Board:
     def _close_further(self) -> None:
         fd, self._further_fd = self._further_fd, -1
         if fd >= 0:
-            os.close(fd)
+            give_back(fd, self._further_inode)
 
     def after_fork_in_child(self) -> None:
         """Give up the parent's descriptor; the child makes a board of its own."""

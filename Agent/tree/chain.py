@@ -19,7 +19,7 @@ import orjson
 
 from Agent.event.clock import format_timestamp
 from Agent.tree.counts import Counts
-from Agent.tree.descriptors import names, out_of_the_way
+from Agent.tree.descriptors import give_back, out_of_the_way
 from Agent.tree.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir
 from Agent.tree.lines import Inode, id_of, open_file
@@ -289,8 +289,7 @@ class Chain:
                 for state in self._paced(blocks) if is_fine and background else blocks:
                     self._add(place, path, LINES if is_fine else BYTES, state)
         finally:
-            if names(fd, found):  # not where the program closed it, and uses its number by now
-                os.close(fd)
+            give_back(fd, found)
 
     def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[tuple[bytes, int]]:
         """What stands behind the covered lines, about a megabyte at a time, and where the last line ends."""
@@ -346,8 +345,7 @@ class Chain:
                 # a refusal half way goes on at that very byte the next time: nobody else appends here
                 self._unsaved = self._unsaved[os.write(fd, self._unsaved) :]
         finally:
-            if names(fd, (status.st_dev, status.st_ino)):
-                os.close(fd)
+            give_back(fd, (status.st_dev, status.st_ino))
         self._saved = made
         self._on_head(*made)
 

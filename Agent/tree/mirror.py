@@ -19,7 +19,7 @@ from typing import Final
 
 from Agent.event.model import RedactedBytes
 from Agent.tree.counts import Counts
-from Agent.tree.descriptors import names, out_of_the_way
+from Agent.tree.descriptors import give_back, let_go, names, out_of_the_way
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, MIRROR_FILES
 from Agent.tree.segment import error_name
 
@@ -257,6 +257,7 @@ class Mirrors:
         try:
             if mirror.fd >= 0 and not names(mirror.fd, mirror.inode):
                 # closed from outside, and perhaps the number of somebody else's file by now
+                let_go(mirror.fd)
                 mirror.fd, mirror.look_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
             if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
@@ -333,9 +334,9 @@ class Mirrors:
     def _close_file(self, mirror: _Mirror) -> None:
         fd, mirror.fd = mirror.fd, -1
         mirror.look_at_ns = mirror.room_bytes = 0
-        if fd >= 0 and names(fd, mirror.inode):
+        if fd >= 0:
             try:
-                os.close(fd)
+                give_back(fd, mirror.inode)
             except OSError as error:
                 self.counts.fail("mirror_close", error)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from Agent.tree.chain import Chain
 from Agent.tree.commit import GroupCommit
 from Agent.tree.counts import Counts
+from Agent.tree.descriptors import let_go
 from Agent.tree.layout import DIRECTORY_MODE
 from Agent.tree.open_files import OpenFiles
 from Agent.tree.rotation import numbered, roll_segment
@@ -56,8 +57,8 @@ class OwnFile:
     """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
 
     __slots__ = (
-        "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem", "_suffix",
-        "_torn", "segment",
+        "__weakref__", "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem",
+        "_suffix", "_torn", "segment",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +70,11 @@ class OwnFile:
         self._shared = shared
         self._limit_bytes = shared.segment_size_bytes if rolls else _NO_LIMIT_BYTES
         self.forget()
+
+    def __del__(self) -> None:
+        # the file of a run that has ended, which nobody can write to any more
+        if self._path is not None:
+            self._shared.chain.rolled(self._inode, self._path)
 
     def forget(self) -> None:
         """Start as if nothing had been claimed: in a forked child, whose files are its own."""
@@ -236,7 +242,10 @@ class OwnFile:
 
     def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
         """Whether another segment stands in the place of one that takes no more."""
-        self._shared.counts.fail("write", error)
+        if error.errno == errno.EBADF:
+            self._shared.counts.add("descriptor_closed")  # no failure: where no other can be had, that is one
+        else:
+            self._shared.counts.fail("write", error)
         if segment is not self.segment:
             return self._segment_for(size_bytes) is not CLOSED
         if error.errno not in _REPLACEABLE:
@@ -245,7 +254,8 @@ class OwnFile:
             return segment.size_bytes() > 0 and self._roll(segment)
         # The program closed the descriptor, for example by `os.closerange` when it became a daemon. The
         # number may belong to another file at any moment, so it is forgotten, not closed.
-        segment.fd = -1
+        fd, segment.fd = segment.fd, -1
+        let_go(fd)
         self._shared.files.drop(self)
         return self._segment_for(size_bytes) is not CLOSED
 

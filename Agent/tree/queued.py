@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal, cast
 
 from Agent.event.model import RedactedBytes
+from Agent.tree.layout import RUN_CATEGORY
 from Agent.tree.sink import DurableStream, NoRoom, Sink, Stream
 from Agent.tree.waits import wait_for
 
@@ -119,6 +120,8 @@ class QueuedSink:
     def open_stream(self, agent_id: str | None, category: str) -> QueuedStream:
         """The stream of an agent, or of a category where there is no single agent; valid for ever."""
         stream = self._sink.open_stream(agent_id, category)
+        if category.startswith(RUN_CATEGORY):  # runs come and go
+            return QueuedStream(self, stream)
         return self._streams.get(stream) or self._streams.setdefault(stream, QueuedStream(self, stream))
 
     def _next_seq(self) -> int:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from Agent.tree.descriptors import names, out_of_the_way
+from Agent.tree.descriptors import give_back, out_of_the_way
 from Agent.tree.layout import FILE_MODE
 
 __all__ = [
@@ -61,8 +61,8 @@ class Segment:
     def close(self) -> None:
         """Give the descriptor back; only for a segment that nothing pins."""
         fd, self.fd = self.fd, -1
-        if fd >= 0 and names(fd, self.inode):
-            os.close(fd)
+        if fd >= 0:
+            give_back(fd, self.inode)
 
 
 CLOSED: Final = Segment(-1, -1, (-1, -1))

@@ -59,7 +59,7 @@ def undisturbed() -> Iterator[None]:
     Blocked in this thread they would come all the same, through another that takes them: it is the handlers
     that wait. These run in the main thread, so that any other has nothing to do.
     """
-    signals = sys.modules.get("signal")  # nobody has a handler who did not load it
+    signals: Any = sys.modules.get("signal")  # nobody has a handler who did not load it
     is_main = threading.current_thread() is threading.main_thread()
     waiting: list[_Waiting] = []
     over: list[None] = []
@@ -67,7 +67,7 @@ def undisturbed() -> Iterator[None]:
         for name in _TIMERS if signals is not None and is_main else ():
             number = getattr(signals, name, None)
             handler = None if number is None else signals.getsignal(number)
-            if callable(handler) and type(handler) is not _Waiting:
+            if number is not None and callable(handler) and type(handler) is not _Waiting:
                 waiting.append(_Waiting(signals, number, handler, over))
                 signals.signal(number, waiting[-1])
         yield

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Literal
+from weakref import WeakValueDictionary
 
 from Agent.errors import ConfigurationError
 from Agent.event.clock import format_timestamp
@@ -189,6 +190,8 @@ class SessionWriter:
         )
         self._files: dict[tuple[Path, str], OwnFile] = {}
         self._streams: dict[tuple[str | None, str], DurableStream] = {}
+        # runs come and go: whoever writes one holds its stream, and with that its file
+        self._run_files: WeakValueDictionary[str, OwnFile] = WeakValueDictionary()
         self._begin()
 
     def _begin(self) -> None:
@@ -235,8 +238,10 @@ class SessionWriter:
     def open_stream(self, agent_id: str | None, category: str) -> DurableStream:
         """Return the stream of an agent, or of a category if `agent_id` is None; one object per name.
 
-        The category `runs/<run_id>` is the file of that run.
+        The category `runs/<run_id>` is the file of that run, kept as long as somebody holds its stream.
         """
+        if agent_id is None and category.startswith(RUN_CATEGORY):
+            return self._run_stream(category)
         key = (agent_id, category)
         stream = self._streams.get(key)
         if stream is None:
@@ -245,17 +250,24 @@ class SessionWriter:
         return stream
 
     def _make_stream(self, agent_id: str | None, category: str) -> DurableStream:
-        is_run = agent_id is None and category.startswith(RUN_CATEGORY)
-        if is_run:
-            place = (run_dir(self.session, category.removeprefix(RUN_CATEGORY)), "events")
-        elif agent_id is None:
+        if agent_id is None:
             place = (self.session, category_file(category))
         else:
             place = (agents_dir(self.session), safe_name(agent_id))
         file = self._files.get(place)
         if file is None:
-            made = OwnFile(*place, self._state, ".jsonl" if is_run else ".log", rolls=not is_run)
-            file = self._files.setdefault(place, made)
+            file = self._files.setdefault(place, OwnFile(*place, self._state))
+        return self._stream_of(file, category)
+
+    def _run_stream(self, category: str) -> DurableStream:
+        run_id = category.removeprefix(RUN_CATEGORY)
+        file = self._run_files.get(run_id)
+        if file is None:
+            made = OwnFile(run_dir(self.session, run_id), "events", self._state, ".jsonl", rolls=False)
+            file = self._run_files.setdefault(run_id, made)
+        return self._stream_of(file, category)
+
+    def _stream_of(self, file: OwnFile, category: str) -> DurableStream:
         stream = (SyncedStream if self.durability == "disk" else SessionStream)(file)
         mirror = None if self._mirrors is None else self._mirrors.adder(category)
         return stream if mirror is None else MirroredStream(stream, mirror)
@@ -305,7 +317,7 @@ class SessionWriter:
         self._state.commit.after_fork_in_child()
         if isinstance(self.board, Board):
             self.board.after_fork_in_child()
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._run_files.values()):
             file.forget()
         if self._state.closed:
             return

@@ -6,6 +6,7 @@ from record_kit import recording
 
 from Agent import AgentLogger, instrument
 from Agent.event import binding, classes, content, contents, opaque
+from Agent.event.payloads import KINDS
 from Agent.record import agents, exposure, identity
 
 
@@ -49,3 +50,21 @@ def test_an_object_that_was_named_is_forgotten_when_it_is_gone():
         instrument(Plain(), ["act"], agent_id=lambda _, number=number: f"plain_{number}")
     gc.collect()
     assert len(identity._object_identities) <= before + 1
+
+
+def test_agents_share_what_does_not_differ_between_them(tmp_path):
+    from Agent import setup_logging, shutdown_logging
+    from Agent.record import installed
+
+    setup_logging(trace_root=tmp_path)
+    try:
+        pipeline = installed.active_pipeline()
+        one, two = (
+            pipeline.binding(name, "role", "agent.role", "agents").slot("agent_action", 20) for name in "ab"
+        )
+        assert one.own_keys is two.own_keys and {"agent_id", "agent_role", "action_type"} <= one.own_keys
+        assert one.mirror is two.mirror is not None
+        bare = pipeline.binding(None, None, "system", "system").slot("agent_action", 20)
+        assert "agent_role" not in bare.own_keys - {field.name for field in KINDS["agent_action"].fields}
+    finally:
+        shutdown_logging()

@@ -232,7 +232,7 @@ HARMLESS_TEXTS = [
     "docker run -p 8080:80 image", "mkdir -p a/b && cp -u c d", "5 > 3 and key > 2", "cost: $5 and $7 in total",
     "getPassword('db')", "password = os.environ['DB_PASSWORD']", "api_key: ${API_KEY}", "password: <your password>",
     "token=xxxxxxxxxxxxxxxxxxxx", "x-api-key: YOUR_API_KEY_HERE", "hf_requiredCharacteristicTypesForDisplayMetadata",
-    "SUMO_KEY: abc123", "api_token = 'AbCdEf_123456'", "fake_token='9f2c6d1a0b3c4d5e'", 'nonexistentKey: "k9Xw2pQ7rT4m"',
+    "SUMO_KEY: AbCeFG123", "api_token = 'abc_123_xyz'", "fake_token='9f2c6d1a0b3c4d5e'", 'nonexistentKey: "k9Xw2pQ7rT4m"',
     "status code: 200, exit_code=1", "see https://example.org/?page=2&sort=key", "my-bot xoxb-my-bot-token-goes-here",
 ]  # fmt: skip
 
@@ -254,11 +254,13 @@ def test_a_name_says_surely_likely_or_nothing():
         assert {name: name_says(name) for name in names.split()} == dict.fromkeys(names.split(), wanted)
 
 
-def test_a_row_of_letters_is_no_key_and_may_be_a_password():
-    for value in ("abc123", "AbCeFG123", "qwerty123"):
+def test_rows_of_letters_are_no_key_and_may_be_a_password():
+    for value in ("AbCeFG123", "abc123def456", "qwerty-123-asdf"):
         assert recorded(f"service_api_key: {value}") == f"service_api_key: {value}"
         assert value not in recorded(f"password: {value}")
         assert f"{value}9" not in recorded(f"service_api_key: {value}9x7")
+    for weak in ("abc123", "qwerty12", "abcdef123"):
+        assert weak not in recorded(f"service_api_key: {weak}")
     assert "k9Xw2pQ7rT4m" not in recorded("user_token: k9Xw2pQ7rT4m, non_admin_token: k9Xw2pQ7rT4m")
 
 

@@ -414,7 +414,7 @@ def test_a_descriptor_closed_from_outside_is_replaced_and_nobody_elses_is_closed
     assert recorder.write() == 2
     assert recorder.write() == 3
     assert len(lines_in(session)) == 3
-    assert sink.counters() == {"write:EBADF": 1}
+    assert sink.counters() == {"descriptor_closed": 1}
 
 
 def test_a_descriptor_closed_from_outside_is_noticed_by_a_full_segment_too(session):
@@ -424,7 +424,7 @@ def test_a_descriptor_closed_from_outside_is_noticed_by_a_full_segment_too(sessi
     os.close(sink.open_stream("creator_001", "agents")._file.segment.fd)
     assert recorder.write() == 2
     assert len(lines_in(session)) == 2
-    assert sink.counters() == {"write:EBADF": 1}
+    assert sink.counters() == {"descriptor_closed": 1}
 
 
 def test_a_session_that_was_removed_and_cannot_be_made_again_raises_nothing(session):

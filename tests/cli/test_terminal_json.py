@@ -1,0 +1,37 @@
+"""JSON on a terminal: valid as ever, and without characters that a terminal obeys."""
+
+import io
+import json
+import sys
+
+from Agent.cli import render
+
+
+class Terminal(io.TextIOWrapper):
+    """A standard output that is, or is not, a terminal."""
+
+    def __init__(self, *, is_terminal):
+        super().__init__(io.BytesIO(), encoding="utf-8")
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+def shown(monkeypatch, emit, value, *, is_terminal):
+    output = Terminal(is_terminal=is_terminal)
+    monkeypatch.setattr(sys, "stdout", output)
+    emit(value)
+    return output.buffer.getvalue()
+
+
+def test_a_terminal_gets_no_character_that_it_obeys_and_the_same_json(monkeypatch):
+    value = {"text": "".join(map(chr, (0x1B, 0x7F, 0x9B, 0x202E, 0x2067, 0x200F))) + "käse ✓"}
+    line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    for emit, given in ((render.emit_json, value), (render.emit_bytes, line)):
+        seen = shown(monkeypatch, emit, given, is_terminal=True)
+        assert json.loads(seen) == value
+        assert "käse ✓" in seen.decode()
+        assert seen.decode().replace("\n", "").isprintable()
+    assert shown(monkeypatch, render.emit_bytes, line, is_terminal=False) == line
+    assert shown(monkeypatch, render.emit_bytes, b"\xff\xfe{\n", is_terminal=True) == b"\xff\xfe{\n"
