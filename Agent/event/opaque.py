@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, class_name, text_or_none
 from Agent.event.digest import ALGORITHM, digest_bytes
+from Agent.event.locks import attributes_without_waiters, has_waiters
 
 __all__ = [
     "CONTENT",
@@ -191,7 +192,7 @@ def _plain_attributes(value: object) -> dict[str, Any]:
     if issubclass(type(value), type | ModuleType):
         return {}
     try:
-        attributes = attributes_of(value)
+        attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
     except (ValueError, RuntimeError, AttributeError, TypeError):
         return {}  # it hides them, or another thread changes them: the value is named all the same
     shown: dict[str, Any] = {}

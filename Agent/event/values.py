@@ -14,7 +14,8 @@ from Agent.event.classes import class_name, restore_attributes
 from Agent.event.codecs import BUILDERS
 from Agent.event.content import content_of, is_plain_class
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.opaque import CONTENT, OBJECT, shorten
+from Agent.event.locks import is_name_of_lock, make_lock
+from Agent.event.opaque import CONTENT, OBJECT, Kind, shorten
 from Agent.event.pointers import fold_tags
 from Agent.event.reading import USUAL, Reading
 from Agent.event.registered import REGISTERED_NAMES, register_codec
@@ -164,16 +165,21 @@ def _made_again(form: Any, binding: Binding) -> Any:
     """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
     if type(form) is not dict or "same_as" in form:
         raise LookupError("another occurrence of an object")
-    made = _filled(form["class"], form.get(CONTENT, form.get("attributes")), binding)
+    if Kind.HANDLE in form:
+        return make_lock(form["class"], form[CONTENT])
+    is_shown = not is_name_of_lock(form["class"])  # of a lock that somebody held attributes say too little
+    made = _filled(form["class"], form.get(CONTENT, form.get("attributes") if is_shown else None), binding)
     if content_of(made).text != form["digest"]:
         raise LookupError("another content")
     return made
 
 
 def _filled(name: str, attributes: Any, binding: Binding) -> Any:
-    made: Any = object.__new__(binding.find(name, is_plain_class))
     if type(attributes) is not dict or any(type(value) is Unrestored for value in attributes.values()):
         raise LookupError("attributes that cannot be restored")
+    if is_name_of_lock(name):
+        return make_lock(name, attributes)
+    made: Any = object.__new__(binding.find(name, is_plain_class))
     restore_attributes(made, attributes)
     return made
 

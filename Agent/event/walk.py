@@ -18,6 +18,7 @@ from Agent.event.content import content_of, is_plain_class
 from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
+from Agent.event.locks import is_lock, parts_of_idle
 from Agent.event.opaque import (
     CONTENT,
     OBJECT,
@@ -297,6 +298,8 @@ class Walk:
         content = self._content(value)
         form = describe(value, content)
         if content.kind is not Kind.COMPARABLE:
+            if content.kind is Kind.HANDLE and is_lock(type(value)):
+                self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
             return form
         place = self.met.setdefault((id(value), root), below)
         if place != below:
@@ -307,8 +310,14 @@ class Walk:
 
     def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
         """Put what an object holds into its form, if it is a tree of values that can be made again."""
-        attributes = attributes_of(value)
-        if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+        attributes: dict[str, Any] | None
+        if is_lock(type(value)):
+            attributes = parts_of_idle(value)
+        else:
+            attributes = attributes_of(value)
+            if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+                return
+        if attributes is None:
             return
         if content.agents or content.without_code or content.size_bytes > _MOST_KEPT_BYTES:
             return
@@ -321,6 +330,11 @@ class Walk:
             return
         self.types.update(walk.types)
         form[CONTENT] = kept
+
+    def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
+        """Say of a lock that nobody holds that another one can take its place, where it occurs once."""
+        if first and self.reading.keeps_content and parts_of_idle(value) is not None:
+            form[CONTENT] = {}
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # The short way for what keys and positions are made of.
@@ -560,6 +574,12 @@ class _ContentWalk(Walk):
         return super()._composite(value, kind, pointer)
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
+        if is_lock(kind):
+            parts = parts_of_idle(value)
+            if parts is None:
+                raise _NotPlain
+            self._occurs(value)
+            return f"{OBJECT}:{class_name(kind)}", parts
         if is_plain_class(kind) and class_reducer(kind) is None:
             if self.agent_of is not None and self.agent_of(value) is not None:
                 raise _NotPlain

@@ -119,13 +119,19 @@ class Call:
             emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
+        is_due = actions % pipeline.options.state_period == 0
+        if not actions & (actions - 1) and tracker.heavy and self.root and actions:
+            # Fields that only full states hold are seen behind 1, 2, 4, 8 ... actions, too.
+            is_due = is_due or tracker.holds_large(target)
         # Before a periodic state, too: what that shows would else be nobody's.
         if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, self.binding, tracker, target)
-        elif actions and self.root and (tracker.watched or actions <= pipeline.options.entry_looks):
-            only = tracker.watched if actions > pipeline.options.entry_looks else None
-            emit_outside(pipeline, self.binding, tracker, target, only)
-        if actions % pipeline.options.state_period == 0:
+        elif actions and self.root and pipeline.options.entry_looks:
+            looks_at_all = is_due or actions <= pipeline.options.entry_looks
+            if looks_at_all or tracker.watched:
+                only = None if looks_at_all else tracker.watched
+                emit_outside(pipeline, self.binding, tracker, target, only)
+        if is_due:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)
         tracker.actions += 1
@@ -255,6 +261,9 @@ class Call:
         if spec.kind == "metric":
             measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
             return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
+        if spec.is_async:
+            capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
+            body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
         head = spec.head_root if self.root else spec.head
         scope = current_scope.get()
         line_head = slot.heads.get(spec.label)

@@ -69,6 +69,8 @@ class TraceSpec:
         self.slot_key = kind, level
         self.is_stepped = False
         """A generator, whose calls go on step by step."""
+        self.is_async = False
+        """A coroutine function: what others did while it was open matters, so when it began is told exactly."""
         self.call_type: type[Call] | None = None
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")

@@ -10,7 +10,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -190,12 +190,19 @@ def drive_again(
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
+
+    def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[Outcome, str, str]:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+            path = Path(directory)
+            return _in_child(
+                reference, target, path, options, worker, turns=turns, look_at_fields=look_at_fields
+            )
+
+    if outcome.beside and outcome.divergence is not None:
+        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
     if (reads_others or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
         # To look at every field that is read takes time, and where nothing differs it changes nothing.
-        with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(
-                reference, target, Path(directory), options, worker, look_at_fields=reads_others
-            )
+        again, *_ = once_more("", look_at_fields=reads_others)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(
@@ -220,6 +227,29 @@ def drive_again(
     return report
 
 
+def _in_other_turns(
+    first: tuple[Outcome, str, str], once_more: Callable[[str], tuple[Outcome, str, str]]
+) -> tuple[Outcome, str, str]:
+    """What comes of a difference among actions that ran at one time, once they take turns otherwise.
+
+    The recording does not tell to the microsecond which of them began first. An order in which nothing
+    differs is as good as the recorded one. A difference counts where one action after the other gives the
+    same, or, where code changed, agrees with less of the recording.
+    """
+    for turns in ("loose", "sequential"):
+        other = once_more(turns)
+        if judge(other[0])[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
+            return other
+    outcome, found, later = first[0], first[0].divergence, other[0].divergence
+    is_less = outcome.changed_code and found is not None and later is not None and later.step < found.step
+    if later != found and not is_less:
+        outcome.doubts.append(
+            f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
+            "another one: replay each agent alone"
+        )
+    return first
+
+
 def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
@@ -235,8 +265,14 @@ def _in_child(
     worker: Worker | None,
     *,
     look_at_fields: bool = False,
+    turns: str = "",
 ) -> tuple[Outcome, str, str]:
-    request = {**_request(reference, target, directory, options), "look_at_fields": look_at_fields}
+    """Replay in a child process; `turns` says how what ran at one time is driven, see `drive.Equipment`."""
+    request = {
+        **_request(reference, target, directory, options),
+        "look_at_fields": look_at_fields,
+        "turns": turns,
+    }
     limits = options.timeout_seconds, options.stop
     ended = None if worker is None else worker.run(request, directory, *limits)
     if ended is None:
