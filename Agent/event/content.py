@@ -44,7 +44,7 @@ from Agent.event.contents import (
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
 from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
-from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, form_head
+from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, StandIn, form_head
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.reading import USUAL, AgentOf, Hides, Named, Reading
 from Agent.event.registered import registered_codec
@@ -263,6 +263,8 @@ def _are_short_scalars(values: Iterable[Any]) -> bool:
 
 
 def _named(value: object) -> Content | None:
+    if type(value) is StandIn:
+        raise Unreadable("something of the process that was recorded")
     reference = reference_of(value)
     if reference is None and issubclass(type(value), type):
         return None  # a class without a name that leads to it
@@ -717,7 +719,7 @@ def _make_plan(cls: type) -> _Plan:
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
-    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType) or cls in CALLABLE
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
     is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
     return _Plan(
         head=b"Os%d:" % len(name) + name,

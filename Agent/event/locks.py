@@ -15,7 +15,14 @@ from typing import Any
 
 from Agent.event.classes import attributes_of, class_name, find_class, mro_of, restore_attributes
 
-__all__ = ["attributes_without_waiters", "has_waiters", "is_lock", "is_name_of_lock", "make_lock", "parts_of_idle"]
+__all__ = [
+    "attributes_without_waiters",
+    "has_waiters",
+    "is_lock",
+    "is_name_of_lock",
+    "make_lock",
+    "parts_of_idle",
+]
 
 _ASYNC = ("Lock", "Event", "Semaphore", "BoundedSemaphore", "Barrier")
 _QUEUES = ("Queue", "LifoQueue", "PriorityQueue")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -22,10 +23,12 @@ __all__ = [
     "LARGE_BYTES",
     "OBJECT",
     "SHOWN_ATTRIBUTES",
+    "STAND_IN",
     "TEXT_CHARS",
     "WRITTEN_OUTSIDE",
     "Content",
     "Kind",
+    "StandIn",
     "describe",
     "form_head",
     "head_of_bytes",
@@ -37,6 +40,8 @@ CONTENT = "content"
 """The key of a form under which everything stands that the object holds, where it can be made again."""
 OBJECT = "object"
 """The tag of an object inside such content, whose attributes are all that it is."""
+STAND_IN = "stand_in"
+"""The tag of a task or a function that holds one inside such content, and the key of a form with some."""
 TEXT_CHARS = 200
 SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
@@ -46,6 +51,27 @@ _ARGS: Any = BaseException.__dict__["args"]
 
 WRITTEN_OUTSIDE = "changed between its actions"
 """The reference recorded for an object that code other than its agent's actions changes."""
+
+
+class StandIn:
+    """Stands where a task of the recorded process stood, or a function that held one.
+
+    Args:
+        name: the class of what stood there.
+        used: is told what is called or read, and raises.
+    """
+
+    __slots__ = ("_name", "_used")
+
+    def __init__(self, name: str, used: Callable[[str], Any]) -> None:
+        self._name, self._used = name, used
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Say that it is called."""
+        return self._used(self._name)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return self._used(f"{attribute} of {self._name}")
 
 
 class Kind(StrEnum):

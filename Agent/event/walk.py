@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import orjson
@@ -23,6 +24,7 @@ from Agent.event.opaque import (
     CONTENT,
     OBJECT,
     SHOWN_ATTRIBUTES,
+    STAND_IN,
     Content,
     Kind,
     describe,
@@ -319,7 +321,7 @@ class Walk:
                 return
         if attributes is None:
             return
-        if content.agents or content.without_code or content.size_bytes > _MOST_KEPT_BYTES:
+        if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
             return
         walk = _ContentWalk(self.agent_of, value, self.reading, pointer)
         try:
@@ -330,6 +332,8 @@ class Walk:
             return
         self.types.update(walk.types)
         form[CONTENT] = kept
+        if walk.has_stand_ins:
+            form[STAND_IN] = True
 
     def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
         """Say of a lock that nobody holds that another one can take its place, where it occurs once."""
@@ -561,12 +565,13 @@ class Walk:
 class _ContentWalk(Walk):
     """The same over what an object holds: a tree of values that can be made again, else `_NotPlain`."""
 
-    __slots__ = ("_once",)
+    __slots__ = ("_once", "has_stand_ins")
 
     def __init__(self, agent_of: AgentOf | None, holder: object, reading: Reading, pointer: str) -> None:
         super().__init__(_KEPT_LIMITS, agent_of, cutting=False, reading=reading, start=pointer)
         self._once = {id(holder)}
         """What occurred already: nobody could tell two occurrences of one object from two objects."""
+        self.has_stand_ins = False
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
         if kind is list or kind is dict:
@@ -589,6 +594,10 @@ class _ContentWalk(Walk):
                 raise _NotPlain  # a sentinel: what it is nobody but itself can be
             return f"{OBJECT}:{class_name(kind)}", attributes
         tag, reduced = super()._reduce(value, kind, pointer)
+        if tag == "opaque" and _is_of_process(value):
+            self._occurs(value)
+            self.has_stand_ins = True
+            return f"{STAND_IN}:{class_name(kind)}", None
         if tag in _NO_TAG or tag == "agent" or tag.startswith(_GENERATORS):
             raise _NotPlain
         if tag.partition(":")[0] not in _UNCHANGING:
@@ -600,3 +609,23 @@ class _ContentWalk(Walk):
         if id(value) in self._once or (places is not None and places.field_of(value) is not None):
             raise _NotPlain
         self._once.add(id(value))
+
+
+def _is_of_process(value: Any) -> bool:
+    """Whether it is a task or a loop, or a local function that holds one: what a callback that cancels is."""
+    if type(value) is not FunctionType:
+        return handle_of(type(value)) in _TASKS
+    cells = value.__closure__ or ()
+    return "<locals>" in value.__qualname__ and any(
+        handle_of(type(held)) in _TASKS for cell in cells if (held := _held(cell)) is not None
+    )
+
+
+_TASKS = ("task", "event loop")
+
+
+def _held(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # it is empty

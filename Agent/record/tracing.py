@@ -70,7 +70,7 @@ class TraceSpec:
         self.is_stepped = False
         """A generator, whose calls go on step by step."""
         self.is_async = False
-        """A coroutine function: what others did while it was open matters, so when it began is told exactly."""
+        """A coroutine function: others act while it is open, so its events tell exactly when it began."""
         self.call_type: type[Call] | None = None
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")

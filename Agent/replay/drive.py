@@ -259,7 +259,7 @@ class Driver:
                 await awaitable
         except ReplayStopped:
             pass  # it is looked for below
-        except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
+        except BaseException as raised:
             if self._is_ending:
                 raise
             error = raised
@@ -438,7 +438,7 @@ class Driver:
         self._sources.compare_left(action)
         self._whole.ended(action)
         for event in action.after:
-            self._whole.compare(action, event, obj, is_behind=True)
+            self._whole.compare(action, event, obj)
         if action.number >= self._last_states.begin:
             self._last_states.look(action.number)
 
@@ -465,7 +465,15 @@ class Driver:
         event = call.event
         if "args" not in event.extra:
             self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
-        restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
+
+        def used(what: str) -> None:
+            self._player.stop(
+                f"{call.told} uses {what}, a task of the process that was recorded or a function that holds "
+                "one: replay what calls it instead"
+            )
+
+        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        restored = self._decoder.restore_argument(recorded, used)
         if restored.unrestored or not isinstance(restored.value, dict):
             self._player.stop(self._told_of_argument(call, restored.unrestored))
         if restored.is_redacted:
@@ -480,7 +488,11 @@ class Driver:
         form = value_at(event.extra, at.removeprefix("/extra"))
         args, first = event.extra["args"], unescape(at.split("/")[3])
         place = python_path(
-            at[len(f"/extra/args/{escape(first)}") :], args.get(first), event.types, f"/extra/args/{escape(first)}", first
+            at[len(f"/extra/args/{escape(first)}") :],
+            args.get(first),
+            event.types,
+            f"/extra/args/{escape(first)}",
+            first,
         )
         what = unrestored[0].partition(" at ")[0]
         if type(form) is dict:

@@ -72,7 +72,7 @@ class FieldReads:
         if self._found_shared and is_same_code:
             found.append(
                 f"the driven code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
-                "whose code does not run use, too: replay the whole session, without an agent's name behind it"
+                "whose code does not run use, too: replay the whole session, without the name of an agent"
             )
         if not self._found:
             return found

@@ -23,7 +23,7 @@ _PAUSE_US = 1_000
 _LONGEST_PAUSE_S = 0.1
 
 
-class LaneEnded(Exception):  # noqa: N818 - it is how the driving of one agent ends, and no error
+class LaneEnded(Exception):
     """An action did something else than recorded, so that what its agent did next cannot be driven."""
 
 
@@ -128,7 +128,7 @@ class Turns:
         return None
 
     async def _pause_before(self, action: DrivenAction) -> None:
-        """Take the time that what is not replayed took before an action, so that others get as far as then."""
+        """Take the time that the program took before an action, so that others get as far as then."""
         since_us = self._ended_us.get(action.agent_id, self._began_us)
         if action.call.began_us - since_us > _PAUSE_US:
             due_s = self._began_s + (action.call.began_us - self._began_us) / 1e6

@@ -171,11 +171,12 @@ class LastStates:
         began, ended = first.extra["fields"], event.extra["fields"]
         return any(began.get(name) != ended[name] for name in self._late_fields(agent_id))
 
-
     def _differ(self, first: Event, last: Event) -> bool:
         """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
         mark = self._comparison.mark()
-        one, other = (Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last))
+        one, other = (
+            Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last)
+        )
         found = self._comparison.difference(one, other, NAMES)
         self._comparison.go_back(mark)
         return found is not None

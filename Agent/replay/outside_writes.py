@@ -86,9 +86,12 @@ class OutsideWrites:
         before = tracker.last.copy()
         written, gone = tracker.changes(obj)
         is_shared = self._pipeline.agents.holders.is_shared
-        for name in [each for each, value in written.items() if is_object(value, agent_id_of) and is_shared(value)]:
-            del written[name]  # as recording has it: the end of the action tells what others changed in it
-            tracker.last[name] = before.get(name, tracker.last.get(name))
+        for name, value in list(written.items()):
+            if is_object(value, agent_id_of) and is_shared(value):
+                # As recording has it: the end of the action tells what others changed in it.
+                del written[name], tracker.last[name]
+                if name in before:
+                    tracker.last[name] = before[name]
         recorded = {name: event for event in events for name in event.extra["changed"]}
         removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
         for name in (*written, *gone):

@@ -26,7 +26,7 @@ from Agent.record.installed import flush_active
 from Agent.replay.child_process import run_in_terminal, run_module
 from Agent.replay.locating import locate
 from Agent.replay.normaliser import Normaliser
-from Agent.replay.outcome import Outcome
+from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.recording import ACTION_KINDS
 from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
@@ -208,6 +208,7 @@ def drive_again(
             outcome.doubts.append(
                 "the difference is another one in each replay, as these can make it: "
                 + "; ".join(outcome.unsteady[:3])
+                + _leaving_out(outcome.divergence)
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -225,6 +226,13 @@ def drive_again(
     )
     _keep(report)
     return report
+
+
+def _leaving_out(found: Divergence | None) -> str:
+    """What to do about a field that is another in each replay."""
+    if found is None or not found.field.startswith("state."):
+        return ""
+    return f"; if the field does not matter: --ignore {found.field.removeprefix('state.')}"
 
 
 def _in_other_turns(

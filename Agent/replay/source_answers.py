@@ -322,9 +322,7 @@ class SourceAnswers:
         call = open_call()
         self._diverge(recorded, replayed, "" if call is None else described_call(call))
 
-    def _diverge(
-        self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None
-    ) -> None:
+    def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
         assert action is not None  # noqa: S101 - sources are answered while one is driven
         self._player.diverge(

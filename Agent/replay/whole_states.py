@@ -67,11 +67,8 @@ class WholeStates:
         self._acted: dict[str, tuple[DrivenAction, int]] = {}
         """By agent its action that ended last, and how many have ended since a full state was compared."""
 
-    def compare(self, action: DrivenAction, event: Event, obj: object, *, is_behind: bool = False) -> None:
+    def compare(self, action: DrivenAction, event: Event, obj: object) -> None:
         """Compare an object with a full state that stands beside an action.
-
-        Args:
-            is_behind: it stands behind that action.
 
         Raises:
             ReplayStopped: they differ; the outcome says in which field.

@@ -9,6 +9,7 @@ import threading
 import orjson
 
 from Agent.event.content import content_of
+from Agent.event.opaque import Kind, StandIn
 from Agent.event.reading import Reading
 from Agent.event.serialise import to_json
 from Agent.event.values import Unrestored, decode_value
@@ -101,3 +102,25 @@ def test_who_waits_for_a_lock_is_no_part_of_its_content():
     before, after, (waited_for, fresh) = asyncio.run(contended())
     assert before == after
     assert waited_for == fresh
+
+
+def test_a_callback_that_holds_a_task_is_restored_as_a_stand_in_where_one_is_given():
+    async def linked():
+        future = asyncio.get_running_loop().create_future()
+
+        def cancel():
+            future.cancel()
+
+        token = Token(threading.Lock())
+        token.callbacks.append(cancel)
+        return to_json(token, "", reading=KEEPING)
+
+    dumped, used, missing = asyncio.run(linked()), [], []
+    value = orjson.loads(dumped.json)
+    assert type(decode_value(value, dumped.types, unrestored=missing)) is Unrestored and missing
+    codecs = {"stand_in": lambda name: StandIn(name, used.append)}
+    token = decode_value(value, dumped.types, codecs=codecs)
+    assert (type(token), len(token.callbacks)) == (Token, 1)
+    token.callbacks[0]()
+    assert used == ["builtins.function"]
+    assert content_of(token).kind is Kind.UNSEEN

@@ -93,7 +93,11 @@ def main():
 
 
 def test_a_generator_that_the_factory_replaces_before_any_draw_is_no_chance(toy):
-    verdicts = {"pass": "DIVERGED", "self.rng.bytes(8)": "UNVERIFIED", "self.kept = self.rng.spawn": "UNVERIFIED"}
+    verdicts = {
+        "pass": "DIVERGED",
+        "self.rng.bytes(8)": "UNVERIFIED",
+        "self.kept = self.rng.spawn": "UNVERIFIED",
+    }
     for drawn, verdict in verdicts.items():
         toy.record(BUILT.format(drawn=drawn)).change("self.cell.act() + 1", "self.cell.act() + 2")
         report = toy.replay("last")
