@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 4
+_PLACE = "the full state"
 
 
 class WholeStates:
@@ -100,7 +101,7 @@ class WholeStates:
                 difference.recorded,
                 difference.replayed,
                 difference.path,
-                f"the full state ({event.extra.get('reason')})",
+                f"{_PLACE} ({event.extra.get('reason')})",
                 tick=action.event.tick,
                 since=since,
             )
@@ -120,7 +121,7 @@ class WholeStates:
             if name in fields and sort_of(type(fields[name])) is not Sort.GENERATOR
         )
         _, count = self._acted.get(found.agent_id, (None, 0))
-        if found.since is not None or not names or not count:
+        if found.place.startswith(_PLACE) or not names or not count:
             return ""
         named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
         seen = self._seen.get(found.agent_id)
