@@ -108,7 +108,9 @@ class FieldReads:
             self._found_outside[f"{name} of {known[1]} by {_place(frame)}"] = None
         known = self._shared.get(id(obj))
         if known is not None and known[0] is obj:
-            self._found_shared[f"{known[1]} in {_place(_user_of(frame))}"] = None
+            user = _user_of(frame)
+            if not is_own(user):
+                self._found_shared[f"{known[1]} in {_place(user)}"] = None
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
