@@ -126,11 +126,12 @@ class Call:
         # Before a periodic state, too: what that shows would else be nobody's.
         if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, self.binding, tracker, target)
-        elif actions and self.root and pipeline.options.entry_looks:
-            looks_at_all = is_due or actions <= pipeline.options.entry_looks
-            if looks_at_all or tracker.watched:
-                only = None if looks_at_all else tracker.watched
-                emit_outside(pipeline, self.binding, tracker, target, only)
+        elif actions and self.root:
+            looks = pipeline.options.entry_looks
+            if actions <= looks or (is_due and looks):
+                emit_outside(pipeline, self.binding, tracker, target)
+            elif tracker.watched:
+                emit_outside(pipeline, self.binding, tracker, target, tracker.watched)
         if is_due:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)

@@ -216,8 +216,8 @@ def drive_again(
             )
         elif looks_at_hashes and again.divergence != outcome.divergence:
             outcome.doubts.append(
-                "under another hash seed the difference is another one, so it comes of hashes, such as the order "
-                "of a set: sort what the code walks there"
+                "under another hash seed the difference is another one, so it comes of hashes, such as the "
+                "order of a set: sort what the code walks there"
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
