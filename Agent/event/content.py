@@ -44,7 +44,8 @@ from Agent.event.contents import (
 )
 from Agent.event.digest import ALGORITHM
 from Agent.event.limits import Limits
-from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, form_head
+from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
+from Agent.event.opaque import LARGE_BYTES, SHOWN_ATTRIBUTES, TEXT_CHARS, Content, Kind, StandIn, form_head
 from Agent.event.plain import DUMP_OPTIONS, SCALARS, all_scalars, all_strings, any_nonfinite, ask_memory_for
 from Agent.event.reading import USUAL, AgentOf, Hides, Named, Reading
 from Agent.event.registered import registered_codec
@@ -263,6 +264,8 @@ def _are_short_scalars(values: Iterable[Any]) -> bool:
 
 
 def _named(value: object) -> Content | None:
+    if type(value) is StandIn:
+        raise Unreadable("something of the process that was recorded")
     reference = reference_of(value)
     if reference is None and issubclass(type(value), type):
         return None  # a class without a name that leads to it
@@ -673,6 +676,8 @@ class _Plan(NamedTuple):
     is_named: bool
     """They may be classes, modules, functions that read a source, or handles."""
     lazy: frozenset[str]
+    has_waiters: bool
+    """They know who waits for them, which is none of their content."""
     form: dict[str, str] | None
     """What the form of each object begins with; None where more than attributes is told of one."""
 
@@ -709,8 +714,8 @@ def _make_plan(cls: type) -> _Plan:
     lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
-    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType) or cls in CALLABLE
-    is_told = is_simple and not is_value and not is_named and not any(lazy)
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
+    is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
     return _Plan(
         head=b"Os%d:" % len(name) + name,
         base=base,
@@ -718,6 +723,7 @@ def _make_plan(cls: type) -> _Plan:
         is_simple=is_simple,
         is_named=is_named,
         lazy=frozenset[str]().union(*lazy),
+        has_waiters=has_waiters(cls),
         form=form_head(cls) if is_told else None,
     )
 
@@ -727,7 +733,7 @@ def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
     if plan.base is FunctionType or issubclass(plan.base, type):
         return {}  # their readers have them
     try:
-        found = attributes_of(value)
+        found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
     except ValueError as error:
         raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
     if "_name_" in found and "_value_" in found:

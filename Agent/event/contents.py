@@ -68,7 +68,8 @@ KINDS: tuple[KindOfValue, ...] = (
         "defaultdict, datetime, date, time, timedelta, UUID, Decimal, Path, range, slice, complex, enums, "
         "dataclasses, named tuples, pydantic models, subclasses of builtins, numpy scalars, arrays and "
         "generators, random.Random, classes with a registered codec, objects of other Python classes whose "
-        "attributes are all restorable, each held once, none a generator",
+        "attributes are all restorable, each held once, none a generator, and, inside of these, locks, "
+        "conditions, semaphores, events and queues of the standard library that nobody holds or waits for",
         "compared as values; can drive a replay",
     ),
     KindOfValue(

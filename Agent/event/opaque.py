@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, class_name, remember, text_or_none
 from Agent.event.digest import ALGORITHM, digest_bytes
+from Agent.event.locks import attributes_without_waiters, has_waiters
 
 __all__ = [
     "CONTENT",
     "LARGE_BYTES",
     "OBJECT",
     "SHOWN_ATTRIBUTES",
+    "STAND_IN",
     "TEXT_CHARS",
     "WRITTEN_OUTSIDE",
     "Content",
     "Kind",
+    "StandIn",
     "describe",
     "form_head",
     "head_of_bytes",
@@ -35,6 +39,8 @@ CONTENT = "content"
 """The key of a form under which everything stands that the object holds, where it can be made again."""
 OBJECT = "object"
 """The tag of an object inside such content, whose attributes are all that it is."""
+STAND_IN = "stand_in"
+"""The tag of a task or a function that holds one inside such content, and the key of a form with some."""
 TEXT_CHARS = 200
 SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
@@ -44,6 +50,27 @@ _ARGS: Any = BaseException.__dict__["args"]
 
 WRITTEN_OUTSIDE = "changed between its actions"
 """The reference recorded for an object that code other than its agent's actions changes."""
+
+
+class StandIn:
+    """Stands where a task of the recorded process stood, or a function that held one.
+
+    Args:
+        name: the class of what stood there.
+        used: is told what is called or read, and raises.
+    """
+
+    __slots__ = ("_name", "_used")
+
+    def __init__(self, name: str, used: Callable[[str], Any]) -> None:
+        self._name, self._used = name, used
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Say that it is called."""
+        return self._used(self._name)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return self._used(f"{attribute} of {self._name}")
 
 
 class Kind(StrEnum):
@@ -186,7 +213,7 @@ def _plain_attributes(value: object) -> dict[str, Any]:
     if issubclass(type(value), type | ModuleType):
         return {}
     try:
-        attributes = attributes_of(value)
+        attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
     except (ValueError, RuntimeError, AttributeError, TypeError):
         return {}  # it hides them, or another thread changes them: the value is named all the same
     shown: dict[str, Any] = {}

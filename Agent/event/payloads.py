@@ -67,7 +67,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string action_data?:any decision_context?:any args?:object result?:any outcome?:string "
-        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string",
+        "error_id?:string duration_ms?:number call?:string root?:boolean code_version?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
         is_span=True,
     ),
     _kind(
@@ -118,7 +118,7 @@ _ROWS = (
         _LEARNING,
         "Learning update: {learning_stage}",
         "learning_stage:any update_data?:any args?:object result?:any outcome?:string error_id?:string "
-        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string",
+        "duration_ms?:number call?:string yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object result_is?:string capture_ms?:number",
         is_span=True,
     ),
     _kind(

@@ -14,7 +14,8 @@ from Agent.event.classes import class_name, restore_attributes
 from Agent.event.codecs import BUILDERS
 from Agent.event.content import content_of, is_plain_class
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.opaque import CONTENT, OBJECT, shorten
+from Agent.event.locks import is_name_of_lock, make_lock
+from Agent.event.opaque import CONTENT, OBJECT, STAND_IN, Kind, shorten
 from Agent.event.pointers import fold_tags
 from Agent.event.reading import USUAL, Reading
 from Agent.event.registered import REGISTERED_NAMES, register_codec
@@ -119,7 +120,8 @@ def decode_value(
         types: the tags of its event.
         pointer: where the value stands in its event.
         codecs: {`module.QualName` in a tag: the class that it means here}; a factory of a defaultdict may be
-            any callable, and under `agent` may stand a callable from an agent's id to the object.
+            any callable, and under `agent` may stand a callable from an agent's id to the object, under
+            `stand_in` one from the name of a class to what stands for a task of the recorded process.
         unrestored: collects the pointers of what could not be restored, where given.
     """
     if not types:
@@ -148,6 +150,8 @@ def _restore(tag: str, node: Any, binding: Binding) -> Any:
             return REGISTERED_NAMES[argument].decode(node)
         if name == "agent" and "agent" in binding.codecs:
             return binding.codecs["agent"](node)
+        if name == STAND_IN:
+            return binding.codecs[STAND_IN](argument)
         if name == "opaque":
             return _made_again(node, binding)
         if name == OBJECT:
@@ -164,16 +168,23 @@ def _made_again(form: Any, binding: Binding) -> Any:
     """An object of a plain class made again from its form; LookupError unless its content is the recorded."""
     if type(form) is not dict or "same_as" in form:
         raise LookupError("another occurrence of an object")
-    made = _filled(form["class"], form.get(CONTENT, form.get("attributes")), binding)
-    if content_of(made).text != form["digest"]:
+    if Kind.HANDLE in form:
+        return make_lock(form["class"], form[CONTENT])
+    if STAND_IN in form and STAND_IN not in binding.codecs:
+        raise LookupError("it holds what belonged to the recorded process")
+    is_shown = not is_name_of_lock(form["class"])  # of a lock that somebody held attributes say too little
+    made = _filled(form["class"], form.get(CONTENT, form.get("attributes") if is_shown else None), binding)
+    if STAND_IN not in form and content_of(made).text != form["digest"]:
         raise LookupError("another content")
     return made
 
 
 def _filled(name: str, attributes: Any, binding: Binding) -> Any:
-    made: Any = object.__new__(binding.find(name, is_plain_class))
     if type(attributes) is not dict or any(type(value) is Unrestored for value in attributes.values()):
         raise LookupError("attributes that cannot be restored")
+    if is_name_of_lock(name):
+        return make_lock(name, attributes)
+    made: Any = object.__new__(binding.find(name, is_plain_class))
     restore_attributes(made, attributes)
     return made
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import orjson
@@ -18,10 +19,12 @@ from Agent.event.content import content_of, is_plain_class
 from Agent.event.contents import handle_of, reference_of
 from Agent.event.digest import ALGORITHM, canonical_bytes, digest_json
 from Agent.event.limits import Limits
+from Agent.event.locks import is_lock, parts_of_idle
 from Agent.event.opaque import (
     CONTENT,
     OBJECT,
     SHOWN_ATTRIBUTES,
+    STAND_IN,
     Content,
     Kind,
     describe,
@@ -297,6 +300,8 @@ class Walk:
         content = self._content(value)
         form = describe(value, content)
         if content.kind is not Kind.COMPARABLE:
+            if content.kind is Kind.HANDLE and is_lock(type(value)):
+                self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
             return form
         place = self.met.setdefault((id(value), root), below)
         if place != below:
@@ -307,10 +312,16 @@ class Walk:
 
     def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
         """Put what an object holds into its form, if it is a tree of values that can be made again."""
-        attributes = attributes_of(value)
-        if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+        attributes: dict[str, Any] | None
+        if is_lock(type(value)):
+            attributes = parts_of_idle(value)
+        else:
+            attributes = attributes_of(value)
+            if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+                return
+        if attributes is None:
             return
-        if content.agents or content.without_code or content.size_bytes > _MOST_KEPT_BYTES:
+        if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
             return
         walk = _ContentWalk(self.agent_of, value, self.reading, pointer)
         try:
@@ -321,6 +332,13 @@ class Walk:
             return
         self.types.update(walk.types)
         form[CONTENT] = kept
+        if walk.has_stand_ins:
+            form[STAND_IN] = True
+
+    def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
+        """Say of a lock that nobody holds that another one can take its place, where it occurs once."""
+        if first and self.reading.keeps_content and parts_of_idle(value) is not None:
+            form[CONTENT] = {}
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
         # The short way for what keys and positions are made of.
@@ -547,12 +565,13 @@ class Walk:
 class _ContentWalk(Walk):
     """The same over what an object holds: a tree of values that can be made again, else `_NotPlain`."""
 
-    __slots__ = ("_once",)
+    __slots__ = ("_once", "has_stand_ins")
 
     def __init__(self, agent_of: AgentOf | None, holder: object, reading: Reading, pointer: str) -> None:
         super().__init__(_KEPT_LIMITS, agent_of, cutting=False, reading=reading, start=pointer)
         self._once = {id(holder)}
         """What occurred already: nobody could tell two occurrences of one object from two objects."""
+        self.has_stand_ins = False
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
         if kind is list or kind is dict:
@@ -560,6 +579,12 @@ class _ContentWalk(Walk):
         return super()._composite(value, kind, pointer)
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
+        if is_lock(kind):
+            parts = parts_of_idle(value)
+            if parts is None:
+                raise _NotPlain
+            self._occurs(value)
+            return f"{OBJECT}:{class_name(kind)}", parts
         if is_plain_class(kind) and class_reducer(kind) is None:
             if self.agent_of is not None and self.agent_of(value) is not None:
                 raise _NotPlain
@@ -569,6 +594,10 @@ class _ContentWalk(Walk):
                 raise _NotPlain  # a sentinel: what it is nobody but itself can be
             return f"{OBJECT}:{class_name(kind)}", attributes
         tag, reduced = super()._reduce(value, kind, pointer)
+        if tag == "opaque" and _is_of_process(value):
+            self._occurs(value)
+            self.has_stand_ins = True
+            return f"{STAND_IN}:{class_name(kind)}", None
         if tag in _NO_TAG or tag == "agent" or tag.startswith(_GENERATORS):
             raise _NotPlain
         if tag.partition(":")[0] not in _UNCHANGING:
@@ -580,3 +609,23 @@ class _ContentWalk(Walk):
         if id(value) in self._once or (places is not None and places.field_of(value) is not None):
             raise _NotPlain
         self._once.add(id(value))
+
+
+def _is_of_process(value: Any) -> bool:
+    """Whether it is a task or a loop, or a local function that holds one: what a callback that cancels is."""
+    if type(value) is not FunctionType:
+        return handle_of(type(value)) in _TASKS
+    cells = value.__closure__ or ()
+    return "<locals>" in value.__qualname__ and any(
+        handle_of(type(held)) in _TASKS for cell in cells if (held := _held(cell)) is not None
+    )
+
+
+_TASKS = ("task", "event loop")
+
+
+def _held(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # it is empty

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from Agent.event.registered import register_codec
     from Agent.flight.checkpoint_model import Checkpoint, CheckpointStore, StepEvent
     from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
     from Agent.flight.checkpoint_recording import checkpoint_store
@@ -33,6 +34,7 @@ __all__ = [
     "recorded_sources",
     "Recorder",
     "recorder",
+    "register_codec",
     "replaying_tools",
     "RetentionPolicy",
     "RunRecord",
@@ -58,6 +60,7 @@ _HOMES = {
     "recorded_sources": "Agent.record.chance.sources",
     "Recorder": "run_recorder",
     "recorder": "run_recorder",
+    "register_codec": "Agent.event.registered",
     "replaying_tools": "replaying",
     "RetentionPolicy": "checkpoint_policy",
     "RunRecord": "runs",

@@ -43,6 +43,7 @@ def wrap(
         return stepped
     begin = spec.begin
     if is_coroutine(function):
+        spec.is_async = True
 
         @functools.wraps(function)
         async def traced_async(*args: Any, **kwargs: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from Agent.event.binding import class_reducer
 from Agent.event.content import is_plain_class
+from Agent.event.locks import is_lock
 from Agent.event.registered import REGISTERED
 from Agent.record.exposure import Sort, sort_of
 
@@ -61,4 +62,4 @@ def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[obje
     """Whether it is of a user's class that can be restored, and no agent."""
     if sort is not Sort.UNKNOWN or agent_of(node) is not None:
         return False
-    return class_reducer(cls) is not None or cls in REGISTERED or is_plain_class(cls)
+    return class_reducer(cls) is not None or cls in REGISTERED or is_plain_class(cls) or is_lock(cls)

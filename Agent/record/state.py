@@ -306,6 +306,12 @@ class StateTracker:
             self.failure = error
             return {}
 
+    def holds_large(self, obj: object) -> bool:
+        """Whether a field is so large that only full states hold what it holds."""
+        names = self.heavy - self.borrowed.keys() - self.written_outside
+        present = self.present(obj) if names else {}
+        return any(name in present and sort_of(type(present[name])) is not Sort.GENERATOR for name in names)
+
     def has_acted(self) -> bool:
         """Whether the agent is there, and acted since this was asked last."""
         before, self._actions_before = self._actions_before, self.actions

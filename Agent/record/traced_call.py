@@ -121,13 +121,20 @@ class Call:
             emit_gone_states(pipeline)
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
+        is_due = actions % pipeline.options.state_period == 0
+        if not actions & (actions - 1) and tracker.heavy and self.root and actions:
+            # Full states after 1, 2, 4, 8 ... actions, too, find a difference in a large field sooner.
+            is_due = is_due or tracker.holds_large(target)
         # Also before a periodic full state: it would otherwise show writes that no event explains.
         if actions and (pipeline.options.strict_state if strict is None else strict):
             emit_outside(pipeline, self.binding, tracker, target)
-        elif actions and self.root and (tracker.watched or actions <= pipeline.options.entry_looks):
-            only = tracker.watched if actions > pipeline.options.entry_looks else None
-            emit_outside(pipeline, self.binding, tracker, target, only)
-        if actions % pipeline.options.state_period == 0:
+        elif actions and self.root:
+            looks = pipeline.options.entry_looks
+            if actions <= looks or (is_due and looks):
+                emit_outside(pipeline, self.binding, tracker, target)
+            elif tracker.watched:
+                emit_outside(pipeline, self.binding, tracker, target, tracker.watched)
+        if is_due:
             reason = "first" if actions == 0 else "periodic"
             emit_state(pipeline, self.binding, tracker, target, reason)
         tracker.actions += 1
@@ -260,6 +267,9 @@ class Call:
         if spec.kind == "metric":
             measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
             return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
+        if spec.is_async:
+            capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
+            body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
         head = spec.head_root if self.root else spec.head
         scope = current_scope.get()
         line_head = slot.heads.get(spec.label)

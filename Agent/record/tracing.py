@@ -70,6 +70,8 @@ class TraceSpec:
         self.slot_key = kind, level
         self.is_stepped = False
         """A generator, whose calls go on step by step."""
+        self.is_async = False
+        """A coroutine function: others act while it is open, so its events tell exactly when it began."""
         self.call_type: type[Call] | None = None
         self.code: CodeIdentity | None = None
         owner, _, name = function.__qualname__.rpartition(".")

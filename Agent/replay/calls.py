@@ -13,7 +13,9 @@ from Agent.event.pointers import escape
 from Agent.replay.comparison import Recorded
 from Agent.replay.values import Decoder
 
-_OWN_KEYS = frozenset({"agent_id", "agent_role", "event_type", "call", "root", "duration_ms", "error_id"})
+_OWN_KEYS = frozenset(
+    {"agent_id", "agent_role", "event_type", "call", "root", "duration_ms", "error_id", "capture_ms"}
+)
 
 
 class _Binding(NamedTuple):

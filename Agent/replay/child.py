@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from Agent.record.player import current_player
 from Agent.record.redaction import Redactor
 from Agent.replay.answers import AnswerBook
 from Agent.replay.comparison import OLDER, Comparison
+from Agent.replay.concurrency import groups_of, ran_in_one_loop
 from Agent.replay.constructors import constructor_arguments, doubt_what_was_built, what_the_spec_lacks
 from Agent.replay.drive import Driver, Equipment
 from Agent.replay.effects import Identifiers
@@ -39,7 +40,7 @@ from Agent.replay.judge import ActionJudge
 from Agent.replay.normaliser import Normaliser
 from Agent.replay.outcome import Outcome, ReplayStopped, redacted_texts
 from Agent.replay.peers import ConstructorArguments, Peers, Spec
-from Agent.replay.plan import Plan, make_plan
+from Agent.replay.plan import DrivenAction, Plan, make_plan
 from Agent.replay.player import RecordedPlayer
 from Agent.replay.recorded_script import script_module, script_name
 from Agent.replay.recording import Recording, RecordingParts, read_recording
@@ -295,14 +296,26 @@ class Redrive:
         outcome.agents = sorted(given)
         self._count(plan, live)
         driver = self._driver_for(plan, Driver)
-        for action in plan.actions:
-            if action.overlaps:
-                outcome.doubts.append(
-                    f"step {action.number} overlapped with another replayed action, and replay does not "
-                    "impose their order: replay each agent alone"
-                )
-                break
+        beside = [group for group in groups_of(plan.actions) if len(group) > 1]
+        apart = [group for group in beside if not ran_in_one_loop(group)]
+        if apart:
+            outcome.doubts.append(_beside(apart[0][0]))
+        else:
+            near = [group for group in groups_of(plan.actions, is_loose=True) if ran_in_one_loop(group)]
+            outcome.beside = near[0][0].number if near else 0
         driver.run()
+        if beside and outcome.is_same_code and self._share(beside):
+            outcome.doubts.append(_beside(beside[0][0]))
+
+    def _share(self, groups: Sequence[Sequence[DrivenAction]]) -> bool:
+        """Whether agents whose actions ran at one time hold each other, or an object that others hold."""
+        for agent_id in {action.agent_id for group in groups for action in group}:
+            facts = self._recording.agents[agent_id]
+            first = facts.first_state
+            holds_agents = first is not None and "agent" in (first.types or {}).values()
+            if holds_agents or facts.shared_objects or facts.shared_with:
+                return True
+        return False
 
     def _driver_for(self, plan: Plan, kind: type[D]) -> D:
         """What carries out a plan, with everything that it works with."""
@@ -339,6 +352,7 @@ class Redrive:
                 strict_factory=bool(self._request.get("strict_factory")),
                 keep_going=int(self._request.get("keep_going") or 0),
                 stop_at=self._request.get("pdb") or 0,
+                turns=str(self._request.get("turns") or ""),
             ),
         )
         return driver
@@ -470,6 +484,13 @@ class Redrive:
             return False
         self._identifiers.see(driver.effects_so_far())
         return self._identifiers.same(recorded, replayed)
+
+
+def _beside(action: DrivenAction) -> str:
+    return (
+        f"step {action.number} ran beside another driven action, and their order is not imposed: replay each "
+        "agent alone"
+    )
 
 
 def _level(name: Any) -> int:

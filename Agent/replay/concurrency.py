@@ -1,15 +1,16 @@
-"""Whether calls inside an action ran at one time: what those did may come in any order."""
+"""What ran at one time: calls inside an action, whose order says nothing, and actions of several agents."""
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from Agent.flight.recorded_calls import CALL_KINDS
-from Agent.replay.plan import DrivenAction, RecordedCall
+from Agent.replay.plan import ASYNC_SLACK_US, OVERLAP_US, DrivenAction, RecordedCall
 from Agent.replay.recording import began_us
 
-__all__ = ["has_concurrent_calls"]
+__all__ = ["groups_of", "has_concurrent_calls", "overlap", "ran_in_one_loop"]
 
 _CLOCK_US = 2
 """A call that ends and the next one that begins are stamped by two readings of the clock."""
@@ -38,3 +39,42 @@ def _were_asked_at_one_time(action: DrivenAction) -> bool:
         for calls in beside.values()
         for (_, ended), (later_began, _) in itertools.pairwise(sorted(calls))
     )
+
+
+def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -> bool:
+    """Whether an action was open when a later one began.
+
+    Args:
+        is_loose: whether it may have been, of two async actions: when one began is told too late by what
+            capturing its outcome took.
+    """
+    are_tasks = one.call.is_async and other.call.is_async and one.agent_id != other.agent_id
+    slack_us = ASYNC_SLACK_US if is_loose and are_tasks else -OVERLAP_US
+    return other.call.began_us < one.event.timestamp_us + slack_us
+
+
+def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Iterator[list[DrivenAction]]:
+    """The actions in their order: those that ran at one time together, any other by itself."""
+    group: list[DrivenAction] = []
+    for action in actions:
+        if group and not any(overlap(each, action, is_loose=is_loose) for each in reversed(group)):
+            yield group
+            group = []
+        group.append(action)
+    if group:
+        yield group
+
+
+def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:
+    """Whether tasks of one event loop can have taken turns with actions that ran at one time.
+
+    Of two such actions at least one has to be async, and no agent may have had two of them open.
+    """
+    open_now: list[DrivenAction] = []
+    for action in group:
+        open_now = [each for each in open_now if overlap(each, action)]
+        for each in open_now:
+            if each.agent_id == action.agent_id or not (each.call.is_async or action.call.is_async):
+                return False
+        open_now.append(action)
+    return len(group) > 1

@@ -77,6 +77,7 @@ def doubt_what_was_built(outcome: Outcome, reads: Sequence[SourceRead]) -> None:
     text = (
         f"the target drew chance that is in no record while it built what is replayed: {named}; give it one "
         "seed in the program and in the factory, as a seed argument or by `random.seed(number)`"
+        + ("; where no seed reaches it, leave out the field that keeps it" if is_other else "")
     )
     if is_other:
         outcome.reasons.insert(0, text)

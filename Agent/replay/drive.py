@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event
-from Agent.event.pointers import copy_tree
+from Agent.event.opaque import Kind
+from Agent.event.pointers import copy_tree, escape, unescape, value_at
 from Agent.record import installed
 from Agent.record.chance.generators import adopt_random
 from Agent.record.chance.sources import adoption_of
 from Agent.record.context import Scope, current_scope
+from Agent.record.identity import TRACED
 from Agent.record.installed import install_pipeline
 from Agent.record.memory_sink import MemorySink
 from Agent.record.pipeline import Pipeline
 from Agent.record.player import TracedCall
 from Agent.replay.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
 from Agent.replay.comparison import Comparison, Difference, Recorded
+from Agent.replay.concurrency import groups_of, ran_in_one_loop
 from Agent.replay.constructors import MADE_OTHERWISE
 from Agent.replay.debugging import in_debugger
 from Agent.replay.expected_line import ExpectedLine
@@ -34,7 +37,7 @@ from Agent.replay.last_states import LastStates
 from Agent.replay.outcome import Divergence, Outcome, ReplayStopped, short
 from Agent.replay.outside_writes import OutsideWrites
 from Agent.replay.plan import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
-from Agent.replay.player import RecordedPlayer
+from Agent.replay.player import RecordedPlayer, current_lane, driven_here
 from Agent.replay.python_text import python_path
 from Agent.replay.recording import AgentFacts, sharing_agents
 from Agent.replay.shared_values import SharedValues
@@ -57,6 +60,7 @@ from Agent.replay.whole_states import WholeStates
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from Agent.replay.interleaved import Turns
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Results that are neither awaited nor iterated for what they are."""
@@ -79,6 +83,8 @@ class Equipment:
     """How many differences to look for behind the first."""
     stop_at: int = 0
     """The number of the action before which the debugger is to open; 0 for none."""
+    turns: str = ""
+    """How actions that ran at one time are driven: `sequential`, `loose`, or as they seem to have run."""
 
 
 class Driver:
@@ -114,6 +120,8 @@ class Driver:
         self._is_factory_strict = equipment.strict_factory
         self._keep_going = equipment.keep_going
         self._stop_at = equipment.stop_at
+        self._is_sequential = equipment.turns == "sequential" or bool(equipment.stop_at)
+        self._is_loose = equipment.turns == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(
             self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
@@ -127,6 +135,13 @@ class Driver:
         """How many lines the action had left when each of its calls was answered."""
         self._current: DrivenAction | None = None
         self._loop: AbstractEventLoop | None = None
+        self._is_ending = False
+        """What is still open is to end, whatever it did."""
+        self._turns: Turns | None = None
+        self._found: list[Divergence] = []
+        """Differences of actions that are driven while others are."""
+        self._seen: list[Event] = []
+        """The first lines that the actions left, decoded."""
         self._suspects = sharing_agents(objects, facts, player.live)
         self._whole = WholeStates(
             self._pipeline,
@@ -154,9 +169,12 @@ class Driver:
         # Reads get their recorded values, and nobody looks at the `reads` of these events.
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
-            for action in self._plan.actions:
+            for group in self._groups():
                 try:
-                    self._drive(action)
+                    if len(group) == 1:
+                        self._drive(group[0])
+                    else:
+                        self._drive_together(group)
                 except ReplayStopped:
                     if not self._goes_on():
                         raise
@@ -170,11 +188,107 @@ class Driver:
             pass  # whoever stopped it has told the outcome why
         finally:
             self._put_first_in_front()
+            self._tell_of_large_fields()
             installed.open_reads = keeps_reads
             self._player.action = None
             self._judge.settle()
             self._watch.close()
             self._close_loop()
+
+    def _groups(self) -> Iterator[Sequence[DrivenAction]]:
+        """The actions in the order in which they are driven, those together that tasks drive at one time."""
+        if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
+            yield from ([action] for action in self._plan.actions)
+            return
+        for group in groups_of(self._plan.actions, is_loose=self._is_loose):
+            if ran_in_one_loop(group):
+                yield group
+            else:
+                yield from ([action] for action in group)
+
+    def _drive_together(self, group: Sequence[DrivenAction]) -> None:
+        """Drive actions that ran at one time; of several differences the first action's is kept."""
+        from Agent.replay.interleaved import LaneEnded, Turns
+
+        found = self._found
+        reasons = list(self._outcome.reasons)
+
+        async def drive(action: DrivenAction) -> None:
+            try:
+                await self._drive_beside(action)
+            except ReplayStopped:
+                divergence, self._outcome.divergence = self._outcome.divergence, None
+                if divergence is None:
+                    raise
+                found.append(divergence)
+                self._player.is_stopped = False
+                raise LaneEnded from None
+
+        self._sink.clear()
+        self._seen.clear()
+        self._generators.clear()
+        self._sources.begin()
+        self._current = group[0]
+        self._watch.begin(group[0])
+        try:
+            self._turns = Turns(group, drive, is_loose=self._is_loose)
+            self._event_loop().run_until_complete(self._turns.run())
+        finally:
+            self._turns = None
+            self._watch.end()
+            if found:
+                self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
+                self._outcome.reasons[:] = reasons  # what came behind it may have come of it
+                self._player.is_stopped = True
+                found.clear()
+        if self._player.is_stopped:
+            raise ReplayStopped
+        if self._generators:
+            self._doubt_draws(group[0])
+
+    async def _drive_beside(self, action: DrivenAction) -> None:
+        """Drive an action in a task, while others drive theirs."""
+        obj = self._objects[action.agent_id]
+        method, args, kwargs = self._prepared(action.call, obj)
+        self._note_ending(action)
+        self._player.begin(action)
+        token = current_scope.set(self._scope_of(action))
+        error: BaseException | None = None
+        try:
+            awaitable = self._awaitable(method, method(*args, **kwargs))
+            if awaitable is not None:
+                await awaitable
+        except ReplayStopped:
+            pass  # it is looked for below
+        except BaseException as raised:
+            if self._is_ending:
+                raise
+            error = raised
+        finally:
+            current_scope.reset(token)
+        self._outcome.counts.driven += 1
+        self._judge.begin(action)
+        if self._player.is_stopped:
+            self._look_back(action, method)
+            raise ReplayStopped
+        self._finish(action, obj, error)
+
+    def _look_back(self, action: DrivenAction, method: Any) -> None:
+        """An action was stopped in its midst."""
+        spec = getattr(method, TRACED, None)
+        if spec is not None:
+            self._judge.note_code(action, spec.identify().digest)
+        self._judge.look_back(action, self.effects_so_far())
+
+    def _note_ending(self, action: DrivenAction) -> None:
+        outcome = action.event.extra.get("outcome")
+        if outcome in {"cancelled", "interrupted"}:
+            self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
+
+    def _scope_of(self, action: DrivenAction) -> Scope | None:
+        """The contexts that were open around an action."""
+        tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
+        return Scope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
     def _goes_on(self) -> bool:
         """Whether to look for further differences, this one being kept."""
@@ -185,6 +299,14 @@ class Driver:
         self._outcome.divergence = None
         self._player.is_stopped = False
         return True
+
+    def _tell_of_large_fields(self) -> None:
+        found = self._outcome.divergence
+        obj = None if found is None else self._objects.get(found.agent_id)
+        if found is not None and obj is not None:
+            told = self._whole.told_of_large(found, obj)
+            if told:
+                self._outcome.remark(told)
 
     def _put_first_in_front(self) -> None:
         found = self._outcome.further
@@ -208,7 +330,7 @@ class Driver:
                 if self._objects.get(agent_id) is target:
                     self._restore(agent_id, target)
                 self._allow_generators(agent_id, target)
-        action = self._current
+        action = driven_here() or self._current
         if action is None or recorded is not action.call:
             return
         self._outside.compare(action, target)
@@ -253,17 +375,17 @@ class Driver:
             return
 
     def answered(self) -> None:
-        """A call of the replayed action was answered: what it leaves from here on comes behind that."""
-        self._answered_at.append(len(self._sink.lines))
+        """A call of the replayed action was answered: what it records from here on comes after that."""
+        if current_lane.get() is None:
+            self._answered_at.append(len(self._sink.lines))
 
     def _drive(self, action: DrivenAction) -> None:
-        obj, event = self._objects[action.agent_id], action.event
+        obj = self._objects[action.agent_id]
         method, args, kwargs = self._prepared(action.call, obj)
         # The user's code may have set up recording since the last action.
         if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
-        if event.extra.get("outcome") in {"cancelled", "interrupted"}:
-            self._outcome.doubts.append(f"step {action.number} was {event.extra['outcome']} from outside")
+        self._note_ending(action)
         self._sink.clear()
         self._answered_at.clear()
         if not action.is_plain:
@@ -273,9 +395,7 @@ class Driver:
         self._sources.begin()
         self._expected.expect(action)
         self._generators.clear()
-        tick, fields = event.tick, scope_fields(event, self._decoder)
-        scope = Scope(None, tick=tick, fields=fields) if fields or tick is not None else None
-        token = current_scope.set(scope)
+        token = current_scope.set(self._scope_of(action))
         error: BaseException | None = None
         try:
             self._watch.begin(action)
@@ -296,7 +416,7 @@ class Driver:
         if self._generators:
             self._doubt_draws(action)
         if self._player.is_stopped:
-            self._judge.look_back(action, self.effects_so_far())
+            self._look_back(action, method)
             raise ReplayStopped
         self._finish(action, obj, error)
 
@@ -315,11 +435,13 @@ class Driver:
         if ids is not None and missing is None:
             self._judge.agreed(action, ids)
         else:
-            replayed = self._judge.compare(action, self._events(), missing, self._answered_at)
+            answered_at = self._answered_at if current_lane.get() is None else None
+            replayed = self._judge.compare(action, self._events(), missing, answered_at)
             self._expected.learn(action, replayed.code)
         self._sources.compare_left(action)
+        self._whole.ended(action)
         for event in action.after:
-            self._whole.compare(action, event, obj, is_behind=True)
+            self._whole.compare(action, event, obj)
         if action.number >= self._last_states.begin:
             self._last_states.look(action.number)
 
@@ -346,36 +468,90 @@ class Driver:
         event = call.event
         if "args" not in event.extra:
             self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
-        restored = self._decoder.restore(Recorded(event.extra["args"], event.types or {}, "/extra/args"))
-        if restored.unrestored or not isinstance(restored.value, dict):
-            lacking = (restored.unrestored or ["they are not a mapping of names"])[0].replace(
-                "/extra/args/", ""
+
+        def used(what: str) -> None:
+            self._player.stop(
+                f"{call.told} uses {what}, a task of the process that was recorded or a function that holds "
+                "one: replay what calls it instead"
             )
-            self._player.stop(f"an argument of {call.told} cannot be restored: {lacking}")
+
+        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        restored = self._decoder.restore_argument(recorded, used)
+        if restored.unrestored or not isinstance(restored.value, dict):
+            self._player.stop(self._told_of_argument(call, restored.unrestored))
         if restored.is_redacted:
             self._outcome.doubts.append(f"an argument of {call.told} is redacted")
         return dict(restored.value)
 
+    def _told_of_argument(self, call: RecordedCall, unrestored: Sequence[str]) -> str:
+        """Why an argument cannot be given again, and what to do about it."""
+        if not unrestored:
+            return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
+        event, at = call.event, unrestored[0].partition(" at ")[2]
+        form = value_at(event.extra, at.removeprefix("/extra"))
+        args, first = event.extra["args"], unescape(at.split("/")[3])
+        place = python_path(
+            at[len(f"/extra/args/{escape(first)}") :],
+            args.get(first),
+            event.types,
+            f"/extra/args/{escape(first)}",
+            first,
+        )
+        what = unrestored[0].partition(" at ")[0]
+        if type(form) is dict:
+            what = str(form.get("class", what))
+            if Kind.UNSEEN in form:
+                what = f"{what}: {form[Kind.UNSEEN]}"
+        return (
+            f"argument {place} of {call.told} cannot be restored ({what}): pass plain data, or call "
+            "`Agent.flight.register_codec(cls, encode, decode)` for a class in it, in the program and in the "
+            "factory's module"
+        )
+
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
-        result = method(*args, **kwargs)
+        awaitable = self._awaitable(method, method(*args, **kwargs))
+        if awaitable is not None:
+
+            async def awaited() -> Any:
+                return await awaitable
+
+            self._event_loop().run_until_complete(awaited())
+
+    def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
+        """What is to be awaited of what a method gave."""
         if result is None or type(result) in _PLAIN:
-            return
+            return None
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             name = getattr(method, "__qualname__", type(method).__qualname__)
             self._player.stop(f"{name} is a generator, and the recording has only the number of its items")
-        if inspect.isawaitable(result):
-            import asyncio
+        return result if inspect.isawaitable(result) else None
 
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+    def _event_loop(self) -> AbstractEventLoop:
+        if self._loop is None:
+            from Agent.replay.interleaved import loop_that_notices
 
-            async def awaited() -> Any:
-                return await result
+            self._loop = loop_that_notices(self._is_stuck)
+        return self._loop
 
-            self._loop.run_until_complete(awaited())
+    def _is_stuck(self) -> None:
+        if self._turns is not None and self._turns.go_on():
+            return
+        if self._found:
+            raise ReplayStopped
+        if not self._is_ending:
+            action = self._current
+            what = "the driven code" if action is None else f"{action.call.name} of {action.agent_id}"
+            self._player.stop(
+                f"{what} waits for what nothing in this replay does, such as an item from a task without a "
+                "traced action: replay the whole session, or trace that task"
+            )
 
     def _events(self) -> list[Event]:
-        return [decode_line(line) for line in self._sink.lines]
+        lines = self._sink.lines
+        if current_lane.get() is None:
+            return [decode_line(line) for line in lines]
+        self._seen += [decode_line(line) for line in lines[len(self._seen) :]]
+        return list(self._seen)
 
     def effects_so_far(self) -> list[Event]:
         """What happened inside the action that is being replayed, up to now."""
@@ -451,7 +627,7 @@ class Driver:
             self._outcome.factory_differences.append(f"{agent_id}: factory made {told}")
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
-        action = self._current
+        action = driven_here() or self._current
         self._player.diverge(
             Divergence(
                 1 if action is None else action.number,
@@ -507,6 +683,7 @@ class Driver:
             return
         import asyncio
 
+        self._is_ending = True
         tasks = asyncio.all_tasks(self._loop)
         for task in tasks:
             task.cancel()

@@ -24,7 +24,9 @@ from Agent.replay.comparison import (
 if TYPE_CHECKING:
     from Agent.replay.fields import FieldRules
 
-_OWN_TO_A_RUN = frozenset({"duration_ms", "error_id", "reads", "root", "args_after", "result_is"})
+_OWN_TO_A_RUN = frozenset(
+    {"duration_ms", "capture_ms", "error_id", "reads", "root", "args_after", "result_is"}
+)
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
     "agent_message": frozenset({"message_id"}),

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FrameType
 from typing import Any
 
 from Agent.record.agents import agent_id_of
-from Agent.record.chance.callers import is_own
+from Agent.record.chance.callers import is_foreign_name, is_own
 from Agent.record.exposure import read_state
 from Agent.replay.recording import Recording
 
@@ -43,15 +43,17 @@ class FieldReads:
         self._is_on = is_on
         self._is_looking = False
         self._found: dict[str, None] = {}
-        self._outside = _written_outside(recording, objects)
+        self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id))
         self._found_outside: dict[str, None] = {}
+        self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
+        self._found_shared: dict[str, None] = {}
 
     def watch(self, classes: Iterator[type]) -> None:
         """Look at every read of an attribute of objects of these classes, from here on."""
         names = frozenset().union(*self._changing.values())
         for cls in set(classes) if names else ():
             self._watch(cls, names, self._look)
-        for cls in {type(obj) for obj, _ in self._outside.values()}:
+        for cls in {type(obj) for obj, _ in (*self._outside.values(), *self._shared.values())}:
             self._watch(cls, None, self._look_outside)
 
     def doubts(self, *, is_same_code: bool) -> list[str]:
@@ -66,6 +68,11 @@ class FieldReads:
                 f"the replayed code reads {', '.join(list(self._found_outside)[:_MOST_NAMED])}: what the "
                 "program changes there between the actions is not in the recording; change it in a traced "
                 "action, or register a codec for it"
+            )
+        if self._found_shared and is_same_code:
+            found.append(
+                f"the driven code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
+                "whose code does not run use, too: replay the whole session, without the name of an agent"
             )
         if not self._found:
             return found
@@ -94,9 +101,16 @@ class FieldReads:
         if self._is_looking or not self._is_on() or name.startswith("__"):
             return
         frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        if is_own(frame):
+            return
         known = self._outside.get(id(obj))
-        if known is not None and known[0] is obj and not is_own(frame):
+        if known is not None and known[0] is obj:
             self._found_outside[f"{name} of {known[1]} by {_place(frame)}"] = None
+        known = self._shared.get(id(obj))
+        if known is not None and known[0] is obj:
+            user = _user_of(frame)
+            if not is_own(user):
+                self._found_shared[f"{known[1]} in {_place(user)}"] = None
 
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
@@ -118,16 +132,38 @@ def _place(frame: FrameType) -> str:
     return f"{code.co_qualname} ({os.path.basename(code.co_filename)}:{frame.f_lineno})"  # noqa: PTH119
 
 
-def _written_outside(recording: Recording, objects: Mapping[str, object]) -> dict[int, tuple[object, str]]:
-    """By their ids, the objects that something else than the actions of their agents changed."""
+def _user_of(frame: FrameType) -> FrameType:
+    """The frame of the program or of a library behind a frame of the standard library."""
+    found: FrameType | None = frame
+    while found is not None and not is_foreign_name(str(found.f_globals.get("__name__", ""))):
+        found = found.f_back
+    return found or frame
+
+
+def _held(
+    objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
+) -> dict[int, tuple[object, str]]:
+    """By their ids, the objects in certain fields of agents, each with the name of the field."""
     found: dict[int, tuple[object, str]] = {}
     for agent_id, obj in objects.items():
-        facts = recording.agents.get(agent_id)
-        names = facts.written_outside if facts is not None else set()
+        names = names_of(agent_id)
         fields = read_state(obj).fields if names and obj is not None else {}
-        for name in names & fields.keys():
+        for name in fields.keys() & set(names):
             found[id(fields[name])] = (fields[name], f"{agent_id}.{name}")
     return found
+
+
+def _written_outside(recording: Recording, agent_id: str) -> Collection[str]:
+    """The fields with an object that something else than the actions of its agent changed."""
+    facts = recording.agents.get(agent_id)
+    return () if facts is None else facts.written_outside
+
+
+def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
+    """The fields with an object that agents hold, too, whose code does not run."""
+    facts = recording.agents.get(agent_id)
+    shared = {} if facts is None else facts.shared_objects
+    return [name for name, others in shared.items() if others - live]
 
 
 def _changing_fields(recording: Recording, live: frozenset[str]) -> Mapping[str, frozenset[str]]:

@@ -100,13 +100,14 @@ class ActionJudge:
         action: DrivenAction,
         events: Sequence[Event],
         missing: RecordedCall | None,
-        answered_at: Sequence[int] = (),
+        answered_at: Sequence[int] | None = (),
     ) -> Event:
         """Compare what an action left in the recording with what it left now, and give its own event.
 
         Args:
             missing: a recorded call that was not made.
-            answered_at: how many of the events stood there when each call was answered.
+            answered_at: how many of the events stood there when each call was answered; None where others
+                were driven meanwhile.
 
         Raises:
             ReplayStopped: they differ; the outcome says where.
@@ -120,7 +121,7 @@ class ActionJudge:
             raise ReplayStopped
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
-        self._note_code(action, replayed)
+        self.note_code(action, str(replayed.code))
         informative = self._ending(action, replayed, events)
         # What others did inside comes first in time, and the action's own result and state are made of it.
         is_answered = missing is not None and missing.agent_id not in self._live
@@ -263,11 +264,11 @@ class ActionJudge:
         action: DrivenAction,
         effects: Sequence[Event],
         events: Sequence[Event],
-        answered_at: Sequence[int],
+        answered_at: Sequence[int] | None,
     ) -> None:
         """Compare on which side of the answered calls each effect stands; tasks may take turns otherwise."""
         is_free = self._comparison.overlooked.normaliser.order or len(effects) != len(action.behind)
-        if is_free or any(child.is_async for child in action.call.children):
+        if answered_at is None or is_free or any(child.is_async for child in action.call.children):
             return
         places = {event.id: number for number, event in enumerate(events)}
         for effect, recorded in zip(effects, action.behind, strict=True):
@@ -299,10 +300,11 @@ class ActionJudge:
         if name not in self._outcome.normalisers:
             self._outcome.normalisers.append(name)
 
-    def _note_code(self, action: DrivenAction, replayed: Event) -> None:
+    def note_code(self, action: DrivenAction, code: str) -> None:
+        """Keep the digest of the code that ran beside the recorded one."""
         told = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
         told.setdefault("recorded", str(action.event.code))
-        told.setdefault("replayed", str(replayed.code))
+        told.setdefault("replayed", code)
 
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """Where a call was another than the recorded one: an effect before it that was too comes first.

@@ -15,7 +15,7 @@ from Agent.event.opaque import Kind
 from Agent.event.pointers import value_at
 from Agent.flight.fold import StateFold
 from Agent.record.pipeline import Pipeline
-from Agent.replay.comparison import Comparison, Difference
+from Agent.replay.comparison import NAMES, Comparison, Difference, Recorded
 from Agent.replay.judge import ActionJudge
 from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.plan import DrivenAction, Plan
@@ -168,9 +168,19 @@ class LastStates:
         if first is None:
             return False
         if event.extra.get("reason") != "gone":
-            return first.extra.get("digest") != event.extra.get("digest")
+            return first.extra.get("digest") != event.extra.get("digest") and self._differ(first, event)
         began, ended = first.extra["fields"], event.extra["fields"]
         return any(began.get(name) != ended[name] for name in self._late_fields(agent_id))
+
+    def _differ(self, first: Event, last: Event) -> bool:
+        """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
+        mark = self._comparison.mark()
+        one, other = (
+            Recorded(each.extra["fields"], each.types or {}, "/extra/fields") for each in (first, last)
+        )
+        found = self._comparison.difference(one, other, NAMES)
+        self._comparison.go_back(mark)
+        return found is not None
 
 
 def _is_comparable(fold: StateFold, name: str) -> bool:

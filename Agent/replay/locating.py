@@ -37,7 +37,7 @@ def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]
 
 
 def _located(found: Divergence, event: Event | None, reader: TreeReader) -> Divergence:
-    tick = None if event is None else event.tick
+    tick = event.tick if event is not None and found.tick is None else found.tick
     inner = _inner_event(found, event, reader) if event is not None and found.inner_field else None
     return replace(found, tick=tick, where=_where(found, event, inner))
 

@@ -10,10 +10,19 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, NamedTuple
 
 from Agent.replay.outcome import SourceRead
+
+
+class _Made(NamedTuple):
+    """A generator that `default_rng` made, and its state then."""
+
+    generator: Any
+    state: str
 
 
 class NumpySeeds:
@@ -74,6 +83,37 @@ class NumpySeeds:
         found, self._open = list(self._open.values()), {}
         return found
 
+    @contextmanager
+    def looking_at_made(self, module: Any) -> Iterator[None]:
+        """Pass over the entropy of what `default_rng` makes meanwhile, and nobody draws from or keeps.
+
+        Args:
+            module: `numpy.random`, None where it is not loaded.
+        """
+        make = None if module is None else vars(module).get("default_rng")
+        if make is None:
+            yield
+            return
+        kept: list[_Made] = []
+
+        @wraps(make)
+        def default_rng(*args: Any, **kwargs: Any) -> Any:
+            made = make(*args, **kwargs)
+            if _entropy_of(made.bit_generator) in self._open:
+                kept.append(_Made(made, repr(made.bit_generator.state)))
+            return made
+
+        vars(module)["default_rng"] = default_rng
+        try:
+            yield
+        finally:
+            if vars(module).get("default_rng") is default_rng:
+                vars(module)["default_rng"] = make
+            alone = _holders(_Made(make(0), ""))
+            for each in kept:  # no name is given to what it draws from, which would be one more holder
+                if _holders(each) == alone and repr(each.generator.bit_generator.state) == each.state:
+                    self._open.pop(_entropy_of(each.generator.bit_generator), None)  # type: ignore[arg-type]
+
     def set_built(self) -> None:
         """What was read up to now was read while the target was built."""
         self._built |= self._open
@@ -100,3 +140,9 @@ def _is_fresh(generator: Any) -> bool:
     """Whether nothing was drawn from a Mersenne twister since it was seeded from its entropy."""
     now, begun = generator.state["state"], type(generator)(_entropy_of(generator)).state["state"]
     return bool(now["pos"] == begun["pos"] and (now["key"] == begun["key"]).all())
+
+
+def _holders(made: _Made) -> tuple[int, ...]:
+    """How many hold a generator, what it draws from, and its seed, from which others may be spawned."""
+    bits = made.generator.bit_generator
+    return sys.getrefcount(made.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)

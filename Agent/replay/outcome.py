@@ -44,6 +44,8 @@ class Divergence:
     """What of an effect differs, as `field` names it for the action: `state.<name>`, `result`, `args`."""
     tick: int | None = None
     """The simulation step of the action, where one was recorded."""
+    since: int | None = None
+    """The step behind which the field was compared before, where that is not the step before; 0 for none."""
     where: str = ""
     """What differs, as Python would reach it: `field orders['a'].price`; `locating.py` finds it."""
 
@@ -151,6 +153,8 @@ class Outcome:
     """Files that were there before and that driven code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
     """What may make a difference another one each time: threads, clocks that are read at import."""
+    beside: int = 0
+    """The first step that may have run while another agent's did, in one event loop; 0 for none."""
     scope: str = "whole"
     environment: dict[str, Any] = field(default_factory=dict)
 

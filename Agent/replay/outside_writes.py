@@ -18,6 +18,7 @@ from Agent.event.pointers import escape
 from Agent.record.agents import agent_id_of
 from Agent.record.exposure import read_state
 from Agent.record.pipeline import Pipeline
+from Agent.record.state import is_object
 from Agent.replay.comparison import ABSENT, Comparison, Recorded, shown
 from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.plan import DrivenAction, is_outside_write
@@ -82,7 +83,15 @@ class OutsideWrites:
         tracker = None if known is None else known.tracker
         if tracker is None or tracker.actions == 0:
             return
+        before = tracker.last.copy()
         written, gone = tracker.changes(obj)
+        is_shared = self._pipeline.agents.holders.is_shared
+        for name, value in list(written.items()):
+            if is_object(value, agent_id_of) and is_shared(value):
+                # As recording has it: the end of the action tells what others changed in it.
+                del written[name], tracker.last[name]
+                if name in before:
+                    tracker.last[name] = before[name]
         recorded = {name: event for event in events for name in event.extra["changed"]}
         removed = {str(name) for event in events for name in event.extra.get("unset") or ()}
         for name in (*written, *gone):

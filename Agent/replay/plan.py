@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import nextafter
 
 from Agent.event.model import Event
 from Agent.replay.effects import is_point
@@ -25,8 +26,12 @@ FRAMEWORK_KINDS = frozenset(
     }
 )
 """Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is replayed."""
-_OVERLAP_US = 50
-_ASYNC_SLACK_US = 2_000
+OVERLAP_US = 50
+"""Two readings of the clock by which one span ends and the next begins may differ by that much."""
+ASYNC_SLACK_US = 2_000
+"""By how much the beginning of an async call may be told too late."""
+_PROCESS_DIGITS = 8
+"""Digits of a span id that say which process numbered it."""
 
 
 def is_of_framework(event: Event) -> bool:
@@ -56,7 +61,7 @@ class RecordedCall:
     def overlaps(self, other: RecordedCall) -> bool:
         """Tell whether two calls ran concurrently, so that their order means nothing."""
         # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
-        slack = _ASYNC_SLACK_US if self.is_async and other.is_async else -2
+        slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
         return (
             self.began_us < other.event.timestamp_us + slack
             and other.began_us < self.event.timestamp_us + slack
@@ -174,7 +179,7 @@ def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:
 def _mark_overlaps(actions: list[DrivenAction]) -> None:
     last: DrivenAction | None = None
     for action in actions:
-        if last is not None and action.call.began_us < last.event.timestamp_us - _OVERLAP_US:
+        if last is not None and action.call.began_us < last.event.timestamp_us - OVERLAP_US:
             action.overlaps = last.overlaps = True
         if last is None or action.event.timestamp_us > last.event.timestamp_us:
             last = action
@@ -293,6 +298,7 @@ class _CallTree:
                     began_us(event),
                     is_async=bool(code is not None and code.is_async),
                 )
+        self._set_beginnings(recording)
         if not recording.is_complete:
             self._place_orphans(recording.events)
         for call in self.calls.values():
@@ -301,6 +307,25 @@ class _CallTree:
                 call.parent.children.append(call)
         for call in self.calls.values():
             call.children.sort(key=lambda child: (child.began_us, child.event.seq))
+
+    def _set_beginnings(self, recording: Recording) -> None:
+        """Let no call begin behind one with a later span of its process, or behind its agent's first state.
+
+        When a call began is told too late, by what it took to capture its outcome; spans are numbered when
+        they begin.
+        """
+        firsts = {agent_id: facts.first_state for agent_id, facts in recording.agents.items()}
+        for span_id in sorted(self.calls):
+            call = self.calls[span_id]
+            first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
+            if first is not None and first.writer == call.event.writer:
+                call.began_us = min(call.began_us, float(first.timestamp_us))
+        later: dict[str, float] = {}
+        for span_id in sorted(self.calls, reverse=True):
+            call, process = self.calls[span_id], span_id[:_PROCESS_DIGITS]
+            if process in later:
+                call.began_us = min(call.began_us, nextafter(later[process], 0.0))
+            later[process] = call.began_us
 
     def _place_orphans(self, events: list[Event]) -> None:
         """Give spans whose own event was lost in a kill the call around them, by writer, number and time."""
@@ -317,7 +342,7 @@ class _CallTree:
                 for call in self.calls.values()
                 if call.event.writer == event.writer
                 and call.event.seq > event.seq
-                and call.began_us - _ASYNC_SLACK_US <= event.timestamp_us
+                and call.began_us - ASYNC_SLACK_US <= event.timestamp_us
             ]
             if around:
                 self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id

@@ -31,6 +31,35 @@ _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
 
 
+class Lane:
+    """An action that is driven, and what was seen of it so far."""
+
+    __slots__ = ("action", "has_begun", "tokens", "tools")
+
+    def __init__(self) -> None:
+        self.action: DrivenAction | None = None
+        self.has_begun = False
+        """The driven call itself was entered."""
+        self.tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
+        """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
+        self.tools: ActionTools | None = None
+
+    def begin(self, action: DrivenAction) -> None:
+        """From now on it is this action."""
+        self.action, self.has_begun, self.tools = action, False, None
+        self.tokens.clear()
+
+
+current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=None)
+"""The action that a task drives while others drive theirs; None where actions are driven one by one."""
+
+
+def driven_here() -> DrivenAction | None:
+    """The action that this task drives while others drive theirs."""
+    lane = current_lane.get()
+    return None if lane is None else lane.action
+
+
 class Positional(dict[str, Any]):
     """Arguments given by position to a stand-in, which does not know their names: `0`, `1` and so on."""
 
@@ -71,24 +100,38 @@ class RecordedPlayer:
     ) -> None:
         self.live = live
         self.known = known
-        self.action: DrivenAction | None = None
+        self._only = Lane()
+        """What is driven while nothing else is."""
         self.stage: Stage | None = None
         self.is_stopped = False
-        self.has_begun = False
-        """The replayed call itself was entered."""
         self._answers = answers
         self._outcome = outcome
         self._pipeline = pipeline
         self._comparison = comparison
         self._tools_of = tools_of
-        self._tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
-        """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
         self.threads: ThreadWatch | None = None
         """What is known of the threads of the action."""
         self._thread_id = get_ident()
-        self._tools: ActionTools | None = None
         self._built: dict[str, dict[str, None]] = {}
         """Methods that the factory called, and the agents whose they are."""
+
+    @property
+    def _lane(self) -> Lane:
+        return current_lane.get() or self._only
+
+    @property
+    def action(self) -> DrivenAction | None:
+        """The action that is replayed here; None between actions."""
+        return self._lane.action
+
+    @action.setter
+    def action(self, action: DrivenAction | None) -> None:
+        self._lane.action = action
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the replayed call itself was entered."""
+        return self._lane.has_begun
 
     def enter(self, call: TracedCall) -> Answer | None:
         """Return the recorded response, or None for the code of live agents."""
@@ -126,7 +169,7 @@ class RecordedPlayer:
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """A live call ended."""
-        tokens = self._tokens
+        tokens = self._lane.tokens
         place = len(tokens) - 1
         while place >= 0 and tokens[place][0] is not call:
             place -= 1
@@ -140,15 +183,14 @@ class RecordedPlayer:
     def begin(self, action: DrivenAction) -> None:
         """From now on this action is replayed."""
         self._thread_id = get_ident()
-        self.action = action
-        self._tools = None
-        self.has_begun = False
-        self._tokens.clear()
+        lane = self._lane
+        lane.begin(action)
         _open_call.set(None)
 
     def end(self) -> RecordedCall | None:
         """The action is over; a recorded call of it that was not made, None if all were."""
-        action, self.action = self.action, None
+        lane = self._lane
+        action, lane.action = lane.action, None
         _open_call.set(None)
         return None if action is None else self._missing(action.call)
 
@@ -193,16 +235,16 @@ class RecordedPlayer:
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
     def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
-        above = _open_call.get()
+        above, lane = _open_call.get(), self._lane
         recorded: RecordedCall | None
-        if not self.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
-            self.has_begun = True
+        if not lane.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
+            lane.has_begun = True
             recorded = action.call
         else:
             recorded = None if above is None else self._take_live(call, above)
         if self.stage is not None:
             self.stage.entered(call, recorded)
-        self._tokens.append((call, _open_call.set(recorded)))
+        lane.tokens.append((call, _open_call.set(recorded)))
 
     def _take_live(self, call: TracedCall, above: RecordedCall) -> RecordedCall | None:
         """The recorded counterpart of a nested call that happens by itself."""
@@ -238,10 +280,11 @@ class RecordedPlayer:
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
         """The answer of a tool or model that the replayed action calls, as it called it then."""
-        if self._tools is None:
-            self._tools = self._tools_of(action)
+        lane = self._lane
+        if lane.tools is None:
+            lane.tools = self._tools_of(action)
         try:
-            answer = self._tools.answer(call)
+            answer = lane.tools.answer(call)
         except Unanswerable as error:
             self.stop(str(error))
             raise

@@ -253,6 +253,9 @@ def began_us(event: Event) -> float:
     duration = event.extra.get("duration_ms")
     if not isinstance(duration, (int, float)) or isinstance(duration, bool):
         return float(event.timestamp_us)
+    captured = event.extra.get("capture_ms")
+    if isinstance(captured, (int, float)):
+        duration += captured
     return event.timestamp_us - duration * 1000 * (1 - 1e-6)
 
 

@@ -234,6 +234,11 @@ def _difference(found: Divergence, what: str) -> Iterator[str]:
     yield f"  {found.where or found.field}"
     yield f"    recorded: {recorded}"
     yield f"    replayed: {replayed}"
+    if found.since is not None:
+        yield (
+            f"    it began in one of the steps {found.since + 1:,} to {found.step:,}: fields over 4 KiB and "
+            "generators are compared at full states only"
+        )
 
 
 def _names(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -24,10 +24,10 @@ from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFou
 from Agent.event.ids import session_id_for
 from Agent.event.opaque import WRITTEN_OUTSIDE
 from Agent.record.installed import flush_active
-from Agent.replay.child_process import run_in_terminal, run_module
+from Agent.replay.child_process import launches_anew, run_in_terminal, run_module
 from Agent.replay.locating import locate
 from Agent.replay.normaliser import Normaliser
-from Agent.replay.outcome import Outcome
+from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.recording import ACTION_KINDS
 from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
 from Agent.replay.report import ReplayReport
@@ -191,17 +191,34 @@ def drive_again(
         outcome, stdout, stderr = _in_child(reference, target, Path(directory), options, worker)
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
     reads_others = is_written or reference.agent_id is not None
-    if (reads_others or outcome.unsteady) and judge(outcome)[0] is Verdict.DIVERGED:
-        # To look at every field that is read takes time, and where nothing differs it changes nothing.
+
+    def once_more(turns: str, *, look_at_fields: bool = False) -> tuple[Outcome, str, str]:
         with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
-            again, *_ = _in_child(
-                reference, target, Path(directory), options, worker, look_at_fields=reads_others
+            path = Path(directory)
+            return _in_child(
+                reference, target, path, options, worker, turns=turns, look_at_fields=look_at_fields
             )
+
+    if outcome.beside and outcome.divergence is not None:
+        outcome, stdout, stderr = _in_other_turns((outcome, stdout, stderr), once_more)
+    # Where no code changed, it may be the order of a set; forks of one process have one hash seed.
+    looks_at_hashes = outcome.is_same_code and launches_anew()
+    if (reads_others or outcome.unsteady or looks_at_hashes) and judge(outcome)[0] is Verdict.DIVERGED:
+        # To look at every field that is read takes time, and where nothing differs it changes nothing.
+        if looks_at_hashes:
+            worker = None
+        again, *_ = once_more("", look_at_fields=reads_others)
         outcome.doubts += [doubt for doubt in again.doubts if doubt not in outcome.doubts]
         if outcome.unsteady and again.divergence != outcome.divergence:
             outcome.doubts.append(
                 "the difference changes from replay to replay, possibly because of: "
                 + "; ".join(outcome.unsteady[:3])
+                + _leaving_out(outcome.divergence)
+            )
+        elif looks_at_hashes and again.divergence != outcome.divergence:
+            outcome.doubts.append(
+                "under another hash seed the difference is another one, so it comes of hashes, such as the "
+                "order of a set: sort what the code walks there"
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -221,6 +238,36 @@ def drive_again(
     return report
 
 
+def _leaving_out(found: Divergence | None) -> str:
+    """What to do about a field that is another in each replay."""
+    if found is None or not found.field.startswith("state."):
+        return ""
+    return f"; if the field does not matter: --ignore {found.field.removeprefix('state.')}"
+
+
+def _in_other_turns(
+    first: tuple[Outcome, str, str], once_more: Callable[[str], tuple[Outcome, str, str]]
+) -> tuple[Outcome, str, str]:
+    """What comes of a difference among actions that ran at one time, once they take turns otherwise.
+
+    The recording does not tell to the microsecond which of them began first. An order in which nothing
+    differs is as good as the recorded one. A difference counts where one action after the other gives the
+    same, or, where code changed, agrees with less of the recording.
+    """
+    for turns in ("loose", "sequential"):
+        other = once_more(turns)
+        if judge(other[0])[0] in {Verdict.IDENTICAL, Verdict.EQUIVALENT}:
+            return other
+    outcome, found, later = first[0], first[0].divergence, other[0].divergence
+    is_less = outcome.changed_code and found is not None and later is not None and later.step < found.step
+    if later != found and not is_less:
+        outcome.doubts.append(
+            f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
+            "another one: replay each agent alone"
+        )
+    return first
+
+
 def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
@@ -236,8 +283,14 @@ def _in_child(
     worker: Worker | None,
     *,
     look_at_fields: bool = False,
+    turns: str = "",
 ) -> tuple[Outcome, str, str]:
-    request = {**_request(reference, target, directory, options), "look_at_fields": look_at_fields}
+    """Replay in a child process; `turns` says how what ran at one time is driven, see `drive.Equipment`."""
+    request = {
+        **_request(reference, target, directory, options),
+        "look_at_fields": look_at_fields,
+        "turns": turns,
+    }
     limits = options.timeout_seconds, options.stop
     ended = None if worker is None else worker.run(request, directory, *limits)
     if ended is None:

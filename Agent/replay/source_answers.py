@@ -25,7 +25,7 @@ from Agent.replay.comparison import Recorded
 from Agent.replay.generator_places import GeneratorPlaces
 from Agent.replay.outcome import Divergence, Outcome
 from Agent.replay.plan import DrivenAction, RecordedCall
-from Agent.replay.player import RecordedPlayer, described_call, open_call
+from Agent.replay.player import RecordedPlayer, described_call, driven_here, open_call
 from Agent.replay.recorded_draws import RecordedDraws
 from Agent.replay.recording import Recording
 from Agent.replay.sources import SourceWatch
@@ -228,7 +228,7 @@ class SourceAnswers:
                         f"{described_call(call)} drew from an adopted generator, and the target adopted "
                         "none: call recorder.adopt() where it makes its generators"
                     )
-                self._diverge(recorded, replayed, described_call(call))
+                self._diverge(recorded, replayed, described_call(call), action)
 
     def _adopts_any(self) -> bool:
         return any(reads.of for reads in self._calls.values())
@@ -260,7 +260,7 @@ class SourceAnswers:
 
     def _drew_in_action(self, adopted: Adopted) -> bool:
         """Whether the recorded action drew from that generator elsewhere: then all draws were recorded."""
-        action, place = self._watch.action, self._places.of(adopted)
+        action, place = driven_here() or self._watch.action, self._places.of(adopted)
         pending = [] if action is None or place is None or self._watch.allows(adopted) else [action.call]
         while pending:
             call = pending.pop()
@@ -324,8 +324,8 @@ class SourceAnswers:
         call = open_call()
         self._diverge(recorded, replayed, "" if call is None else described_call(call))
 
-    def _diverge(self, recorded: str, replayed: str, place: str) -> None:
-        action = self._watch.action
+    def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
+        action = action or driven_here() or self._watch.action
         assert action is not None  # noqa: S101 - sources are answered while one is driven
         self._player.diverge(
             Divergence(

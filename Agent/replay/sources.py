@@ -148,6 +148,8 @@ class SourceWatch:
     def building(self) -> Iterator[None]:
         """While the target is imported and builds: what it draws of chance is in no record."""
         numpy_random = numpy_random_module()
+        if not self._is_importing:
+            self._seeds.put_in()
         before = _numpy_state()
         seed = getattr(numpy_random, "seed", None)
 
@@ -162,7 +164,8 @@ class SourceWatch:
         begin_hook(self._hook, self._allowed)
         player, installed.source_player = installed.source_player, _BuildingPlayer(self._note)
         try:
-            yield
+            with self._seeds.looking_at_made(None if self._is_importing else numpy_random):
+                yield
         finally:
             installed.source_player = player
             end_hook()
@@ -234,7 +237,7 @@ class SourceWatch:
             excuses: says what was declared that lets reads of a source differ.
         """
         outcome.normalisers += [f"{what} was allowed, as declared" for what in sorted(self.reached)]
-        outcome.unsteady = [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
+        outcome.unsteady += [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
         outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
         for what in dict.fromkeys(self.files.refused):
             outcome.reason(f"refused because of --no-writes: {what}")

@@ -12,6 +12,7 @@ from typing import Any
 
 import Agent.record.messages  # noqa: F401 - they stand in records, and only classes that are loaded are found
 from Agent.event.classes import find_class
+from Agent.event.opaque import STAND_IN, StandIn
 from Agent.event.pointers import copy_tree
 from Agent.event.values import decode_value
 from Agent.replay.comparison import Recorded
@@ -41,6 +42,18 @@ class Decoder:
     def __init__(self, find_agent: AgentFinder, main_module: str | None = None) -> None:
         self.main_module = main_module
         self._codecs = _Codecs(find_agent, main_module)
+
+    def restore_argument(self, recorded: Recorded, used: Callable[[str], Any]) -> Restored:
+        """The same as `restore`, with stand-ins for tasks of the recorded process and functions with them.
+
+        Args:
+            used: is told the name of one that is used, and raises.
+        """
+        self._codecs.stand_in = lambda name: StandIn(name, used)
+        try:
+            return self.restore(recorded)
+        finally:
+            self._codecs.stand_in = None
 
     def restore(self, recorded: Recorded) -> Restored:
         """The value, or what stands in the way of it."""
@@ -87,10 +100,13 @@ class _Codecs(Mapping[str, Any]):
     def __init__(self, find_agent: AgentFinder, main_module: str | None) -> None:
         self._find_agent = find_agent
         self._main_module = main_module
+        self.stand_in: Callable[[str], object] | None = None
 
     def __getitem__(self, name: str) -> Any:
         if name == "agent":
             return self._find_agent
+        if name == STAND_IN and self.stand_in is not None:
+            return self.stand_in
         if self._main_module is not None and name.startswith("__main__."):
             found: Any = sys.modules.get(self._main_module)
             for part in name.split(".")[1:]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from Agent.event.model import Event
 from Agent.record.chance.sources import adoption_of
-from Agent.record.exposure import read_class_state
+from Agent.record.exposure import Sort, read_class_state, read_state, sort_of
 from Agent.record.pipeline import Pipeline
 from Agent.record.state_events import CLASS_FIELDS
 from Agent.replay.comparison import Comparison, Difference
@@ -24,6 +24,10 @@ from Agent.replay.values import Decoder
 
 if TYPE_CHECKING:
     from Agent.replay.outside_writes import PutBack
+
+
+_MOST_NAMED = 4
+_PLACE = "the full state"
 
 
 class WholeStates:
@@ -61,12 +65,11 @@ class WholeStates:
         self._put_back = put_back
         self._seen: dict[str, int] = {}
         """The step behind which an agent's whole state was compared last."""
+        self._acted: dict[str, tuple[DrivenAction, int]] = {}
+        """By agent its action that ended last, and how many have ended since a full state was compared."""
 
-    def compare(self, action: DrivenAction, event: Event, obj: object, *, is_behind: bool = False) -> None:
+    def compare(self, action: DrivenAction, event: Event, obj: object) -> None:
         """Compare an object with a full state that stands beside an action.
-
-        Args:
-            is_behind: it stands behind that action.
 
         Raises:
             ReplayStopped: they differ; the outcome says in which field.
@@ -75,24 +78,63 @@ class WholeStates:
             self._put_shared(event, obj)
         found = state_difference(event, obj, self._pipeline, self._comparison, self.fields)
         self._outcome.counts.full_states += 1
-        if is_behind:
-            self._seen[action.agent_id] = action.number
         found = found or self._class_difference(action.agent_id, event, obj)
-        if found is not None:
-            name, difference = found
-            self._player.diverge(
-                Divergence(
-                    action.number,
-                    event.id,
-                    action.call.name,
-                    str(event.agent_id),
-                    f"state.{name}",
-                    difference.recorded,
-                    difference.replayed,
-                    difference.path,
-                    f"the full state ({event.extra.get('reason')})",
-                )
+        agent_id = str(event.agent_id)
+        last, count = self._acted.get(agent_id, (None, 0))
+        if found is None:
+            if last is not None:
+                self._seen[agent_id] = last.number
+                self._acted[agent_id] = last, 0
+            return
+        name, difference = found
+        since = None
+        if last is not None and name in self._large(obj):
+            action = last  # one of those since the last full state changed it
+            since = self._seen.get(agent_id, 0) if count > 1 else None
+        self._player.diverge(
+            Divergence(
+                action.number,
+                event.id,
+                action.call.name,
+                agent_id,
+                f"state.{name}",
+                difference.recorded,
+                difference.replayed,
+                difference.path,
+                f"{_PLACE} ({event.extra.get('reason')})",
+                tick=action.event.tick,
+                since=since,
             )
+        )
+
+    def ended(self, action: DrivenAction) -> None:
+        """An action ended and agreed."""
+        known = self._acted.get(action.agent_id)
+        self._acted[action.agent_id] = action, 1 if known is None else known[1] + 1
+
+    def told_of_large(self, found: Divergence, obj: object) -> str:
+        """Which fields may have differed before a difference, since few states show them; "" for none."""
+        fields = read_state(obj).fields
+        names = sorted(
+            name
+            for name in self._large(obj)
+            if name in fields and sort_of(type(fields[name])) is not Sort.GENERATOR
+        )
+        _, count = self._acted.get(found.agent_id, (None, 0))
+        if found.place.startswith(_PLACE) or not names or not count:
+            return ""
+        named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
+        seen = self._seen.get(found.agent_id)
+        place = "before its first action" if seen is None else f"behind step {seen:,}"
+        return (
+            f"fields over 4 KiB of {found.agent_id} ({named}) were compared last {place}: a change there may "
+            "have begun before the first difference"
+        )
+
+    def _large(self, obj: object) -> Collection[str]:
+        """The fields that are compared at full states only."""
+        known = self._pipeline.agents.find(obj)
+        return () if known is None or known.tracker is None else known.tracker.heavy
 
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
         """Take in what the agent's class held before its first action; what differs then is not compared."""

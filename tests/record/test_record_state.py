@@ -296,8 +296,11 @@ def test_large_fields_and_generators_stand_only_in_full_states():
         for _ in range(4):
             agent.act(change)
         assert all(event["state"] == {"set": {}, "unset": []} for event in found.of("agent_action"))
-        first, periodic = found.of("state")
-        assert (first["extra"]["reason"], periodic["extra"]["reason"]) == ("first", "periodic")
+        first, *others, periodic = found.of("state")
+        assert [each["extra"]["reason"] for each in (first, *others, periodic)] == ["first"] + 3 * [
+            "periodic"
+        ]
+        assert [len(each["extra"]["fields"]["large"]) for each in others] == [3001, 3002]
         assert len(periodic["extra"]["fields"]["large"]) == 3003
         assert periodic["extra"]["fields"]["rng"] != first["extra"]["fields"]["rng"]
         assert periodic["types"]["/extra/fields/rng"] == "random.Random"

@@ -61,7 +61,7 @@ def test_what_attributes_do_not_say_cannot_drive(toy):
         source = PROGRAM.replace('__slots__ = ("cards", "trump")', line)
         report = toy.record(source).replay()
         assert report.verdict == "UNVERIFIED", (what, str(report))
-        assert "an argument of play of a" in report.reasons[0], what
+        assert "argument hand of play of a" in report.reasons[0], what
 
 
 SHARED = """

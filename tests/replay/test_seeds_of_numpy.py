@@ -58,3 +58,48 @@ def test_draws_from_entropy_are_named_with_their_places(toy):
     named = [source[read.line - 1].strip() for read in report.outcome.sources]
     assert named == lines
     assert {read.source for read in report.outcome.sources} == {"random.SystemRandom"}
+
+
+BUILT = """
+import numpy
+
+class World:
+    def __init__(self, seed):
+        self.agent_id, self.agent_role, self.rng = "a", "world", numpy.random.default_rng()
+        {drawn}
+        self.rng = numpy.random.default_rng(seed)
+        self.cell = Cell(self)
+
+    @trace_agent_action
+    def step(self):
+        return self.cell.act() + 1
+
+class Cell:
+    def __init__(self, world):
+        self.agent_id, self.agent_role, self.world = "c", "cell", world
+
+    @trace_agent_action
+    def act(self):
+        return int(self.world.rng.integers(100))
+
+def build(spec):
+    return {{"a": World(7), **spec.nested}}
+
+def main():
+    world = World(7)
+    for _ in range(3):
+        world.step()
+"""
+
+
+def test_a_generator_that_the_factory_replaces_before_any_draw_is_no_chance(toy):
+    verdicts = {
+        "pass": "DIVERGED",
+        "self.rng.bytes(8)": "UNVERIFIED",
+        "self.kept = self.rng.spawn": "UNVERIFIED",
+    }
+    for drawn, verdict in verdicts.items():
+        toy.record(BUILT.format(drawn=drawn)).change("self.cell.act() + 1", "self.cell.act() + 2")
+        report = toy.replay("last")
+        assert report.verdict == verdict, str(report)
+        assert ("drew chance" in str(report)) is (verdict == "UNVERIFIED")

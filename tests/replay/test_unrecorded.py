@@ -243,8 +243,8 @@ def main():
 def test_an_opaque_argument_is_unverified_by_name(toy):
     report = toy.record(OPAQUE.format(use="Connection()")).replay()
     assert report.verdict == "UNVERIFIED"
-    assert "an argument of use of a" in report.reasons[0]
-    assert "opaque at connection" in report.reasons[0]
+    assert "argument connection of use of a" in report.reasons[0]
+    assert "register_codec" in report.reasons[0]
     assert report.outcome.counts.covered == 1
 
 

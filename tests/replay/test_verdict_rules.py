@@ -3,6 +3,7 @@
 import pytest
 
 from Agent.errors import SessionNotFound
+from Agent.replay.child_process import launched_by, spawn
 from Agent.replay.outcome import Counts, Divergence, Outcome, SourceRead
 from Agent.replay.reference import find_run
 from Agent.replay.verdict import EXIT_CODES, Verdict, judge
@@ -72,3 +73,34 @@ def test_agents_with_slashes_in_their_ids_are_found(tmp_path, monkeypatch):
     assert find_run(f"trace/{session.name}/x") == (session.relative_to(tmp_path), "x")
     with pytest.raises(SessionNotFound):
         find_run("1999/a")
+
+
+WALKER = """
+class Walker:
+    def __init__(self):
+        self.agent_id, self.agent_role = "a", "walker"
+
+    @trace_agent_action
+    def walk(self):
+        return walked({f"place {number}" for number in range(30)})
+
+def walked(places):
+    return list(places)[:3]
+
+def build(spec):
+    return Walker()
+
+def main():
+    Walker().walk()
+"""
+
+
+@pytest.mark.process
+def test_a_difference_that_the_order_of_a_set_makes_proves_nothing(toy):
+    toy.record(WALKER)
+    with launched_by(spawn):
+        report = toy.replay()
+        assert report.verdict == "UNVERIFIED", str(report)
+        assert "sort what the code walks there" in report.reasons[0]
+        report = toy.change("list(places)[:3]", "sorted(places)[:3]").replay()
+        assert report.verdict == "DIVERGED", str(report)

@@ -1,0 +1,148 @@
+"""Agents whose actions take turns in one event loop are driven so, and a difference counts."""
+
+from __future__ import annotations
+
+TRADERS = """
+import asyncio
+
+LIMIT = 10
+KEPT = []
+
+class Trader:
+    def __init__(self, name, book, lock):
+        self.agent_id, self.agent_role = name, "trader"
+        self.book, self.lock, self.had = book, lock, 0
+
+    @trace_agent_action
+    async def trade(self, amount):
+        seen = []
+        for _ in range(3):
+            async with self.lock:
+                self.had += amount
+                await asyncio.sleep(0)
+                self.book.append((self.agent_id, self.had % LIMIT))
+            seen.append(len(self.book))
+            await asyncio.sleep(0)
+        return seen
+
+    @trace_agent_action
+    async def hand_over(self, mail):
+        if self.agent_id == "a":
+            await self.mail.put(self.had)
+            return None
+        return await self.mail.get() + 1
+
+def table():
+    book, lock, mail = [], asyncio.Lock(), asyncio.Queue()
+    traders = {name: Trader(name, book, lock) for name in "ba"}
+    for trader in traders.values():
+        trader.mail = mail
+    return traders
+
+def build(spec):
+    return table()
+
+def build_one(spec):
+    return table()[spec.agent_id]
+
+def main():
+    async def day():
+        traders = table()
+        KEPT.extend(traders.values())
+        for number in (1, 2):
+            await asyncio.gather(*(each.trade(number) for each in traders.values()))
+        await asyncio.gather(*(each.hand_over(None) for each in traders.values()))
+    asyncio.run(day())
+"""
+
+
+def test_agents_that_share_a_lock_and_a_queue_are_identical_unchanged(toy):
+    report = toy.record(TRADERS).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.outcome.counts.driven == 6
+
+
+def test_a_change_in_one_of_them_is_a_difference(toy):
+    toy.record(TRADERS).change("self.had += amount", "self.had += amount + (self.had > 2)")
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+
+
+def test_a_change_elsewhere_proves_nothing_where_they_share_objects(toy):
+    toy.record(TRADERS).change("LIMIT = 10", "LIMIT = 2")
+    report = toy.replay("last")
+    assert (report.verdict, report.divergence is None) == ("UNVERIFIED", False), str(report)
+    assert "their order is not imposed" in str(report)
+
+
+def test_one_of_them_alone_proves_nothing_where_others_used_what_it_uses(toy):
+    report = toy.record(TRADERS).replay("last/a", factory="build_one")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "replay the whole session" in str(report)
+
+
+INDEPENDENT = """
+import asyncio
+
+def worth(amount):
+    return amount * 2
+
+class Bidder:
+    def __init__(self, name):
+        self.agent_id, self.agent_role, self.bids = name, "bidder", []
+
+    @trace_agent_action
+    async def bid(self, amount):
+        await asyncio.sleep(0.001 * amount)
+        self.bids.append(worth(amount))
+        return self.bids[-1]
+
+def build(spec):
+    return {name: Bidder(name) for name in spec.agent_ids}
+
+def main():
+    async def rounds():
+        bidders = [Bidder(name) for name in "abc"]
+        for number in range(2):
+            await asyncio.gather(*(each.bid(3 - at + number) for at, each in enumerate(bidders)))
+    asyncio.run(rounds())
+"""
+
+
+def test_a_helper_that_changed_is_a_difference_where_they_share_nothing(toy):
+    report = toy.record(INDEPENDENT).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("return amount * 2", "return amount * 2 + (amount == 4)").replay("last")
+    assert (report.verdict, report.divergence.step, report.divergence.agent_id) == ("DIVERGED", 4, "a"), str(
+        report
+    )
+
+
+FED = """
+import asyncio
+
+class Eater:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.plate = "a", "eater", asyncio.Queue()
+
+    @trace_agent_action
+    async def eat(self):
+        return await self.plate.get()
+
+def build(spec):
+    return Eater()
+
+def main():
+    async def meal():
+        eater = Eater()
+        async def cook():
+            await eater.plate.put("soup")
+        await asyncio.gather(eater.eat(), cook())
+    asyncio.run(meal())
+"""
+
+
+def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_so(toy):
+    report = toy.record(FED).replay("last", timeout_seconds=30)
+    assert report.verdict == "UNVERIFIED"
+    assert "eat of a waits for what nothing in this replay does" in str(report)
