@@ -114,7 +114,7 @@ class CallParts:
             self.lose_items()
 
     def lose_items(self) -> None:
-        """Give the items up: only their number will stand in the record."""
+        """Give the items up: only their number will stand in the recording."""
         self._lost = True
         self._items.clear()
         self._item_types.clear()

@@ -15,7 +15,7 @@ _COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>")
 
 
 def call_site(depth: int) -> str:
-    """The qualified name of the function that calls, "" where there is none, as of a task of its own.
+    """The qualified name of the function that calls, "" if there is none, as of a task of its own.
 
     Args:
         depth: how many callers up the search begins; 1 is the caller of this function.

@@ -232,7 +232,7 @@ def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
 def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """Offset, size and content of each whole frame of a pack, up to the first that is not one.
 
-    `on_rest` is told how many bytes stand from there on; a save that a kill cut short leaves some.
+    `on_rest` is told how many bytes stand from there on; a save that a kill interrupted leaves some.
     """
     data = memoryview(path.read_bytes())
     offset = 0

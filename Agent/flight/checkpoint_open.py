@@ -28,7 +28,7 @@ __all__ = ["OpenRuns"]
 _OPEN_RUNS: Final = 6
 """Runs whose files are kept open; each holds at most five."""
 _KNOWN_RUNS: Final = 30
-"""Runs whose chains are gone on with; each that is not open holds one file. What others save begins anew."""
+"""Runs whose chains are continued; each that is not open holds one file. What others save begins again."""
 _REMOVED_SUFFIX: Final = ".removed"
 
 
@@ -53,7 +53,7 @@ class OpenRuns:
 
     @property
     def lock(self) -> threading.RLock:
-        """One thread at a time; after a fork everything is opened anew."""
+        """One thread at a time; after a fork everything is opened again."""
         if self._pid != os.getpid():
             # Kept, for SQLite would close what is the parent's.
             self._abandoned.append(self._runs)

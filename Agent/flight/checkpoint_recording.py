@@ -1,7 +1,7 @@
 """`checkpoint_store`: saves into the session that is recorded, finds checkpoints under the trace root.
 
 Saving is recording, so it never raises into the program: what could not be kept is counted in `health()`,
-told on stderr and in the record. Everything else raises, like all reading.
+told on stderr and in the recording. Everything else raises, like all reading.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Removing checkpoints from a run: first from the list, then their bytes, chain by chain, pack by pack.
 
-A delta whose base goes is written anew on the checkpoint before it. Each step is one transaction, and what is
+A delta whose base goes is rewritten on the checkpoint before it. Each step is one transaction, and what is
 left to do can be seen from the files, so a removal that was killed is finished by the next one.
 """
 
@@ -22,7 +22,7 @@ from Agent.flight.delta import diff
 __all__ = ["problems", "remove", "sweep"]
 
 _MANY_ROWS: Final = 1000
-"""From so many removed rows on the index is written anew without their pages."""
+"""From so many removed rows on the index is written again without their pages."""
 
 
 def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
@@ -109,7 +109,7 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
 
 
 def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
-    """Write a row's frame as a delta on another document, or as a snapshot where there is none."""
+    """Write a row's frame as a delta on another document, or as a snapshot if there is none."""
     value = orjson.loads(text)
     row.position = row.position if base is not None else 0
     delta = None if base is None else diff(orjson.loads(base), value)

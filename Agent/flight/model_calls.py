@@ -59,7 +59,7 @@ class ModelCall:
     """A call that is open; nothing that it is told raises.
 
     Args:
-        answer: what the record says, which stands for the call; None where the model is called.
+        answer: what the recording says, which stands for the call; None where the model is called.
         recording: writes it; None where nothing is recorded.
     """
 
@@ -79,7 +79,7 @@ class ModelCall:
 
     @contextmanager
     def inside(self) -> Iterator[None]:
-        """While the model itself works, or its recorded answer is made again.
+        """While the model itself works, or its recorded response is made again.
 
         What it calls of itself then is part of this call, and what it reads of clock and chance is no
         action's: a replay answers the model, so nothing in its body is read again.
@@ -152,7 +152,7 @@ class ModelCall:
 def open_model_call(
     facts: ModelFacts, request: Making, *, streams: bool = False, owner: object = None
 ) -> ModelCall:
-    """Begin a call: ask a replay for the recorded answer, keep the request as it is now.
+    """Begin a call: ask a replay for the recorded response, keep the request as it is now.
 
     Args:
         request: gives a mapping of plain values; what is in it is what a replay finds the call by.

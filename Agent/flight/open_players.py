@@ -1,6 +1,6 @@
 """Who answers tools and models here: the player in context, else that of a replay open in the process.
 
-A thread has no context of its own making, and a tool that it calls during a replay must not run for real.
+A thread has no context of its own making, and a tool that it calls during a replay must not run live.
 """
 
 from __future__ import annotations

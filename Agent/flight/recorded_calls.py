@@ -30,7 +30,7 @@ from Agent.tree.reader import TreeReader
 __all__ = ["CALL_KINDS", "CallBook", "Decoding", "RecordedCall", "Tagged", "calls_among", "read_calls"]
 
 CALL_KINDS = {"tool.call": "name", "model.call": "model_name"}
-"""The kinds that are answered from the record, and the key that names what is called."""
+"""The kinds that are answered with recorded responses, and the key that names what is called."""
 
 _KEPT_KINDS = frozenset({*CALL_KINDS, "artifact.saved"})
 
@@ -93,10 +93,10 @@ class CallBook:
     """The calls of a run, and what stands in its files about them.
 
     Args:
-        codecs: {`module.QualName` in the record: the class that it means here}, as `decode_value` takes it.
+        codecs: {`module.QualName` in the recording: the class it means here}, as `decode_value` takes it.
         find_class: the loaded class of such a name.
         errors: the `error` events by id, where somebody has them; the session is read for them without.
-        scripts: names under which this process imported the recorded script, `__main__` in the record.
+        scripts: names under which this process imported the recorded script, `__main__` in the recording.
     """
 
     ref: RunRef
@@ -110,7 +110,7 @@ class CallBook:
     _kept: dict[str, _Kept] = field(default_factory=dict)
 
     def part(self, event: Event, part: str) -> Tagged | None:
-        """A value of a call, from its event or from the artifact that holds it; None where there is none."""
+        """A value of a call, from its event or from the artifact that holds it; None if there is none."""
         ref = event.extra.get(f"{part}_ref")
         if not isinstance(ref, str):
             if part not in event.extra:
@@ -298,7 +298,7 @@ def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None 
     Args:
         events: those of the calls, and `artifact.saved` of what they kept; others do no harm.
         ref: where their artifacts lie.
-        decoding: how classes of the record are found here; among those that are loaded without it.
+        decoding: how classes of the recording are found here; among those that are loaded without it.
     """
     if decoding is None:
         program = RecordedProgram(ref.session)

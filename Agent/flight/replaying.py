@@ -1,4 +1,4 @@
-"""`with replaying_tools(run):` decorated tools and recorded models in the block answer from the record."""
+"""`with replaying_tools(run):` decorated tools and recorded models in the block answer from the recording."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class ToolPlayer:
         self._models = models
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer; None lets the body run.
+        """The recorded response; None lets the body run.
 
         Raises:
-            RecordingMiss: there is none, and no call for real is allowed.
-            ReplayError: a write tool may not be called for real.
+            RecordingMiss: there is none, and no call live is allowed.
+            ReplayError: a write tool may not be called live.
         """
         if call.kind not in _KINDS:
             return None if self._outer is None else self._outer.enter(call)
@@ -65,7 +65,7 @@ class ToolPlayer:
             return None
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:
-        """A call was made for real."""
+        """A call was made live."""
         if call.kind not in _KINDS and self._outer is not None:
             self._outer.leave(call, result, error)
 
@@ -74,13 +74,13 @@ class replaying_tools:  # noqa: N801 - used like a function
     """In the block, tools decorated with `record_tool` and models of `recorded_model` answer from a run.
 
     `with ... as replayer` gives the `ToolReplayer`. Threads of the process are answered, too. A call that
-    the record has no answer for ends the block with a RecordingMiss, even where the code in it swallowed it.
+    the recording has no answer for ends the block with a RecordingMiss, even if the code in it swallowed it.
 
     Args:
         run, root: as `ToolReplayer` takes them; or such a replayer itself.
-        live: the names of tools and models that are called for real, or True for all; a write tool is so only
+        live: the names of tools and models that are called live, or True for all; a write tool is so only
             with an idempotency key.
-        on_miss: `live` calls for real what the record has no answer for, as a fork does behind its point.
+        on_miss: `live` calls live what the recording has no answer for, as a fork does behind its point.
         models: False leaves models as they are.
         tolerance, codecs: as `ToolReplayer` takes them.
     """

@@ -27,7 +27,7 @@ def _cut(text: str, begin: int, chars: int) -> str:
 
 
 def value_at(value: Any, pointer: str, default: Any = None) -> Any:
-    """The part of a JSON value at a JSON Pointer; the default where there is none."""
+    """The part of a JSON value at a JSON Pointer; the default if there is none."""
     for token in pointer.split("/")[1:]:
         if isinstance(value, dict) and unescape(token) in value:
             value = value[unescape(token)]

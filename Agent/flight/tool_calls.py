@@ -56,7 +56,7 @@ class ToolCall:
         arguments: by name.
         site: the function that calls it.
         idempotency_key: of this call, where it has one.
-        answer: what the record says, which stands for the body; None where the body runs.
+        answer: what the recording says, which stands for the body; None where the body runs.
     """
 
     __slots__ = (

@@ -65,7 +65,7 @@ class Match:
 
     @property
     def is_exact(self) -> bool:
-        """Whether name, arguments and place are those of the record."""
+        """Whether name, arguments and place are those of the recording."""
         return self.rung is Rung.EXACT
 
 

@@ -1,6 +1,6 @@
-"""What the record says a call gave, as something that can be given again: a result, or an exception to raise.
+"""What a call returned in the recording, as something that can be given again: a result, or an exception.
 
-`player.py` asks for it when a call of an agent that is not driven comes.
+`player.py` asks for it when a call of an agent that is not replayed comes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from Agent.replay.values import Decoder
 
 
 class AnswerBook:
-    """Gives recorded answers.
+    """Gives recorded responses.
 
     Args:
         decoder: makes values again.

@@ -39,7 +39,7 @@ def bound_method(obj: object, call: str) -> Any:
 
     Args:
         obj: the object that the factory gave.
-        call: the qualified name in the record; what stands before its last part may be another class by now.
+        call: the qualified name in the recording; what precedes its last part may be another class by now.
     """
     method = getattr(obj, _attribute_of(call), None)
     return method if callable(method) else None

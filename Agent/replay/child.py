@@ -308,7 +308,7 @@ class Redrive:
             outcome.doubts.append(_beside(beside[0][0]))
 
     def _share(self, groups: Sequence[Sequence[DrivenAction]]) -> bool:
-        """Whether agents whose actions ran at one time hold each other, or an object that others hold."""
+        """Whether agents whose actions ran concurrently hold each other, or an object that others hold."""
         for agent_id in {action.agent_id for group in groups for action in group}:
             facts = self._recording.agents[agent_id]
             first = facts.first_state

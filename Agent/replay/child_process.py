@@ -1,4 +1,4 @@
-"""The other process in which code is driven: under another hash seed, and without this one's recording.
+"""The other process in which code is replayed: under another hash seed, and without this one's recording.
 
 `rerun.py` and `forking.py` start one for each request; what it leaves is in the file that the request names.
 """

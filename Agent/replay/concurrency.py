@@ -1,4 +1,4 @@
-"""What ran at one time: calls inside an action, whose order says nothing, and actions of several agents."""
+"""What ran concurrently: calls inside an action, whose order means nothing, and actions of several agents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLOCK_US = 2
 
 
 def has_concurrent_calls(action: DrivenAction) -> bool:
-    """Whether calls of agents, of tools or of models inside an action ran at one time."""
+    """Whether calls of agents, of tools or of models inside an action ran at the same time."""
     return _is_concurrent(action.call) or _were_asked_at_one_time(action)
 
 
@@ -54,7 +54,7 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
 
 
 def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Iterator[list[DrivenAction]]:
-    """The actions in their order: those that ran at one time together, any other by itself."""
+    """The actions in their order: those that ran at the same time together, any other by itself."""
     group: list[DrivenAction] = []
     for action in actions:
         if group and not any(overlap(each, action, is_loose=is_loose) for each in reversed(group)):
@@ -66,7 +66,7 @@ def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Ite
 
 
 def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:
-    """Whether tasks of one event loop can have taken turns with actions that ran at one time.
+    """Whether tasks of one event loop can have taken turns with actions that ran at the same time.
 
     Of two such actions at least one has to be async, and no agent may have had two of them open.
     """

@@ -84,7 +84,7 @@ class Equipment:
     stop_at: int = 0
     """The number of the action before which the debugger is to open; 0 for none."""
     turns: str = ""
-    """How actions that ran at one time are driven: `sequential`, `loose`, or as they seem to have run."""
+    """How concurrent actions are replayed: `sequential`, `loose`, or as they seem to have run."""
 
 
 class Driver:
@@ -139,7 +139,7 @@ class Driver:
         """What is still open is to end, whatever it did."""
         self._turns: Turns | None = None
         self._found: list[Divergence] = []
-        """Differences of actions that are driven while others are."""
+        """Differences of actions that are replayed while others are."""
         self._seen: list[Event] = []
         """The first lines that the actions left, decoded."""
         self._suspects = sharing_agents(objects, facts, player.live)
@@ -196,7 +196,7 @@ class Driver:
             self._close_loop()
 
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
-        """The actions in the order in which they are driven, those together that tasks drive at one time."""
+        """The actions in the order in which they are replayed, concurrent ones as a group."""
         if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
             yield from ([action] for action in self._plan.actions)
             return
@@ -207,7 +207,7 @@ class Driver:
                 yield from ([action] for action in group)
 
     def _drive_together(self, group: Sequence[DrivenAction]) -> None:
-        """Drive actions that ran at one time; of several differences the first action's is kept."""
+        """Drive actions that ran at the same time; of several differences the first action's is kept."""
         from Agent.replay.interleaved import LaneEnded, Turns
 
         found = self._found

@@ -79,7 +79,7 @@ def is_point(event: Event) -> bool:
 
 
 class Identifiers:
-    """Which ids of the record and of the re-drive mean the same event.
+    """Which ids of the recording and of the replay mean the same event.
 
     Two ids mean the same where they stand in the same event of one action, counted in order.
     """
@@ -90,15 +90,15 @@ class Identifiers:
         self._replayed: dict[str, tuple[int, str]] = {}
 
     def begin(self, recorded: Sequence[Event]) -> None:
-        """An action begins that had these effects in the record."""
+        """An action begins that had these effects in the recording."""
         self._recorded = _places(recorded)
 
     def see(self, replayed: Sequence[Event]) -> None:
-        """These effects were seen so far in the re-drive."""
+        """These effects were seen so far in the replay."""
         self._replayed = _places(replayed)
 
     def knows(self, recorded: str) -> bool:
-        """Whether the text is an id of an event of the action that is being driven."""
+        """Whether the text is an id of an event of the action that is being replayed."""
         return recorded in self._recorded
 
     def same(self, recorded: str, replayed: str) -> bool:
@@ -165,8 +165,8 @@ def effect_difference(
     """The first effect that differs; None if all agree.
 
     Args:
-        recorded: the effects in the record, in order.
-        replayed: those of the re-drive.
+        recorded: the effects in the recording, in order.
+        replayed: those of the replay.
         comparison: compares their payloads.
     """
     for number, (one, other) in enumerate(zip(recorded, replayed, strict=False), start=1):

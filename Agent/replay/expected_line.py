@@ -1,4 +1,4 @@
-"""The short way to compare: what an action is about to write beside what the record holds of it, to the byte.
+"""The short way to compare: what an action is about to write and what the recording has of it, to the byte.
 
 Where both are equal, the line need not be made, decoded and compared value by value, which takes longer than
 most actions do. Whatever differs, or may not say the same, is written and goes the long way: `judge.py` also
@@ -23,10 +23,10 @@ _LABELS = ("action_type", "learning_stage")
 
 
 class ExpectedLine:
-    """Stands before the sink of a re-drive, and holds back a driven action's line that says what it should.
+    """Stands before the sink of a replay, and holds back a replayed action's line that says what it should.
 
     Args:
-        pipeline: what records the re-drive.
+        pipeline: what records the replay.
         sink: where it records to.
     """
 
@@ -56,7 +56,7 @@ class ExpectedLine:
         self._heads[action.agent_id, call] = head, b'},"code":"%s"' % str(code).encode()
 
     def expect(self, action: DrivenAction) -> None:
-        """This one is driven next.
+        """This one is replayed next.
 
         Only what is plain is expected: where values have tags, or secrets are hidden, equal bytes are not the
         whole story.
@@ -115,7 +115,7 @@ class ExpectedLine:
 
 
 def _id_if_same(recorded: Event, line: bytes, links: bytes) -> str | None:
-    """The id of an effect whose line says what the record says, in the span that `links` names."""
+    """The id of an effect whose line says what the recording says, in the span that `links` names."""
     if not links.startswith(_SPAN):
         return None
     parent = links[len(_SPAN) : links.index(b'"', len(_SPAN))]

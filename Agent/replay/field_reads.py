@@ -1,8 +1,8 @@
-"""Objects that driven code reads and that are not as they were when it was recorded.
+"""Objects that replayed code reads and that are not as they were when it was recorded.
 
-Calls of agents whose code does not run are answered from the record, but a field that is read past their
+Calls of agents whose code does not run are answered with recorded responses, but a field read past their
 traced methods is as the target made it. So is an object that the program changed between the actions of its
-agent. A re-drive that found a difference is made once more with this, to see whether such a read can be its
+agent. A replay that found a difference is made once more with this, to see whether such a read can be its
 cause.
 """
 
@@ -23,12 +23,12 @@ _MOST_NAMED = 3
 
 
 class FieldReads:
-    """Notes where driven code reads fields that change in the record of agents whose code does not run.
+    """Notes where replayed code reads fields that change in the recording of agents whose code does not run.
 
     Args:
         recording: the whole run.
         live: the agents whose code runs.
-        is_on: whether driven code runs now.
+        is_on: whether replayed code runs now.
         objects: the agents whose code runs.
     """
 

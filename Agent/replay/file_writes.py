@@ -1,4 +1,4 @@
-"""Files of the user's that driven code would write into: named in the report, refused if that is asked for.
+"""Files of the user's that replayed code would write into: named in the report, refused if that is asked for.
 
 Only files that were there before count: what a replay makes itself it may write, move and remove. The
 interpreter tells of each of these calls before it happens (PEP 578); C code that opens files by itself is not

@@ -1,4 +1,4 @@
-"""Which adopted generator of a re-drive is which of the record.
+"""Which adopted generator of a replay is which of the recording.
 
 By the field of an agent that holds it, by the name that it was adopted under, by the function that adopted
 it, or because there is only one. Otherwise nobody knows, and nothing is proved by what it draws.
@@ -39,7 +39,7 @@ class GeneratorPlaces:
         self._known[adopted.number] = self._of_fields[adopted.number] = place
 
     def of(self, adopted: Adopted) -> str | None:
-        """Its place in the record, where one that is not known drew nothing; None where it is unclear."""
+        """Its place in the recording, where one that is not known drew nothing; None where it is unclear."""
         if adopted.number not in self._known:
             self._known[adopted.number] = self._find(adopted)
         return self._known[adopted.number]
@@ -56,7 +56,7 @@ class GeneratorPlaces:
             mine = [each for each in here if _function(each) == _function(place)]
             if set(same) <= set(mine):
                 return place
-            # Others belong to what is not driven; these stand in the order in which they were adopted.
+            # Others belong to what is not replayed; these stand in the order in which they were adopted.
             return _in_order(same)[_in_order(mine).index(place)] if len(same) == len(mine) else None
         functions = set(map(_function, here))
         free = [each for each in recorded if _function(each) not in functions]
@@ -67,7 +67,7 @@ class GeneratorPlaces:
         return free[0] if len(free) == len(mine) == 1 else None
 
     def _unidentified(self, kind: str) -> list[str]:
-        """Places of the generators that were adopted here and that no field or name tells apart."""
+        """Places of the generators that were adopted here and that no field or name distinguishes."""
         return [
             each.place
             for each in list(living)

@@ -371,7 +371,7 @@ def _references(
 
 
 def _units(reference: RunReference, agents: str | None) -> list[RunReference]:
-    """What is driven of a run: all of it, or its agents one by one."""
+    """What is replayed of a run: all of it, or its agents one by one."""
     if reference.agent_id is not None:
         return [reference]
     if agents is not None:
@@ -394,4 +394,4 @@ def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None  # its events can be driven; only what it remembers is missing
+        return None  # its events can be replayed; only what it remembers is missing

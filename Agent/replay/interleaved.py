@@ -1,4 +1,4 @@
-"""Actions that ran at one time in one event loop, driven at one time again.
+"""Actions that ran at the same time in one event loop, driven at the same time again.
 
 They begin in the recorded order, each when all those have ended that had ended before it. Which of the open
 ones goes on at an `await` is the loop's affair, as it was then.
@@ -24,11 +24,11 @@ _LONGEST_PAUSE_S = 0.1
 
 
 class LaneEnded(Exception):
-    """An action did something else than recorded, so that what its agent did next cannot be driven."""
+    """An action did something else than recorded, so that what its agent did next cannot be replayed."""
 
 
 class Turns:
-    """Drives actions that ran at one time, each when its turn has come.
+    """Drives actions that ran at the same time, each when its turn has come.
 
     Args:
         group: the actions, in the order in which they began.

@@ -107,7 +107,7 @@ class ActionJudge:
         Args:
             missing: a recorded call that was not made.
             answered_at: how many of the events stood there when each call was answered; None where others
-                were driven meanwhile.
+                were replayed meanwhile.
 
         Raises:
             ReplayStopped: they differ; the outcome says where.

@@ -1,6 +1,6 @@
 """How agents ended compared with the record: at a clean end, or when they were gone before it.
 
-The driven objects are never gone, so of one that was, its last state is looked for behind its last action
+The replayed objects are never gone, so of one that was, its last state is looked for behind its last action
 and, as long as it is not found, behind each one that follows: what it shares with others may change later.
 """
 
@@ -31,7 +31,7 @@ class LastStates:
     Args:
         objects: what the factory gave, by agent.
         nearby: the agents that were seen acting, those inside others included.
-        facts: what the record says of each agent.
+        facts: what the recording says of each agent.
         whole: compares what stands at a clean end.
     """
 
@@ -63,12 +63,12 @@ class LastStates:
             if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
                 self._from[plan.acted[agent_id]].append(agent_id)
         self.begin = min(self._from, default=len(plan.actions) + 1)
-        """The number of the first driven action behind which there is something to look for."""
+        """The number of the first replayed action behind which there is something to look for."""
         self._sought: dict[str, set[str]] = {}
-        """Agents that are gone in the record to the fields in which they are not yet as they ended there."""
+        """Agents that are gone in the recording, with the fields that differ from how they ended there."""
 
     def look(self, number: int) -> None:
-        """Look for last states behind a driven action."""
+        """Look for last states behind a replayed action."""
         for agent_id in self._from.pop(number, ()):
             self._sought[agent_id] = self._late_fields(agent_id)
         for agent_id, names in self._sought.items():
@@ -127,7 +127,7 @@ class LastStates:
         return found[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
-        """Say what came of an agent that is gone in the record."""
+        """Say what came of an agent that is gone in the recording."""
         self._outcome.counts.full_states += 1
         late, unseen = self._heavy(agent_id), event.extra.get("unseen") or ()
         for name in sorted(late - event.extra["fields"].keys() - set(unseen)):

@@ -1,6 +1,6 @@
 """In what two values may differ and still count as equal: only what somebody declared.
 
-`comparison.py` asks here where two leaves differ. What agrees only after that makes a re-drive EQUIVALENT,
+`comparison.py` asks here where two leaves differ. What agrees only after that makes a replay EQUIVALENT,
 and the report counts it; nothing here is on by itself.
 """
 

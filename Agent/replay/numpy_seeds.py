@@ -120,7 +120,7 @@ class NumpySeeds:
         self._open = {}
 
     def built(self, restored: Iterable[Any]) -> list[SourceRead]:
-        """The reads from that time, but for those by generators whose state was put back from the record."""
+        """The reads from that time, except those by generators whose state was restored."""
         known = {_entropy_of(getattr(each, "_bit_generator", None)) for each in restored}
         return [read for entropy, read in self._built.items() if entropy not in known]
 

@@ -1,4 +1,4 @@
-"""What a re-drive finds out, step by step: the facts from which `verdict.py` judges.
+"""What a replay finds out, step by step: the facts from which `verdict.py` judges.
 
 Everything here is plain data, so that it travels from the child process to the caller as JSON.
 """
@@ -18,15 +18,15 @@ _COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
 
 
 class ReplayStopped(BaseException):
-    """Ends a re-drive from inside the driven code; no `except Exception` there can swallow it."""
+    """Ends a replay from inside the replayed code; no `except Exception` there can swallow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first difference between record and re-drive."""
+    """The first difference between record and replay."""
 
     step: int
-    """Number of the driven action, counted from 1; 0 before the first."""
+    """Number of the replayed action, counted from 1; 0 before the first."""
     event_id: str
     action: str
     agent_id: str
@@ -74,7 +74,7 @@ def short(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SourceRead:
-    """A source of chance, time or surroundings that driven code read and the record does not hold."""
+    """A source of chance, time or surroundings that replayed code read and the record does not hold."""
 
     source: str
     function: str
@@ -88,10 +88,10 @@ class SourceRead:
 
 @dataclass(slots=True)
 class Counts:
-    """How much was driven and compared."""
+    """How much was replayed and compared."""
 
     actions: int = 0
-    """Actions of the run that are the driven agents' own, driven or not."""
+    """Actions of the run that are the replayed agents' own, driven or not."""
     driven: int = 0
     covered: int = 0
     """Actions up to the last informative comparison."""
@@ -108,7 +108,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Outcome:
-    """Everything that a re-drive found out."""
+    """Everything that a replay found out."""
 
     agents: list[str] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -123,7 +123,7 @@ class Outcome:
     """What a reader should know and what takes no part in the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
-    """Fields that could not be seen, `agent.field` where several agents are driven."""
+    """Fields that could not be seen, `agent.field` where several agents are replayed."""
     unseen_fields: dict[str, str] = field(default_factory=dict)
     """`agent.field` that one side could not see, and why."""
     ignored: list[str] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Outcome:
     handles: list[str] = field(default_factory=list)
     """`agent.field` that belong to their process, such as locks and files."""
     factory_differences: list[str] = field(default_factory=list)
-    """What the factory made otherwise than the record has it before the first action."""
+    """What the factory made otherwise than the recording has it before the first action."""
     unseen_at_end: dict[str, list[str]] = field(default_factory=dict)
     """Agent to fields that only full states hold, where none stands behind its last action."""
     imposed: Counter[str] = field(default_factory=Counter)
@@ -150,7 +150,7 @@ class Outcome:
     changed_inside: dict[str, str] = field(default_factory=dict)
     """`agent.field` of a first state that holds other code than it did, and why that alone proves nothing."""
     opened_for_writing: list[str] = field(default_factory=list)
-    """Files that were there before and that driven code opened for writing."""
+    """Files that were there before and that replayed code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
     """What may make a difference another one each time: threads, clocks that are read at import."""
     beside: int = 0

@@ -1,6 +1,6 @@
 """Writes to an agent between its actions, where recording looked for them: put in where they were made.
 
-Some of them are the driven code's own, where one driven agent writes to another. Those happen again by
+Some of them are the replayed code's own, where one replayed agent writes to another. Those happen again by
 themselves, so what is there already is looked at first; `drive.py` calls this when an action begins.
 """
 
@@ -31,7 +31,7 @@ PutBack = Callable[[str, object, Mapping[str, Any]], None]
 
 
 class OutsideWrites:
-    """Puts recorded writes in, and compares those that the driven code makes itself.
+    """Puts recorded writes in, and compares those that the replayed code makes itself.
 
     Args:
         put_back: puts fields onto an agent's object.
@@ -59,7 +59,7 @@ class OutsideWrites:
         """Compare and write what was written to an agent behind its last action.
 
         Raises:
-            ReplayStopped: driven code wrote something else.
+            ReplayStopped: replayed code wrote something else.
         """
         if events:
             self.compare(action, obj, events)
@@ -67,7 +67,7 @@ class OutsideWrites:
             self.impose(action.agent_id, event, obj)
 
     def compare(self, action: DrivenAction, obj: object, events: Sequence[Event] | None = None) -> None:
-        """Compare what driven code wrote to an agent since its last action with the record.
+        """Compare what replayed code wrote to an agent since its last action with the record.
 
         Args:
             events: the recorded writes; None for those before the action.
@@ -78,7 +78,7 @@ class OutsideWrites:
         if events is None:
             events = [event for event in action.before if is_outside_write(event)]
         if not events and not self._pipeline.options.strict_state:
-            return  # nobody looked; what driven code wrote is compared when the action ends
+            return  # nobody looked; what replayed code wrote is compared when the action ends
         known = self._pipeline.agents.find(obj)
         tracker = None if known is None else known.tracker
         if tracker is None or tracker.actions == 0:
@@ -141,7 +141,7 @@ class OutsideWrites:
             )
 
     def _compare_field(self, action: DrivenAction, name: str, value: Any, event: Event | None) -> None:
-        """Stop where driven code wrote a field that the record knows with another value behind its action."""
+        """Stop if replayed code wrote a field that has another value after this action in the recording."""
         if event is not None and value is not ABSENT:
             body, types = self._pipeline.capture.user_body({name: value}, _CHANGED)
             pointer = f"{_CHANGED}/{escape(name)}"
@@ -159,7 +159,7 @@ class OutsideWrites:
                 told,
                 "<removed>" if value is ABSENT else _shown_field({name: value}, name, self._pipeline),
             )
-        # Somebody who is not driven may have written it once more: which of the two it is, nobody knows.
+        # Somebody who is not replayed may have written it once more: which of the two it is, nobody knows.
         self._player.stop(
             f"{name} of {action.agent_id} was written from outside before step {action.number}, and driven "
             "code writes it too, with another value"

@@ -1,4 +1,4 @@
-"""Many re-drives at one time, each a child process of its own, forked from one; only threads wait here.
+"""Many replays at the same time, each a child process of its own, forked from one; only threads wait here.
 
 `history.py` and the check of many golden traces use it.
 """
@@ -34,7 +34,7 @@ def in_parallel(
 
     Args:
         jobs: each takes an event that is set when it has to end.
-        workers: how many at one time; as many as there are cores without it.
+        workers: how many at the same time; as many as there are cores without it.
         progress: is told the share that is done.
     """
     stop = Event()

@@ -1,6 +1,6 @@
-"""What a factory is told (`Spec`), and the stand-ins that answer for agents which are not driven.
+"""What a factory is told (`Spec`), and the stand-ins that answer for agents which are not replayed.
 
-A stand-in answers the calls that the record holds, under the names that they have there; anything else that
+A stand-in answers the calls that the recording has, under the names that they have there; anything else that
 is asked of it ends the replay as unverified, by name.
 """
 
@@ -30,13 +30,13 @@ class ConstructorArguments:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a target needs to know to build what is driven."""
+    """What a target needs to know to build what is replayed."""
 
     agent_id: str | None
-    """The agent that is driven; None where a whole run is and it has more than one."""
+    """The agent that is replayed; None where a whole run is and it has more than one."""
     agent_role: str | None
     agent_ids: tuple[str, ...]
-    """The agents that can be driven, in the order in which they first acted."""
+    """The agents that can be replayed, in the order in which they first acted."""
     init: ConstructorArguments | None
     """Constructor arguments of the agent; None where they were not recorded."""
     state: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Spec:
     """{agent_id: None} for agents that only ever acted inside others: add it to what the factory returns to
     have their code run, where they are built by those others."""
     peer: Callable[[str], Any]
-    """`peer(agent_id)` gives a stand-in that answers traced calls from the record."""
+    """`peer(agent_id)` gives a stand-in that answers traced calls from the recording."""
     of: Callable[[str], Spec]
     """`of(agent_id)` gives the same for another agent of the run: its role, `init` and `state`."""
     sources: Mapping[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Peers:
     Args:
         recording: the run.
         player: who answers.
-        refuse: is told what was asked for and is not in the record.
+        refuse: is told what was asked for and is not in the recording.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ def _make_stand_in(
     """An object of a class of its own, so that a look at `type(peer)` shows what it is."""
 
     class StandIn:
-        """Answers for an agent from the record."""
+        """Answers for an agent from the recording."""
 
         __slots__ = ("__weakref__",)
 

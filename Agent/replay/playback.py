@@ -62,7 +62,7 @@ class PlayedStep:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """What the record lacks."""
+    """What the recording lacks."""
 
     damage: tuple[str, ...]
     is_complete: bool

@@ -32,14 +32,14 @@ _open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_c
 
 
 class Lane:
-    """An action that is driven, and what was seen of it so far."""
+    """An action that is replayed, and what was seen of it so far."""
 
     __slots__ = ("action", "has_begun", "tokens", "tools")
 
     def __init__(self) -> None:
         self.action: DrivenAction | None = None
         self.has_begun = False
-        """The driven call itself was entered."""
+        """The replayed call itself was entered."""
         self.tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
         """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
         self.tools: ActionTools | None = None
@@ -51,7 +51,7 @@ class Lane:
 
 
 current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=None)
-"""The action that a task drives while others drive theirs; None where actions are driven one by one."""
+"""The action that a task drives while others drive theirs; None where actions are replayed one by one."""
 
 
 def driven_here() -> DrivenAction | None:
@@ -101,7 +101,7 @@ class RecordedPlayer:
         self.live = live
         self.known = known
         self._only = Lane()
-        """What is driven while nothing else is."""
+        """What is replayed while nothing else is."""
         self.stage: Stage | None = None
         self.is_stopped = False
         self._answers = answers

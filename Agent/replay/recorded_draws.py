@@ -23,7 +23,7 @@ class RecordedDraws:
         self.place = place
         self.key = key
         self.is_free = True
-        """No generator of the re-drive has drawn them yet."""
+        """No generator of the replay has drawn them yet."""
         self.value: Any = None
         """What was drawn last, of kind `draws`."""
         self._segments = segments
@@ -71,7 +71,7 @@ class RecordedDraws:
         return self._used == self._length(segment)
 
     def left(self) -> tuple[str, str] | None:
-        """(recorded, replayed) where less was drawn than in the record."""
+        """(recorded, replayed) where less was drawn than in the recording."""
         taken = sum(map(self._length, self._segments[: self._index])) + self._used
         if taken == sum(map(self._length, self._segments)):
             return None

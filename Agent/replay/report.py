@@ -29,7 +29,7 @@ class ReplayReport:
     path: Path | None = None
     """The directory of this replay; None where it could not be written."""
     stdout: str = ""
-    """What the driven code printed."""
+    """What the replayed code printed."""
     stderr: str = ""
 
     @cached_property

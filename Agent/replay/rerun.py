@@ -248,7 +248,7 @@ def _leaving_out(found: Divergence | None) -> str:
 def _in_other_turns(
     first: tuple[Outcome, str, str], once_more: Callable[[str], tuple[Outcome, str, str]]
 ) -> tuple[Outcome, str, str]:
-    """What comes of a difference among actions that ran at one time, once they take turns otherwise.
+    """What comes of a difference among actions that ran at the same time, once they take turns otherwise.
 
     The recording does not tell to the microsecond which of them began first. An order in which nothing
     differs is as good as the recorded one. A difference counts where one action after the other gives the
@@ -285,7 +285,7 @@ def _in_child(
     look_at_fields: bool = False,
     turns: str = "",
 ) -> tuple[Outcome, str, str]:
-    """Replay in a child process; `turns` says how what ran at one time is driven, see `drive.Equipment`."""
+    """Replay in a child process; `turns` says how concurrent actions are replayed, see `drive.Equipment`."""
     request = {
         **_request(reference, target, directory, options),
         "look_at_fields": look_at_fields,

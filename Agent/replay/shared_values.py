@@ -26,7 +26,7 @@ _PLACED = (dict, list, deque)
 
 
 class SharedValues:
-    """Puts recorded values in the places of the target's, for all agents of one re-drive."""
+    """Puts recorded values in the places of the target's, for all agents of one replay."""
 
     def __init__(self) -> None:
         self._instead: dict[int, tuple[Any, Any]] = {}

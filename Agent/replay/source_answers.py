@@ -1,7 +1,7 @@
-"""Answers of chance, clock and environment: what each driven action read in the record, in its order.
+"""Answers of chance, clock and environment: what each replayed action read in the recording, in its order.
 
-The seams of `record/chance/` ask here. What an action reads beyond what the record holds of that source is a
-difference; a source of which the record holds nothing there is noted by the watch, with its place.
+The seams of `record/chance/` ask here. What an action reads beyond what the recording has of that source is a
+difference; a source of which the recording has nothing there is noted by the watch, with its place.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class CallReads:
         return runs[-1][0]
 
     def left(self) -> tuple[str, str] | None:
-        """A source that was read less than in the record: (recorded, replayed)."""
+        """A source that was read less than in the recording: (recorded, replayed)."""
         for source, values in self.values.items():
             if self.taken[source] < len(values):
                 return f"{len(values)} reads of {source}", f"{self.taken[source]}"
@@ -99,10 +99,10 @@ def runs_of(name: str, value: Any) -> list[list[Any]]:
 
 
 class SourceAnswers:
-    """Answers sources from the record while an action is driven.
+    """Answers sources from the recording while an action is replayed.
 
     Args:
-        player: knows which recorded call is open, and ends a re-drive.
+        player: knows which recorded call is open, and ends a replay.
         watch: takes what the record does not hold.
     """
 
@@ -124,12 +124,12 @@ class SourceAnswers:
         self._calls: dict[str, CallReads] = {}
         self._bases: dict[str, Any] = {}
         self._seeded: dict[int, Any] = {}
-        """Adopted generators that driven code seeded with known values, and their states then."""
+        """Adopted generators that replayed code seeded with known values, and their states then."""
         self._variables = _variables(recording)
         self._places = GeneratorPlaces(recording)
 
     def begin(self) -> None:
-        """The next action is driven."""
+        """The next action is replayed."""
         self._calls.clear()
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
@@ -211,7 +211,7 @@ class SourceAnswers:
             self._seeded.pop(adopted.number, None)
 
     def compare_left(self, action: DrivenAction) -> None:
-        """Tell what the action and the calls in it read less often than in the record."""
+        """Tell what the action and the calls in it read less often than in the recording."""
         if action.is_plain and "reads" not in action.event.extra:
             return
         pending = [action.call]
@@ -270,7 +270,7 @@ class SourceAnswers:
         return False
 
     def _undrawn(self, adopted: Adopted) -> None:
-        """A draw of which the record holds nothing: from an agent's own state it comes by itself."""
+        """A draw of which the recording has nothing: from an agent's own state it comes by itself."""
         if self._watch.allows(adopted) or self._watch.is_seeded(_module_of(adopted)):
             return
         asker = _drawer()
@@ -326,7 +326,7 @@ class SourceAnswers:
 
     def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
-        assert action is not None  # noqa: S101 - sources are answered while one is driven
+        assert action is not None  # noqa: S101 - sources are answered while one is replayed
         self._player.diverge(
             Divergence(
                 action.number, action.event.id, action.call.name, action.agent_id, "reads",
@@ -385,7 +385,7 @@ def _variables(recording: Recording) -> dict[str, dict[str, Any]]:
 
 
 def _hidden_variables(recording: Recording) -> frozenset[str]:
-    """Names of variables whose values stand as tokens in the record."""
+    """Names of variables whose values stand as tokens in the recording."""
     found = set()
     for event in recording.events:
         reads = event.extra.get("reads")

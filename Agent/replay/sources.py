@@ -1,6 +1,6 @@
-"""Sources of chance, time and surroundings, watched while an action is driven: what was not recorded shows.
+"""Sources of chance, time and surroundings, watched while an action is replayed: what was not recorded shows.
 
-The seams of `record/chance/` stand in their places here, too: `source_answers.py` answers from the record,
+The seams of `record/chance/` stand in their places here, too: `source_answers.py` answers from the recording,
 and what that does not hold comes here. Reads that go round the seams are seen where they end, in the C
 functions themselves or by a profile hook (`record/chance/watch.py`), by whatever name they are called; states
 compared before and after see draws that those cannot. What counts is who asked: the first frame outside the
@@ -88,26 +88,26 @@ _AUDITED = _REFUSED.keys() | WRITING
 
 
 class SourceWatch:
-    """Notes reads of unrecorded sources by driven code.
+    """Notes reads of unrecorded sources by replayed code.
 
-    Use `begin` and `end` around each driven call, and `close` behind the last; `allow` names generators that
+    Use `begin` and `end` around each replayed call, and `close` after the last; `allow` names generators that
     belong to the exposed state.
     """
 
     def __init__(self) -> None:
         self.reads: list[SourceRead] = []
         self.action: DrivenAction | None = None
-        """What is driven now."""
+        """What is replayed now."""
         self.is_on = False
-        """Whether an action is driven now."""
+        """Whether an action is replayed now."""
         self.allows_network = False
-        """Whether somebody asked for calls for real, as behind the point of a fork."""
+        """Whether somebody asked for live calls, as behind the point of a fork."""
         self.reachable: frozenset[str] = frozenset()
         """What is not refused, since somebody declared it."""
         self.reached: set[str] = set()
         """What of it was used."""
         self.built_with: list[SourceRead] = []
-        """Chance that the target drew while it built what is driven."""
+        """Chance that the target drew while it built what is replayed."""
         self._unseeded: list[tuple[ref[Any], SourceRead]] = []
         """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
         self.files = FileWrites()
@@ -221,13 +221,13 @@ class SourceWatch:
         return module == "random" and self._is_random_known
 
     def unrecorded(self, source: str, asker: FrameType) -> None:
-        """Driven code reads a source of which the record holds nothing there."""
+        """Driven code reads a source of which the recording has nothing there."""
         if self.is_on:
             self._add(source, asker)
 
     @property
     def runs_target(self) -> bool:
-        """Whether code of the target runs: it is imported, it builds, or an action is driven."""
+        """Whether code of the target runs: it is imported, it builds, or an action is replayed."""
         return self.is_on or self._is_building
 
     def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
@@ -295,7 +295,7 @@ class SourceWatch:
             self._compare_imported()
 
     def close(self) -> None:
-        """Nothing more is driven."""
+        """Nothing more is replayed."""
         if not self._is_hooked:
             return
         self._is_hooked = False
@@ -501,7 +501,7 @@ def _numpy_state() -> dict[str, Any]:
 def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     """The hook for what the interpreter is about to do.
 
-    It is a plain function and not a method, which takes half the time: each `id()` in driven code calls it.
+    It is a plain function and not a method, which takes half the time: each `id()` in replayed code calls it.
     """
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:

@@ -1,6 +1,6 @@
-"""An agent's state on a re-drive: put back from the record, read as recording does, compared by field.
+"""An agent's state on a replay: put back from the recording, read as recording does, compared by field.
 
-`drive.py` calls this where the record holds a full state: before the first action, every so often, on errors
+`drive.py` calls this where the recording has a full state: before the first action, every so often, on errors
 and at the end.
 """
 

@@ -216,10 +216,10 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     Args:
         given: one agent, or a mapping.
         agent_id: the agent that was asked for, None for a whole run.
-        known: agents that the record knows.
+        known: agents that the recording knows.
 
     Raises:
-        TargetFailed: it cannot be driven.
+        TargetFailed: it cannot be replayed.
     """
     if given is None or inspect.isawaitable(given):
         what = "nothing" if given is None else "a coroutine; it must not be async"

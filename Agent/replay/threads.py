@@ -1,7 +1,7 @@
-"""Threads that a driven action starts and tasks that it hands to them: whether they end with it, and overlap.
+"""Threads that a replayed action starts and tasks it hands to them: whether they end with it, and overlap.
 
 What threads do in the order in which the action takes their results is the same each time. What outlives its
-action is not, nor are calls of agents and tools from threads that work at one time.
+action is not, nor are calls of agents and tools from threads that work at the same time.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _NOBODYS = "a thread that the action does not join"
 
 
 class ThreadWatch:
-    """Follows the threads of one driven action after the other.
+    """Follows the threads of one replayed action after the other.
 
     Args:
-        is_on: whether an action is driven now.
+        is_on: whether an action is replayed now.
         add: takes what outlives its action, with the code and the line that began it.
     """
 
     def __init__(self, is_on: Callable[[], bool], add: Callable[[str, CodeType, int], None]) -> None:
         self.overlaps = False
-        """Whether two of them were at work at one time in this action."""
+        """Whether two of them were at work at the same time in this action."""
         self.begun = 0
         """How many were begun in this action."""
         self.places: dict[str, None] = {}
@@ -47,7 +47,7 @@ class ThreadWatch:
     def put_in(self) -> None:
         """Follow every thread and every task of a pool from here on.
 
-        A new thread sees the player of the one that starts it, so that no tool is called for real there.
+        A new thread sees the player of the one that starts it, so that no tool is called live there.
         """
         start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
 

@@ -1,4 +1,4 @@
-"""What tools and models answered in one driven action, given again; `player.py` asks, and judges a miss.
+"""What tools and models answered in one replayed action, given again; `player.py` asks, and judges a miss.
 
 The same recordings serve `Agent.flight.replaying_tools`, which drives nothing and judges nothing.
 """
@@ -67,10 +67,10 @@ class ActionTools:
         self._comparison = comparison
 
     def answer(self, call: TracedCall) -> Given | ToolMiss:
-        """The recorded answer, or what is recorded in its place.
+        """The recorded response, or what is recorded in its place.
 
         Raises:
-            Unanswerable: the call is in the record, and its answer cannot be given again.
+            Unanswerable: the call is in the recording, and its answer cannot be given again.
         """
         asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
         unseen = asked.arguments.unseen

@@ -1,4 +1,4 @@
-"""Full states in the record compared with the driven object: every so often, on errors and at the end.
+"""Full states in the recording compared with the replayed object: every so often, on errors and at the end.
 
 `drive.py` calls this; `states.py` finds the first field that differs.
 """
@@ -37,7 +37,7 @@ class WholeStates:
         suspects: agents whose generators others may draw from, whose code does not run.
         put_back: puts fields onto an agent's object.
         fields: which fields take part.
-        facts: what the record says of each agent.
+        facts: what the recording says of each agent.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class WholeStates:
     ) -> None:
         self._facts = facts
         self._class_fields: dict[str, set[str]] = {}
-        """By agent, the data of its class that was as in the record before its first action."""
+        """By agent, the data of its class that was as in the recording before its first action."""
         self.fields = fields
         self._pipeline = pipeline
         self._decoder = decoder

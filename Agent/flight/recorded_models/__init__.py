@@ -27,7 +27,7 @@ _HOMES = {
 def recorded_model(model: Model) -> Model:
     """The model, whose calls are recorded: request, answer, pieces of a stream, tokens, cost, errors.
 
-    The model that is given stays as it is. Within `replaying_tools` the answers come from the record.
+    The model that is given stays as it is. Within `replaying_tools` the answers come from the recording.
 
     Raises:
         UsageError: it has none of the interfaces.

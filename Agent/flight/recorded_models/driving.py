@@ -1,4 +1,4 @@
-"""What the wrappers have in common: a call driven live or from the record, and a recorded copy of a model."""
+"""What the wrappers share: a call made live or answered from the recording, and a recorded copy of a model."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
 
 
 def drive(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Any:
-    """The answer: of the record where there is one, else of the model."""
+    """The answer: of the recording where there is one, else of the model."""
     if call.answer is not None:
         return _answered(call, shape)
     try:
@@ -105,7 +105,7 @@ async def drive_async(call: ModelCall, live: Callable[[], Awaitable[Any]], shape
 
 
 def drive_stream(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
-    """The pieces: of the record where there is one, else of the model; what came is kept in any case."""
+    """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
     seen: list[Any] = []
     source: Any = None
     try:

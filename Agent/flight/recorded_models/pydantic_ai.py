@@ -153,7 +153,7 @@ def _open(model: Any, messages: Any, settings: Any, parameters: Any, *, streams:
 
 
 def _without_run(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without the times and ids that each run gives anew."""
+    """A message without the times and ids that each run gives again."""
     told = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
     told["parts"] = [
         {key: value for key, value in part.items() if key not in _OWN_TO_A_RUN} for part in message["parts"]

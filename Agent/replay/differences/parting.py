@@ -263,7 +263,7 @@ class StreamWalk:
         return event_difference(one, other, self._comparison)
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
-        """How many pairs agree but for the order in which calls that ran at one time came; 0 for none."""
+        """How many pairs agree but for the order of concurrent calls; 0 for none."""
         end = next((at for at, event in enumerate(behind, 1) if event.code is not None), 0)
         if end < 2 or len(beside) < end or not (_overlap(behind[:end]) and _overlap(beside[:end])):
             return 0
@@ -312,7 +312,7 @@ def _around(event: Event, later: Sequence[Event]) -> list[Event]:
 
 
 def _overlap(events: Sequence[Event]) -> bool:
-    """Whether two calls directly under one span ran at one time."""
+    """Whether two calls directly under one span ran at the same time."""
     ends: dict[str | None, int] = {}
     for event in events:
         if event.span_id is None:

@@ -33,7 +33,7 @@ class RunComparison:
     a: str
     b: str
     divergence: RunDivergence | None
-    """The first difference, None where there is none."""
+    """The first difference, None if there is none."""
     compared: int
     """Pairs of events that were compared and agree."""
     states: int

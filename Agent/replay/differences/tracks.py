@@ -1,4 +1,4 @@
-"""A file of the record in which a tick or a number is sought, reading some blocks of it and counting them.
+"""A file of the recording in which a tick or a number is sought, reading some blocks of it and counting them.
 
 `bisection.py` compares two sessions through these; `sides.py` says which files belong together.
 """
@@ -32,7 +32,7 @@ class OutOfOrder(ReplayError):
 
 @dataclass(slots=True)
 class Meter:
-    """How much of the record was read, and how much of it there is."""
+    """How much of the recording was read, and how much of it there is."""
 
     lines: int = 0
     size_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Executors go on from a checkpoint: those that are here, and `register_executor` for others. Names only."""
+"""Executors continue from a checkpoint: the built-in ones, and `register_executor` for others. Names only."""
 
 from Agent.replay.executors.protocol import AgentExecutor, Execution
 from Agent.replay.executors.registry import register_executor, registered_names, unregister_executor

@@ -1,4 +1,4 @@
-"""The recorded answers that are left at a checkpoint, for executors that go on from there."""
+"""The recorded responses that are left at a checkpoint, for executors that continue from there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AnswersBehind(ToolReplayer):
 def replayer_behind(
     ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
 ) -> ToolReplayer:
-    """The recorded answers of a run's tools and models, of those calls that ended behind a moment.
+    """The recorded responses of a run's tools and models, of those calls that ended behind a moment.
 
     Args:
         is_meant: says of the spans around a call whether it counts; all do without it.

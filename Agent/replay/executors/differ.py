@@ -1,7 +1,7 @@
 """The difference of two outputs, key by key: what changed, what came, what went.
 
 Both are compared in the form in which they would be recorded, so that a tuple is no list, 1 is not True, and
-a secret that is hidden in the record is no difference. The order of a mapping's keys is none here either; a
+a secret hidden in the recording is no difference. The order of a mapping's keys is none here either; a
 verdict asks `recorded_difference`, where it is one.
 """
 

@@ -1,4 +1,4 @@
-"""The nodes of a LangGraph graph in the hands of a re-drive: answered from the record, or run under watch."""
+"""The nodes of a LangGraph graph in a replay: answered with recorded responses, or run under watch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ExecutedNodes:
 
     Args:
         steps: the recorded steps of the run by id.
-        answered_until: the last super-step whose nodes answer from the record.
+        answered_until: the last super-step whose nodes answer from the recording.
         recorded: names of nodes that do so to the end.
         watch: of those that run.
     """
@@ -56,7 +56,7 @@ class ExecutedNodes:
         return _of(number, self.steps)
 
     def nodes_now(self, number: int) -> list[str]:
-        """The nodes of a super-step of the re-drive."""
+        """The nodes of a super-step of the replay."""
         return _of(number, {**self.answered, **self.ran})
 
     def is_answered(self, name: str, number: int) -> bool:
@@ -64,7 +64,7 @@ class ExecutedNodes:
         return number <= self.answered_until or name in self.recorded
 
     def answer(self, step_id: str) -> Any:
-        """The recorded answer; RecordingMiss where there is none."""
+        """The recorded response; RecordingMiss if there is none."""
         step = self.steps.get(step_id)
         told = None if step is None else _told(step.kept.get("told"))
         if step is None or (step.error is not None and told is None):
@@ -102,7 +102,7 @@ def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
     has_sync_alone = getattr(bound, "afunc", bound) is None and getattr(bound, "func", None) is not None
 
     class DrivenNode(runnables.Runnable):  # type: ignore[misc, name-defined]
-        """Runs the node or gives its recorded answer."""
+        """Runs the node or gives its recorded response."""
 
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             step_id, number = nodes.place(name, config or {})

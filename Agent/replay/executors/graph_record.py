@@ -1,6 +1,6 @@
-"""What the record holds of one call of a LangGraph graph: its states, its nodes' answers, how it was called.
+"""What the recording has of one call of a LangGraph graph: its states, its nodes' answers, how it was called.
 
-`langgraph.py` drives it again.
+`langgraph.py` replays it again.
 """
 
 from __future__ import annotations

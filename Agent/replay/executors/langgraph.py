@@ -1,6 +1,6 @@
-"""The executor of LangGraph: a real compiled graph, driven again from its recorded node and model answers.
+"""The executor of LangGraph: a real compiled graph, replayed from its recorded node and model answers.
 
-Up to the checkpoint the nodes answer from the record, and the graph's own reducers and edges do the rest;
+Up to the checkpoint the nodes answer from the recording, and the graph's own reducers and edges do the rest;
 behind it the nodes run, and their models and tools answer. The state behind every super-step is compared.
 """
 
@@ -70,7 +70,7 @@ class LangGraphExecutor:
         """Go on from the state behind a super-step.
 
         Args:
-            overrides: `recorded_nodes`: names of nodes that answer from the record to the end; True: all.
+            overrides: `recorded_nodes`: names of nodes that answer from the recording to the end; True: all.
 
         Raises:
             MissingExtra: LangGraph is not installed.
@@ -108,7 +108,7 @@ class LangGraphExecutor:
 
 
 class _Drive:
-    """One re-drive: what the record holds of the run, and the graph with its nodes in our hands."""
+    """One replay: what the recording has of the run, and the graph with its nodes in our hands."""
 
     def __init__(self, graph: Any, config: Mapping[str, Any], overrides: dict[str, Any]) -> None:
         self.config = config
@@ -319,7 +319,7 @@ def _same_made_id(recorded: Collection[str], replayed: Collection[str]) -> Calla
     """Whether two ids that the framework makes by chance stand for the same: each for one other.
 
     Args:
-        recorded: such ids in the record; a text like them that user code made is none.
+        recorded: such ids in the recording; a text like them that user code made is none.
         replayed: those of the replay.
     """
     forth: dict[str, str] = {}

@@ -17,7 +17,7 @@ from Agent.replay.verdict import EXIT_CODES, Verdict
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
-    """How to go on from a checkpoint; without anything, as it was recorded."""
+    """How to continue from a checkpoint; without anything, as it was recorded."""
 
     modified_input: Any = None
     """Another input. A mapping is a JSON merge patch of a recorded mapping; all else takes its place."""
@@ -32,7 +32,7 @@ class ReplayConfig:
     target: Any = None
     """`module:factory`, or such a function, for executors that build agents or graphs."""
     live: bool | Collection[str] = False
-    """Names of tools and models that may be called for real, or True for all."""
+    """Names of tools and models that may be called live, or True for all."""
     timeout_seconds: float | None = None
 
     @property
@@ -43,7 +43,7 @@ class ReplayConfig:
 
 @dataclass(slots=True)
 class ReplayResult:
-    """What going on from a checkpoint gave, beside what was recorded; `str()` of it is for people."""
+    """What continuing from a checkpoint gave, beside what was recorded; `str()` of it is for people."""
 
     replay_id: str
     checkpoint_id: str

@@ -1,6 +1,6 @@
 """`CheckpointManager`: the checkpoints under a trace root, each by one id, over the store of `flight/`.
 
-`replay_executor.py` goes on from them.
+`replay_executor.py` continues from them.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ _open_watch: ContextVar[ExecutorWatch | None] = ContextVar("agent_trace_executor
 
 
 class ExecutorWatch(SourceWatch):
-    """Notices what user code reads; without the process-wide hooks of a re-drive in a process of its own.
+    """Notices what user code reads; without the process-wide hooks of a replay in a process of its own.
 
     Args:
-        allows_network: somebody asked for calls for real.
+        allows_network: somebody asked for live calls.
         frameworks: top-level packages whose own reads do not count, such as ids that a framework gives out.
     """
 

@@ -1,4 +1,4 @@
-"""Clocks of a fork: each goes on from what it showed in the recording, so that a fork is not years later.
+"""Clocks of a fork: each continues from what it showed in the recording, so that a fork is not years later.
 
 A call that the original made as well reads what it read then. Any other read is the recorded time plus what
 has really gone by since, and no clock goes back.

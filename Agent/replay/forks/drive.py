@@ -278,6 +278,6 @@ def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: s
 
 
 def resume_of(obj: object) -> Callable[[], Any] | None:
-    """The method by which an agent goes on from its state by itself; None where it has none."""
+    """The method by which an agent continues from its state by itself; None where it has none."""
     found = getattr(obj, "trace_resume", None)
     return found if callable(found) and not inspect.isclass(found) else None

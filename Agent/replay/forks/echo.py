@@ -20,7 +20,7 @@ _OF_THE_SLOT = frozenset({"agent_id", "agent_role", "event_type"})
 
 
 class Echo:
-    """Writes recorded answers into a fork.
+    """Writes recorded responses into a fork.
 
     Args:
         errors: the original's `error` events by id; those of the fork are added.

@@ -394,7 +394,7 @@ class Fork(Redrive):
         if any(facts.entries for facts in self._recording.agents.values()):
             self._objects = objects_in(given, self._agent_id, frozenset(self._recording.agents))
         else:
-            # Nothing but steps and checkpoints: whoever goes on from one need not be known by name.
+            # Nothing but steps and checkpoints: whoever continues from one need not be known by name.
             self._objects = {agent_id_of(given) or self._agent_id or "agent": given}
         self._install()
 

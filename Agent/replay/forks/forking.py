@@ -254,7 +254,7 @@ def _info(session: Path) -> SessionInfo | None:
     try:
         return open_session(session)
     except (SessionNotFound, DamagedInput):
-        return None  # its events can be driven; a target has to be named
+        return None  # its events can be replayed; a target has to be named
 
 
 def in_child(

@@ -28,7 +28,7 @@ _LIBRARIES = {"site-packages", "dist-packages"}
 def hidden_generator(
     objects: Mapping[str, object], first: Event | None, recording: Recording, seeded: Collection[str]
 ) -> str | None:
-    """A generator that no recorded state holds, in words; None where there is none.
+    """A generator that no recorded state holds, in words; None if there is none.
 
     Args:
         objects: what the target gave, by agent.

@@ -14,7 +14,7 @@ _COUNTERS = ("answered", "live")
 
 @dataclass(frozen=True, slots=True)
 class RaisedError:
-    """An exception that left a driven action."""
+    """An exception that left a replayed action."""
 
     step: int
     """Number of the action in the original, from 1; 0 where the agent went on by itself."""
@@ -39,9 +39,9 @@ class ForkOutcome:
     start: str = ""
     """From what the state there was made, in words."""
     redriven: int = 0
-    """Recorded actions that were driven again to get there."""
+    """Recorded actions that were replayed to get there."""
     steps: int = 0
-    """Actions that were driven from there on."""
+    """Actions that were replayed from there on."""
     remaining: int = 0
     """Recorded actions from there on."""
     changed: list[str] = field(default_factory=list)
@@ -54,11 +54,11 @@ class ForkOutcome:
     failed: str | None = None
     """Why it did not begin."""
     answered: Counter[str] = field(default_factory=Counter)
-    """What was answered from the record, and how often."""
+    """What was answered with recorded responses, and how often."""
     moved: int = 0
     """Those of them whose recorded call stood at another place."""
     live: Counter[str] = field(default_factory=Counter)
-    """What was called for real, and how often."""
+    """What was called live, and how often."""
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
     """From the point on."""

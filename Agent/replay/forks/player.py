@@ -1,4 +1,4 @@
-"""The player behind the point of a fork: recorded answers where a call matches, else it stops with its name.
+"""The player after the point of a fork: recorded responses if a call matches, else it stops with its name.
 
 Unlike `player.py`, which judges, it takes calls in any order: what a changed run does is its own affair.
 """
@@ -36,7 +36,7 @@ class _Open(NamedTuple):
     recorded: RecordedCall | None
     """Its counterpart in the original."""
     is_live: bool = False
-    """It was allowed to run for real."""
+    """It was allowed to run live."""
 
 
 _NOTHING = _Open(None)
@@ -66,7 +66,7 @@ class ForkPlayer:
 
     Args:
         answers: makes answers again.
-        live: names of tools, models and agents that may be called for real; True for all.
+        live: names of tools, models and agents that may be called live; True for all.
         outcome: takes what was answered, and why it stopped.
     """
 
@@ -83,9 +83,9 @@ class ForkPlayer:
         self.pipeline: Pipeline | None = None
         """What records the fork; it makes arguments plain."""
         self.current: RecordedCall | None = None
-        """The recorded counterpart of the action that is driven now."""
+        """The recorded counterpart of the action that is replayed now."""
         self.echo: Echo | None = None
-        """Writes what is answered into the record; None where there is none."""
+        """Writes what is answered into the record; None if there is none."""
         self.is_stopped = False
         self.left: Callable[[RecordedCall], None] = lambda _call: None
         """Hears that a call that has this counterpart ended."""
@@ -116,12 +116,12 @@ class ForkPlayer:
 
     @property
     def is_live(self) -> bool:
-        """Whether the innermost open call is a tool or model that runs for real."""
+        """Whether the innermost open call is a tool or model that runs live."""
         found = _open.get()
         return found is not None and found.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer; None for what runs."""
+        """The recorded response; None for what runs."""
         if self.is_stopped:
             raise ReplayStopped
         if call.kind in CALL_KINDS:
@@ -135,7 +135,7 @@ class ForkPlayer:
         return self._peer(call)
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
-        """What ran for real ended; nothing is compared."""
+        """What ran live ended; nothing is compared."""
         opened = self._opened
         place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
         if place is None:
@@ -170,7 +170,7 @@ class ForkPlayer:
         self._opened.append((call, _open.set(what), what))
 
     def stop(self, reason: str) -> None:
-        """End the fork here; no `except Exception` of the driven code gets around it."""
+        """End the fork here; no `except Exception` of the replayed code gets around it."""
         self.is_stopped = True
         if self._outcome.stopped is None:
             self._outcome.stopped = reason
@@ -243,7 +243,7 @@ class ForkPlayer:
         return answer
 
     def _matching(self, call: TracedCall, name: str) -> RecordedCall | None:
-        """A recorded call with the same arguments, in the counterpart of what is driven if there is one."""
+        """A recorded call with the same arguments, in the counterpart of what is replayed if there is one."""
         free = self._free.get((call.agent_id, name), [])
         near = [each for each in free if self.current is not None and each.parent is self.current]
         for each in (*near, *(other for other in free if other not in near)):
@@ -252,7 +252,7 @@ class ForkPlayer:
         return None
 
     def _agrees(self, call: TracedCall, recorded: RecordedCall) -> bool:
-        assert self.pipeline is not None  # noqa: S101 - set before anything is driven
+        assert self.pipeline is not None  # noqa: S101 - set before anything is replayed
         expected = recorded.event.extra["args"]
         given: Mapping[str, Any] = call.args
         if isinstance(given, Positional):

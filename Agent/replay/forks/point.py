@@ -1,6 +1,6 @@
 """Where a fork goes on, and from which recorded state: a checkpoint, a step, an event, a tick.
 
-What is asked for becomes a place among the actions that can be driven; the state there comes from a
+What is asked for becomes a place among the actions that can be replayed; the state there comes from a
 checkpoint, from the fold of what actions changed, or from the nearest full state and the actions behind it.
 """
 
@@ -25,7 +25,7 @@ from Agent.replay.shared_values import held_together
 
 
 class KeptState(NamedTuple):
-    """A state as the record holds it."""
+    """A state as the recording has it."""
 
     fields: Any
     types: dict[str, str]
@@ -55,7 +55,7 @@ class Start(NamedTuple):
     """From where the state at a point is made."""
 
     begin: int
-    """The first action that is driven again; the point's own index where none is."""
+    """The first action that is replayed; the point's own index where none is."""
     states: dict[str, Event]
     """The state that each agent begins with there, as a full `state` event."""
     what: str
@@ -66,8 +66,8 @@ def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> Fork
 
     Args:
         step: the id of a checkpoint or of a recorded step (the place behind it), an event's id (behind it),
-            `tick:N` (before it), or the number of a driven action, alone or as `step_N` (behind it).
-        plan: what can be driven.
+            `tick:N` (before it), or the number of a replayed action, alone or as `step_N` (behind it).
+        plan: what can be replayed.
 
     Raises:
         EventNotFound: nothing in the run answers to that name.
@@ -204,7 +204,7 @@ def start_for(
     Args:
         objects: what the target gave, by agent, as far as it is an object.
         is_alone: no agent whose code runs is inside others: their states could not be put back.
-        hidden: a generator that no recorded state holds; None where there is none.
+        hidden: a generator that no recorded state holds; None if there is none.
     """
     agents = list(objects)
     if not is_alone:
@@ -252,7 +252,7 @@ def _is_like(fields: dict[str, Any], first: Event | None) -> bool:
 
 
 def _folded(name: str, point: ForkPoint, plan: Plan, recording: Recording) -> StateFold:
-    """What the record says of an agent's state when the action behind the point began."""
+    """What the recording says of an agent's state when the action behind the point began."""
     limit = first_event(point, plan)
     events = (event for event in recording.events if event.agent_id == name)
     if limit is not None:

@@ -1,4 +1,4 @@
-"""Chance, clocks and environment behind the point of a fork: each goes on from where it was in the recording.
+"""Chance, clocks and environment after the point of a fork: each continues from its place in the recording.
 
 A call that has a counterpart in the original reads what that read, so that a fork without a change is the
 same run. From the first call that draws more or less than its counterpart, a generator goes on by itself.
@@ -48,7 +48,7 @@ class ForkSources(SourceAnswers):
         self._put_all([event for event, is_behind in zip(events, behind, strict=True) if is_behind])
 
     def go_on(self, player: ForkPlayer) -> None:
-        """A fork begins, whose calls that player tells apart."""
+        """A fork begins, whose calls that player distinguishes."""
         self.player, self.clocks = player, ForkClocks(self._wall_us, self._latest)
         self._on_their_own: set[str] = set()
         self._are_released = False

@@ -59,7 +59,7 @@ class Sweep(Generic[V]):
     """All forks of one point; `V` is what one of them is told to do.
 
     Args:
-        workers: how many run at one time.
+        workers: how many run at the same time.
         directory: where they leave their outcomes.
     """
 
@@ -255,7 +255,7 @@ def _raise_first(told: list[dict[str, Any]]) -> None:
 
 
 class silenced:  # noqa: N801 - used like a function
-    """What forks print goes nowhere: a hundred of them at one time say nothing that can be read."""
+    """What forks print goes nowhere: a hundred of them at the same time say nothing that can be read."""
 
     def __enter__(self) -> None:
         for stream in (sys.stdout, sys.stderr):

@@ -35,7 +35,7 @@ class SweptFork:
     patch: Any
     seed: int | None
     value: Any
-    """The outcome: a JSON value, `stopped` where a call had no recorded answer."""
+    """The outcome: a JSON value, `stopped` where a call had no recorded response."""
     stopped: str | None
     errors: tuple[str, ...]
     steps: int
@@ -68,7 +68,7 @@ class SweepReport:
     path: Path | None = None
     """Where the report is kept."""
     live: tuple[str, ...] = ()
-    """What the forks might call for real."""
+    """What the forks might call live."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -173,7 +173,7 @@ def sweep_forks(
         seeds: of the generators that agents expose.
         outcome: what is looked at: a field at the end (`followers`, `creator_001.followers`), a condition on
             one (`followers>1000`), or `error`: its type, or that there was none.
-        workers: forks at one time; as many as there are cores without it.
+        workers: forks at the same time; as many as there are cores without it.
 
     Raises:
         UsageError: there is nothing to try, or a patch does not fit; others as `fork_run`.

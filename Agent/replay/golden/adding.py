@@ -94,7 +94,7 @@ def add_golden(  # noqa: PLR0913 - each is a question of its own
         directory: that holds the golden traces.
         normaliser: what may differ.
         ignore: fields that take no part: `field`, `agent.field`, or patterns of them.
-        network: whether driven code may use the network.
+        network: whether replayed code may use the network.
         timeout_seconds: after this a check ends as UNVERIFIED.
         replace_old: whether it may take the place of one of that name.
         failing: keep it also where the present code does something else, as a test that fails now.
@@ -155,7 +155,7 @@ def keep_recording(
         golden: what it says of itself.
         ref: the run whose events it keeps.
         only: which of them; all without it.
-        failing: keep it also where it fails, as long as the code could be driven.
+        failing: keep it also where it fails, as long as the code could be replayed.
         twice: check it a second time.
         older: recordings up to accepted changes, by the name of the file.
     """

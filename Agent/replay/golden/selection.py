@@ -21,7 +21,7 @@ __all__ = ["Chosen", "asked_for", "choose", "inside_agents", "needed"]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A part of a recording that can be driven alone."""
+    """A part of a recording that can be replayed alone."""
 
     given: frozenset[str]
     """Agents of which the target gives an object, as far as their code is to run."""
@@ -40,7 +40,7 @@ class Chosen:
 def choose(
     recording: Recording, given: Collection[str], inside: Collection[str], until: str | None = None
 ) -> Chosen | None:
-    """What is driven of these agents, up to the action of that event; None where that is not driven."""
+    """What is replayed of these agents, up to the action of that event; None where that is not replayed."""
     live = frozenset({*given, *inside})
     plan: Plan = make_plan(recording, frozenset(given), live)
     actions = plan.actions
@@ -65,7 +65,7 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Even
     states: set[Any] = set()
     for event in kept:
         states |= states_of(event.extra.get("reads"))
-    # Whether a generator is shared with somebody who is not driven is told by the others' first states.
+    # Whether a generator is shared with somebody who is not replayed is told by the others' first states.
     is_shared = any(facts.shared_with for facts in recording.agents.values())
 
     def is_needed(event: Event) -> bool:
@@ -81,7 +81,7 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Even
 
 
 def _events_of(recording: Recording, chosen: Chosen) -> Iterable[Event]:
-    """The driven actions with all that is inside them, and the states around them."""
+    """The replayed actions with all that is inside them, and the states around them."""
     spans = {action.event.span_id for action in chosen.actions}
     parents = {event.span_id: event.parent_span_id for event in recording.events if event.span_id is not None}
     around = {

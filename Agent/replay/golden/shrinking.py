@@ -43,7 +43,7 @@ class ShrunkGolden:
     agents: tuple[int, int]
     """The code of how many agents runs, of how many."""
     trials: int
-    """How often something was driven for it."""
+    """How often something was replayed for it."""
     is_smallest: bool
     """One action or one agent less, and it does not fail in this way; False where the trials ran out."""
 
@@ -71,7 +71,7 @@ class ShrunkGolden:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """In what way a replay fails, without what changes when less is driven."""
+    """In what way a replay fails, without what changes when less is replayed."""
 
     verdict: Verdict
     where: tuple[Any, ...]
@@ -84,7 +84,7 @@ class _Failure:
         divergence = report.divergence
         if report.verdict is Verdict.DIVERGED and divergence is not None:
             told = asdict(divergence)
-            del told["step"]  # it is another one where less is driven
+            del told["step"]  # it is another one where less is replayed
             return cls(report.verdict, tuple(map(repr, told.values())))
         first = report.reasons[0] if report.reasons else ", ".join(found.undeclared)
         return cls(report.verdict, (_STEP.sub("step N", first),))
@@ -159,7 +159,7 @@ def shrink_golden(
         progress: is told a share that grows.
 
     Raises:
-        UsageError: it does not fail, or nothing of it can be driven.
+        UsageError: it does not fail, or nothing of it can be replayed.
     """
     golden = replace(golden, target=target or golden.target)
     with unpacked(golden) as reference:
@@ -229,7 +229,7 @@ def _shortest(trials: _Trials, whole: Chosen, report: ReplayReport) -> Chosen:
 
 
 def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tuple[Chosen, str | None]:
-    """The fewest agents whose code has to run; and the one that is driven alone, where one is enough."""
+    """The fewest agents whose code has to run; and the one that is replayed alone, where one is enough."""
     if trials.golden.agent_id is not None and not chosen.inside:
         return chosen, trials.golden.agent_id
     until = chosen.actions[-1].event.id
@@ -239,7 +239,7 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
         for candidate in dict.fromkeys((agent, chosen.actions[-1].agent_id)):
             alone = choose(trials.recording, [candidate], [], ends)
             if trials.fails(alone, alone=candidate):
-                assert alone is not None  # noqa: S101 - it was driven
+                assert alone is not None  # noqa: S101 - it was replayed
                 return alone, candidate
 
     def part(agents: Collection[str]) -> Chosen | None:
@@ -247,7 +247,7 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
 
     kept = _minimal(sorted(chosen.agents), lambda agents: trials.fails(part(agents)))
     found = part(kept)
-    assert found is not None  # noqa: S101 - it was driven, or it is what was there before
+    assert found is not None  # noqa: S101 - it was replayed, or it is what was there before
     return found, trials.golden.agent_id
 
 

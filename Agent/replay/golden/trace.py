@@ -1,4 +1,4 @@
-"""One golden trace on disk: a directory with the recording, what drives it, and what is expected of that.
+"""One golden trace on disk: a directory with the recording, what replays it, and what is expected of that.
 
 `recording.zip` is a file as `archive/run_export.py` writes it. A zip and no plain logs: a `.gitignore` that
 leaves out `*.log`, or a checkout that changes line ends, cannot touch it.
@@ -72,7 +72,7 @@ class GoldenTrace:
     target: str
     """`module:factory`."""
     agent_id: str | None = None
-    """The one agent that is driven; None for the whole run."""
+    """The one agent that is replayed; None for the whole run."""
     agents: tuple[str, ...] | None = None
     """Of a whole run, the agents whose code runs; None for all that the target gives."""
     asked_for: str | None = None
@@ -86,7 +86,7 @@ class GoldenTrace:
     accepted: tuple[Accepted, ...] = ()
     """Changes of behaviour, in the order in which they were accepted."""
     network: bool = False
-    """Whether driven code may use the network."""
+    """Whether replayed code may use the network."""
     timeout_seconds: float | None = None
     origin: str = ""
     """The run that it was made of, as a command line named it."""

@@ -1,4 +1,4 @@
-"""A golden trace brought up to date: the recorded actions driven by the present code, and that recorded anew.
+"""A golden trace brought up to date: the recorded actions run with the present code, and recorded again.
 
 What other agents, tools and models answered stays as it was recorded; a call that has no answer there cannot
 be made up, so then the run has to be recorded again.
@@ -32,7 +32,7 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
         target: other code than the golden trace names; it is named there from now on.
 
     Raises:
-        ReplayError: nothing was proved by driving it, or the code calls what has no recorded answer.
+        ReplayError: nothing was proved by driving it, or the code calls what has no recorded response.
     """
     with unpacked(golden) as reference:
         before = check_unpacked(golden, reference, target)

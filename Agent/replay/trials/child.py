@@ -37,7 +37,7 @@ class Told(NamedTuple):
     baseline: dict[str, Any]
     recorded: Any
     is_same: bool
-    """Whether an unchanged fork did what the record holds."""
+    """Whether an unchanged fork did what the recording has."""
     tried: list[dict[str, Any]]
     """Of each intervention its words and its fork with the recorded chance."""
     chosen: int | None = None

@@ -1,6 +1,6 @@
 """What a trial looks at: how often agents do a thing, their mean reward, or a field at the end.
 
-Counted is what comes behind the moment of the trial; the same is counted in the record, so that a fork which
+What comes after the moment of the trial is counted, and the same in the recording, so that a fork which
 does not do again what was recorded is known by it.
 """
 
@@ -91,7 +91,7 @@ class Tally:
             self.count += 1
 
     def see_answer(self, series: str, agent_id: str | None, *, failed: bool) -> None:
-        """A call was answered from the record, which leaves no event."""
+        """A call was answered with recorded responses, which leaves no event."""
         measure = self.measure
         if measure.sort == COUNT and measure.is_of(agent_id):
             self.count += (series in measure.series) + (failed and ERROR_SERIES in measure.series)
@@ -123,7 +123,7 @@ def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[s
 
 
 def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[str]) -> Any:
-    """A field at the end, or a condition on one, as the record has it; None where it does not tell.
+    """A field at the end, or a condition on one, as the recording has it; None where it does not tell.
 
     Args:
         events: all of the run.

@@ -1,6 +1,6 @@
-"""Where in the driven run an event stands, so that a fork can notice the moment when it comes again.
+"""Where in the replayed run an event stands, so that a fork can notice the moment when it comes again.
 
-A place is an action that is driven, a call inside one, a message that one sends, or the time between two.
+A place is an action that is replayed, a call inside one, a message that one sends, or the time between two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Place:
 
 
 def place_of(event: Event, plan: Plan, live: Collection[str]) -> Place | None:
-    """Where an event stands; None where nothing that is driven holds it.
+    """Where an event stands; None where nothing that is replayed holds it.
 
     Args:
         live: agents whose code runs.
@@ -62,7 +62,7 @@ def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> Place | No
 
 
 def _sending_of(message_id: str, plan: Plan) -> Event | None:
-    """The event by which a message was sent inside a driven action."""
+    """The event by which a message was sent inside a replayed action."""
     for action in plan.actions:
         for effect in action.effects:
             if _message_id(effect) == message_id and effect.extra.get("direction") == "sent":
@@ -81,7 +81,7 @@ def _between(event: Event, plan: Plan) -> Place | None:
 
 
 def _inside(event: Event, index: int, action: DrivenAction, live: Collection[str]) -> Place:
-    """The place of what happened inside a driven action."""
+    """The place of what happened inside a replayed action."""
     if event.kind == "agent_message" and event.extra.get("direction") == "sent":
         return Place("sending", index, event, message_id=_message_id(event))
     if event.kind in CALL_KINDS:

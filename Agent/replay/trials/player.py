@@ -112,7 +112,7 @@ class TrialPlayer(ForkPlayer):
         return True
 
     def enter(self, call: TracedCall) -> Answer | None:
-        """The recorded answer, or what is tried instead."""
+        """The recorded response, or what is tried instead."""
         moment = self.moment
         if moment is None:
             return super().enter(call)

@@ -24,7 +24,7 @@ _MOST_STOPPED = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One event with one way to be without it, and the measure of each fork; `lacks` where there is none."""
+    """One event with one way to be without it, and the measure of each fork; `lacks` if there is none."""
 
     event_id: str | None
     """None: nothing is left out, and only chance is another from the beginning on."""
@@ -43,7 +43,7 @@ class Trials:
         session: the session's directory.
         sort: of the measure, with `series`, `agents` and `outcome`: see `Measure`.
         target: `module:factory`, or such a function; without it the one that the session remembers.
-        live: what may be called for real, as `fork_run` takes it.
+        live: what may be called live, as `fork_run` takes it.
         worse: 1 where more of it is worse, -1 where less is, 0 where nobody says.
         seeds: with how many other seeds of chance each is tried.
         timeout_seconds: after this the trial of one event is given up.
@@ -85,7 +85,7 @@ class Trials:
                 not ordinary.
 
         Raises:
-            ReplayError: nothing could be driven.
+            ReplayError: nothing could be replayed.
         """
         asked = [(None, "", ()), *suspicions]
         told = self._told(asked)
@@ -95,7 +95,7 @@ class Trials:
         return found
 
     def _told(self, asked: Sequence[tuple[str | None, str, Collection[str]]]) -> list[dict[str, Any]]:
-        """What the child process tells of the first run that can be driven."""
+        """What the child process tells of the first run that can be replayed."""
         reasons: list[str] = []
         more = {
             "events": [
@@ -174,7 +174,7 @@ def _reason(error: dict[str, Any]) -> str:
 def _runs(
     session: Path, agents: Sequence[str], target: Target | None, live: bool | Collection[str]
 ) -> list[dict[str, Any]]:
-    """What can be driven: the whole session where a target builds that, else the agent it is about."""
+    """What can be replayed: the whole session where a target builds that, else the agent it is about."""
     root, name = session.parent, session.name.removeprefix("session_")
     found: list[dict[str, Any]] = []
     missing: AgentTraceError | None = None

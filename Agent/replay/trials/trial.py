@@ -164,7 +164,7 @@ class Trial(Fork):
         return interventions_at(self.place, self._recording, rule, suspects, self.live)
 
     def recorded(self, brought: Brought) -> Any:
-        """The measure of the record itself, behind the moment; None where the record does not tell it."""
+        """The measure of the recording itself, behind the moment; None where the record does not tell it."""
         events = self._own_events()
         if self.measure.outcome:
             given = sorted(name for name, obj in self._objects.items() if obj is not None)
@@ -241,7 +241,7 @@ class Trial(Fork):
             assert self._calls is not None  # noqa: S101 - read when everything was brought to the point
             call = next(each for each in self._calls.calls if each.event.id == event.id)
             return self._calls.answer(call)
-        assert self._pipeline_now is not None  # noqa: S101 - set before anything is driven
+        assert self._pipeline_now is not None  # noqa: S101 - set before anything is replayed
         book = AnswerBook(self._decoder, answers.errors, self._pipeline_now.session_id)
         try:
             return book.answer(event)[0]
@@ -320,7 +320,7 @@ class Trial(Fork):
             self.fork.stopped = "the message was passed on in a way that cannot be intercepted"
 
     def _first(self, driver: TrialDriver, action: DrivenAction, moment: Moment) -> Exception | None:
-        """Drive the action that holds the moment."""
+        """Replay the action that holds the moment."""
         place = self.place
         if place is None:
             return driver.go_on(action, None)
@@ -337,7 +337,7 @@ class Trial(Fork):
         return self._first_itself(driver, action, moment)
 
     def _first_itself(self, driver: TrialDriver, action: DrivenAction, moment: Moment) -> Exception | None:
-        """Drive the action that is the moment itself."""
+        """Replay the action that is the moment itself."""
         chosen = self.variant.intervention
         moment.begin()
         error = None
