@@ -1,4 +1,4 @@
-"""Which script was recorded: its classes belong to `__main__` in the recording, and to another module in a replay."""
+"""Which script was recorded: its classes are in `__main__` there, and in another module in a replay."""
 
 from __future__ import annotations
 

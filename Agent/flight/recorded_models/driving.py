@@ -1,4 +1,4 @@
-"""What the wrappers share: a call made live or answered from the recording, and a recorded copy of a model."""
+"""What the wrappers share: a call made live or answered from the recording, and a recorded model's copy."""
 
 from __future__ import annotations
 
