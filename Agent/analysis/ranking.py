@@ -94,6 +94,8 @@ def _joined(cause: Cause, same: Cause) -> Cause:
         cause,
         explanation=f"{cause.explanation} The same matter: {same.title}.",
         event_ids=tuple(dict.fromkeys([*cause.event_ids, *same.event_ids])),
+        agent_ids=tuple(dict.fromkeys([*cause.agent_ids, *same.agent_ids])),
+        edges=tuple(dict.fromkeys([*cause.edges, *same.edges])),
     )
 
 
