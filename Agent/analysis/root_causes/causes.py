@@ -29,9 +29,9 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 )
 MAX_CAUSES: Final = 6
 MAX_EVENTS: Final = 12
-EVEN: Final = 2.2
-OF_ODDS: Final = 0.23
-OF_SCORE: Final = 0.33
+EVEN: Final = 2.7
+OF_ODDS: Final = 0.2
+OF_SCORE: Final = 0.36
 HINT: Final = 0.2
 OTHER_MOMENT: Final = 0.5
 OTHER_AGENT: Final = 0.6
@@ -86,7 +86,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
 
-    Fitted to 116 sessions, half of them healthy; the confidence of those is of no use below `HINT`.
+    Fitted to 112 sessions, half of them healthy; what is less sure than `HINT` is not told apart.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, 0.001))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
@@ -172,7 +172,8 @@ def _sentence(hypothesis: Hypothesis, told: str) -> str:
     if not hypothesis.chain:
         return told
     end = hypothesis.chain[-1].finding
-    return f"{told}; therefore {_who(end)}{_finding(end)}"
+    then = "after it" if hypothesis.chain[-1].rule == "change_after" else "therefore"
+    return f"{told}; {then} {_who(end)}{_finding(end)}"
 
 
 def _explained(hypothesis: Hypothesis, told: str) -> str:
@@ -209,8 +210,7 @@ def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
         act = step.finding.first
         if act.id != before.id:
             basis = RECORDED if before.id in act.causes else INFERRED
-            rule = "handed_on" if step.shared is None else "shared_value"
-            yield Edge(before.id, act.id, basis, rule, f"{_who(step.finding)}{_finding(step.finding)}")
+            yield Edge(before.id, act.id, basis, step.rule, f"{_who(step.finding)}{_finding(step.finding)}")
         before = act
     for each in [*hypothesis.findings, *(step.finding for step in hypothesis.chain)]:
         if each.rule == "rate changes" and each.first.kind in _COUNTED:

@@ -1,8 +1,8 @@
 """One score for what may have begun an issue.
 
-Each candidate is described by a few measures: how surely something is odd there, how seldom such acts are, how
-near it is to what the issue speaks of, and how much of that goes back to it. The score is their weighted sum, the
-logarithm of how likely the candidate is the cause beside the others of its session (a conditional logit model).
+Each candidate is described by a few measures: how surely something is odd there, how seldom such acts are,
+whether the issue speaks of it, and how much of what changes later is linked to it. The score is their weighted
+sum: the logarithm of how likely the candidate is the cause beside the others of its session (conditional logit).
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Asked(Protocol):
 
 
 class Step(NamedTuple):
-    """One step from a cause to the issue: what it leads to, and what both hold."""
+    """One step from a cause to the issue: what it leads to, by which rule, and what both hold."""
 
     finding: Finding
-    shared: Hashable
+    rule: str
+    shared: Hashable = None
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Hypothesis:
     step: int
     tokens: dict[Hashable, float]
     strength: float
-    """From 0 to 1, how sure it is that something is odd there; of a seldom act one over how many there are."""
+    """From 0 to 1, how sure it is that something is odd there; of a seldom act one in so many like it."""
     relevance: float = 0.0
     score: float = 0.0
     chance: float = 0.0
@@ -89,20 +90,20 @@ class Hypothesis:
 
 
 WEIGHTS: Final = {
-    "strength": 4.1,
-    "seldom": 0.53,
-    "odd": 6.7,
-    "single": 2.1,
-    "failure": -3.6,
-    "act": -5.7,
-    "relevance": 1.8,
-    "before": 3.4,
-    "reach": 1.6,
-    "share": -1.3,
-    "why": -0.42,
-    "late": 2.2,
+    "strength": 3.7,
+    "seldom": 0.51,
+    "odd": 9.1,
+    "single": 2.2,
+    "failure": -3.5,
+    "act": -5.6,
+    "relevance": 2.2,
+    "before": 2.9,
+    "reach": 1.1,
+    "share": -0.86,
+    "late": 3.3,
 }
-"""Fitted by maximum likelihood, with a penalty of 0.01 on the squares, to 202 sessions with a planted fault.
+"""Fitted by maximum likelihood, with a penalty of 0.01 on the squares, to 86 sessions with a
+planted fault in 13 worlds. With their world left out, 75 % have the true event among the first three.
 
 strength    how sure it is that something is odd there, from 0 to 1
 seldom      less the logarithm of in how many steps such acts come
@@ -114,8 +115,7 @@ relevance   how much of it the issue speaks of, from 0 to 1
 before      the share of what the issue speaks of that begins after it
 reach       the logarithm of how much changes after it in what is linked to it
 share       the same as a share of all that changes after it: what has to do with everything explains nothing
-why         the logarithm of how much came before that may have led to it
-late        the logarithm of its place in the session: what is new at the beginning is only new
+late        the logarithm of its place in the first quarter, else 0: what is new at the beginning is only new
 """
 
 
@@ -132,7 +132,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     symptoms = {n: each.strength * each.relevance for n, each in enumerate(found) if each.findings}
     after = _measure(log, found, symptoms, web, rare)
     for n, each in enumerate(found):
-        each.chain = _chain(found, n, after, web)
+        each.chain = _chain(found, n, after, symptoms, web)
         each.score = sum(weight * each.measures[name] for name, weight in WEIGHTS.items())
     found.sort(key=lambda each: (-each.score, each.first.place))
     total = sum(math.exp(each.score - found[0].score) for each in found)
@@ -157,7 +157,7 @@ def _measure(
     log: Log, found: list[Hypothesis], symptoms: dict[int, float], web: Web, rare: Rarity
 ) -> dict[int, int]:
     """Fill `measures`; what it gives says of each candidate to which one most of its blame is due."""
-    reach, why, after = _blame(found, symptoms, web)
+    reach, after = _blame(found, symptoms, web)
     whole = sum(symptoms.values()) or 1.0
     # how much changes, and how much of what is asked about, from each place on
     later = sorted((each.first.place, n) for n, each in enumerate(found))
@@ -176,13 +176,13 @@ def _measure(
             "before": asked[n] / whole,
             "reach": math.log(LEAST + reach[n]),
             "share": math.log(LEAST + reach[n] / max(STAYS, changes[n])),
-            "why": math.log(STAYS + why[n]),
-            "late": math.log((first.step + 1) / log.steps),
+            "late": min(0.0, math.log((first.step + 1) / (FIRST_QUARTER * log.steps))),
         }
     return after
 
 
 LEAST: Final = 0.03
+FIRST_QUARTER: Final = 0.25
 
 
 def _from_each_on(
@@ -198,14 +198,23 @@ def _from_each_on(
     return changes, asked
 
 
-def _chain(found: list[Hypothesis], n: int, after: dict[int, int], web: Web) -> list[Step]:
+def _chain(
+    found: list[Hypothesis], n: int, after: dict[int, int], symptoms: dict[int, float], web: Web
+) -> list[Step]:
+    """The way from a candidate to what the issue speaks of; by time alone where nothing links them."""
     steps: list[Step] = []
     seen = {n}
+    begin = found[n].first.place
     while n in after and after[n] not in seen and len(steps) < MAX_CHAIN:
         before, n = n, after[n]
         seen.add(n)
         shared = [token for token in found[n].tokens if token in found[before].tokens]
-        steps.append(Step(found[n].findings[0], max(shared, key=web.weight, default=None)))
+        rule = "shared_value" if shared else "handed_on"
+        steps.append(Step(found[n].findings[0], rule, max(shared, key=web.weight, default=None)))
+    if not steps:
+        later = {m: weight for m, weight in symptoms.items() if weight and found[m].first.place > begin}
+        if later:
+            steps.append(Step(found[max(later, key=lambda m: later[m])].findings[0], "change_after"))
     return steps
 
 
@@ -227,8 +236,8 @@ def _own(hypothesis: Hypothesis) -> list[Act]:
 
 def _blame(
     found: list[Hypothesis], symptoms: dict[int, float], web: Web
-) -> tuple[list[float], list[float], dict[int, int]]:
-    """How many changes follow each candidate, how many may have led to it, and to which it leads.
+) -> tuple[list[float], dict[int, int]]:
+    """How many changes follow each candidate, and to which one it leads.
 
     Backwards in time each candidate passes the blame for what the issue speaks of on to what it is linked to
     before it; a candidate leads to the one from which it gets most.
@@ -237,7 +246,6 @@ def _blame(
     whole = sum(symptoms.values()) or 1.0
     held = [symptoms.get(n, 0.0) / whole for n in range(len(found))]
     reach = [0.0] * len(found)
-    why = [0.0] * len(found)
     linked = _links(found, web)
     after: dict[int, tuple[float, int]] = {}
     for n in order:
@@ -253,13 +261,12 @@ def _blame(
                 reach[m] += each.strength * link
         total = sum(links.values())
         stays = STAYS / (STAYS + total)
-        why[n] = total
         for m, link in links.items():
             share = held[n] * (1 - stays) * link / total
             after[m] = max(after.get(m, (0.0, n)), (share, n))
             if found[m].first.place < each.first.place:  # what lies after it has had its turn
                 held[m] += share
-    return reach, why, {m: n for m, (_, n) in after.items()}
+    return reach, {m: n for m, (_, n) in after.items()}
 
 
 def _links(found: list[Hypothesis], web: Web) -> Callable[[int], dict[int, float]]:

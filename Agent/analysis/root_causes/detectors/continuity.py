@@ -146,7 +146,7 @@ def _goes_back(label: str, acts: list[Act]) -> Iterator[Finding]:
                 last[key] = max(value, last.get(key, value))
             falls = sum(each.value for each in seen)
             # after the first fall of a group it may stay below its highest for good
-            if rises >= MIN_RISES and 0 < falls <= MAX_FALLS * len(seen):
+            if rises >= max(MIN_RISES, MAX_FALLS * len(seen)) and 0 < falls <= MAX_FALLS * len(seen):
                 yield from scan_rare("goes back", f"{label}: {path}", seen, most=MAX_FALLS, base=STRICT)
 
 
@@ -188,7 +188,10 @@ def _stuck(label: str, acts: list[Act]) -> Iterator[Finding]:
                     seen.append(Observation(act, value == last[act.agent]))
                 last[act.agent] = value
         if len(seen) >= MIN_ACTS:
-            yield from scan_rare("stuck", f"{label}: {path}", seen, most=MOST, base=STRICT)
+            # two readings are the same by chance now and then
+            found = scan_rare("stuck", f"{label}: {path}", seen, most=MOST, base=STRICT)
+            yield from (each for each in found if len(each.acts) >= MIN_STUCK)
 
 
 MOST: Final = 0.65
+MIN_STUCK: Final = 4
