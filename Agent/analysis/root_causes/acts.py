@@ -258,25 +258,25 @@ def _add_parts(log: Log) -> None:
                 found = split[act.sort, path]
                 if value not in found:
                     found[value] = [part for part in _PARTS.split(value) if part]
-    wanted: dict[tuple[Sort, str], tuple[dict[str, list[str]], list[int]]] = {}
-    for key, texts in split.items():
-        if len(texts) <= MAX_PART_LEVELS:
-            continue  # whole, it takes a few values already
-        places = []
-        for n in range(MAX_PARTS):
-            counts = Counter(parts[n] for parts in texts.values() if len(parts) > max(1, n))
-            if 2 <= len(counts) <= MAX_PART_LEVELS and counts.total() >= 0.8 * len(texts):
-                places.append(n)
-        if places:
-            wanted[key] = texts, places
+    wanted = {key: (texts, places) for key, texts in split.items() if (places := _places(texts))}
     for act in log.acts:
         for path, value in list(act.values.items()):
             if isinstance(value, str) and (act.sort, path) in wanted:
                 texts, places = wanted[act.sort, path]
                 parts = texts[value]
-                for n in places:
-                    if n < len(parts):
-                        act.values[f"{path}~{n}"] = parts[n]
+                act.values.update({f"{path}~{n}": parts[n] for n in places if n < len(parts)})
+
+
+def _places(texts: Mapping[str, list[str]]) -> list[int]:
+    """The places of parts that take a few values, in names that take many."""
+    if len(texts) <= MAX_PART_LEVELS:
+        return []
+    found = []
+    for n in range(MAX_PARTS):
+        counts = Counter(parts[n] for parts in texts.values() if len(parts) > max(1, n))
+        if 2 <= len(counts) <= MAX_PART_LEVELS and counts.total() >= 0.8 * len(texts):
+            found.append(n)
+    return found
 
 
 MAX_NAME: Final = 40
@@ -287,23 +287,7 @@ _LAST_NUMBER: Final = re.compile(r"(?:^|[^0-9])0*([0-9]{1,4})$")
 
 def _add_tokens(log: Log) -> None:
     """Fill `tokens` and `by_token`."""
-    known = {
-        value
-        for act in log.acts
-        for value in act.values.values()
-        if isinstance(value, str) and 2 < len(value) <= MAX_NAME and not value.isdigit()
-    }
-    own: dict[str, list[Any]] = {}
-    for agent in {act.agent for act in log.acts if act.agent}:
-        own[agent] = [("agent", agent)]
-        number = _LAST_NUMBER.search(agent)
-        if number:
-            own[agent].append(("#", int(number[1])))
-        pieces = re.split(r"[_\-/:. ]", agent)
-        for n in range(1, len(pieces)):
-            for piece in ("_".join(pieces[n:]), "_".join(pieces[:n])):
-                if piece in known:
-                    own[agent].append(piece)
+    own = _own_tokens(log)
     spans = {act.span for act in log.acts if act.span}
     caused = {cause for act in log.acts for cause in act.causes}
     counts: Counter[Any] = Counter()
@@ -316,23 +300,7 @@ def _add_tokens(log: Log) -> None:
         if act.id in caused:
             tokens["event", act.id] = None
         for path, value in act.values.items():
-            if isinstance(value, bool) or value is None:
-                continue
-            if isinstance(value, str):
-                if value in log.roles:
-                    tokens["agent", value] = None
-                elif value.isdigit():
-                    tokens["#", int(value)] = None
-                elif 0 < len(value) <= MAX_NAME and value.count(" ") < 3:
-                    tokens[value] = None
-                    number = _LAST_NUMBER.search(value)
-                    if number:
-                        tokens["#", int(number[1])] = None
-            elif isinstance(value, int):
-                if not path.endswith("#"):
-                    tokens[leaf(path), value] = None
-            elif value != round(value, 0):
-                tokens["=", value] = None
+            tokens.update(dict.fromkeys(_value_tokens(path, value, log.roles)))
         counts.update(tokens.keys())
         found.append(tokens)
     most = MAX_TOKEN_SHARE * len(log.acts)
@@ -345,6 +313,43 @@ def _add_tokens(log: Log) -> None:
         )
         for token in act.tokens:
             log.by_token[token].append(act)
+
+
+def _own_tokens(log: Log) -> dict[str, list[Any]]:
+    """{agent: tokens of its name}: itself, its number, and the part of its name that is a value elsewhere."""
+    known = {
+        value
+        for act in log.acts
+        for value in act.values.values()
+        if isinstance(value, str) and 2 < len(value) <= MAX_NAME and not value.isdigit()
+    }
+    own: dict[str, list[Any]] = {}
+    for agent in {act.agent for act in log.acts if act.agent}:
+        number = _LAST_NUMBER.search(agent)
+        pieces = re.split(r"[_\-/:. ]", agent)
+        ends = ["_".join(part) for n in range(1, len(pieces)) for part in (pieces[n:], pieces[:n])]
+        own[agent] = [("agent", agent), *(end for end in ends if end in known)]
+        if number:
+            own[agent].append(("#", int(number[1])))
+    return own
+
+
+def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[Any]:
+    if isinstance(value, str):
+        if value in agents:
+            yield "agent", value
+        elif value.isdecimal():
+            yield "#", int(value)
+        elif 0 < len(value) <= MAX_NAME and value.count(" ") < 3:
+            yield value
+            number = _LAST_NUMBER.search(value)
+            if number:
+                yield "#", int(number[1])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if not path.endswith("#"):
+            yield leaf(path), value
+    elif isinstance(value, float) and not value.is_integer():
+        yield "=", value
 
 
 _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")

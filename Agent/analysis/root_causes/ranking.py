@@ -1,8 +1,8 @@
 """One score for what may have begun an issue.
 
 Each candidate is described by a few measures: how surely something is odd there, how seldom such acts are,
-whether the issue speaks of it, and how much of what changes later is linked to it. The score is their weighted
-sum: the logarithm of how likely the candidate is the cause beside the others of its session (conditional logit).
+whether the issue speaks of it, and how much of what changes later is linked to it. The score is their
+weighted sum: the logarithm of how likely it is the cause beside the others (a conditional logit model).
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ relevance   how much of it the issue speaks of, from 0 to 1
 before      the share of what the issue speaks of that begins after it
 reach       the logarithm of how much changes after it in what is linked to it
 share       the same as a share of all that changes after it: what has to do with everything explains nothing
-late        the logarithm of its place in the first quarter, else 0: what is new at the beginning is only new
+late        the logarithm of its place in the first quarter, else 0: at the beginning all is new
 """
 
 
@@ -204,7 +204,6 @@ def _chain(
     """The way from a candidate to what the issue speaks of; by time alone where nothing links them."""
     steps: list[Step] = []
     seen = {n}
-    begin = found[n].first.place
     while n in after and after[n] not in seen and len(steps) < MAX_CHAIN:
         before, n = n, after[n]
         seen.add(n)
@@ -212,7 +211,12 @@ def _chain(
         rule = "shared_value" if shared else "handed_on"
         steps.append(Step(found[n].findings[0], rule, max(shared, key=web.weight, default=None)))
     if not steps:
-        later = {m: weight for m, weight in symptoms.items() if weight and found[m].first.place > begin}
+        # within one step the log's order need not be that of cause and effect
+        later = {
+            m: weight
+            for m, weight in symptoms.items()
+            if m != n and weight and found[m].step >= found[n].step
+        }
         if later:
             steps.append(Step(found[max(later, key=lambda m: later[m])].findings[0], "change_after"))
     return steps
