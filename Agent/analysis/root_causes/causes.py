@@ -29,7 +29,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
 )
 MAX_CAUSES: Final = 6
 MAX_EVENTS: Final = 12
-EVEN: Final = 2.7
+EVEN: Final = 3.0
 OF_ODDS: Final = 0.2
 OF_SCORE: Final = 0.36
 HINT: Final = 0.2
