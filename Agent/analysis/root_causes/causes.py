@@ -60,6 +60,9 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
 def causes_in(log: Log, question: Question) -> list[Hypothesis]:
     """The same as hypotheses, with their findings and scores."""
     findings = [finding for find in DETECTORS for finding in find(log)]
+    if "slow" not in question.topics:
+        # how long things take is the machine's affair as often as the program's
+        findings = [finding for finding in findings if finding.rule != "duration shifts"]
     return rank(log, findings, Issue(question, log))[:MAX_CAUSES]
 
 
