@@ -185,6 +185,8 @@ def shared_leads(inquiry: Inquiry) -> list[Lead]:
     axis, question = inquiry.profile.axis, inquiry.question
     leads = []
     found = [d for d in inquiry.shared() if inquiry.is_asked(d) or not (question.series or question.topics)]
+    # how long things take is the machine's affair as often as the program's
+    found = [d for d in found if d.measure != "duration" or "slow" in question.topics]
     if question.agents:
         # what all others do explains nothing of one that does not
         found = [

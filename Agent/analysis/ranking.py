@@ -73,6 +73,7 @@ def _with_events(order: Sequence[Cause], joined: Collection[str]) -> list[Cause]
 
 _FIRST: Final = 3
 _SURE: Final = 0.5
+_OWN: Final = 3
 
 
 def _surest(cause: Cause) -> tuple[float, float, str]:
@@ -83,9 +84,12 @@ def _is_told(cause: Cause, known: Cause) -> bool:
     """Whether a surer cause tells this one already."""
     if cause.title == known.title:
         return True
+    if cause.sort == "event":
+        # two root causes may share what they led to; their own first events say what each is about
+        return known.sort != "event" and bool(set(cause.event_ids[:_OWN]) & set(known.event_ids))
     if cause.sort not in _TOLD_AGAIN or not set(cause.event_ids) & set(known.event_ids):
         return False
-    return cause.sort == "event" or set(cause.agent_ids) <= set(known.agent_ids)
+    return set(cause.agent_ids) <= set(known.agent_ids)
 
 
 def _joined(cause: Cause, same: Cause) -> Cause:

@@ -12,15 +12,18 @@ from analysis_kit import SessionBuilder
 from Agent.analysis import debug_issue
 from Agent.analysis.root_causes.acts import Log, read_acts
 from Agent.analysis.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.root_causes.reading import steps
 from Agent.analysis.root_causes.scan import (
     Finding,
     Observation,
     scan_beyond,
     scan_counts,
+    scan_drift,
     scan_novel,
     scan_numbers,
     scan_rare,
 )
+from Agent.analysis.series import Axis
 
 STEPS, BREAK = 60, 30
 
@@ -204,6 +207,107 @@ def test_failures_begin_where_they_begin() -> None:
             diary.write(step, f"a{k}", action_type="read", **failed)
     (first, *_) = found(rates.find, diary, "fails")
     assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
+
+
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_what_follows_one_guest_does_not_count_for_the_next_one_in_the_same_bed(is_broken: bool) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        ward = step % 4
+        bed = f"{ward}-{step // 4 % 5}"
+        diary.write(step, "nurse", action_type="leave", args={"guest": f"g{step}", "bed": bed})
+        if not (is_broken and ward == 2 and step >= BREAK):
+            diary.write(step, "cleaner", action_type="clean", args={"bed": bed})
+    missing = found(follow_ups.find, diary, "follow-up missing")
+    assert bool(missing) is is_broken
+    if is_broken:
+        assert missing[0].step == BREAK
+        assert dict(missing[0].group).get("args.bed~0") == "2"
+
+
+@pytest.mark.parametrize("is_astray", [True, False])
+def test_a_thing_that_goes_to_somebody_else_than_before_is_found(is_astray: bool) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for part in ("draft", "final"):
+            to = f"editor{step % 4}"
+            if is_astray and step == BREAK and part == "final":
+                to = "editor0"
+            diary.write(step, "desk", action_type="send", args={"to": to, "story": f"s-{step}", "part": part})
+    astray = found(continuity.find, diary, "not kept")
+    assert [each.step for each in astray[:1]] == ([BREAK] if is_astray else [])
+
+
+@pytest.mark.parametrize("rule", ["goes back", "stuck", ""])
+def test_a_number_that_only_rises_and_then_falls_or_stands_still_is_found(rule: str) -> None:
+    diary, version = Diary(), 0
+    for step in range(STEPS):
+        for k in range(3):
+            version += 1
+            said = version
+            if rule == "goes back" and step == BREAK and k == 0:
+                said = version - 50
+            if rule == "stuck" and step >= BREAK:
+                said = 3 * BREAK
+            diary.write(step, f"a{k}", action_type="read", result={"version": said})
+    for each in ("goes back", "stuck"):
+        first = found(continuity.find, diary, each)[:1]
+        if each == rule:
+            assert abs(first[0].step - BREAK) <= 1
+        else:
+            assert first == []
+
+
+def test_a_slow_drift_is_found_beside_peers_that_only_wander() -> None:
+    draw = random.Random(6)
+    number = 160
+
+    def series(slope: float) -> dict[str, list[Observation]]:
+        made = {}
+        for k in range(6):
+            level, values = 0.0, []
+            for n in range(number):
+                level += 0.2 * draw.gauss(0, 1) - 0.1 * level + (slope if k == 4 and n >= 60 else 0.0)
+                values.append((n, f"a{k}", level + (10 * slope * (n - 60) if k == 4 and n >= 60 else 0.0)))
+            made[f"a{k}"] = observed(values)
+        return made
+
+    (best, *_) = scan_drift("drifts", "x", series(0.05))
+    assert best.group == (("agent", "a4"),)
+    assert 40 <= best.step <= 90
+    assert scan_drift("drifts", "x", series(0.0)) == []
+
+
+def test_the_one_who_gives_another_answer_to_the_same_question_in_the_same_step_is_found() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            limit = 7 if k == 2 and step == BREAK else 10 + step // 20
+            diary.write(step, f"a{k}", action_type="ask", args={"line": step % 5}, result={"limit": limit})
+    (first, *_) = found(dependencies.find, diary, "answers differ")
+    assert (first.step, first.first.agent) == (BREAK, "a2")
+
+
+def test_keys_that_name_things_are_one_field_and_link_to_the_events_about_these_things() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        drug = ("morphine", "heparin", "insulin", "digoxin")[step % 4]
+        diary.write(step, "ward", action_type="give", args={"drug": drug})
+        diary.write(
+            step, "store", "state_change", old_state={f"level.{drug}": 4}, new_state={f"level.{drug}": 5}
+        )
+    log = diary.log()
+    changed = [act for act in log.acts if act.kind == "state_change"]
+    assert {act.name for act in changed} == {"new_state.level.*"}
+    assert changed[0].before == {"new_state.level.*": 4}
+    assert "morphine" in changed[0].tokens
+    assert "morphine" in log.acts[0].tokens
+
+
+def test_without_ticks_a_step_is_a_place_among_all_events() -> None:
+    step_of = steps(Axis(by_tick=False, first=0, last=10**9, width=10**6), 240)
+    # two bursts with an hour between them
+    assert [step_of({"tick": None}) for _ in range(5)] == [0, 0, 1, 1, 2]
 
 
 def shop(builder: SessionBuilder, *, leak: bool) -> str | None:

@@ -67,6 +67,10 @@ class Act:
     duration_ms: float | None
     things: tuple[Any, ...] = ()
     """Identifiers of what it is about: an order, a document."""
+    named: tuple[str, ...] = ()
+    """The field that names each of `things`."""
+    tokens: tuple[Any, ...] = ()
+    """What links it to other events: agents, things, values, spans; only what another event holds, too."""
     mentions: tuple[str, ...] = ()
     """Other agents that it names."""
 
@@ -88,6 +92,7 @@ class Log:
     by_thing: dict[Any, list[Act]] = field(default_factory=lambda: defaultdict(list))
     peers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """{role: agents}."""
+    by_token: dict[Any, list[Act]] = field(default_factory=lambda: defaultdict(list))
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
@@ -126,11 +131,14 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     log = Log(acts, roles, last + 1)
     for agent, role in sorted(roles.items()):
         log.peers[role].append(agent)
+    _one_path(log)
     _name_things(log)
+    _add_parts(log)
     for act in acts:
         log.by_sort[act.sort].append(act)
         for thing in act.things:
             log.by_thing[thing].append(act)
+    _add_tokens(log)
     return log
 
 
@@ -139,12 +147,18 @@ def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str
     if kind == "agent_message":
         return "received" if str(extra.get("direction", "")).startswith("rec") else "sent"
     if kind == "state_change":
-        return ",".join(sorted(path for path in values if path.startswith("new_state."))[:6])
+        return _changed(values)
     for key in NAMES:
         name = extra.get(key)
         if isinstance(name, str):
             return _NUMBER.sub("#", name)
     return _NUMBER.sub("#", message)[:MAX_TEXT] if kind in {"log", "error"} else ""
+
+
+def _changed(values: Mapping[str, Any]) -> str:
+    return ",".join(
+        sorted(path for path in values if path.startswith("new_state.") and not path.endswith("@"))[:6]
+    )
 
 
 def _values(
@@ -190,6 +204,154 @@ def leaf(path: str) -> str:
     return _ID_ENDING.sub("", name.lower()) or name
 
 
+def _one_path(log: Log) -> None:
+    """Give values under keys that name things one path: limit.acc-31 becomes limit.*, beside it limit.*@."""
+    said: set[str] = set(log.roles)
+    for act in log.acts:
+        said.update(value for value in act.values.values() if isinstance(value, str) and len(value) > 1)
+    patterns: dict[str, tuple[str, str] | None] = {}
+    for path in {path for act in log.acts for path in act.values}:
+        parts = path.split(".")
+        at = next((n for n in range(len(parts) - 1, 0, -1) if parts[n] in said), None)
+        patterns[path] = None if at is None else (".".join([*parts[:at], "*", *parts[at + 1 :]]), parts[at])
+    keys: dict[str, set[str]] = defaultdict(set)
+    several: set[str] = set()
+    for act in log.acts:
+        own: set[str] = set()
+        for path in act.values:
+            found = patterns[path]
+            if found is not None:
+                keys[found[0]].add(found[1])
+                if found[0] in own:
+                    several.add(found[0])
+                own.add(found[0])
+    kept = {pattern for pattern, found in keys.items() if len(found) >= MIN_KEYS} - several
+    if not kept:
+        return
+    for act in log.acts:
+        moved = {
+            path: found for path in act.values if (found := patterns[path]) is not None and found[0] in kept
+        }
+        if not moved:
+            continue
+        for path, (pattern, key) in moved.items():
+            act.values[pattern] = act.values.pop(path)
+            act.values[f"{pattern}@"] = key
+            if path in act.before:
+                act.before[pattern] = act.before.pop(path)
+        if act.kind == "state_change":
+            act.name = _changed(act.values)
+
+
+MIN_KEYS: Final = 3
+MAX_PARTS: Final = 4
+MAX_PART_LEVELS: Final = 14
+_PARTS: Final = re.compile(r"[^A-Za-z0-9]+")
+
+
+def _add_parts(log: Log) -> None:
+    """Add the parts of composed names that take a few values: bed 4-7 gets bed~0 = 4."""
+    split: dict[tuple[Sort, str], dict[str, list[str]]] = defaultdict(dict)
+    for act in log.acts:
+        for path, value in act.values.items():
+            if isinstance(value, str) and not _PARTS.fullmatch(value):
+                found = split[act.sort, path]
+                if value not in found:
+                    found[value] = [part for part in _PARTS.split(value) if part]
+    wanted = {key: (texts, places) for key, texts in split.items() if (places := _places(texts))}
+    for act in log.acts:
+        for path, value in list(act.values.items()):
+            if isinstance(value, str) and (act.sort, path) in wanted:
+                texts, places = wanted[act.sort, path]
+                parts = texts[value]
+                act.values.update({f"{path}~{n}": parts[n] for n in places if n < len(parts)})
+
+
+def _places(texts: Mapping[str, list[str]]) -> list[int]:
+    """The places of parts that take a few values, in names that take many."""
+    if len(texts) <= MAX_PART_LEVELS:
+        return []
+    found = []
+    for n in range(MAX_PARTS):
+        counts = Counter(parts[n] for parts in texts.values() if len(parts) > max(1, n))
+        if 2 <= len(counts) <= MAX_PART_LEVELS and counts.total() >= 0.8 * len(texts):
+            found.append(n)
+    return found
+
+
+MAX_NAME: Final = 40
+MAX_SAME: Final = 8
+MAX_TOKEN_SHARE: Final = 0.3
+_LAST_NUMBER: Final = re.compile(r"(?:^|[^0-9])0*([0-9]{1,4})$")
+
+
+def _add_tokens(log: Log) -> None:
+    """Fill `tokens` and `by_token`."""
+    own = _own_tokens(log)
+    spans = {act.span for act in log.acts if act.span}
+    caused = {cause for act in log.acts for cause in act.causes}
+    counts: Counter[Any] = Counter()
+    found: list[dict[Any, None]] = []
+    for act in log.acts:
+        tokens: dict[Any, None] = dict.fromkeys(own.get(act.agent, ()))
+        tokens.update(dict.fromkeys(("agent", other) for other in act.mentions))
+        tokens.update(dict.fromkeys(("span", span) for span in (act.span, act.parent) if span in spans))
+        tokens.update(dict.fromkeys(("event", cause) for cause in act.causes))
+        if act.id in caused:
+            tokens["event", act.id] = None
+        for path, value in act.values.items():
+            tokens.update(dict.fromkeys(_value_tokens(path, value, log.roles)))
+        counts.update(tokens.keys())
+        found.append(tokens)
+    most = MAX_TOKEN_SHARE * len(log.acts)
+    for act, tokens in zip(log.acts, found, strict=True):
+        act.tokens = tuple(
+            token
+            for token in tokens
+            if 1 < counts[token] <= most
+            and (not isinstance(token, tuple) or token[0] != "=" or counts[token] <= MAX_SAME)
+        )
+        for token in act.tokens:
+            log.by_token[token].append(act)
+
+
+def _own_tokens(log: Log) -> dict[str, list[Any]]:
+    """{agent: tokens of its name}: itself, its number, and the part of its name that is a value elsewhere."""
+    known = {
+        value
+        for act in log.acts
+        for value in act.values.values()
+        if isinstance(value, str) and 2 < len(value) <= MAX_NAME and not value.isdigit()
+    }
+    own: dict[str, list[Any]] = {}
+    for agent in {act.agent for act in log.acts if act.agent}:
+        number = _LAST_NUMBER.search(agent)
+        pieces = re.split(r"[_\-/:. ]", agent)
+        ends = ["_".join(part) for n in range(1, len(pieces)) for part in (pieces[n:], pieces[:n])]
+        own[agent] = [("agent", agent), *(end for end in ends if end in known)]
+        if number:
+            own[agent].append(("#", int(number[1])))
+    return own
+
+
+def _value_tokens(path: str, value: Any, agents: Mapping[str, str]) -> Iterator[Any]:
+    if isinstance(value, str):
+        if value in agents:
+            yield "agent", value
+        elif value.isdecimal():
+            yield "#", int(value)
+        elif 0 < len(value) <= MAX_NAME and value.count(" ") < 3:
+            yield value
+            number = _LAST_NUMBER.search(value)
+            if number:
+                yield "#", int(number[1])
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if not path.endswith("#"):
+            yield leaf(path), value
+    elif isinstance(value, float) and not value.is_integer():
+        yield "=", value
+
+
 _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")
 _SAYS_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|nr|number|uuid|key)$|(?:^|[a-z])Id$")
 
@@ -207,6 +369,7 @@ def _name_things(log: Log) -> None:
             if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
                 texts[act.sort, path][value] += 1
     naming: dict[tuple[Sort, str], bool] = {}
+    joined = _joined(texts)
     for (sort, path), counts in texts.items():
         number = counts.total()
         says = bool(_SAYS_ID.search(path.rsplit(".", 1)[-1]))
@@ -216,19 +379,38 @@ def _name_things(log: Log) -> None:
         spread = len(counts) >= SHARE * number
         if not many or path.endswith("#"):
             continue
+        says = says or (sort, path) in joined
         naming[sort, path] = (says if whole else any(map(_has_digit, counts)) or says) and spread
     for act in log.acts:
-        things: dict[Any, None] = {}
+        things: dict[Any, str] = {}
         mentions: dict[str, None] = {}
         for path, value in act.values.items():
             if isinstance(value, str):
                 if value in log.roles and value != act.agent:
                     mentions[value] = None
                 elif naming.get((act.sort, path)) and " " not in value:
-                    things[value] = None
+                    things[value] = leaf(path)
             elif naming.get((act.sort, path)) and isinstance(value, int):
-                things[leaf(path), value] = None
-        act.things, act.mentions = tuple(things), tuple(mentions)
+                things[leaf(path), value] = leaf(path)
+        act.things, act.named, act.mentions = tuple(things), tuple(things.values()), tuple(mentions)
+
+
+def _joined(texts: Mapping[tuple[Sort, str], Counter[Any]]) -> set[tuple[Sort, str]]:
+    """Paths of whole numbers, seldom the same twice, that acts of several sorts say under one name."""
+    by_name: dict[str, list[tuple[tuple[Sort, str], set[Any]]]] = defaultdict(list)
+    for key, counts in texts.items():
+        values = {value for value in counts if isinstance(value, int)}
+        if len(values) >= MIN_JOINED and 2 * len(values) >= counts.total():
+            by_name[leaf(key[1])].append((key, values))
+    return {
+        key
+        for group in by_name.values()
+        for key, values in group
+        if any(2 * len(values & others) >= len(values) for other, others in group if other[0] != key[0])
+    }
+
+
+MIN_JOINED: Final = 20
 
 
 def _has_digit(value: Any) -> bool:

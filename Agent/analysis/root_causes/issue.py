@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Hashable
 from typing import Final
 
 from Agent.analysis.question import Question, stems
@@ -20,13 +22,16 @@ OTHER: Final = 0.3
 MIN_VALUE: Final = 3
 SLACK: Final = 2
 FAILING: Final = frozenset({"fails", "error comes up", "new error"})
+LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
+"""Tokens of these sorts are no words of a text."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
 COUNTED: Final = frozenset({"rate changes", "never done"})
 
 
 class Issue:
     """What the text of an issue names."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, log: Log) -> None:
         self.agents = frozenset(question.agents)
         self.roles = frozenset(question.roles)
         self.text = question.text.lower()
@@ -35,10 +40,26 @@ class Issue:
         self.series = frozenset(name.partition(":")[2] or name for name in question.series)
         self.ticks, self.clock = question.ticks, question.clock
         self.named = frozenset(each.id for each in question.naming)
+        self.spaced = f" {' '.join(_WORD.findall(self.text))} "
+        self.tokens = self._named_tokens(log)
+
+    def _named_tokens(self, log: Log) -> frozenset[Hashable]:
+        """The things and values that the text names."""
+        found: set[Hashable] = set()
+        for token in log.by_token:
+            if isinstance(token, tuple):
+                name, value = token
+                said = f"{name} {value}" if name not in LINKS else ""
+            else:
+                said = token if len(token) >= MIN_VALUE else ""
+            if said and f" {' '.join(_WORD.findall(said.lower()))} " in self.spaced:
+                found.add(token)
+        return frozenset(found)
 
     def relevance(self, hypothesis: Hypothesis) -> float:
         """From 0 to 1: whom it is about, and what of that."""
-        found = 0.0
+        shares = [share for token, share in hypothesis.tokens.items() if token in self.tokens]
+        found = VALUE * max(shares, default=0.0)
         for act in hypothesis.acts[:1]:
             found = max(found, self._of(act, act.agent, act.name, fits=False))
         for finding in hypothesis.findings[:4]:

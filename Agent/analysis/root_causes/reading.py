@@ -3,7 +3,8 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any, Final
 
 from Agent.analysis.engine import Engine
@@ -15,7 +16,7 @@ __all__ = ["MAX_ACTS", "read_log"]
 
 MAX_ACTS: Final = 40_000
 MAX_STEPS: Final = 400
-STEPS_OF_TIME: Final = 120
+STEPS_OF_PLACE: Final = 120
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
 
 
@@ -41,14 +42,25 @@ def read_log(engine: Engine, lines: str, axis: Axis) -> tuple[Log, bool]:
     rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
     )
-    span = axis.last - axis.first + 1
-    width = max(1, -(-span // (MAX_STEPS if axis.by_tick else STEPS_OF_TIME)))
+    return read_acts(_plain(rows), steps(axis, len(rows))), share > 1
+
+
+def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
+    """What gives the step of a row: its tick, or without ticks its place among all `number` rows.
+
+    A clock says how busy the machine was, not how far the session is.
+    """
+    if not axis.by_tick:
+        width = max(1, -(-number // STEPS_OF_PLACE))
+        place = count()
+        return lambda _: next(place) // width
+    wide = max(1, -(-(axis.last - axis.first + 1) // MAX_STEPS))
 
     def step_of(row: Mapping[str, Any]) -> int | None:
-        at = row["tick"] if axis.by_tick else row["ts_us"]
-        return None if at is None else max(0, (at - axis.first) // width)
+        tick = row["tick"]
+        return None if tick is None else max(0, (tick - axis.first) // wide)
 
-    return read_acts(_plain(rows), step_of), share > 1
+    return step_of
 
 
 def _plain(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

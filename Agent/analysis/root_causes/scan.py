@@ -17,7 +17,16 @@ from typing import Any, Final, NamedTuple
 
 from Agent.analysis.root_causes.acts import Act
 
-__all__ = ["Finding", "Observation", "scan_counts", "scan_numbers", "scan_rare", "scan_novel", "scan_beyond"]
+__all__ = [
+    "Finding",
+    "Observation",
+    "scan_counts",
+    "scan_drift",
+    "scan_numbers",
+    "scan_rare",
+    "scan_novel",
+    "scan_beyond",
+]
 
 MAX_LEVELS: Final = 14
 """A field of more values is no group."""
@@ -277,6 +286,50 @@ def scan_numbers(
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
     return found[:4]
+
+
+def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
+    """Series that begin to move away, slowly, from what they were and from what the others do.
+
+    The means of blocks of equal length are taken, and the differences from block to block: of a series that
+    only wanders they have one mean, from the start of a drift on they have another.
+    """
+    if len(series) < MIN_PEERS:
+        return []
+    common = _common(series)
+    scores: dict[str, tuple[float, int, float, float]] = {}
+    for owner, seen in series.items():
+        size = len(seen) // BLOCKS
+        if size < 2:
+            continue
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
+        means = [fmean(values[n * size : (n + 1) * size]) for n in range(len(values) // size)]
+        moves = [after - before for before, after in pairwise(means)]
+        score, at, low, high = _shift(moves, 4)
+        # away from where it was, not back to it
+        if abs(high) > 2 * abs(low):
+            scores[owner] = score, (at + 1) * size, low / size, high / size
+    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
+    found = []
+    for owner, (score, at, low, high) in scores.items():
+        others = ranked[1:] if score == ranked[0] else ranked
+        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
+        nats = score / max(1.0, noise / 3.0) - math.log(len(series))
+        if nats > 2.0:
+            seen = series[owner]
+            acts = [each.act for each in seen[at : at + 12]]
+            found.append(
+                Finding(
+                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),), usual=low, found=high,
+                    since=seen[max(0, at - len(seen) // BLOCKS)].act.place, of=len(seen),
+                )
+            )  # fmt: skip
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:4]
+
+
+BLOCKS: Final = 20
+MIN_PEERS: Final = 3
 
 
 def _suddenness(values: Sequence[float], at: int, change: float) -> float:

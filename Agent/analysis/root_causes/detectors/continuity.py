@@ -27,6 +27,9 @@ def find(log: Log) -> Iterator[Finding]:
         yield from _goes_on(label, acts)
         yield from _once(label, acts)
         yield from _steps(label, acts)
+        yield from _goes_back(label, acts)
+        yield from _keeps(label, acts)
+        yield from _stuck(label, acts)
 
 
 def _owners(acts: list[Act]) -> list[str]:
@@ -122,3 +125,73 @@ def _steps(label: str, acts: list[Act]) -> Iterator[Finding]:
             if often >= 0.8 * len(gaps) and usual != 0:
                 seen = [Observation(act, gap != usual) for act, gap in gaps]
                 yield from scan_rare("step breaks", f"{label}: {path}", seen, base=STRICT)
+
+
+def _goes_back(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Numbers that only ever rise, as versions and sequence numbers do, by owner or for all."""
+    paths = {path for act in acts for path, value in act.values.items() if is_number(value)}
+    for owner in [*_owners(acts), ALL]:
+        for path in sorted(paths):
+            last: dict[Hashable, float] = {}
+            seen: list[Observation] = []
+            rises = 0
+            for act in acts:
+                value = act.values.get(path)
+                if not is_number(value):
+                    continue
+                key = None if owner == ALL else act.values.get(owner) if owner else act.agent
+                if key in last:
+                    seen.append(Observation(act, value < last[key]))
+                    rises += value > last[key]
+                last[key] = max(value, last.get(key, value))
+            falls = sum(each.value for each in seen)
+            # after the first fall of a group it may stay below its highest for good
+            if rises >= max(MIN_RISES, MAX_FALLS * len(seen)) and 0 < falls <= MAX_FALLS * len(seen):
+                yield from scan_rare("goes back", f"{label}: {path}", seen, most=MAX_FALLS, base=STRICT)
+
+
+ALL: Final = "@all"
+MIN_RISES: Final = 3
+MAX_FALLS: Final = 0.25
+
+
+def _keeps(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """What a thing keeps from one act to the next of that sort: to whom it goes, where it lies."""
+    for path in sorted(_owners(acts)[1:]):
+        last: dict[Hashable, Any] = {}
+        seen: list[Observation] = []
+        usual: dict[int, Any] = {}
+        for act in acts:
+            value = act.values.get(path)
+            if value is None or value in act.things:
+                continue
+            known = next((last[thing] for thing in act.things if thing in last), None)
+            if known is not None:
+                seen.append(Observation(act, value != known))
+                usual[act.place] = known
+            last.update(dict.fromkeys(act.things, value))
+        if len(seen) >= MIN_ACTS and len({each.act.values[path] for each in seen}) > 1:
+            for each in scan_rare("not kept", f"{label}: {path}", seen, most=0.1):
+                each.usual, each.found = usual[each.first.place], each.first.values[path]
+                yield each
+
+
+def _stuck(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Numbers that are new each time, and then are not."""
+    for path in sorted({path for act in acts for path, value in act.values.items() if is_number(value)}):
+        last: dict[str, float] = {}
+        seen: list[Observation] = []
+        for act in acts:
+            value = act.values.get(path)
+            if is_number(value):
+                if act.agent in last:
+                    seen.append(Observation(act, value == last[act.agent]))
+                last[act.agent] = value
+        if len(seen) >= MIN_ACTS:
+            # two readings are the same by chance now and then
+            found = scan_rare("stuck", f"{label}: {path}", seen, most=MOST, base=STRICT)
+            yield from (each for each in found if len(each.acts) >= MIN_STUCK)
+
+
+MOST: Final = 0.65
+MIN_STUCK: Final = 4

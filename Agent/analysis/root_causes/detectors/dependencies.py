@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Final
 
 from Agent.analysis.root_causes.acts import Act, Log, leaf
-from Agent.analysis.root_causes.detectors.values import is_number
+from Agent.analysis.root_causes.detectors.values import OUTPUTS, is_number
 from Agent.analysis.root_causes.scan import Finding, Observation, scan_rare
 
 __all__ = ["find"]
@@ -17,6 +17,7 @@ MIN_ACTS: Final = 12
 MAX_FIELDS: Final = 14
 MAX_LEVELS: Final = 40
 HOLDS: Final = 0.75
+MOST: Final = 0.65
 STRICT: Final = 0.03
 """A relation that was broken more often before is none."""
 MIN_LEVEL: Final = 5
@@ -30,6 +31,7 @@ def find(log: Log) -> Iterator[Finding]:
         label = sort[2] or sort[1]
         yield from _decided(label, acts)
         yield from _equal(label, acts)
+        yield from _agree(label, acts)
 
 
 def _decided(label: str, acts: list[Act]) -> Iterator[Finding]:
@@ -90,12 +92,10 @@ def _parting(label: str, acts: list[Act], of: tuple[str, ...], path: str) -> Ite
                 commonest[key] = value
     broken = sum(each.value for each in seen)
     # it has to say more than the commonest value of all does
-    if len(seen) < MIN_ACTS or not broken or broken > (1 - HOLDS) * len(seen) or broken > 0.7 * plain:
+    if len(seen) < MIN_ACTS or not broken or broken > MOST * len(seen) or broken > 0.7 * plain:
         return
     told = " and ".join(each.lstrip("@") for each in of)
-    for each in scan_rare(
-        "dependency broken", f"{label}: {path} by {told}", seen, most=1 - HOLDS, base=STRICT
-    ):
+    for each in scan_rare("dependency broken", f"{label}: {path} by {told}", seen, most=MOST, base=STRICT):
         each.usual, each.found = usual[each.first.place], each.first.values[path]
         yield each
 
@@ -140,3 +140,37 @@ def _equal(label: str, acts: list[Act]) -> Iterator[Finding]:
             for each in scan_rare("amounts part", f"{label}: {one} and {other}", seen, base=STRICT):
                 each.usual = usual
                 yield each
+
+
+def _agree(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Answers to one question in one step, which are the same whoever asks."""
+    asked: dict[Hashable, list[Act]] = defaultdict(list)
+    for act in acts:
+        question = tuple(
+            (path, _key(value))
+            for path, value in act.values.items()
+            if not path.startswith(OUTPUTS) and "~" not in path
+        )
+        if question:
+            asked[act.step, question].append(act)
+    groups = [group for group in asked.values() if len({act.agent for act in group}) >= MIN_ASKED]
+    if len(groups) < MIN_GROUPS:
+        return
+    for path in sorted({path for act in acts for path in act.values if path.startswith(OUTPUTS[0])}):
+        seen: list[Observation] = []
+        usual: dict[int, Any] = {}
+        for group in groups:
+            told = Counter(_key(act.values.get(path)) for act in group)
+            common, often = told.most_common(1)[0]
+            if 2 * often > len(group):
+                for act in group:
+                    seen.append(Observation(act, _key(act.values.get(path)) != common))
+                    usual[act.place] = common
+        seen.sort(key=lambda each: each.act.place)
+        for each in scan_rare("answers differ", f"{label}: {path}", seen, most=0.1):
+            each.usual, each.found = usual[each.first.place], each.first.values.get(path)
+            yield each
+
+
+MIN_ASKED: Final = 3
+MIN_GROUPS: Final = 3

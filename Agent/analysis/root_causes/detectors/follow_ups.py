@@ -17,8 +17,9 @@ __all__ = ["find"]
 
 MAX_LIFE: Final = 80
 """A thing with more events is a category."""
-MIN_TIMES: Final = 10
-FOLLOWS: Final = 0.6
+MIN_TIMES: Final = 6
+FOLLOWS: Final = 0.4
+MOST: Final = 0.65
 MAX_ENTITIES: Final = 60
 MAX_NAME: Final = 40
 Turn = tuple[str, str, str, str]
@@ -35,6 +36,7 @@ def find(log: Log) -> Iterator[Finding]:
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
     yield from _missing(log, lives, turns)
     yield from _again(lives)
+    yield from _carried(lives)
     yield from _never_seen(lives, turns)
 
 
@@ -49,6 +51,7 @@ def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
                 and value not in log.roles
                 and len(value) <= MAX_NAME
                 and not path.startswith("state.")
+                and "~" not in path
             ):
                 name = leaf(path)
                 if not found[name, value] or found[name, value][-1] is not act:
@@ -114,30 +117,35 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
 
 
 def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
-    """Events that are followed, or preceded, by another about the same thing nearly always."""
+    """Acts that are followed, or preceded, by another about the same thing nearly always.
+
+    What follows counts until the same act comes again: a bed is cleaned after each guest.
+    """
     for forward in (True, False):
         lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
         starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
-        for life in lives.values():
-            ordered = life if forward else life[::-1]
+        for thing, life in lives.items():
             last: dict[Turn, int] = {}
-            for act in reversed(ordered):
-                turn = turns[act.place]
-                after = {other: abs(step - act.step) for other, step in last.items()}
+            again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
+            for act in reversed(life if forward else life[::-1]):
+                # an act may be about several things, and only one of them comes back
+                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {act.named[act.things.index(thing)]}")
+                since = again[turn] if turn in last else last
+                after = {other: abs(last[other] - act.step) for other in since if other != turn}
                 starts[turn].append((act, after))
                 for other, lag in after.items():
                     lags[turn, other].append(lag)
                 last[turn] = act.step
-        for (turn, other), seen in sorted(lags.items()):
+                again[turn] = {}
+                for other, seen in again.items():
+                    if other != turn:
+                        seen[turn] = None
+        for (turn, other), found in sorted(lags.items()):
             begun = sorted(starts[turn], key=lambda pair: pair[0].place)
-            if (
-                turn == other
-                or len(begun) < MIN_TIMES
-                or len(seen) < FOLLOWS * len(begun)
-                or len(seen) == len(begun)
-            ):
+            if len(begun) < MIN_TIMES or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
                 continue
-            horizon = sorted(seen)[int(0.95 * (len(seen) - 1))] + 1
+            # it may still come as long as it ever took
+            horizon = max(found) + 1
             inside = [
                 Observation(act, other not in after) for act, after in begun
                 if (act.step + horizon < log.steps if forward else act.step >= horizon)
@@ -147,8 +155,40 @@ def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> I
                 rule,
                 f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}",
                 inside,
-                most=0.45,
+                most=MOST,
             )
+
+
+def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Values that two acts about one thing share nearly always: what is reserved is what is picked."""
+    pairs: dict[tuple[Sort, str, Sort, str], list[Observation]] = defaultdict(list)
+    distinct: dict[tuple[Sort, str, Sort, str], set[Hashable]] = defaultdict(set)
+    for life in lives.values():
+        if len(life) > MAX_CARRIED:
+            continue
+        for before, act in pairwise(life):
+            if before.sort == act.sort:
+                continue
+            for one, value in before.values.items():
+                if isinstance(value, bool) or value is None or value in before.things:
+                    continue
+                for other, found in act.values.items():
+                    if type(found) is type(value) and found not in act.things:
+                        key = before.sort, one, act.sort, other
+                        pairs[key].append(Observation(act, found != value))
+                        if found == value:
+                            distinct[key].add(found)
+    for (first, one, second, other), seen in pairs.items():
+        if len(seen) < MIN_TIMES or not 0 < sum(each.value for each in seen) < 0.25 * len(seen):
+            continue
+        if len(distinct[first, one, second, other]) < MIN_VALUES:
+            continue
+        seen.sort(key=lambda each: each.act.place)
+        yield from scan_rare("not carried on", f"{one} to {second[2] or second[1]} {other}", seen)
+
+
+MAX_CARRIED: Final = 12
+MIN_VALUES: Final = 4
 
 
 def _told(turn: Turn) -> str:

@@ -14,12 +14,13 @@ from Agent.analysis.root_causes.scan import (
     Finding,
     Observation,
     scan_beyond,
+    scan_drift,
     scan_novel,
     scan_numbers,
     scan_rare,
 )
 
-__all__ = ["find"]
+__all__ = ["OUTPUTS", "find", "is_number"]
 
 
 def find(log: Log) -> Iterator[Finding]:
@@ -108,6 +109,7 @@ def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
         by_agent[each.act.agent].append(each)
     if len(by_agent) > 1:
         yield from scan_numbers("level shifts", label, by_agent)
+        yield from scan_drift("drifts", label, by_agent)
     else:
         yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
     for path, levels in _levelled([each.act for each in numbers], label.rsplit(" ", 1)[-1]).items():
@@ -118,7 +120,7 @@ def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
         yield from scan_numbers("level shifts", label, series, field=path)
 
 
-_OUTPUTS: Final = ("result", "state.", "outcome")
+OUTPUTS: Final = ("result", "state.", "outcome")
 """What comes out of an act is no group to look at it by."""
 
 
@@ -128,7 +130,7 @@ def _levelled(acts: list[Act], without: str) -> dict[str, set[str]]:
         for path, value in act.values.items():
             if (
                 path != without
-                and not path.startswith(_OUTPUTS)
+                and not path.startswith(OUTPUTS)
                 and isinstance(value, str)
                 and len(levels[path]) <= MAX_LEVELS
             ):
