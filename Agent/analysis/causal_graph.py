@@ -186,7 +186,7 @@ def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Link
 
 
 def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
-    """What the account of the record says of some ids that it lacks."""
+    """What the account of the recording says of some ids that it lacks."""
     try:
         writers = {writer.writer: writer for writer in reader.losses().writers}
     except DamagedInput as error:

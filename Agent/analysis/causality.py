@@ -1,4 +1,4 @@
-"""What led to an event: edges that the record holds, and edges inferred by named rules; chains cross agents.
+"""What led to an event: edges that the recording has, and edges inferred by named rules; chains cross agents.
 
 `links` brings in the events, `causal_graph` shows chains; `debug` asks for them behind what it finds.
 """
@@ -37,7 +37,7 @@ _ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_u
 
 
 Forward = Callable[[list[Row]], list[Row]]
-"""Gives what the record says that others did because of some events."""
+"""Gives what the recording says that others did because of some events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,7 @@ def causality_chain(
         lookback_seconds: how far back causes are looked for, recorded ones too.
 
     Returns:
-        See `chain`. An empty list says that the record holds nothing that led to it.
+        See `chain`. An empty list says that the recording has nothing that led to it.
 
     Raises:
         EventNotFound: the session holds no such event.

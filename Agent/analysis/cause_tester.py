@@ -25,7 +25,7 @@ class HowToTest(NamedTuple):
     outcome: str = ""
     """What the complaint is about, a field at the end or a condition on one; without it the text tells."""
     live: bool | Collection[str] = False
-    """What may be called for real where the record has no answer."""
+    """What may be called live where the recording has no answer."""
     seeds: int | None = None
     """With how many other seeds of chance each cause is tried."""
     timeout_seconds: float | None = None
@@ -109,6 +109,6 @@ def cause_tester(session: Path, complaint: Measurable, how: HowToTest) -> CauseT
 
     Raises:
         UsageError: nothing can, or the outcome is none.
-        ReplayError: there is nothing to drive; the text says how to give it.
+        ReplayError: there is nothing to replay; the text says how to give it.
     """
     return find(session, complaint, how)

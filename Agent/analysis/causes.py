@@ -193,7 +193,7 @@ def shared_cause(
     *,
     first_id: str | None = None,
 ) -> Cause:
-    """The cause told by what changes for many agents at one time."""
+    """The cause told by what changes for many agents at the same time."""
     fits = departure.series in question.series or bool(topics_of(departure) & question.topics)
     # of what all do alike, one agent's name says little
     near = (0.9 if question.agents else 1.0) if fits else 0.7

@@ -32,7 +32,7 @@ class DebugReport:
     session_id: str
     causes: tuple[Cause, ...]
     observations: tuple[str, ...]
-    """What the record says of the things that the text names."""
+    """What the recording says of the things that the text names."""
     evidence: tuple[dict[str, Any], ...]
     """Messages that speak of it, best match first."""
     looked_at: tuple[str, ...]

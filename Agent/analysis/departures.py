@@ -87,7 +87,7 @@ def find_departures(
 
 
 def shared_departures(found: Profile) -> list[Departure]:
-    """What changes for half of all agents or more, or of a role, at one time; `agent_id` is empty.
+    """What changes for half of all agents or more, or of a role, at the same time; `agent_id` is empty.
 
     `peers` says how many agents do the thing, `alike` how many of them show the change.
     """

@@ -181,7 +181,7 @@ def _telling(patterns: Iterable[ErrorPattern], question: Question) -> list[Error
 
 
 def shared_leads(inquiry: Inquiry) -> list[Lead]:
-    """A lead for what changes for half of all agents, or of a role, at one time."""
+    """A lead for what changes for half of all agents, or of a role, at the same time."""
     axis, question = inquiry.profile.axis, inquiry.question
     leads = []
     found = [d for d in inquiry.shared() if inquiry.is_asked(d) or not (question.series or question.topics)]
@@ -270,7 +270,7 @@ def open_span_causes(inquiry: Inquiry) -> list[Cause]:
 
 
 def observations(inquiry: Inquiry) -> list[str]:
-    """What the record says of the things that the text names, whether or not anything is wrong with them."""
+    """What the recording says of the things that the text names, whether or not they are at fault."""
     told = []
     profile = inquiry.profile
     for agent_id in list(inquiry.question.agents)[:MAX_EXAMINED]:

@@ -37,7 +37,7 @@ def shape_of(message: str) -> str:
 
 
 def place_of(traceback: str | None) -> str:
-    """The innermost function of one's own code in a traceback, as file:function; empty where there is none.
+    """The innermost function of one's own code in a traceback, as file:function; empty if there is none.
 
     Own is what lies neither in the standard library nor among installed packages; without such a frame it is
     the innermost of all.

@@ -122,7 +122,7 @@ def seconds(value: Any) -> str:
 
 
 def clock(timestamp: str | None, *, date: bool = False) -> str:
-    """The time of day of a timestamp of the record, in UTC."""
+    """The time of day of a timestamp of the recording, in UTC."""
     if not timestamp:
         return "-"
     return f"{timestamp[:10]} {timestamp[11:19]}" if date else timestamp[11:23]

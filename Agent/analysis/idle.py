@@ -27,7 +27,7 @@ class Busy:
     """The union of intervals; `add` takes them in the order of their ends, as spans are written.
 
     Of more than 4096 separate times the ones with the least between them are held as one: `blur_us` says up
-    to which length idle stretches are no longer told apart.
+    to which length idle stretches are no longer distinguished.
     """
 
     def __init__(self, most: int = MAX_STRETCHES) -> None:
@@ -63,7 +63,7 @@ class Busy:
 
     @property
     def busy_us(self) -> int:
-        """How long something was going on, what `blur_us` no longer tells apart included."""
+        """How long something was going on, what `blur_us` no longer distinguishes included."""
         return sum(end - start for start, end, _, _ in self._times)
 
     @property

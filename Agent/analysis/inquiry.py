@@ -107,7 +107,7 @@ class Inquiry:
         return named
 
     def shared(self) -> list[Departure]:
-        """What changes for many agents at one time."""
+        """What changes for many agents at the same time."""
         if self._shared is None:
             self._shared = shared_departures(self.profile)
         return self._shared

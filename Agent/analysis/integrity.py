@@ -49,7 +49,7 @@ def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
 
 
 def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """What the record lacks, by writer and in total.
+    """What the recording lacks, by writer and in total.
 
     Returns:
         What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
@@ -127,7 +127,7 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
 
 
 def _counted_lines(engine: Engine) -> _Count | None:
-    """Numbers as bits, and what lines say of the record, in one scan of all; None if a number comes twice."""
+    """Numbers as bits, and what lines say of the recording, in one scan; None if a number comes twice."""
     count = _Count()
     without_count = False
     for row in engine.rows(

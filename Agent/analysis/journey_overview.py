@@ -1,4 +1,4 @@
-"""A journey on one screen: totals, what lay idle, what the record lacks; of one session, or across all.
+"""A journey on one screen: totals, what lay idle, what the recording lacks; of one session, or across all.
 
 Idle is a time in which the agent recorded nothing and no span of it was open. A gap is another thing: numbers
 that a writer took and that stand in no file; somebody did something there, and nobody can say what.
@@ -68,13 +68,13 @@ def journey_overview(
     Args:
         reader: of the session.
         agent_id: whose journey.
-        engine: over the whole session, to look for what the record lacks; without one it is not looked for.
+        engine: over the whole session, to look for what the recording lacks; without one it does not look.
         each: is given every event on the way, in order.
 
     Returns:
         What `activity.agent_activity` gives, `session_id`, `started_at` (the beginning of the first span),
         `duration_s`, `busy_s`, `idle_s`, `idle` (the 5 longest stretches: start, end, seconds, and the ids of
-        the events around), `idle_blur_s` (shorter stretches are not told apart), `spans`, `in_flight` (of
+        the events around), `idle_blur_s` (shorter stretches are not distinguished), `spans`, `in_flight` (of
         this agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None).
 
     Raises:
@@ -130,7 +130,7 @@ def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[
     Returns:
         In order, at most 50: `writer`, `verdict` (lost, unacknowledged, unknown, retired, as in
         `losses()`), `count`, `first_seq`, `last_seq`, and the times of the writer's events next to them,
-        `after` and `before` (None where there is none).
+        `after` and `before` (None if there is none).
     """
     found = counted_losses(reader.session, engine) or reader.losses()
     gaps = [

@@ -302,7 +302,7 @@ _threads: list[_QueryThread] = []
 
 
 def _query_thread() -> _QueryThread:
-    """The thread for queries, a new one where there is none: at first, and in a process that was forked."""
+    """The thread for queries, a new one if there is none: at first, and in a process that was forked."""
     if not _threads or not _threads[0].is_alive():
         _threads[:] = [_QueryThread()]
         _threads[0].start()

@@ -175,7 +175,7 @@ class KnownSources:
         if self._listed is None or time.monotonic() - self._looked_s >= _UNSEEN_S:
             return False
         known_files, known_parts = self._listed
-        # the same lists, which say that no name has changed; a list that was made anew may be of anything
+        # the same lists, which say that no name has changed; a list that was rebuilt may be of anything
         if files is not known_files or parts is not known_parts:
             return False
         return all(standing_at(path) == listed for path, listed in self._found.standing.items())
@@ -230,7 +230,7 @@ def find_sources(
         chosen = [each for each in part.segments if wanted(each)]
         standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
         instead |= standing
-        # of a cache only what still stands there unchanged; of the record everything
+        # of a cache only what still stands there unchanged; of the recording everything
         segments = chosen if part.json_removed else [each for each in chosen if each.file in standing]
         if segments:
             read.append((part, segments))
@@ -261,7 +261,7 @@ def _of_one_byte(session: Path, files: Mapping[Path, Standing]) -> Iterator[tupl
     """The files of one byte that is no blank: a damaged line for which DuckDB's reader of JSON has no row."""
     for path, listed in files.items():
         if listed.size_bytes == 1:
-            # one that went away or grew is listed anew by the next question
+            # one that went away or grew is listed again by the next question
             with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
                 if len(held := file.read(2)) == 1 and held not in _BLANK:
                     yield str(session.resolve() / path.relative_to(session)), 1

@@ -196,7 +196,7 @@ def _time(text: str) -> int:
     try:
         return parse_timestamp(text)
     except ValueError:
-        pass  # no time of the record; perhaps one as people write it
+        pass  # no time of the recording; perhaps one as people write it
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

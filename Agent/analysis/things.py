@@ -30,7 +30,7 @@ _BETWEEN: Final = r"[^a-z0-9]{0,4}(?:(?:id|no|nr|num|number)[^a-z0-9]{1,4})?"
 
 
 class Naming(NamedTuple):
-    """An event that names a thing: its place in the record, and when it was."""
+    """An event that names a thing: its place in the recording, and when it was."""
 
     writer: str
     seq: int

@@ -181,7 +181,7 @@ class Search:
         return best if best is None or best.row is not None else self._setting_of(best)
 
     def _setting_of(self, found: _Candidate) -> _Candidate:
-        """The setting of its name and value that a changed field took over; itself where there is none."""
+        """The setting of its name and value that a changed field took over; itself if there is none."""
         field = next((each for each in self.fields if each.change.moment.id == found.event_id), None)
         if field is None:
             return found

@@ -70,7 +70,7 @@ _SAID: Final = {
     "count": "BIGINT",
     "reason": "VARCHAR",
 }
-"""What the kinds that tell of the record itself say; the first is in which of them it stands."""
+"""What the kinds that tell of the recording itself say; the first is in which of them it stands."""
 
 _ARCHIVED: Final = {
     "ts_us": "ts_us",
@@ -172,7 +172,7 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
 def numbers() -> str:
     """A sub-query over every line of the session, damaged ones of files among them.
 
-    It has `is_whole`, `writer`, `seq`, and `said`: of lines that tell of the record itself, what they say.
+    It has `is_whole`, `writer`, `seq`, and `said`: of lines that tell of the recording itself, what they say.
     """
     telling = f"IN ({', '.join(literal(kind) for kind in _TELLING)})"
     said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"

@@ -89,7 +89,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
 
-    Fitted to 112 sessions, half of them healthy; what is less sure than `HINT` is not told apart.
+    Fitted to 112 sessions, half of them healthy; what is less sure than `HINT` is not distinguished.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, 0.001))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))

@@ -1,4 +1,4 @@
-"""Values that go on from the last one, and pairs that come once: a lost update, a double, a stale read."""
+"""Values that continue from the last one, and pairs that come once: a lost update, a double, a stale read."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def find(log: Log) -> Iterator[Finding]:
 
 
 def _settings(log: Log) -> Iterator[Finding]:
-    """Numbers that are set anew now and then, by how far they are moved, beside all others of that kind."""
+    """Numbers that are set again now and then, by how far they are moved, beside all others of that kind."""
     seen: list[Observation] = []
     for acts in log.by_sort.values():
         if len(acts) > 0.25 * log.steps:
