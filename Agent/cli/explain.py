@@ -121,4 +121,4 @@ def debug(
         width = render.width_of_page()
         text = report.to_text(width) if show_all else report.to_screen(width=width)
         render.emit_report(text, width=render.width_of_terminal())
-    return 0 if report.causes else 1
+    return 0 if report.status == "cause" else 1

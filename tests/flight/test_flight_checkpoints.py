@@ -260,7 +260,9 @@ def test_values_that_json_cannot_hold_come_back_as_they_were(store: LocalCheckpo
 def test_a_value_that_cannot_be_restored_is_named_and_the_rest_comes_back(
     store: LocalCheckpointStore,
 ) -> None:
-    info = store.save_checkpoint("r", "1", {"lock": threading.Lock(), "n": 1})
+    held = threading.Lock()
+    held.acquire()
+    info = store.save_checkpoint("r", "1", {"lock": held, "n": 1})
     found = store.load_checkpoint("r", "1")
     assert info.opaque == 1
     assert found.unrestored == ("/state/lock",)

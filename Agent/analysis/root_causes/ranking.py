@@ -125,6 +125,8 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
         return []
     rare = Rarity(log)
     found = _merged([each for each in findings if each.nats > MIN_NATS], log.steps)
+    if not found:
+        return []  # nothing changes in this session, so its rare acts explain nothing
     found += _seldom(log, rare, found)
     for each in found:
         each.relevance = asked.relevance(each)
