@@ -7,9 +7,9 @@ the rest.
 from typing import TYPE_CHECKING, Any
 
 from Agent.config.first_event import begin_by_default as _begin_by_default
-from Agent.record import installed as _installed
-from Agent.record.context import caused_by, tick
-from Agent.record.instrument import instrument
+from Agent.record.emit import installed as _installed
+from Agent.record.emit.context import caused_by, tick
+from Agent.record.tracing.instrument import instrument
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,

@@ -23,11 +23,10 @@ from typing import Any
 
 import duckdb
 
-from Agent.analysis.engine import open_engine
-from Agent.analysis.views import scan
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.views import scan
 from Agent.archive import seal
-from Agent.archive.sealed_parts import archive_dir
-from Agent.testing import make_session
+from Agent.archive.sealed.parts import archive_dir
 from Agent.tree.layout import tree_files
 from benchmarks.analysis_commands import Asked, about, measure_commands
 from benchmarks.analysis_outside import measure_outside
@@ -36,6 +35,7 @@ from benchmarks.analysis_tail import measure_tail
 from benchmarks.command import options, progress, run
 from benchmarks.method import quartiles_of_ratios
 from benchmarks.table import Report, Row, Table
+from tests.support.known_truth import make_session
 
 OWN, BY_HAND = "Agent Trace", "DuckDB by hand"
 
@@ -200,7 +200,7 @@ def _session(given: argparse.Namespace, directory: Path, events: int, agents: in
     truth = make_session(directory / "trace", events=events, agents=agents, seed=1)
     report.notes.append(
         f"{truth.events:,} events of {truth.agents:,} agents, {truth.json_bytes / 1e6:,.0f} MB, made by "
-        "Agent.testing.make_session: they compress better than most"
+        "tests.support.known_truth: they compress better than most"
     )
     return truth.session
 

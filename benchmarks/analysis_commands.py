@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Agent.archive import unseal
-from Agent.archive.sealed_parts import drop_part, read_parts
-from Agent.testing import make_session
+from Agent.archive.sealed.parts import drop_part, read_parts
+from Agent.tree.files.session import update_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.session import update_session
 from benchmarks.children import OWN, STOPPED, Ran, run_child
 from benchmarks.command import options, progress, run
 from benchmarks.table import Report, Row, Table
+from tests.support.known_truth import make_session
 
 MOST_MB = 2048
 _NEGATIVE = 1

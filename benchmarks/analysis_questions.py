@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from Agent.analysis.views import scan
+from Agent.analysis.query.views import scan
 
 __all__ = ["JOURNEY_JQ", "JOURNEY_LNAV", "JOURNEY_SQL", "QUESTIONS", "Question", "by_hand"]
 

@@ -132,7 +132,7 @@ def long_run(directory: Path, steps: int, minutes: float) -> Kept | None:
 
     It goes on with what an earlier sitting left in the directory; None where the time ran out before the end.
     """
-    from Agent.flight.checkpoints import LocalCheckpointStore
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
 
     store_directory, account = directory / "store", directory / "account.json"
     wanted = set(random.Random(2).sample(range(steps), min(LOADS, steps)))
@@ -213,7 +213,7 @@ class Ours:
     configuration = "LocalCheckpointStore with its defaults: redaction, durability kernel"
 
     def __init__(self, directory: Path) -> None:
-        from Agent.flight.checkpoints import LocalCheckpointStore
+        from Agent.flight.checkpoints.store import LocalCheckpointStore
 
         self.directory = directory
         self.store = LocalCheckpointStore(directory)

@@ -73,7 +73,7 @@ def fill(url: str, runs: int) -> dict[str, float]:
     from sqlalchemy import text
 
     from Agent.store import open_store
-    from Agent.store.partitions import make_month
+    from Agent.store.writes.partitions import make_month
 
     values = {"runs": runs, "first": FIRST_US, "step": YEAR_US // runs}
     took = {}

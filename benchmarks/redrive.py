@@ -90,10 +90,10 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
     """A re-drive in this process, as its child process does it."""
     from time import process_time
 
-    from Agent.replay.child import Redrive
-    from Agent.replay.drive import Driver
-    from Agent.replay.reference import find_run
-    from Agent.replay.verdict import Verdict, judge
+    from Agent.replay.judging.verdict import Verdict, judge
+    from Agent.replay.plan.reference import find_run
+    from Agent.replay.worker.child import Redrive
+    from Agent.replay.worker.driver import Driver
 
     spent: list[float] = []
     drive = Driver.run
@@ -114,7 +114,7 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
         drive(driver)
         spent.append(process_time() - began)
 
-    vars(sys.modules["Agent.replay.drive"])["Driver"].run = timed
+    vars(sys.modules["Agent.replay.worker.driver"])["Driver"].run = timed
     reference = find_run("last/trader", root)
     redrive = Redrive(
         {

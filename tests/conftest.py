@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from Agent.replay.child_process import Child, Launcher, launched_by, spawn
-from Agent.replay.fork_server import ForkServer
+from Agent.replay.worker.child_process import Child, Launcher, launched_by, spawn
+from Agent.replay.worker.fork_server import ForkServer
 
 # `support` holds what several tests share; it is found under either import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -213,7 +213,7 @@ def isolation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trace_root: Path)
 def nobody_keeps_reads():
     """A generator that was adopted beyond any block has every later action keep what it reads."""
     yield
-    sources = sys.modules.get("Agent.record.chance.sources")
+    sources = sys.modules.get("Agent.record.sources.sources")
     if sources is not None:
         sources.release_random_module()
         sources._adoptions.lasting_notice = None

@@ -1,9 +1,8 @@
-"""Analysis: from the files of one session to journeys, curves, patterns, causal chains and debug reports.
+"""Explain: from the files of one session to journeys, curves, patterns, causal chains and a debug report.
 
-Start at `analyzer`, the thin facade. `session` finds the session, `engine` and `views` put SQL over its
-files, each question has its own module (`activity`, `journeys`, `states`, `learning`, `interactions`,
-`performance`, `failures`, `timeline`, `causality`, `comparison`), and `report` and `debug` combine the
-answers.
+Start at `analyzer`, the thin face. `session` finds what is asked about, `query` puts SQL over its files, each
+question has its package (`journeys`, `learning`, `interactions`, `performance`, `errors`, `causality`,
+`compare`), and `report` and `debug` put the answers together.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from Agent.analysis.analyzer import LogAnalyzer
-    from Agent.analysis.debug import DebugReport, debug_issue
-    from Agent.analysis.report import analyze_session
+    from Agent.analysis.debug.debug_issue import DebugReport, debug_issue
+    from Agent.analysis.report.session_report import analyze_session
 
 __all__ = ["DebugReport", "LogAnalyzer", "analyze_session", "debug_issue"]
 
 _HOMES = {
-    "DebugReport": "Agent.analysis.debug",
+    "DebugReport": "Agent.analysis.debug.debug_issue",
     "LogAnalyzer": "Agent.analysis.analyzer",
-    "analyze_session": "Agent.analysis.report",
-    "debug_issue": "Agent.analysis.debug",
+    "analyze_session": "Agent.analysis.report.session_report",
+    "debug_issue": "Agent.analysis.debug.debug_issue",
 }
 
 

@@ -9,36 +9,39 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from Agent.analysis import (
+from Agent.analysis.causality import chains as causality
+from Agent.analysis.causality import graph as causal_graph
+from Agent.analysis.compare import comparison
+from Agent.analysis.debug import debug_issue as debug
+from Agent.analysis.debug.experiment_seam import HowToTest
+from Agent.analysis.errors import failures
+from Agent.analysis.interactions import cascades
+from Agent.analysis.interactions import summary as interactions
+from Agent.analysis.interactions.events import interaction_lines
+from Agent.analysis.journeys import (
     activity,
-    cascades,
-    causal_graph,
-    causality,
-    comparison,
-    debug,
-    failures,
-    html_page,
-    integrity,
-    interactions,
-    journey_overview,
-    journeys,
-    learning,
-    learning_curves,
-    lineage,
-    performance,
-    report,
-    sql_result,
     states,
     timeline,
 )
-from Agent.analysis.cause_tester import HowToTest
-from Agent.analysis.engine import Engine, open_engine
-from Agent.analysis.interaction_lines import interaction_lines
-from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
-from Agent.archive.reader import open_reader
+from Agent.analysis.journeys import (
+    journey as journeys,
+)
+from Agent.analysis.journeys import (
+    overview as journey_overview,
+)
+from Agent.analysis.learning import curves as learning_curves
+from Agent.analysis.learning import lineage
+from Agent.analysis.learning import summary as learning
+from Agent.analysis.performance import summary as performance
+from Agent.analysis.query import sql_result
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.report import html_page, session_report
+from Agent.analysis.session import integrity
+from Agent.analysis.session.lookup import SessionRef, find, flush_recording, unknown_agent
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound
 from Agent.event.model import Event
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 
 class LogAnalyzer:
@@ -203,7 +206,7 @@ class LogAnalyzer:
     def causal_graph(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60, *, with_effects: bool = False
     ) -> causal_graph.CausalGraph:
-        """Return the causes as a graph, as text, DOT or SVG, including missing events (`causal_graph`)."""
+        """Return the causes as a graph, as text, DOT or SVG, including missing events (`graph`)."""
         return causal_graph.causal_graph(
             self.reader, self.engine, event, lookback_seconds, with_effects=with_effects
         )
@@ -250,11 +253,11 @@ class LogAnalyzer:
 
     def session_summary(self) -> dict[str, Any]:
         """Summarise the session in one dict (`report.session_summary`)."""
-        return report.session_summary(self.path, self.reader, self.engine)
+        return session_report.session_summary(self.path, self.reader, self.engine)
 
     def export_analysis(self, path: str | os.PathLike[str]) -> Path:
         """Write the whole analysis to one JSON file, atomically; return its path."""
-        return report.export_analysis(Path(path), self.path, self.reader, self.engine)
+        return session_report.export_analysis(Path(path), self.path, self.reader, self.engine)
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the session as one HTML report (`html_page.write_page`); return its path."""

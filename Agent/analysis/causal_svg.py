@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from xml.sax.saxutils import escape, quoteattr
 
-from Agent.analysis.causal_graph import CausalGraph
-from Agent.analysis.causality import INFERRED, is_failure
-from Agent.analysis.window import Row
+from Agent.analysis.causality.chains import INFERRED, is_failure
+from Agent.analysis.causality.event_window import Row
+from Agent.analysis.causality.graph import CausalGraph
 
 WIDTH, HEIGHT = 250, 62
 _GAP_X, _GAP_Y, _MARGIN, _TOP = 150, 22, 24, 64

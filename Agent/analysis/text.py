@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from Agent.analysis.fingerprints import told_pattern
+from Agent.analysis.errors.fingerprints import told_pattern
 
 WIDTH = 100
 TOP = 8

@@ -1,6 +1,7 @@
-"""Keeping a session: sealed into Parquet, read back from there as if its lines still stood in their files.
+"""Keeping a session: sealed into Parquet, verified, recovered, pruned, erased, exported.
 
-Start at `sealing`; `sealed_parts` says what lies in `archive/`, `reader` gives events of either form.
+Start at `sealed.sealing`; `sealed.parts` says what lies in `archive/`, `sealed.reader` gives events of
+either form.
 """
 
 from __future__ import annotations
@@ -8,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from Agent.archive.reader import open_reader
-    from Agent.archive.sealed_lines import unseal
-    from Agent.archive.sealing import Sealed, seal
+    from Agent.archive.sealed.reader import open_reader
+    from Agent.archive.sealed.sealed_lines import unseal
+    from Agent.archive.sealed.sealing import Sealed, seal
 
 __all__ = ["open_reader", "seal", "Sealed", "unseal"]
 
 _HOMES = {
-    "open_reader": "reader",
-    "Sealed": "sealing",
-    "seal": "sealing",
-    "unseal": "sealed_lines",
+    "open_reader": "sealed.reader",
+    "Sealed": "sealed.sealing",
+    "seal": "sealed.sealing",
+    "unseal": "sealed.sealed_lines",
 }
 
 

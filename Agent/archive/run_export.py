@@ -16,22 +16,22 @@ from typing import IO, Any, Final
 
 import orjson
 
-from Agent.archive.erase_files import chunks_of, files_below
-from Agent.archive.reader import open_reader
+from Agent.archive.erase.files import chunks_of, files_below
 from Agent.archive.run_package import MANIFEST, Manifest, artifact_member, is_member_path, wrong_artifact
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import encode_event
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
-from Agent.flight.checkpoint_files import checkpoints_dir
-from Agent.flight.checkpoint_frames import PACK_SUFFIX, is_written_to
-from Agent.flight.runs import RunRef, read_run
-from Agent.record.chance.reads import states_of
-from Agent.tree.artifacts import ROOT_RUN, artifacts_dir, new_hash
+from Agent.flight.checkpoints.storage.files import checkpoints_dir
+from Agent.flight.checkpoints.storage.packs import PACK_SUFFIX, is_written_to
+from Agent.flight.runs.reading import RunRef, read_run
+from Agent.record.sources.reads import states_of
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import CATEGORY_FILES, FILE_MODE, category_file, run_dir, run_ids, safe_name
-from Agent.tree.session import open_session
+from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, new_hash
 
 __all__ = ["ExportedRun", "export_run", "file_of"]
 
@@ -145,7 +145,7 @@ def _runs_of(ref: RunRef) -> tuple[str, ...]:
 
 
 def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
-    from Agent.tree.removal import living_writers
+    from Agent.tree.retention.removal import living_writers
 
     open_ones = [run for run in runs if read_run(RunRef(ref.session, run)).summary.state == "running"]
     if open_ones or (ref.run_id is None and living_writers(ref.session)):

@@ -23,9 +23,10 @@ from Agent.archive.run_package import Limits, Manifest, check_members, open_pack
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.runs import RunRef, read_run
-from Agent.tree.artifacts import ROOT_RUN, make_run_dir, new_hash
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.flight.runs.reading import RunRef, read_run
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.session import SessionInfo, open_session, replace_file
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -39,11 +40,10 @@ from Agent.tree.layout import (
     session_file,
     tree_files,
 )
-from Agent.tree.removal import delete_tree
-from Agent.tree.retired import RetiredAccount, write_account
-from Agent.tree.seqset import SeqSet
-from Agent.tree.session import SessionInfo, open_session, replace_file
-from Agent.tree.summary import write_summary
+from Agent.tree.read.retention_log import RetiredAccount, write_account
+from Agent.tree.read.summary import write_summary
+from Agent.tree.retention.removal import delete_tree
+from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir, new_hash
 
 __all__ = ["NOT_EXPORTED", "ImportedRun", "import_run"]
 

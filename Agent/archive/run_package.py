@@ -18,8 +18,8 @@ import orjson
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.event.schema import CURRENT_SCHEMA
-from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.layout import CATEGORY_FILES, parse_file_name, safe_name
+from Agent.tree.write.artifacts import ROOT_RUN
 
 __all__ = [
     "FORMAT",

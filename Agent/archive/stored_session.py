@@ -21,9 +21,11 @@ from Agent.event.model import Event
 from Agent.event.name_keys import NAME_KEYS
 from Agent.event.payloads import KINDS
 from Agent.event.schema import CURRENT_SCHEMA
-from Agent.event.values import decode_value
-from Agent.flight.checkpoint_model import Checkpoint
-from Agent.tree.artifacts import (
+from Agent.event.values.values import decode_value
+from Agent.flight.checkpoints.model import Checkpoint
+from Agent.tree.files.session import SessionInfo, create_session
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, agents_dir, runs_dir
+from Agent.tree.write.artifacts import (
     ARTIFACT_SCHEME,
     ROOT_RUN,
     artifact_path,
@@ -31,8 +33,6 @@ from Agent.tree.artifacts import (
     make_run_dir,
     safe_path,
 )
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, agents_dir, runs_dir
-from Agent.tree.session import SessionInfo, create_session
 
 __all__ = ["StoredSession", "restored_checkpoint", "restored_event"]
 

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from Agent.record.logging_bridge import TraceHandler
-    from Agent.record.structlog_bridge import structlog_processor, structlog_renderer
+    from Agent.record.bridges.logging_bridge import TraceHandler
+    from Agent.record.bridges.structlog_bridge import structlog_processor, structlog_renderer
 
 __all__ = ["structlog_processor", "structlog_renderer", "TraceHandler"]
 
@@ -18,4 +18,4 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     bridge = "logging_bridge" if name == "TraceHandler" else "structlog_bridge"
-    return getattr(import_module(f"Agent.record.{bridge}"), name)
+    return getattr(import_module(f"Agent.record.bridges.{bridge}"), name)

@@ -25,81 +25,171 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     (
         "Everyday",
         (
-            CommandEntry("demo", "Agent.cli.demo:demo", "Record a simulation, explain it, and replay it."),
-            CommandEntry("sessions", "Agent.cli.browse:sessions", "List the recorded sessions, newest last."),
-            CommandEntry("analyze", "Agent.cli.explain:analyze", "Report what happened in a session."),
-            CommandEntry("journey", "Agent.cli.journey:journey", "Show what one agent did, in order."),
-            CommandEntry("errors", "Agent.cli.errors:errors", "Group the errors of a session by pattern."),
             CommandEntry(
-                "debug", "Agent.cli.explain:debug", "Find what explains an issue described in words."
+                "demo",
+                "Agent.cli.commands.everyday.demo:demo",
+                "Record a simulation, explain it, and replay it.",
             ),
-            CommandEntry("causes", "Agent.cli.causes:causes", "Show what led to an event, across agents."),
+            CommandEntry(
+                "sessions",
+                "Agent.cli.commands.everyday.sessions:sessions",
+                "List the recorded sessions, newest last.",
+            ),
+            CommandEntry(
+                "analyze", "Agent.cli.commands.everyday.analyze:analyze", "Report what happened in a session."
+            ),
+            CommandEntry(
+                "journey", "Agent.cli.commands.everyday.journey:journey", "Show what one agent did, in order."
+            ),
+            CommandEntry(
+                "errors",
+                "Agent.cli.commands.everyday.errors:errors",
+                "Group the errors of a session by pattern.",
+            ),
+            CommandEntry(
+                "debug",
+                "Agent.cli.commands.everyday.analyze:debug",
+                "Find what explains an issue described in words.",
+            ),
+            CommandEntry(
+                "causes",
+                "Agent.cli.commands.everyday.causes:causes",
+                "Show what led to an event, across agents.",
+            ),
             CommandEntry(
                 "diff",
-                "Agent.cli.diff:diff",
+                "Agent.cli.commands.everyday.diff:diff",
                 "Find where two runs differ, or compare their statistics.",
             ),
-            CommandEntry("tail", "Agent.cli.tail:tail", "Print the newest events, and follow them with -f."),
             CommandEntry(
-                "play", "Agent.cli.rerun:play", "Step through a run as recorded, without your code."
+                "tail",
+                "Agent.cli.commands.everyday.tail:tail",
+                "Print the newest events, and follow them with -f.",
             ),
             CommandEntry(
-                "replay", "Agent.cli.rerun:replay", "Replay a run with your current code and compare the two."
+                "play",
+                "Agent.cli.commands.everyday.replay:play",
+                "Step through a run as recorded, without your code.",
+            ),
+            CommandEntry(
+                "replay",
+                "Agent.cli.commands.everyday.replay:replay",
+                "Replay a run with your current code and compare the two.",
             ),
         ),
     ),
     (
         "Deeper",
         (
-            CommandEntry("learning", "Agent.cli.learning:learning", "Show how agents learned."),
+            CommandEntry(
+                "learning", "Agent.cli.commands.deeper.learning:learning", "Show how agents learned."
+            ),
             CommandEntry(
                 "interactions",
-                "Agent.cli.interactions:interactions",
+                "Agent.cli.commands.deeper.interactions:interactions",
                 "Show who interacted with whom, and what spread.",
             ),
-            CommandEntry("performance", "Agent.cli.performance:performance", "Show where the time goes."),
-            CommandEntry("state", "Agent.cli.state:state", "Show an agent's state at a moment."),
-            CommandEntry("runs", "Agent.cli.runs:runs", "List the recorded runs, newest first, or show one."),
             CommandEntry(
-                "resume", "Agent.cli.fork:resume", "Continue a recorded run from a point, as a new run."
+                "performance",
+                "Agent.cli.commands.deeper.performance:performance",
+                "Show where the time goes.",
             ),
             CommandEntry(
-                "fork", "Agent.cli.fork:fork", "Continue a recorded run from a point, with something changed."
+                "state", "Agent.cli.commands.deeper.state:state", "Show an agent's state at a moment."
             ),
-            CommandEntry("golden", "Agent.cli.golden:golden", "Keep recorded runs as tests, and check them."),
-            CommandEntry("sql", "Agent.cli.sql:sql", "Query a session's events in SQL."),
-            CommandEntry("lnav", "Agent.cli.lnav:lnav", "Read logs with lnav, the log file navigator."),
+            CommandEntry(
+                "runs",
+                "Agent.cli.commands.deeper.runs:runs",
+                "List the recorded runs, newest first, or show one.",
+            ),
+            CommandEntry(
+                "resume",
+                "Agent.cli.commands.deeper.fork:resume",
+                "Continue a recorded run from a point, as a new run.",
+            ),
+            CommandEntry(
+                "fork",
+                "Agent.cli.commands.deeper.fork:fork",
+                "Continue a recorded run from a point, with something changed.",
+            ),
+            CommandEntry(
+                "golden",
+                "Agent.cli.commands.deeper.golden:golden",
+                "Keep recorded runs as tests, and check them.",
+            ),
+            CommandEntry("sql", "Agent.cli.commands.deeper.sql:sql", "Query a session's events in SQL."),
+            CommandEntry(
+                "lnav", "Agent.cli.commands.deeper.lnav:lnav", "Read logs with lnav, the log file navigator."
+            ),
         ),
     ),
     (
         "Keeping",
         (
-            CommandEntry("seal", "Agent.cli.seal:seal", "Convert finished segments to Parquet."),
-            CommandEntry("recover", "Agent.cli.keep:recover", "Finish a session whose program was killed."),
-            CommandEntry("verify", "Agent.cli.keep:verify", "Check that a session is complete and unedited."),
-            CommandEntry("prove", "Agent.cli.keep:prove", "Prove that an event is part of a session."),
-            CommandEntry("prune", "Agent.cli.keep:prune", "Remove whole sessions by policy, oldest first."),
-            CommandEntry("erase", "Agent.cli.erase:erase", "Erase an agent, a run or a value, with proof."),
+            CommandEntry(
+                "seal", "Agent.cli.commands.keeping.seal:seal", "Convert finished segments to Parquet."
+            ),
+            CommandEntry(
+                "recover",
+                "Agent.cli.commands.keeping.maintenance:recover",
+                "Finish a session whose program was killed.",
+            ),
+            CommandEntry(
+                "verify",
+                "Agent.cli.commands.keeping.maintenance:verify",
+                "Check that a session is complete and unedited.",
+            ),
+            CommandEntry(
+                "prove",
+                "Agent.cli.commands.keeping.maintenance:prove",
+                "Prove that an event is part of a session.",
+            ),
+            CommandEntry(
+                "prune",
+                "Agent.cli.commands.keeping.maintenance:prune",
+                "Remove whole sessions by policy, oldest first.",
+            ),
+            CommandEntry(
+                "erase",
+                "Agent.cli.commands.keeping.erase:erase",
+                "Erase an agent, a run or a value, with proof.",
+            ),
         ),
     ),
     (
         "Sharing",
         (
-            CommandEntry("serve", "Agent.cli.serve:serve", "Run the service, a shared database of runs."),
-            CommandEntry("keys", "Agent.cli.keys:keys", "Create, list and revoke API keys of the service."),
-            CommandEntry("ship", "Agent.cli.ship:ship", "Send live or finished sessions to a service."),
+            CommandEntry(
+                "serve",
+                "Agent.cli.commands.sharing.serve:serve",
+                "Run the service, a shared database of runs.",
+            ),
+            CommandEntry(
+                "keys",
+                "Agent.cli.commands.sharing.keys:keys",
+                "Create, list and revoke API keys of the service.",
+            ),
+            CommandEntry(
+                "ship", "Agent.cli.commands.sharing.ship:ship", "Send live or finished sessions to a service."
+            ),
         ),
     ),
     (
         "Self",
         (
-            CommandEntry("doctor", "Agent.cli.doctor:doctor", "Check that recording and replay work here."),
             CommandEntry(
-                "config", "Agent.cli.configuration:config", "Show the settings and where they come from."
+                "doctor",
+                "Agent.cli.commands.self_check.doctor:doctor",
+                "Check that recording and replay work here.",
+            ),
+            CommandEntry(
+                "config",
+                "Agent.cli.commands.self_check.configuration:config",
+                "Show the settings and where they come from.",
             ),
             CommandEntry(
                 "version",
-                "Agent.cli.version:version",
+                "Agent.cli.commands.self_check.version:version",
                 "Show the versions of Agent Trace, Python and libraries.",
             ),
         ),
@@ -132,7 +222,7 @@ class SectionedGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Click's own, which is told about a closed pipe under another name."""
-        from Agent.cli.progress import shown
+        from Agent.cli.output.progress import shown
 
         try:
             with shown():

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from Agent.analysis.progress import Bounds, bounds, told_deadline
+from Agent.analysis.query.progress import Bounds, bounds, told_deadline
 from Agent.cli.groups import PipeClosed, SectionedGroup
 from Agent.errors import AgentTraceError
 from Agent.version import __version__

@@ -12,15 +12,15 @@ from typing import Any, Final
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
 from Agent.export.failure_classes import classify_exception
-from Agent.flight.guard import Guard
-from Agent.flight.run_blocks import Block
-from Agent.flight.run_context import is_open, open_run
-from Agent.flight.run_lines import emit_run_event, ending_of, note_misuse
-from Agent.flight.run_recorder import Recorder
-from Agent.record.failures import fingerprint, place_of
-from Agent.record.loggers import WARNING, as_fields, present
-from Agent.record.pipeline import Pipeline
-from Agent.record.texts import as_message, as_text, message_of
+from Agent.flight.open_runs.context import is_open, open_run
+from Agent.flight.open_runs.never_raise import Guard
+from Agent.flight.open_runs.run_events import emit_run_event, ending_of, note_misuse
+from Agent.flight.runs.blocks import Block
+from Agent.flight.runs.recorder import Recorder
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.safe_text import as_message, as_text, message_of
+from Agent.record.loggers.loggers import WARNING, as_fields, present
+from Agent.record.tracing.failures import fingerprint, place_of
 
 __all__ = ["AgentRun", "AgentStep"]
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
-from Agent.tree.artifacts import ROOT_RUN, artifact_path, read_artifact
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 __all__ = ["MAX_ARTIFACT_BYTES", "artifact_text"]
 

@@ -14,10 +14,10 @@ from Agent.client.agent_run import AgentRun
 from Agent.client.destination import Destination
 from Agent.client.sender import Sender, finish_sender, sender_for
 from Agent.errors import UsageError
-from Agent.flight.run_recorder import Recorder
-from Agent.record import installed
+from Agent.flight.runs.recorder import Recorder
+from Agent.record.emit import installed
 from Agent.record.health import note, say
-from Agent.record.loggers import as_fields, present
+from Agent.record.loggers.loggers import as_fields, present
 
 __all__ = ["AgentTracer"]
 

@@ -9,21 +9,21 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from Agent.analysis import cause_tester
+from Agent.analysis.debug import experiment_seam
 from Agent.config import process
 from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
+from Agent.record.emit.installed import NotRecording
+from Agent.record.emit.levels import LIMITS
 from Agent.record.health import say
-from Agent.record.installed import NotRecording
-from Agent.record.levels import LIMITS
 from Agent.tree import default_root
 from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.analysis.cause_tester import CauseTester, HowToTest, Measurable
+    from Agent.analysis.debug.experiment_seam import CauseTester, HowToTest, Measurable
 
 __all__ = ["begin_by_default"]
 
@@ -67,7 +67,7 @@ def begin_by_default() -> None:
 
 
 def _configured_root() -> Path:
-    from Agent.config.load import configured_root
+    from Agent.config.loading.load import configured_root
 
     return configured_root()
 
@@ -77,8 +77,8 @@ def _end_program() -> None:
     try:
         from Agent.tree.layout import programs_dir
 
-        if "Agent.config.session_entry" in sys.modules or programs_dir(_configured_root()).is_dir():
-            from Agent.config.session_entry import end_program
+        if "Agent.config.session_join" in sys.modules or programs_dir(_configured_root()).is_dir():
+            from Agent.config.session_join import end_program
 
             end_program()
     except Exception as error:  # noqa: BLE001 - the end of recording is no reason for the program to fail
@@ -86,7 +86,7 @@ def _end_program() -> None:
 
 
 def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    from Agent.replay.trials.testing import DEFAULT_SEEDS, Trials
+    from Agent.replay.experiments.run_experiments import DEFAULT_SEEDS, Trials
 
     return Trials(
         session,
@@ -103,5 +103,5 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 
 default_root.find = _configured_root
-cause_tester.find = _trials
+experiment_seam.find = _trials
 process.end_program = _end_program

@@ -1,6 +1,6 @@
 """An event as a `logging.LogRecord`, for formatters, filters and handlers of the standard library.
 
-`outlets.py` hands records out; they are made of finished lines, so that nothing unredacted reaches anybody.
+`handlers.py` hands records out; they are made of finished lines, so that nothing unredacted reaches anybody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from Agent.config.for_people import as_text
+from Agent.config.text_mirrors import as_text
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_from_object
 from Agent.event.kinds import LEVELS, Home

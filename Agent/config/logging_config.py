@@ -2,8 +2,8 @@
 
 Change `LOGGING_CONFIG` before the first event, or hand a changed copy to `setup_logging`. It has the shape
 of the standard library's `dictConfig`: seven handlers are the category files across sessions, others may be
-added; loggers are the sources of events, and a logger's level decides what is recorded at all. `sections.py`
-reads it; how the parts then meet is in `recording.py`.
+added; loggers are the sources of events, and a logger's level decides what is recorded at all.
+`dictconfig_schema.py` reads it; how the parts then meet is in `recording.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.load import options_from, preset_values
-from Agent.config.options import Options, with_changes
+from Agent.config.loading.load import options_from, preset_values
+from Agent.config.loading.options import Options, with_changes
+from Agent.config.loading.standard_names import (
+    HANDLER_CATEGORIES,
+    JSON_FORMATTER,
+    LOGGER_CATEGORIES,
+    TEXT_FORMATTER,
+)
 from Agent.config.process import wiring_lock
 from Agent.config.recording import (
     RecordingSession,
@@ -24,10 +30,9 @@ from Agent.config.recording import (
     set_levels,
     shutdown_logging,
 )
-from Agent.config.sources import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES, TEXT_FORMATTER
 
 if TYPE_CHECKING:
-    from Agent.config.outlets import Outlets
+    from Agent.config.handlers.handlers import Outlets
 
 __all__ = [
     "HANDLER_CATEGORIES",
@@ -113,7 +118,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         wanted = with_changes(base, given)
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
-        from Agent.config.copies import open_outlets
+        from Agent.config.handlers.mirror_wiring import open_outlets
 
         # Built first: what cannot be is no reason to end what runs.
         outlets = open_outlets(wanted.outputs)
@@ -130,7 +135,7 @@ def begin_again() -> RecordingSession:
 
 def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     if outlets is None:
-        from Agent.config.copies import open_outlets
+        from Agent.config.handlers.mirror_wiring import open_outlets
 
         outlets = open_outlets(options.outputs)
     try:
@@ -143,6 +148,6 @@ def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession
 
 def options_in(config: Mapping[str, Any]) -> Options:
     """The options in a value shaped like `LOGGING_CONFIG`; ConfigurationError names what it cannot mean."""
-    from Agent.config.sections import read_sections
+    from Agent.config.loading.dictconfig_schema import read_sections
 
     return read_sections(config)

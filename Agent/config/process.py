@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from Agent.tree.programs import Program
+    from Agent.tree.files.programs import Program
 
 __all__ = [
     "Hooks",
@@ -120,7 +120,7 @@ def program() -> Program | None:
     processes = sys.modules.get("multiprocessing.process")
     if processes is None:
         return None
-    from Agent.tree.programs import Program
+    from Agent.tree.files.programs import Program
 
     own = Program.of(os.getpid())
     parent = processes.parent_process()

@@ -13,29 +13,29 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from Agent.config.load import redaction_key
-from Agent.config.options import Options, level_number
+from Agent.config.loading.load import redaction_key
+from Agent.config.loading.options import Options, level_number
 from Agent.config.process import Hooks, note_obstacle, obstacle, set_hooks, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
-from Agent.record import installed
+from Agent.record.emit import installed
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
 from Agent.record.health import Health, say
-from Agent.record.installed import install_pipeline
-from Agent.record.levels import LIMITS
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
-from Agent.record.resources import stop_samplers
-from Agent.record.state_events import emit_last_states
+from Agent.record.loggers.resources import stop_samplers
+from Agent.record.tracing.state_events import emit_last_states
 
 # The tree is imported where the first event needs it: importing the package should cost next to nothing.
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.config.keeping import Keeper
-    from Agent.config.outlets import Outlets
-    from Agent.record.pipeline import MirrorSink
-    from Agent.tree.mirror import Mirrors
-    from Agent.tree.queued import QueuedSink, WhenFull
-    from Agent.tree.writer import Durability, SessionWriter
+    from Agent.config.handlers.handlers import Outlets
+    from Agent.config.retention_worker import Keeper
+    from Agent.record.emit.pipeline import MirrorSink
+    from Agent.tree.write.mirror import Mirrors
+    from Agent.tree.write.queued import QueuedSink, WhenFull
+    from Agent.tree.write.writer import Durability, SessionWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ def set_levels(options: Options) -> RecordingSession:
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Begin to record into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
-    from Agent.config.copies import open_copies
-    from Agent.config.keeping import keeper_for
-    from Agent.config.session_entry import enter_session, open_to_children
+    from Agent.config.handlers.mirror_wiring import open_copies
+    from Agent.config.retention_worker import keeper_for
+    from Agent.config.session_join import enter_session, open_to_children
 
     lacks: list[str] = []
     redactor = _open_redactor(options, lacks)
@@ -148,7 +148,7 @@ def _is_there(pipeline: Pipeline, path: Path, seen: tuple[int, int]) -> bool:
 def _let_go(pipeline: Pipeline) -> None:
     """Stop recording into a directory that is gone; the next event begins another session."""
     global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
-    from Agent.config.session_entry import SESSION_VARIABLE
+    from Agent.config.session_join import SESSION_VARIABLE
 
     session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
     assert session is not None and writer is not None  # noqa: S101 - they come and go with the pipeline
@@ -172,7 +172,7 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
     key = redaction_key(lacking=lacks.append) if options.redact or not is_plain else b""
     redactor = Redactor(key, enabled=options.redact)
     if not is_plain:
-        from Agent.record.capture_levels import CaptureLevels
+        from Agent.record.encode.capture_levels import CaptureLevels
 
         redactor.levels = CaptureLevels(options.capture, options.captures, redactor)
         if redactor.levels.keeps_texts:
@@ -181,7 +181,7 @@ def _open_redactor(options: Options, lacks: list[str]) -> Redactor:
 
 
 def _open_writer(path: Path, options: Options) -> SessionWriter:
-    from Agent.tree.writer import SessionWriter
+    from Agent.tree.write.writer import SessionWriter
 
     try:
         return SessionWriter(
@@ -192,7 +192,7 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
             board=options.board,
         )
     except OSError as error:
-        from Agent.config.session_entry import unwritable
+        from Agent.config.session_join import unwritable
 
         raise unwritable(options.trace_root, error) from error
 
@@ -200,7 +200,7 @@ def _open_writer(path: Path, options: Options) -> SessionWriter:
 def _open_pipeline(
     path: Path, options: Options, redactor: Redactor, writer: SessionWriter, copies: MirrorSink | None
 ) -> Pipeline:
-    from Agent.tree.artifacts import ArtifactFiles
+    from Agent.tree.write.artifacts import ArtifactFiles
 
     return Pipeline(
         writer if _queue is None else _queue,
@@ -224,13 +224,13 @@ def _rolled_segments(writer: SessionWriter) -> int:
 
 
 def _queued(writer: SessionWriter, options: Options) -> QueuedSink:
-    from Agent.tree.queued import QueuedSink
+    from Agent.tree.write.queued import QueuedSink
 
     return QueuedSink(writer, size=options.queue_size, when_full=cast("WhenFull", options.queue_full))
 
 
 def _buffered_writer(path: Path, options: Options) -> SessionWriter:
-    from Agent.tree.writer import SessionWriter
+    from Agent.tree.write.writer import SessionWriter
 
     return SessionWriter(
         path,
@@ -266,7 +266,7 @@ def _shut_down() -> None:
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
-    from Agent.config.last_words import LastWords
+    from Agent.config.shutdown_report import LastWords
 
     counters = _failure_counters(pipeline)
     last_words = LastWords(*counters)
@@ -287,7 +287,7 @@ def _shut_down() -> None:
             queue.write_through()
         pipeline.close()
         if pipeline.counts().writers and not any(count() for count in counters):
-            from Agent.tree.kept_counts import keep_counts
+            from Agent.tree.write.kept_counts import keep_counts
 
             keep_counts(session.path, pipeline.counts())
         _end_session(session)
@@ -298,15 +298,15 @@ def _shut_down() -> None:
 
 def _end_session(session: RecordingSession) -> None:
     """Close the description of the session, where it is this process that ends it."""
-    from Agent.config.session_entry import leave_session
-    from Agent.tree.kept_counts import read_counts
-    from Agent.tree.summary import write_summary
+    from Agent.config.session_join import leave_session
+    from Agent.tree.read.summary import write_summary
+    from Agent.tree.write.kept_counts import read_counts
 
     if not leave_session(session.path):
         return
     write_summary(session.path, counts=read_counts(session.path))
     if session.options.seal_at_end:
-        from Agent.archive.sealing import seal
+        from Agent.archive.sealed.sealing import seal
 
         seal(session.path)
 
@@ -342,7 +342,7 @@ def health() -> dict[str, Any]:
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls
         return {**answer, "dropped": dropped} if dropped else answer
-    from Agent.config.copies import handler_counts
+    from Agent.config.handlers.mirror_wiring import handler_counts
 
     pipeline.health.settle()
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from Agent import setup_logging, shutdown_logging
 from Agent.demo.platform import Outcome, Settings, run_demo
-from Agent.tree.session import update_session
+from Agent.tree.files.session import update_session
 
 TARGET = "Agent.demo.targets:creator"
 """What replays a creator; the session remembers it for each."""

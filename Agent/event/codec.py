@@ -1,6 +1,6 @@
 """Conversion between an `Event` and its line, in both views; the key `type` tells them apart.
 
-A round trip loses nothing. Recording assembles lines from prepared bytes (`record/pipeline.py`); a test
+A round trip loses nothing. Recording assembles lines from prepared bytes (`record/emit/pipeline.py`); a test
 compares them with `encode_event`.
 """
 

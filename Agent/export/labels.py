@@ -12,8 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-from Agent.record.secret_names import is_secret_name, plain_name
-from Agent.record.secret_shapes import secrets_in
+from Agent.record.secrets.names import is_secret_name, plain_name
+from Agent.record.secrets.patterns import secrets_in
 
 __all__ = ["LABEL_CHARS", "hidden_name", "is_identity", "is_label", "may_hold"]
 

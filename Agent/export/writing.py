@@ -15,7 +15,7 @@ from Agent.event.model import Event
 from Agent.export.allowed import AllowList
 from Agent.export.failure_classes import classify
 from Agent.export.messages import WIRE_VERSION
-from Agent.tree.session import SessionInfo
+from Agent.tree.files.session import SessionInfo
 
 __all__ = ["encode_body", "event_to_wire", "session_to_wire"]
 

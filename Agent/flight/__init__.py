@@ -3,20 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from Agent.event.registered import register_codec
-    from Agent.flight.checkpoint_model import Checkpoint, CheckpointStore, StepEvent
-    from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
-    from Agent.flight.checkpoint_recording import checkpoint_store
-    from Agent.flight.checkpoints import LocalCheckpointStore
-    from Agent.flight.model_streams import record_model_stream
-    from Agent.flight.prices import Price, set_prices
-    from Agent.flight.recorded_models import recorded_model
-    from Agent.flight.replaying import replaying_tools
-    from Agent.flight.run_recorder import Recorder, recorder
-    from Agent.flight.runs import RunRecord, RunSummary, find_run, list_runs, read_run
-    from Agent.flight.tool_recording import record_tool
-    from Agent.flight.tool_replayer import ToolReplayer
-    from Agent.record.chance.sources import recorded_sources
+    from Agent.event.values.registered import register_codec
+    from Agent.flight.calls.model_streams import record_model_stream
+    from Agent.flight.calls.tool_recording import record_tool
+    from Agent.flight.checkpoints.model import Checkpoint, CheckpointStore, StepEvent
+    from Agent.flight.checkpoints.policy import CheckpointPolicy, RetentionPolicy
+    from Agent.flight.checkpoints.recording import checkpoint_store
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+    from Agent.flight.integrations import recorded_model
+    from Agent.flight.matching.replaying import replaying_tools
+    from Agent.flight.matching.tool_replayer import ToolReplayer
+    from Agent.flight.open_runs.prices import Price, set_prices
+    from Agent.flight.runs.reading import RunRecord, RunSummary, find_run, list_runs, read_run
+    from Agent.flight.runs.recorder import Recorder, recorder
+    from Agent.record.sources.sources import recorded_sources
 
 __all__ = [
     "Checkpoint",
@@ -45,29 +45,29 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Checkpoint": "checkpoint_model",
-    "checkpoint_store": "checkpoint_recording",
-    "CheckpointPolicy": "checkpoint_policy",
-    "CheckpointStore": "checkpoint_model",
-    "find_run": "runs",
-    "list_runs": "runs",
-    "LocalCheckpointStore": "checkpoints",
-    "Price": "prices",
-    "read_run": "runs",
-    "record_model_stream": "model_streams",
-    "record_tool": "tool_recording",
-    "recorded_model": "recorded_models",
-    "recorded_sources": "Agent.record.chance.sources",
-    "Recorder": "run_recorder",
-    "recorder": "run_recorder",
-    "register_codec": "Agent.event.registered",
-    "replaying_tools": "replaying",
-    "RetentionPolicy": "checkpoint_policy",
-    "RunRecord": "runs",
-    "RunSummary": "runs",
-    "set_prices": "prices",
-    "StepEvent": "checkpoint_model",
-    "ToolReplayer": "tool_replayer",
+    "Checkpoint": "Agent.flight.checkpoints.model",
+    "checkpoint_store": "Agent.flight.checkpoints.recording",
+    "CheckpointPolicy": "Agent.flight.checkpoints.policy",
+    "CheckpointStore": "Agent.flight.checkpoints.model",
+    "find_run": "Agent.flight.runs.reading",
+    "list_runs": "Agent.flight.runs.reading",
+    "LocalCheckpointStore": "Agent.flight.checkpoints.store",
+    "Price": "Agent.flight.open_runs.prices",
+    "read_run": "Agent.flight.runs.reading",
+    "record_model_stream": "Agent.flight.calls.model_streams",
+    "record_tool": "Agent.flight.calls.tool_recording",
+    "recorded_model": "Agent.flight.integrations",
+    "recorded_sources": "Agent.record.sources.sources",
+    "Recorder": "Agent.flight.runs.recorder",
+    "recorder": "Agent.flight.runs.recorder",
+    "register_codec": "Agent.event.values.registered",
+    "replaying_tools": "Agent.flight.matching.replaying",
+    "RetentionPolicy": "Agent.flight.checkpoints.policy",
+    "RunRecord": "Agent.flight.runs.reading",
+    "RunSummary": "Agent.flight.runs.reading",
+    "set_prices": "Agent.flight.open_runs.prices",
+    "StepEvent": "Agent.flight.checkpoints.model",
+    "ToolReplayer": "Agent.flight.matching.tool_replayer",
 }
 
 
@@ -78,5 +78,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(home if "." in home else f"{__name__}.{home}"), name)
+    value = globals()[name] = getattr(
+        import_module(home if home.startswith("Agent.") else f"{__name__}.{home}"), name
+    )
     return value

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from Agent.errors import UsageError
-from Agent.flight.graph_calls import GraphCall, kept, node_step, open_call
-from Agent.flight.graph_streams import Chunks, astreamed, streamed
-from Agent.flight.graph_values import FRAMEWORK
-from Agent.flight.recorded_models.driving import interface
+from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.graph_calls import GraphCall, kept, node_step, open_call
+from Agent.flight.integrations.graph_streams import Chunks, astreamed, streamed
+from Agent.flight.integrations.graph_values import FRAMEWORK
 
 __all__ = ["plain_graph", "recorded_graph"]
 

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from errno import errorcode
 from typing import Any
 
-from Agent.record.texts import message_of
+from Agent.record.encode.safe_text import message_of
 
 
 class Health:

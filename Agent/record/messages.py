@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from Agent.errors import UsageError
 from Agent.event.kinds import LEVELS, Category
-from Agent.record import installed
-from Agent.record.context import current_scope
-from Agent.record.installed import current_pipeline
-from Agent.record.levels import LIMITS
-from Agent.record.texts import as_message
+from Agent.record.emit import installed
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.installed import current_pipeline
+from Agent.record.emit.levels import LIMITS
+from Agent.record.encode.safe_text import as_message
 
 if TYPE_CHECKING:
-    from Agent.record.binding import AgentBinding
-    from Agent.record.pipeline import Pipeline
+    from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.event_template import AgentBinding
 
 
 @dataclass(frozen=True, slots=True)

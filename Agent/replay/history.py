@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import (
     AgentNotFound,
     AgentTraceError,
@@ -29,20 +29,20 @@ from Agent.errors import (
     TargetNotGiven,
     UsageError,
 )
-from Agent.record.installed import flush_active
-from Agent.replay.normaliser import Normaliser
-from Agent.replay.outcome import Divergence
-from Agent.replay.parallel import Progress, cores, in_parallel
-from Agent.replay.recording import ACTION_KINDS
-from Agent.replay.reference import RunRef, RunReference, find_run
-from Agent.replay.report import ReplayReport
+from Agent.record.emit.installed import flush_active
+from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.outcome import Divergence
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.judging.verdict import EXIT_CODES, Verdict
+from Agent.replay.plan.recording import ACTION_KINDS
+from Agent.replay.plan.reference import RunRef, RunReference, find_run
+from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
-from Agent.replay.target import Target, target_name
-from Agent.replay.verdict import EXIT_CODES, Verdict
-from Agent.replay.worker import Workers
+from Agent.replay.worker.parallel import Progress, cores, in_parallel
+from Agent.replay.worker.target_worker import Workers
 from Agent.tree.default_root import default_root
+from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.session import SessionInfo, open_session
 
 __all__ = ["HistoryReport", "ReplayedRun", "replay_agents", "replay_runs"]
 

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from Agent.replay.concurrency import overlap
-from Agent.replay.plan import DrivenAction
-from Agent.replay.player import Lane, current_lane
+from Agent.replay.drive.concurrency import overlap
+from Agent.replay.drive.player import Lane, current_lane
+from Agent.replay.plan.actions import DrivenAction
 
 __all__ = ["LaneEnded", "Turns", "loop_that_notices"]
 

@@ -9,15 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.event.order import order_key
-from Agent.record.installed import flush_active
-from Agent.replay.recording import ACTION_KINDS, began_us
-from Agent.replay.reference import RunRef, explicit_run, find_run
-from Agent.tree.reader import TreeReader
+from Agent.event.ordering.order import order_key
+from Agent.record.emit.installed import flush_active
+from Agent.replay.plan.recording import ACTION_KINDS, began_us
+from Agent.replay.plan.reference import RunRef, explicit_run, find_run
+from Agent.tree.read.reader import TreeReader
 
 _PLAYED = ACTION_KINDS | {"tool.call", "model.call", "step.finished"}
 

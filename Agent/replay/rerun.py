@@ -19,23 +19,23 @@ from typing import Any
 
 import orjson
 
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, ReplayError, SessionNotFound, UsageError
 from Agent.event.ids import session_id_for
-from Agent.event.opaque import WRITTEN_OUTSIDE
-from Agent.record.installed import flush_active
-from Agent.replay.child_process import launches_anew, run_in_terminal, run_module
-from Agent.replay.locating import locate
-from Agent.replay.normaliser import Normaliser
-from Agent.replay.outcome import Divergence, Outcome
-from Agent.replay.recording import ACTION_KINDS
-from Agent.replay.reference import RunRef, RunReference, explicit_run, find_run
-from Agent.replay.report import ReplayReport
-from Agent.replay.target import Target, target_name, target_not_found
-from Agent.replay.verdict import Verdict, judge
-from Agent.replay.worker import Worker
+from Agent.event.values.opaque import WRITTEN_OUTSIDE
+from Agent.record.emit.installed import flush_active
+from Agent.replay.compare.locating import locate
+from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.outcome import Divergence, Outcome
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.judging.verdict import Verdict, judge
+from Agent.replay.plan.recording import ACTION_KINDS
+from Agent.replay.plan.reference import RunRef, RunReference, explicit_run, find_run
+from Agent.replay.plan.target import Target, target_name, target_not_found
+from Agent.replay.worker.child_process import launches_anew, run_in_terminal, run_module
+from Agent.replay.worker.target_worker import Worker
+from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, run_dir
-from Agent.tree.session import SessionInfo, open_session
 
 ROOT_RUN = "root"
 _MAX_OUTPUT_CHARS = 20_000
@@ -148,7 +148,7 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
 def _debug(reference: RunReference, target: str, options: RedriveOptions, step: int) -> None:
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
         request = _request(reference, target, Path(directory), options)
-        run_in_terminal("Agent.replay.child", {**request, "pdb": step}, Path(directory))
+        run_in_terminal("Agent.replay.worker.child", {**request, "pdb": step}, Path(directory))
 
 
 def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
@@ -294,7 +294,7 @@ def _in_child(
     limits = options.timeout_seconds, options.stop
     ended = None if worker is None else worker.run(request, directory, *limits)
     if ended is None:
-        ended = run_module("Agent.replay.child", request, directory, *limits)
+        ended = run_module("Agent.replay.worker.child", request, directory, *limits)
     outcome = Outcome(agents=_asked(reference))
     if ended.returncode is None:
         outcome.reason(f"the replay did not end within {options.timeout_seconds:g} s and was stopped")

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from Agent.server.pace import Pace
-from Agent.server.problems import Problem
+from Agent.server.errors import Problem
+from Agent.server.rate_limit import Pace
 from Agent.server.settings import ServerSettings, is_loopback
 from Agent.store import Project, Scope, Store
 

@@ -11,17 +11,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 
 from Agent.server.access import Access, Granted
-from Agent.server.answers import ERRORS, HealthAnswer
-from Agent.server.bodies import large_bodies
-from Agent.server.checkpoint_routes import checkpoint_router
 from Agent.server.counters import Counters, CountRequests
-from Agent.server.ingest_routes import ingest_router
+from Agent.server.errors import Problem, install_problems
 from Agent.server.openapi import complete_openapi
-from Agent.server.otlp_routes import otlp_router
-from Agent.server.problems import Problem, install_problems
-from Agent.server.query_routes import query_router
-from Agent.server.replay_routes import replay_router
-from Agent.server.replays import Replays
+from Agent.server.replays.replays import Replays
+from Agent.server.request_bodies import large_bodies
+from Agent.server.routes.checkpoints import checkpoint_router
+from Agent.server.routes.ingest import ingest_router
+from Agent.server.routes.otlp import otlp_router
+from Agent.server.routes.query import query_router
+from Agent.server.routes.replays import replay_router
+from Agent.server.routes.schemas import ERRORS, HealthAnswer
 from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import Role, Scope, Store, open_store
 from Agent.store.replay_store import ReplayStore

@@ -13,7 +13,7 @@ import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from Agent.server.problems import Problem
+from Agent.server.errors import Problem
 from Agent.server.settings import is_loopback
 
 __all__ = ["BoundedConnection"]

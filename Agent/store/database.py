@@ -12,14 +12,15 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, text
 
 from Agent.errors import UsageError
-from Agent.store import counting, error_groups, journeys, keys, linked_events, projects, querying
+from Agent.store import keys, projects
 from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
 from Agent.store.filters import EventFilter, RunFilter
-from Agent.store.ingesting import ingest_batch
 from Agent.store.pages import MAX_LIMIT, Page
-from Agent.store.partitions import Months, make_month
 from Agent.store.projects import Project
+from Agent.store.reads import counting, error_groups, journeys, linked_events, querying
 from Agent.store.rows import EventRow, Ingested, RunRow
+from Agent.store.writes.ingesting import ingest_batch
+from Agent.store.writes.partitions import Months, make_month
 
 __all__ = ["Store"]
 

@@ -22,18 +22,18 @@ import orjson
 from Agent.archive.stored_session import StoredSession, restored_checkpoint
 from Agent.errors import RunNotFound, UsageError
 from Agent.event.clock import parse_timestamp
-from Agent.flight.checkpoint_files import checkpoints_dir
-from Agent.flight.checkpoint_model import CheckpointInfo
-from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.checkpoints.model import CheckpointInfo
+from Agent.flight.checkpoints.storage.files import checkpoints_dir
+from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.store.opening import open_store
 from Agent.store.pages import MAX_LIMIT
 from Agent.store.projects import Project
 from Agent.store.replay_store import ReplayStore
 from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
-from Agent.tree.artifacts import ROOT_RUN, make_run_dir
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.removal import delete_tree
+from Agent.tree.retention.removal import delete_tree
+from Agent.tree.write.artifacts import ROOT_RUN, make_run_dir
 
 __all__ = ["Pool", "create_pool"]
 

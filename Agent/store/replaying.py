@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from Agent.store.pages import Page, after_cursor, page_of
-from Agent.store.querying import find_run, plain_rows
+from Agent.store.reads.querying import find_run, plain_rows
 from Agent.store.schema import CHECKPOINTS, REPLAYS, SESSIONS
 from Agent.tree.layout import safe_name
 

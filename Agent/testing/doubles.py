@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 from Agent.event.codec import decode_line
 from Agent.event.model import Event, RedactedBytes
-from Agent.record import memory_sink
-from Agent.record.context import current_scope
-from Agent.record.installed import install_pipeline
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
+from Agent.record.emit import memory_sink
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
 
 
 class FakeClock:

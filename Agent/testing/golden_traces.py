@@ -21,7 +21,7 @@ from Agent.errors import AgentTraceError, RunNotFound
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, find_golden
 from Agent.replay.golden.updating import update_golden
-from Agent.replay.target import Target, target_name
+from Agent.replay.plan.target import Target, target_name
 
 __all__ = ["GoldenTraces", "golden_traces_for"]
 

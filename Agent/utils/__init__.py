@@ -2,12 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from Agent.record.decorators import trace_agent_action, trace_errors, trace_learning_update, trace_performance
-from Agent.record.loggers import AgentLogger
-from Agent.record.program_loggers import PerformanceLogger, SystemLogger
-from Agent.record.resources import ResourceSampler
-from Agent.record.spans import measure_performance, trace_context
-from Agent.record.typed_loggers import InteractionLogger, LearningLogger
+from Agent.record.loggers.loggers import AgentLogger
+from Agent.record.loggers.program_loggers import PerformanceLogger, SystemLogger
+from Agent.record.loggers.resources import ResourceSampler
+from Agent.record.loggers.spans import measure_performance, trace_context
+from Agent.record.loggers.typed_loggers import InteractionLogger, LearningLogger
+from Agent.record.tracing.decorators import (
+    trace_agent_action,
+    trace_errors,
+    trace_learning_update,
+    trace_performance,
+)
 
 if TYPE_CHECKING:
     from Agent.analysis import DebugReport, LogAnalyzer, analyze_session, debug_issue

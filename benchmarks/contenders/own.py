@@ -37,7 +37,7 @@ def set_up(place: Place) -> None:
 def opened(place: Place, method: Callable[[], Callable[..., object]]) -> Opened:
     """Recording, and what the function gives as the call; `health()` says what was lost."""
     import Agent
-    from Agent.record.installed import flush_active
+    from Agent.record.emit.installed import flush_active
 
     def lost() -> int:
         return sum(Agent.health()["dropped"].values())

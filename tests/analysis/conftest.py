@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from analysis_kit import Platform, SessionBuilder
 from known import Known, make_known
-
-from Agent.testing import FAULTS
+from support.known_truth import FAULTS
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Agent.testing import Fault, Truth, make_session
+from support.known_truth import Fault, Truth, make_session
 
 EVENTS, AGENTS, SEED = 30_000, 24, 5
 

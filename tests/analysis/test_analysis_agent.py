@@ -87,7 +87,7 @@ def test_point_questions_read_only_the_agents_files_and_load_no_engine(
     read: list[str] = []
     opened = Path.open
 
-    import Agent.tree.lines as lines
+    import Agent.tree.files.lines as lines
 
     original = lines.open_file
     monkeypatch.setattr(lines, "open_file", lambda path: read.append(Path(path).name) or original(path))

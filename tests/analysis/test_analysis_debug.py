@@ -11,10 +11,10 @@ import pytest
 from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
-from Agent.analysis.causes import since_trigger
-from Agent.analysis.debug_report import NOTHING_FOUND
+from Agent.analysis.debug.causes import since_trigger
+from Agent.analysis.debug.changes.change_candidates import Trigger
+from Agent.analysis.debug.report import NOTHING_FOUND
 from Agent.analysis.text import told_setting
-from Agent.analysis.triggers import Trigger
 from Agent.tree.layout import session_file
 
 Planted = Callable[..., Platform]

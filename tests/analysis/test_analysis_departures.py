@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from Agent.analysis.departures import FELL, NEVER, ROSE, STOPPED, Departure, find_departures
-from Agent.analysis.series import Axis, Profile, Series
+from Agent.analysis.debug.changes.activity_series import Axis, Profile, Series
+from Agent.analysis.debug.changes.change_points import FELL, NEVER, ROSE, STOPPED, Departure, find_departures
 
 BUCKETS = 40
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
+from support.known_truth import FAULTS, make_session
 
-from Agent.analysis import cause_tester, debug_issue
-from Agent.analysis.cause_tester import HowToTest, Measurable
-from Agent.analysis.debug_report import CLEAR
+from Agent.analysis import debug_issue
+from Agent.analysis.debug import experiment_seam
+from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
+from Agent.analysis.debug.report import CLEAR
 from Agent.errors import UsageError
-from Agent.replay.trials.testing import Tried
-from Agent.testing import FAULTS, make_session
+from Agent.replay.experiments.run_experiments import Tried
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
 VICTIM = "worker_3"
@@ -149,7 +150,7 @@ def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
         assert (session, complaint.series, how.seeds) == (builder.path, ("error",), 7)
         return Sure()
 
-    monkeypatch.setattr(cause_tester, "find", find)
+    monkeypatch.setattr(experiment_seam, "find", find)
     report = debug_issue("worker_3 fails", session=builder.path, test=True, seeds=7)
     first = report.causes[0]
     tested = [edge for edge in first.edges if edge.basis == "tested"]
@@ -166,7 +167,7 @@ def test_testing_causes_needs_somebody_who_can(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Office(builder, "poisoned message")
-    monkeypatch.setattr(cause_tester, "find", cause_tester.nobody)
+    monkeypatch.setattr(experiment_seam, "find", experiment_seam.nobody)
     with pytest.raises(UsageError, match="forks"):
         debug_issue("worker_3 fails", session=builder.path, test=True)
 

@@ -10,10 +10,10 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.causal_svg import to_svg
-from Agent.analysis.links import find_event
-from Agent.archive.sealing import seal
+from Agent.analysis.causality.event_links import find_event
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 NASTY = 'he said "no" \\ <b>&amp;\n\x1b[31m end'
 

@@ -9,8 +9,8 @@ from analysis_kit import SessionBuilder
 from known import Known
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.journey_overview import journeys_overview
-from Agent.analysis.journeys import journey_tree
+from Agent.analysis.journeys.journey import journey_tree
+from Agent.analysis.journeys.overview import journeys_overview
 from Agent.errors import AgentNotFound
 
 

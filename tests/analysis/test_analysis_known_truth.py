@@ -7,6 +7,8 @@ from pathlib import Path
 
 import orjson
 import pytest
+from support.known_truth import FAULTS, Truth, make_session
+from support.known_truth.command import main
 
 from Agent.analysis import LogAnalyzer
 from Agent.archive import open_reader
@@ -14,8 +16,6 @@ from Agent.errors import UsageError
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
 from Agent.event.schema import validate_event
-from Agent.testing import FAULTS, Truth, make_session
-from Agent.testing.sessions import main
 from Agent.tree.layout import tree_files
 
 

@@ -9,10 +9,10 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis import engine as engine_module
-from Agent.analysis.engine import Engine, FilesMoved, open_engine
-from Agent.analysis.kept import kept
-from Agent.analysis.views import scan
+from Agent.analysis.query import engine as engine_module
+from Agent.analysis.query.engine import Engine, FilesMoved, open_engine
+from Agent.analysis.query.temp_tables import kept
+from Agent.analysis.query.views import scan
 from Agent.tree.layout import tree_files
 
 

@@ -11,7 +11,7 @@ from support.processes import run_python
 from support.session_files import of_kind, only_session, session_events
 
 from Agent.analysis import LogAnalyzer
-from Agent.analysis.journeys import journey_tree
+from Agent.analysis.journeys.journey import journey_tree
 
 PROGRAM = Path(__file__).parents[1] / "integration" / "mesa_program.py"
 STEPS = 40

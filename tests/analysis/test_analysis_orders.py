@@ -9,7 +9,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import DebugReport, debug_issue
-from Agent.analysis.debug_report import CLEAR
+from Agent.analysis.debug.report import CLEAR
 
 TICKS, FAULT_TICK = 80, 40
 

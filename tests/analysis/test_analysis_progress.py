@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from Agent.analysis.progress import interruptible
+from Agent.analysis.query.progress import interruptible
 
 
 class Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from Agent.analysis.causes import Cause
-from Agent.analysis.ranking import ranked
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.ranking import ranked
 
 
 def cause(title: str, confidence: float, ids: tuple[str, ...], agent: str, sort: str = "errors") -> Cause:

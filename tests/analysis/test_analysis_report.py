@@ -14,9 +14,10 @@ from analysis_kit import Platform, SessionBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from Agent.analysis import LogAnalyzer, analyze_session, integrity
+from Agent.analysis import LogAnalyzer, analyze_session
+from Agent.analysis.session import integrity
 from Agent.errors import InputError
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 
 def test_an_analysis_prints_as_a_report_and_reads_as_a_mapping(planted: Callable[..., Platform]) -> None:

@@ -11,15 +11,15 @@ import pytest
 from analysis_kit import SessionBuilder
 from known import Known
 
-from Agent.analysis.engine import MOST_THREADS, open_engine
-from Agent.analysis.integrity import counted_losses, losses
-from Agent.analysis.legs import LIVE, SEALED, resolve
-from Agent.analysis.views import scan
+from Agent.analysis.query.engine import MOST_THREADS, open_engine
+from Agent.analysis.query.scan_sources import LIVE, SEALED, resolve
+from Agent.analysis.query.views import scan
+from Agent.analysis.session.integrity import counted_losses, losses
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts
+from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts
 from Agent.errors import InputError
+from Agent.tree.files.lines import LineDecoder
 from Agent.tree.layout import agent_files, agents_dir
-from Agent.tree.lines import LineDecoder
 
 COUNT = f"SELECT count(*) AS n FROM {scan()}"
 IN_ORDER = "SELECT id, n FROM events, range(40) AS r(n) ORDER BY n, ts_us, writer, seq"
@@ -51,8 +51,8 @@ def settle(session: Path) -> None:
 def test_an_order_of_more_than_the_memory_goes_to_the_disk(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("Agent.analysis.engine.MEMORY_LIMIT", "200MB")
-    monkeypatch.setattr("Agent.analysis.engine.MOST_THREADS", 1)
+    monkeypatch.setattr("Agent.analysis.query.engine.MEMORY_LIMIT", "200MB")
+    monkeypatch.setattr("Agent.analysis.query.engine.MOST_THREADS", 1)
     shutil.rmtree(mixed / ".state")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -76,14 +76,14 @@ def test_an_order_of_more_than_the_memory_goes_to_the_disk(
 def test_without_room_for_it_a_large_order_says_what_to_do(
     mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("Agent.analysis.engine.MEMORY_LIMIT", "330MB")
-    monkeypatch.setattr("Agent.analysis.engine.MOST_THREADS", 1)
+    monkeypatch.setattr("Agent.analysis.query.engine.MEMORY_LIMIT", "330MB")
+    monkeypatch.setattr("Agent.analysis.query.engine.MOST_THREADS", 1)
     shutil.rmtree(mixed / ".state")
 
     def full(**_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("Agent.analysis.spill.tempfile.mkdtemp", full)
+    monkeypatch.setattr("Agent.analysis.query.temp_storage.tempfile.mkdtemp", full)
     engine = open_engine(mixed)
     with pytest.raises(InputError, match="more memory than the limit") as told:
         for _ in engine.user_batches(IN_ORDER.replace("range(40)", "range(400)"), 200_000):
@@ -93,9 +93,9 @@ def test_without_room_for_it_a_large_order_says_what_to_do(
 
 
 def test_the_first_rows_of_a_large_order_need_no_room(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("Agent.analysis.engine.MEMORY_LIMIT", "330MB")
-    monkeypatch.setattr("Agent.analysis.engine.MOST_THREADS", 1)
-    monkeypatch.setattr("Agent.analysis.spill._place", lambda _: "")
+    monkeypatch.setattr("Agent.analysis.query.engine.MEMORY_LIMIT", "330MB")
+    monkeypatch.setattr("Agent.analysis.query.engine.MOST_THREADS", 1)
+    monkeypatch.setattr("Agent.analysis.query.temp_storage._place", lambda _: "")
     engine = open_engine(mixed)
     big = IN_ORDER.replace("range(40)", "range(400)")
     found = [row for batch in engine.user_batches(big, 50, 201) for row in batch]
@@ -131,7 +131,7 @@ def test_many_processors_do_not_take_all_the_memory(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.emit("log", "a")
-    monkeypatch.setattr("Agent.analysis.engine.cores", lambda: 64)
+    monkeypatch.setattr("Agent.analysis.query.engine.cores", lambda: 64)
     engine = open_engine(builder.path)
     assert engine.row("SELECT current_setting('threads') AS n")["n"] == MOST_THREADS
     engine.close()

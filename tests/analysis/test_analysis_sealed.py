@@ -16,16 +16,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.known_truth import FAULTS, Truth, make_session
 from support.processes import child_environment, wait_until_it_computes
 
-from Agent.analysis import LogAnalyzer, sources
-from Agent.analysis.engine import open_engine
-from Agent.analysis.progress import listener
-from Agent.analysis.sources import standing_at
-from Agent.analysis.views import names, scan
+from Agent.analysis import LogAnalyzer
+from Agent.analysis.query import data_files
+from Agent.analysis.query.data_files import standing_at
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.progress import listener
+from Agent.analysis.query.views import names, scan
 from Agent.archive import seal
-from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts
-from Agent.testing import FAULTS, Truth, make_session
+from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts
 from Agent.tree.layout import agent_files, agents_dir, tree_files
 
 
@@ -196,8 +197,8 @@ def test_one_agents_engine_reads_its_files_alone(truth: Truth, tmp_path: Path) -
 
 @pytest.mark.integration
 def test_a_long_query_tells_how_far_it_is(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("Agent.analysis.progress._PATIENCE_S", 0.05)
-    monkeypatch.setattr("Agent.analysis.progress._INTERVAL_S", 0.01)
+    monkeypatch.setattr("Agent.analysis.query.progress._PATIENCE_S", 0.05)
+    monkeypatch.setattr("Agent.analysis.query.progress._INTERVAL_S", 0.01)
     told: list[float] = []
     token = listener.set(told.append)
     try:
@@ -214,7 +215,7 @@ def test_a_long_query_tells_how_far_it_is(truth: Truth, monkeypatch: pytest.Monk
 INTERRUPTED = """
 import sys
 from pathlib import Path
-from Agent.analysis.engine import open_engine
+from Agent.analysis.query.engine import open_engine
 engine = open_engine(Path(sys.argv[1]))
 engine.rows("SELECT 1")
 print("ready", flush=True)
@@ -254,8 +255,8 @@ def test_sealed_files_are_looked_at_once_a_second_and_not_with_every_question(
         os.utime(directory, (0, 0))  # as if no name had changed for long
     looked: list[Path] = []
     now_s = [100.0]
-    monkeypatch.setattr(sources, "standing_at", lambda path: looked.append(path) or standing_at(path))
-    monkeypatch.setattr(sources, "time", SimpleNamespace(monotonic=lambda: now_s[0], time_ns=time.time_ns))
+    monkeypatch.setattr(data_files, "standing_at", lambda path: looked.append(path) or standing_at(path))
+    monkeypatch.setattr(data_files, "time", SimpleNamespace(monotonic=lambda: now_s[0], time_ns=time.time_ns))
     count = f"SELECT count(*) AS n FROM {scan()}"
     engine = open_engine(session)
     before = engine.row(count)["n"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from known import Known
 
-from Agent.analysis.session_counts import session_counts
+from Agent.analysis.session.counts import session_counts
 from Agent.archive import open_reader
-from Agent.tree.summary import summarise
+from Agent.tree.read.summary import summarise
 
 
 def summed(session: Path) -> dict[str, object]:

@@ -76,7 +76,7 @@ def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: l
 def test_values_come_back_as_what_they_were(builder: SessionBuilder) -> None:
     from Agent.event.codec import encode_event
     from Agent.event.model import Event
-    from Agent.event.values import encode_value
+    from Agent.event.values.values import encode_value
 
     fields = {"when": datetime(2026, 1, 2), "seen": {1, 2}, "q": {(0, 1): 0.5}, "n": 1}
     full = encode_value(fields, "/extra/fields")

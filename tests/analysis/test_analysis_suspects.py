@@ -10,7 +10,7 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import DebugReport, debug_issue
-from Agent.analysis.debug_report import CLEAR
+from Agent.analysis.debug.report import CLEAR
 
 CARRIERS, TICKS, FAULT_TICK = 8, 60, 30
 VICTIM = "carrier_13"

@@ -8,11 +8,11 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import DebugReport
-from Agent.analysis.debug import debug_issue
-from Agent.analysis.engine import open_engine
-from Agent.analysis.question import read_question
-from Agent.analysis.things import MAX_NAMED, events_naming, pattern_of, things_in
-from Agent.analysis.views import whole_lines
+from Agent.analysis.debug.debug_issue import debug_issue
+from Agent.analysis.debug.question.entity_mentions import MAX_NAMED, events_naming, pattern_of, things_in
+from Agent.analysis.debug.question.question import read_question
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.views import whole_lines
 
 BOOKS, SHEETS, LOST = 60, 4, (33, 2)
 

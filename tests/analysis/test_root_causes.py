@@ -10,10 +10,11 @@ import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
-from Agent.analysis.root_causes.acts import Log, read_acts
-from Agent.analysis.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
-from Agent.analysis.root_causes.reading import steps
-from Agent.analysis.root_causes.scan import (
+from Agent.analysis.debug.changes.activity_series import Axis
+from Agent.analysis.debug.root_causes.acts import Log, read_acts
+from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.reading import steps
+from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
     scan_beyond,
@@ -23,7 +24,6 @@ from Agent.analysis.root_causes.scan import (
     scan_numbers,
     scan_rare,
 )
-from Agent.analysis.series import Axis
 
 STEPS, BREAK = 60, 30
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from Agent.analysis.causality import INFERRED, Edge
-from Agent.analysis.cause_tester import HowToTest
-from Agent.analysis.causes import Cause
-from Agent.analysis.question import read_question
-from Agent.analysis.tested_causes import complaint_of
-from Agent.analysis.tested_effects import judged, judged_chance, newcombe, wilson
+from Agent.analysis.causality.chains import INFERRED, Edge
+from Agent.analysis.causality.effect_sizes import judged, judged_chance, newcombe, wilson
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.experiment_seam import HowToTest
+from Agent.analysis.debug.experiments import complaint_of
+from Agent.analysis.debug.question.question import read_question
 
 AGENTS = {"worker_1": "worker", "worker_2": "worker"}
 SERIES = ["action:publish", "tool:search", "reward", "error"]

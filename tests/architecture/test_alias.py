@@ -18,8 +18,8 @@ for name in sys.argv[1:]:
     first, second = importlib.import_module("agent_trace." + name), importlib.import_module("Agent." + name)
     assert first is second, name
     assert second.__spec__.name == second.__name__ == "Agent." + name, second.__spec__
-from agent_trace.replay.target import remember_target
-assert remember_target.__module__ == "Agent.replay.target"
+from agent_trace.replay.plan.target import remember_target
+assert remember_target.__module__ == "Agent.replay.plan.target"
 """
 
 

@@ -26,12 +26,12 @@ HEAVY = (
 LATER = {
     "Agent.config.logging_config",
     "Agent.config.recording",
-    "Agent.event.codecs",
+    "Agent.event.values.codecs",
     "Agent.event.payloads",
-    "Agent.record.pipeline",
-    "Agent.record.redaction",
-    "Agent.record.traced_call",
-    "Agent.tree.writer",
+    "Agent.record.emit.pipeline",
+    "Agent.record.encode.redaction",
+    "Agent.record.tracing.traced_call",
+    "Agent.tree.write.writer",
     "base64",
     "dataclasses",
     "datetime",
@@ -87,7 +87,7 @@ def test_importing_the_names_loads_no_heavy_library(statement, tmp_path):
 )
 def test_what_only_recording_needs_waits_for_the_first_event(statement, tmp_path):
     loaded = all_modules_loaded_by(statement, tmp_path)
-    assert "Agent.record.decorators" in loaded
+    assert "Agent.record.tracing.decorators" in loaded
     assert loaded.isdisjoint(LATER), sorted(loaded & LATER)
     # A name of a module that is gone would be free for ever.
     recorded = all_modules_loaded_by(

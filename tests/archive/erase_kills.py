@@ -17,9 +17,9 @@ from typing import Any
 
 import erase_kit as kit
 
-from Agent.archive.erase import erase, target_of
-from Agent.archive.erase_plan import plan_file, read_plan
-from Agent.archive.verify import verify
+from Agent.archive.erase.erasing import erase, target_of
+from Agent.archive.erase.plan import plan_file, read_plan
+from Agent.archive.maintenance.verify import verify
 
 CHANGES = {
     "os.rename",

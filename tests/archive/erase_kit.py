@@ -15,7 +15,7 @@ import zstandard
 from support.session_files import session_directories
 
 from Agent import setup_logging, shutdown_logging
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.config.recording import current_session
 from Agent.errors import RunNotFound
 from Agent.event.codec import encode_event

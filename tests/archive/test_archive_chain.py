@@ -18,16 +18,16 @@ from support.processes import REPOSITORY, child_environment
 
 from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_logging
 from Agent.archive import seal, unseal
-from Agent.archive.chain_check import check_chains, prove_event
-from Agent.archive.erase import erase, target_of
-from Agent.archive.recover import recover_session
-from Agent.archive.verify import verify
+from Agent.archive.erase.erasing import erase, target_of
+from Agent.archive.maintenance.chain_check import check_chains, prove_event
+from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.maintenance.verify import verify
 from Agent.errors import InputError, UsageError
 from Agent.flight import Recorder
-from Agent.tree import chain
-from Agent.tree.chain import Chain, read_chains
-from Agent.tree.counts import Counts
+from Agent.tree.files.error_counters import Counts
 from Agent.tree.layout import chain_file, chains_dir, list_sessions, tree_files
+from Agent.tree.write import chain
+from Agent.tree.write.chain import Chain, read_chains
 
 
 def record(root):
@@ -314,7 +314,7 @@ def test_what_was_erased_is_a_gap_and_the_head_stays(tmp_path, what, sealed):
 
 
 def test_an_erasure_after_another_and_one_that_was_cut_short_are_no_edits(tmp_path, monkeypatch):
-    from Agent.archive import erase as module
+    from Agent.archive.erase import erasing as module
 
     erase_kit.record(tmp_path)
     heads = {ref.path: check_chains(ref.path, {}).head for ref in list_sessions(tmp_path)}
@@ -340,7 +340,7 @@ def test_an_erasure_after_another_and_one_that_was_cut_short_are_no_edits(tmp_pa
 
 FORKING = """
 import os, sys, time
-from Agent.tree import chain
+from Agent.tree.write import chain
 chain._INTERVAL_S = 0.02
 from Agent import AgentLogger, setup_logging
 setup_logging(trace_root=sys.argv[1], segment_size_bytes=20_000)

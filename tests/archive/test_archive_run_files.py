@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.session_files import session_directories
 
 from Agent import LogAnalyzer, setup_logging, shutdown_logging
+from Agent.archive.maintenance.verify import verify
 from Agent.archive.run_export import export_run
 from Agent.archive.run_import import import_run
 from Agent.archive.run_package import Limits
-from Agent.archive.sealing import seal
-from Agent.archive.verify import verify
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionInUse, UsageError
 from Agent.flight import Recorder, find_run, list_runs, read_run
 from Agent.utils import AgentLogger

@@ -13,19 +13,19 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.known_truth import FAULTS, make_session
 from support.processes import child_environment
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.sealed_parts import archive_dir, drop_part, read_parts, write_part
-from Agent.archive.verify import verify
+from Agent.archive.maintenance.verify import verify
+from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
 from Agent.errors import DamagedInput, SessionNotFound, UsageError
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
-from Agent.testing import FAULTS, make_session
 from Agent.tree.layout import agents_dir, tree_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.summary import summarise
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.summary import summarise
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +318,7 @@ def test_a_file_of_one_byte_is_damaged_live_as_it_is_sealed(byte, is_damaged, se
 
 def damaged(session):
     """What the engine counts: damaged lines by file, and every event."""
-    from Agent.analysis.engine import open_engine
+    from Agent.analysis.query.engine import open_engine
 
     engine = open_engine(session)
     try:
@@ -330,15 +330,15 @@ def damaged(session):
 
 def spied(monkeypatch):
     """Which rows are asked for, part by part: without proof, with it."""
-    from Agent.archive import sealed_write
+    from Agent.archive.sealed import part_writer
 
-    asked, rows_of = [], sealed_write.rows_of
+    asked, rows_of = [], part_writer.rows_of
 
     def note(lines, *, unproven=False):
         asked.append("unproven" if unproven else "proven")
         return rows_of(lines, unproven=unproven)
 
-    monkeypatch.setattr(sealed_write, "rows_of", note)
+    monkeypatch.setattr(part_writer, "rows_of", note)
     return asked
 
 
@@ -414,12 +414,12 @@ def test_a_line_that_is_taken_for_json_wrongly_is_found(tmp_path, monkeypatch):
     ],
 )
 def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled, tmp_path, monkeypatch):
-    from Agent.archive import sealed_write
+    from Agent.archive.sealed import part_writer
 
     session = one_file(tmp_path, [WHOLE % (number, number) for number in range(1, 9)])
-    copy = sealed_write.copy_statement
+    copy = part_writer.copy_statement
     monkeypatch.setattr(
-        sealed_write, "copy_statement", lambda rows, target, uid: copy(spoiled.format(rows=rows), target, uid)
+        part_writer, "copy_statement", lambda rows, target, uid: copy(spoiled.format(rows=rows), target, uid)
     )
     with pytest.raises(DamagedInput, match="does not read back"):
         seal(session, remove=True)
@@ -462,7 +462,7 @@ def test_parts_made_side_by_side_hold_what_one_after_another_hold(session, tmp_p
 @pytest.mark.further
 @pytest.mark.parametrize(("cores", "parts"), [(1, 3), (2, 4), (4, 4)])
 def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch, cores, parts):
-    from Agent.archive import sealed_workers
+    from Agent.archive.sealed import workers as sealed_workers
 
     monkeypatch.setattr(sealed_workers, "cores", lambda: cores)
     files = contents(session)
@@ -476,7 +476,7 @@ def test_parts_are_alike_and_as_many_as_keep_all_cores_busy(session, monkeypatch
 
 @pytest.mark.further
 def test_a_part_that_fails_ends_those_beside_it_and_nothing_of_them_is_left(session, monkeypatch):
-    from Agent.archive import sealing
+    from Agent.archive.sealed import sealing
 
     def fail_at_the_third(connection, group, target):
         if target.name == ".part-000003.parquet.new":

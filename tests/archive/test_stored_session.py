@@ -13,10 +13,10 @@ from Agent.export.content_marks import holds_content
 from Agent.export.reading import read_batch
 from Agent.export.writing import event_to_wire
 from Agent.flight import recorder
-from Agent.flight.runs import RunRef, read_run
+from Agent.flight.runs.reading import RunRef, read_run
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.reader import TreeReader
-from Agent.tree.session import open_session
+from Agent.tree.read.reader import TreeReader
 
 
 class Counter:

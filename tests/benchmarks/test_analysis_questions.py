@@ -7,12 +7,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.known_truth import Truth, make_session
 
-from Agent.analysis.engine import open_engine
-from Agent.analysis.views import scan
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.views import scan
 from Agent.archive import open_reader, seal
-from Agent.archive.sealed_parts import archive_dir
-from Agent.testing import Truth, make_session
+from Agent.archive.sealed.parts import archive_dir
 from Agent.tree.layout import tree_files
 
 pytestmark = pytest.mark.integration

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from Agent.cli import doctor
+from Agent.cli.commands.self_check import doctor
 
 
 def checks(answer: str) -> dict[str, dict]:

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from Agent.cli import canary
-from Agent.cli.canary_entrances import ARGV, ENTRANCES, argument_words
-from Agent.cli.canary_secrets import plants
+from Agent.cli.commands.self_check import canary
+from Agent.testing.canary.entry_points import ARGV, ENTRANCES, argument_words
+from Agent.testing.canary.secrets import plants
 
 SEED = "a seed"
 

@@ -14,7 +14,7 @@ import pytest
 from support.processes import child_environment, wait_until_it_computes
 from support.session_files import of_agent, of_kind, session_events
 
-from Agent.analysis.views import names
+from Agent.analysis.query.views import names
 
 
 def test_a_question_is_answered_as_table_json_and_csv(ask, recorded):

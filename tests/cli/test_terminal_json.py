@@ -4,7 +4,7 @@ import io
 import json
 import sys
 
-from Agent.cli import render
+from Agent.cli.output import render
 
 
 class Terminal(io.TextIOWrapper):

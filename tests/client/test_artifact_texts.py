@@ -9,7 +9,7 @@ from Agent.export.reading import read_batch
 from Agent.export.writing import event_to_wire
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 PROSE = "the patient is Jane Doe"
 

@@ -9,13 +9,13 @@ import pytest
 from support.databases import contents_of, postgres_server
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
-from Agent.cli.canary import _plant, search
-from Agent.cli.canary_secrets import plants
-from Agent.cli.canary_table import ENTRANCES
+from Agent.cli.commands.self_check.canary import _plant, search
 from Agent.client import AgentTracer
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import record_tool, recorder
+from Agent.testing.canary.secrets import plants
+from Agent.testing.canary.table import ENTRANCES
 from Agent.tree.layout import list_sessions
 
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")

@@ -11,15 +11,15 @@ from support.ingest_double import IngestDouble
 from support.processes import run_python
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
-from Agent.archive.sealing import seal
+from Agent.archive.sealed.sealing import seal
 from Agent.client.delivery import Stopped
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder
-from Agent.tree.cursors import held_by_cursors
 from Agent.tree.layout import list_sessions, tree_files
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.retention.cursors import held_by_cursors
 
 
 def never(_seconds):
@@ -251,7 +251,7 @@ def test_a_sender_that_is_killed_at_any_request_leaves_nothing_out_and_nothing_d
 
 def test_bodies_are_compressed_and_hold_no_host_argument_or_setting(trace_root, monkeypatch):
     # one that no identifier holds by chance
-    monkeypatch.setattr("Agent.tree.session.hostname", lambda: "a-machine-of-its-own")
+    monkeypatch.setattr("Agent.tree.files.session.hostname", lambda: "a-machine-of-its-own")
     session = record(trace_root)
     with IngestDouble() as service, Shipment(session, Destination(service.url), never) as shipment:
         send_all(shipment)

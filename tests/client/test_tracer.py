@@ -17,9 +17,9 @@ from Agent import health
 from Agent.client import AgentTracer
 from Agent.errors import ConfigurationError, UsageError
 from Agent.flight import list_runs, read_run
-from Agent.flight.runs import find_run
+from Agent.flight.runs.reading import find_run
 from Agent.tree.layout import list_sessions
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 PROSE = "please tell Jane Doe that her test was positive"
 

@@ -11,11 +11,11 @@ from support.session_files import of_kind, only_session, session_events
 import Agent
 from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_logging
 from Agent.errors import ConfigurationError
-from Agent.record.durable_errors import DurableErrors
+from Agent.record.emit.durable_errors import DurableErrors
 from Agent.testing import FakeClock
-from Agent.tree import commit
-from Agent.tree.claim import read_claims
-from Agent.tree.reader import TreeReader
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write import group_commit
 from Agent.utils import trace_agent_action
 
 
@@ -28,7 +28,7 @@ def synced(monkeypatch):
         found.append(Path(f"/proc/self/fd/{fd}").readlink().name)
         os.fdatasync(fd)
 
-    monkeypatch.setattr(commit, "_sync_data", sync)
+    monkeypatch.setattr(group_commit, "_sync_data", sync)
     return found
 
 
@@ -101,7 +101,7 @@ def test_errors_in_quick_succession_share_a_sync(trace_root, monkeypatch):
         syncs.append(fd)
         time.sleep(0.01)
 
-    monkeypatch.setattr(commit, "_sync_data", slow)
+    monkeypatch.setattr(group_commit, "_sync_data", slow)
     session = setup_logging()
     loggers = [AgentLogger(f"a{number}") for number in range(5)]
     for _ in range(10):
@@ -159,7 +159,7 @@ def refuse(fd):
 def test_a_disk_that_refuses_costs_no_error_under_kernel(trace_root, monkeypatch):
     session = setup_logging()
     logger = AgentLogger("a")
-    monkeypatch.setattr(commit, "_sync_data", refuse)
+    monkeypatch.setattr(group_commit, "_sync_data", refuse)
     assert logger.error("failed")
     assert Agent.health()["dropped"] == {}
     assert Agent.health()["writer"]["sync:EIO"] == 1
@@ -177,7 +177,7 @@ def test_a_disk_that_refuses_is_told_under_disk(trace_root, monkeypatch, capfd):
     logger = AgentLogger("a")
     logger.info("before")
     with monkeypatch.context() as broken:
-        broken.setattr(commit, "_sync_data", refuse)
+        broken.setattr(group_commit, "_sync_data", refuse)
         assert logger.info("refused") == ""
     assert Agent.health()["dropped"] == {"the file system refused the write": 1}
     assert logger.info("after")
@@ -223,7 +223,7 @@ def test_a_file_that_was_closed_meanwhile_is_counted_not_opened_again(trace_root
 
 @pytest.mark.parametrize("durability", ["disc", "", None, 1, "queue", True])
 def test_an_unknown_durability_is_refused(trace_root, durability):
-    from Agent.config.options import Options, with_changes
+    from Agent.config.loading.options import Options, with_changes
 
     with pytest.raises(ConfigurationError, match="durability"):
         with_changes(Options(), {"durability": durability})

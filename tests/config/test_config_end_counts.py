@@ -10,8 +10,8 @@ import pytest
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.flight import record_tool, recorder
-from Agent.tree import lines
-from Agent.tree.summary import summarise
+from Agent.tree.files import lines
+from Agent.tree.read.summary import summarise
 from Agent.utils import LearningLogger, PerformanceLogger, SystemLogger
 
 
@@ -100,7 +100,7 @@ def test_a_refused_write_makes_the_end_read_the_lines(trace_root, monkeypatch):
     (session / "agents").chmod(0o500)
     refusing = AgentLogger("b", "r")
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.tree.own_file.claim_segment", _refuse)
+        patch.setattr("Agent.tree.write.segment_writer.claim_segment", _refuse)
         assert refusing.log_action("y") == ""
     (session / "agents").chmod(0o700)
     assert health()["dropped"]

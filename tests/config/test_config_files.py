@@ -15,12 +15,12 @@ from support.processes import run_python
 
 import Agent
 from Agent import AgentLogger, setup_logging
-from Agent.config.effective import effective_settings
-from Agent.config.files import project_file, project_paths, read_file, state_of, user_path
-from Agent.config.load import ENVIRONMENT, found_settings, options_from
-from Agent.config.options import SETTABLE, Options
-from Agent.config.preset import preset_names, preset_path
-from Agent.config.toml_lines import line_of
+from Agent.config.loading.load import ENVIRONMENT, found_settings, options_from
+from Agent.config.loading.options import SETTABLE, Options
+from Agent.config.loading.preset import preset_names, preset_path
+from Agent.config.loading.toml_files import project_file, project_paths, read_file, state_of, user_path
+from Agent.config.loading.toml_lines import line_of
+from Agent.config.resolved_options import effective_settings
 from Agent.errors import ConfigurationError
 from Agent.tree.default_root import default_root
 
@@ -353,7 +353,7 @@ def test_private_files_stay_private(user, project):
     """Looking for files makes none."""
     options_from({})
     assert list(project.rglob("*.toml")) == [] and list(user.parent.iterdir()) == []
-    assert sys.modules["Agent.config.load"].configured_root() == Path("trace")
+    assert sys.modules["Agent.config.loading.load"].configured_root() == Path("trace")
 
 
 SCALARS = st.sampled_from(
@@ -402,7 +402,10 @@ def test_an_installed_package_finds_its_presets_where_the_build_puts_them(tmp_pa
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip() == (repository / "config" / "production.toml").read_text().strip()
     where = run_python(
-        "-c", "import Agent.config.preset as p; print(p._directory())", cwd=tmp_path, PYTHONPATH=str(site)
+        "-c",
+        "import Agent.config.loading.preset as p; print(p._directory())",
+        cwd=tmp_path,
+        PYTHONPATH=str(site),
     )
     assert where.stdout.strip() == str(site / "Agent" / "config" / "presets")
     assert set(included) <= set(build["sdist"]["include"])

@@ -26,7 +26,7 @@ from Agent import (
     setup_logging,
     shutdown_logging,
 )
-from Agent.config.copies import open_outlets
+from Agent.config.handlers.mirror_wiring import open_outlets
 from Agent.config.log_records import as_log_record
 from Agent.config.logging_config import LOGGING_CONFIG, options_in
 from Agent.errors import ConfigurationError
@@ -578,8 +578,8 @@ def test_what_is_no_event_makes_no_record():
 
 def test_without_choices_of_the_users_a_line_goes_straight_to_its_file(config, trace_root):
     """What nobody asked for costs nothing: no module is loaded, and no function stands between."""
-    from Agent.config.copies import open_copies
-    from Agent.config.options import Options
+    from Agent.config.handlers.mirror_wiring import open_copies
+    from Agent.config.loading.options import Options
 
     assert setup_logging(config).options.outputs is None
     shutdown_logging()

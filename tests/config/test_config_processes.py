@@ -19,8 +19,8 @@ from support.session_files import (
 
 import Agent
 from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_logging
-from Agent.tree.reader import TreeReader
-from Agent.tree.session import open_session
+from Agent.tree.files.session import open_session
+from Agent.tree.read.reader import TreeReader
 from Agent.utils import trace_agent_action, trace_context
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -160,7 +160,7 @@ def test_a_child_inherits_the_span_in_which_it_was_forked(trace_root):
 @pytest.mark.process
 def test_losses_of_the_parent_are_not_told_by_the_child(trace_root):
     setup_logging()
-    from Agent.record.installed import active_pipeline
+    from Agent.record.emit.installed import active_pipeline
 
     active_pipeline().health.drop("a reason of the parent", 5)
 

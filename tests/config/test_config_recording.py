@@ -30,8 +30,8 @@ from Agent.config.recording import current_session
 from Agent.errors import ConfigurationError
 from Agent.event.schema import validate_event
 from Agent.testing import record_in_memory
-from Agent.tree.reader import TreeReader
-from Agent.tree.session import open_session
+from Agent.tree.files.session import open_session
+from Agent.tree.read.reader import TreeReader
 from Agent.utils import trace_agent_action, trace_context
 
 
@@ -186,7 +186,7 @@ def test_sizes_of_a_configuration_reach_the_mirrors(trace_root):
     for _ in range(6):
         for _ in range(64):
             logger.info("m", extra={"k": "y" * 100})
-        Agent.record.installed.flush_active()
+        Agent.record.emit.installed.flush_active()
     shutdown_logging()
     names = sorted(path.name for path in (trace_root / "agents").iterdir() if not path.name.startswith("."))
     assert names == ["agents.log", "agents.log.1", "agents.log.2"]

@@ -12,7 +12,7 @@ from support.session_files import record_files
 
 import Agent
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
-from Agent.archive.verify import verify
+from Agent.archive.maintenance.verify import verify
 from Agent.config import process
 
 

@@ -27,9 +27,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.content import _Walk, content_of, form_of_scalars, module_name
-from Agent.event.opaque import Kind, describe
-from Agent.event.reading import USUAL, Reading
+from Agent.event.values.content import _Walk, content_of, form_of_scalars, module_name
+from Agent.event.values.opaque import Kind, describe
+from Agent.event.values.reading import USUAL, Reading
 
 
 class Box:
@@ -379,7 +379,7 @@ def test_digests_do_not_depend_on_the_hash_seed():
     program = textwrap.dedent("""
         import collections, sys
         sys.path.insert(0, sys.argv[1])
-        from Agent.event.content import content_of
+        from Agent.event.values.content import content_of
         class Box:
             def __init__(self, inside): self.inside = inside
         print(content_of(Box([{"a", "b", "c", (1, "x")}, frozenset(["d", "e"]), {"k": {"l", "m"}}])).text)
@@ -470,7 +470,7 @@ def test_ordinary_objects_have_a_short_form_and_others_have_none():
 
 
 def test_a_codec_that_is_registered_later_takes_the_place_of_the_short_form():
-    from Agent.event.registered import REGISTERED, REGISTERED_NAMES, register_codec
+    from Agent.event.values.registered import REGISTERED, REGISTERED_NAMES, register_codec
 
     class Late(Box):
         pass

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import hashable_values, json_values, restorable_values
 
-from Agent.event.digest import code_digest, differ_in_tokens_alone, digest_json
-from Agent.event.values import encode_value
+from Agent.event.values.digest import code_digest, differ_in_tokens_alone, digest_json
+from Agent.event.values.values import encode_value
 
 
 def digest_of(value, pointer=""):
@@ -134,7 +134,7 @@ def test_json_that_orjson_refuses_has_a_digest_too():
 
 @pytest.mark.process
 def test_digest_is_the_same_in_every_process():
-    code = "from Agent.event.digest import digest_json; print(digest_json({'a': [1], 'b': {'x': 2}}, {'/a': 'set'}))"
+    code = "from Agent.event.values.digest import digest_json; print(digest_json({'a': [1], 'b': {'x': 2}}, {'/a': 'set'}))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],

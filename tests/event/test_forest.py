@@ -7,8 +7,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.forest import Forest, Mark, Node, build_forest, flatten
 from Agent.event.model import Event
+from Agent.event.ordering.span_tree import Forest, Mark, Node, build_forest, flatten
 
 
 def event(seq, span=None, parent=None, *, writer="aaaaaaaa", second=0, kind="log", **extra):

@@ -8,11 +8,11 @@ import threading
 
 import orjson
 
-from Agent.event.content import content_of
-from Agent.event.opaque import Kind, StandIn
-from Agent.event.reading import Reading
-from Agent.event.serialise import to_json
-from Agent.event.values import Unrestored, decode_value
+from Agent.event.values.content import content_of
+from Agent.event.values.opaque import Kind, StandIn
+from Agent.event.values.reading import Reading
+from Agent.event.values.serialise import to_json
+from Agent.event.values.values import Unrestored, decode_value
 
 KEEPING = Reading(keeps_content=True)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from Agent.event.reading import Reading
-from Agent.event.serialise import to_json
-from Agent.event.values import Unrestored, decode_value
+from Agent.event.values.reading import Reading
+from Agent.event.values.serialise import to_json
+from Agent.event.values.values import Unrestored, decode_value
 
 KEEPING = Reading(keeps_content=True)
 

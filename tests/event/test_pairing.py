@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.model import Event
-from Agent.event.pairing import pair_events
+from Agent.event.ordering.start_end import pair_events
 
 
 def event(seq, kind, *, run=None, span=None, second=0, session="s", **extra):

@@ -5,8 +5,8 @@ import datetime
 import pytest
 from pydantic import BaseModel, ConfigDict, PrivateAttr, RootModel
 
-from Agent.event.codecs import class_reducer
-from Agent.event.values import Unrestored, decode_value, encode_value
+from Agent.event.values.codecs import class_reducer
+from Agent.event.values.values import Unrestored, decode_value, encode_value
 
 
 class Item(BaseModel):

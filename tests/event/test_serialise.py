@@ -17,9 +17,9 @@ from sameness import same
 from shapes import Colour
 from strategies import any_values, json_values, restorable_values
 
-from Agent.event import serialise
-from Agent.event.serialise import DEFAULT_LIMITS, Limits, to_json
-from Agent.event.values import decode_value, encode_value
+from Agent.event.values import serialise
+from Agent.event.values.serialise import DEFAULT_LIMITS, Limits, to_json
+from Agent.event.values.values import decode_value, encode_value
 
 SMALL = Limits(max_string_chars=24, max_bytes=1024, max_items=20, max_depth=3)
 

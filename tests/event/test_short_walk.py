@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.short_walk import common_bytes
-from Agent.event.values import encode_value
+from Agent.event.values.short_walk import common_bytes
+from Agent.event.values.values import encode_value
 
 leaves = st.one_of(
     st.none(),

@@ -17,7 +17,7 @@ from hypothesis import given
 from shapes import Count, Frozen, Pair
 from strategies import any_values
 
-from Agent.event.values import DEFAULT_LIMITS, Limits, decode_value, encode_value
+from Agent.event.values.values import DEFAULT_LIMITS, Limits, decode_value, encode_value
 
 SMALL = Limits(max_string_chars=64, max_bytes=2048, max_items=50, max_depth=6)
 
@@ -156,7 +156,7 @@ def test_limits_that_leave_no_room_are_refused(limits):
 @pytest.mark.process
 def test_sets_are_stored_in_an_order_that_does_not_depend_on_hashes():
     code = (
-        "import orjson\nfrom Agent.event.values import encode_value\n"
+        "import orjson\nfrom Agent.event.values.values import encode_value\n"
         "print(orjson.dumps(encode_value({'s': {'a', 'b', 'c', 'd'}, 'm': {(1, 'x'), (2, 'y'), None, 3.5, 'z'}}).value))"
     )
     outputs = {

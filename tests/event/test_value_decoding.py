@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from shapes import Colour
 from strategies import json_values
 
-from Agent.event.values import Unrestored, decode_value, encode_value
+from Agent.event.values.values import Unrestored, decode_value, encode_value
 
 
 @pytest.mark.process
 def test_class_named_on_disk_is_never_imported():
     code = (
         "import sys\n"
-        "from Agent.event.values import decode_value, Unrestored\n"
+        "from Agent.event.values.values import decode_value, Unrestored\n"
         "for tag in ('enum:antigravity.Colour', 'dataclass:this.Zen', 'subclass:colorsys.X', 'registered:wave.W'):\n"
         "    assert isinstance(decode_value({}, {'': tag}), Unrestored), tag\n"
         "assert not {'antigravity', 'this', 'colorsys', 'wave'} & set(sys.modules)\n"

@@ -18,7 +18,7 @@ from shapes import Access, Colour, Point, Rows, Settings
 from strategies import json_values, restorable_values
 
 from Agent.errors import UsageError
-from Agent.event.values import Unrestored, decode_value, encode_value, register_codec
+from Agent.event.values.values import Unrestored, decode_value, encode_value, register_codec
 
 
 def through_json(value, pointer="/extra/args/x", **options):

@@ -25,15 +25,15 @@ from harness import Outcome
 from oracle import Verdict, read_plainly
 from support.session_files import session_directories
 
-from Agent.archive.erase import erase, pending, target_of
-from Agent.archive.recover import recover_session
-from Agent.archive.verify import verify
+from Agent.archive.erase.erasing import erase, pending, target_of
+from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.maintenance.verify import verify
 from Agent.errors import AgentTraceError, EventNotFound, RunNotFound
 from Agent.flight import LocalCheckpointStore, RetentionPolicy, read_run
-from Agent.flight.checkpoint_model import CheckpointInfo
-from Agent.flight.runs import RunRecord, RunRef
-from Agent.record.redaction import Redactor
-from Agent.tree.reader import TreeReader
+from Agent.flight.checkpoints.model import CheckpointInfo
+from Agent.flight.runs.reading import RunRecord, RunRef
+from Agent.record.encode.redaction import Redactor
+from Agent.tree.read.reader import TreeReader
 
 Fact = dict[str, Any]
 

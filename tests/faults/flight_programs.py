@@ -14,11 +14,11 @@ from keeping_programs import with_words
 from told import TEXTS, Told, end
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
-from Agent.archive.erase import erase, target_of
+from Agent.archive.erase.erasing import erase, target_of
 from Agent.flight import CheckpointPolicy, LocalCheckpointStore, RetentionPolicy, checkpoint_store, recorder
-from Agent.flight.checkpoint_index import CheckpointIndex
-from Agent.record.redaction import Redactor
-from Agent.tree.artifacts import ArtifactFiles
+from Agent.flight.checkpoints.storage.index import CheckpointIndex
+from Agent.record.encode.redaction import Redactor
+from Agent.tree.write.artifacts import ArtifactFiles
 from Agent.utils import trace_agent_action
 
 OLD_RUN, OLD_CHECKPOINTS, KEPT_CHECKPOINTS = "old-run", 12, 3

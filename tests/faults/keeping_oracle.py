@@ -13,17 +13,17 @@ from keeping_programs import AS_IT_WAS, OLD_EVENTS, OLD_SESSIONS
 from oracle import Verdict, difference, read_plainly, unfinished
 from support.session_files import session_directories
 
-from Agent.analysis.engine import open_engine
-from Agent.analysis.views import scan
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.query.views import scan
 from Agent.archive import open_reader, seal, unseal
-from Agent.archive.prune import Policy, prune
-from Agent.archive.recover import recover_session
-from Agent.archive.sealed_parts import archive_dir
-from Agent.archive.verify import verify
-from Agent.tree.follower import Follower
+from Agent.archive.maintenance.prune import Policy, prune
+from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.maintenance.verify import verify
+from Agent.archive.sealed.parts import archive_dir
 from Agent.tree.layout import list_sessions, tree_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.removal import left_overs
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.retention.removal import left_overs
 
 
 def judge_following(verdict: Verdict, outcome: Outcome) -> None:

@@ -18,10 +18,10 @@ from harness import Outcome
 from support.session_files import kind_of, record_files, session_directories
 from told import payload
 
-from Agent.tree.chain import read_chains
-from Agent.tree.follower import Follower
-from Agent.tree.reader import TreeReader
-from Agent.tree.retired import read_account
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.retention_log import read_account
+from Agent.tree.write.chain import read_chains
 
 TOLERATED = frozenset({"EINTR", "EPERM"})
 """Errors that are no fault: a call is made again, and where a file system has no links files are renamed."""

@@ -23,15 +23,15 @@ from flight_programs import warm_up as warm_up_flight
 from keeping_programs import claiming, following, pruning, queueing, recovering, retaining, sealing
 from told import Told, end, in_threads, write_many
 
-import Agent.config.for_people
-import Agent.tree.mirror
-import Agent.tree.retention
-import Agent.tree.summary
-import Agent.tree.writer
+import Agent.config.text_mirrors
+import Agent.tree.read.summary
+import Agent.tree.retention.retention
+import Agent.tree.write.mirror
+import Agent.tree.write.writer
 from Agent import AgentLogger, PerformanceLogger, health, setup_logging, shutdown_logging
-from Agent.tree.follower import Follower
-from Agent.tree.session import update_session
-from Agent.tree.summary import write_summary
+from Agent.tree.files.session import update_session
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.summary import write_summary
 
 
 def writing(told: Told, events: int, threads: int, **options: Any) -> None:
@@ -199,7 +199,7 @@ def sabotage(mutation: str, seed: int) -> None:
     if sabotage_flight(mutation):
         return
     if mutation == "unsaid":
-        Agent.tree.retention.write_account = lambda session, account: None
+        Agent.tree.retention.retention.write_account = lambda session, account: None
         return
     if mutation == "ahead":
         sound = Follower.cursor
@@ -210,7 +210,7 @@ def sabotage(mutation: str, seed: int) -> None:
 
         Follower.cursor = cursor  # type: ignore[method-assign]
         return
-    plain = Agent.tree.writer.SessionStream.write
+    plain = Agent.tree.write.writer.SessionStream.write
     chance = random.Random(seed)
     count = iter(range(chance.randrange(1000), 10**9))
 
@@ -226,7 +226,7 @@ def sabotage(mutation: str, seed: int) -> None:
         assert mutation == "tear"
         return plain(self, line[: len(line) // 2])
 
-    Agent.tree.writer.SessionStream.write = write  # type: ignore[method-assign]
+    Agent.tree.write.writer.SessionStream.write = write  # type: ignore[method-assign]
 
 
 def allow_tracing() -> None:

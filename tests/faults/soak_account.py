@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from oracle import Found, read_plainly
 from soak_processes import read_bits
 
-from Agent.tree.losses import Losses
-from Agent.tree.reader import TreeReader
-from Agent.tree.retired import read_account
+from Agent.tree.read.losses import Losses
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.retention_log import read_account
 
 if TYPE_CHECKING:
     from soak import Soak

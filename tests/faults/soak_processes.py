@@ -34,7 +34,7 @@ from Agent import (
 )
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
-from Agent.tree.follower import Follower
+from Agent.tree.read.follower import Follower
 
 if TYPE_CHECKING:
     from Agent import LogAnalyzer
@@ -261,7 +261,7 @@ def analyze(spec: dict[str, Any]) -> dict[str, Any]:
     What it takes at rest is told: while it works, its memory goes with the question.
     """
     from Agent import LogAnalyzer
-    from Agent.analysis.engine import FilesMoved
+    from Agent.analysis.query.engine import FilesMoved
 
     directory = Path(spec["directory"])
     chance = random.Random(0)

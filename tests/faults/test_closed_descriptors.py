@@ -9,8 +9,8 @@ import pytest
 from support.processes import run_python
 from support.session_files import record_files
 
-from Agent.archive.verify import verify
-from Agent.tree.descriptors import give_back, let_go, out_of_the_way
+from Agent.archive.maintenance.verify import verify
+from Agent.tree.files.descriptors import give_back, let_go, out_of_the_way
 
 PROGRAM = """
 import os, resource, sys

@@ -18,13 +18,13 @@ from support.session_files import only_session, record_files, session_directorie
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
 from Agent.event.clock import parse_timestamp
-from Agent.record.installed import install_pipeline
-from Agent.record.pipeline import Pipeline
-from Agent.record.redaction import Redactor
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.redaction import Redactor
 from Agent.testing import FakeClock
 from Agent.tree.layout import create_session_dir
-from Agent.tree.reader import TreeReader
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.writer import SessionWriter
 
 A_FEW = [
     ("faulting", "write", "ENOSPC"),

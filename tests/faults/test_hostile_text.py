@@ -25,7 +25,7 @@ from Agent import (
 )
 from Agent.errors import AgentTraceError
 from Agent.tree.layout import find_session
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 FORGED = '{"timestamp":"2026-11-20T10:30:45.123456Z","id":"aaaaaaaa-1","schema_version":1,"extra":{}}'
 LINES = [

@@ -18,7 +18,7 @@ from support.session_files import only_session, session_directories
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
 from Agent.event.ids import session_id_for
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 PRELUDE = """
 import atexit, faulthandler, gc, os, random, signal, sys, threading, time, traceback

@@ -21,17 +21,17 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from session_kit import START_US, Copied, ids_in, line_of, plain_ids
 from support.session_files import record_files
 
-from Agent.archive.recover import recover_session
+from Agent.archive.maintenance.recover import recover_session
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.model import Event, RedactedBytes
-from Agent.tree.follower import Follower
 from Agent.tree.layout import create_session_dir
-from Agent.tree.queued import QueuedSink
-from Agent.tree.reader import TreeReader
-from Agent.tree.retention import Retention
-from Agent.tree.retired import read_account
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.retention_log import read_account
+from Agent.tree.retention.retention import Retention
+from Agent.tree.write.queued import QueuedSink
+from Agent.tree.write.writer import SessionWriter
 
 AGENTS = st.sampled_from(["creator_001", "a/b", "../x", ""])
 TEXTS = st.text(max_size=300)

@@ -21,8 +21,9 @@ from Agent import health, setup_logging, shutdown_logging
 from Agent.errors import DamagedInput
 from Agent.event.model import RedactedBytes
 from Agent.flight import find_run, read_run, recorder
-from Agent.flight.tagged_values import compared
-from Agent.tree.artifacts import (
+from Agent.flight.open_runs.tagged_values import compared
+from Agent.tree.files.session import SessionInfo, create_session
+from Agent.tree.write.artifacts import (
     ArtifactFiles,
     artifact_path,
     artifacts_dir,
@@ -30,7 +31,6 @@ from Agent.tree.artifacts import (
     read_artifact,
     safe_path,
 )
-from Agent.tree.session import SessionInfo, create_session
 
 KEY = "sk-proj-" + "Ab3dEf6hIj9kLm2nOp5q" * 2
 PRIVATE_KEY = (
@@ -182,7 +182,7 @@ def test_where_there_are_no_hard_links_each_name_has_a_copy(place, monkeypatch):
     def no_links(*_args, **_kwargs):
         raise OSError(1, "Operation not permitted")
 
-    monkeypatch.setattr("Agent.tree.artifacts.os.link", no_links)
+    monkeypatch.setattr("Agent.tree.write.artifacts.os.link", no_links)
     text = "copied\n" * 2000
     refs = [recorder.save_artifact("x.txt", text) for _ in range(2)]
     assert [stored(place, ref).read_text() for ref in refs] == [text, text]
@@ -332,7 +332,7 @@ def test_many_threads_claim_names_of_their_own(tmp_path):
 
 def test_artifacts_are_on_the_disk_itself_where_durability_says_so(trace_root, monkeypatch):
     synced = []
-    monkeypatch.setattr("Agent.tree.artifacts.os.fsync", lambda fd: synced.append(os.fstat(fd).st_size))
+    monkeypatch.setattr("Agent.tree.write.artifacts.os.fsync", lambda fd: synced.append(os.fstat(fd).st_size))
     setup_logging(durability="disk")
     with recorder.run("a"):
         recorder.save_artifact("x.txt", "12345")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.session_files import only_session, session_events
 
 from Agent import setup_logging, shutdown_logging
-from Agent.archive.verify import verify
-from Agent.config.load import options_from
+from Agent.archive.maintenance.verify import verify
+from Agent.config.loading.load import options_from
 from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.schema import validate_event
 from Agent.flight import (
@@ -22,9 +22,9 @@ from Agent.flight import (
     read_run,
     record_tool,
 )
-from Agent.record.capture_levels import CaptureLevels
-from Agent.record.redaction import Redactor
-from Agent.record.shapes import shape_of
+from Agent.record.encode.capture_levels import CaptureLevels
+from Agent.record.encode.redaction import Redactor
+from Agent.record.encode.value_shape import shape_of
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,
@@ -400,7 +400,7 @@ def test_levels_come_from_the_environment_and_from_files(tmp_path, monkeypatch):
 
 
 def test_by_default_nothing_stands_in_the_way_of_a_line(trace_root):
-    from Agent.record.installed import active_pipeline
+    from Agent.record.emit.installed import active_pipeline
 
     setup_logging(trace_root=trace_root)
     pipeline = active_pipeline()

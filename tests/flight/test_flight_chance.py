@@ -5,13 +5,13 @@ import random
 import pytest
 
 from Agent import setup_logging, shutdown_logging, trace_agent_action
-from Agent.archive.reader import open_reader
 from Agent.archive.run_export import export_run
 from Agent.archive.run_import import import_run
+from Agent.archive.sealed.reader import open_reader
 from Agent.flight import Recorder, find_run, recorded_sources, recorder
-from Agent.record import installed
-from Agent.record.chance import sources
-from Agent.record.chance.reads import states_of
+from Agent.record.emit import installed
+from Agent.record.sources import sources
+from Agent.record.sources.reads import states_of
 from Agent.testing import record_in_memory
 
 

@@ -25,18 +25,18 @@ from hypothesis import strategies as st
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound, SessionInUse, UsageError
 from Agent.event.model import Event
-from Agent.event.values import Unrestored, decode_value
-from Agent.flight.checkpoint_chunks import split
-from Agent.flight.checkpoint_files import checkpoints_dir, shared_chunks_dir
-from Agent.flight.checkpoint_index import CheckpointIndex
-from Agent.flight.checkpoint_model import Checkpoint, CheckpointStore, StepEvent
-from Agent.flight.checkpoint_open import OpenRuns
-from Agent.flight.checkpoint_policy import CheckpointPolicy, RetentionPolicy
-from Agent.flight.checkpoint_recording import checkpoint_store
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.delta import apply, diff
-from Agent.flight.fold import StateFold, fold_events, fold_from_checkpoint, later_than
-from Agent.record.redaction import Redactor
+from Agent.event.values.values import Unrestored, decode_value
+from Agent.flight.checkpoints.model import Checkpoint, CheckpointStore, StepEvent
+from Agent.flight.checkpoints.policy import CheckpointPolicy, RetentionPolicy
+from Agent.flight.checkpoints.recording import checkpoint_store
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events, fold_from_checkpoint, later_than
+from Agent.flight.checkpoints.storage.chunks import split
+from Agent.flight.checkpoints.storage.delta import apply, diff
+from Agent.flight.checkpoints.storage.files import checkpoints_dir, shared_chunks_dir
+from Agent.flight.checkpoints.storage.index import CheckpointIndex
+from Agent.flight.checkpoints.storage.open_runs import OpenRuns
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.record.encode.redaction import Redactor
 
 scalars = st.one_of(
     st.none(),
@@ -494,7 +494,7 @@ def test_threads_save_into_one_run(store: LocalCheckpointStore) -> None:
 
 WRITER = """
 import sys
-from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.checkpoints.store import LocalCheckpointStore
 store = LocalCheckpointStore(sys.argv[1])
 state = {"rows": [{"id": n, "x": n * 0.37} for n in range(900)], "writer": sys.argv[2]}
 for number in range(100_000):
@@ -546,8 +546,8 @@ def test_a_writer_that_is_killed_leaves_every_step_whose_save_had_returned(sessi
 
 PRUNER = """
 import sys, time
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.checkpoint_policy import RetentionPolicy
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.flight.checkpoints.policy import RetentionPolicy
 store = LocalCheckpointStore(sys.argv[1])
 print("ready", flush=True)
 while True:
@@ -965,7 +965,7 @@ def test_a_save_that_fails_is_counted_and_does_not_raise(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.flight.checkpoint_frames.PackWriter.append", refused)
+        patch.setattr("Agent.flight.checkpoints.storage.packs.PackWriter.append", refused)
         assert checkpoint_store.save_checkpoint("r", "2", {"n": 2}) is None
     assert health()["dropped"] == {"a checkpoint could not be written": 1}
     assert "No space" in capfd.readouterr().err

@@ -5,10 +5,10 @@ import gc
 import pytest
 
 from Agent import setup_logging, shutdown_logging
-from Agent.archive.verify import verify
+from Agent.archive.maintenance.verify import verify
 from Agent.config import recording
 from Agent.flight import Recorder
-from Agent.tree.own_file import OwnFile
+from Agent.tree.write.segment_writer import OwnFile
 
 
 def kept():

@@ -52,7 +52,7 @@ def recorded_and_replayed(main, calls: list) -> list[dict]:
     ],
 )
 def test_without_its_library_a_module_says_what_to_install(module, missing, monkeypatch):
-    name = f"Agent.flight.recorded_models.{module}"
+    name = f"Agent.flight.integrations.{module}"
     for known in [known for known in sys.modules if known == name or known.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, known)
     monkeypatch.setitem(sys.modules, missing, None)

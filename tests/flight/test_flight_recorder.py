@@ -19,7 +19,7 @@ from Agent.event.ids import uuid7_unix_ms
 from Agent.flight import Recorder, recorder
 from Agent.flight.schema import CURRENT_SCHEMA, migrate_event, validate_event
 from Agent.testing import record_in_memory
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 
 def lines_of(path: Path) -> list[dict]:
@@ -397,7 +397,7 @@ def test_a_disk_that_is_full_for_artifacts_is_counted_and_the_events_stand(trace
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("Agent.tree.artifacts.ArtifactFiles.save", full)
+    monkeypatch.setattr("Agent.tree.write.artifacts.ArtifactFiles.save", full)
     recorder.start_step("s")
     assert recorder.finish_step("s", output=1) == "artifact://artifacts/steps/s.json"
     recorder.finish_run()

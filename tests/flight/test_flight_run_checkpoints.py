@@ -22,7 +22,7 @@ from Agent.flight import (
     read_run,
     recorder,
 )
-from Agent.flight.checkpoints import LocalCheckpointStore
+from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.utils import SystemLogger, trace_agent_action
 
 
@@ -120,7 +120,7 @@ def test_the_first_step_of_a_phase_is_kept(agents: list[Counter]) -> None:
 
 
 def test_time_that_has_gone_by_is_a_reason(agents: list[Counter], monkeypatch: pytest.MonkeyPatch) -> None:
-    from Agent.record import installed
+    from Agent.record.emit import installed
 
     with recorder.run("waiting", checkpoints=CheckpointPolicy(every_seconds=60)) as run:
         now_ns = installed.active.monotonic_ns()
@@ -250,7 +250,7 @@ def test_no_trouble_of_a_checkpoint_reaches_the_program_and_all_of_it_is_told(
         agent.add()
         agent.add()
         with monkeypatch.context() as patch:
-            patch.setattr("Agent.flight.checkpoint_frames.PackWriter.append", refused)
+            patch.setattr("Agent.flight.checkpoints.storage.packs.PackWriter.append", refused)
             assert agent.add() == 3
         agent.add()
     assert [step for step, _, _ in kept(run.run_id)] == ["step_1", "step_4"]

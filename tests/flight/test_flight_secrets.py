@@ -11,9 +11,10 @@ import zstandard
 from support.session_files import only_session
 
 from Agent import setup_logging, shutdown_logging
-from Agent.cli import canary_runs, canary_secrets
-from Agent.cli.canary_table import ENTRANCES
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_tool
+from Agent.testing.canary import run_entry_points
+from Agent.testing.canary import secrets as canary_secrets
+from Agent.testing.canary.table import ENTRANCES
 
 LOOK_ALIKES = {
     "uuid": "01a1f91c-9bf2-74e5-ad5f-a403765ca0f6",
@@ -66,7 +67,7 @@ def forms(secret):
 @pytest.mark.integration
 def test_no_form_of_any_secret_is_on_the_disk(trace_root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    own = {name: enter for name, enter in ENTRANCES.items() if enter.__module__ == canary_runs.__name__}
+    own = {name: enter for name, enter in ENTRANCES.items() if enter.__module__ == run_entry_points.__name__}
     assert len(own) == 12
     setup_logging(trace_root=trace_root)
     planted = [(enter, plant) for name, enter in own.items() for plant in canary_secrets.plants("s", name)]
@@ -112,7 +113,7 @@ def test_look_alikes_come_back_as_they_were(trace_root):
     "text", ["sent Basic YXBwOmh1bnRlcjI=.txt", "Basic YXBwOmh1bnRlcjI. Then", "Basic YXBwOmh1bnRlcjI"]
 )
 def test_a_basic_credential_is_known_whatever_stands_behind_it(text):
-    from Agent.record.redaction import Redactor
+    from Agent.record.encode.redaction import Redactor
 
     assert "YXBwOmh1bnRlcjI" not in Redactor(b"k" * 32).text(text)
 

@@ -14,7 +14,7 @@ from support.session_files import of_kind, only_session, session_events
 from Agent import health, instrument, setup_logging, trace_agent_action
 from Agent.errors import ConfigurationError
 from Agent.event.codec import event_from_object
-from Agent.event.values import decode_value
+from Agent.event.values.values import decode_value
 from Agent.flight import find_run, read_run, record_tool, recorder, replaying_tools
 from Agent.flight.schema import validate_event
 from Agent.testing import record_in_memory
@@ -366,7 +366,7 @@ def test_hostile_arguments_answers_and_keys_never_reach_the_program_as_errors(tr
 
 def test_a_full_disk_costs_the_event_and_not_the_call(trace_root, monkeypatch):
     with recorder.run():
-        monkeypatch.setattr("Agent.flight.tool_calls.emit_run_event", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr("Agent.flight.calls.tool_calls.emit_run_event", lambda *a, **k: 1 / 0)
         assert search("tea", 1) == {"docs": ["tea"]}
     assert health()["dropped"] == {"a call of a tool could not be recorded": 1}
 

@@ -23,8 +23,8 @@ from support.session_files import (
 )
 
 from Agent import AgentLogger, shutdown_logging
-from Agent.tree.follower import Follower
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from support.session_files import only_session, record_files
 
 from Agent.event.codec import encode_event, event_to_object
 from Agent.event.schema import CURRENT_SCHEMA, validate_event
-from Agent.event.values import decode_value
-from Agent.tree.reader import TreeReader
+from Agent.event.values.values import decode_value
+from Agent.tree.read.reader import TreeReader
 from Agent.utils import LogAnalyzer, debug_issue
 
 GOLDEN = Path(__file__).parents[1] / "golden"

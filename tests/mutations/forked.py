@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from Agent.replay import rerun
-from Agent.replay.child_process import Ended
+from Agent.replay.worker.child_process import Ended
 
 _SPARE_WORDS = 2000
 

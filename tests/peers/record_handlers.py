@@ -19,10 +19,10 @@ from outcomes_plugin import called
 
 from Agent import setup_logging, shutdown_logging
 from Agent.config.logging_config import LOGGING_CONFIG
-from Agent.record.logging_bridge import TraceHandler
-from Agent.record.redaction import redacted
+from Agent.record.bridges.logging_bridge import TraceHandler
+from Agent.record.encode.redaction import redacted
 from Agent.testing import MemorySink, record_in_memory
-from Agent.tree.mirror import Mirrors
+from Agent.tree.write.mirror import Mirrors
 
 View = Callable[[dict[str, Any]], str]
 

@@ -16,7 +16,7 @@ import pytest
 from outcomes_plugin import called
 from record_handlers import as_message, lines_of, recording, replace_streams
 
-from Agent.record.texts import as_text
+from Agent.record.encode.safe_text import as_text
 
 replace_streams()
 _ABSORBED = {"event", "exc_info", "level", "level_number", "logger", "_record", "_from_structlog"}

@@ -9,8 +9,8 @@ from typing import Any
 
 from Agent.event.codec import decode_line
 from Agent.event.schema import validate_event
-from Agent.record.installed import active_pipeline
-from Agent.record.pipeline import RecordOptions
+from Agent.record.emit.installed import active_pipeline
+from Agent.record.emit.pipeline import RecordOptions
 from Agent.testing import FakeClock, record_in_memory
 
 

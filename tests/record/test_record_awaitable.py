@@ -14,14 +14,14 @@ import pytest
 from support.processes import REPOSITORY
 
 from Agent import health, receive, setup_logging, shutdown_logging, tick
-from Agent.record.installed import flush_active, install_pipeline
-from Agent.record.loggers import EventLogger
-from Agent.record.pipeline import Pipeline
-from Agent.record.redaction import Redactor
+from Agent.record.emit.installed import flush_active, install_pipeline
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.redaction import Redactor
+from Agent.record.loggers.loggers import EventLogger
 from Agent.testing import MemorySink
-from Agent.tree import commit
-from Agent.tree.queued import QueuedSink
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write import group_commit
+from Agent.tree.write.queued import QueuedSink
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,
@@ -187,7 +187,7 @@ def syncs(monkeypatch):
         found.append(threading.current_thread())
         time.sleep(0.05)
 
-    monkeypatch.setattr(commit, "_sync_data", sync)
+    monkeypatch.setattr(group_commit, "_sync_data", sync)
     return found
 
 
@@ -237,7 +237,7 @@ def test_a_task_that_is_cancelled_while_it_waits_for_the_disk_recorded_once(trac
     disk = threading.Event()
     session = setup_logging(durability="disk", mirrors=False)
     AgentLogger("a").info("opens the file")
-    monkeypatch.setattr(commit, "_sync_data", lambda fd: disk.wait(20))
+    monkeypatch.setattr(group_commit, "_sync_data", lambda fd: disk.wait(20))
 
     async def main():
         tasks = [asyncio.create_task(AgentLogger("a").ainfo("m", {"n": number})) for number in range(6)]

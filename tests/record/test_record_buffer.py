@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from Agent.record.installed import flush_active, install_pipeline
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
+from Agent.record.emit.installed import flush_active, install_pipeline
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
 from Agent.testing import FakeClock, MemorySink
 from Agent.utils import AgentLogger, PerformanceLogger, measure_performance, trace_performance
 

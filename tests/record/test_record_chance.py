@@ -23,10 +23,10 @@ import pytest
 
 from Agent import trace_agent_action
 from Agent.errors import ConfigurationError
-from Agent.record import installed
-from Agent.record.chance import sources, watch
-from Agent.record.chance.generators import adopted_of, release_random
-from Agent.record.chance.sources import adopt, adoption_of, recorded_sources
+from Agent.record.emit import installed
+from Agent.record.sources import sources, watch
+from Agent.record.sources.generators import adopted_of, release_random
+from Agent.record.sources.sources import adopt, adoption_of, recorded_sources
 
 HERE = sys.modules[__name__]
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from record_kit import recording
 from strategies import json_values
 
-from Agent.record import judge as judging
-from Agent.record.changed_arguments import held, still_holds
-from Agent.record.native import native
+from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode.native import native
+from Agent.record.tracing.changed_arguments import held, still_holds
 from Agent.utils import trace_agent_action
 
 

@@ -9,7 +9,7 @@ from record_kit import recording
 
 from Agent import caused_by, receive, send, tick
 from Agent.errors import UsageError
-from Agent.record.context import current_scope
+from Agent.record.emit.context import current_scope
 from Agent.record.messages import Message
 from Agent.testing import FakeClock
 from Agent.utils import AgentLogger, LearningLogger, measure_performance, trace_agent_action, trace_context

@@ -8,9 +8,9 @@ import pytest
 from record_kit import recording
 
 from Agent.errors import ConfigurationError
-from Agent.event.digest import code_digest
-from Agent.record.context import current_scope
-from Agent.record.player import Answer, current_player
+from Agent.event.values.digest import code_digest
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.player import Answer, current_player
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,

@@ -11,7 +11,7 @@ from hostile import HOSTILE
 from record_kit import recording
 
 from Agent import caused_by, tick
-from Agent.record.pipeline import RecordOptions
+from Agent.record.emit.pipeline import RecordOptions
 from Agent.testing import FakeClock
 from Agent.utils import (
     AgentLogger,

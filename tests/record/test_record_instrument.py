@@ -7,7 +7,7 @@ import pytest
 
 from Agent import instrument
 from Agent.errors import ConfigurationError
-from Agent.record.exposure import read_state
+from Agent.record.state.introspection import read_state
 from Agent.utils import trace_agent_action
 
 

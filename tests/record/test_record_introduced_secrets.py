@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from record_kit import recording
 
-from Agent.record import judge as judging
-from Agent.record.quick_look import looks_clean
-from Agent.record.redaction import Redactor
+from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.quick_look import looks_clean
 from Agent.utils import AgentLogger
 
 SECRETS = [

@@ -14,16 +14,16 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values, json_values, restorable_values
 
-from Agent.event import serialise
 from Agent.event.limits import DEFAULT_LIMITS, Limits
-from Agent.event.serialise import to_json
-from Agent.event.values import decode_value
-from Agent.record import judge as judging
-from Agent.record import stamps
-from Agent.record.capture import Capture
-from Agent.record.judge import SweepingJudge, make_judge
-from Agent.record.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
-from Agent.record.redaction import Redactor
+from Agent.event.values import serialise
+from Agent.event.values.serialise import to_json
+from Agent.event.values.values import decode_value
+from Agent.record.emit import timestamps
+from Agent.record.encode import fast_encoder as judging
+from Agent.record.encode.capture import Capture
+from Agent.record.encode.fast_encoder import SweepingJudge, make_judge
+from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.quick_look import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
 from Agent.utils import AgentLogger
 
 needs_native = pytest.mark.skipif(judging.native is None, reason="the native judge was not built")
@@ -293,7 +293,7 @@ def test_what_changed_of_a_state_is_the_same_to_both(present, last, ignored):
 @given(st.integers(0, 999_999), st.integers(1, 2**63), st.lists(st.binary(max_size=20), max_size=5))
 def test_a_line_is_stamped_the_same_way_by_both(microsecond, seq, parts):
     given_ = ('{"timestamp":"2026-11-20T10:30:45.', microsecond, "k3v9q2ma", seq, *parts)
-    assert judging.native.stamped(*given_) == stamps._stamped(*given_)
+    assert judging.native.stamped(*given_) == timestamps._stamped(*given_)
 
 
 @needs_native

@@ -11,8 +11,8 @@ from strategies import json_values, restorable_values
 
 from Agent.event.codec import decode_line, encode_event
 from Agent.event.schema import validate_event
-from Agent.event.values import decode_value
-from Agent.record.context import Scope, current_scope
+from Agent.event.values.values import decode_value
+from Agent.record.emit.context import Scope, current_scope
 from Agent.utils import AgentLogger, trace_agent_action
 
 TEXTS = st.text(max_size=12)

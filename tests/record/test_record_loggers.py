@@ -8,7 +8,7 @@ from record_kit import recording
 
 from Agent.event.payloads import KINDS
 from Agent.event.schema import validate_event
-from Agent.record.loggers import EventLogger
+from Agent.record.loggers.loggers import EventLogger
 from Agent.testing import FakeClock
 from Agent.utils import AgentLogger, InteractionLogger, LearningLogger, PerformanceLogger, SystemLogger
 

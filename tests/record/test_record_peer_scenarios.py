@@ -28,8 +28,8 @@ from support.session_files import only_session
 from Agent import setup_logging, shutdown_logging
 from Agent.bridges import TraceHandler, structlog_processor, structlog_renderer
 from Agent.event.codec import decode_line
-from Agent.event.values import decode_value
-from Agent.tree.reader import TreeReader
+from Agent.event.values.values import decode_value
+from Agent.tree.read.reader import TreeReader
 
 
 @pytest.fixture

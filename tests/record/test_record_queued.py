@@ -18,12 +18,12 @@ from support.processes import run_python
 from Agent import caused_by, health, setup_logging, shutdown_logging, tick
 from Agent.analysis import LogAnalyzer
 from Agent.errors import ConfigurationError
-from Agent.record.installed import active_pipeline, flush_active, install_pipeline
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
+from Agent.record.emit.installed import active_pipeline, flush_active, install_pipeline
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
 from Agent.testing import MemorySink
-from Agent.tree.queued import QueuedSink
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.queued import QueuedSink
 from Agent.utils import AgentLogger, SystemLogger, trace_agent_action
 
 SIZE = 8
@@ -569,7 +569,7 @@ def test_a_number_missing_in_the_midst_of_what_a_killed_writer_wrote_is_not_excu
 
 
 def test_a_batch_that_is_written_in_part_is_finished_and_nothing_stands_twice(trace_root, monkeypatch):
-    from Agent.tree import batch
+    from Agent.tree.write import batch
 
     real, torn = os.write, []
 
@@ -595,7 +595,7 @@ def test_a_batch_that_is_written_in_part_is_finished_and_nothing_stands_twice(tr
 
 
 def test_a_full_disk_costs_what_it_refused_and_is_told(trace_root, monkeypatch):
-    from Agent.tree import batch, own_file, writer
+    from Agent.tree.write import batch, segment_writer, writer
 
     real = os.write
     full = threading.Event()
@@ -605,7 +605,7 @@ def test_a_full_disk_costs_what_it_refused_and_is_told(trace_root, monkeypatch):
             raise OSError(28, "No space left on device")
         return real(fd, data)
 
-    for module in (batch, own_file, writer):
+    for module in (batch, segment_writer, writer):
         monkeypatch.setattr(module, "_write", write)
     session = setup_logging(durability="queued", mirrors=False)
     logger = AgentLogger("a")

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from record_kit import recording
 
 from Agent.event.schema import validate_event
-from Agent.record.context import caused_by
-from Agent.record.quick_look import looks_clean
-from Agent.record.redaction import Redactor
-from Agent.record.secret_names import is_secret_name
-from Agent.record.secret_shapes import secrets_in
+from Agent.record.emit.context import caused_by
+from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.names import is_secret_name
+from Agent.record.secrets.patterns import secrets_in
+from Agent.record.secrets.quick_look import looks_clean
 from Agent.utils import (
     AgentLogger,
     InteractionLogger,

@@ -5,16 +5,18 @@ import gc
 from record_kit import recording
 
 from Agent import AgentLogger, instrument
-from Agent.event import binding, classes, content, contents, opaque
+from Agent.event import classes
 from Agent.event.payloads import KINDS
-from Agent.record import agents, exposure, identity
+from Agent.event.values import class_codecs, content, contents, opaque
+from Agent.record.state import agents, identity
+from Agent.record.state import introspection as exposure
 
 
 def test_of_classes_that_are_made_without_end_a_part_is_remembered(monkeypatch):
     most = 50
     monkeypatch.setattr(classes, "MOST_CLASSES", most)
     kept = (
-        binding._REMEMBERED, classes._PLACES, content._plans, contents._handles_by_class, opaque._ordinary,
+        class_codecs._REMEMBERED, classes._PLACES, content._plans, contents._handles_by_class, opaque._ordinary,
         exposure._exposures, exposure._sorts, agents._values,
     )  # fmt: skip
     for known in kept:
@@ -54,7 +56,7 @@ def test_an_object_that_was_named_is_forgotten_when_it_is_gone():
 
 def test_agents_share_what_does_not_differ_between_them(tmp_path):
     from Agent import setup_logging, shutdown_logging
-    from Agent.record import installed
+    from Agent.record.emit import installed
 
     setup_logging(trace_root=tmp_path)
     try:

@@ -11,8 +11,8 @@ from record_kit import recording
 
 from Agent import ResourceSampler, setup_logging, shutdown_logging
 from Agent.errors import ConfigurationError
-from Agent.record import resources
-from Agent.record.resources import usage
+from Agent.record.loggers import resources
+from Agent.record.loggers.resources import usage
 
 
 def sampler_threads():
@@ -99,7 +99,7 @@ def test_a_level_hides_samples(recorded, level):
 
 
 def test_it_ends_with_the_recording_and_its_last_sample_is_in_the_record(tmp_path):
-    from Agent.tree.reader import TreeReader
+    from Agent.tree.read.reader import TreeReader
 
     session = setup_logging(trace_root=tmp_path)
     sampler = ResourceSampler(interval_s=60).start()

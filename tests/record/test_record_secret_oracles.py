@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from Agent.record.redaction import Redactor
+from Agent.record.encode.redaction import Redactor
 from benchmarks import second_oracle
 from benchmarks.gitleaks_cases import Rule, some_of
 from benchmarks.secrets import (

@@ -6,10 +6,10 @@ import pandas
 import pytest
 from record_kit import recording
 
-from Agent.record.artifact_bytes import PARQUET, encode_artifact
-from Agent.record.redaction import Redactor
-from Agent.record.secret_names import looks_drawn
-from Agent.record.secret_stand_ins import is_even, is_placeholder, is_prose, marks_an_example
+from Agent.record.encode.artifact_bytes import PARQUET, encode_artifact
+from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets.names import looks_drawn
+from Agent.record.secrets.placeholders import is_even, is_placeholder, is_prose, marks_an_example
 from benchmarks.secrets import recorded
 
 REDACTOR = Redactor(b"key")

@@ -22,15 +22,15 @@ from record_kit import recording
 from sameness import same
 from strategies import hostile_values
 
-from Agent.event.digest import digest_named
 from Agent.event.limits import DEFAULT_LIMITS
-from Agent.event.values import decode_value
-from Agent.record.exposure import read_state, restore_state
-from Agent.record.judge import make_judge
-from Agent.record.pipeline import RecordOptions
-from Agent.record.redaction import Redactor
-from Agent.record.state import StateTracker
-from Agent.record.state_events import emit_last_states
+from Agent.event.values.digest import digest_named
+from Agent.event.values.values import decode_value
+from Agent.record.emit.pipeline import RecordOptions
+from Agent.record.encode.fast_encoder import make_judge
+from Agent.record.encode.redaction import Redactor
+from Agent.record.state.introspection import read_state, restore_state
+from Agent.record.state.tracker import StateTracker
+from Agent.record.tracing.state_events import emit_last_states
 from Agent.utils import AgentLogger, trace_agent_action
 
 

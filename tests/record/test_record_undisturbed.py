@@ -11,8 +11,9 @@ import threading
 import pytest
 from support.processes import child_environment
 
-from Agent.record import code_identity, secret_names
-from Agent.record.tracing import TraceSpec
+from Agent.record.secrets import names as secret_names
+from Agent.record.tracing import code_identity
+from Agent.record.tracing.traced_function import TraceSpec
 from Agent.tree.undisturbed import undisturbed
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no timers of Unix")

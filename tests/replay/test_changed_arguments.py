@@ -8,9 +8,9 @@ import pytest
 
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import record_tool, recorder, replaying_tools
-from Agent.record.imposed_arguments import with_changes
-from Agent.record.player import Answer
-from Agent.record.remade_errors import LACKING, Unanswerable
+from Agent.record.emit.player import Answer
+from Agent.record.tracing.error_restore import LACKING, Unanswerable
+from Agent.record.tracing.imposed_arguments import with_changes
 
 MARKET = """
 import collections, dataclasses

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Agent.event.values import encode_value
-from Agent.replay.comparison import Comparison, Recorded
-from Agent.replay.normaliser import Normaliser
+from Agent.event.values.values import encode_value
+from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.normaliser import Normaliser
 
 
 def recorded(value):
@@ -40,7 +40,7 @@ def test_a_value_agrees_with_itself(value):
 
 @given(values, values)
 def test_two_values_agree_exactly_where_their_recorded_forms_do(one, other):
-    from Agent.event.digest import named_bytes
+    from Agent.event.values.digest import named_bytes
 
     left, right = recorded([one]), recorded([other])
     same = named_bytes(left.value, left.types) == named_bytes(right.value, right.types)

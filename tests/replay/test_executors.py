@@ -14,7 +14,7 @@ from Agent import shutdown_logging
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.flight import StepEvent, checkpoint_store, record_tool, recorder
 from Agent.replay import CheckpointManager, ReplayConfig, ReplayExecutor
-from Agent.replay.comparison import Comparison
+from Agent.replay.compare.comparison import Comparison
 from Agent.replay.executors import AgentExecutor, Execution, register_executor, unregister_executor
 from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
 from Agent.replay.executors.differ import compute_diff, recorded_difference

@@ -6,12 +6,12 @@ import pytest
 
 from Agent import tick
 from Agent.event.codec import decode_line
-from Agent.record.installed import install_pipeline
-from Agent.record.memory_sink import MemorySink
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
-from Agent.replay.expected_line import ExpectedLine
-from Agent.replay.plan import DrivenAction, RecordedCall
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
+from Agent.replay.judging.byte_fast_path import ExpectedLine
+from Agent.replay.plan.actions import DrivenAction, RecordedCall
 from Agent.utils import AgentLogger, trace_agent_action
 
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from Agent.cli.progress import shown_forks
+from Agent.cli.output.progress import shown_forks
 from Agent.replay import fork_run
-from Agent.replay.forks import progress
+from Agent.replay.worker import progress
 from Agent.tree.layout import list_sessions
 
 SLOW = """

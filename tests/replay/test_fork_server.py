@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from Agent.replay.child_process import Ended, launched_by, launches_anew, run_module, spawn
-from Agent.replay.fork_server import ForkServer
-from Agent.replay.parallel import in_parallel
+from Agent.replay.worker.child_process import Ended, launched_by, launches_anew, run_module, spawn
+from Agent.replay.worker.fork_server import ForkServer
+from Agent.replay.worker.parallel import in_parallel
 
 pytestmark = pytest.mark.process
 
@@ -161,11 +161,11 @@ def test_a_server_that_was_killed_is_replaced(tmp_path):
     with ForkServer() as server, launched_by(server):
         request = {"sys_path": [], "outcome_path": str(tmp_path / "outcome.json")}
         for _ in range(2):
-            assert "KeyError" in run_module("Agent.replay.child", request, tmp_path, 30.0).stderr
+            assert "KeyError" in run_module("Agent.replay.worker.child", request, tmp_path, 30.0).stderr
             assert server._process is not None
             server._process.kill()
         server._process.wait()
-        assert "KeyError" in run_module("Agent.replay.child", request, tmp_path, 30.0).stderr
+        assert "KeyError" in run_module("Agent.replay.worker.child", request, tmp_path, 30.0).stderr
 
 
 @pytest.mark.further

@@ -175,7 +175,7 @@ def test_a_fork_that_read_recorded_values_is_a_recording_itself(toy):
 
 
 def results(result, call):
-    from Agent.tree.reader import TreeReader
+    from Agent.tree.read.reader import TreeReader
 
     return [
         event.extra["result"]

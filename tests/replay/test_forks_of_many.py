@@ -6,8 +6,8 @@ from test_whole_runs import SIMULATION
 from Agent import setup_logging, shutdown_logging
 from Agent.errors import UsageError
 from Agent.replay import fork_run, remember_target, resume_from_checkpoint, sweep_forks
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.session import open_session
 
 PEERS = """
 class Oracle:

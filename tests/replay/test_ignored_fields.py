@@ -4,7 +4,7 @@ import pytest
 
 from Agent.cli.main import main
 from Agent.errors import UsageError
-from Agent.record.instrument import instrument
+from Agent.record.tracing.instrument import instrument
 from Agent.replay import add_golden, find_golden, replay_runs
 
 SHOP = """
@@ -71,7 +71,7 @@ def test_what_is_not_ignored_still_counts(toy):
 
 
 def test_undoing_an_instrumentation_ends_what_it_ignored():
-    from Agent.record.exposure import exposure_of
+    from Agent.record.state.introspection import exposure_of
 
     class Shop:
         def __init__(self):

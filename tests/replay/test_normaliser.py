@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from Agent.errors import UsageError
 from Agent.replay import Normaliser
-from Agent.replay.comparison import Comparison, Recorded
+from Agent.replay.compare.comparison import Comparison, Recorded
 
 ONE, TWO = "3f2504e0-4f89-41d3-9a0c-0305e82c3301", "9b2e1c7a-0d5f-4c5e-8f56-2f1d6a1f0b11"
 THREE, FOUR = "01234567-89ab-4def-8123-456789abcdef", "fedcba98-7654-4210-8fed-cba987654321"

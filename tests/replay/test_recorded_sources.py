@@ -2,7 +2,7 @@
 
 import pytest
 
-from Agent.record.chance import watch
+from Agent.record.sources import watch
 
 MODULE = """
 import asyncio, datetime, os, random, secrets, time, uuid
@@ -351,7 +351,7 @@ def test_what_is_kept_as_a_shape_cannot_be_read_again(toy):
     assert [read.source for read in report.outcome.sources] == ["secrets"]
 
 
-WITHOUT_NATIVE = "import Agent.record.chance.watch as watch\nwatch.native = None\nimport asyncio"
+WITHOUT_NATIVE = "import Agent.record.sources.watch as watch\nwatch.native = None\nimport asyncio"
 
 
 @pytest.mark.further

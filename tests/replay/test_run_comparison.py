@@ -2,12 +2,12 @@
 
 import pytest
 
-from Agent.archive.sealing import seal
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentNotFound, InputError
 from Agent.event.model import Event
 from Agent.replay import compare_runs
-from Agent.replay.comparison import Comparison
-from Agent.replay.differences.parting import SameIds, StreamWalk
+from Agent.replay.compare.comparison import Comparison
+from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.tree.layout import agent_files, list_sessions
 
 RING = """

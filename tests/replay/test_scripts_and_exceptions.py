@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from Agent.flight.tagged_values import Tagged
-from Agent.record.remade_errors import LACKING, Unanswerable, remake_error, value_in
+from Agent.flight.open_runs.tagged_values import Tagged
+from Agent.record.tracing.error_restore import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay import replay_run
 
 SCRIPT = """
@@ -193,7 +193,7 @@ class Counted(Exception):
 
 
 def told_of(error):
-    from Agent.record.failures import _payload_of
+    from Agent.record.tracing.failures import _payload_of
 
     return _payload_of(error, str(error), lambda text: text, {})
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from Agent.record.chance import callers
+from Agent.record.sources import callers
 
 HOLDER = """
 import random, time

@@ -8,8 +8,8 @@ import pytest
 
 from Agent.errors import AgentNotFound, SessionNotFound, TargetNotFound, TargetNotGiven, UsageError
 from Agent.replay import replay_run, replay_runs
+from Agent.tree.files.session import update_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.session import update_session
 
 ADDER = """
 import os, sys, time

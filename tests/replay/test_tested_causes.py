@@ -3,11 +3,11 @@
 import pytest
 
 from Agent.analysis import debug_issue
-from Agent.analysis.tested_effects import judged, judged_chance
-from Agent.archive.reader import open_reader
+from Agent.analysis.causality.effect_sizes import judged, judged_chance
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import ReplayError, TargetNotGiven
 from Agent.replay import sweep_forks
-from Agent.replay.trials.testing import Trials
+from Agent.replay.experiments.run_experiments import Trials
 from Agent.tree.layout import list_sessions
 
 SHOP = """

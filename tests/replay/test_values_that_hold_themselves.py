@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import orjson
 import pytest
 
-from Agent.event.content import content_of
 from Agent.event.limits import Limits
-from Agent.event.serialise import to_json
-from Agent.event.values import decode_value
-from Agent.flight.graph_values import made_ids
-from Agent.replay.shared_values import held_together
-from Agent.replay.states import agents_in, generators_in
-from Agent.replay.trials.held_back import without_message
+from Agent.event.values.content import content_of
+from Agent.event.values.serialise import to_json
+from Agent.event.values.values import decode_value
+from Agent.flight.integrations.graph_values import made_ids
+from Agent.replay.drive.shared_values import held_together
+from Agent.replay.drive.states import agents_in, generators_in
+from Agent.replay.experiments.message_drop import without_message
 
 PROCESSOR_S = 20.0
 """Ten times what the slowest of these takes; a walk that doubles 40 times takes days."""
@@ -155,7 +155,7 @@ def test_a_value_that_is_cut_many_times_is_read_once(made, monkeypatch):
         read.append(value)
         return content_of(value)
 
-    monkeypatch.setattr("Agent.event.walk.Walk._content", counted)
+    monkeypatch.setattr("Agent.event.values.walk.Walk._content", counted)
     dumped = to_json(made[7], "", FEW)
     assert sum(tag == "truncated" for tag in dumped.types.values()) > 10
     assert len(read) <= 45

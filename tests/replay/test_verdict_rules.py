@@ -3,10 +3,10 @@
 import pytest
 
 from Agent.errors import SessionNotFound
-from Agent.replay.child_process import launched_by, spawn
-from Agent.replay.outcome import Counts, Divergence, Outcome, SourceRead
-from Agent.replay.reference import find_run
-from Agent.replay.verdict import EXIT_CODES, Verdict, judge
+from Agent.replay.compare.outcome import Counts, Divergence, Outcome, SourceRead
+from Agent.replay.judging.verdict import EXIT_CODES, Verdict, judge
+from Agent.replay.plan.reference import find_run
+from Agent.replay.worker.child_process import launched_by, spawn
 from Agent.tree.layout import create_session_dir
 
 DIFFERENCE = Divergence(1, "x-1", "act", "a", "result", 1, 2)

@@ -9,7 +9,7 @@ import pytest
 
 from Agent.errors import AgentNotFound
 from Agent.replay import replay_agents
-from Agent.replay.recording import RecordingParts, read_recording
+from Agent.replay.plan.recording import RecordingParts, read_recording
 from Agent.replay.rerun import RedriveOptions
 from Agent.tree.layout import list_sessions
 
@@ -95,9 +95,9 @@ def test_an_agent_that_dies_hangs_or_acts_at_import_harms_no_other(toy, old, new
 def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     toy.record(CROWD).change("COUNT[0] += 1", "time.sleep(60)")
     stop = threading.Event()
-    from Agent.replay.reference import find_run
+    from Agent.replay.plan.reference import find_run
     from Agent.replay.rerun import drive_again
-    from Agent.replay.worker import Worker
+    from Agent.replay.worker.target_worker import Worker
 
     reference = find_run("last/c1", toy.root)
     threading.Timer(1.0, stop.set).start()

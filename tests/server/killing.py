@@ -22,9 +22,9 @@ from support.processes import child_environment, run_python
 from support.services import ServedProcess
 
 from Agent.store import open_store
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.reader import TreeReader
-from Agent.tree.session import open_session
+from Agent.tree.read.reader import TreeReader
 
 PROGRAM = Path(__file__).with_name("kill_programs.py")
 _PATIENCE_S = 180.0

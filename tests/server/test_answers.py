@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
-from Agent.analysis.causality import Edge
-from Agent.server import answers, replay_answers
+from Agent.analysis.causality.chains import Edge
+from Agent.server.routes import replay_schemas
+from Agent.server.routes import schemas as answers
 from Agent.store import schema
 
 UID = "019a9f00-0000-7000-8000-000000000001"
@@ -51,7 +52,7 @@ def row_of(table: Table, *, full: bool) -> dict[str, Any]:
 
 
 def listed_replay(row: Mapping[str, Any]) -> dict[str, Any]:
-    return replay_answers.listed_replay_answer({**row, **REPLAY, "status": "completed"}, 0)
+    return replay_schemas.listed_replay_answer({**row, **REPLAY, "status": "completed"}, 0)
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["every column", "only what must be"])
@@ -66,8 +67,8 @@ def listed_replay(row: Mapping[str, Any]) -> dict[str, Any]:
         (answers.cause_answer, answers.CauseAnswer, schema.EVENTS, CAUSE),
         (answers.error_group_answer, answers.ErrorGroupAnswer, schema.EVENTS, GROUP),
         (answers.session_answer, answers.SessionAnswer, schema.SESSIONS, {}),
-        (replay_answers.checkpoint_answer, replay_answers.CheckpointAnswer, schema.CHECKPOINTS, {}),
-        (listed_replay, replay_answers.ListedReplayAnswer, schema.REPLAYS, {}),
+        (replay_schemas.checkpoint_answer, replay_schemas.CheckpointAnswer, schema.CHECKPOINTS, {}),
+        (listed_replay, replay_schemas.ListedReplayAnswer, schema.REPLAYS, {}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

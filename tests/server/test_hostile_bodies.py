@@ -15,9 +15,10 @@ import pytest
 import zstandard
 from sqlalchemy import text
 
-from Agent.server import ServerSettings, bodies, make_app
-from Agent.server.bodies import json_of
-from Agent.server.problems import Problem
+from Agent.server import ServerSettings, make_app
+from Agent.server import request_bodies as bodies
+from Agent.server.errors import Problem
+from Agent.server.request_bodies import json_of
 
 SECRET = "hostile-canary-7f3a9c"
 PATHS = ("/v1/runs", "/v1/events")

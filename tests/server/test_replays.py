@@ -23,12 +23,13 @@ from Agent import shutdown_logging, trace_agent_action
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import recorder
-from Agent.server import RunningServer, ServerSettings, replays
-from Agent.server.replay_workers import ReplayWorkers
-from Agent.server.replay_workers import _environment as worker_environment
+from Agent.server import RunningServer, ServerSettings
+from Agent.server.replays import replays
+from Agent.server.replays.workers import ReplayWorkers
+from Agent.server.replays.workers import _environment as worker_environment
 from Agent.store import Scope, open_store
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.session import open_session
 
 # A worker does not know which database there is.
 pytestmark = pytest.mark.database("sqlite")
@@ -264,7 +265,7 @@ def running_workers(worker_root: Path) -> list[str]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             told = path.read_bytes()
-            if b"Agent.server.replay_child" in told and os.fsencode(worker_root) in told:
+            if b"Agent.server.replays.worker_process" in told and os.fsencode(worker_root) in told:
                 found.append(path.parent.name)
     return found
 

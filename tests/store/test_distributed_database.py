@@ -70,7 +70,7 @@ def test_tables_lie_beside_one_that_is_laid_out_before_by_a_column_of_the_same_t
 
 def test_the_store_writes_nothing_that_several_machines_do_not_take():
     found = []
-    for path in Path(Agent.store.__file__).parent.glob("*.py"):
+    for path in Path(Agent.store.__file__).parent.rglob("*.py"):
         for word in (
             "with_for_update",
             "FOR UPDATE",

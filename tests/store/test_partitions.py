@@ -11,7 +11,7 @@ import Agent.store
 from Agent.event.ids import uuid7
 from Agent.store import EventFilter, EventRow, RunRow, StepRow, open_store
 from Agent.store.migrating import schema_sql
-from Agent.store.partitions import month_of_id
+from Agent.store.writes.partitions import month_of_id
 
 
 def uid(year: int, month: int) -> str:
@@ -55,7 +55,7 @@ def test_rows_lie_in_the_months_of_their_ids(database_url):
 
 
 def test_a_month_whose_rows_came_too_early_stays_in_the_default_partition(database_url, monkeypatch):
-    from Agent.store import partitions
+    from Agent.store.writes import partitions
 
     far = uid(2027, 8)
     with open_store(database_url) as store:

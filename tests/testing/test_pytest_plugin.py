@@ -199,7 +199,7 @@ def test_without_syrupy_only_a_test_that_asks_for_the_fixture_fails(project):
 def test_loading_the_plugin_loads_no_replay_no_engine_and_no_syrupy(tmp_path):
     script = (
         "import sys, Agent.testing.pytest_plugin; "
-        "print([name for name in ('Agent.replay', 'Agent.testing.known_truth', 'Agent.archive', 'duckdb', 'rich', "
+        "print([name for name in ('Agent.replay', 'Agent.testing.canary', 'Agent.archive', 'duckdb', 'rich', "
         "'syrupy', 'zstandard') if name in sys.modules])"
     )
     done = run_python("-c", script, cwd=tmp_path)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.processes import child_environment
 
-from Agent.tree import board as board_module
-from Agent.tree.board import SIZE_BYTES, SPAN_SLOTS, THREAD_SLOTS, Board, NoBoard, read_board
+from Agent.tree.write import crash_board as board_module
+from Agent.tree.write.crash_board import SIZE_BYTES, SPAN_SLOTS, THREAD_SLOTS, Board, NoBoard, read_board
 
 SPAN = "8f2c11d0a4e96b37"
 
@@ -161,7 +161,7 @@ def test_a_killed_process_leaves_its_board(path):
     program = """
 import os, signal, sys
 from pathlib import Path
-from Agent.tree.board import Board
+from Agent.tree.write.crash_board import Board
 board = Board.create(Path(sys.argv[1]))
 store = board.thread_slot()
 for seq in range(1, 1001):

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_kit import Recorder
 
-from Agent.tree import chain
-from Agent.tree.board import read_board
-from Agent.tree.chain import Chain, read_chains, write_chain
-from Agent.tree.hash_tree import Frontier, audit_path, head_text, leaf_of_bytes, leaf_of_lines, root_of
+from Agent.tree.files.hash_tree import Frontier, audit_path, head_text, leaf_of_bytes, leaf_of_lines, root_of
 from Agent.tree.layout import boards_dir, chain_file, tree_files
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write import chain
+from Agent.tree.write.chain import Chain, read_chains, write_chain
+from Agent.tree.write.crash_board import read_board
+from Agent.tree.write.writer import SessionWriter
 
 
 def mth(leaves):

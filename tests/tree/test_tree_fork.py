@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
-from Agent.tree.claim import read_claims
+from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import agent_files
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.reader import TreeReader
 
 # Each program runs in an interpreter of its own: a fork would take the test runner's threads along.
 HEAD = """
@@ -18,8 +18,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tree_kit import Recorder, open_descriptors
-from Agent.tree.mirror import Mirrors
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write.mirror import Mirrors
+from Agent.tree.write.writer import SessionWriter
 session = Path(sys.argv[1])
 sink = SessionWriter(session, segment_size_bytes=2000, max_open_files=4)
 recorder = Recorder(sink)

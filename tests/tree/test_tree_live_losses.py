@@ -3,13 +3,13 @@
 import pytest
 from tree_kit import Recorder, make_line
 
-from Agent.tree import tailing
-from Agent.tree.board import NoBoard
-from Agent.tree.follower import Follower
 from Agent.tree.layout import agents_dir, retired_file
-from Agent.tree.reader import TreeReader
-from Agent.tree.tailing import Tail
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read import tailing
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.tailing import Tail
+from Agent.tree.write.crash_board import NoBoard
+from Agent.tree.write.writer import SessionWriter
 
 
 class Busy:

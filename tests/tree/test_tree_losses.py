@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tree_kit import make_line
 
 from Agent.event.codec import decode_line
-from Agent.tree.board import BoardView
-from Agent.tree.claim import Claim
-from Agent.tree.losses import Accounting
-from Agent.tree.seqset import SeqSet
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.writer_claim import Claim
+from Agent.tree.read.losses import Accounting
+from Agent.tree.write.crash_board import BoardView
 
 WRITER = "abcdefgh"
 

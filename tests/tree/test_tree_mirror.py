@@ -12,8 +12,8 @@ import pytest
 from support.processes import child_environment
 from tree_kit import Recorder
 
-from Agent.tree.mirror import Mirrors
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write.mirror import Mirrors
+from Agent.tree.write.writer import SessionWriter
 
 
 def mirror_lines(root: Path, name: str = "agents/agents.log") -> list[bytes]:
@@ -49,7 +49,7 @@ def test_lines_stay_in_memory_for_a_moment_and_then_come_by_themselves(tmp_path)
 
 
 def test_a_full_batch_is_written_at_once_and_every_line_of_it_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
     for number in range(16_384):
         mirrors.add("agents", b"%d\n" % number)
@@ -70,7 +70,7 @@ def test_a_large_batch_does_not_overrun_the_size_at_which_a_small_file_is_rotate
 
 
 def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
     mirrors.add("learning", b"one\n")
     mirrors.add("learning", b"two\n", urgent=True)
@@ -80,8 +80,8 @@ def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
 
 
 def test_a_thread_that_went_idle_is_woken_by_the_next_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 0.005)
-    monkeypatch.setattr("Agent.tree.mirror._IDLE_ROUNDS", 2)
+    monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 0.005)
+    monkeypatch.setattr("Agent.tree.write.mirror._IDLE_ROUNDS", 2)
     mirrors = Mirrors(tmp_path)
     add = mirrors.adder("agents")
     for number in range(5):
@@ -208,7 +208,7 @@ def test_processes_rotate_one_mirror_without_losing_a_line(tmp_path):
     program = """
 import sys
 from pathlib import Path
-from Agent.tree.mirror import Mirrors
+from Agent.tree.write.mirror import Mirrors
 mirrors = Mirrors(Path(sys.argv[1]), rotation={"agents": (30_000, 200)})
 add = mirrors.adder("agents")
 for turn in range(3000):
@@ -243,8 +243,8 @@ def test_a_writer_mirrors_what_it_has_written_and_nothing_else(category, session
 
 
 def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.mirror._HELD_LINES", 100)
-    monkeypatch.setattr("Agent.tree.mirror._BATCH_LINES", 10)
+    monkeypatch.setattr("Agent.tree.write.mirror._HELD_LINES", 100)
+    monkeypatch.setattr("Agent.tree.write.mirror._BATCH_LINES", 10)
     mirrors = Mirrors(tmp_path)
     add = mirrors.adder("agents")
     # as if a signal handler recorded while its own thread is inside a flush
@@ -283,8 +283,8 @@ def test_a_rotation_costs_what_is_there_and_not_what_may_be(tmp_path, monkeypatc
 
 
 def test_lines_that_stay_behind_at_the_end_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.mirror._END_PATIENCE_S", 0.05)
-    monkeypatch.setattr("Agent.tree.mirror._INTERVAL_S", 60.0)
+    monkeypatch.setattr("Agent.tree.write.mirror._END_PATIENCE_S", 0.05)
+    monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)
     mirrors.add("agents", b"one\n")
     # as if another thread were writing and got no processor

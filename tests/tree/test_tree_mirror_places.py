@@ -8,7 +8,7 @@ import os
 import pytest
 
 from Agent import AgentLogger, health, setup_logging, shutdown_logging
-from Agent.tree.mirror import Mirrors
+from Agent.tree.write.mirror import Mirrors
 
 CATEGORIES = {"agents", "learning", "interactions", "performance", "events", "system", "errors"}
 

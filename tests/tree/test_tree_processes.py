@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
-from Agent.tree.claim import read_claims
-from Agent.tree.follower import Follower
+from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import tree_files
-from Agent.tree.reader import TreeReader
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
 
 pytestmark = pytest.mark.integration
 

@@ -14,10 +14,10 @@ from support.processes import child_environment
 from tree_kit import START_US, Recorder, make_line, make_session, open_descriptors
 
 from Agent.errors import AgentNotFound, SessionNotFound
-from Agent.tree import merge
 from Agent.tree.layout import agent_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read import merge
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.writer import SessionWriter
 
 W, V = "aaaaaaaa", "bbbbbbbb"
 
@@ -369,7 +369,7 @@ def test_what_was_in_flight_when_a_process_was_killed_is_told(session):
     program = """
 import os, signal, sys
 from pathlib import Path
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write.writer import SessionWriter
 sink = SessionWriter(Path(sys.argv[1]))
 sink.board.open_span("8f2c11d0a4e96b37", "creator_001", "create_content", 1000)
 done = sink.board.open_span("1" * 16, "creator_001", "done", 2000)

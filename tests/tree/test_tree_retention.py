@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from tree_kit import Recorder, make_line
 
 from Agent.errors import DamagedInput
-from Agent.tree.cursors import write_cursor
-from Agent.tree.follower import Follower
-from Agent.tree.in_use import WriterWatch
-from Agent.tree.kept import nothing_retired
+from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import parse_file_name, retired_file, tree_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.retention import Retention, finish_removal
-from Agent.tree.retired import RetiredAccount, read_account, write_account
-from Agent.tree.seqset import SeqSet
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.follower import Follower
+from Agent.tree.read.read_leases import nothing_retired
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.retention_log import RetiredAccount, read_account, write_account
+from Agent.tree.retention.cursors import write_cursor
+from Agent.tree.retention.in_use import WriterWatch
+from Agent.tree.retention.retention import Retention, finish_removal
+from Agent.tree.write.writer import SessionWriter
 
 SEGMENT_BYTES = 4096
 
@@ -165,10 +165,10 @@ def test_a_segment_that_somebody_may_still_write_to_stays(session):
 
 def test_where_leases_are_not_to_be_had_a_young_segment_counts_as_open(session, monkeypatch):
     record(session)
-    monkeypatch.setattr("Agent.tree.in_use._leases_work", lambda _: False)
+    monkeypatch.setattr("Agent.tree.retention.in_use._leases_work", lambda _: False)
     oldest = min(tree_files(session), key=lambda path: path.stat().st_mtime_ns)
     assert WriterWatch(session).is_open(oldest)
-    monkeypatch.setattr("Agent.tree.in_use.time.time", lambda: oldest.stat().st_ctime + 31)
+    monkeypatch.setattr("Agent.tree.retention.in_use.time.time", lambda: oldest.stat().st_ctime + 31)
     assert not WriterWatch(session).is_open(oldest)
 
 
@@ -376,7 +376,7 @@ def test_a_segment_that_was_rolled_and_removed_while_its_chain_was_read_hides_no
     session, monkeypatch
 ):
     # a reader sorts in a window: with a small one it reads on while its events are taken
-    monkeypatch.setattr("Agent.tree.merge._MEMORY_LINES", 32)
+    monkeypatch.setattr("Agent.tree.read.merge._MEMORY_LINES", 32)
     recorder = record(session, events=200, agents=1, close=False)
     seqs = []
     for number, event in enumerate(TreeReader(session).events()):

@@ -12,9 +12,16 @@ from support.processes import child_environment
 from tree_kit import SESSION_ID
 
 from Agent.errors import DamagedInput, SessionNotFound
-from Agent.tree.claim import Claim, boot_id, hostname, process_start_ticks, read_claims, write_claim
-from Agent.tree.session import SessionInfo, create_session, open_session, replace_file, update_session
-from Agent.tree.writer import SessionWriter
+from Agent.tree.files.session import SessionInfo, create_session, open_session, replace_file, update_session
+from Agent.tree.files.writer_claim import (
+    Claim,
+    boot_id,
+    hostname,
+    process_start_ticks,
+    read_claims,
+    write_claim,
+)
+from Agent.tree.write.writer import SessionWriter
 
 INFO = SessionInfo(
     session_id=SESSION_ID,
@@ -115,7 +122,7 @@ def test_a_writers_claim_says_who_it_is(session):
 
 @pytest.mark.process
 def test_a_claim_of_an_ended_process_is_dead(session):
-    program = "import sys; from pathlib import Path; from Agent.tree.writer import SessionWriter; SessionWriter(Path(sys.argv[1]))"
+    program = "import sys; from pathlib import Path; from Agent.tree.write.writer import SessionWriter; SessionWriter(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", program, str(session)], env=child_environment(), check=True)
     (claim,) = read_claims(session).values()
     assert not claim.is_alive()

@@ -5,9 +5,9 @@ import pytest
 from tree_kit import Recorder, make_line
 
 from Agent.errors import SessionNotFound
-from Agent.tree.reader import TreeReader
-from Agent.tree.summary import summarise, write_summary
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.summary import summarise, write_summary
+from Agent.tree.write.writer import SessionWriter
 
 
 def read(path):

@@ -12,10 +12,10 @@ from tree_kit import Recorder, make_line, open_descriptors
 
 from Agent.errors import ConfigurationError
 from Agent.event.model import RedactedBytes
-from Agent.tree import own_file
 from Agent.tree.layout import agent_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write import segment_writer
+from Agent.tree.write.writer import SessionWriter
 
 
 def ids_in(session, agent_id="creator_001"):
@@ -225,7 +225,7 @@ def test_a_handler_that_records_while_a_file_is_rolled_writes_aside(session, mon
     sink = SessionWriter(session, segment_size_bytes=500)
     recorder = Recorder(sink)
     recorder.write()
-    plain = own_file.roll_segment
+    plain = segment_writer.roll_segment
     inner = []
 
     def interrupted(*arguments):
@@ -235,7 +235,7 @@ def test_a_handler_that_records_while_a_file_is_rolled_writes_aside(session, mon
         inner.append(recorder.write())
         return rolled
 
-    monkeypatch.setattr(own_file, "roll_segment", interrupted)
+    monkeypatch.setattr(segment_writer, "roll_segment", interrupted)
     written = [recorder.write() for _ in range(6)]
     assert min(written + inner) > 0
     assert len(inner) >= 9
@@ -249,13 +249,13 @@ def test_a_handler_that_ends_recording_in_the_middle_of_a_write_breaks_nothing(s
     sink = SessionWriter(session, segment_size_bytes=500)
     recorder = Recorder(sink)
     recorder.write()
-    plain = own_file.roll_segment
+    plain = segment_writer.roll_segment
 
     def interrupted(*arguments):
         sink.close()
         return plain(*arguments)
 
-    monkeypatch.setattr(own_file, "roll_segment", interrupted)
+    monkeypatch.setattr(segment_writer, "roll_segment", interrupted)
     assert [recorder.write() for _ in range(3)] == [2, 3, 4]
     assert recorder.write("new") == -5
     assert sink.counters() == {"closed": 1}
@@ -268,7 +268,7 @@ def test_with_disk_durability_every_line_is_synced_and_threads_share_a_sync(sess
         synced.append(fd)
         time.sleep(0.02)
 
-    monkeypatch.setattr("Agent.tree.commit._sync_data", slow_sync)
+    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", slow_sync)
     sink = SessionWriter(session, durability="disk")
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a"))
@@ -290,7 +290,7 @@ def test_with_disk_durability_every_line_is_synced_and_threads_share_a_sync(sess
 
 def test_one_line_can_be_synced_where_the_others_are_not(session, monkeypatch):
     synced = []
-    monkeypatch.setattr("Agent.tree.commit._sync_data", synced.append)
+    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", synced.append)
     sink = SessionWriter(session)
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a"))
@@ -303,11 +303,11 @@ def test_a_disk_that_refuses_to_sync_is_told_and_the_writer_goes_on_in_a_new_seg
     def refuse(_):
         raise OSError(5, "no")
 
-    monkeypatch.setattr("Agent.tree.commit._sync_data", refuse)
+    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", refuse)
     sink = SessionWriter(session, durability="disk")
     stream = sink.open_stream("a", "agents")
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a")) is False
-    monkeypatch.setattr("Agent.tree.commit._sync_data", os.fdatasync)
+    monkeypatch.setattr("Agent.tree.write.group_commit._sync_data", os.fdatasync)
     assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a")) is True
     assert sink.counters() == {"sync:EIO": 1}
     assert [path.name for path in agent_files(session, "a")] == ["a.1.log", "a.log"]

@@ -14,10 +14,10 @@ import pytest
 from support.processes import child_environment
 from tree_kit import Recorder, make_line
 
-from Agent.tree import own_file, rotation, writer
 from Agent.tree.layout import agent_files
-from Agent.tree.reader import TreeReader
-from Agent.tree.writer import SessionWriter
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write import rotation, segment_writer, writer
+from Agent.tree.write.writer import SessionWriter
 
 
 class FaultyWrite:
@@ -25,7 +25,7 @@ class FaultyWrite:
 
     def __init__(self, monkeypatch):
         self.plan = []
-        for module in (writer, own_file):
+        for module in (writer, segment_writer):
             monkeypatch.setattr(module, "_write", self)
 
     def __call__(self, fd, data):
@@ -250,8 +250,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tree_kit import Recorder
-from Agent.tree import rotation
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write import rotation
+from Agent.tree.write.writer import SessionWriter
 recorder = Recorder(SessionWriter(Path(sys.argv[1]), segment_size_bytes=1000))
 for _ in range(10):
     recorder.write()
@@ -320,7 +320,7 @@ def test_a_failing_sync_aside_and_a_short_write_aside_are_counted(session, write
         assert stream.write_synced(make_line(sink.writer, sink.next_seq(), agent_id="a")) is True
         write.plan = [5]
         assert stream.write(make_line(sink.writer, sink.next_seq(), agent_id="a")) is False
-        monkeypatch.setattr("Agent.tree.own_file.os.fsync", lambda _: os.close(-1))
+        monkeypatch.setattr("Agent.tree.write.segment_writer.os.fsync", lambda _: os.close(-1))
         assert stream.write_synced(make_line(sink.writer, sink.next_seq(), agent_id="a")) is False
     finally:
         sink._state.files.busy = False

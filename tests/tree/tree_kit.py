@@ -10,7 +10,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import encode_event
 from Agent.event.model import Event, RedactedBytes
 from Agent.tree.layout import create_session_dir
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write.writer import SessionWriter
 
 SESSION_ID = "20261120_103045"
 START_US = 1_795_170_645_000_000

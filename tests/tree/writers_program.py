@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tree_kit import Recorder, make_line
 
-from Agent.tree.writer import SessionWriter
+from Agent.tree.write.writer import SessionWriter
 
 AGENTS = 5
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from Agent.flight.checkpoint_values import CHECKPOINT_LIMITS
-from Agent.record.agents import agent_id_of
-from Agent.record.capture import Capture
-from Agent.record.redaction import Redactor
-from Agent.replay.comparison import EVERY_MAPPING, Comparison, Difference, Recorded, SameId
+from Agent.flight.checkpoints.storage.values import CHECKPOINT_LIMITS
+from Agent.record.encode.capture import Capture
+from Agent.record.encode.redaction import Redactor
+from Agent.record.state.agents import agent_id_of
+from Agent.replay.compare.comparison import EVERY_MAPPING, Comparison, Difference, Recorded, SameId
 
 OUTPUT_KEY = "output"
 """The key of an output that is no mapping of its own."""

@@ -12,18 +12,18 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import RunNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
-from Agent.event.values import decode_value
-from Agent.flight.checkpoint_model import Checkpoint
-from Agent.flight.fold import StateFold
-from Agent.flight.graph_calls import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
-from Agent.flight.recorded_program import RecordedProgram
-from Agent.flight.run_fold import Step
-from Agent.flight.runs import RunRecord, RunRef, read_run
-from Agent.replay.recording import ACTION_KINDS
+from Agent.event.values.values import decode_value
+from Agent.flight.checkpoints.model import Checkpoint
+from Agent.flight.checkpoints.state_fold import StateFold
+from Agent.flight.integrations.graph_calls import GRAPH_STEP, INNER_GRAPH_STEP, INNER_NODE_STEP, NODE_STEP
+from Agent.flight.open_runs.fold import Step
+from Agent.flight.open_runs.main_module import RecordedProgram
+from Agent.flight.runs.reading import RunRecord, RunRef, read_run
+from Agent.replay.plan.recording import ACTION_KINDS
 
 NOT_RECORDED: Final[Any] = object()
 START: Final = "start"

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from Agent.errors import RecordingMiss
-from Agent.flight.graph_calls import node_step_id
-from Agent.flight.graph_values import FRAMEWORK, restored_values
-from Agent.flight.recorded_models.driving import interface
+from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.graph_calls import node_step_id
+from Agent.flight.integrations.graph_values import FRAMEWORK, restored_values
 from Agent.replay.executors.done_steps import DoneStep
 from Agent.replay.executors.watched import ExecutorWatch, watched
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.errors import RunNotFound, UsageError
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.graph_calls import GRAPH_STEP, NODE_STEP
-from Agent.flight.graph_values import restored_values
-from Agent.flight.runs import RunRef
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.flight.integrations.graph_calls import GRAPH_STEP, NODE_STEP
+from Agent.flight.integrations.graph_values import restored_values
+from Agent.flight.runs.reading import RunRef
 from Agent.replay.executors.done_steps import DoneStep, done_steps
 
 __all__ = ["RecordedCall"]

@@ -19,23 +19,23 @@ from Agent.errors import (
     TargetNotGiven,
     UsageError,
 )
-from Agent.flight.graph_values import FRAMEWORK, made_ids, plain_values, restored_values
+from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.graph_values import FRAMEWORK, made_ids, plain_values, restored_values
+from Agent.flight.matching.replaying import replaying_tools
+from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.recorded_graphs import plain_graph
-from Agent.flight.recorded_models.driving import interface
-from Agent.flight.replaying import replaying_tools
-from Agent.flight.tool_replayer import ToolReplayer
-from Agent.record.texts import message_of
-from Agent.replay.comparison import Comparison
-from Agent.replay.executors.answers_behind import replayer_behind
+from Agent.record.encode.safe_text import message_of
+from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.outcome import short
 from Agent.replay.executors.differ import recorded_difference
 from Agent.replay.executors.graph_nodes import ExecutedNodes, driven_node, is_async_alone
 from Agent.replay.executors.graph_record import RecordedCall
 from Agent.replay.executors.protocol import Execution
+from Agent.replay.executors.remaining_results import replayer_behind
 from Agent.replay.executors.watched import ExecutorWatch
-from Agent.replay.outcome import short
-from Agent.replay.patches import merged
-from Agent.replay.target import TargetFailed, build, import_target, target_name
-from Agent.tree.session import open_session
+from Agent.replay.forks.patches import merged
+from Agent.replay.plan.target import TargetFailed, build, import_target, target_name
+from Agent.tree.files.session import open_session
 
 FRAMEWORKS: Final = ("langgraph", "langchain_core", "langsmith", "uuid_utils", "pydantic")
 """Packages whose own reads, of ids and clocks for their callbacks, do not count."""

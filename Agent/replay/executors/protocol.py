@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
-from Agent.replay.outcome import SourceRead
+from Agent.replay.compare.outcome import SourceRead
 
 NOT_GIVEN: Final[Any] = object()
 

@@ -20,14 +20,16 @@ from Agent.errors import (
     SessionNotFound,
     UsageError,
 )
-from Agent.flight.replaying import replaying_tools
-from Agent.flight.runs import RunRef, read_run
-from Agent.flight.tool_replayer import ToolReplayer
-from Agent.replay.comparison import Comparison
+from Agent.flight.matching.replaying import replaying_tools
+from Agent.flight.matching.tool_replayer import ToolReplayer
+from Agent.flight.runs.reading import RunRef, read_run
+from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.outcome import short
 from Agent.replay.executors import registry
-from Agent.replay.executors.answers_behind import replayer_behind
 from Agent.replay.executors.differ import compute_diff, order_difference
 from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
+from Agent.replay.executors.recording_suppressed import recording_turned_away
+from Agent.replay.executors.remaining_results import replayer_behind
 from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -35,13 +37,11 @@ from Agent.replay.executors.saved_points import (
     SavedCheckpoint,
     given_and_output,
 )
-from Agent.replay.executors.turned_away import recording_turned_away
 from Agent.replay.executors.watched import ExecutorWatch, watched
-from Agent.replay.outcome import short
-from Agent.replay.patches import apply_patch, check_patch, merged
+from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory
-from Agent.tree.artifacts import ROOT_RUN
-from Agent.tree.session import open_session
+from Agent.tree.files.session import open_session
+from Agent.tree.write.artifacts import ROOT_RUN
 
 
 class ReplayExecutor:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Agent.flight.shown_values import shown_where_they_part
+from Agent.flight.matching.value_diff_text import shown_where_they_part
+from Agent.replay.compare.outcome import short
 from Agent.replay.executors.differ import recorded_form
 from Agent.replay.executors.protocol import Execution
-from Agent.replay.outcome import short
-from Agent.replay.patches import Patch
-from Agent.replay.verdict import EXIT_CODES, Verdict
+from Agent.replay.forks.patches import Patch
+from Agent.replay.judging.verdict import EXIT_CODES, Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,17 +15,17 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
-from Agent.flight.checkpoint_files import checkpoints_dir
-from Agent.flight.checkpoint_model import Checkpoint, CheckpointInfo
-from Agent.flight.checkpoints import LocalCheckpointStore
-from Agent.flight.graph_calls import GRAPH_STEP, NODE_STEP
-from Agent.flight.runs import RunRef, find_run
-from Agent.record.installed import flush_active
+from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo
+from Agent.flight.checkpoints.storage.files import checkpoints_dir
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.flight.integrations.graph_calls import GRAPH_STEP, NODE_STEP
+from Agent.flight.runs.reading import RunRef, find_run
+from Agent.record.emit.installed import flush_active
 from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
 from Agent.replay.executors.done_steps import NOT_RECORDED, DoneStep, done_steps
-from Agent.tree.artifacts import ROOT_RUN
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
+from Agent.tree.write.artifacts import ROOT_RUN
 
 _MOST_STEPS: Final = 1000
 

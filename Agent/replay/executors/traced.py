@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from Agent.archive.reader import open_reader
+from Agent.archive.sealed.reader import open_reader
 from Agent.errors import UsageError
-from Agent.flight.fold import StateFold, fold_events
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events
 from Agent.replay.executors.protocol import Execution
 from Agent.replay.forks.forking import ForkResult, fork_run, resume_from_checkpoint
 

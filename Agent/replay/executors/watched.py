@@ -14,10 +14,10 @@ from functools import cache
 from types import FrameType
 from typing import Any, Final
 
-from Agent.record.chance.callers import asker_of, module_of
-from Agent.replay.numpy_seeds import NumpySeeds
-from Agent.replay.outcome import SourceRead
-from Agent.replay.sources import SourceWatch
+from Agent.record.sources.callers import asker_of, module_of
+from Agent.replay.compare.outcome import SourceRead
+from Agent.replay.sources.numpy_seeds import NumpySeeds
+from Agent.replay.sources.watched import SourceWatch
 
 _NETWORK: Final = {
     "socket.connect",

@@ -17,7 +17,7 @@ from Agent.errors import AgentTraceError
 from Agent.replay.forks.drive import Trigger
 from Agent.replay.forks.fork import Brought, Fork
 from Agent.replay.forks.recording import ForkRecording
-from Agent.tree.lineage import FORKED, RESUMED, Lineage
+from Agent.tree.files.run_lineage import FORKED, RESUMED, Lineage
 
 
 def lineage_for(request: dict[str, Any], brought: Brought, agents: list[str]) -> Lineage:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from Agent.record.chance.clock import CLOCK_FORMS, CLOCKS
+from Agent.record.sources.clock import CLOCK_FORMS, CLOCKS
 
 T = TypeVar("T")
 

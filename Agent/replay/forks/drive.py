@@ -15,30 +15,30 @@ import orjson
 
 from Agent.errors import AgentTraceError, UsageError
 from Agent.event.codec import decode_line
-from Agent.event.digest import digest_bytes
 from Agent.event.model import Event
 from Agent.event.pointers import escape
-from Agent.event.serialise import to_json
-from Agent.record import installed
-from Agent.record.agents import agent_id_of
-from Agent.record.context import Scope, current_scope
-from Agent.record.exposure import read_state
-from Agent.record.identity import TRACED
-from Agent.record.pipeline import Pipeline
-from Agent.record.texts import message_of
-from Agent.replay.calls import scope_fields
-from Agent.replay.comparison import Recorded
-from Agent.replay.drive import Driver
-from Agent.replay.effects import describe
+from Agent.event.values.digest import digest_bytes
+from Agent.event.values.serialise import to_json
+from Agent.record.emit import installed
+from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.safe_text import message_of
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.identity import TRACED
+from Agent.record.state.introspection import read_state
+from Agent.replay.compare.comparison import Recorded
+from Agent.replay.compare.emitted_events import describe
+from Agent.replay.compare.outcome import ReplayStopped
+from Agent.replay.drive.calls import scope_fields
+from Agent.replay.drive.states import generators_in, put_back, remove_fields
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
+from Agent.replay.forks.patches import Patch, apply_patch
 from Agent.replay.forks.player import ForkPlayer
 from Agent.replay.forks.sources import ForkSources
-from Agent.replay.outcome import ReplayStopped
-from Agent.replay.patches import Patch, apply_patch
-from Agent.replay.plan import DrivenAction, is_outside_write
-from Agent.replay.source_answers import SourceAnswers
-from Agent.replay.states import generators_in, put_back, remove_fields
-from Agent.replay.values import Decoder
+from Agent.replay.plan.actions import DrivenAction, is_outside_write
+from Agent.replay.plan.values import Decoder
+from Agent.replay.sources.source_results import SourceAnswers
+from Agent.replay.worker.driver import Driver
 
 
 class ForkDriver(Driver):

@@ -15,21 +15,23 @@ from typing import Any
 
 from Agent.errors import ReplayError
 from Agent.event.model import Event
-from Agent.event.order import order_key
-from Agent.flight.open_players import OPEN_PLAYERS
-from Agent.flight.recorded_calls import Decoding, calls_among
-from Agent.flight.runs import RunRef
-from Agent.record import installed
-from Agent.record.agents import agent_id_of
-from Agent.record.context import current_scope
-from Agent.record.installed import install_pipeline
-from Agent.record.memory_sink import MemorySink
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.player import current_player
-from Agent.record.redaction import Redactor
-from Agent.replay.answers import AnswerBook
-from Agent.replay.child import Redrive, turn_recording_away
-from Agent.replay.comparison import Recorded
+from Agent.event.ordering.order import order_key
+from Agent.flight.calls.active_player import OPEN_PLAYERS
+from Agent.flight.matching.recorded_calls import Decoding, calls_among
+from Agent.flight.runs.reading import RunRef
+from Agent.record.emit import installed
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.emit.player import current_player
+from Agent.record.encode.redaction import Redactor
+from Agent.record.state.agents import agent_id_of
+from Agent.replay.compare.comparison import Recorded
+from Agent.replay.compare.outcome import ReplayStopped
+from Agent.replay.drive.agent_stubs import Spec
+from Agent.replay.drive.recorded_results import AnswerBook
+from Agent.replay.drive.states import put_back
 from Agent.replay.forks.drive import (
     ForkDriver,
     Trigger,
@@ -38,22 +40,20 @@ from Agent.replay.forks.drive import (
     resume_of,
     seed_generators,
 )
-from Agent.replay.forks.echo import Echo
+from Agent.replay.forks.fork_point import ForkPoint, find_point, first_event, start_for, with_state
 from Agent.replay.forks.hidden import hidden_generator
 from Agent.replay.forks.outcome import ForkOutcome
+from Agent.replay.forks.patches import Patch
+from Agent.replay.forks.peer_events import Echo
 from Agent.replay.forks.player import ForkAnswers, ForkPlayer, answerable
-from Agent.replay.forks.point import ForkPoint, find_point, first_event, start_for, with_state
-from Agent.replay.forks.progress import tell
 from Agent.replay.forks.sources import ForkSources
 from Agent.replay.forks.states import acting_in, state_of, tell_states, trackers
-from Agent.replay.outcome import ReplayStopped
-from Agent.replay.patches import Patch
-from Agent.replay.peers import Spec
-from Agent.replay.plan import Plan, make_plan
-from Agent.replay.recording import is_traced_action
-from Agent.replay.states import put_back
-from Agent.replay.target import TargetFailed, objects_in
-from Agent.replay.verdict import judge
+from Agent.replay.judging.verdict import judge
+from Agent.replay.plan.actions import Plan, make_plan
+from Agent.replay.plan.recording import is_traced_action
+from Agent.replay.plan.target import TargetFailed, objects_in
+from Agent.replay.worker.child import Redrive, turn_recording_away
+from Agent.replay.worker.progress import tell
 
 
 @dataclass(slots=True)

@@ -18,17 +18,17 @@ import orjson
 
 from Agent import errors
 from Agent.errors import AgentTraceError, DamagedInput, ReplayError, SessionNotFound
-from Agent.flight.run_context import new_run_id
-from Agent.flight.runs import RunRef
-from Agent.record.installed import flush_active
-from Agent.replay.child_process import run_module
-from Agent.replay.differences.run_comparison import RunComparison, RunName, compare_runs
-from Agent.replay.differences.sides import open_side
+from Agent.flight.open_runs.context import new_run_id
+from Agent.flight.runs.reading import RunRef
+from Agent.record.emit.installed import flush_active
+from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_runs
+from Agent.replay.diff.run_side import open_side
 from Agent.replay.forks.outcome import ForkOutcome, RaisedError
-from Agent.replay.forks.progress import followed
-from Agent.replay.patches import Patch, check_patch
-from Agent.replay.target import Target, target_name
-from Agent.tree.session import SessionInfo, open_session
+from Agent.replay.forks.patches import Patch, check_patch
+from Agent.replay.plan.target import Target, target_name
+from Agent.replay.worker.child_process import run_module
+from Agent.replay.worker.progress import followed
+from Agent.tree.files.session import SessionInfo, open_session
 
 _MAX_OUTPUT_CHARS = 20_000
 

@@ -13,14 +13,14 @@ from types import ModuleType
 from typing import Any
 
 from Agent.event.model import Event
-from Agent.event.order import order_key
-from Agent.record.chance.callers import is_foreign_name
-from Agent.record.chance.reads import kinds_of_draws
-from Agent.record.chance.sources import adoption_of
-from Agent.record.exposure import Sort, sort_of
-from Agent.replay.generator_places import GeneratorPlaces
-from Agent.replay.recording import Recording
-from Agent.replay.states import generators_in
+from Agent.event.ordering.order import order_key
+from Agent.record.sources.callers import is_foreign_name
+from Agent.record.sources.reads import kinds_of_draws
+from Agent.record.sources.sources import adoption_of
+from Agent.record.state.introspection import Sort, sort_of
+from Agent.replay.drive.states import generators_in
+from Agent.replay.plan.recording import Recording
+from Agent.replay.sources.rng_sites import GeneratorPlaces
 
 _LIBRARIES = {"site-packages", "dist-packages"}
 

@@ -14,20 +14,20 @@ import orjson
 
 from Agent.errors import RecordingMiss, ReplayError
 from Agent.event.model import Event
-from Agent.flight.recorded_calls import CALL_KINDS, CallBook
-from Agent.flight.tool_matching import Match
-from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live
-from Agent.record.pipeline import Pipeline
-from Agent.record.player import Answer, TracedCall
-from Agent.record.remade_errors import Unanswerable
-from Agent.replay.answers import AnswerBook
-from Agent.replay.comparison import Comparison, Recorded
-from Agent.replay.forks.echo import Echo
+from Agent.flight.matching.recorded_calls import CALL_KINDS, CallBook
+from Agent.flight.matching.tool_matching import Match
+from Agent.flight.matching.tool_replayer import ToolReplayer, check_live, is_live
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.player import Answer, TracedCall
+from Agent.record.tracing.error_restore import Unanswerable
+from Agent.replay.compare.comparison import Comparison, Recorded
+from Agent.replay.compare.outcome import ReplayStopped
+from Agent.replay.drive.player import Positional, named_arguments, with_stop
+from Agent.replay.drive.recorded_results import AnswerBook
 from Agent.replay.forks.outcome import ForkOutcome
-from Agent.replay.outcome import ReplayStopped
-from Agent.replay.plan import RecordedCall
-from Agent.replay.player import Positional, named_arguments, with_stop
-from Agent.replay.recording import ACTION_KINDS
+from Agent.replay.forks.peer_events import Echo
+from Agent.replay.plan.actions import RecordedCall
+from Agent.replay.plan.recording import ACTION_KINDS
 
 
 class _Open(NamedTuple):

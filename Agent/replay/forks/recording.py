@@ -14,16 +14,16 @@ from typing import Any
 
 from Agent.event.clock import format_timestamp
 from Agent.event.model import RedactedBytes
-from Agent.flight.run_recorder import Recorder
-from Agent.record.pipeline import Pipeline, RecordOptions
-from Agent.record.redaction import Redactor
-from Agent.record.state_events import emit_last_states
-from Agent.tree.artifacts import ArtifactFiles
-from Agent.tree.lineage import FORKED, Lineage
-from Agent.tree.session import SessionInfo, create_session, update_session
-from Agent.tree.sink import Stream
-from Agent.tree.summary import write_summary
-from Agent.tree.writer import SessionWriter
+from Agent.flight.runs.recorder import Recorder
+from Agent.record.emit.pipeline import Pipeline, RecordOptions
+from Agent.record.encode.redaction import Redactor
+from Agent.record.tracing.state_events import emit_last_states
+from Agent.tree.files.run_lineage import FORKED, Lineage
+from Agent.tree.files.session import SessionInfo, create_session, update_session
+from Agent.tree.read.summary import write_summary
+from Agent.tree.write.artifacts import ArtifactFiles
+from Agent.tree.write.sink import Stream
+from Agent.tree.write.writer import SessionWriter
 
 
 class HeardSink:

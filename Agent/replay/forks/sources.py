@@ -11,15 +11,15 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from Agent.event.model import Event
-from Agent.event.order import order_key
-from Agent.record.chance.adopted import Adopted, living
-from Agent.record.chance.reads import kinds_of_draws
+from Agent.event.ordering.order import order_key
+from Agent.record.sources.adopted import Adopted, living
+from Agent.record.sources.reads import kinds_of_draws
 from Agent.replay.forks.clocks import ForkClocks, latest_reads
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.forks.player import ForkPlayer
-from Agent.replay.plan import RecordedCall
-from Agent.replay.recorded_draws import RecordedDraws
-from Agent.replay.source_answers import CallReads, SourceAnswers
+from Agent.replay.plan.actions import RecordedCall
+from Agent.replay.sources.rng_draws import RecordedDraws
+from Agent.replay.sources.source_results import CallReads, SourceAnswers
 
 T = TypeVar("T")
 

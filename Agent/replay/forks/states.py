@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from Agent.record.binding import AgentBinding
-from Agent.record.exposure import read_state
-from Agent.record.pipeline import Pipeline
-from Agent.record.state import StateTracker
-from Agent.record.state_events import emit_state
-from Agent.replay.recording import AgentFacts
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.event_template import AgentBinding
+from Agent.record.state.introspection import read_state
+from Agent.record.state.tracker import StateTracker
+from Agent.record.tracing.state_events import emit_state
+from Agent.replay.plan.recording import AgentFacts
 
 
 def tell_states(pipeline: Pipeline, objects: Mapping[str, object], facts: Mapping[str, AgentFacts]) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 from Agent.archive.run_export import export_run
 from Agent.errors import ReplayError, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.flight.runs import RunRef
+from Agent.flight.runs.reading import RunRef
 from Agent.replay.golden.checking import GoldenReport, check_golden, unpacked
 from Agent.replay.golden.selection import asked_for, choose, inside_agents, needed
 from Agent.replay.golden.trace import Accepted, GoldenTrace
 from Agent.replay.golden.updating import record_anew
-from Agent.replay.recording import read_recording
-from Agent.replay.report import ReplayReport
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.plan.recording import read_recording
 
 __all__ = ["accept_golden"]
 

@@ -14,20 +14,20 @@ from typing import Any, Final
 from Agent.archive.run_export import export_run
 from Agent.errors import DamagedInput, ReplayError, SessionNotFound, UsageError
 from Agent.event.model import Event
-from Agent.flight.runs import RunRef
-from Agent.flight.runs import find_run as find_any_run
-from Agent.record.installed import flush_active
+from Agent.flight.runs.reading import RunRef
+from Agent.flight.runs.reading import find_run as find_any_run
+from Agent.record.emit.installed import flush_active
+from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.golden.checking import GoldenReport, check_golden
 from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import DEFAULT_DIRECTORY, GoldenTrace, golden_place, write_file
-from Agent.replay.normaliser import Normaliser
-from Agent.replay.recording import Recording, read_recording
-from Agent.replay.reference import RunReference, find_run
+from Agent.replay.plan.recording import Recording, read_recording
+from Agent.replay.plan.reference import RunReference, find_run
+from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
-from Agent.replay.target import Target, target_name
+from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.layout import DIRECTORY_MODE
-from Agent.tree.removal import delete_tree
-from Agent.tree.session import SessionInfo, open_session
+from Agent.tree.retention.removal import delete_tree
 
 __all__ = ["AddedGolden", "add_golden", "keep_recording"]
 

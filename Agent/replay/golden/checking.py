@@ -16,13 +16,13 @@ from threading import Event
 from typing import Any
 
 from Agent.archive.run_import import import_run
+from Agent.replay.compare.outcome import short
 from Agent.replay.golden.trace import CONCURRENT_ORDER, Accepted, GoldenTrace
-from Agent.replay.outcome import short
-from Agent.replay.reference import RunReference
-from Agent.replay.report import ReplayReport
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.judging.verdict import Verdict
+from Agent.replay.plan.reference import RunReference
 from Agent.replay.rerun import RedriveOptions, drive_again
-from Agent.replay.verdict import Verdict
-from Agent.tree.session import update_session
+from Agent.tree.files.session import update_session
 
 __all__ = ["GoldenReport", "check_golden", "unpacked"]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from Agent.event.model import Event
-from Agent.record.chance.reads import states_of
+from Agent.record.sources.reads import states_of
 from Agent.replay.golden.trace import GoldenTrace
-from Agent.replay.plan import DrivenAction, Plan, make_plan
-from Agent.replay.recording import Recording
-from Agent.replay.report import ReplayReport
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
+from Agent.replay.plan.recording import Recording
 
 __all__ = ["Chosen", "asked_for", "choose", "inside_agents", "needed"]
 

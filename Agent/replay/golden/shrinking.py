@@ -15,16 +15,16 @@ from typing import Any
 
 from Agent.archive.run_export import export_run
 from Agent.errors import UsageError
-from Agent.flight.runs import RunRef
+from Agent.flight.runs.reading import RunRef
 from Agent.replay.golden.adding import keep_recording
 from Agent.replay.golden.checking import GoldenReport, check_golden, unpacked
 from Agent.replay.golden.selection import Chosen, asked_for, choose, inside_agents, needed
 from Agent.replay.golden.trace import GoldenTrace, golden_place
-from Agent.replay.parallel import Progress
-from Agent.replay.recording import Recording, read_recording
-from Agent.replay.report import ReplayReport
-from Agent.replay.verdict import Verdict
-from Agent.tree.removal import delete_tree
+from Agent.replay.judging.report import ReplayReport
+from Agent.replay.judging.verdict import Verdict
+from Agent.replay.plan.recording import Recording, read_recording
+from Agent.replay.worker.parallel import Progress
+from Agent.tree.retention.removal import delete_tree
 
 __all__ = ["ShrunkGolden", "shrink_golden"]
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import DamagedInput, RunNotFound, UsageError
-from Agent.replay.normaliser import Normaliser
+from Agent.replay.compare.normaliser import Normaliser
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, safe_name
-from Agent.tree.removal import delete_tree
+from Agent.tree.retention.removal import delete_tree
 
 __all__ = [
     "DEFAULT_DIRECTORY",

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from Agent.errors import ReplayError, UsageError
-from Agent.flight.runs import RunRef
+from Agent.flight.runs.reading import RunRef
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.adding import keep_recording
 from Agent.replay.golden.checking import GoldenReport, check_unpacked, unpacked, up_to
 from Agent.replay.golden.selection import needed
 from Agent.replay.golden.trace import Accepted, GoldenTrace
-from Agent.replay.recording import read_recording
+from Agent.replay.plan.recording import read_recording
 
 __all__ = ["record_anew", "update_golden"]
 

@@ -1,0 +1,353 @@
+"""What led to an event: edges that the recording has, and edges inferred by named rules; chains cross agents.
+
+`event_links` brings in the events, `graph` shows chains; `debug` asks for them behind what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from Agent.analysis.causality.effect_sizes import CauseTest
+from Agent.analysis.causality.event_links import Links, find_event
+from Agent.analysis.causality.event_window import Row, Window, order, started_us, time_us
+from Agent.analysis.query.engine import Engine
+from Agent.errors import EventNotFound, UsageError
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.tree.read.reader import TreeReader
+
+RECORDED = "recorded"
+INFERRED = "inferred"
+TESTED = "tested"
+"""A fork showed the effect."""
+
+MAX_HOPS = 8
+MAX_INFERRED_HOPS = 3
+"""A guess on a guess on a guess is the most that a chain holds."""
+MAX_CAUSES = 100
+_LOOK_AHEAD = 200
+_LOOK_BEHIND = 2_000
+"""How many of the agent's earlier events the rules look at."""
+
+_LEARNING = frozenset({"learning_update", "policy_update"})
+_ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
+
+
+Forward = Callable[[list[Row]], list[Row]]
+"""Gives what the recording says that others did because of some events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """That one event led to another; `basis` is recorded, inferred or tested, `rule` says by what."""
+
+    cause_id: str
+    effect_id: str
+    basis: str
+    rule: str
+    reason: str
+    test: CauseTest | None = None
+    """What forks without the cause showed, where they were made."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The edge as a plain dict; `test` is there where it was tested."""
+        made = asdict(self)
+        if self.test is None:
+            del made["test"]
+        return made
+
+
+def is_failure(row: Row) -> bool:
+    """Whether the event is an error or a span that one ended."""
+    extra = row["extra"]
+    if row["event_type"] == "error" or row["level"] in {"ERROR", "CRITICAL"}:
+        return True
+    return extra.get("outcome") == "error" or extra.get("error_id") is not None
+
+
+def changes_state(row: Row) -> bool:
+    """Whether the event records that its agent changed."""
+    return row["event_type"] == "state_change" or bool(changed_fields(row))
+
+
+def changed_fields(row: Row) -> dict[str, Any]:
+    """The fields that an event set, with their new values."""
+    state = row["state"] or {}
+    new = state.get("set")
+    if isinstance(new, dict) and new:
+        return new
+    if row["event_type"] == "state_change" and isinstance(row["extra"].get("new_state"), dict):
+        old = row["extra"].get("old_state")
+        old = old if isinstance(old, dict) else {}
+        return {
+            key: value for key, value in row["extra"]["new_state"].items() if old.get(key, _ABSENT) != value
+        }
+    return {}
+
+
+_ABSENT: Any = object()
+
+
+def direct_causes(row: Row, window: Window) -> Iterator[tuple[Row, Edge]]:
+    """The events one step behind an event, recorded ones first, each with its edge."""
+    seen = {row["id"]}
+    for cause, rule, reason in _recorded(row, window):
+        if cause["id"] not in seen:
+            seen.add(cause["id"])
+            yield cause, Edge(cause["id"], row["id"], RECORDED, rule, reason)
+    for cause, rule, reason in _inferred(row, window):
+        if cause["id"] not in seen:
+            seen.add(cause["id"])
+            yield cause, Edge(cause["id"], row["id"], INFERRED, rule, reason)
+
+
+_Link = tuple[Row, str, str]
+
+
+def _recorded(row: Row, window: Window) -> Iterator[_Link]:
+    extra = row["extra"]
+    error = window.by_id.get(extra.get("error_id", ""))
+    if error is not None:
+        yield error, "error", f"it ended with the error {error['message']!r}"
+    message_id = extra.get("message_id")
+    if row["event_type"] == "agent_message" and message_id is not None:
+        sent = window.sent.get(str(message_id))
+        if sent is not None:
+            yield sent, "message", f"it is the message that {sent['extra'].get('sender')} sent"
+    for cause_id in row["causes"]:
+        if cause_id in window.by_id:
+            yield window.by_id[cause_id], "cause", f"the program recorded {cause_id} as a cause of it"
+    # What failed or arrived inside a span came before the span's end, and so before what it left changed.
+    if row["span_id"] and (is_failure(row) or changes_state(row)):
+        for inner in reversed(window.inside[row["span_id"]]):
+            if is_failure(inner):
+                yield inner, "span", f"{inner['message']!r} happened inside it"
+            elif inner["event_type"] == "agent_message" and inner is not window.sent.get(
+                str(inner["extra"].get("message_id"))
+            ):
+                yield inner, "span", f"{inner['message']!r} arrived inside it"
+    outer = window.by_span.get(row["parent_span_id"] or "")
+    if outer is not None and outer["id"] != row["id"]:
+        yield outer, "span", f"it happened inside {outer['message']!r}"
+
+
+def _inferred(row: Row, window: Window) -> Iterator[_Link]:
+    """Rules for what is not recorded; each takes the same agent's nearest earlier event of one sort."""
+    began = started_us(row)
+    earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
+    kind = row["event_type"]
+    fails, acts = is_failure(row), kind in _ACTS
+    if acts or fails:
+        change = next((known for known in earlier if changes_state(known)), None)
+        if change is not None:
+            names = ", ".join(list(changed_fields(change))[:4]) or "its state"
+            yield change, "state_before", f"the last change of {row['agent_id']} before it set {names}"
+    if acts:
+        for known in earlier:
+            if known["event_type"] in _LEARNING:
+                yield known, "learning_before_action", "the last learning update before it"
+                break
+        strategy = next((known for known in earlier if known["event_type"] == "strategy_update"), None)
+        if strategy is not None:
+            yield strategy, "strategy_before_action", "the last strategy update before it"
+        arrived = next((known for known in earlier if _has_arrived(known)), None)
+        if arrived is not None:
+            yield (
+                arrived,
+                "message_before_decision",
+                f"the last message before it came from {_sender(arrived)}",
+            )
+    if acts or fails or kind in _LEARNING:
+        failure = next((known for known in earlier if is_failure(known)), None)
+        if failure is not None:
+            yield (
+                failure,
+                "error_before",
+                f"the last failure of {row['agent_id']} before it: {failure['message']}",
+            )
+
+
+def _has_arrived(row: Row) -> bool:
+    return row["event_type"] == "agent_message" and str(row["extra"].get("direction", "")).startswith("rec")
+
+
+def _sender(row: Row) -> str:
+    return str(row["extra"].get("sender"))
+
+
+def chain(
+    row: Row,
+    window: Window,
+    *,
+    since_us: int | None = None,
+    rules: frozenset[str] | None = None,
+    max_inferred: int = MAX_INFERRED_HOPS,
+) -> list[dict[str, Any]]:
+    """The causes of an event, of those causes, and so on: nearest first, recorded before inferred.
+
+    Args:
+        row: the event.
+        window: what may have led to it.
+        since_us: nothing before this time is a cause.
+        rules: infer by these rules only; None for all.
+        max_inferred: how many inferred edges a way may hold.
+
+    Returns:
+        Event dicts with `started_at` (`timestamp` is the end of an action or a metric), `edge` (cause_id,
+        effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (how many edges on
+        the way to it are inferred).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    front = [(row, 0)]
+    at = time_us(row)
+    for hops in range(1, MAX_HOPS + 1):
+        reached: list[tuple[Row, int]] = []
+        window.prepare([effect for effect, _ in front], fails=_has_inside)
+        for effect, guesses in front:
+            for cause, edge in direct_causes(effect, window):
+                inferred = guesses + (edge.basis == INFERRED)
+                known = cause["id"] == row["id"] or cause["id"] in found
+                # What began afterwards, in a span around both, led to nothing here. The span that an event is
+                # in began before it, whatever the clock says of a process that was held up at its end.
+                is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
+                known = known or (started_us(cause) > at and not is_around)
+                too_old = since_us is not None and time_us(cause) < since_us
+                unwanted = edge.basis == INFERRED and rules is not None and edge.rule not in rules
+                if known or too_old or unwanted or inferred > max_inferred:
+                    continue
+                found[cause["id"]] = cause | {
+                    "started_at": format_timestamp(started_us(cause)),
+                    "edge": edge.to_dict(),
+                    "hops": hops,
+                    "inferred_hops": inferred,
+                }
+                reached.append((cause, inferred))
+                if len(found) == MAX_CAUSES:
+                    return _nearest_first(row, found)
+        front = reached
+    return _nearest_first(row, found)
+
+
+def _nearest_first(row: Row, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    at = time_us(row)
+    return sorted(
+        found.values(),
+        key=lambda cause: (
+            cause["hops"],
+            cause["edge"]["basis"] == INFERRED,
+            abs(at - time_us(cause)),
+            cause["id"],
+        ),
+    )
+
+
+def _has_inside(row: Row) -> bool:
+    return is_failure(row) or changes_state(row)
+
+
+def effects(
+    row: Row, window: Window, *, until_us: int, forward: Forward | None = None
+) -> list[dict[str, Any]]:
+    """What an event led to, nearest first: the later events among whose direct causes it stands, and so on.
+
+    Args:
+        row: the event.
+        window: what may have followed.
+        until_us: nothing after this time is an effect.
+        forward: brings in what others did because of some events; None where the window holds everything.
+
+    Returns:
+        Event dicts with `edge`, `hops` and `inferred_hops`, as `chain` gives.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    front = [(row, 0)]
+    for hops in range(1, MAX_HOPS + 1):
+        causes = [cause for cause, _ in front]
+        window.prepare(causes, fails=_has_inside)
+        others = forward(causes) if forward is not None else list(window.by_id.values())
+        window.prepare(others, fails=_has_inside)
+        reached: list[tuple[Row, int]] = []
+        for cause, guesses in front:
+            for effect in [*islice(window.after(cause), _LOOK_AHEAD), *others]:
+                if effect["id"] == row["id"] or effect["id"] in found or time_us(effect) > until_us:
+                    continue
+                edge = _edge_between(cause, effect, window)
+                inferred = guesses + (edge is not None and edge.basis == INFERRED)
+                if edge is None or inferred > 1 or order(effect) < order(cause):
+                    continue
+                found[effect["id"]] = effect | {
+                    "started_at": format_timestamp(started_us(effect)),
+                    "edge": edge.to_dict(),
+                    "hops": hops,
+                    "inferred_hops": inferred,
+                }
+                reached.append((effect, inferred))
+                if len(found) == MAX_CAUSES:
+                    return _nearest_first(row, found)
+        front = reached
+        if not front:
+            break
+    return _nearest_first(row, found)
+
+
+def _edge_between(cause: Row, effect: Row, window: Window) -> Edge | None:
+    for known, edge in direct_causes(effect, window):
+        if known["id"] == cause["id"]:
+            return edge
+    return None
+
+
+def event_id_of(event: str | Row | Event) -> str:
+    """The id of what was handed in as an event; UsageError if it is none."""
+    event_id = event.id if isinstance(event, Event) else event.get("id") if isinstance(event, dict) else event
+    if not isinstance(event_id, str):
+        raise UsageError("no event given", remedy="give an event id, or an event dict that has one")
+    return event_id
+
+
+def checked_lookback_us(lookback_seconds: float, at_us: int) -> int:
+    """The seconds as microseconds, at most to the beginning of time; UsageError if they are negative."""
+    if not lookback_seconds >= 0:
+        raise UsageError(
+            f"cannot look back {lookback_seconds} seconds", remedy="give a number of seconds, 0 or more"
+        )
+    return int(min(lookback_seconds * 1_000_000, at_us))
+
+
+def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
+    """The event of an id; EventNotFound if the session does not hold it."""
+    row = find_event(reader, engine, event_id)
+    if row is None:
+        raise EventNotFound(
+            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+        )
+    return row
+
+
+def causality_chain(
+    reader: TreeReader, engine: Engine, event: str | Row | Event, lookback_seconds: float = 60
+) -> list[dict[str, Any]]:
+    """What led to an event within the seconds before it, nearest cause first.
+
+    Args:
+        reader: of the session.
+        engine: over the session; asked only for what the agents' own files lack.
+        event: an event id, an event dict (of `get_errors`, a journey ...) or an Event.
+        lookback_seconds: how far back causes are looked for, recorded ones too.
+
+    Returns:
+        See `chain`. An empty list says that the recording has nothing that led to it.
+
+    Raises:
+        EventNotFound: the session holds no such event.
+        UsageError: `event` is none, or the seconds are negative.
+    """
+    event_id = event_id_of(event)
+    checked_lookback_us(lookback_seconds, 0)
+    row = event_of(reader, engine, event_id)
+    at = time_us(row)
+    since = at - checked_lookback_us(lookback_seconds, at)
+    return chain(row, Links(reader, engine, since, at), since_us=since)

@@ -1,0 +1,201 @@
+"""Brings in the events that a causal walk needs: agents' own files first, the engine for what they lack.
+
+`chains` walks over what stands here; nothing is read that no step of the walk asks for.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis.causality.event_window import Row, Window, is_sent, load_event
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row, event_row
+from Agent.analysis.query.views import whole_lines
+from Agent.errors import AgentNotFound
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.ids import split_event_id
+from Agent.tree.read.reader import TreeReader
+
+MAX_EVENTS_EACH = 20_000
+"""How many events of one agent are held, the newest of the stretch."""
+MAX_AGENTS = 20
+MAX_LINKED = 20_000
+"""How many events of other agents one query brings in."""
+TRAIL_US = 60_000_000
+"""How long after the stretch the end of a span that was open in it is looked for in an agent's files."""
+MAX_QUERIES = 6
+_BLOCK_BYTES = 1024 * 1024
+
+
+class Links(Window):
+    """A window over a stretch of a session that fills itself.
+
+    Args:
+        reader: of the session, for agents' files.
+        engine: over all of the session.
+        since_us: where the stretch begins.
+        until_us: its last microsecond.
+        max_queries: how often the engine may be asked.
+        lines: what it is asked, of `cached_events`; None for the files.
+    """
+
+    def __init__(
+        self,
+        reader: TreeReader,
+        engine: Engine,
+        since_us: int,
+        until_us: int,
+        *,
+        max_queries: int = MAX_QUERIES,
+        lines: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._reader, self._engine = reader, engine
+        self.since_us, self.until_us = since_us, until_us
+        self.absent: set[str] = set()
+        """Ids that were looked for in the stretch and are not there."""
+        self._agents: set[str] = set()
+        self._asked: set[str] = set()
+        self._queries_left = max_queries
+        self._lines = lines or whole_lines()
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; `fails` says whether inner events matter."""
+        rows = list(rows)
+        self.add(rows)
+        for row in rows:
+            self.read_agent(row["agent_id"])
+            if row["event_type"] == "agent_message" and not is_sent(row):
+                self.read_agent(row["extra"].get("sender"))
+        ids, outer, inner = self._unknown(rows, fails)
+        if (ids or outer or inner) and self._queries_left > 0:
+            self._queries_left -= 1
+            self._ask(ids, outer, inner)
+        self.absent |= {each for each in ids if each not in self.by_id}
+
+    def _unknown(self, rows: list[Row], fails: Callable[[Row], bool]) -> tuple[set[str], set[str], set[str]]:
+        ids, outer, inner = set(), set(), set()
+        for row in rows:
+            error_id = row["extra"].get("error_id")
+            named = [*row["causes"], *([error_id] if isinstance(error_id, str) else [])]
+            ids |= {each for each in named if each not in self.by_id}
+            if row["parent_span_id"] and row["parent_span_id"] not in self.by_span:
+                outer.add(row["parent_span_id"])
+            if row["span_id"] and error_id is None and fails(row):
+                inner.add(row["span_id"])
+        new = [{each for each in group if each not in self._asked} for group in (ids, outer)]
+        # a span's inside is another question than the span itself
+        inner = {each for each in inner if f"in {each}" not in self._asked}
+        self._asked |= new[0] | new[1] | {f"in {each}" for each in inner}
+        return new[0], new[1], inner
+
+    def _ask(self, ids: set[str], outer: set[str], inner: set[str]) -> None:
+        places = [place for place in map(_place, ids) if place is not None]
+        found = self._engine.rows(
+            f"SELECT {EVENT_COLUMNS} FROM {self._lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
+            "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
+            [
+                self.since_us,
+                max(self.until_us, self.until_us + TRAIL_US * bool(outer)),
+                [seq for _, seq in places] or [-1],
+                [f"{writer}-{seq}" for writer, seq in places] or [""],
+                sorted(outer) or [""],
+                sorted(inner) or [""],
+                MAX_LINKED,
+            ],
+        )
+        self.add(map(engine_row, found))
+
+    def read_agent(self, agent_id: Any) -> None:
+        """Bring in one agent's events of the stretch, and the spans open at its end."""
+        if not isinstance(agent_id, str) or agent_id in self._agents or len(self._agents) >= MAX_AGENTS:
+            return
+        self._agents.add(agent_id)
+        kept: deque[Row] = deque(maxlen=MAX_EVENTS_EACH)
+        around: list[Row] = []
+        wanted: set[str] = set()
+        try:
+            for event in self._reader.events(agent_id, since_us=self.since_us):
+                if event.timestamp_us <= self.until_us:
+                    kept.append(event_row(event))
+                elif not wanted or event.timestamp_us > self.until_us + TRAIL_US:
+                    break
+                elif event.span_id in wanted:
+                    around.append(event_row(event))
+                else:
+                    continue
+                wanted.discard(event.span_id or "")
+                if event.parent_span_id and event.parent_span_id not in self.by_span:
+                    wanted.add(event.parent_span_id)
+        except AgentNotFound:
+            pass  # named by a message only
+        self.add([*kept, *around])
+
+
+def _place(event_id: str) -> tuple[str, int] | None:
+    """Writer and number of an event, None where the text is no id and so names no event."""
+    try:
+        return split_event_id(event_id)
+    except ValueError:
+        return None
+
+
+def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
+    """One event by its id: files are searched for its bytes, the archive is asked for what they lack."""
+    if _place(event_id) is None:
+        return None
+    mark = b'"id":"' + event_id.encode() + b'"'
+    writer = event_id.rpartition("-")[0]
+    # a file that carries the writer in its name is the likeliest
+    for path in sorted(reader.files(), key=lambda path: f"@{writer}." not in path.name):
+        line = _line_with(path, mark)
+        while line is not None:
+            try:
+                event = decode_line(line[0])
+                if event.id == event_id:
+                    return event_row(event)
+            except DamagedLine:
+                pass  # its pieces name the id, it is no event
+            line = _line_with(path, mark, line[1])
+    return load_event(engine, event_id) if (reader.session / "archive").is_dir() else None
+
+
+def _line_with(path: Path, mark: bytes, start: int = 0) -> tuple[bytes, int] | None:
+    """The first line from an offset on that holds some bytes, and where the next one begins."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None  # rolled or retired meanwhile
+    with file:
+        position = start
+        while True:
+            file.seek(position)
+            block = file.read(_BLOCK_BYTES)
+            at = block.find(mark)
+            if at >= 0:
+                begin = block.rfind(b"\n", 0, at) + 1
+                if begin == 0:
+                    begin = _line_start(file, position + at) - position
+                file.seek(position + begin)
+                line = file.readline()
+                return line.rstrip(b"\n"), position + begin + len(line)
+            if len(block) < _BLOCK_BYTES:
+                return None
+            position += len(block) - len(mark)
+
+
+def _line_start(file: Any, offset: int) -> int:
+    """The offset at which the line around an offset begins."""
+    while offset > 0:
+        step = min(_BLOCK_BYTES, offset)
+        file.seek(offset - step)
+        newline = file.read(step).rfind(b"\n")
+        if newline >= 0:
+            return int(offset - step + newline + 1)
+        offset -= step
+    return 0

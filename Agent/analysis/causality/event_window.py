@@ -1,0 +1,112 @@
+"""Events held in memory with their links: who is inside what, who answers whom.
+
+`event_links` brings them in.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row
+from Agent.analysis.query.views import whole_lines
+from Agent.analysis.stats.distribution import number
+from Agent.event.clock import parse_timestamp
+from Agent.event.ids import split_event_id
+
+Row = dict[str, Any]
+_LONGEST_MS: Final = 1e12
+
+
+def time_us(row: Row) -> int:
+    """Microseconds since 1970 of an event dict."""
+    return parse_timestamp(row["timestamp"])
+
+
+def order(row: Row) -> tuple[int, str, int]:
+    """The display order of event dicts: time, then writer and number."""
+    writer, _, seq = row["id"].rpartition("-")
+    return time_us(row), writer, int(seq)
+
+
+def started_us(row: Row) -> int:
+    """When the event began: its time, less the duration if it is a span."""
+    duration = number(row["extra"].get("duration_ms")) if row["span_id"] else None
+    ended_us = time_us(row)
+    if duration is None or not 0 <= duration < _LONGEST_MS:
+        return ended_us
+    return max(ended_us - round(duration * 1000), 0)
+
+
+class Window:
+    """Events found by id, span, message and agent; more can be added at any time."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.by_id: dict[str, Row] = {}
+        self.by_span: dict[str, Row] = {}
+        self.inside: defaultdict[str, list[Row]] = defaultdict(list)
+        self.sent: dict[str, Row] = {}
+        self._by_agent: defaultdict[str, list[tuple[tuple[int, str, int], Row]]] = defaultdict(list)
+        self.add(rows)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take in events; those that are known already change nothing."""
+        agents, spans = set(), set()
+        for row in rows:
+            if row["id"] in self.by_id:
+                continue
+            self.by_id[row["id"]] = row
+            if row["span_id"]:
+                self.by_span[row["span_id"]] = row
+            if row["parent_span_id"]:
+                self.inside[row["parent_span_id"]].append(row)
+                spans.add(row["parent_span_id"])
+            if row["agent_id"] is not None:
+                self._by_agent[row["agent_id"]].append((order(row), row))
+                agents.add(row["agent_id"])
+            if row["event_type"] == "agent_message" and is_sent(row):
+                self.sent[str(row["extra"].get("message_id"))] = row
+        for agent in agents:
+            self._by_agent[agent].sort(key=lambda pair: pair[0])
+        for span in spans:
+            self.inside[span].sort(key=order)
+
+    def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
+        """Bring in what stands one step behind some events; here everything stands already."""
+
+    def before(self, row: Row) -> list[Row]:
+        """What the same agent did before an event, nearest first."""
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in reversed(known[:place])]
+
+    def after(self, row: Row) -> list[Row]:
+        """What the same agent did after an event, nearest first."""
+        known = self._by_agent.get(row["agent_id"], [])
+        place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in known[place:]]
+
+    def of_agent(self, agent_id: str) -> list[Row]:
+        """The agent's events, oldest first."""
+        return [row for _, row in self._by_agent.get(agent_id, [])]
+
+
+def is_sent(row: Row) -> bool:
+    """Whether a message event is the sender's half."""
+    return str(row["extra"].get("direction", "")).startswith("sen")
+
+
+def load_event(engine: Engine, event_id: str) -> Row | None:
+    """One event by its id, None if the session does not hold it."""
+    try:
+        place = list(split_event_id(event_id))
+    except ValueError:
+        return None
+    found = engine.rows(
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
+    )
+    return engine_row(found[0]) if found else None

@@ -1,0 +1,262 @@
+"""The causes and effects of one event as a graph: values, an indented tree, DOT; `causal_svg` draws it."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from Agent.analysis.causality.chains import (
+    INFERRED,
+    chain,
+    checked_lookback_us,
+    effects,
+    event_id_of,
+    event_of,
+    is_failure,
+)
+from Agent.analysis.causality.event_links import Links, find_event
+from Agent.analysis.causality.event_window import Row, time_us
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import EVENT_COLUMNS, engine_row
+from Agent.analysis.query.views import whole_lines
+from Agent.errors import DamagedInput
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.tree.read.reader import TreeReader
+
+MAX_MISSING = 20
+_MAX_FORWARD = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A cause that the record names and does not hold; `why` says what is known of it."""
+
+    id: str
+    effect_id: str
+    why: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The absent event as a plain dict."""
+        return {"id": self.id, "effect_id": self.effect_id, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True)
+class CausalGraph:
+    """An event with what led to it and what it led to; rows are those of `causality.chain`, nearest first."""
+
+    event: Row
+    causes: tuple[Row, ...]
+    effects: tuple[Row, ...]
+    missing: tuple[Missing, ...]
+    lookback_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The graph as plain values, ready for JSON."""
+        return {
+            "event": self.event,
+            "lookback_seconds": self.lookback_s if self.lookback_s != float("inf") else None,
+            "causes": list(self.causes),
+            "effects": list(self.effects),
+            "missing": [each.to_dict() for each in self.missing],
+        }
+
+    def nodes(self) -> list[Row]:
+        """The event, its causes and its effects."""
+        return [self.event, *self.causes, *self.effects]
+
+    def to_text(self, limit: int | None = None) -> str:
+        """An indented tree, one event and the reason for its edge on two lines; at most `limit` causes."""
+        causes = self.causes[:limit]
+        lines = [told(self.event)]
+        lines += _tree(self.event["id"], causes, "effect_id", "cause_id", self.missing)
+        if not causes and not self.missing:
+            lines.append("  no recorded cause")
+        shown = self.effects[:limit]
+        if shown:
+            lines += ["", "led to", *_tree(self.event["id"], shown, "cause_id", "effect_id", ())]
+        hidden = len(self.causes) - len(causes) + len(self.effects) - len(shown)
+        if hidden:
+            lines.append(f"... and {hidden} more distant")
+        return "\n".join(lines)
+
+    def to_dot(self) -> str:
+        """The graph in the language of Graphviz, causes above their effects."""
+        lines = ["digraph causes {", "  rankdir=TB;", "  node [shape=box, fontname=Helvetica, fontsize=10];"]
+        lines.append("  edge [fontname=Helvetica, fontsize=9];")
+        for row in self.nodes():
+            looks = [f"label={_dot(_label(row))}"]
+            if row["id"] == self.event["id"]:
+                looks.append("penwidth=2")
+            if is_failure(row):
+                looks.append('color="#b3261e"')
+            lines.append(f"  {_dot(row['id'])} [{', '.join(looks)}];")
+        for each in self.missing:
+            label = _dot("\n".join((each.id, each.why)))
+            lines.append(f"  {_dot(each.id)} [label={label}, style=dotted];")
+        for edge in self.edges():
+            style = "dashed" if edge["basis"] == INFERRED else "solid"
+            looks = [f"style={style}", f"label={_dot(edge['rule'])}", f"tooltip={_dot(edge['reason'])}"]
+            lines.append(f"  {_dot(edge['cause_id'])} -> {_dot(edge['effect_id'])} [{', '.join(looks)}];")
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def edges(self) -> Iterator[dict[str, str]]:
+        """Every edge, those from absent events too."""
+        for row in (*self.causes, *self.effects):
+            yield row["edge"]
+        for each in self.missing:
+            yield {
+                "cause_id": each.id, "effect_id": each.effect_id, "basis": "recorded", "rule": "cause",
+                "reason": f"named as a cause, but {each.why}",
+            }  # fmt: skip
+
+
+def causal_graph(
+    reader: TreeReader,
+    engine: Engine,
+    event: str | Row | Event,
+    lookback_seconds: float = 60,
+    *,
+    with_effects: bool = False,
+) -> CausalGraph:
+    """The causes of an event, those of its causes, and so on; with its effects if they are asked for.
+
+    Args:
+        reader: of the session.
+        engine: over the session.
+        event: as `causality.causality_chain` takes it.
+        lookback_seconds: how far back causes, and how far ahead effects, are looked for.
+        with_effects: look ahead, too.
+
+    Raises:
+        EventNotFound, UsageError: as of `causality.causality_chain`.
+    """
+    event_id = event_id_of(event)
+    checked_lookback_us(lookback_seconds, 0)
+    row = event_of(reader, engine, event_id)
+    at = time_us(row)
+    span = checked_lookback_us(lookback_seconds, at)
+    links = Links(reader, engine, at - span, at)
+    causes = chain(row, links, since_us=at - span)
+    absent = _absent(reader, engine, [row, *causes], links)
+    later: list[dict[str, Any]] = []
+    if with_effects:
+        ahead = min(span, 10 * 365 * 86_400_000_000)
+        forward = _Forward(engine, at, at + ahead)
+        later = effects(row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward.rows)
+    return CausalGraph(row, tuple(causes), tuple(later), tuple(absent), lookback_seconds)
+
+
+class _Forward:
+    """What others did because of some events: they name them, answer them, or happened inside them."""
+
+    def __init__(self, engine: Engine, since_us: int, until_us: int) -> None:
+        self._engine, self._since_us, self._until_us = engine, since_us, until_us
+
+    def rows(self, causes: list[Row]) -> list[Row]:
+        ids = [cause["id"] for cause in causes]
+        messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
+        spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
+        found = self._engine.rows(
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND "
+            "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
+            "list_contains($4, span_id) OR "
+            "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
+            [self._since_us, self._until_us, ids, spans or [""], messages or [""], _MAX_FORWARD],
+        )
+        return [engine_row(row) for row in found]
+
+
+def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Links) -> list[Missing]:
+    """The causes that events name and the session does not hold; those outside the stretch are no such."""
+    named: dict[str, str] = {}
+    for row in rows:
+        for cause_id in [*row["causes"], row["extra"].get("error_id")]:
+            if isinstance(cause_id, str) and cause_id in links.absent:
+                named.setdefault(cause_id, row["id"])
+    looked_for = list(named.items())[:MAX_MISSING]
+    gone = [(c, e) for c, e in looked_for if find_event(reader, engine, c) is None]
+    if not gone:
+        return []
+    whys = _whys(reader, [cause_id for cause_id, _ in gone])
+    return [Missing(cause_id, effect_id, whys[cause_id]) for cause_id, effect_id in gone]
+
+
+def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
+    """What the account of the recording says of some ids that it lacks."""
+    try:
+        writers = {writer.writer: writer for writer in reader.losses().writers}
+    except DamagedInput as error:
+        return dict.fromkeys(ids, f"unknown, because the account of losses cannot be read: {error}")
+    whys = {}
+    for event_id in ids:
+        try:
+            name, seq = split_event_id(event_id)
+        except ValueError:
+            whys[event_id] = "it is not an event id"
+            continue
+        writer = writers.get(name)
+        verdicts = {
+            gap.verdict for gap in (writer.gaps if writer else ()) if gap.first_seq <= seq <= gap.last_seq
+        }
+        if writer is None:
+            whys[event_id] = "of another session, or lost: no such writer here"
+        elif verdicts:
+            whys[event_id] = f"not in the recording: {min(verdicts)}"
+        else:
+            whys[event_id] = "not in the recording"
+    return whys
+
+
+def told(row: Row) -> str:
+    """An event on one line: when it began, who, what, its id."""
+    began = row.get("started_at") or row["timestamp"]
+    tick = f"tick {row['tick']}  " if row["tick"] is not None else ""
+    return f"{began[11:23]}  {tick}{row['agent_id'] or '-'}  {_what(row)}  [{row['id']}]"
+
+
+def _what(row: Row) -> str:
+    message = " ".join(str(row["message"] or row["event_type"]).split())
+    failed = " (failed)" if row["event_type"] != "error" and row["extra"].get("outcome") == "error" else ""
+    return (message if len(message) <= 80 else message[:79] + "…") + failed
+
+
+def _tree(root: str, rows: Sequence[Row], near: str, far: str, missing: Sequence[Missing]) -> list[str]:
+    beneath: defaultdict[str, list[Row | Missing]] = defaultdict(list)
+    for row in rows:
+        beneath[row["edge"][near]].append(row)
+    for each in missing:
+        beneath[each.effect_id].append(each)
+    return list(_branches(beneath, root, far, ""))
+
+
+def _branches(
+    beneath: Mapping[str, Sequence[Row | Missing]], node: str, far: str, indent: str
+) -> Iterator[str]:
+    """The lines of all that stands beneath an event, each event before what stands beneath itself."""
+    children = beneath.get(node, ())
+    for n, child in enumerate(children):
+        is_last = n == len(children) - 1
+        mark, rest = ("└─ ", "   ") if is_last else ("├─ ", "│  ")
+        if isinstance(child, Missing):
+            yield f"{indent}{mark}{child.id}: {child.why}"
+            continue
+        edge = child["edge"]
+        rule = "recorded" if edge["basis"] != INFERRED else f"inferred({edge['rule']})"
+        yield f"{indent}{mark}{told(child)}"
+        yield f"{indent}{rest}{rule}: {' '.join(edge['reason'].split())}"
+        yield from _branches(beneath, edge[far], far, indent + rest)
+
+
+def _label(row: Row) -> str:
+    return f"{row['agent_id'] or '-'}  {row['timestamp'][11:23]}\n{_what(row)}\n{row['id']}"
+
+
+def _dot(text: str) -> str:
+    """A quoted string of the DOT language."""
+    clean = "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    escaped = clean.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

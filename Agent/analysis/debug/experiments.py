@@ -1,0 +1,189 @@
+"""The leading causes of a report tested by forks: what is measured, what is tried, what the answers change.
+
+An edge becomes `tested` only where forks showed the effect. Where they did not, it keeps its basis, with the
+reason beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from Agent.analysis.causality.chains import TESTED, Edge
+from Agent.analysis.causality.effect_sizes import CauseTest, judged, judged_chance
+from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
+from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent, cause_tester
+from Agent.analysis.debug.question.question import Question
+from Agent.analysis.text import plural
+from Agent.errors import ReplayError
+
+__all__ = ["complaint_of", "tested"]
+
+MAX_CAUSES = 5
+MAX_EVENTS = 2
+"""So many of the events of a cause are tried."""
+CHANCE = "chance"
+_BY_CHANCE = 0.8
+REFUTED = 0.49
+"""The most that a cause without which the same comes is worth: a hint."""
+_EVENT_ID = re.compile(r"[a-z2-7]{8}-[0-9]+")
+_EFFECT = re.compile(
+    r"(?P<agent>.+?):(?P<series>(?:action|decision|interaction|message|tool):[^:]+|[a-z_.]+):"
+    r"(?P<sort>stopped|never|fell|rose)"
+)
+
+
+def complaint_of(question: Question, causes: Sequence[Cause], how: HowToTest) -> Measurable | None:
+    """What a complaint measures, by its text, else by its leading cause; None where neither tells."""
+    agents, topics = question.agents, question.topics
+    less = -1 if {"absence", "drop"} & topics else 0
+    if how.outcome:
+        return Measurable("state", (), agents, 0)
+    if "error" in topics or "error" in question.series:
+        return Measurable("count", ("error",), agents, 1)
+    if "reward" in topics or "reward" in question.series:
+        return Measurable("reward", ("reward",), agents, -1)
+    if "slow" in topics:
+        return None  # how long a fork takes says nothing of how long the original took
+    if question.series:
+        return Measurable("count", question.series, agents, less or ("loop" in topics))
+    for cause in causes[:MAX_CAUSES]:
+        for edge in cause.edges:
+            found = _EFFECT.fullmatch(edge.effect_id)
+            if found is None:
+                continue
+            worse = 1 if found["sort"] == "rose" else -1
+            own = agents or (() if found["agent"] == "all" else (found["agent"],))
+            if found["series"] == "reward":
+                return Measurable("reward", ("reward",), own, worse)
+            return Measurable("count", (found["series"],), own, 1 if found["series"] == "error" else worse)
+    return None
+
+
+def tested(
+    causes: Sequence[Cause], question: Question, session: Path, how: HowToTest
+) -> tuple[list[Cause], list[str]]:
+    """The causes with their leading ones tested, those that forks showed first, and lines on what was done.
+
+    Raises:
+        UsageError: nothing that can test is installed, or the outcome is none.
+    """
+    complaint = complaint_of(question, causes, how)
+    if complaint is None:
+        reason = (
+            "durations cannot be tested by forks"
+            if "slow" in question.topics
+            else "the text names nothing countable"
+        )
+        return list(causes), [f"not tested: {reason}; name a field at the end with --outcome (outcome=)"]
+    leading = {place: _events(cause)[:MAX_EVENTS] for place, cause in enumerate(causes) if _events(cause)}
+    leading = dict(list(leading.items())[:MAX_CAUSES])
+    suspicions = [
+        (event_id, rule, frozenset(causes[place].event_ids))
+        for place, events in leading.items()
+        for event_id, rule in events
+    ]
+    try:
+        chance, *tried = cause_tester(session, complaint, how).try_events(suspicions)
+    except ReplayError as error:
+        return list(causes), [f"not tested: {error}"]
+    found, answers = list(causes), iter(tried)
+    for place, events in leading.items():
+        tests = [(event_id, rule, _best(next(answers), complaint)) for event_id, rule in events]
+        found[place] = _with_tests(found[place], tests, complaint)
+    by_chance, told = _chance_cause(chance[0], complaint)
+    if by_chance is not None:
+        found.append(by_chance)
+    found.sort(key=lambda cause: (not _is_shown(cause), -cause.confidence))
+    shown = sum(map(_is_shown, found))
+    lines = [
+        f"{plural(len(leading), 'cause')} tested by forks with and without, measured by {complaint.told} "
+        f"from that moment on: {shown or 'none'} shown"
+    ]
+    return found, [*lines, told] if told else lines
+
+
+def _best(tried: Sequence[TriedEvent], complaint: Measurable) -> CauseTest:
+    """Of all ways to be without an event the one that says most."""
+    tests = [
+        CauseTest("INCONCLUSIVE", each.told, reason=each.lacks)
+        if each.lacks is not None
+        else judged(each.told, each.with_it, each.without_it, complaint.worse)
+        for each in tried
+    ]
+    return min(tests, key=_rank)
+
+
+def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], complaint: Measurable) -> Cause:
+    """The cause with what its tests showed, and the confidence that they give it."""
+    edges = list(cause.edges)
+    for event_id, rule, test in tests:
+        edges = _labelled(edges, event_id, rule, complaint, test)
+    confidence = cause.confidence
+    if any(test.verdict == "SHOWN" for _, _, test in tests):
+        confidence = MAX_CONFIDENCE
+    elif all(_is_refuted(test) for _, _, test in tests):
+        confidence = min(confidence, REFUTED)
+    return replace(cause, edges=tuple(edges), confidence=confidence)
+
+
+def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | None, str]:
+    """Chance as a cause, where the run does worse than other seeds all do; else what was seen, in words."""
+    if tried.lacks is not None:
+        return None, f"another chance from the beginning on: {tried.lacks}"
+    test = judged_chance(tried.told, tried.with_it[0], tried.without_it, complaint.worse)
+    if test.verdict != "SHOWN":
+        if len({*tried.without_it, tried.with_it[0]}) == 1:
+            return None, "other seeds from the beginning do not change it"
+        return None, f"another chance from the beginning on: {test.reason}"
+    told = (
+        f"With the recorded chance {complaint.told} is {test.with_it:g}; with each of "
+        f"{plural(len(tried.without_it), 'other seed')} from the beginning on it is better, "
+        f"{test.without_it:g} on average. A run that is but one of them does worst once in "
+        f"{len(tried.without_it) + 1}."
+    )
+    edge = Edge(CHANCE, _effect(complaint), TESTED, "other_seeds", told, test)
+    title = "Chance: it does not happen with other seeds"
+    return Cause(title, told, (), complaint.agents, (edge,), _BY_CHANCE, CHANCE), ""
+
+
+def _events(cause: Cause) -> list[tuple[str, str]]:
+    """The events of a cause that may be left out, each with the rule that suspects it."""
+    rules = {edge.cause_id: edge.rule for edge in reversed(cause.edges)}
+    ordered = [edge.cause_id for edge in cause.edges] + list(cause.event_ids)
+    return [(each, rules.get(each, "")) for each in dict.fromkeys(ordered) if _EVENT_ID.fullmatch(each)]
+
+
+def _labelled(
+    edges: list[Edge], event_id: str, rule: str, complaint: Measurable, test: CauseTest
+) -> list[Edge]:
+    """The edges with the one from an event to the complaint labelled; a new one where there was none."""
+    basis = {"basis": TESTED} if test.verdict == "SHOWN" else {}
+    for place, edge in enumerate(edges):
+        if edge.cause_id == event_id:
+            edges[place] = replace(edge, test=test, **basis)
+            return edges
+    reason = test.told or "it was tried without it"
+    made = Edge(
+        event_id, _effect(complaint), basis.get("basis", "inferred"), rule or "suspected", reason, test
+    )
+    return [*edges, made]
+
+
+def _effect(complaint: Measurable) -> str:
+    return f"{','.join(complaint.agents) or 'all'}:{','.join(complaint.series) or complaint.sort}"
+
+
+def _rank(test: CauseTest) -> tuple[int, int]:
+    return {"SHOWN": 0, "CONTRARY": 1}.get(test.verdict, 2), test.effect is None
+
+
+def _is_refuted(test: CauseTest) -> bool:
+    """Whether forks say that it is no cause: the same comes without it, or it is better with it."""
+    return test.verdict == "CONTRARY" or (test.effect == 0.0 and test.low == test.high)
+
+
+def _is_shown(cause: Cause) -> bool:
+    return any(edge.test is not None and edge.test.verdict == "SHOWN" for edge in cause.edges)

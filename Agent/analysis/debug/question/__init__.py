@@ -1,0 +1,1 @@
+"""What a sentence about an issue names: agents, things, events and messages."""

@@ -1,0 +1,85 @@
+"""Messages that speak of what a question asks: full text with SQLite's FTS5 over distinct messages."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from Agent.analysis.debug.question.question import Question, stem
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.views import IS_ERROR
+
+MAX_MESSAGES = 20_000
+TOP = 8
+
+
+def matching_messages(engine: Engine, lines: str, question: Question) -> list[dict[str, Any]]:
+    """The messages that share most with the words of a question, errors and rare messages first among equals.
+
+    `lines` is what `cached_events` gives.
+
+    Returns:
+        Dicts with message, agent_id, event_type, is_error, count, first_seen, last_seen, example_id (the
+        last) and `rank` (bm25, lower is better). Empty if the text has no word left to search for.
+    """
+    if not question.words:
+        return []
+    documents = engine.rows(
+        f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count, "
+        "min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, (ts_us, writer, seq)) AS "
+        "example_id "
+        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {lines}) "
+        "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
+        "AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed') "
+        "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message LIMIT "
+        f"{MAX_MESSAGES}",
+        [list(question.agents)],
+    )
+    return _search(documents, question.words)
+
+
+def _search(documents: Sequence[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:
+    import sqlite3
+    from contextlib import closing
+
+    begins = [begin for begin in dict.fromkeys(stem(word) for word in words) if len(begin) > 2]
+    if not begins:
+        return []
+    with closing(sqlite3.connect(":memory:")) as database:
+        try:
+            database.execute(
+                "CREATE VIRTUAL TABLE told USING fts5(message, tokenize = \"unicode61 separators '_'\")"
+            )
+        except sqlite3.OperationalError:  # an SQLite that was built without FTS5
+            return _search_plainly(documents, begins)
+        # Prefixes, each quoted, so that nothing in the text is read as a search operator.
+        terms = " OR ".join(f'"{begin}"*' for begin in begins)
+        database.executemany(
+            "INSERT INTO told(rowid, message) VALUES (?, ?)",
+            ((place, _searchable(document["message"])) for place, document in enumerate(documents)),
+        )
+        found = database.execute(
+            "SELECT rowid, bm25(told) FROM told WHERE told MATCH ? ORDER BY bm25(told), rowid LIMIT ?",
+            (terms, TOP),
+        ).fetchall()
+    return [documents[place] | {"rank": rank} for place, rank in found]
+
+
+def _search_plainly(documents: Sequence[dict[str, Any]], begins: Sequence[str]) -> list[dict[str, Any]]:
+    """The same by how many of the words a message has; `rank` is that number, negative."""
+    ranked = []
+    for document in documents:
+        words = _searchable(document["message"]).lower().replace("_", " ").split()
+        shared = sum(1 for begin in begins if any(word.startswith(begin) for word in words))
+        if shared:
+            ranked.append(document | {"rank": -float(shared)})
+    return sorted(ranked, key=lambda document: document["rank"])[:TOP]
+
+
+def _searchable(message: str) -> str:
+    """A message that SQLite can store; words in CamelCase apart, as in TrendToolError."""
+    parts = []
+    for before, char in zip(f" {message}", message, strict=False):
+        parts.append(f" {char}" if char.isupper() and before.islower() else char)
+    return "".join(parts).encode("utf-8", "replace").decode()

@@ -1,0 +1,217 @@
+"""The answer of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis.causality.chains import Edge
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.question.question import Question
+from Agent.analysis.session.lookup import trace_root
+from Agent.analysis.text import WIDTH, section, table
+from Agent.errors import InputError
+from Agent.tree.files.session import open_session
+
+CLEAR = 0.5
+"""From this confidence on a cause is a finding; below it is a hint."""
+NOTHING_FOUND = "Nothing found that explains this."
+ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
+CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DebugReport:
+    """The ranked explanations of an issue; `print` it, or read its parts."""
+
+    issue: str
+    session_id: str
+    causes: tuple[Cause, ...]
+    observations: tuple[str, ...]
+    """What the recording says of the things that the text names."""
+    evidence: tuple[dict[str, Any], ...]
+    """Messages that speak of it, best match first."""
+    looked_at: tuple[str, ...]
+    commands: tuple[str, ...]
+    """Command lines to look further, the replay of the first cause's agent among them."""
+    tests: tuple[str, ...] = ()
+    """What was done to test the causes, or why it was not."""
+
+    @property
+    def status(self) -> str:
+        """Return `cause` (a cause has confidence 0.5 or more), `hint` (all are less certain) or `nothing`."""
+        if any(cause.confidence >= CLEAR for cause in self.causes):
+            return CAUSE
+        return HINT if self.causes else NOTHING
+
+    def __repr__(self) -> str:
+        return f"<DebugReport on {self.issue!r}: {len(self.causes)} causes>"
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int = WIDTH) -> str:
+        """Return the whole report, wrapped at `width` characters."""
+        return "\n\n".join(part for part in self._parts(width) if part)
+
+    def _parts(self, width: int) -> Iterator[str]:
+        yield self._head(width)
+        if self.status == HINT:
+            yield ONLY_HINTS
+        if self.causes:
+            yield "\n\n".join(self._cause(n, cause, width) for n, cause in enumerate(self.causes, 1))
+        else:
+            yield NOTHING_FOUND
+        yield section("Tests", _wrapped(self.tests, width))
+        yield section("Observations", _wrapped(self.observations, width))
+        rows = [
+            (f"{item['count']} x", item["message"], item["agent_id"], item["example_id"])
+            for item in self.evidence
+        ]
+        yield section("Messages about it", table(rows, frozenset({0})))
+        yield section("Examined", _wrapped(self.looked_at, width))
+        yield section("Next steps", self.commands)
+
+    def _head(self, width: int) -> str:
+        issue = textwrap.fill(f"Issue: {self.issue}", width, subsequent_indent="  ")
+        return f"{issue}\nSession {self.session_id}"
+
+    def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
+        """Return the report for one screen: as many of the first causes as fit, and the next steps."""
+        parts = [self._head(width)]
+        ending = section("Next steps", self.commands)
+        # besides the causes: a blank line behind each part, and what tells of the causes left out
+        room = lines - len(parts[0].splitlines()) - len(ending.splitlines()) - 4
+        room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
+        shown: list[str] = []
+        for number, cause in enumerate(self.causes[:causes], 1):
+            text = self._cause(number, cause, width)
+            room -= len(text.splitlines()) + 1
+            if shown and room < 0:
+                break
+            shown.append(text)
+        parts += shown or [NOTHING_FOUND]
+        if self.status == HINT:
+            parts.insert(1, ONLY_HINTS)
+        if len(self.causes) > len(shown):
+            parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely ones, shown by --all"
+        if not self.causes:
+            parts.append(section("Observations", _wrapped(self.observations, width)))
+            parts.append(section("Examined", _wrapped(self.looked_at, width)))
+        parts.append(section("Tests", _wrapped(self.tests, width)))
+        parts.append(ending)
+        return "\n\n".join(part for part in parts if part)
+
+    @staticmethod
+    def _cause(number: int, cause: Cause, width: int) -> str:
+        head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
+        body = textwrap.fill(cause.explanation, width, initial_indent="   ", subsequent_indent="   ")
+        level = f"confidence {cause.confidence:.2f}"
+        level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
+        tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
+        sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
+        return f"{head}\n{sure}{tests}\n{body}"
+
+    def to_markdown(self) -> str:
+        """Return the report for an issue tracker."""
+        lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
+        lines += ["## Causes", ""] if self.status == CAUSE else [NOTHING_FOUND, ""]
+        for number, cause in enumerate(self.causes, 1):
+            lines += [
+                f"### {number}. {cause.title}",
+                "",
+                f"Confidence {cause.confidence:.2f}. {cause.explanation}",
+                "",
+            ]
+            if cause.edges:
+                lines += [
+                    *(
+                        f"- `{e.cause_id}` -> `{e.effect_id}`: {e.basis} ({e.rule}), {e.reason}"
+                        + (f". {e.test}" if e.test is not None else "")
+                        for e in cause.edges
+                    ),
+                    "",
+                ]
+        for title, items in (
+            ("Tests", self.tests),
+            ("What the recording says", self.observations),
+            (
+                "Messages that speak of it",
+                [f"{e['count']} x {e['message']} (`{e['example_id']}`)" for e in self.evidence],
+            ),
+            ("Looked at", self.looked_at),
+        ):
+            if items:
+                lines += [f"## {title}", "", *(f"- {item}" for item in items), ""]
+        if self.commands:
+            lines += ["## To look further", "", "```sh", *self.commands, "```", ""]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, ready for JSON."""
+        return {
+            "issue": self.issue,
+            "session_id": self.session_id,
+            "status": self.status,
+            "threshold": CLEAR,
+            "causes": [cause.to_dict() for cause in self.causes],
+            "observations": list(self.observations),
+            "evidence": [dict(item) for item in self.evidence],
+            "looked_at": list(self.looked_at),
+            "commands": list(self.commands),
+            "tests": list(self.tests),
+        }
+
+
+def _test_line(edge: Edge, width: int) -> str:
+    """What testing one event of a cause showed."""
+    text = f"{edge.test} (event {edge.cause_id})" if edge.cause_id != "chance" else str(edge.test)
+    return textwrap.fill(text, width, initial_indent="   tested ", subsequent_indent="   ")
+
+
+def _wrapped(items: Sequence[str], width: int) -> list[str]:
+    lines: list[str] = []
+    for item in items:
+        lines += textwrap.wrap(item, max(width - 2, 1), subsequent_indent="  ")
+    return lines
+
+
+def commands_for(
+    path: Path, causes: Sequence[Cause], question: Question, *, has_errors: bool = True
+) -> list[str]:
+    """Return command lines for the next steps after a report."""
+    session = path.name.removeprefix("session_")
+    where = f" --session {shlex.quote(session)}{_root_option(path)}"
+    agents = list(
+        dict.fromkeys([*(agent for cause in causes[:2] for agent in cause.agent_ids[:2]), *question.agents])
+    )
+    made = [f"agent-trace journey {shlex.quote(agent)}{where}" for agent in agents[:3]]
+    if has_errors and any(cause.sort in {"errors", "loop"} or len(cause.edges) > 1 for cause in causes):
+        made.append(f"agent-trace errors{where}")
+    event = next((cause.event_ids[0] for cause in causes if cause.event_ids), None)
+    if event is not None:
+        made.append(f"agent-trace causes {event}{where}")
+    if agents:
+        run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
+        made.append(f"agent-trace play {run}")
+        target = "" if _has_target(path, agents[0]) else " --target MODULE:FACTORY"
+        made.append(f"agent-trace replay {run}{target}")
+    return made or [f"agent-trace analyze{where}"]
+
+
+def _root_option(path: Path) -> str:
+    """What a command needs to find the session, where it does not lie in the default root."""
+    root = path.resolve().parent
+    return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
+
+
+def _has_target(path: Path, agent_id: str) -> bool:
+    """Whether the session remembers which code replays the agent."""
+    try:
+        return open_session(path).target_for(agent_id) is not None
+    except InputError:
+        return False  # its events can be read without; the command then names where the target goes

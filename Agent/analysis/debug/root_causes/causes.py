@@ -1,0 +1,258 @@
+"""The face: acts in, causes in words out, each with its path from the first act to what changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.question.question import Question
+from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.issue import Issue
+from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
+from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.text import short_number
+from Agent.event.clock import format_timestamp
+
+__all__ = ["DETECTORS", "causes_in", "root_causes"]
+
+DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
+    values.find,
+    dependencies.find,
+    follow_ups.find,
+    continuity.find,
+    rates.find,
+)
+MAX_CAUSES: Final = 6
+MAX_EVENTS: Final = 12
+EVEN: Final = 3.0
+OF_ODDS: Final = 0.2
+OF_SCORE: Final = 0.36
+HINT: Final = 0.2
+OTHER_MOMENT: Final = 0.5
+OTHER_AGENT: Final = 0.6
+"""What nothing recorded ties to an agent that the text names is less sure."""
+MAX_CONFIDENCE: Final = 0.95
+_MAX_TEXT: Final = 60
+
+
+def root_causes(log: Log, question: Question) -> list[Cause]:
+    """What may have begun an issue, likeliest first; empty where nothing in the session changes."""
+    found: list[Cause] = []
+    issue = Issue(question, log)
+    ordered = [(each, issue.fits_moment(each.shown()[0], log)) for each in causes_in(log, question)]
+    for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
+        cause = cause_of(each)
+        if not fits:
+            cause = replace(cause, confidence=round(max(HINT, OTHER_MOMENT * cause.confidence), 2))
+        if issue.agents and not issue.agents.intersection(cause.agent_ids):
+            cause = replace(cause, confidence=round(max(HINT, OTHER_AGENT * cause.confidence), 2))
+        # what is ranked lower is not surer
+        most = found[-1].confidence if found else MAX_CONFIDENCE
+        found.append(replace(cause, confidence=min(cause.confidence, most)))
+    return found
+
+
+def causes_in(log: Log, question: Question) -> list[Hypothesis]:
+    """The same as hypotheses, with their findings and scores."""
+    findings = [finding for find in DETECTORS for finding in find(log)]
+    if "slow" not in question.topics:
+        # how long things take is the machine's affair as often as the program's
+        findings = [finding for finding in findings if finding.rule != "duration shifts"]
+    return rank(log, findings, Issue(question, log))[:MAX_CAUSES]
+
+
+def cause_of(hypothesis: Hypothesis) -> Cause:
+    """A hypothesis in words."""
+    acts = {act.id: act for act in hypothesis.shown()}
+    for step in hypothesis.chain:
+        acts.setdefault(step.finding.first.id, step.finding.first)
+    shown = list(acts.values())[:MAX_EVENTS]
+    first, told = _told(hypothesis)
+    agents = dict.fromkeys([first.agent, *(act.agent for act in shown)])
+    return Cause(
+        _sentence(hypothesis, told),
+        _explained(hypothesis, told),
+        tuple(act.id for act in shown),
+        tuple(agent for agent in agents if agent)[:4],
+        tuple(_edges(hypothesis)),
+        confidence(hypothesis),
+        "event",
+        hypothesis.score,
+    )
+
+
+def confidence(hypothesis: Hypothesis) -> float:
+    """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
+
+    Fitted to 112 sessions, half of them healthy; what is less sure than `HINT` is not distinguished.
+    """
+    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, 0.001))
+    sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
+    return round(min(MAX_CONFIDENCE, max(HINT, sure)), 2)
+
+
+def _told(hypothesis: Hypothesis) -> tuple[Act, str]:
+    if hypothesis.acts:
+        act = hypothesis.acts[0]
+        who = _name(act.agent, act) if act.agent else "the session"
+        others = len({each.agent for each in hypothesis.acts}) - 1
+        also = f" and {others} more" if others > 0 else ""
+        return act, f"{who}{also}: {_act(act)} at {_moment(act)}"
+    finding = hypothesis.findings[0]
+    return finding.first, f"{_who(finding)}{_finding(finding)}"
+
+
+def _who(finding: Finding) -> str:
+    agent = dict(finding.group).get("agent") or finding.first.agent
+    return f"{_name(agent, finding.first)}: " if agent else ""
+
+
+def _name(agent: str, act: Act) -> str:
+    """An agent; whom a bare number names, with its role."""
+    return f"{act.role} {agent}" if agent.isdigit() and act.role != agent else agent
+
+
+def _finding(finding: Finding) -> str:
+    act, since = finding.first, _moment(finding.first)
+    number = len(finding.acts)
+    group = [f"{name.rsplit('.', 1)[-1]} {_short(value)}" for name, value in finding.group if name != "agent"]
+    where = f" for {' and '.join(group)}" if group else ""
+    times = f"{number} times from {since} on" if number > 1 else f"at {since}"
+    if finding.rule == "drifts":
+        return f"{finding.about}{where} begins to drift at {since}, by {_short(finding.found)} each time"
+    if finding.rule in {"level shifts", "duration shifts"}:
+        return (
+            f"{finding.about}{where} moved from {_short(finding.usual)} to {_short(finding.found)} at {since}"
+        )
+    if finding.rule == "never done":
+        return f"no {finding.about}; its {finding.of} peers have {_short(finding.usual)} each"
+    if finding.rule == "rate changes":
+        if finding.found == 0:
+            return f"no {finding.about}{where} from {since} on; {_short(finding.usual)} per step before"
+        before, after = _short(finding.usual), _short(finding.found)
+        return f"{finding.about}{where}: {before} per step before {since}, {after} after"
+    if finding.rule in {"value beyond range", "length beyond range", "setting moved far"}:
+        low, high = map(_short, finding.usual)
+        return f"{finding.about} is {_short(finding.found)} at {since}; {low} to {high} before"
+    if finding.rule in {
+        "new value",
+        "new form",
+        "new error",
+        "fields differ",
+        "step never seen",
+        "hand-over never seen",
+        "order never seen",
+    }:
+        return f"{finding.about}: {_short(finding.found)} is new at {since}"
+    if finding.rule in {"dependency broken", "not kept", "answers differ"}:
+        return f"{finding.about}{where} is {_short(finding.found)} instead of {_short(finding.usual)} {times}"
+    if finding.rule in {"follow-up missing", "precondition missing"}:
+        return (
+            f"{finding.about}{where} is missing {times}; "
+            f"present in {finding.of - number} of {finding.of} cases"
+        )
+    if finding.rule == "empty":
+        return f"{finding.about}{where} is empty {times}"
+    if finding.rule == "leads back":
+        return f"{finding.about} returned to where it came from {times}"
+    if finding.rule == "happens again":
+        return f"{finding.about}{where} was repeated for the same thing {times}"
+    if finding.rule == "said twice":
+        return f"{finding.about}{where} repeats an earlier event {times}"
+    return f"{finding.about}{where}: {finding.rule} {times} (first event {act.id})"
+
+
+def _sentence(hypothesis: Hypothesis, told: str) -> str:
+    """Who, what, when, therefore."""
+    if not hypothesis.chain:
+        return told
+    end = hypothesis.chain[-1].finding
+    then = "after it" if hypothesis.chain[-1].rule == "change_after" else "therefore"
+    return f"{told}; {then} {_who(end)}{_finding(end)}"
+
+
+def _explained(hypothesis: Hypothesis, told: str) -> str:
+    parts = [f"{told}."]
+    parts += [f"Also {_who(each)}{_finding(each)}." for each in hypothesis.findings[1:2]]
+    if hypothesis.triggers:
+        acts = "; ".join(
+            f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
+            for act in hypothesis.triggers[:2]
+        )
+        parts.append(f"Just before: {acts}.")
+    for step in hypothesis.chain:
+        parts.append(f"-> {_who(step.finding)}{_finding(step.finding)}{_shared(step)}.")
+    return " ".join(parts)
+
+
+def _shared(step: Step) -> str:
+    if step.shared is None:
+        return ""
+    value = step.shared[1] if isinstance(step.shared, tuple) else step.shared
+    return f" (both: {_short(value)})"
+
+
+def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
+    first = hypothesis.first
+    if not hypothesis.acts:
+        for act in hypothesis.triggers[:2]:
+            basis = RECORDED if act.id in first.causes else INFERRED
+            yield Edge(act.id, first.id, basis, "seldom_act_before_change", f"{_act(act)} just before")
+        for act in hypothesis.path[:1]:
+            yield Edge(act.id, first.id, INFERRED, "same_thing", f"{_act(act)} was about the same thing")
+    before = first
+    for step in hypothesis.chain:
+        act = step.finding.first
+        if act.id != before.id:
+            basis = RECORDED if before.id in act.causes else INFERRED
+            yield Edge(before.id, act.id, basis, step.rule, f"{_who(step.finding)}{_finding(step.finding)}")
+        before = act
+    for each in [*hypothesis.findings, *(step.finding for step in hypothesis.chain)]:
+        if each.rule == "rate changes" and each.first.kind in _COUNTED:
+            sort = "stopped" if each.found == 0 else "fell" if each.found < each.usual else "rose"
+            agent = dict(each.group).get("agent") or "all"
+            effect = f"{agent}:{_COUNTED[each.first.kind]}:{each.about}:{sort}"
+            yield Edge(first.id, effect, INFERRED, "rate", _finding(each))
+            return
+
+
+_COUNTED: Final = {
+    "agent_action": "action",
+    "decision": "decision",
+    "interaction": "interaction",
+    "tool.call": "tool",
+}
+
+
+def _act(act: Act) -> str:
+    changed = {path: value for path, value in act.values.items() if path in act.before}
+    if changed:
+        moves = [
+            f"{path.rsplit('.', 1)[-1]} from {_short(act.before[path])} to {_short(value)}"
+            for path, value in list(changed.items())[:2]
+        ]
+        return f"set {' and '.join(moves)}"
+    said = [
+        f"{path.rsplit('.', 1)[-1]} {_short(value)}"
+        for path, value in list(act.values.items())[:3]
+        if path != "direction"
+    ]
+    name = act.name or act.kind
+    return f"{name} ({', '.join(said)})" if said else name
+
+
+def _moment(act: Act) -> str:
+    return f"tick {act.tick}" if act.tick is not None else format_timestamp(act.us)[11:23]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        text = ", ".join(map(str, value))
+    else:
+        text = short_number(value) if isinstance(value, float) else str(value)
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

@@ -1,0 +1,229 @@
+"""What always follows about a thing and does not, what comes once a thing and comes again, and new steps.
+
+A thing is what an identifier names: an order, a document. An entity is one of a few that many acts are about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator
+from itertools import pairwise
+from typing import Any, Final
+
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
+from Agent.analysis.debug.root_causes.scan import Finding, Observation, scan_novel, scan_rare
+
+__all__ = ["find"]
+
+MAX_LIFE: Final = 80
+"""A thing with more events is a category."""
+MIN_TIMES: Final = 6
+FOLLOWS: Final = 0.4
+MOST: Final = 0.65
+MAX_ENTITIES: Final = 60
+MAX_NAME: Final = 40
+Turn = tuple[str, str, str, str]
+
+
+def find(log: Log) -> Iterator[Finding]:
+    """Violations in the lives of things."""
+    yield from _out_of_order(log)
+    yield from _leads_back(log)
+    lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
+    if len(lives) < MIN_TIMES:
+        return
+    outcomes = _outcomes(log)
+    turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
+    yield from _missing(log, lives, turns)
+    yield from _again(lives)
+    yield from _carried(lives)
+    yield from _never_seen(lives, turns)
+
+
+def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
+    """{(name of a field, value): acts} of fields of a few values that acts of several sorts share."""
+    found: dict[tuple[str, str], list[Act]] = defaultdict(list)
+    sorts: dict[str, set[Hashable]] = defaultdict(set)
+    for act in log.acts:
+        for path, value in act.values.items():
+            if (
+                isinstance(value, str)
+                and value not in log.roles
+                and len(value) <= MAX_NAME
+                and not path.startswith("state.")
+                and "~" not in path
+            ):
+                name = leaf(path)
+                if not found[name, value] or found[name, value][-1] is not act:
+                    found[name, value].append(act)
+                sorts[name].add(act.sort)
+    levels = Counter(name for name, _ in found)
+    return {
+        key: acts
+        for key, acts in found.items()
+        if len(acts) >= 3 and len(sorts[key[0]]) > 1 and 2 <= levels[key[0]] <= MAX_ENTITIES
+    }
+
+
+def _out_of_order(log: Log) -> Iterator[Finding]:
+    """One event about an entity right after another, by the same agent or not, as was never seen."""
+    steps: dict[str, list[Observation]] = defaultdict(list)
+    for (name, _), acts in _entities(log).items():
+        for before, act in pairwise(acts):
+            steps[name].append(Observation(act, (before.name, act.name, before.agent == act.agent)))
+    for name, seen in steps.items():
+        seen.sort(key=lambda each: each.act.place)
+        yield from scan_novel("order never seen", f"events about one {name}", seen, least=20)
+
+
+def _leads_back(log: Log) -> Iterator[Finding]:
+    """What is passed to another agent and by that one back again."""
+    for sort, acts in log.by_sort.items():
+        passed: set[Hashable] = set()
+        seen = []
+        for act in acts:
+            if len(act.mentions) != 1 or not act.agent:
+                continue
+            about = tuple(
+                value for value in act.values.values() if isinstance(value, str) and value not in log.roles
+            )
+            seen.append(Observation(act, (act.mentions[0], act.agent, about) in passed))
+            passed.add((act.agent, act.mentions[0], about))
+        if about_something(seen):
+            yield from scan_rare("leads back", sort[2] or sort[1], seen)
+
+
+def about_something(seen: list[Observation]) -> bool:
+    """Whether acts say what is passed, more than to whom."""
+    return bool(seen) and all(len(each.act.values) > 1 for each in seen)
+
+
+def _outcomes(log: Log) -> dict[Any, str]:
+    """{sort: the field of its result that has a few values}."""
+    found: dict[Any, str] = {}
+    for sort, acts in log.by_sort.items():
+        for path in ("result", "outcome", "status"):
+            values = {act.values.get(path) for act in acts}
+            if 2 <= len(values) <= 6 and all(isinstance(value, str | bool | None) for value in values):
+                found[sort] = path
+                break
+    return found
+
+
+def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
+    path = outcomes.get(act.sort)
+    ended = str(act.values.get(path)) if path is not None else ""
+    return (act.role, act.kind, act.name, "failed" if act.failed else ended)
+
+
+def _missing(log: Log, lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
+    """Acts that are followed, or preceded, by another about the same thing nearly always.
+
+    What follows counts until the same act comes again: a bed is cleaned after each guest.
+    """
+    for forward in (True, False):
+        lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
+        starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
+        for thing, life in lives.items():
+            last: dict[Turn, int] = {}
+            again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
+            for act in reversed(life if forward else life[::-1]):
+                # an act may be about several things, and only one of them comes back
+                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {act.named[act.things.index(thing)]}")
+                since = again[turn] if turn in last else last
+                after = {other: abs(last[other] - act.step) for other in since if other != turn}
+                starts[turn].append((act, after))
+                for other, lag in after.items():
+                    lags[turn, other].append(lag)
+                last[turn] = act.step
+                again[turn] = {}
+                for other, seen in again.items():
+                    if other != turn:
+                        seen[turn] = None
+        for (turn, other), found in sorted(lags.items()):
+            begun = sorted(starts[turn], key=lambda pair: pair[0].place)
+            if len(begun) < MIN_TIMES or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
+                continue
+            # it may still come as long as it ever took
+            horizon = max(found) + 1
+            inside = [
+                Observation(act, other not in after) for act, after in begun
+                if (act.step + horizon < log.steps if forward else act.step >= horizon)
+            ]  # fmt: skip
+            rule = "follow-up missing" if forward else "precondition missing"
+            yield from scan_rare(
+                rule,
+                f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}",
+                inside,
+                most=MOST,
+            )
+
+
+def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Values that two acts about one thing share nearly always: what is reserved is what is picked."""
+    pairs: dict[tuple[Sort, str, Sort, str], list[Observation]] = defaultdict(list)
+    distinct: dict[tuple[Sort, str, Sort, str], set[Hashable]] = defaultdict(set)
+    for life in lives.values():
+        if len(life) > MAX_CARRIED:
+            continue
+        for before, act in pairwise(life):
+            if before.sort == act.sort:
+                continue
+            for one, value in before.values.items():
+                if isinstance(value, bool) or value is None or value in before.things:
+                    continue
+                for other, found in act.values.items():
+                    if type(found) is type(value) and found not in act.things:
+                        key = before.sort, one, act.sort, other
+                        pairs[key].append(Observation(act, found != value))
+                        if found == value:
+                            distinct[key].add(found)
+    for (first, one, second, other), seen in pairs.items():
+        if len(seen) < MIN_TIMES or not 0 < sum(each.value for each in seen) < 0.25 * len(seen):
+            continue
+        if len(distinct[first, one, second, other]) < MIN_VALUES:
+            continue
+        seen.sort(key=lambda each: each.act.place)
+        yield from scan_rare("not carried on", f"{one} to {second[2] or second[1]} {other}", seen)
+
+
+MAX_CARRIED: Final = 12
+MIN_VALUES: Final = 4
+
+
+def _told(turn: Turn) -> str:
+    return " ".join(part for part in (turn[2] or turn[1], turn[3]) if part)
+
+
+def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Events that come once a thing, and come again."""
+    seen: dict[tuple[Sort, bool], list[Observation]] = defaultdict(list)
+    for life in lives.values():
+        by_all: Counter[Sort] = Counter()
+        by_one: Counter[tuple[Sort, str]] = Counter()
+        for act in life:
+            by_all[act.sort] += 1
+            by_one[act.sort, act.agent] += 1
+            seen[act.sort, False].append(Observation(act, by_all[act.sort] > 1))
+            seen[act.sort, True].append(Observation(act, by_one[act.sort, act.agent] > 1))
+    for observations in seen.values():
+        observations.sort(key=lambda each: each.act.place)
+        act = observations[0].act
+        yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+
+
+def _never_seen(lives: dict[Any, list[Act]], turns: dict[int, Turn]) -> Iterator[Finding]:
+    """Steps from one event of a thing to the next, by whom, that were never seen before."""
+    steps: list[tuple[Act, Hashable]] = []
+    named: list[tuple[Act, Hashable]] = []
+    for life in lives.values():
+        before: Act | None = None
+        for act in life:
+            if before is not None and before.place != act.place:
+                steps.append((act, (turns[before.place][1:], turns[act.place][1:])))
+                if before.agent != act.agent:
+                    named.append((act, (before.agent, act.agent)))
+            before = act
+    for rule, found in (("step never seen", steps), ("hand-over never seen", named)):
+        found.sort(key=lambda pair: pair[0].place)
+        yield from scan_novel(rule, "life of a thing", [Observation(act, key) for act, key in found])

@@ -1,0 +1,133 @@
+"""How often each agent does each thing, how often that fails, how long it takes, and when that changes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import Final
+
+from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.scan import (
+    Finding,
+    Observation,
+    scan_counts,
+    scan_novel,
+    scan_numbers,
+    scan_rare,
+)
+
+__all__ = ["find"]
+
+MIN_ACTS: Final = 8
+MAX_SLICES: Final = 120
+MIN_PEERS: Final = 5
+SHORT_MS: Final = 0.5
+"""What takes less is the machine's own noise."""
+
+
+def find(log: Log) -> Iterator[Finding]:
+    """Changes of rates, of failures and of durations."""
+    yield from _counts(log)
+    yield from _never(log)
+    yield from _failures(log)
+    yield from _durations(log)
+
+
+def _counts(log: Log) -> Iterator[Finding]:
+    width = max(1, -(-log.steps // MAX_SLICES))
+    slices = -(-log.steps // width)
+    first: dict[str, int] = {}
+    by_slice: dict[int, Act] = {}
+    for act in log.acts:
+        first.setdefault(act.agent, act.step)
+        by_slice.setdefault(act.step // width, act)
+    for sort, acts in log.by_sort.items():
+        if len(acts) < MIN_ACTS or acts[0].kind == "error":
+            continue
+        counts: dict[str, Counter[int]] = defaultdict(Counter)
+        at: dict[tuple[str, int], Act] = {}
+        for act in acts:
+            counts[act.agent][act.step // width] += 1
+            at.setdefault((act.agent, act.step // width), act)
+        series: dict[str, list[Observation]] = {}
+        for agent in log.peers.get(sort[0], [*counts]) if sort[0] else [*counts]:
+            begin = max(first.get(agent, 0), acts[0].step) // width
+            here = counts.get(agent, Counter())
+            series[agent] = [
+                Observation(at.get((agent, n)) or by_slice.get(n) or acts[0], here[n])
+                for n in range(begin, slices)
+            ]
+        for each in scan_counts("rate changes", sort[2] or sort[1], series):
+            owner = dict(each.group).get("agent", "")
+            own = [act for act in each.acts if act.agent == owner and act.sort == sort]
+            each.extras = tuple(own[:3])
+            yield each
+        if len(series) > 2:
+            total = Counter(act.step // width for act in acts)
+            whole = [
+                Observation(by_slice.get(n) or acts[0], total[n])
+                for n in range(acts[0].step // width, slices)
+            ]
+            yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
+
+
+def _failures(log: Log) -> Iterator[Finding]:
+    by_name: dict[tuple[str, str], list[Act]] = defaultdict(list)
+    for sort, acts in log.by_sort.items():
+        if acts[0].kind != "error":
+            by_name[sort[0], sort[2]] += acts
+    for (role, name), acts in by_name.items():
+        acts.sort(key=lambda act: act.place)
+        if any(act.failed for act in acts):
+            seen = [Observation(act, act.failed) for act in acts]
+            yield from scan_rare("fails", f"{name or role}", seen, most=0.9, base=0.5)
+    errors = [act for act in log.acts if act.kind == "error"]
+    if errors:
+        seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
+        yield from scan_novel("new error", "error", seen, least=4)
+        sorts: dict[tuple[str, str], list[Act]] = defaultdict(list)
+        for act in errors:
+            sorts[act.role, act.name] = []
+        for key in sorts:
+            beside = [act for act in log.acts if act.role == key[0]]
+            rows = [Observation(act, act.kind == "error" and act.name == key[1]) for act in beside]
+            yield from scan_rare("error comes up", key[1], rows, most=0.9, base=0.5)
+
+
+def _durations(log: Log) -> Iterator[Finding]:
+    for sort, acts in log.by_sort.items():
+        timed = [act for act in acts if act.duration_ms is not None and act.duration_ms > 0]
+        if len(timed) < 20:
+            continue
+        series: dict[str, list[Observation]] = defaultdict(list)
+        for act in timed:
+            series[act.agent].append(Observation(act, math.log(act.duration_ms or 1e-3)))
+        for each in scan_numbers("duration shifts", sort[2] or sort[1], series):
+            if abs(each.found - each.usual) > math.log(2) and max(each.found, each.usual) > math.log(
+                SHORT_MS
+            ):
+                each.usual, each.found = math.exp(each.usual), math.exp(each.found)
+                yield each
+
+
+def _never(log: Log) -> Iterator[Finding]:
+    """What all peers of an agent do again and again, and it does not."""
+    done: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    firsts: dict[str, Act] = {}
+    for act in log.acts:
+        firsts.setdefault(act.agent, act)
+        if act.agent and act.kind != "error":
+            done[act.role][act.kind, act.name][act.agent] += 1
+    for role, sorts in done.items():
+        members = [agent for agent in log.peers.get(role, ()) if agent in firsts]
+        for (_, name), counts in sorts.items():
+            lacking = [agent for agent in members if not counts[agent]]
+            if len(members) < MIN_PEERS or len(lacking) != 1 or min(counts.values()) < 3:
+                continue
+            usual = sorted(counts.values())[len(counts) // 2]
+            nats = min(20.0, usual * math.log(len(members)) / 2)
+            yield Finding(
+                "never done", name, [firsts[lacking[0]]], nats, (("agent", lacking[0]),),
+                usual=usual, found=0, of=len(counts),
+            )  # fmt: skip

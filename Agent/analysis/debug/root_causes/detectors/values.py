@@ -1,0 +1,145 @@
+"""What an event says unlike others of its sort: new values and forms, numbers out of range, new levels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from typing import Final, TypeGuard
+
+from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.scan import (
+    MAX_LEVELS,
+    Finding,
+    Observation,
+    scan_beyond,
+    scan_drift,
+    scan_novel,
+    scan_numbers,
+    scan_rare,
+)
+
+__all__ = ["OUTPUTS", "find", "is_number"]
+
+
+def find(log: Log) -> Iterator[Finding]:
+    """Values and levels that leave what was usual."""
+    yield from _settings(log)
+    for sort, acts in log.by_sort.items():
+        if len(acts) < 3 or sort[1] == "state":
+            continue
+        for path, seen in columns(acts, log.roles).items():
+            label = f"{sort[2] or sort[1]} {path}"
+            if path.startswith("error_"):
+                continue
+            numbers = [each for each in seen if is_number(each.value)]
+            if len(numbers) > 0.9 * len(seen):
+                yield from scan_beyond("value beyond range", label, numbers)
+                if len(seen) >= 20 and "*" not in path:
+                    yield from _levels(label, numbers)
+            elif len(seen) >= 12:
+                yield from scan_novel("new value", label, seen)
+            if len(seen) >= 12:
+                empty = [Observation(act, not value) for act, value in seen if not isinstance(value, bool)]
+                yield from scan_rare("empty", label, empty)
+                yield from scan_novel(
+                    "new form", label, [Observation(act, form(value)) for act, value in seen]
+                )
+                texts = [Observation(act, len(value)) for act, value in seen if isinstance(value, str)]
+                if len(texts) >= 12 and any(each.value >= LONG for each in texts):
+                    yield from scan_beyond("length beyond range", label, texts)
+        yield from _shapes(sort[2] or sort[1], acts)
+
+
+def _settings(log: Log) -> Iterator[Finding]:
+    """Numbers that are set again now and then, by how far they are moved, beside all others of that kind."""
+    seen: list[Observation] = []
+    for acts in log.by_sort.values():
+        if len(acts) > 0.25 * log.steps:
+            continue
+        for act in acts:
+            for path, old in act.before.items():
+                new = act.values.get(path)
+                if is_number(old) and is_number(new) and old > 0 and new > 0 and old != new:
+                    seen.append(Observation(act, abs(math.log(new / old))))
+    seen.sort(key=lambda each: each.act.place)
+    yield from scan_beyond("setting moved far", "settings", seen)
+
+
+def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
+    """{path: observations}; what a value replaced was said before, and agents as keys are one path."""
+    found: dict[str, list[Observation]] = defaultdict(list)
+    plain: dict[str, str] = {}
+
+    def one(path: str) -> str:
+        if path not in plain:
+            plain[path] = ".".join("*" if part in agents else part for part in path.split("."))
+        return plain[path]
+
+    for act in acts:
+        for path, value in act.before.items():
+            if path in act.values:
+                found[one(path)].append(Observation(act, value))
+        for path, value in act.values.items():
+            found[one(path)].append(Observation(act, value))
+    return found
+
+
+LONG: Final = 16
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+
+def form(value: object) -> str:
+    """How a value is written: its type, and of a short text where letters, digits and signs stand."""
+    if not isinstance(value, str):
+        return "number" if is_number(value) else type(value).__name__
+    return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number, truth values not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _levels(label: str, numbers: list[Observation]) -> Iterator[Finding]:
+    by_agent: dict[str, list[Observation]] = defaultdict(list)
+    for each in numbers:
+        by_agent[each.act.agent].append(each)
+    if len(by_agent) > 1:
+        yield from scan_numbers("level shifts", label, by_agent)
+        yield from scan_drift("drifts", label, by_agent)
+    else:
+        yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
+    for path, levels in _levelled([each.act for each in numbers], label.rsplit(" ", 1)[-1]).items():
+        series = defaultdict(list)
+        for each in numbers:
+            if str(each.act.values.get(path)) in levels:
+                series[str(each.act.values[path])].append(each)
+        yield from scan_numbers("level shifts", label, series, field=path)
+
+
+OUTPUTS: Final = ("result", "state.", "outcome")
+"""What comes out of an act is no group to look at it by."""
+
+
+def _levelled(acts: list[Act], without: str) -> dict[str, set[str]]:
+    levels: dict[str, set[str]] = defaultdict(set)
+    for act in acts:
+        for path, value in act.values.items():
+            if (
+                path != without
+                and not path.startswith(OUTPUTS)
+                and isinstance(value, str)
+                and len(levels[path]) <= MAX_LEVELS
+            ):
+                levels[path].add(value)
+    return {path: found for path, found in levels.items() if 2 <= len(found) <= MAX_LEVELS}
+
+
+def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Fields that are missing or new."""
+    seen = [Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts]
+    if len({each.value for each in seen}) > 1:
+        yield from scan_novel("fields differ", label, seen)

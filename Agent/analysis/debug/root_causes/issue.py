@@ -1,0 +1,123 @@
+"""How much of a hypothesis an issue speaks of: the agents, things, names and values that its words name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import Final
+
+from Agent.analysis.debug.question.question import Question, stems
+from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.ranking import Hypothesis
+from Agent.analysis.debug.root_causes.scan import Finding
+
+__all__ = ["Issue"]
+
+BOTH: Final = 1.0
+VALUE: Final = 0.8
+FITS: Final = 0.7
+NAMED: Final = 0.6
+OTHER: Final = 0.3
+"""The same of an agent that the text does not name, though it names one."""
+MIN_VALUE: Final = 3
+SLACK: Final = 2
+FAILING: Final = frozenset({"fails", "error comes up", "new error"})
+LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
+"""Tokens of these sorts are no words of a text."""
+_WORD: Final = re.compile(r"[a-z0-9]+")
+COUNTED: Final = frozenset({"rate changes", "never done"})
+
+
+class Issue:
+    """What the text of an issue names."""
+
+    def __init__(self, question: Question, log: Log) -> None:
+        self.agents = frozenset(question.agents)
+        self.roles = frozenset(question.roles)
+        self.text = question.text.lower()
+        self.topics = question.topics
+        self.words = frozenset(stems(question.text))
+        self.series = frozenset(name.partition(":")[2] or name for name in question.series)
+        self.ticks, self.clock = question.ticks, question.clock
+        self.named = frozenset(each.id for each in question.naming)
+        self.spaced = f" {' '.join(_WORD.findall(self.text))} "
+        self.tokens = self._named_tokens(log)
+
+    def _named_tokens(self, log: Log) -> frozenset[Hashable]:
+        """The things and values that the text names."""
+        found: set[Hashable] = set()
+        for token in log.by_token:
+            if isinstance(token, tuple):
+                name, value = token
+                said = f"{name} {value}" if name not in LINKS else ""
+            else:
+                said = token if len(token) >= MIN_VALUE else ""
+            if said and f" {' '.join(_WORD.findall(said.lower()))} " in self.spaced:
+                found.add(token)
+        return frozenset(found)
+
+    def relevance(self, hypothesis: Hypothesis) -> float:
+        """From 0 to 1: whom it is about, and what of that."""
+        shares = [share for token, share in hypothesis.tokens.items() if token in self.tokens]
+        found = VALUE * max(shares, default=0.0)
+        for act in hypothesis.acts[:1]:
+            found = max(found, self._of(act, act.agent, act.name, fits=False))
+        for finding in hypothesis.findings[:4]:
+            agent = dict(finding.group).get("agent") or finding.first.agent
+            found = max(found, self._of(finding.first, agent, finding.about, fits=self._fits(finding)))
+        return found
+
+    def fits_moment(self, act: Act, log: Log) -> bool:
+        """Whether an act may have begun what is so at the tick or time of day that the text names.
+
+        It may where it is not later than that and the session has such a moment.
+        """
+        if self.ticks:
+            known = [each.tick for each in (log.acts[0], log.acts[-1]) if each.tick is not None]
+            inside = not known or max(self.ticks) <= max(known) + SLACK
+            return inside and (act.tick is None or act.tick <= max(self.ticks) + SLACK)
+        if self.clock:
+            at, off = max(self.clock)
+            first, last = _second(log.acts[0]), _second(log.acts[-1])
+            return first - off <= at <= last + off and _second(act) <= at + off
+        return True
+
+    def _of(self, act: Act, agent: str, about: str, *, fits: bool) -> float:
+        if act.id in self.named:
+            return BOTH
+        is_said = bool(self.words.intersection(stems(about))) or about in self.series
+        if agent in self.agents:
+            return BOTH if fits or is_said else NAMED
+        if any(self._is_said(value) for value in act.values.values()):
+            return VALUE
+        if self.agents:
+            return OTHER if is_said else 0.0
+        if fits and (is_said or act.role in self.roles):
+            return VALUE
+        return FITS if fits else NAMED if is_said else 0.0
+
+    def _fits(self, finding: Finding) -> bool:
+        """Whether a change is of the sort of which the text speaks, and in its direction."""
+        topics, rule = self.topics, finding.rule
+        if rule in FAILING:
+            return "error" in topics
+        if rule == "duration shifts":
+            return "slow" in topics
+        if rule == "happens again":
+            return "loop" in topics
+        if rule in COUNTED or rule == "level shifts":
+            less = finding.found < finding.usual
+            if "reward" in topics and "reward" in finding.about:
+                return True
+            if less:
+                return bool({"absence", "drop"} & topics)
+            return bool({"growth", "loop"} & topics) and not (rule == "rate changes" and "growth" in topics)
+        return False
+
+    def _is_said(self, value: object) -> bool:
+        return isinstance(value, str) and len(value) >= MIN_VALUE and value.lower() in self.text
+
+
+def _second(act: Act) -> float:
+    """The second of its day, UTC."""
+    return act.us / 1e6 % 86_400

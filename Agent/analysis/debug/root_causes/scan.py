@@ -1,0 +1,462 @@
+"""Where a group's observations leave what the rest of the session does: one scan for every detector.
+
+A scan looks at every agent, every level of a field, and both together, for the step from which on the group
+is unlike its own past and unlike the others at the same time. What it gives is in nats: the logarithm of how
+much better a change explains the observations than none, less that of how many changes were tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from statistics import fmean, median
+from typing import Any, Final, NamedTuple
+
+from Agent.analysis.debug.root_causes.acts import Act
+
+__all__ = [
+    "Finding",
+    "Observation",
+    "scan_counts",
+    "scan_drift",
+    "scan_numbers",
+    "scan_rare",
+    "scan_novel",
+    "scan_beyond",
+]
+
+MAX_LEVELS: Final = 14
+"""A field of more values is no group."""
+CAP: Final = 40.0
+
+
+class Observation(NamedTuple):
+    """One act beside others of its sort, with what was measured of it."""
+
+    act: Act
+    value: Any
+
+
+@dataclass(slots=True)
+class Finding:
+    """A change or a violation: the acts that show it, first to last."""
+
+    rule: str
+    """Which relation or measure."""
+    about: str
+    """The field, or the pair of events."""
+    acts: list[Act]
+    nats: float
+    group: tuple[tuple[str, str], ...] = ()
+    """(field, value) of the group that it is confined to; () for all."""
+    usual: Any = None
+    found: Any = None
+    since: int = 0
+    """Place of the last act of the group that was as usual."""
+    of: int = 0
+    """How many observations it is beside."""
+    extras: tuple[Act, ...] = ()
+    """Other acts that belong to it."""
+
+    @property
+    def first(self) -> Act:
+        """The act that begins it."""
+        return self.acts[0]
+
+    @property
+    def step(self) -> int:
+        """When it begins."""
+        return self.acts[0].step
+
+
+def _groups(
+    seen: Sequence[Observation], fields: Sequence[str]
+) -> dict[tuple[tuple[str, str], ...], list[int]]:
+    """Places in `seen` of the members of every group."""
+    found: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
+    for at, (act, _) in enumerate(seen):
+        keys = [("agent", act.agent)] if act.agent else []
+        keys += [(name, str(act.values[name])) for name in fields if name in act.values]
+        found[()].append(at)
+        for key in keys:
+            found[(key,)].append(at)
+        for pair in combinations(keys, 2):
+            if pair[0][0] == "agent":
+                found[pair].append(at)
+    return found
+
+
+def fields_of(acts: Sequence[Act], without: str = "") -> list[str]:
+    """The fields of some acts by which they fall into a few groups."""
+    levels: dict[str, Counter[str]] = defaultdict(Counter)
+    for act in acts:
+        for path, value in act.values.items():
+            if path != without and isinstance(value, str | bool | int):
+                counted = levels[path]
+                if len(counted) <= MAX_LEVELS:
+                    counted[str(value)] += 1
+    return [
+        path
+        for path, counted in levels.items()
+        if 2 <= len(counted) <= MAX_LEVELS and counted.total() >= 0.5 * len(acts)
+    ][:6]
+
+
+def scan_rare(
+    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
+) -> list[Finding]:
+    """Groups in which what is rare elsewhere (a true value) happens from a step on.
+
+    Args:
+        rule, about: what was looked at.
+        seen: in order; the value is whether the act is a violation.
+        most: of more violations than this share of all there is no rule to violate.
+        base: of more violations than this share before there was no rule in the group.
+    """
+    bad = [at for at, each in enumerate(seen) if each.value]
+    number = len(seen)
+    if not bad or number < 8 or len(bad) > most * number:
+        return []
+    groups = _groups(seen, fields_of([each.act for each in seen]))
+    is_bad = [bool(each.value) for each in seen]
+    penalty = 0.5 * math.log(max(1, len(groups)))
+    best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
+    for group, members in groups.items():
+        score, hits, since = _best_interval(members, is_bad, number, len(bad), base)
+        if score - penalty > 1.0:
+            best.append((score - penalty, group, hits, since))
+    best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
+    found: list[Finding] = []
+    taken: set[int] = set()
+    for score, group, hits, since in best:
+        if len(taken.intersection(hits)) > len(hits) / 2:
+            continue
+        taken.update(hits)
+        acts = [seen[at].act for at in hits]
+        found.append(
+            Finding(
+                rule, about, acts, min(CAP, score), group, since=seen[since].act.place if since >= 0 else 0,
+                of=number, found=len(hits),
+            )
+        )  # fmt: skip
+        if len(found) >= 4:
+            break
+    return found
+
+
+def _best_interval(
+    members: Sequence[int], is_bad: Sequence[bool], number: int, bad_all: int, base: float
+) -> tuple[float, list[int], int]:
+    """The likeliest interval of a group that has violations: score, violations, last usual one before."""
+    at_bad = [k for k, at in enumerate(members) if is_bad[at]]
+    if not at_bad:
+        return 0.0, [], -1
+    best, chosen, since = 0.0, [], -1
+    last = at_bad[-1]
+    is_all = len(members) == number
+    for i, begin in enumerate(at_bad[:60]):
+        hits = len(at_bad) - i
+        size = last - begin + 1
+        if i > base * begin:
+            continue
+        # both the group's own past and everybody else have to make it unlikely
+        score = _apart(hits, size, i, begin)
+        if not is_all and score > best:
+            score = min(score, _apart(hits, size, bad_all - hits, number - size))
+        # an interval that begins later is chosen among many
+        score -= math.log(1 + i)
+        if score > best + 1e-9:
+            best, chosen, since = score, at_bad[i:], begin - 1
+    return best, [members[k] for k in chosen], members[since] if since >= 0 and chosen else -1
+
+
+def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 12) -> list[Finding]:
+    """Values that come up only after many others: by how often the newest observations bring a new value."""
+    first: dict[Hashable, int] = {}
+    count: Counter[Hashable] = Counter()
+    for at, each in enumerate(seen):
+        first.setdefault(each.value, at)
+        count[each.value] += 1
+    if len(first) > max(12, 0.3 * len(seen)):
+        return []
+    order = sorted(first.items(), key=lambda pair: pair[1])
+    found = []
+    for rank, (value, at) in enumerate(order):
+        if at < least or rank == 0:
+            continue
+        # how often a value was new in the later half of what came before
+        recent = sum(1 for _, place in order[:rank] if place >= at // 2)
+        # those who do the same in one step say little more than one of them
+        steps = len({each.act.step for each in seen[at // 2 : at]})
+        chance = min(1.0, (recent + 1.0) / (math.sqrt(steps * (at - at // 2)) + 1.0))
+        nats = -math.log(chance) + min(3.0, math.log(count[value])) - 1.0
+        if nats > 1.5:
+            acts = [each.act for each in seen[at:] if each.value == value][:40]
+            usual = Counter(each.value for each in seen[:at]).most_common(3)
+            found.append(
+                Finding(
+                    rule, about, acts, nats, since=seen[at - 1].act.place, of=at, found=value,
+                    usual=[each for each, _ in usual],
+                )
+            )  # fmt: skip
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:6]
+
+
+def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
+    """Numbers far beyond the range of all that came before, in units of that range."""
+    low = high = math.nan
+    recent = 0.0
+    found = []
+    for n, (act, value) in enumerate(seen):
+        if n >= 3:
+            spread = high - low
+            gap = max(value - high, low - value)
+            if gap > 0:
+                floor = 0.05 * max(abs(high), abs(low), 1e-9)
+                ratio = gap / max(spread, floor)
+                if low > 0 and value > 0:
+                    wide = max(math.log(high / low), 0.05)
+                    ratio = min(ratio, max(math.log(value / high), math.log(low / value)) / wide)
+                # of a number that never moved only its own size says what is far
+                alone = abs(math.log(value / high)) if high * value > 0 else 0.0
+                # as for heavy tails: far beyond counts by its logarithm, and few others say little
+                far = ratio if ratio <= 1 else 1 + 1.5 * math.log(ratio)
+                nats = (
+                    min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
+                )
+                # a series that goes on and on breaks its own record often
+                nats = min(nats, -math.log((recent + 1) / (n / 2 + 1)) + 2 * far)
+                if nats > 2.0:
+                    found.append(
+                        Finding(
+                            rule, about, [act], min(CAP / 2, nats), since=seen[n - 1].act.place, of=n,
+                            found=value, usual=(low, high),
+                        )
+                    )  # fmt: skip
+            recent = recent * (1 - 2 / n) + (gap > 0)
+        low = value if math.isnan(low) else min(low, value)
+        high = value if math.isnan(high) else max(high, value)
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:4]
+
+
+def scan_numbers(
+    rule: str,
+    about: str,
+    series: dict[str, list[Observation]],
+    *,
+    least: int = 5,
+    field: str = "agent",
+) -> list[Finding]:
+    """Series whose level leaves their own past from a step on, unlike what the others do at that step.
+
+    Args:
+        series: {owner: observations in order, each with a number}.
+        least: so many observations are needed on either side.
+        field: what the owners are.
+    """
+    common = _common(series) if len(series) >= 4 else {}
+    scores: dict[str, tuple[float, int, float, float]] = {}
+    for owner, seen in series.items():
+        if len(seen) < 2 * least:
+            continue
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
+        scores[owner] = _shift(values, max(least, len(seen) // 12))
+    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
+    found = []
+    for owner, (score, at, low, high) in scores.items():
+        # what the others' series do without any fault
+        others = ranked[1:] if score == ranked[0] else ranked
+        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
+        nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
+        if nats > 2.0:
+            values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
+            nats *= _suddenness(values, at, high - low)
+        if nats > 2.0:
+            acts = [each.act for each in series[owner][at : at + 12]]
+            found.append(
+                Finding(
+                    rule, about, acts, min(CAP / 2, nats), ((field, owner),), usual=low, found=high,
+                    since=series[owner][at - 1].act.place, of=len(series[owner]),
+                )
+            )  # fmt: skip
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:4]
+
+
+def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
+    """Series that begin to move away, slowly, from what they were and from what the others do.
+
+    The means of blocks of equal length are taken, and the differences from block to block: of a series that
+    only wanders they have one mean, from the start of a drift on they have another.
+    """
+    if len(series) < MIN_PEERS:
+        return []
+    common = _common(series)
+    scores: dict[str, tuple[float, int, float, float]] = {}
+    for owner, seen in series.items():
+        size = len(seen) // BLOCKS
+        if size < 2:
+            continue
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
+        means = [fmean(values[n * size : (n + 1) * size]) for n in range(len(values) // size)]
+        moves = [after - before for before, after in pairwise(means)]
+        score, at, low, high = _shift(moves, 4)
+        # away from where it was, not back to it
+        if abs(high) > 2 * abs(low):
+            scores[owner] = score, (at + 1) * size, low / size, high / size
+    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
+    found = []
+    for owner, (score, at, low, high) in scores.items():
+        others = ranked[1:] if score == ranked[0] else ranked
+        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
+        nats = score / max(1.0, noise / 3.0) - math.log(len(series))
+        if nats > 2.0:
+            seen = series[owner]
+            acts = [each.act for each in seen[at : at + 12]]
+            found.append(
+                Finding(
+                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),), usual=low, found=high,
+                    since=seen[max(0, at - len(seen) // BLOCKS)].act.place, of=len(seen),
+                )
+            )  # fmt: skip
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:4]
+
+
+BLOCKS: Final = 20
+MIN_PEERS: Final = 3
+
+
+def _suddenness(values: Sequence[float], at: int, change: float) -> float:
+    """From 0 to 1, how much of a change of level happens at its place: what creeps has no moment."""
+    width = max(3, min(at, len(values) - at) // 4)
+    step = fmean(values[at : at + width]) - fmean(values[max(0, at - width) : at])
+    return min(1.0, max(0.0, step / change) / 0.6) if change else 0.0
+
+
+def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
+    """{step: median of all owners' values there, less their own level}."""
+    by_step: dict[int, list[float]] = defaultdict(list)
+    for seen in series.values():
+        level = median(float(each.value) for each in seen)
+        for each in seen:
+            by_step[each.act.step].append(float(each.value) - level)
+    return {step: median(values) if len(values) >= 3 else 0.0 for step, values in by_step.items()}
+
+
+def _shift(values: list[float], least: int) -> tuple[float, int, float, float]:
+    """The best change of level: (nats, place, level before and after); alike neighbours count less."""
+    number = len(values)
+    total = sum(values)
+    squares = sum(value * value for value in values)
+    all_within = squares - total * total / number
+    if all_within <= 1e-12:
+        return 0.0, 0, 0.0, 0.0
+    best, place = 0.0, 0
+    left = 0.0
+    for at in range(1, number):
+        left += values[at - 1]
+        if at < least or number - at < least:
+            continue
+        right = total - left
+        gain = left * left / at + right * right / (number - at) - total * total / number
+        if gain > best:
+            best, place = gain, at
+    if place == 0:
+        return 0.0, 0, 0.0, 0.0
+    middle = (number - 1) / 2
+    slope = sum((at - middle) * value for at, value in enumerate(values))
+    # a straight line explains what has always been going up or down
+    plain = all_within - 12 * slope * slope / (number * (number * number - 1))
+    low, high = fmean(values[:place]), fmean(values[place:])
+    rest = [value - (low if at < place else high) for at, value in enumerate(values)]
+    within = max(all_within - best, 1e-9 * all_within)
+    alike = sum(a * b for a, b in pairwise(rest)) / within
+    alike = max(0.0, min(0.98, alike))
+    worth = (1 - alike) / (1 + alike)
+    nats = 0.5 * number * worth * math.log(max(1.0, plain / within)) - math.log(number)
+    return nats, place, low, high
+
+
+def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
+    """Owners who do something more or less often from a step on, unlike the others, in counts by step."""
+    number = max(map(len, series.values()), default=0)
+    totals = [0.0] * number
+    for seen in series.values():
+        for at, each in enumerate(seen[::-1]):
+            totals[number - 1 - at] += each.value
+    scores: dict[str, tuple[float, int, float, float]] = {}
+    for owner, seen in series.items():
+        if len(seen) < 8:
+            continue
+        own = [each.value for each in seen]
+        whole = totals[number - len(own) :]
+        rest = [(all_ - mine) for all_, mine in zip(whole, own, strict=True)]
+        alone = _rate(own, [1.0] * len(own))
+        beside = alone if len(series) < 3 or not alone[1] else _rate(own, rest, alone[1])
+        scores[owner] = min(alone, beside, key=lambda each: each[0])
+    ranked = sorted((score for score, *_ in scores.values()), reverse=True)
+    found = []
+    for owner, (score, at, low, high) in scores.items():
+        others = ranked[1:] if score == ranked[0] else ranked
+        noise = others[len(others) // 4] if len(others) >= 3 else 3.0
+        nats = score / max(1.0, noise / 3.0) - math.log(max(1, len(series)))
+        if nats > 2.0:
+            acts = [each.act for each in series[owner][at : at + 12]]
+            found.append(
+                Finding(
+                    rule, about, acts, min(CAP / 2, nats), (("agent", owner),) if owner else (),
+                    usual=low, found=high, since=series[owner][at - 1].act.place, of=len(series[owner]),
+                )
+            )  # fmt: skip
+    found.sort(key=lambda each: (-each.nats, each.first.place))
+    return found[:4]
+
+
+def _rate(own: list[float], rest: list[float], only: int = 0) -> tuple[float, int, float, float]:
+    """The best change of a rate beside the others: a Poisson likelihood, less where counts scatter."""
+    number, mine, others = len(own), sum(own), sum(rest)
+    if mine < 4 or others <= 0:
+        return 0.0, 0, 0.0, 0.0
+    best, place = 0.0, 0
+    a = b = 0.0
+    for at in range(1, number):
+        a, b = a + own[at - 1], b + rest[at - 1]
+        if at < 3 or b <= 0 or others - b <= 0 or (only and at != only):
+            continue
+        gain = _poisson(a, b) + _poisson(mine - a, others - b) - _poisson(mine, others)
+        if gain > best:
+            best, place = gain, at
+    if not place:
+        return 0.0, 0, 0.0, 0.0
+    levels = []
+    scatter = 0.0
+    for begin, end in ((0, place), (place, number)):
+        size = end - begin
+        level = sum(own[begin:end]) / size
+        levels.append(level)
+        scatter += sum((each - level) ** 2 for each in own[begin:end])
+    spread = max(1.0, scatter / number / max(mine / number, 1e-9))
+    return best / spread - math.log(number), place, levels[0], levels[1]
+
+
+def _poisson(count: float, exposure: float) -> float:
+    return count * math.log(count / exposure) if count > 0 else 0.0
+
+
+def _apart(hits: int, size: int, others_hits: int, others: int) -> float:
+    """Nats by which two shares explain two counts better than one; 0 unless the first is larger."""
+    if others <= 0 or hits * others <= others_hits * size:
+        return 0.0
+    return _share(hits, size) + _share(others_hits, others) - _share(hits + others_hits, size + others)
+
+
+def _share(hits: int, size: int) -> float:
+    if hits in {0, size}:
+        return 0.0
+    return hits * math.log(hits / size) + (size - hits) * math.log(1 - hits / size)

@@ -1,0 +1,1 @@
+"""Every error once, grouped by fingerprint, with what came before and after."""

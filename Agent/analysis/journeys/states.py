@@ -1,0 +1,309 @@
+"""What an agent was at any moment, and which events made it so; read from that agent's files alone."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import BY_ORDER
+from Agent.analysis.query.views import scan
+from Agent.analysis.session.lookup import agent_events
+from Agent.errors import EventNotFound, UsageError
+from Agent.event.clock import EPOCH, parse_timestamp
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.event.values.values import decode_value
+from Agent.flight.checkpoints.state_fold import StateFold, change_of, fold_events, settle_from_store
+from Agent.tree.read.reader import TreeReader
+
+__all__ = ["MAX_CHANGES", "StateFold", "checkpoints", "field_changes", "state_at"]
+
+MAX_CHANGES: Final = 20
+Moment = str | int | datetime
+
+
+def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) -> dict[str, Any]:
+    """What the record shows of an agent's state at a moment, after everything that had happened by then.
+
+    The fields are those of the nearest full state before, what actions changed since, and what the last
+    checkpoint that a run took since then knows better.
+
+    Args:
+        reader: of the session.
+        engine: over the session; asked only where `when` is the event of another agent.
+        agent_id: whose state.
+        when: an event id, a time (RFC 3339 text, a time of the session's day as pages show it, 10:30:45.123,
+            or a datetime), or a tick (a number, or text as tick:17): its end, which is before the first event
+            of a later tick.
+
+    Returns:
+        `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
+        fields restored as Python values; an `Unrestored` where that cannot be), `made_by` ({field: id,
+        timestamp, tick, event_type, action of the event after which it is known to be what it is}),
+        `reported` (what `log_state_change` said), `as_of` (the last event folded in), `base` (the full state
+        it started from, None if there was none), `changes` since it, `sampled` (fields over 4 KiB and
+        generators: recorded in full states and checkpoints only), `unseen` (names that could not be exposed),
+        `last_tick` (where a later tick was asked for: the last that the agent has events of, else None).
+
+    Raises:
+        AgentNotFound: the session knows no such agent.
+        EventNotFound: no event has that id, or the agent had no state yet by then.
+        UsageError: `when` is no moment.
+    """
+    limit = _Limit.of(when, reader)
+    fold = _folded(reader, engine, agent_id, limit)
+    if not fold.made_by and not fold.reported and fold.base is None:
+        raise _before_the_first(reader, agent_id, when)
+    types = fold.types()
+    return {
+        "agent_id": agent_id,
+        "fields": fold.fields,
+        "types": types,
+        "values": decode_value(fold.fields, types) if types else dict(fold.fields),
+        "made_by": {name: _maker(event) for name, event in fold.made_by.items()},
+        "reported": fold.reported,
+        "as_of": _point(fold.last),
+        "base": _point(fold.base),
+        "changes": fold.changes,
+        "sampled": fold.sampled,
+        "unseen": fold.unseen,
+        "last_tick": _last_tick(reader, agent_id, limit),
+    }
+
+
+def _last_tick(reader: TreeReader, agent_id: str, limit: _Limit) -> int | None:
+    """The last tick that an agent has events of, if that is before the tick that was asked for."""
+    if limit.tick is None:
+        return None
+    ticks = (event.tick for event in agent_events(reader, agent_id) if event.tick is not None)
+    last = max(ticks, default=None)
+    return last if last is not None and last < limit.tick else None
+
+
+def field_changes(
+    reader: TreeReader,
+    engine: Engine,
+    agent_id: str,
+    name: str,
+    when: Moment | None = None,
+    limit: int = MAX_CHANGES,
+) -> dict[str, Any]:
+    """How one field of an agent's state came to be what it is.
+
+    Returns:
+        `count` of the changes by then, and the last `limit` of them as `changes`, oldest first: id,
+        timestamp, tick, event_type, action, `before` and `after` (absent where the field was not there),
+        `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event.
+
+    Raises:
+        AgentNotFound, UsageError: as `state_at`.
+        EventNotFound: as `state_at`, or the agent had no field of that name by then.
+    """
+    told: deque[dict[str, Any]] = deque(maxlen=limit)
+    count = 0
+    fold = StateFold()
+    for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when, reader)):
+        before = fold.fields.get(name, _ABSENT)
+        if name not in fold.add(event) and (before is _ABSENT or name in fold.fields):
+            continue
+        count += 1
+        told.append(_change(event, before, fold.fields.get(name, _ABSENT)))
+    if not count:
+        raise EventNotFound(
+            f"{agent_id} had no field {name!r} at that time",
+            remedy=f"agent-trace state {agent_id} lists its fields",
+        )
+    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
+
+
+_ABSENT: Any = object()
+
+
+def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
+    values = {"before": before, "after": after}
+    told = {key: value for key, value in values.items() if value is not _ABSENT}
+    links = {
+        "arguments": event.extra.get("args"),
+        "result": event.extra.get("result"),
+        "causes": list(event.causes),
+        "span_id": event.span_id,
+        "parent_span_id": event.parent_span_id,
+    }
+    return _maker(event) | told | links
+
+
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The moment asked about: one of these."""
+
+    event_id: str | None = None
+    us: int | None = None
+    tick: int | None = None
+
+    @classmethod
+    def of(cls, when: Moment, reader: TreeReader) -> _Limit:
+        if isinstance(when, datetime):
+            aware = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+            return cls(us=(aware - EPOCH) // timedelta(microseconds=1))
+        if isinstance(when, int):
+            return cls(tick=when)
+        text = when.removeprefix("tick:")
+        if text.isascii() and text.isdigit():
+            return cls(tick=int(text))
+        try:
+            split_event_id(when)
+        except ValueError:
+            clock = _CLOCK.fullmatch(when)
+            return cls(us=_time(when) if clock is None else _time_of_day(clock, when, reader))
+        return cls(event_id=when)
+
+    def is_passed_by(self, event: Event) -> bool:
+        """Whether the event happened after the moment."""
+        if self.tick is not None:
+            return event.tick is not None and event.tick > self.tick
+        return self.us is not None and event.timestamp_us > self.us
+
+
+_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(\.[0-9]{1,6})?", re.ASCII)
+_DAY_US: Final = 86_400_000_000
+
+
+def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
+    """A time as pages show it, on the day of the session's begin or, where that was later, on the next.
+
+    Pages cut what is below the digits that they show, so it is the end of the last of them that is meant.
+    """
+    begin = re.match(r"session_([0-9]{8})_([0-9]{6})", reader.session.name)
+    if begin is None:
+        return _time(text)
+    hours, minutes, seconds, fraction = clock.groups()
+    digits = (fraction or "").removeprefix(".")
+    within_us = int(digits.ljust(6, "9")) if digits else 0
+    of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + within_us
+    began = datetime.strptime(f"{begin[1]}{begin[2]}+0000", "%Y%m%d%H%M%S%z")
+    began_us = (began - EPOCH) // timedelta(microseconds=1)
+    found = began_us - began_us % _DAY_US + of_day
+    return found if found >= began_us else found + _DAY_US
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_timestamp(text)
+    except ValueError:
+        pass  # no time of the recording; perhaps one as people write it
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a moment",
+            remedy="give an event id, a time such as 2026-11-20T10:30:45Z or 10:30:45.123 (UTC), or tick:17",
+        ) from None
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)
+
+
+def _folded(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit) -> StateFold:
+    fold = fold_events(StateFold(), _until(reader, engine, agent_id, limit))
+    if fold.checkpoint is None:
+        return fold
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+
+    with LocalCheckpointStore(reader.session) as store:
+        return settle_from_store(fold, store)
+
+
+def _until(reader: TreeReader, engine: Engine, agent_id: str, limit: _Limit | None) -> Iterator[Event]:
+    """The events of an agent up to a moment."""
+    if limit is None:
+        yield from agent_events(reader, agent_id)
+        return
+    if limit.event_id is not None and not _is_own(reader, agent_id, limit.event_id):
+        limit = _Limit(us=_time_of(engine, limit.event_id))
+    for event in agent_events(reader, agent_id):
+        if limit.is_passed_by(event):
+            return
+        yield event
+        if event.id == limit.event_id:
+            return
+
+
+def _is_own(reader: TreeReader, agent_id: str, event_id: str) -> bool:
+    return any(event.id == event_id for event in agent_events(reader, agent_id))
+
+
+def _time_of(engine: Engine, event_id: str) -> int:
+    writer, seq = split_event_id(event_id)
+    rows = engine.rows(f"SELECT ts_us FROM {scan()} WHERE writer = ? AND seq = ?", [writer, seq])
+    if not rows:
+        raise EventNotFound(
+            f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
+        )
+    return int(rows[0]["ts_us"])
+
+
+def _before_the_first(reader: TreeReader, agent_id: str, when: Moment) -> EventNotFound:
+    """The error for a moment at which nothing was known of the agent's state yet."""
+    fold = StateFold()
+    for event in agent_events(reader, agent_id):
+        fold.add(event)
+        if fold.base is not None or fold.made_by or fold.reported:
+            tick = "" if event.tick is None else f", tick {event.tick}"
+            return EventNotFound(
+                f"no state of {agent_id} is known at {when}",
+                remedy=f"the first known state is at {event.timestamp} ({event.id}{tick})",
+            )
+    return EventNotFound(
+        f"no state of {agent_id} was recorded",
+        remedy="state is recorded by trace_agent_action and instrument, see docs/FORMAT.md",
+    )
+
+
+def _point(event: Event | None) -> dict[str, Any] | None:
+    if event is None:
+        return None
+    return {"id": event.id, "timestamp": event.timestamp, "tick": event.tick}
+
+
+def _maker(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "timestamp": event.timestamp,
+        "tick": event.tick,
+        "event_type": event.kind,
+        "action": change_of(event),
+    }
+
+
+def checkpoints(
+    engine: Engine, agent_id: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The moments recorded in full: agents' full states, and checkpoints that the program named.
+
+    Args:
+        engine: over the session.
+        agent_id: only of this agent.
+        limit: only the newest so many.
+
+    Returns:
+        Oldest first, dicts with `event_type` (state or checkpoint), `id`, `timestamp`, `tick`, `agent_id`,
+        `name` (of a checkpoint; of a full state the reason for it), `digest` and `data` (of a checkpoint).
+        What the fields of a full state were is `state_at(agent_id, id)`.
+    """
+    columns = "event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data"
+    wanted = (
+        f"SELECT {columns}, {BY_ORDER} FROM {scan('name', 'reason', 'digest', 'data')} "
+        "WHERE event_type IN ('state', 'checkpoint') AND (agent_id = $1 OR $1 IS NULL)"
+    )
+    if limit is not None:
+        wanted += f" ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {int(limit)}"
+    rows = engine.rows(f"SELECT * FROM ({wanted}) ORDER BY {BY_ORDER}", [agent_id])
+    return [{key: row[key] for key in _CHECKPOINT} for row in rows]
+
+
+_CHECKPOINT = ("event_type", "id", "timestamp", "tick", "agent_id", "name", "digest", "data")

@@ -1,0 +1,1 @@
+"""Rewards, exploration and updates: sums, curves, and which experience led to which update."""

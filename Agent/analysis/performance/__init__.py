@@ -1,0 +1,1 @@
+"""Where the time goes: operations, slow spans, throughput and resources over time."""

@@ -1,0 +1,198 @@
+"""What takes time: each operation with its quantiles and the time that is its own; slow spans as trees.
+
+An operation is a kind of span and its name: an action, a metric, a learning stage, a context, a tool, a
+model.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.event_dict import BY_ORDER
+from Agent.analysis.query.views import scan
+from Agent.analysis.stats.distribution import quantile_columns
+from Agent.event.clock import format_timestamp
+
+__all__ = ["TIMED", "operations", "slowest_spans", "timed_spans"]
+
+TOP: Final = 10
+MAX_NAMES: Final = 200
+MAX_TREE: Final = 100
+MAX_LEVELS: Final = 12
+SELF_SPANS: Final = 20_000_000
+"""Of more spans than these the own times are not looked for: the join of all with all takes its time."""
+
+TIMED: Final = (
+    "agent_action", "metric", "learning_update", "context_exit", "tool.call", "model.call",
+)  # fmt: skip
+_NAME: Final = (
+    "coalesce(CASE event_type WHEN 'agent_action' THEN action_type WHEN 'metric' THEN metric_name "
+    "WHEN 'learning_update' THEN learning_stage WHEN 'context_exit' THEN context "
+    "WHEN 'model.call' THEN model_name ELSE name END, '')"
+)
+_KEYS: Final = (
+    "action_type", "metric_name", "learning_stage", "context", "model_name", "name", "duration_ms",
+    "latency_ms", "outcome", "error_id",
+)  # fmt: skip
+
+
+def timed_spans() -> str:
+    """A sub-query for what has a duration.
+
+    Its columns: ts_us, writer, seq, tick, agent_id, kind, name, span_id, parent_span_id, duration_ms
+    (finite), failed.
+    """
+    kinds = ", ".join(f"'{kind}'" for kind in TIMED)
+    duration = "CASE WHEN event_type = 'model.call' THEN latency_ms ELSE duration_ms END"
+    return (
+        f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
+        f"parent_span_id, {duration} AS duration_ms, "
+        "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
+        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE isfinite(duration_ms))"
+    )
+
+
+def operations(engine: Engine, spans: str) -> dict[str, Any]:
+    """Every operation of a session; `spans` is `timed_spans()`, or where it is kept.
+
+    Returns:
+        `operations`: dicts, the most total time first, at most 200, with kind, name, count, errors, total_ms,
+        mean, p50, p95, p99, max (milliseconds), and of spans `self_ms` (what their own children do not
+        account for; not below 0), `self_share` (of all own time) and `concurrent` (spans whose children
+        together took longer than they did: they ran side by side); `quantiles`: exact or approximate; `spans`
+        (how many were measured); `self_times`: whether the own times were looked for.
+    """
+    number = engine.row(f"SELECT count(*) AS n FROM {spans}")["n"]
+    columns, quantiles = quantile_columns("duration_ms", number)
+    rows = engine.rows(
+        f"SELECT kind, name, {columns}, count(*) FILTER (WHERE failed) AS errors, "
+        f"fsum(duration_ms) AS total_ms FROM {spans} GROUP BY kind, name "
+        f"ORDER BY total_ms DESC, kind, name LIMIT {MAX_NAMES}"
+    )
+    own = _own_times(engine, spans) if number <= SELF_SPANS else {}
+    whole = sum(each["self_ms"] for each in own.values())
+    nothing = {"self_ms": None, "concurrent": None}
+    told = []
+    for row in rows:
+        named = {"kind": row.pop("kind"), "name": row.pop("name"), "count": row.pop("measured")}
+        named |= row | own.get((named["kind"], named["name"]), nothing)
+        self_ms = named["self_ms"]
+        told.append(named | {"self_share": self_ms / whole if whole and self_ms is not None else None})
+    return {
+        "operations": told,
+        "quantiles": quantiles,
+        "spans": number,
+        "self_times": number <= SELF_SPANS,
+    }
+
+
+def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, Any]]:
+    rows = engine.rows(
+        f"WITH s AS (SELECT kind, name, span_id, parent_span_id, duration_ms FROM {spans} "
+        "WHERE span_id IS NOT NULL), "
+        "c AS (SELECT parent_span_id AS parent, sum(duration_ms) AS inner_ms FROM s "
+        "WHERE parent_span_id IS NOT NULL GROUP BY 1) "
+        "SELECT kind, name, sum(greatest(duration_ms - coalesce(inner_ms, 0), 0)) AS self_ms, "
+        # a difference below a microsecond is one of rounding
+        "count(*) FILTER (WHERE inner_ms > duration_ms + 0.001) AS concurrent "
+        "FROM s LEFT JOIN c ON c.parent = s.span_id GROUP BY kind, name"
+    )
+    return {(row.pop("kind"), row.pop("name")): row for row in rows}
+
+
+def slowest_spans(
+    engine: Engine, spans: str, top: int = TOP, *, with_trees: bool = True
+) -> list[dict[str, Any]]:
+    """The spans that took longest, the longest first; `spans` is `timed_spans()`, or where it is kept.
+
+    Returns:
+        Dicts with id, timestamp, started_at, tick, agent_id, kind, name, duration_ms, failed, span_id,
+        parent_span_id, and with trees `self_ms` and `tree`: what happened inside, parents first, in order of
+        beginning: depth, id, agent_id, kind, name, duration_ms, after_ms (from the beginning of the slow
+            span);
+        of more than 100 the first, `tree_left_out` says how many are not told.
+    """
+    rows = engine.rows(f"SELECT * FROM {spans} ORDER BY duration_ms DESC, {BY_ORDER} LIMIT {int(top)}")
+    told = [_span(row) for row in rows]
+    if with_trees:
+        inside = _children(engine, spans, rows)
+        for row, span in zip(rows, told, strict=True):
+            tree, left_out = _tree(row, inside)
+            taken = sum(each["duration_ms"] for each in tree if each["depth"] == 1)
+            span |= {
+                "self_ms": max(0.0, span["duration_ms"] - taken),
+                "tree": tree,
+                "tree_left_out": left_out,
+            }
+    return told
+
+
+def _span(row: dict[str, Any]) -> dict[str, Any]:
+    started_us = row["ts_us"] - round(row["duration_ms"] * 1000)
+    return {
+        "id": f"{row['writer']}-{row['seq']}",
+        "timestamp": format_timestamp(row["ts_us"]),
+        "started_at": format_timestamp(max(started_us, 0)),
+        **{
+            key: row[key]
+            for key in (
+                "tick", "agent_id", "kind", "name", "duration_ms", "failed", "span_id", "parent_span_id",
+            )
+        },
+    }  # fmt: skip
+
+
+def _children(engine: Engine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The spans inside the slow ones by the span around them, a level at a time, in order of beginning."""
+    wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
+    found: dict[str, list[dict[str, Any]]] = {}
+    if not wanted:
+        return found
+    # what happened inside ended by then, and not before it began
+    first = min(row["ts_us"] - round(row["duration_ms"] * 1000) for row in slow) - 1000
+    last = max(row["ts_us"] for row in slow)
+    within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND list_contains($1, parent_span_id)"
+    for _ in range(MAX_LEVELS):
+        rows = engine.rows(
+            f"SELECT *, ts_us - (duration_ms * 1000)::BIGINT AS started_us FROM {spans} {within} "
+            f"QUALIFY row_number() OVER (PARTITION BY parent_span_id ORDER BY {BY_ORDER}) <= {MAX_TREE + 1} "
+            f"ORDER BY started_us, {BY_ORDER}",
+            [wanted],
+        )
+        seen = set(found)
+        wanted = list({row["span_id"] for row in rows if row["span_id"] is not None} - seen)
+        for row in rows:
+            found.setdefault(row["parent_span_id"], []).append(row)
+        if not wanted:
+            break
+    return found
+
+
+def _tree(slow: dict[str, Any], inside: dict[str, list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
+    began_us = slow["ts_us"] - round(slow["duration_ms"] * 1000)
+    told: list[dict[str, Any]] = []
+    left_out = 0
+    walked = {slow["span_id"]}
+    pending = [(1, row) for row in reversed(inside.get(slow["span_id"] or "", []))]
+    while pending:
+        depth, row = pending.pop()
+        if len(told) >= MAX_TREE:
+            left_out += 1
+            continue
+        told.append(
+            {
+                "depth": depth,
+                "id": f"{row['writer']}-{row['seq']}",
+                "agent_id": row["agent_id"],
+                "kind": row["kind"],
+                "name": row["name"],
+                "duration_ms": row["duration_ms"],
+                "after_ms": (row["started_us"] - began_us) / 1000,
+            }
+        )
+        if row["span_id"] is not None and row["span_id"] not in walked:
+            walked.add(row["span_id"])
+            pending += [(depth + 1, child) for child in reversed(inside.get(row["span_id"], []))]
+    return told, left_out

@@ -1,0 +1,336 @@
+"""Where a session's lines lie at this moment: in which files, in which parts of its archive.
+
+`engine` asks before and after each query; a segment that is sealed and unchanged is read from the archive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from Agent.analysis.query.scan_sources import LIVE, OLDER, REGULAR, SEALED, VERBATIM
+from Agent.archive.sealed.parquet_rows import literal, promoted_columns
+from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, read_parts
+from Agent.tree.files.lines import open_file
+from Agent.tree.layout import agents_dir, parse_file_name, runs_dir, safe_name, tree_files
+
+__all__ = [
+    "KnownFiles",
+    "KnownParts",
+    "KnownSources",
+    "Sources",
+    "Standing",
+    "escape",
+    "find_sources",
+    "standing_at",
+]
+
+FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
+_BLANK: Final = b" \t\n\f\r"
+_WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
+
+
+class Standing(NamedTuple):
+    """One file as it was when files were listed; `inode` is -1 where none stood under its name."""
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of each form, as patterns in which nothing is a wildcard."""
+
+    live: tuple[str, ...] = ()
+    regular: tuple[str, ...] = ()
+    """Those of them in which no envelope need be looked at, as far as somebody looked."""
+    sealed: tuple[str, ...] = ()
+    older: tuple[str, ...] = ()
+    verbatim: tuple[str, ...] = ()
+    only: str = ""
+    """A condition on rows of the archive, where not all of a part are to be read."""
+    uniform: bool = False
+    """Whether every row of the archive is an event that is stored as columns alone."""
+    damaged: tuple[tuple[str, int], ...] = ()
+    """(file, count) of the damaged lines in the archive, and in files of which the engine gives no row."""
+    standing: Mapping[Path, Standing] = field(default_factory=dict, compare=False)
+    """Which file stood under each live name when they were listed, in the order of `live`."""
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms that there are."""
+        return tuple(form for form in FORMS if getattr(self, form))
+
+    @property
+    def statement(self) -> tuple[tuple[str, ...], str, bool]:
+        """What a statement over the files depends on, besides their names."""
+        return self.forms, self.only, self.uniform
+
+    def told_apart(
+        self, is_regular: Callable[[Path, Standing], bool], packed: frozenset[Path], pack: str
+    ) -> Sources:
+        """The same with the regular ones apart from `live`, and one file in the place of those in it."""
+        found: dict[bool, list[str]] = {True: [], False: []}
+        are_regular = True
+        for (path, listed), pattern in zip(self.standing.items(), self.live, strict=True):
+            regular = is_regular(path, listed)
+            if path in packed:
+                are_regular &= regular
+            else:
+                found[regular].append(pattern)
+        if packed:
+            found[are_regular].append(pack)
+        return replace(self, live=tuple(found[False]), regular=tuple(found[True]))
+
+
+class KnownParts:
+    """The parts of a session's archive, read again where one may have come, changed or gone.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._parts: list[Part] = []
+        self._seen: _State = None
+
+    def read(self) -> list[Part]:
+        """As `read_parts`; every change of a part is a change of the directory."""
+        state = _state_of(archive_dir(self._session))
+        if state is None or state != self._seen:
+            self._parts = read_parts(self._session)
+            self._seen = state
+        return self._parts
+
+
+class KnownFiles:
+    """The files of a session, listed again where one may have come, gone or got another name.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._files: list[Path] = []
+        self._seen: _State = None
+
+    def read(self) -> list[Path]:
+        """As `tree_files`."""
+        state = None
+        # a run has a directory of its own in there
+        if not os.path.lexists(runs_dir(self._session)):
+            state = _state_of(self._session, agents_dir(self._session))
+        if state is None or state != self._seen:
+            self._files = tree_files(self._session)
+            self._seen = state
+        return self._files
+
+
+class KnownSources:
+    """Where a session's lines lie, found again where something may have come, gone, grown or been changed.
+
+    A segment that was sealed is written to by nobody: that it still stands as it was is looked at once a
+    second, and whenever the names around it change.
+
+    Args:
+        as `find_sources` takes them.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        list_files: Callable[[], Sequence[Path]],
+        agent_id: str | None = None,
+        *,
+        parts: KnownParts | None = None,
+    ) -> None:
+        self._session = session
+        self._list_files = list_files
+        self._agent_id = agent_id
+        self._parts = parts
+        self._found = Sources()
+        self._listed: tuple[Sequence[Path], list[Part]] | None = None
+        self._looked_s = -_UNSEEN_S
+
+    def find(self) -> Sources:
+        """As `find_sources`."""
+        files, parts = self._list_files(), [] if self._parts is None else self._parts.read()
+        if not self._holds(files, parts):
+            self._looked_s = time.monotonic()
+            self._found = find_sources(self._session, files, self._agent_id, parts=parts)
+            self._listed = files, parts
+        return self._found
+
+    def _holds(self, files: Sequence[Path], parts: list[Part]) -> bool:
+        """Whether what was found last is what would be found now."""
+        if self._listed is None or time.monotonic() - self._looked_s >= _UNSEEN_S:
+            return False
+        known_files, known_parts = self._listed
+        # the same lists, which say that no name has changed; a list that was rebuilt may be of anything
+        if files is not known_files or parts is not known_parts:
+            return False
+        return all(standing_at(path) == listed for path, listed in self._found.standing.items())
+
+
+_UNSEEN_S: Final = 1.0
+"""How long a change of a sealed file, made by hand and in place, may stay unseen."""
+_State = tuple[int, ...] | None
+_SETTLED_NS: Final = 2_000_000_000
+
+
+def _state_of(*directories: Path) -> _State:
+    """What is another when a name in the directories changed; None where that cannot be told.
+
+    It cannot be where one is not there, or has just changed: what comes in the same instant changes its time
+    no further.
+    """
+    found: list[int] = []
+    for directory in directories:
+        try:
+            status = directory.stat()
+        except OSError:
+            return None
+        if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
+            return None
+        found += (status.st_ino, status.st_mtime_ns)
+    return tuple(found)
+
+
+def find_sources(
+    session: Path, files: Iterable[Path], agent_id: str | None = None, *, parts: Sequence[Part] = ()
+) -> Sources:
+    """Where the lines of a session, or of one agent's files, lie now.
+
+    Args:
+        session: its directory.
+        files: those that may be read.
+        agent_id: whose rows are wanted of the archive; None for all.
+        parts: those of its archive that may be read.
+    """
+    listed = {path: found for path in files if (found := standing_at(path)) is not None}
+    if not parts:
+        return Sources(
+            live=_patterns(session, listed), standing=listed, damaged=tuple(_of_one_byte(session, listed))
+        )
+    wanted = _wanted(session, agent_id)
+    # by their text, as everything here: there may be tens of thousands, with every question
+    names = dict(zip(_below(session, listed), listed.items(), strict=True))
+    instead: set[str] = set()
+    read: list[tuple[Part, list[SealedSegment]]] = []
+    for part in parts:
+        chosen = [each for each in part.segments if wanted(each)]
+        standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
+        instead |= standing
+        # of a cache only what still stands there unchanged; of the recording everything
+        segments = chosen if part.json_removed else [each for each in chosen if each.file in standing]
+        if segments:
+            read.append((part, segments))
+    promoted = promoted_columns()
+    fitting = [part for part, _ in read if dict(part.promoted) == promoted]
+    live = dict(pair for name, pair in names.items() if name not in instead)
+    return Sources(
+        live=_patterns(session, live),
+        standing=live,
+        sealed=_patterns(session, (part.parquet for part in fitting)),
+        older=_patterns(session, (part.parquet for part, _ in read if part not in fitting)),
+        verbatim=_patterns(session, (part.parquet for part, _ in read if part.verbatim)),
+        only=_only(session, read),
+        uniform=all(part.rows == part.events and not part.verbatim for part, _ in read),
+        damaged=(
+            *(
+                (str(session.resolve() / each.file), each.damaged)
+                for _, segments in read
+                for each in segments
+                if each.damaged
+            ),
+            *_of_one_byte(session, live),
+        ),
+    )
+
+
+def _of_one_byte(session: Path, files: Mapping[Path, Standing]) -> Iterator[tuple[str, int]]:
+    """The files of one byte that is no blank: a damaged line for which DuckDB's reader of JSON has no row."""
+    for path, listed in files.items():
+        if listed.size_bytes == 1:
+            # one that went away or grew is listed again by the next question
+            with contextlib.suppress(OSError), os.fdopen(open_file(path)[0], "rb") as file:
+                if len(held := file.read(2)) == 1 and held not in _BLANK:
+                    yield str(session.resolve() / path.relative_to(session)), 1
+
+
+def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> bool:
+    """Whether what stands under a segment's name is the file that was sealed (`SealedSegment.is_file`)."""
+    if listed is None or listed[1].size_bytes != segment.size_bytes:
+        return False
+    path, standing = listed
+    return standing.mtime_ns == segment.mtime_ns or segment.is_file(path)
+
+
+def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bool]:
+    if agent_id is None:
+        return lambda _: True
+    stem = safe_name(agent_id)
+    directory = agents_dir(session).relative_to(session).as_posix()
+
+    def is_the_agents(segment: SealedSegment) -> bool:
+        """Whether a segment is one of the agent's own."""
+        place, _, name = segment.file.rpartition("/")
+        parsed = parse_file_name(name)
+        return place == directory and parsed is not None and parsed.stem == stem
+
+    return is_the_agents
+
+
+def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
+    """Which rows are meant, where a part holds others too; constants, so that row groups are skipped."""
+    if all(len(segments) == len(part.segments) for part, segments in read):
+        return ""
+    files = sorted({each.file for _, segments in read for each in segments})
+    condition = f"file IN ({', '.join(map(literal, files))})"
+    for part, segments in read:
+        gone = {each.file for each in part.segments}.difference(each.file for each in segments)
+        beside = sorted(gone.intersection(files))
+        if beside:
+            # the same name, sealed again in another part
+            place = literal(str(session.resolve() / part.parquet.relative_to(session)))
+            condition += f" AND NOT (filename = {place} AND file IN ({', '.join(map(literal, beside))}))"
+    return condition
+
+
+def _patterns(session: Path, paths: Iterable[Path]) -> tuple[str, ...]:
+    resolved = escape(f"{session.resolve()}{os.sep}")
+    return tuple(resolved + escape(name) for name in _below(session, paths))
+
+
+def _below(session: Path, paths: Iterable[Path]) -> Iterator[str]:
+    """The paths in the session, as text."""
+    root = f"{session}{os.sep}"
+    for path in paths:
+        text = str(path)
+        yield text[len(root) :] if text.startswith(root) else str(path.relative_to(session))
+
+
+def escape(path: str) -> str:
+    """A path in which nothing is a wildcard: unescaped, `a?b.log` would read `aXb.log` too."""
+    return path.translate(_WILD)
+
+
+def standing_at(path: Path) -> Standing | None:
+    """What stands under a name now; None for a link, which is not followed."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        # it stays in the list, so that whoever reads it says what is wrong
+        return Standing(-1, 0, 0)
+    if stat.S_ISLNK(status.st_mode):
+        return None
+    return Standing(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,454 @@
+"""DuckDB over the session's own files and archive: loaded at the first aggregate, closed to all other files.
+
+Every aggregate module asks `Engine.rows`; mirrors are never among the files, damaged lines never in a group.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from Agent.analysis.query import views
+from Agent.analysis.query.data_files import (
+    FORMS,
+    KnownFiles,
+    KnownParts,
+    KnownSources,
+    Sources,
+    Standing,
+    escape,
+    standing_at,
+)
+from Agent.analysis.query.packed_files import Pack, new_pack
+from Agent.analysis.query.progress import (
+    call_at_exit,
+    has_expired,
+    in_use,
+    interruptible,
+    is_ending,
+    told_deadline,
+)
+from Agent.analysis.query.scan_sources import LIVE, has_legs, names_files, reads_files, resolve
+from Agent.analysis.query.sql_statement import check_reads_only, columns_of, first_of, told
+from Agent.analysis.query.temp_storage import Spill
+from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
+from Agent.archive.sealed.parts import archive_dir
+from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.tree.files.line_prefix import RegularFiles
+from Agent.tree.layout import agent_files, agents_dir
+from Agent.tree.read.read_leases import nothing_retired
+
+MEMORY_LIMIT = "1GB"
+MOST_THREADS = 4
+"""Each that reads lines holds two of the longest that may come, 128 MB: with eight nothing would be left."""
+_TRIES = 5
+_PATIENCE_S = 3.0
+# where more files than so many are rolled while a query runs, as many are while it runs again
+_FEW = 3
+Answer = TypeVar("Answer")
+
+
+class FilesMoved(InputError):
+    """A file of the session went away, or cannot be read."""
+
+
+class Engine:
+    """One in-memory connection with the views of `views` over a session's files.
+
+    Args:
+        session: the session's directory.
+        list_files: the files to read, asked again with every query that reads any: a session that is being
+            recorded rolls its segments, and where a few were while it was read it is read once more.
+        archive: whether what is sealed is read from the session's archive, too.
+        agent_id: whose rows of the archive are wanted, where not all.
+        deadline_s: how long one query may take; None for as long as it takes.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        list_files: Callable[[], Sequence[Path]],
+        *,
+        archive: bool = False,
+        agent_id: str | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._given = session
+        self._session = session.resolve()
+        parts = KnownParts(session) if archive else None
+        self._known = KnownSources(session, list_files, agent_id, parts=parts)
+        self._list_files = list_files
+        self._sources = Sources()
+        self._by_name: dict[Path, Standing] = {}
+        self._regular = RegularFiles()
+        self._pack: Pack | None = None
+        self._spill: Spill | None = None
+        self._set: dict[str, list[str]] = {}
+        self._connection: Any = None
+        self._has_views = False
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The answer to one of this package's own queries, a dict a row; over both forms of lines.
+
+        One over kept tables alone is answered without a look at the files.
+        """
+        if not reads_files(sql):
+            with in_use(self):
+                return interruptible(self._open(), lambda: self._dicts(sql, parameters), self._deadline_s)
+        return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
+
+    def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+        cursor = self._execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        # rows are made as they are fetched, from files that may have gone since
+        with self._translated(sql):
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def make_table(self, name: str, query: str, parameters: Sequence[Any] = ()) -> None:
+        """Keep the rows of a query under a name until `drop_table`, all of them or, where it raises, none."""
+        try:
+            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters)
+        except BaseException:
+            # a first try may have made it, and the look at the files after it have failed
+            self.drop_table(name)
+            raise
+
+    def drop_table(self, name: str) -> None:
+        """Let go of kept rows, if there are any of that name."""
+        if self._connection is not None:
+            self.rows(f"DROP TABLE IF EXISTS {name}")
+
+    def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
+        """The answer over the files as they were listed when it began, none of which went away meanwhile."""
+        with in_use(self):
+            try:
+                with nothing_retired(self._given):
+                    return self._tried(fetch, sql)
+            except FilesMoved:
+                # retention began meanwhile, or files were removed by hand
+                with nothing_retired(self._given):
+                    return self._tried(fetch, sql)
+
+    def _tried(self, fetch: Callable[[], Answer], sql: str) -> Answer:
+        patience_s = time.monotonic() + _PATIENCE_S
+        for left in reversed(range(_TRIES)):
+            began = self._names_changed_ns()
+            self._use_files(sql)
+            try:
+                answer = interruptible(self._open(), fetch, self._deadline_s)
+            except FilesMoved:
+                # nothing stands under a live name for the moment of a roll
+                if not left or not self._moved():
+                    raise
+                continue
+            # files that came meanwhile do not matter: what is in them happened later
+            if self._names_changed_ns() == began or not 0 < self._moved() <= _FEW:
+                break
+            if time.monotonic() > patience_s:
+                break
+        return answer
+
+    def _names_changed_ns(self) -> tuple[int, ...]:
+        """When a file was last made, renamed or removed in the directories that are read."""
+        found = []
+        for directory in (self._session, agents_dir(self._session), archive_dir(self._session)):
+            try:
+                found.append(directory.stat().st_mtime_ns)
+            except OSError:
+                found.append(-1)  # not there, which is an answer, too
+        return tuple(found)
+
+    def _use_files(self, sql: str = "") -> None:
+        """Look at the files that are there now; one of this package's own queries tells how they are read."""
+        before, found = self._sources, self._known.find()
+        connection = self._open()
+        packed: frozenset[Path] = frozenset()
+        pack = ""
+        # which file a line stands in is not known of one that was packed with others
+        if sql and self._pack is not None and not names_files(sql):
+            packed, pack = self._pack.fill(found.standing, self._list_files), self._pack.path
+        is_regular = self._regular.holds if has_legs(sql) else _unknown
+        self._sources = found.told_apart(is_regular, packed, pack)
+        self._by_name = {path: listed for path, listed in found.standing.items() if path not in packed}
+        if before.statement != self._sources.statement:
+            self._has_views = False
+        for form in FORMS:
+            self._name(connection, form, list(getattr(self._sources, form)))
+
+    def _name(self, connection: Any, variable: str, files: list[str]) -> None:
+        if self._set.get(variable) != files:
+            connection.execute(f"SET VARIABLE {variable} = ?", [files])
+            self._set[variable] = files
+
+    def _moved(self) -> int:
+        """How many names stand for another file by now, or for none: who read by name may have missed it."""
+        return sum(
+            (now := standing_at(path)) is None or now.inode != listed.inode
+            for path, listed in self._by_name.items()
+        )
+
+    def _resolved(self, sql: str) -> str:
+        sources = self._sources
+        return resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+        """The answer to a query that has exactly one row."""
+        return self.rows(sql, parameters)[0]
+
+    def user_rows(self, query: str) -> list[dict[str, Any]]:
+        """The answer to a person's query, one statement that reads; UsageError for anything else."""
+        self._check(query)
+        return self._settled(lambda: self._dicts(query, ()))
+
+    def user_columns(self, query: str) -> dict[str, str]:
+        """The columns of the answer and their types in SQL; one that comes twice is numbered."""
+        self._check(query)
+        asked = columns_of(query)
+
+        def fetch() -> list[tuple[Any, ...]]:
+            cursor = self._execute(asked, ())
+            return list(cursor.description if asked == query else cursor.fetchall())
+
+        found: dict[str, str] = {}
+        for name, sql_type, *_ in self._settled(fetch):
+            number = sum(known == name or known.startswith(f"{name}:") for known in found)
+            found[f"{name}:{number}" if name in found else name] = str(sql_type)
+        return found
+
+    def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a person's query in the order of its columns."""
+        self._check(query)
+        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
+
+    def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The same or the first of them, so many at a time, in flat memory; FilesMoved if they were pruned.
+
+        Nothing else can be asked until the last batch was taken.
+        """
+        self._check(query)
+        with in_use(self), nothing_retired(self._given):
+            self._use_files()
+            asked = query if most is None else first_of(self._connection, query, most)
+            cursor = interruptible(self._connection, lambda: self._execute(asked, ()), self._deadline_s)
+            fetch = partial(self._next, cursor, query, rows)
+            while batch := interruptible(self._connection, fetch, self._deadline_s):
+                yield batch
+
+    def user_frame(self, query: str) -> Any:
+        """The same as a pandas DataFrame; MissingExtra without pandas."""
+        _need("pandas", "a data frame", "dataframe")
+        self._check(query)
+        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
+
+    def user_arrow(self, query: str) -> Any:
+        """The same as a `pyarrow.Table`; MissingExtra without pyarrow."""
+        _need("pyarrow", "an Arrow table", "dataframe")
+        self._check(query)
+        return self._settled(lambda: self._arrow_table(query))
+
+    def _arrow_table(self, query: str) -> Any:
+        # a relation is only made where no earlier answer is half read
+        self._execute("SELECT 1", ()).fetchall()
+        with self._translated(query):
+            relation = self._open().sql(query)
+            # under its older name before version 2
+            return getattr(relation, "to_arrow_table", relation.arrow)()
+
+    def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+        cursor = self._execute(query, ())
+        with self._translated(query):
+            return fetch(cursor)
+
+    def _next(self, cursor: Any, query: str, rows: int) -> list[tuple[Any, ...]]:
+        with self._translated(query):
+            found: list[tuple[Any, ...]] = cursor.fetchmany(rows)
+            return found
+
+    def damaged_lines(self) -> dict[str, int]:
+        """How many lines of each file are no event; files without any are left out."""
+        self._use_files()
+        found = self.damaged_in_archive
+        if self._sources.live:
+            rows = self.rows(views.damaged_lines())
+            found |= {row["filename"]: row["lines"] + found.get(row["filename"], 0) for row in rows}
+        return dict(sorted(found.items()))
+
+    @property
+    def damaged_in_archive(self) -> dict[str, int]:
+        """The same of what is sealed, as far as the last question saw it."""
+        return dict(self._sources.damaged)
+
+    def interrupt(self) -> None:
+        """Stop what the connection does."""
+        connection = self._connection
+        if connection is not None:
+            connection.interrupt()
+
+    def close(self) -> None:
+        """Let go of the connection; the next question opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._has_views = False
+            self._set = {}
+        if self._spill is not None:
+            self._spill.close()
+            self._spill = None
+        if self._pack is not None:
+            self._pack.close()
+            self._pack = None
+
+    def _check(self, query: str) -> None:
+        connection = self._settled(self._with_views)
+        import duckdb
+
+        try:
+            with in_use(self):
+                check_reads_only(connection, query)
+        except duckdb.Error as error:
+            if is_ending():
+                raise SystemExit from None
+            raise _bad_query(error, query) from None
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> Any:
+        connection = self._open()
+        with self._translated(sql):
+            return connection.execute(sql, list(parameters))
+
+    @contextmanager
+    def _translated(self, sql: str) -> Iterator[None]:
+        """Errors of DuckDB as those of this package."""
+        import duckdb  # opening has said clearly if it is missing
+
+        try:
+            yield
+        except duckdb.IOException as error:
+            raise FilesMoved(
+                f"the session's files cannot be read: {_first_line(error)}",
+                path=self._session,
+                remedy="if it is being pruned, repeat the query",
+            ) from error
+        except duckdb.OutOfMemoryException as error:
+            raise InputError(
+                f"the query needs more memory than the limit of {MEMORY_LIMIT}",
+                path=self._session,
+                remedy="ask for fewer columns or rows, or aggregate",
+            ) from error
+        except MemoryError as error:
+            raise InputError(
+                "the answer does not fit into memory",
+                path=self._session,
+                remedy="ask for fewer columns or rows, or aggregate",
+            ) from error
+        except duckdb.InterruptException as error:
+            if is_ending():
+                raise SystemExit from None  # in a thread that ends with the interpreter
+            if has_expired():
+                raise InputError(
+                    f"the query took longer than its {told_deadline()}",
+                    path=self._session,
+                    remedy="query less, or allow more time",
+                ) from error
+            raise _bad_query(error, sql) from error
+        except duckdb.Error as error:
+            if is_ending():
+                raise SystemExit from None  # interrupted, in a thread that ends with the interpreter
+            raise _bad_query(error, sql) from error
+
+    def _open(self) -> Any:
+        if self._connection is not None:
+            return self._connection
+        duckdb = load_duckdb("an aggregate")
+        self._spill = Spill(self._session)
+        connection = duckdb.connect(
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "autoinstall_known_extensions": False,
+                "temp_directory": self._spill.path,
+                "threads": min(cores(), MOST_THREADS),
+                **settings_of(duckdb),
+            }
+        )
+        connection.execute("SET preserve_insertion_order = false")
+        connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
+        # Known to whoever listens, not written to the terminal by the engine itself. In Jupyter the engine
+        # refuses it without ipywidgets: queries then run without progress.
+        with contextlib.suppress(duckdb.InvalidInputException):
+            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false")
+        # From here on nothing but this session's files can be opened, whatever a query says.
+        # The escaped form is what a pattern is checked against, the plain one what it matches.
+        allowed = [str(self._session), escape(str(self._session))]
+        connection.execute("SET allowed_directories = [?, ?]", allowed)
+        self._pack = new_pack(self._session / ".state")
+        if self._pack is not None:
+            connection.execute("SET allowed_paths = [?]", [self._pack.path])
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        self._connection = connection
+        if not _engines:
+            call_at_exit(_close_all)
+        _engines.add(self)
+        return connection
+
+    def _with_views(self) -> Any:
+        """The connection, with the views that only a person's query needs."""
+        connection = self._open()
+        if not self._has_views:
+            if self._pack is not None:
+                # a view is bound when it is made, here to a file that cannot go away
+                self._name(connection, LIVE, [self._pack.path])
+            for statement in views.statements():
+                self._execute(self._resolved(statement), ())
+            self._has_views = True
+        return connection
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Every engine that opened a connection: one still open when the interpreter ends makes pages of noise."""
+
+
+def _close_all() -> None:
+    for engine in list(_engines):
+        engine.close()
+
+
+def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | None = None) -> Engine:
+    """An engine over everything a session holds, live and sealed, or over one agent's files alone."""
+    if agent_id is None:
+        return Engine(session, KnownFiles(session).read, archive=True, deadline_s=deadline_s)
+    files = partial(agent_files, session, agent_id)
+    return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
+
+
+def _unknown(_path: Path, _listed: Standing) -> bool:
+    """Nobody looked, so every line is looked at."""
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _bad_query(error: Exception, query: str) -> UsageError:
+    return UsageError(
+        f"the query failed: {told(error, query)}",
+        remedy=f"the views are {', '.join(views.names())}",
+    )
+
+
+def _need(module: str, what: str, extra: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(
+            f"{what} needs {module}",
+            remedy=f"pip install 'agent-trace[{extra}]', or use sql() for plain rows",
+        )

@@ -1,0 +1,1 @@
+"""A whole session as one answer: plain values, text, and one HTML file."""

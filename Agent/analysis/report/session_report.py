@@ -1,0 +1,221 @@
+"""A whole session in one report: a mapping for programs, text for people, a file for later."""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from Agent.analysis import text
+from Agent.analysis.errors import failures
+from Agent.analysis.interactions import summary as interactions
+from Agent.analysis.journeys import states, timeline
+from Agent.analysis.learning import summary as learning
+from Agent.analysis.performance import summary as performance
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.session import integrity
+from Agent.analysis.session.lookup import SessionRef, find
+from Agent.archive.sealed.reader import open_reader
+from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.tree.read.reader import TreeReader
+
+EXPORT_VERSION = 1
+
+
+class Analysis(Mapping[str, Any]):
+    """The result of `analyze_session`: a mapping of its parts that prints as a report."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        self._summary = summary
+
+    def __getitem__(self, key: str) -> Any:
+        return self._summary[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._summary)
+
+    def __len__(self) -> int:
+        return len(self._summary)
+
+    def __str__(self) -> str:
+        return text.session_text(self._summary)
+
+    def __repr__(self) -> str:
+        return f"<Analysis of session {self._summary['session_id']}: {self._summary['total_events']} events>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parts as one plain dict."""
+        return dict(self._summary)
+
+
+def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
+    """Report on one session, by default the current or newest one; `print` it, or read its parts by key.
+
+    Raises:
+        SessionNotFound: the session does not exist, or is empty.
+    """
+    path = find(session, root)
+    reader = open_reader(path)
+    engine = open_engine(path)
+    try:
+        return Analysis(session_summary(path, reader, engine))
+    finally:
+        engine.close()
+
+
+def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
+    """The session in one dict.
+
+    Returns:
+        session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events,
+        damaged_lines, `event_types`, `levels`, `actions` ({name: count}), `agents` ({agent_id: role,
+        events, actions, errors, first_seen, last_seen}), `errors`, `learning`, `interactions`,
+        `performance`, `marks`, `in_flight`, `losses`.
+    """
+    counts = _counts(engine)
+    ends_us = None
+    if counts["total_events"]:
+        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
+    # who looks for losses meets every damaged line on the way
+    losses = integrity.losses(path, reader, engine)
+    return {
+        "session_id": path.name.removeprefix("session_"),
+        "path": str(path),
+        **counts,
+        "damaged_lines": losses["damaged_lines"],
+        "errors": failures.error_patterns(engine, ends_us),
+        "learning": learning.learning_progress(engine),
+        "interactions": interactions.interaction_summary(engine),
+        "performance": performance.performance_summary(engine),
+        "marks": timeline.marks(engine),
+        "in_flight": integrity.in_flight(reader),
+        "losses": losses,
+    }
+
+
+def _counts(engine: Engine) -> dict[str, Any]:
+    """Everything that can be counted in one pass, folded from groups small enough to hold."""
+    groups = engine.rows(
+        "SELECT agent_id, max(agent_role) AS role, event_type, level, "
+        "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') END AS action, count(*) AS n, "
+        f"count(*) FILTER (WHERE {IS_ERROR}) AS errors, min(ts_us) AS first_us, max(ts_us) AS last_us, "
+        f"min(tick) AS first_tick, max(tick) AS last_tick FROM {scan('action_type', 'error_id')} "
+        "GROUP BY agent_id, event_type, level, action"
+    )
+    event_types: dict[str, int] = {}
+    levels: dict[str, int] = {}
+    actions: dict[str, int] = {}
+    agents: dict[str, dict[str, Any]] = {}
+    for row in groups:
+        event_types[row["event_type"]] = event_types.get(row["event_type"], 0) + row["n"]
+        levels[row["level"]] = levels.get(row["level"], 0) + row["n"]
+        if row["action"] is not None:
+            actions[row["action"]] = actions.get(row["action"], 0) + row["n"]
+        if row["agent_id"] is not None:
+            _add_agent(agents.setdefault(row["agent_id"], _no_agent()), row)
+    first_us, last_us = _least(groups, "first_us"), _most(groups, "last_us")
+    return {
+        "first_seen": _time(first_us),
+        "last_seen": _time(last_us),
+        "duration_s": (last_us - first_us) / 1e6 if first_us is not None and last_us is not None else 0.0,
+        "first_tick": _least(groups, "first_tick"),
+        "last_tick": _most(groups, "last_tick"),
+        "total_events": sum(event_types.values()),
+        "event_types": _ranked(event_types),
+        "levels": _ranked(levels),
+        "actions": _ranked(actions),
+        "agents": {agent_id: _told(agents[agent_id]) for agent_id in sorted(agents)},
+    }
+
+
+def _no_agent() -> dict[str, Any]:
+    return {"role": None, "events": 0, "actions": 0, "errors": 0, "first_us": [], "last_us": []}
+
+
+def _add_agent(agent: dict[str, Any], row: dict[str, Any]) -> None:
+    agent["role"] = row["role"] or agent["role"]
+    agent["events"] += row["n"]
+    agent["actions"] += row["n"] if row["action"] is not None else 0
+    agent["errors"] += row["errors"]
+    for key in ("first_us", "last_us"):
+        if row[key] is not None:
+            agent[key].append(row[key])
+
+
+def _told(agent: dict[str, Any]) -> dict[str, Any]:
+    first, last = agent.pop("first_us"), agent.pop("last_us")
+    return agent | {
+        "first_seen": _time(min(first, default=None)),
+        "last_seen": _time(max(last, default=None)),
+    }
+
+
+def _least(rows: list[dict[str, Any]], key: str) -> int | None:
+    return min((row[key] for row in rows if row[key] is not None), default=None)
+
+
+def _most(rows: list[dict[str, Any]], key: str) -> int | None:
+    return max((row[key] for row in rows if row[key] is not None), default=None)
+
+
+def _time(us: int | None) -> str | None:
+    return None if us is None else format_timestamp(us)
+
+
+def _ranked(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine) -> Path:
+    """Write the whole analysis to one JSON file, readable by its owner only, replacing an existing one.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    import orjson
+
+    from Agent.errors import InputError
+
+    body = {
+        "analysis_version": EXPORT_VERSION,
+        **session_summary(path, reader, engine),
+        "timeline": timeline.timeline(engine),
+        "checkpoints": states.checkpoints(engine),
+        "recent_errors": failures.errors(engine, limit=200),
+    }
+    data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(
+            beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(
+            f"the report cannot be written: {error.strerror}",
+            path=target,
+            remedy="choose a file in an existing directory",
+        ) from error
+    return target
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types: paths and sets as text and lists, keys as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Which session is asked about, and whether its record is whole."""

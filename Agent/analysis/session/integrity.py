@@ -1,0 +1,242 @@
+"""Whether the record is whole: what was lost, what is damaged, what had begun and not ended.
+
+The numbers are gathered by the engine; what their gaps mean is decided by the tree's own account.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.views import numbers, scan, whole_lines
+from Agent.archive.sealed.numbers import NUMBER_BITS, PIECE, bits_of
+from Agent.archive.sealed.reader import ArchiveLines
+from Agent.errors import DamagedInput
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.layout import tree_files
+from Agent.tree.read.loss_scan import Writers, add_said
+from Agent.tree.read.losses import Accounting, Losses
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.tailing import Tail
+
+_LOOKS: Final = 3
+
+
+def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
+    """The spans that had begun and not ended, oldest first; `alive` says whether their process still runs."""
+    return [
+        {
+            "agent_id": span.agent_id,
+            "name": span.name,
+            "span_id": span.span_id,
+            "started_at": format_timestamp(span.started_us),
+            "writer": span.writer,
+            "pid": span.pid,
+            "alive": span.alive,
+        }
+        for span in reader.in_flight()
+    ]
+
+
+def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
+    """What the recording lacks, by writer and in total.
+
+    Returns:
+        What `Losses.to_dict` gives, `total_lost`, and `dropped`: {reason: count} of the events that were
+        never written and never had a number, as recording itself tells.
+    """
+    counted = _count(path, engine)
+    if counted is None:
+        found, dropped = reader.losses(), _dropped(engine)
+    else:
+        found, count = counted
+        dropped = Counter[str]()
+        for reason, number in count.dropped.values():
+            dropped[reason] += number
+    with suppress(DamagedInput):  # which `found` tells of
+        dropped.update(read_account(path).dropped_before(path))
+    ranked = dict(sorted(dropped.items(), key=lambda pair: (-pair[1], pair[0])))
+    return {"total_lost": found.total_lost, "dropped": ranked} | found.to_dict()
+
+
+def _dropped(engine: Engine) -> Counter[str]:
+    rows = engine.rows(
+        f"SELECT coalesce(reason, '') AS reason, sum(count)::BIGINT AS n FROM {scan('reason', 'count')} "
+        "WHERE event_type = 'log.dropped' GROUP BY 1"
+    )
+    return Counter({row["reason"]: row["n"] or 0 for row in rows})
+
+
+def counted_losses(path: Path, engine: Engine) -> Losses | None:
+    """The account from numbers alone, without decoding all lines; None where only reading can tell.
+
+    Of files that hold damaged lines all are decoded, since a whole event may stand behind a torn one. Only
+    reading tells where a running process damaged something or seems to have lost something, and where a
+    number comes twice.
+    """
+    counted = _count(path, engine)
+    return None if counted is None else counted[0]
+
+
+@dataclass(slots=True)
+class _Count:
+    """What one look at all lines came to; each part may be told of twice and counts once."""
+
+    seen: dict[str, SeqSet] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    dropped: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    is_damaged: bool = False
+
+    def account(self) -> Accounting:
+        return Accounting(self.seen, self.closed, self.retired)
+
+
+def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
+    count: _Count | None = None
+    for _ in range(_LOOKS):
+        # before the files: what a running writer takes from here on is not demanded of them
+        writers = Writers(path, None if count is None else count.account())
+        standing = _standing(path)
+        count = _counted_lines(engine)
+        if count is None or not _catch_up(path, standing, count, writers):
+            return None
+        damaged = _read_damaged(path, engine, count, writers) if count.is_damaged else 0
+        if damaged is None:
+            return None
+        account = count.account()
+        try:
+            # after the files: what retention removed meanwhile it had entered before
+            add_said(account, path)
+        except DamagedInput:
+            return None  # the reader, who is asked then, tells what is damaged
+        found = writers.losses(account, damaged)
+        if writers.are_explained(found):
+            return found, count
+    return None
+
+
+def _counted_lines(engine: Engine) -> _Count | None:
+    """Numbers as bits, and what lines say of the recording, in one scan; None if a number comes twice."""
+    count = _Count()
+    without_count = False
+    for row in engine.rows(
+        f"SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN {PIECE} END AS piece, "
+        f"count(*) AS n, {NUMBER_BITS} AS bits, "
+        "list({'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines "
+        f"FROM {numbers()} GROUP BY owner, piece"
+    ):
+        writer = row["owner"]
+        if writer is None:
+            count.is_damaged = True
+            continue
+        bits = 0 if row["piece"] is None else bits_of(row["bits"])
+        if bits.bit_count() != row["n"]:
+            return None
+        count.seen.setdefault(writer, SeqSet()).add_bits(row["piece"], bits)
+        for line in row["lines"] or ():
+            seq, said = line["seq"], line["said"]
+            if said["event_type"] == "log.closed":
+                count.closed[writer] = max(count.closed.get(writer, 0), seq, said["last_seq"] or 0)
+            elif said["event_type"] == "log.dropped":
+                count.dropped[writer, seq] = (said["reason"] or "", said["count"] or 0)
+            else:
+                without_count |= said["count"] is None
+    if without_count:
+        count.retired = _retired_by_event(engine)
+    count.is_damaged |= bool(engine.damaged_in_archive)
+    return count
+
+
+def _retired_by_event(engine: Engine) -> dict[str, list[tuple[int, int]]]:
+    """The ranges that were retired as events tell; one with a count is for people, the account has those."""
+    retired: dict[str, list[tuple[int, int]]] = {}
+    for row in engine.rows(
+        "SELECT extra->>'$.writer' AS named, try_cast(extra->>'$.first_seq' AS BIGINT) AS first_seq, "
+        f"try_cast(extra->>'$.last_seq' AS BIGINT) AS last_seq FROM {whole_lines()} "
+        "WHERE event_type = 'log.retired' AND (extra->'$.count') IS NULL"
+    ):
+        if row["named"] and row["first_seq"] is not None and row["last_seq"] is not None:
+            retired.setdefault(row["named"], []).append((row["first_seq"], row["last_seq"]))
+    return retired
+
+
+def _standing(path: Path) -> dict[Path, Inode]:
+    """The files that stand now, and which each is."""
+    found: dict[Path, Inode] = {}
+    for file in tree_files(path):
+        with suppress(FileNotFoundError):  # rolled or retired since it was listed
+            status = file.lstat()
+            found[file] = (status.st_dev, status.st_ino)
+    return found
+
+
+def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Writers) -> bool:
+    """Read what stands under another name than before; whether all of it is whole.
+
+    The engine reads by name: where a file was rolled before it came to it, it read the new one alone.
+    """
+    now = _standing(path)
+    moved = [file for file, inode in now.items() if before.get(file) != inode]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in Tail(path, damage.note_unreadable, lambda: moved).new_lines():
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count == 0
+
+
+def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -> int | None:
+    """Read the files that hold damaged lines, and count what stands in them; how many lines are damaged.
+
+    None where somebody may be writing such a line just now, or where the engine sees other lines as damaged.
+    """
+    if writers.alive:
+        return None
+    told = engine.damaged_lines()
+    names = [path / Path(name).relative_to(path.resolve()) for name in told]
+    damage = DamageLog()
+    decoder = LineDecoder(damage, writers.knows)
+    account = count.account()
+    for raw in _lines_of(path, names, damage):
+        event = decoder.decode(raw)
+        if event is not None:
+            account.see(event)
+            _note_dropped(count, event)
+    for writer, seqs in decoder.seen.items():
+        count.seen.setdefault(writer, SeqSet()).update(seqs)
+    return damage.count if damage.count == sum(told.values()) else None
+
+
+def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawLine]:
+    """The lines of files that nobody writes, also of those that are sealed and gone."""
+    there = [file for file in files if file.exists()]
+    tail = Tail(path, damage.note_unreadable, lambda: there)
+    yield from tail.new_lines()
+    yield from (place.rest for place in tail.places.values() if place.rest is not None)
+    archive = ArchiveLines(path)
+    for file in files:
+        if file not in there:
+            yield from archive.lines(file)
+
+
+def _note_dropped(count: _Count, event: Event) -> None:
+    if event.kind == "log.dropped":
+        number = event.extra.get("count")
+        reason = str(event.extra.get("reason") or "")
+        count.dropped[event.writer, event.seq] = (reason, number if isinstance(number, int) else 0)

@@ -1,0 +1,396 @@
+"""`erase`: an agent, a run or a value taken out of everything below a trace root, and the proof of it.
+
+A plan stands on the disk before anything goes, each step can be done again, and the proof comes last: killed
+anywhere, the next erasure goes on. `target` says what goes, the other `erase_*` modules where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.erase.checkpoints import FoundCheckpoints, erase_checkpoints, find_checkpoints
+from Agent.archive.erase.files import (
+    find_artifacts,
+    find_replays,
+    remove_artifacts,
+    remove_leftovers,
+    remove_runs,
+    scrub,
+    sweep_blobs,
+)
+from Agent.archive.erase.lines import (
+    FoundLines,
+    drop_cursor_entries,
+    enter,
+    find_lines,
+    is_whole,
+    refuse_damaged_account,
+    rewrite,
+    settle_torn_tails,
+)
+from Agent.archive.erase.mirrors import erase_from_mirrors, find_in_mirrors
+from Agent.archive.erase.plan import (
+    erasing_alone,
+    plan_file,
+    read_plan,
+    remove_plan,
+    remove_unfinished_plans,
+    write_plan,
+)
+from Agent.archive.erase.proof import Proof, holds, prove
+from Agent.archive.erase.sealed import (
+    drop_stale_parts,
+    files_in_parts,
+    find_sealed,
+    finish_sealing,
+    rewrite_part,
+)
+from Agent.archive.erase.target import AGENT, MATCH, RUN, ErasedArtifact, Target
+from Agent.archive.maintenance.chain_erased import account_in_chains
+from Agent.archive.maintenance.recover import recover_session
+from Agent.archive.sealed.reader import open_reader
+from Agent.archive.sealed.sealing import seal
+from Agent.errors import NotErased, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.checkpoints.storage.packs import is_written_to
+from Agent.tree.layout import (
+    boards_dir,
+    list_sessions,
+    run_files,
+    run_ids,
+    summary_file,
+    tree_files,
+)
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.summary import write_summary
+from Agent.tree.retention.removal import delete_tree, finish_removals, living_writers, written_elsewhere
+from Agent.tree.write.kept_counts import forget_counts
+
+__all__ = ["SHORTEST_VALUE", "ErasedSession", "Erasure", "erase", "pending", "target_of"]
+
+SHORTEST_VALUE: Final = 3
+"""A shorter value stands in the bytes of nearly every file."""
+
+
+@dataclass(slots=True)
+class ErasedSession:
+    """What of one session goes."""
+
+    session_id: str
+    events: int = 0
+    damaged_lines: int = 0
+    files: int = 0
+    """Log files that lose lines."""
+    parts: int = 0
+    """Parts of the archive that are written again."""
+    artifacts: int = 0
+    checkpoints: int = 0
+    replays: int = 0
+    runs: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything goes."""
+        return any(value for name, value in asdict(self).items() if name != "session_id")
+
+
+@dataclass(slots=True)
+class Erasure:
+    """What was erased, or would be, and the proof."""
+
+    kind: str
+    value: str
+    dry_run: bool = False
+    resumed: bool = False
+    """Whether it went on with an erasure that had been interrupted."""
+    sessions: list[ErasedSession] = field(default_factory=list)
+    mirror_lines: int = 0
+    proof: Proof | None = None
+
+    @property
+    def events(self) -> int:
+        """How many events go."""
+        return sum(session.events for session in self.sessions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "kind": self.kind,
+            "value": self.value,
+            "dry_run": self.dry_run,
+            "resumed": self.resumed,
+            "events": self.events,
+            "mirror_lines": self.mirror_lines,
+            "sessions": [asdict(session) for session in self.sessions],
+            "proof": None if self.proof is None else self.proof.to_dict(),
+        }
+
+
+@dataclass(slots=True)
+class _Found:
+    """What of one session goes, as the steps need it."""
+
+    session: Path
+    lines: FoundLines
+    artifacts: frozenset[ErasedArtifact]
+    checkpoints: FoundCheckpoints
+    replays: list[Path]
+    runs: int
+
+
+def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
+    """What is to be erased; UsageError unless one thing is named, and a value that can be distinguished."""
+    given = [
+        (kind, value) for kind, value in ((AGENT, agent), (RUN, run), (MATCH, match)) if value is not None
+    ]
+    if len(given) != 1:
+        raise UsageError(
+            "erase needs exactly one option", remedy="give --agent ID, --run ID or --match VALUE"
+        )
+    kind, value = given[0]
+    if kind == MATCH and len(value.encode("utf-8", "surrogatepass")) < SHORTEST_VALUE:
+        raise UsageError(
+            f"{value!r} is too short to be distinguished from other bytes",
+            remedy=f"give at least {SHORTEST_VALUE} characters",
+        )
+    if kind == AGENT:
+        return Target(AGENT, value)
+    return Target(RUN, value, frozenset([value])) if kind == RUN else Target(MATCH, value)
+
+
+def pending(root: Path) -> Target | None:
+    """What an erasure that was interrupted had begun to erase under a root; DamagedInput as `read_plan`."""
+    return read_plan(root)
+
+
+def erase(
+    root: Path,
+    target: Target | None,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[str, float], None] = lambda _step, _part: None,
+) -> Erasure:
+    """Take the target out of everything below a trace root, then search every byte for it.
+
+    One that was interrupted before is finished first, and alone if it is the same or `target` is None.
+
+    Args:
+        root: the trace root.
+        target: what goes, as `target_of` makes it; None: what had been interrupted.
+        dry_run: find out only; nothing is searched for in files that are no record.
+        progress: told the step and how far it is, 0 to 1.
+
+    Raises:
+        SessionNotFound: there is no such root.
+        SessionInUse: a process records under it, or another one erases.
+        UsageError: nothing was interrupted, and no target is given.
+        NotErased: something cannot be rewritten or removed; the next erasure goes on.
+        DamagedInput: an account or a part of an archive cannot be read.
+    """
+    if not root.is_dir():
+        raise SessionNotFound("no such trace root", path=root, remedy="choose one with --root")
+    with erasing_alone(root):
+        _refuse_if_in_use(root)
+        before = read_plan(root)
+        if dry_run:
+            return _dry(root, target or before)
+        if before is not None:
+            done = _erase(root, before, progress, resumed=True)
+            if target is None or (target.kind, target.value) == (before.kind, before.value):
+                return done
+        if target is None:
+            raise UsageError(
+                "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
+            )
+        return _erase(root, target, progress)
+
+
+def _refuse_if_in_use(root: Path) -> None:
+    for ref in list_sessions(root):
+        living = living_writers(ref.path)
+        reason = (
+            f"process {min(living.values())} records into {ref.session_id}"
+            if living
+            else written_elsewhere(ref.path)
+        )
+        for claim in ref.path.glob("runs/*/checkpoints/*.writer"):
+            reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
+        if reason is not None:
+            raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
+
+
+def _dry(root: Path, target: Target | None) -> Erasure:
+    if target is None:
+        raise UsageError("no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE")
+    found, target = _find(root, target)
+    done = _told(target, found)
+    done.dry_run = True
+    done.mirror_lines = find_in_mirrors(root, target)
+    return done
+
+
+def _told(target: Target, found: list[_Found]) -> Erasure:
+    sessions = [
+        ErasedSession(
+            each.session.name.removeprefix("session_"),
+            each.lines.events,
+            each.lines.damaged,
+            len(each.lines.files),
+            len(each.lines.parts),
+            len(each.artifacts),
+            each.checkpoints.count,
+            len(each.replays),
+            each.runs,
+        )
+        for each in found
+    ]
+    return Erasure(target.kind, target.value, sessions=[each for each in sessions if each.anything])
+
+
+def _erase(
+    root: Path, target: Target, progress: Callable[[str, float], None], *, resumed: bool = False
+) -> Erasure:
+    with _telling(root):
+        finish_removals(root)
+        remove_unfinished_plans(root)
+        for left in root.glob(".mirrors-*"):
+            delete_tree(left)
+        for ref in list_sessions(root):
+            remove_leftovers(ref.path)
+            finish_sealing(ref.path)
+        progress("looking", 0.0)
+        found, target = _find(root, target)
+        write_plan(root, target)
+        for number, each in enumerate(found):
+            progress("erasing", number / len(found))
+            _erase_session(each, target, resumed=resumed)
+        done = _told(target, found)
+        done.resumed = resumed
+        progress("mirrors", 0.0)
+        done.mirror_lines = find_in_mirrors(root, target)
+        erase_from_mirrors(root, target)
+        progress("searching", 0.0)
+        done.proof = prove(root, target, [plan_file(root)])
+        remove_plan(root)
+    return done
+
+
+@contextmanager
+def _telling(root: Path) -> Iterator[None]:
+    """What the system refuses is told as what it means here."""
+    try:
+        yield
+    except OSError as error:
+        raise NotErased(
+            f"a file cannot be rewritten or removed: {error.strerror or error}",
+            path=error.filename or root,
+            remedy="make it writable, or free disk space, and erase again: it continues where it stopped",
+        ) from error
+
+
+def _find(root: Path, target: Target) -> tuple[list[_Found], Target]:
+    """What goes, session by session, and the target with the runs and artifacts that were found."""
+    sessions = [ref.path for ref in list_sessions(root)]
+    for session in sessions:
+        target = target.with_found(_runs_of(session, target), frozenset())
+    found = []
+    for session in sessions:
+        refuse_damaged_account(session)
+        lines = FoundLines()
+        find_lines(session, tree_files(session), target, lines)
+        find_sealed(session, target, lines)
+
+        def holds_it(path: Path, wanted: Target = target) -> bool:
+            return holds(path, wanted)
+
+        artifacts = find_artifacts(session, target, holds_it, lines.artifacts)
+        if artifacts - target.artifacts:
+            # Their events go as well: they are looked for again, now with what they tell of.
+            target = target.with_found(frozenset(), artifacts)
+            lines = FoundLines()
+            find_lines(session, tree_files(session), target, lines)
+            find_sealed(session, target, lines)
+        own = frozenset(each for each in target.artifacts if each.session_id == _id(session))
+        runs = sum(1 for run_id in run_ids(session) if run_id in target.run_dirs)
+        checkpoints = find_checkpoints(session, target)
+        replays = find_replays(session, target, holds_it)
+        found.append(_Found(session, lines, own, checkpoints, replays, runs))
+    return found, target
+
+
+def _id(session: Path) -> str:
+    return session.name.removeprefix("session_")
+
+
+def _runs_of(session: Path, target: Target) -> frozenset[str]:
+    """The explicit runs of a session that go whole: those begun in one that goes, or for the agent."""
+    if target.kind == MATCH:
+        return frozenset()
+    reader = TreeReader(session)
+    parents: dict[str, str | None] = {}
+    found: set[str] = set()
+    for run_id in run_ids(session):
+        began = next(reader.run_events(run_id), None) if run_files(session, run_id) else None
+        extra = {} if began is None else began.extra
+        parents[run_id] = extra.get("parent_run_id")
+        if target.kind == AGENT and extra.get("agent") == target.value:
+            found.add(run_id)
+    if target.kind == RUN:
+        found = set(target.runs)
+        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
+            found |= more
+    return frozenset(found)
+
+
+def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:
+    whole, session_id = is_whole(session, path, target), _id(session)
+    return lambda line: target.judge(line, session_id, whole=whole).kept
+
+
+def _enter_in_chains(session: Path, lines: FoundLines, target: Target) -> None:
+    """Let the chains tell what the files and parts that lose lines will be."""
+    going = {path.relative_to(session).as_posix(): path for path in lines.files}
+    going |= {name: session / name for name in files_in_parts(session, lines.parts)}
+    account_in_chains(session, {name: _judge_of(session, path, target) for name, path in going.items()})
+
+
+def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
+    """The steps of one session; each can be done again, and leaves what the next ones need."""
+    session, lines = found.session, found.lines
+    touched = resumed or bool(
+        lines.files
+        or lines.parts
+        or found.artifacts
+        or found.checkpoints.count
+        or found.replays
+        or found.runs
+    )
+    if touched and boards_dir(session).is_dir() and any(boards_dir(session).iterdir()):
+        recover_session(session)
+    erase_checkpoints(session, found.checkpoints)
+    for replay in found.replays:
+        delete_tree(replay)
+    enter(session, lines)
+    _enter_in_chains(session, lines, target)
+    was_sealed = drop_stale_parts(session, lines)
+    drop_cursor_entries(session, lines.files)
+    for name in lines.parts:
+        rewrite_part(session, name, target)
+    for path in lines.files:
+        rewrite(path, _judge_of(session, path, target))
+    # Behind the lines that tell of them: the plan knows which they are.
+    remove_artifacts(session, found.artifacts)
+    remove_runs(session, target)
+    if touched:
+        sweep_blobs(session)
+    settle_torn_tails(session)
+    changed = scrub(session, target)
+    if touched or changed:
+        forget_counts(session)
+    if (touched or changed) and summary_file(session).exists():
+        write_summary(session, open_reader(session))
+    if was_sealed:
+        seal(session)

@@ -1,0 +1,258 @@
+"""Lines that are to be erased: found in the files of a session and of the mirrors, entered, and taken out.
+
+What goes is entered into the account of retired numbers first: until a file is rewritten its events are read
+as ever, from then on they count as retired. So a kill leaves either, and doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from Agent.archive.erase.target import Target
+from Agent.errors import DamagedInput
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.model import Event
+from Agent.tree.files.lines import first_id, open_file, read_lines
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.session import replace_file
+from Agent.tree.layout import FILE_MODE, cursors_dir, runs_dir
+from Agent.tree.read.recovery_log import Recovery, TornTail, read_recovery, write_recovery
+from Agent.tree.read.retention_log import ERASED, read_account, write_account
+
+__all__ = [
+    "FoundLines",
+    "drop_cursor_entries",
+    "enter",
+    "find_lines",
+    "lines_of",
+    "rewrite",
+    "settle_torn_tails",
+]
+
+_BATCH_LINES: Final = 4096
+
+
+@dataclass(slots=True)
+class FoundLines:
+    """What of a session's lines goes."""
+
+    files: list[Path] = field(default_factory=list)
+    """The files that lose lines."""
+    parts: list[str] = field(default_factory=list)
+    """The parts of the archive that are the record, and lose lines."""
+    numbers: dict[str, SeqSet] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    dropped: list[tuple[str, int, str, int]] = field(default_factory=list)
+    """Writer and number of each `log.dropped` event that goes, with its reason and count."""
+    damaged: int = 0
+    artifacts: set[tuple[str, str]] = field(default_factory=set)
+    """(directory of the run, path) of what their `artifact.saved` events tell of."""
+
+    @property
+    def events(self) -> int:
+        """How many events go."""
+        return sum(map(len, self.numbers.values()))
+
+    def note(self, event: Event | None, root_run: str) -> None:
+        """Take note of a line that goes, and of its event."""
+        if event is None:
+            self.damaged += 1
+            return
+        self.numbers.setdefault(event.writer, SeqSet()).add(event.seq)
+        if event.kind == "log.closed":
+            last = event.extra.get("last_seq")
+            self.closed[event.writer] = max(event.seq, last if isinstance(last, int) else 0)
+        elif event.kind == "log.dropped":
+            count = event.extra.get("count")
+            reason = str(event.extra.get("reason"))
+            self.dropped.append((event.writer, event.seq, reason, count if isinstance(count, int) else 0))
+        elif event.kind == "artifact.saved":
+            self.artifacts.add((event.run_id or root_run, str(event.extra.get("path"))))
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file; OSError if it cannot be read."""
+    fd, status = open_file(path)
+    os.close(fd)
+    return (raw.line for raw in read_lines(path, (status.st_dev, status.st_ino)))
+
+
+def find_lines(
+    session: Path, files: Iterable[Path], target: Target, found: FoundLines, root_run: str = "root"
+) -> None:
+    """Find what goes in the files of a session.
+
+    Raises:
+        OSError: one of them cannot be read.
+    """
+    session_id = session.name.removeprefix("session_")
+    for path in files:
+        whole = is_whole(session, path, target)
+        hit = False
+        for line in lines_of(path):
+            kept, event = target.judge(line, session_id, whole=whole)
+            if kept is not line:
+                hit = True
+                found.note(event, root_run)
+        if hit or whole:
+            found.files.append(path)
+
+
+def is_whole(session: Path, path: Path, target: Target) -> bool:
+    """Whether a file is one of a run that goes as a whole."""
+    return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
+
+
+def enter(session: Path, found: FoundLines) -> int:
+    """Enter what goes into the account of the session; how many events it did not hold yet.
+
+    Raises:
+        DamagedInput: the account cannot be read, so nothing may be removed.
+        OSError: it cannot be written.
+    """
+    account = read_account(session)
+    added = 0
+    for writer, seq, reason, count in found.dropped:
+        known = account.numbers.get(writer)
+        if known is None or seq not in known:
+            account.dropped[reason] += count
+    for writer, numbers in found.numbers.items():
+        known = account.numbers.setdefault(writer, SeqSet())
+        before = len(known)
+        known.update(numbers)
+        added += len(known) - before
+    for writer, last in found.closed.items():
+        account.closed[writer] = max(account.closed.get(writer, 0), last)
+    if added:
+        account.events += added
+        account.reasons[ERASED] += added
+        write_account(session, account)
+    return added
+
+
+def rewrite(path: Path, judge: Callable[[bytes], bytes | None]) -> int:
+    """Take lines out of a file, which is replaced as a whole, or removed if nothing is left of it.
+
+    Args:
+        path: of the file, which keeps the time of its last change.
+        judge: what stays of a line.
+
+    Returns:
+        How many bytes are gone.
+
+    Raises:
+        OSError: it cannot be read or replaced; it is as it was.
+    """
+    status = path.lstat()
+    aside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    size_bytes = 0
+    try:
+        with os.fdopen(os.open(aside, flags, FILE_MODE), "wb") as file:
+            for batch in _kept_batches(path, judge):
+                file.write(batch)
+                size_bytes += len(batch)
+            file.flush()
+            os.fsync(file.fileno())
+        if size_bytes:
+            os.utime(aside, ns=(status.st_atime_ns, status.st_mtime_ns))
+            aside.replace(path)
+        else:
+            path.unlink()
+    finally:
+        aside.unlink(missing_ok=True)
+    return status.st_size - size_bytes
+
+
+def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None]) -> Iterator[bytes]:
+    batch: list[bytes] = []
+    for line in lines_of(path):
+        kept = judge(line)
+        if kept is not None:
+            batch.append(kept)
+        if len(batch) == _BATCH_LINES:
+            yield b"\n".join(batch) + b"\n"
+            batch = []
+    if batch:
+        yield b"\n".join(batch) + b"\n"
+
+
+def drop_cursor_entries(session: Path, files: Iterable[Path]) -> int:
+    """Let those who follow the session read the rewritten files from their beginning; how many cursors.
+
+    Their places in a file that loses lines mean nothing any more. Called before it does.
+    """
+    gone = {first for path in files if (first := first_id(path)) is not None}
+    changed = 0
+    try:
+        cursors = sorted(path for path in cursors_dir(session).iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return 0
+    for path in cursors:
+        try:
+            stored = orjson.loads(path.read_bytes())
+            entries = list(stored["files"])
+            kept = [entry for entry in entries if entry["first_id"] not in gone]
+        except (ValueError, TypeError, KeyError):
+            continue  # whoever uses it says that it is damaged, and reads from the beginning
+        if len(kept) < len(entries):
+            replace_file(path, orjson.dumps({**stored, "files": kept}, option=orjson.OPT_APPEND_NEWLINE))
+            changed += 1
+    return changed
+
+
+def settle_torn_tails(session: Path) -> None:
+    """Let what recovering wrote down name the torn lines where they stand now; those that are gone, never.
+
+    Raises:
+        DamagedInput, OSError: it cannot be read or written.
+    """
+    recovery = read_recovery(session)
+    settled: list[TornTail] = []
+    by_file: dict[str, list[TornTail]] = {}
+    for tail in recovery.torn_tails:
+        by_file.setdefault(tail.file, []).append(tail)
+    for file, tails in by_file.items():
+        settled += _found_again(session / file, tails)
+    if settled != recovery.torn_tails:
+        write_recovery(session, Recovery(recovery.recovered_at, recovery.writers, settled))
+
+
+def _found_again(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
+    if not path.exists():
+        return
+    sizes = Counter(tail.size_bytes for tail in tails)
+    waiting = sorted(tails, key=lambda tail: tail.line_number)
+    offset = 0
+    for number, line in enumerate(lines_of(path), start=1):
+        if sizes[len(line)] and _is_damaged(line):
+            match = next((tail for tail in waiting if tail.size_bytes == len(line)), None)
+            if match is not None and number <= match.line_number:
+                waiting.remove(match)
+                sizes[len(line)] -= 1
+                yield TornTail(match.file, number, offset, len(line), match.writer)
+        offset += len(line) + 1
+
+
+def _is_damaged(line: bytes) -> bool:
+    try:
+        decode_line(line)
+    except DamagedLine:
+        return True
+    return False
+
+
+def refuse_damaged_account(session: Path) -> None:
+    """Nothing where the accounts of a session can be read; DamagedInput otherwise, before anything goes."""
+    try:
+        read_account(session)
+        read_recovery(session)
+    except DamagedInput as error:
+        raise DamagedInput(error.message, path=error.path, remedy="nothing was erased") from None

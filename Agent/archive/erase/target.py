@@ -1,0 +1,196 @@
+"""What is to be erased: an agent, a run with the runs begun in it, or whatever holds a value.
+
+`lines` asks it of every line, the other modules of files; `proof` searches for its traces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import orjson
+
+from Agent.archive.erase.byte_forms import ByteForms
+from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.kinds import Home
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.tree.layout import safe_name
+from Agent.tree.write.artifacts import ROOT_RUN
+
+__all__ = ["AGENT", "MATCH", "RUN", "ErasedArtifact", "Judged", "Target"]
+
+Kind = Literal["agent", "run", "match"]
+AGENT: Final = "agent"
+RUN: Final = "run"
+MATCH: Final = "match"
+_ARTIFACT_MARK: Final = b'"artifact.saved"'
+
+
+class ErasedArtifact(NamedTuple):
+    """An artifact that goes: its session, the directory of its run, and its path below `artifacts/`."""
+
+    session_id: str
+    run_dir: str
+    path: str
+
+
+class Judged(NamedTuple):
+    """What becomes of a line."""
+
+    kept: bytes | None
+    """What of it stays, without its newline; None for nothing."""
+    event: Event | None
+    """The event that goes with it."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be erased.
+
+    Args:
+        kind: `agent`, `run` or `match`.
+        value: the agent's id, the run's id or the value.
+        runs: the explicit runs that go whole: the run and those begun in it; those begun for the agent.
+        artifacts: the artifacts that go, whose `artifact.saved` events go with them.
+    """
+
+    kind: Kind
+    value: str
+    runs: frozenset[str] = frozenset()
+    artifacts: frozenset[ErasedArtifact] = field(default=frozenset())
+
+    def with_found(self, runs: frozenset[str], artifacts: frozenset[ErasedArtifact]) -> Self:
+        """The same with more runs and artifacts that go."""
+        return replace(self, runs=self.runs | runs, artifacts=self.artifacts | artifacts)
+
+    def to_object(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "kind": self.kind,
+            "value": self.value,
+            "runs": sorted(self.runs),
+            "artifacts": sorted(map(list, self.artifacts)),
+        }
+
+    @classmethod
+    def from_object(cls, stored: Any) -> Self:
+        """The target in a JSON object; KeyError, TypeError or ValueError if it holds none."""
+        if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
+            raise ValueError(f"it erases {stored['kind']!r}")
+        artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
+        return cls(stored["kind"], stored["value"], frozenset(map(str, stored["runs"])), artifacts)
+
+    @cached_property
+    def forms(self) -> ByteForms:
+        """By what its traces are found in bytes: the value, or the members that name the agent or the run."""
+        if self.kind == MATCH:
+            return ByteForms([self.value])
+        key = "agent_id" if self.kind == AGENT else "run_id"
+        named = [self.value] if self.kind == AGENT else sorted({self.value, *self.runs})
+        return ByteForms(f'"{key}":{_quoted(name)}' for name in named)
+
+    @cached_property
+    def run_dirs(self) -> frozenset[str]:
+        """The names of the directories of the runs that go whole."""
+        return frozenset(map(safe_name, self.runs))
+
+    @cached_property
+    def _quick(self) -> tuple[bytes, ...]:
+        """Of an agent or of runs: what every line that goes holds."""
+        names = [self.value, *self.runs] if self.kind != MATCH else []
+        return tuple(_quoted(name).encode() for name in names)
+
+    def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
+        """What becomes of a line of the recording or of a mirror.
+
+        Args:
+            line: without its newline.
+            session_id: the session's; of a mirror's line "", for then the line says so itself.
+            whole: whether the line stands in a file that goes as a whole.
+        """
+        if not whole and not self._may_go(line):
+            return Judged(line, None)
+        try:
+            event = decode_line(line)
+        except DamagedLine:
+            return self._judge_damaged(line, session_id, whole=whole)
+        if whole or self._goes(event, line, session_id):
+            return Judged(None, event)
+        return Judged(line, None)
+
+    def _may_go(self, line: bytes) -> bool:
+        if self.artifacts and _ARTIFACT_MARK in line:
+            return True
+        if self.kind == MATCH:
+            return self._matches(line)
+        return any(name in line for name in self._quick)
+
+    def _matches(self, line: bytes) -> bool:
+        if self.forms.find(line) is not None:
+            return True
+        if b"\\u" not in line and b"\\/" not in line:
+            return False
+        # Another program may have escaped what needs none.
+        try:
+            return self.forms.find(orjson.dumps(orjson.loads(line))) is not None
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+            return False
+
+    def _goes(self, event: Event, line: bytes, session_id: str) -> bool:
+        if self._is_of_artifact(event, session_id or event.session_id):
+            return True
+        if self.kind == MATCH:
+            return self._matches(line)
+        if self.kind == AGENT and event.agent_id == self.value:
+            return True
+        if event.run_id not in self.runs:
+            return False
+        # Of an agent's own run the session keeps what other agents did meanwhile.
+        kind = KINDS.get(event.kind)
+        return self.kind == RUN or (kind is not None and kind.home is Home.RUN)
+
+    def _is_of_artifact(self, event: Event, session_id: str) -> bool:
+        if event.kind != "artifact.saved" or not self.artifacts:
+            return False
+        path = str(event.extra.get("path"))
+        return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
+
+    def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
+        """A line that is no event; behind a torn one may stand a whole one, which is judged by itself."""
+        behind = _event_behind(line)
+        if behind is None:
+            goes = whole or self._names_in(line)
+            return Judged(None if goes else line, None)
+        at, event = behind
+        if whole or self._goes(event, line[at:], session_id):
+            return Judged(None, event)
+        return Judged(line[at:] if self._names_in(line[:at]) else line, None)
+
+    def _names_in(self, damaged: bytes) -> bool:
+        return self.forms.find(damaged) is not None
+
+    def is_named_by(self, text: str) -> bool:
+        """Whether a text, such as the name of a file or of an open span, holds what goes."""
+        if self.kind == MATCH:
+            return self.forms.find_in_text(text) is not None
+        return any(run_id in text for run_id in self.runs) if self.kind == RUN else False
+
+
+def _quoted(text: str) -> str:
+    try:
+        return orjson.dumps(text).decode()
+    except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
+        return '"\\ud800"'
+
+
+def _event_behind(line: bytes) -> tuple[int, Event] | None:
+    """Where the whole event begins that ends a damaged line, and the event."""
+    at = line.find(LINE_PREFIX, 1)
+    while at > 0:
+        try:
+            return at, decode_line(line[at:])
+        except DamagedLine:
+            at = line.find(LINE_PREFIX, at + 1)
+    return None

@@ -1,0 +1,1 @@
+"""Recover, verify and prune sessions; rebuild mirrors; compare lines with their chains."""

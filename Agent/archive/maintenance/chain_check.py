@@ -1,0 +1,489 @@
+"""Compares a session's lines with the chains of its writers: names edited blocks, proves single events.
+
+What a policy retired is explained by the account of retired numbers, what an erasure took by what
+`chain_erased` left in the chain, and lines that were sealed are read out of the archive.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from Agent.archive.sealed.part_writer import open_connection
+from Agent.archive.sealed.parts import Part, read_parts
+from Agent.archive.sealed.sealed_lines import file_lines
+from Agent.errors import DamagedInput, InputError, UsageError
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.ids import split_event_id
+from Agent.tree.files.hash_tree import (
+    audit_path,
+    head_text,
+    leaf_of_bytes,
+    leaf_of_lines,
+    root_of,
+    session_head,
+)
+from Agent.tree.files.lines import first_id, id_of, open_file
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import boards_dir, chain_file, parse_file_name, segment_order, tree_files
+from Agent.tree.read.retention_log import read_account
+from Agent.tree.write.chain import LINES, Block, BlockState, FileChain, WriterChain, read_chains
+from Agent.tree.write.crash_board import read_board
+
+__all__ = ["ChainReport", "ChainedFiles", "Edit", "Gap", "check_chains", "leaf_of", "prove_event", "walk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Something that is not what was written: of each file the first block that differs."""
+
+    file: str
+    problem: str
+    first_line: int | None = None
+    last_line: int | None = None
+    time: str | None = None
+    """When the block was made."""
+    block: str | None = None
+    """`writer:number`."""
+    further: int = 0
+    """How many later blocks of the file differ as well."""
+
+    def __str__(self) -> str:
+        lines = f" lines {self.first_line:,} to {self.last_line:,}" if self.first_line is not None else ""
+        made = f" (block {self.block} of {self.time})" if self.block is not None else ""
+        further = f", and {self.further:,} later blocks" if self.further else ""
+        return f"{self.file}{lines}: {self.problem}{made}{further}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Blocks that cannot be compared any more, and why: `erased` or `retired`."""
+
+    file: str
+    why: str
+    blocks: int
+    lines: int
+    """How many lines are gone."""
+
+
+@dataclass(slots=True)
+class ChainReport:
+    """What the chains of a session say about its lines."""
+
+    heads: tuple[str, ...] = ()
+    """`writer:blocks:root` of each writer."""
+    blocks: int = 0
+    lines: int = 0
+    """Lines that are what was written, those of files with an edit left out."""
+    uncovered: int = 0
+    """Lines that no block covers: the end of a killed or running writer, writers without a chain."""
+    edits: list[Edit] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """One digest over the heads of all writers."""
+        return session_head(self.heads)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"head": self.head, **asdict(self), "heads": list(self.heads)}
+
+
+class ChainedFiles(ExitStack):
+    """The files that the chains of a session tell of: each is found as it stands, or in the archive.
+
+    Raises:
+        DamagedInput: the account of retired numbers, or a description in the archive, cannot be read.
+    """
+
+    def __init__(self, session: Path, chains: Mapping[str, WriterChain]) -> None:
+        super().__init__()
+        self._session = session
+        self._account = read_account(session)
+        self._sealed: dict[str, Part] = {}
+        self._connection: Any = None
+        self.first_ids: dict[str, str | None] = {
+            path.relative_to(session).as_posix(): first_id(path) for path in tree_files(session)
+        }
+        for part in read_parts(session):
+            for segment in part.segments if part.json_removed else ():
+                if segment.file not in self.first_ids:
+                    self._sealed[segment.file] = part
+                    self.first_ids[segment.file] = segment.first_id
+        files = [file for chain in chains.values() for file in chain.files.values()]
+        found = self._found(files)
+        self.files = [(file, found.get(id(file))) for file in files]
+        """With the name under which each is found, None where it is nowhere."""
+
+    def lines(self, name: str) -> Iterator[bytes]:
+        """The lines of a file with their newlines; OSError if it cannot be read."""
+        if name not in self._sealed:
+            fd, _ = open_file(self._session / name)
+            with os.fdopen(fd, "rb") as file:
+                yield from file
+            return
+        if self._connection is None:
+            self._connection = self.enter_context(open_connection(self._session))
+        for _, _, line in file_lines(self._connection, self._sealed[name], [name]):
+            yield line + b"\n"
+
+    def why_gone(self, file: FileChain) -> str | None:
+        """Why a file may be away: `erased` or `retired`."""
+        if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
+            return "erased"
+        if file.first_id is None:
+            return "retired" if self._account.files or self._account.removing else None
+        return "retired" if self.is_retired(file.first_id) else None
+
+    def is_retired(self, event_id: str) -> bool:
+        """Whether an event was removed, or is about to be."""
+        try:
+            writer, seq = split_event_id(event_id)
+        except ValueError:
+            return False
+        return seq in self._account.numbers.get(writer, ())
+
+    def _found(self, files: Iterable[FileChain]) -> dict[int, str]:
+        """The name under which each file is found, by `id` of its chain; without those that are nowhere."""
+        by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
+        found: dict[int, str] = {}
+        waiting: list[FileChain] = []
+        for file in files:
+            name = by_id.get(file.first_id or "")
+            if name is not None and _stem(name) == _stem(file.file):
+                found[id(file)] = name
+            elif self.why_gone(file) is None:
+                waiting.append(file)
+        # Their first line is another one: under the same name, else in the order of the segments.
+        names = set(self.first_ids).difference(found.values())
+        free = dict.fromkeys(sorted(names, key=lambda name: (_order(name), name)))
+        for file in [each for each in waiting if each.file in free]:
+            found[id(file)] = file.file
+            del free[file.file]
+        for file in [each for each in waiting if id(each) not in found]:
+            alike = next((name for name in free if _stem(name) == _stem(file.file)), None)
+            if alike is not None:
+                found[id(file)] = alike
+                del free[alike]
+        return found
+
+
+def _stem(name: str) -> tuple[str, str]:
+    directory, _, base = name.rpartition("/")
+    parsed = parse_file_name(base)
+    return directory, base if parsed is None else parsed.stem
+
+
+def _order(name: str) -> tuple[str, str, float]:
+    parsed = parse_file_name(name.rpartition("/")[2])
+    return (name, "", 0.0) if parsed is None else segment_order(parsed)
+
+
+def _states_of(file: FileChain) -> list[list[BlockState]]:
+    """What the blocks of a file may be now, the likeliest first: an erasure may have been interrupted."""
+    written = [block.written for block in file.blocks]
+    if all(block.now is None for block in file.blocks):
+        return [written]
+    before = [block.was or block.written for block in file.blocks]
+    now = [block.now or block.written for block in file.blocks]
+    return [now, before, written] if before != written else [now, written]
+
+
+def leaf_of(kind: str, lines: Sequence[bytes]) -> bytes:
+    """The leaf of a block of lines with their newlines."""
+    return leaf_of_lines(line[:-1] for line in lines) if kind == LINES else leaf_of_bytes(b"".join(lines))
+
+
+class Found(NamedTuple):
+    """What stands in the place of a block."""
+
+    block: Block
+    state: BlockState
+    """What should stand there."""
+    line: int
+    """The number of its first line."""
+    lines: list[bytes]
+    problem: str | None
+    """What is wrong with it."""
+
+
+def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[Found]:
+    """Take the lines of a file block by block."""
+    number = 1
+    for block, state in zip(file.blocks, states, strict=True):
+        own = list(islice(lines, state.lines))
+        problem = None
+        if len(own) < state.lines or (own and not own[-1].endswith(b"\n")):
+            problem = "cut short"
+        elif own and (sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own) != state.leaf):
+            problem = "not what was written"
+        yield Found(block, state, number, own, problem)
+        number += state.lines
+
+
+def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[Found]]:
+    """What the blocks of a file should be now, and those that are not, without their lines.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    tried = []
+    for states in _states_of(file):
+        wrong = [each._replace(lines=[]) for each in walk(file, states, chained.lines(name)) if each.problem]
+        if not wrong:
+            return states, []
+        tried.append((states, wrong))
+    return tried[0]
+
+
+def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = ()) -> ChainReport | None:
+    """Compare all files with the chains; None where the session was recorded without.
+
+    Args:
+        session: the session's directory.
+        told: the heads in `log.closed` events, by writer.
+        kept: heads that were kept elsewhere, of the session or of writers.
+
+    Raises:
+        DamagedInput: the account of retired numbers, or a part of the archive, cannot be read.
+        UsageError: a head that was kept is none.
+    """
+    # before the chains: a writer that runs tells its board behind its file
+    boards = _heads_of_boards(session)
+    chains = read_chains(session)
+    kept = [_plain(head) for head in kept]
+    if not chains and not kept and (not told or _is_imported(session)):
+        return None
+    report = ChainReport(heads=tuple(chain.head() for chain in chains.values()))
+    with ChainedFiles(session, chains) as chained:
+        covered: dict[str, int] = {}
+        for file, name in chained.files:
+            report.blocks += len(file.blocks)
+            if name is None:
+                _tell_gone(chained, file, report)
+            else:
+                covered[name] = _compare(chained, name, file, report)
+        ended = {writer for writer, chain in chains.items() if chain.ended}
+        edited = {edit.file for edit in report.edits}
+        for name in chained.first_ids:
+            count, added = _lines_behind(chained, name, covered.get(name, 0), ended)
+            report.uncovered += count
+            if added and name not in edited:
+                problem = (
+                    f"{added:,} of the events after the last block were added after their writer had ended"
+                )
+                report.edits.append(Edit(name, problem))
+    report.edits.sort(key=lambda edit: edit.time or "~")
+    report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
+    return report
+
+
+def _plain(head: str) -> str:
+    text = head.strip().lower()
+    digest = text.rpartition(":")[2]
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef") or text.count(":") not in {0, 2}:
+        raise UsageError(
+            f"{head[:80]!r} is not a head", remedy="agent-trace verify prints the head of a session"
+        )
+    return text
+
+
+def _is_imported(session: Path) -> bool:
+    try:
+        return "imported" in open_session(session).other
+    except InputError:
+        return False
+
+
+def _tell_gone(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
+    why = chained.why_gone(file)
+    if why is None:
+        report.edits.append(_edit_of_all(file, file.file, "it is gone"))
+    else:
+        lines = sum(block.written.lines for block in file.blocks)
+        report.gaps.append(Gap(file.file, why, len(file.blocks), lines))
+
+
+def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
+    first = file.blocks[0]
+    return _edit(file, name, Found(first, first.written, 1, [], problem), len(file.blocks) - 1)
+
+
+def _edit(file: FileChain, name: str, found: Found, further: int) -> Edit:
+    last, block = found.line + found.state.lines - 1, f"{file.writer}:{found.block.number}"
+    return Edit(name, str(found.problem), found.line, last, found.block.time, block, further)
+
+
+def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainReport) -> int:
+    """Report the first block of a file that differs, and what was erased; how many lines its blocks cover."""
+    try:
+        states, wrong = standing(chained, name, file)
+    except OSError as error:
+        report.edits.append(_edit_of_all(file, name, f"it cannot be read: {error.strerror}"))
+        return 0
+    lost = [
+        block.written.lines - state.lines
+        for block, state in zip(file.blocks, states, strict=True)
+        if state != block.written
+    ]
+    if lost:
+        why = next((block.why for block in file.blocks if block.why is not None), "erased")
+        report.gaps.append(Gap(name, why, len(lost), sum(lost)))
+    lines = sum(state.lines for state in states)
+    if wrong:
+        report.edits.append(_edit(file, name, wrong[0], len(wrong) - 1))
+    else:
+        report.lines += lines
+    return lines
+
+
+def _heads_of_boards(session: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path in boards_dir(session).glob("*.board"):
+        board = read_board(path)
+        if board is not None and board.heads:
+            found[path.stem] = [head_text(path.stem, count, root) for count, root in board.heads]
+    return found
+
+
+def _lines_behind(chained: ChainedFiles, name: str, covered: int, ended: Collection[str]) -> tuple[int, int]:
+    """How many lines stand behind the last block of a file; how many are events of writers that had ended."""
+    count = added = 0
+    try:
+        for line in islice(chained.lines(name), covered, None):
+            count += 1
+            added += _is_of(line, ended, chained)
+    except OSError:
+        return 0, 0  # reading its events tells of it
+    return count, added
+
+
+def _is_of(line: bytes, writers: Collection[str], chained: ChainedFiles) -> bool:
+    """Whether a line is an event of one of the writers, torn ones and those that are about to go left out."""
+    event_id = id_of(line)
+    if event_id is None or split_event_id(event_id)[0] not in writers or chained.is_retired(event_id):
+        return False
+    try:
+        decode_line(line.removesuffix(b"\n"))
+    except DamagedLine:
+        return False
+    return True
+
+
+def _wrong_heads(
+    session: Path,
+    chains: Mapping[str, WriterChain],
+    boards: Mapping[str, list[str]],
+    told: Mapping[str, str],
+    kept: Iterable[str],
+    head: str,
+) -> Iterator[Edit]:
+    """Chains whose head differs from the one recorded in `log.closed` or kept elsewhere."""
+    for writer, chain in chains.items():
+        if chain.problem is not None:
+            yield Edit(_chain_name(session, writer), chain.problem)
+    for told_by, heads in (("log.closed", told.values()), ("the head that was kept", kept)):
+        for wanted in heads:
+            writer, _, rest = wanted.partition(":")
+            if not rest and wanted != head:
+                yield Edit("session", f"its head is {head}, not the one that was kept")
+            elif rest and not _leads_to(chains.get(writer), wanted):
+                yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
+    for writer, heads in boards.items():
+        # a kill may have come while the newer one was written
+        if not any(_leads_to(chains.get(writer), each) for each in heads):
+            yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads[0]}")
+
+
+def _leads_to(chain: WriterChain | None, head: str) -> bool:
+    """Whether a chain, or a beginning of it, has that head."""
+    writer, _, rest = head.partition(":")
+    count = rest.partition(":")[0]
+    leaves = [] if chain is None else chain.leaves
+    if not count.isdigit() or int(count) > len(leaves):
+        return False
+    return head == head_text(writer, int(count), root_of(leaves[: int(count)]))
+
+
+def _chain_name(session: Path, writer: str) -> str:
+    # a writer out of a kept head is no name that is looked at
+    return chain_file(session, writer).relative_to(session).as_posix()
+
+
+def prove_event(session: Path, event_id: str) -> dict[str, Any]:
+    """What proves to somebody who has the head of a session that an event is part of it.
+
+    Raises:
+        UsageError: it is no id of an event.
+        InputError: no block covers it, or an erasure changed the block.
+        DamagedInput: the block is not what was written.
+    """
+    try:
+        writer, _ = split_event_id(event_id)
+    except ValueError:
+        raise UsageError(
+            f"{event_id[:80]!r} is not an event id", remedy="an event id looks like k3v9q2ma-1042"
+        ) from None
+    chains = read_chains(session)
+    chain = chains.get(writer)
+    if chain is None:
+        raise InputError(f"writer {writer} has no chain", path=session, remedy="it was recorded without one")
+    mark = b'"id":"%s"' % event_id.encode()
+    with ChainedFiles(session, chains) as chained:
+        own = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]
+        for file, name in own:
+            for found in walk(file, standing(chained, name, file)[0], chained.lines(name)):
+                for number, line in enumerate(found.lines, start=found.line):
+                    if mark in line and id_of(line) == event_id:
+                        if leaf_of(found.block.kind, found.lines) != found.block.written.leaf:
+                            raise _unprovable(session / name, found.block)
+                        return _proof(chains, chain, found, line[:-1], f"{name}:{number}")
+    raise InputError(
+        f"no block covers {event_id}",
+        path=session,
+        remedy="it does not exist, or is after the last block of a writer that was killed or still runs",
+    )
+
+
+def _unprovable(path: Path, block: Block) -> InputError:
+    if block.why is not None:
+        return InputError(
+            "an erasure removed other lines of its block",
+            path=path,
+            remedy="the rest of a block has no proof",
+        )
+    return DamagedInput(
+        "its block differs from what was written", path=path, remedy="agent-trace verify has details"
+    )
+
+
+def _proof(
+    chains: Mapping[str, WriterChain], chain: WriterChain, found: Found, event: bytes, place: str
+) -> dict[str, Any]:
+    block = found.block
+    heads = sorted(each.head() for each in chains.values())
+    content: dict[str, Any] = (
+        {"lines": [sha256(line[:-1]).hexdigest() for line in found.lines]}
+        if block.kind == LINES
+        else {"bytes": base64.b64encode(b"".join(found.lines)).decode()}
+    )
+    return {
+        "event": event.decode(),
+        "place": place,
+        "time": block.time,
+        "writer": chain.writer,
+        "block": block.number,
+        "blocks": len(chain.leaves),
+        **content,
+        "path": [[side, digest.hex()] for side, digest in audit_path(chain.leaves, block.number)],
+        "heads": heads,
+        "head": session_head(heads),
+    }

@@ -1,0 +1,213 @@
+"""Removes whole sessions by policy: by number, by age, by the size of all; those in use are left alone.
+
+`prune_checkpoints` removes checkpoints alone, which leaves runs their events and artifacts.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import InputError, UsageError
+from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoints.model import Removed
+from Agent.flight.checkpoints.policy import RetentionPolicy
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import list_sessions
+from Agent.tree.retention.removal import finish_removals, left_overs, remove_session, why_in_use
+
+__all__ = ["Policy", "PrunedSession", "Pruning", "prune", "prune_checkpoints"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which sessions go: each that one of these asks for; None asks for none."""
+
+    keep_sessions: int | None = None
+    """The newest so many stay."""
+    older_than_s: float | None = None
+    """Those that ended longer ago go."""
+    max_bytes: int | None = None
+    """The oldest go until all that stay come to no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedSession:
+    """One session that a policy asks to remove."""
+
+    session_id: str
+    path: str
+    size_bytes: int
+    reason: str
+    in_use: str | None
+    """Why it stays all the same; None for one that goes."""
+    removed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What was removed, or would be."""
+
+    sessions: tuple[PrunedSession, ...]
+    dry_run: bool
+    kept: int
+    """How many sessions stay."""
+    kept_bytes: int
+    finished: int
+    """Removals that had been interrupted, and were finished."""
+
+    @property
+    def freed_bytes(self) -> int:
+        """The size of what goes."""
+        return sum(session.size_bytes for session in self.sessions if session.in_use is None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "dry_run": self.dry_run,
+            "freed_bytes": self.freed_bytes,
+            "kept": self.kept,
+            "kept_bytes": self.kept_bytes,
+            "finished": self.finished,
+            "sessions": [asdict(session) for session in self.sessions],
+        }
+
+
+@dataclass(slots=True)
+class _Candidate:
+    session_id: str
+    path: Path
+    size_bytes: int
+    ended_s: float
+    reason: str | None = None
+
+
+def prune(
+    root: Path,
+    policy: Policy,
+    *,
+    dry_run: bool = False,
+    now_s: float | None = None,
+    on_removed: Callable[[PrunedSession], None] = lambda _: None,
+) -> Pruning:
+    """Remove what the policy asks for, oldest first; killed in the middle, the next one goes on.
+
+    Args:
+        root: the trace root.
+        policy: at least one of its rules is set.
+        dry_run: find out only.
+        now_s: seconds since 1970; default: now.
+        on_removed: told of each session that is gone.
+
+    Raises:
+        UsageError: the policy asks for nothing.
+        OSError: something cannot be removed; what was removed before is gone.
+    """
+    if policy == Policy():
+        raise UsageError(
+            "prune needs a policy", remedy="give --keep-sessions, --older-than or --max-bytes; try --dry-run"
+        )
+    now_s = time.time() if now_s is None else now_s
+    found = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
+    _choose(found, policy, now_s)
+    finished = len(left_overs(root)) if dry_run else finish_removals(root)
+    pruned: list[PrunedSession] = []
+    for candidate in found:
+        if candidate.reason is None:
+            continue
+        session = _pruned(candidate, candidate.reason, now_s, dry_run=dry_run)
+        pruned.append(session)
+        if session.removed:
+            on_removed(session)
+    going = {session.session_id for session in pruned if session.in_use is None}
+    staying = [candidate for candidate in found if candidate.session_id not in going]
+    return Pruning(
+        tuple(pruned), dry_run, len(staying), sum(candidate.size_bytes for candidate in staying), finished
+    )
+
+
+def prune_checkpoints(
+    root: Path,
+    policy: RetentionPolicy,
+    *,
+    dry_run: bool = False,
+    on_session: Callable[[str, Removed], None] = lambda _session_id, _removed: None,
+) -> Removed:
+    """Remove what a policy does not keep of the checkpoints below a root; killed, the next one goes on.
+
+    Args:
+        root: the trace root.
+        policy: by which failed runs are kept longer.
+        dry_run: count only.
+        on_session: told of each session that loses some.
+
+    Raises:
+        OSError, DamagedInput: some cannot be read or removed; what was removed before is gone.
+    """
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+    from Agent.record.encode.redaction import Redactor
+
+    total = Removed()
+    for ref in list_sessions(root):
+        # It only removes, so no value meets this redactor.
+        with LocalCheckpointStore(ref.path, redactor=Redactor(b"")) as store:
+            removed = store.prune(policy, dry_run=dry_run)
+        if removed != Removed():
+            on_session(ref.session_id, removed)
+        total.add(removed)
+    return total
+
+
+def _pruned(candidate: _Candidate, reason: str, now_s: float, *, dry_run: bool) -> PrunedSession:
+    """Remove a session that has to go, unless somebody uses it."""
+    in_use = why_in_use(candidate.path, now_s=now_s)
+    gone = in_use is None and not dry_run and remove_session(candidate.path)
+    path = str(candidate.path)
+    return PrunedSession(candidate.session_id, path, candidate.size_bytes, reason, in_use, gone)
+
+
+def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
+    """Give each session that has to go its reason; `found` is oldest first."""
+    if policy.keep_sessions is not None:
+        for candidate in found[: max(len(found) - policy.keep_sessions, 0)]:
+            candidate.reason = f"beyond the newest {policy.keep_sessions}"
+    if policy.older_than_s is not None:
+        for candidate in found:
+            if candidate.reason is None and now_s - candidate.ended_s > policy.older_than_s:
+                candidate.reason = "too old"
+    if policy.max_bytes is not None:
+        left_bytes = sum(candidate.size_bytes for candidate in found if candidate.reason is None)
+        for candidate in found:
+            if left_bytes <= policy.max_bytes:
+                return
+            if candidate.reason is None:
+                candidate.reason = "beyond the total size"
+                left_bytes -= candidate.size_bytes
+
+
+def _candidate(session_id: str, path: Path) -> _Candidate:
+    size_bytes, newest_s = _size_and_change(path)
+    try:
+        ended_at = open_session(path).ended_at
+        ended_s = newest_s if ended_at is None else parse_timestamp(ended_at) / 1_000_000
+    except (InputError, ValueError):
+        ended_s = newest_s  # without a description its files say when it was last written to
+    return _Candidate(session_id, path, size_bytes, ended_s)
+
+
+def _size_and_change(path: Path) -> tuple[int, float]:
+    """What a directory takes on the disk, links not followed, and when a file in it was last changed."""
+    size_bytes, newest_s = 0, 0.0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            try:
+                status = (Path(directory) / name).lstat()
+            except FileNotFoundError:
+                continue  # rolled or removed since it was listed
+            size_bytes += status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
+            newest_s = max(newest_s, status.st_mtime)
+    return size_bytes, newest_s or path.lstat().st_mtime

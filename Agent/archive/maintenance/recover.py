@@ -1,0 +1,277 @@
+"""Finishes a session whose processes were killed: torn tails, exact losses, open spans, description, summary.
+
+`verify` proves the result; `mirrors` makes the copies for people again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.archive.sealed.reader import open_reader
+from Agent.errors import InputError, SessionInUse
+from Agent.event.clock import format_timestamp
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.tree.files.file_locks import close_lock, open_lock
+from Agent.tree.files.lines import RawLine, open_file, tail_writer
+from Agent.tree.files.session import open_session, update_session
+from Agent.tree.files.tally import Tally
+from Agent.tree.layout import boards_dir, summary_file, tree_files
+from Agent.tree.read.loss_scan import Writers
+from Agent.tree.read.losses import Losses, WriterLosses
+from Agent.tree.read.reader import OpenSpan
+from Agent.tree.read.recovery_log import RecoveredWriter, Recovery, TornTail, read_recovery, write_recovery
+from Agent.tree.read.retention_log import read_account
+from Agent.tree.read.summary import write_summary
+from Agent.tree.retention.removal import living_writers, written_elsewhere
+from Agent.tree.retention.retention import finish_removal
+from Agent.tree.write.artifacts import blobs_dir
+from Agent.tree.write.crash_board import remove_board
+
+__all__ = ["Recovered", "recover_session"]
+
+_STEP_BYTES = 64 * 1024
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What recovering a session came to; `changed` is false where everything was in order before."""
+
+    session: Path
+    changed: bool = False
+    writers: tuple[WriterLosses, ...] = ()
+    """The writers that were killed, with their accounts."""
+    open_spans: tuple[OpenSpan, ...] = ()
+    """What had begun and not ended when they died."""
+    torn_tails: tuple[TornTail, ...] = ()
+    losses: Losses = field(default_factory=lambda: Losses(()))
+    notes: list[str] = field(default_factory=list)
+    """What could not be done, and why; the rest was."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "session_id": self.session.name.removeprefix("session_"),
+            "path": str(self.session),
+            "changed": self.changed,
+            "killed_writers": [writer.writer for writer in self.writers],
+            "open_spans": [
+                {
+                    "agent_id": span.agent_id,
+                    "name": span.name,
+                    "span_id": span.span_id,
+                    "started_at": format_timestamp(span.started_us),
+                    "writer": span.writer,
+                    "pid": span.pid,
+                }
+                for span in self.open_spans
+            ],
+            "torn_tails": [
+                {"file": tail.file, "line": tail.line_number, "size_bytes": tail.size_bytes}
+                for tail in self.torn_tails
+            ],
+            "losses": self.losses.to_dict(),
+            "notes": self.notes,
+        }
+
+
+def recover_session(session: Path) -> Recovered:
+    """Finish a crashed session; on one that ended well, or was recovered before, it changes nothing.
+
+    No readable byte is altered or dropped: a torn tail stays where it is, with a newline behind it. It can be
+    killed anywhere and run again.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        SessionInUse: a process writes to it, or recovers it right now.
+        DamagedInput: an account of the session cannot be read.
+        OSError: something cannot be written.
+    """
+    reader = open_reader(session)
+    _refuse_if_in_use(session)
+    with _alone(session):
+        _refuse_if_in_use(session)
+        done = Recovered(session)
+        if finish_removal(session):
+            done.notes.append("a reader still uses segments that retention had begun to remove")
+        read_account(session)
+        recovery = read_recovery(session)
+        done.losses = losses = reader.losses()
+        writers = Writers(session)
+        changed = _find_torn_tails(session, recovery)
+        for account in losses.writers:
+            if not account.closed and account.writer not in recovery.writers:
+                recovery.writers[account.writer] = _recovered(account, writers)
+                changed = True
+        if changed or (recovery.writers and recovery.recovered_at is None):
+            recovery.recovered_at = format_timestamp(time.time_ns() // 1000)
+            # on the disk before a board is removed: from then on it is what tells of the losses
+            write_recovery(session, recovery)
+        changed |= _end_tails(session)
+        changed |= _remove_boards(session)
+        changed |= _remove_half_saved(session)
+        done.writers = tuple(account for account in losses.writers if account.writer in recovery.writers)
+        done.open_spans = tuple(reader.in_flight())
+        done.torn_tails = tuple(recovery.torn_tails)
+        done.changed = _describe(session, recovery, done, changed)
+        return done
+
+
+def _refuse_if_in_use(session: Path) -> None:
+    living = living_writers(session)
+    if living:
+        pids = ", ".join(str(pid) for pid in sorted(set(living.values())))
+        raise SessionInUse(
+            f"process {pids} writes to it", path=session, remedy="recover it after the process has ended"
+        )
+    reason = written_elsewhere(session)
+    if reason is not None:
+        raise SessionInUse(reason, path=session, remedy="recover it on that machine, or a day later")
+
+
+@contextlib.contextmanager
+def _alone(session: Path) -> Iterator[None]:
+    """The lock of whoever recovers; it ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # without advisory locks one process works alone
+        yield
+        return
+    fd = open_lock(session / ".state" / "recover.lock", create=True)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SessionInUse(
+                "another process is recovering it", path=session, remedy="wait for it to end"
+            ) from None
+        yield
+    finally:
+        close_lock(fd)
+
+
+def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:
+    board = writers.boards.get(account.writer)
+    return RecoveredWriter(
+        last_seq=account.last_seq,
+        gaps=tuple(
+            (gap.first_seq, gap.last_seq, gap.verdict) for gap in account.gaps if gap.verdict != "retired"
+        ),
+        open_spans=() if board is None else board.open_spans,
+    )
+
+
+def _plain_files(session: Path) -> list[Path]:
+    """The log files, without links and whatever else may have been put in the place of one."""
+    return [path for path in tree_files(session) if stat.S_ISREG(path.lstat().st_mode)]
+
+
+def _find_torn_tails(session: Path, recovery: Recovery) -> bool:
+    """Enter the ends of files that are no event; whether there was one that was not known."""
+    known = {(tail.file, tail.offset) for tail in recovery.torn_tails}
+    before = len(recovery.torn_tails)
+    for path in _plain_files(session):
+        tail = _torn_tail(session, path)
+        if tail is not None and (tail.file, tail.offset) not in known:
+            recovery.torn_tails.append(tail)
+    return len(recovery.torn_tails) > before
+
+
+def _torn_tail(session: Path, path: Path) -> TornTail | None:
+    fd, status = open_file(path)
+    try:
+        offset = _after_last_newline(fd, status.st_size)
+        if offset == status.st_size:
+            return None
+        os.lseek(fd, offset, os.SEEK_SET)
+        with os.fdopen(os.dup(fd), "rb") as file:
+            line = file.read()
+            try:
+                decode_line(line)
+            except DamagedLine:
+                file.seek(0)
+                number = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1
+                raw = RawLine(line, path, (status.st_dev, status.st_ino), number, offset, False)
+                name = path.relative_to(session).as_posix()
+                return TornTail(name, number, offset, len(line), tail_writer(raw))
+    finally:
+        os.close(fd)
+    return None
+
+
+def _after_last_newline(fd: int, size_bytes: int) -> int:
+    end = size_bytes
+    while end > 0:
+        start = max(end - _STEP_BYTES, 0)
+        at = os.pread(fd, end - start, start).rfind(b"\n")
+        if at >= 0:
+            return start + at + 1
+        end = start
+    return 0
+
+
+def _end_tails(session: Path) -> bool:
+    """Put a newline behind each file that ends without one, so that nothing is glued to its last line."""
+    changed = False
+    for path in _plain_files(session):
+        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+        try:
+            size_bytes = os.fstat(fd).st_size
+            if size_bytes and os.pread(fd, 1, size_bytes - 1) != b"\n":
+                os.write(fd, b"\n")
+                os.fsync(fd)
+                changed = True
+        finally:
+            os.close(fd)
+    return changed
+
+
+def _remove_boards(session: Path) -> bool:
+    """Remove the boards of ended writers, which nobody needs any more."""
+    try:
+        boards = sorted(path for path in boards_dir(session).iterdir() if path.suffix == ".board")
+    except FileNotFoundError:
+        return False
+    for board in boards:
+        remove_board(board)
+    return bool(boards)
+
+
+def _remove_half_saved(session: Path) -> bool:
+    """Remove what of artifacts was half saved: it has no name yet, so nobody knows of it."""
+    left = sorted(blobs_dir(session).glob(".*.new"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return bool(left)
+
+
+def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool) -> bool:
+    """Bring description and summary up to date; whether anything was changed at all."""
+    try:
+        info = open_session(session)
+    except InputError as error:
+        done.notes.append(str(error))
+    else:
+        ended_at = info.ended_at or _last_timestamp(session, recovery)
+        if (info.ended_at, info.recovered_at) != (ended_at, recovery.recovered_at):
+            update_session(session, ended_at=ended_at, recovered_at=recovery.recovered_at)
+            changed = True
+    if changed or not summary_file(session).exists():
+        write_summary(session, open_reader(session))
+        return True
+    return False
+
+
+def _last_timestamp(session: Path, recovery: Recovery) -> str:
+    """When the last event happened, for a session whose end nobody wrote down."""
+    tally = Tally()
+    for _ in open_reader(session).scan((), tally):
+        pass  # none is asked for
+    return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)

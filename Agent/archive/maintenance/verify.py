@@ -1,0 +1,326 @@
+"""Proves, writer by writer, that a session's record is whole, or says what it lacks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from Agent.archive.maintenance.chain_check import ChainReport, check_chains
+from Agent.archive.sealed.part_writer import DIGEST_BYTES, file_digest
+from Agent.archive.sealed.parts import Part, read_parts
+from Agent.archive.sealed.reader import open_reader
+from Agent.errors import DamagedInput
+from Agent.event.model import Event
+from Agent.tree.files.lines import Damage, first_id, open_file
+from Agent.tree.layout import parse_file_name
+from Agent.tree.read.losses import WriterLosses
+from Agent.tree.read.recovery_log import Recovery, read_recovery
+from Agent.tree.read.retention_log import ERASED, read_account
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
+
+__all__ = ["DamagedArtifact", "Verification", "VerifiedWriter", "verify"]
+
+_ID: Final = re.compile(r'"id":"([a-z2-7]{8})-')
+_UNKNOWN: Final = "?"
+_CHUNK_BYTES: Final = 1 << 20
+_LOOKS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedWriter:
+    """One writer's account: `taken` is the sum of the six numbers of events that follow it."""
+
+    writer: str
+    pid: int | None
+    kind: str
+    state: str
+    """`closed`, `running`, `killed`, or `recovered` where somebody finished what it could not."""
+    taken: int
+    read: int
+    lost: int
+    unacknowledged: int
+    unknown: int
+    retired: int
+    in_flight: int
+    damaged_lines: int
+    torn_tails: int
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedArtifact:
+    """An artifact that is not there, or not what was saved."""
+
+    path: str
+    """Below the session's directory, as far as the record names a place at all."""
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The accounts of all writers of a session, and whether it is sound."""
+
+    session: Path
+    writers: tuple[VerifiedWriter, ...]
+    damaged_lines: int
+    """Lines that are no event, torn tails left out."""
+    torn_tails: int
+    erased: int = 0
+    """How many of the retired events somebody had erased."""
+    artifacts: int = 0
+    """How many artifacts were read and compared with their digests."""
+    damaged_artifacts: tuple[DamagedArtifact, ...] = ()
+    parts: int = 0
+    """How many parts of the archive were read and compared with their digests."""
+    damaged_parts: tuple[str, ...] = ()
+    """Those that are not what was sealed, below the session's directory."""
+    changed_files: tuple[str, ...] = ()
+    """Files that stand beside the archive and are no longer what was sealed of them."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
+    chain: ChainReport | None = None
+    """What the digests say that were made while recording; None of a session that was recorded without."""
+
+    @property
+    def lost(self) -> int:
+        """Events that are missing though their call had returned."""
+        return sum(writer.lost for writer in self.writers)
+
+    @property
+    def unknown(self) -> int:
+        """Events that are missing without an explanation."""
+        return sum(writer.unknown for writer in self.writers)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is lost, unexplained, damaged or edited, artifacts and archive included.
+
+        What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
+        """
+        damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
+        edited = self.chain is not None and self.chain.edits
+        return not (self.lost or self.unknown or damaged or edited)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: the verdict, totals, and a row for each writer."""
+        names = ("taken", "read", "lost", "unacknowledged", "unknown", "retired", "in_flight")
+        return {
+            "session_id": self.session.name.removeprefix("session_"),
+            "path": str(self.session),
+            "sound": self.sound,
+            **{name: sum(getattr(writer, name) for writer in self.writers) for name in names},
+            "erased": self.erased,
+            "damaged_lines": self.damaged_lines,
+            "torn_tails": self.torn_tails,
+            "artifacts": self.artifacts,
+            "damaged_artifacts": [asdict(artifact) for artifact in self.damaged_artifacts],
+            "parts": self.parts,
+            "damaged_parts": list(self.damaged_parts),
+            "changed_files": list(self.changed_files),
+            "dropped": dict(self.dropped),
+            "chain": None if self.chain is None else self.chain.to_dict(),
+            "writers": [asdict(writer) for writer in self.writers],
+        }
+
+
+def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
+    """Account for every number that was taken, and compare every line, artifact and part with its digest.
+
+    Args:
+        session: the session's directory.
+        heads: heads of the session, or of its writers, that were kept elsewhere.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        DamagedInput: what recovering left, or a part of the archive, cannot be read.
+        UsageError: a head is none.
+    """
+    reader = open_reader(session)
+    recovery = read_recovery(session)
+    parts = read_parts(session)
+    damaged_parts = [part for part in parts if file_digest(part.parquet) != part.digest]
+    scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"})
+    artifacts = _Artifacts(session)
+    dropped: Counter[str] = Counter()
+    told: dict[str, str] = {}
+    try:
+        for event in scan:
+            if event.kind == "log.dropped":
+                _add_dropped(dropped, event)
+            elif event.kind == "log.closed":
+                if isinstance(head := event.extra.get("head"), str):
+                    told[event.writer] = head
+            else:
+                artifacts.check(event)
+    except DamagedInput as error:
+        raise _of_part(damaged_parts[0]) if damaged_parts else error from error
+    losses = scan.losses
+    damaged: Counter[str] = Counter()
+    torn: Counter[str] = Counter()
+    for entry in reader.damage():
+        (torn if _is_torn_tail(session, entry, recovery) else damaged)[_writer_of(entry)] += 1
+    # beyond the first thousand only the number is known
+    damaged[_UNKNOWN] += losses.damaged_lines - damaged.total() - torn.total()
+    rows = [
+        _row(account, recovery, damaged.pop(account.writer, 0), torn.pop(account.writer, 0))
+        for account in losses.writers
+    ]
+    if damaged.total() or torn.total():
+        rows.append(_nobodys(damaged.total(), torn.total()))
+    return Verification(
+        session,
+        tuple(rows),
+        sum(row.damaged_lines for row in rows),
+        sum(row.torn_tails for row in rows),
+        read_account(session).reasons[ERASED],
+        artifacts.checked,
+        tuple(artifacts.damaged),
+        len(parts),
+        tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
+        tuple(_changed_files(session, parts)),
+        dict(sorted(dropped.items())),
+        _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
+    )
+
+
+def _chains(
+    session: Path, told: Mapping[str, str], heads: list[str], *, is_running: bool
+) -> ChainReport | None:
+    report = check_chains(session, told, heads)
+    for _ in range(_LOOKS if is_running else 0):
+        if report is None or not report.edits:
+            break
+        report = check_chains(
+            session, told, heads
+        )  # a file that was rolled between two looks is elsewhere now
+    return report
+
+
+def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
+    """The files beside the archive whose bytes are not those that were sealed; what follows them may be."""
+    for part in parts:
+        for segment in part.segments:
+            try:
+                fd, status = open_file(session / segment.file)
+            except OSError:
+                continue  # removed after it was sealed
+            with os.fdopen(fd, "rb") as file:
+                if status.st_size < segment.size_bytes or _digest(file, segment.size_bytes) != segment.digest:
+                    yield segment.file
+
+
+def _digest(file: BinaryIO, size_bytes: int) -> str:
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    while size_bytes > 0 and (chunk := file.read(min(size_bytes, _CHUNK_BYTES))):
+        hasher.update(chunk)
+        size_bytes -= len(chunk)
+    return hasher.hexdigest()
+
+
+def _add_dropped(dropped: Counter[str], event: Event) -> None:
+    count, reason = event.extra.get("count"), event.extra.get("reason")
+    if isinstance(count, int) and isinstance(reason, str):
+        dropped[reason] += count
+
+
+def _of_part(part: Part) -> DamagedInput:
+    remedy = "restore it from a copy"
+    if not part.json_removed:
+        remedy = "its JSON lines still exist: delete the archive and seal again"
+    return DamagedInput("it differs from what was sealed", path=part.parquet, remedy=remedy)
+
+
+class _Artifacts:
+    """Compares artifacts with what their events say; contents that have several names are read once."""
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._digests: dict[tuple[int, int], str] = {}
+        self.checked = 0
+        self.damaged: list[DamagedArtifact] = []
+
+    def check(self, event: Event) -> None:
+        """Look at the file that an `artifact.saved` event tells of."""
+        ref, wanted = event.extra.get("ref"), event.extra.get("digest")
+        try:
+            path = artifact_path(self._session, event.run_id or ROOT_RUN, str(ref))
+        except DamagedInput as error:
+            self.damaged.append(DamagedArtifact(str(ref)[:200], error.message))
+            return
+        self.checked += 1
+        try:
+            found = self._digest(path)
+        except (OSError, DamagedInput) as error:
+            told = error.message if isinstance(error, DamagedInput) else f"it is missing: {error.strerror}"
+            self.damaged.append(DamagedArtifact(path.relative_to(self._session).as_posix(), told))
+            return
+        if isinstance(wanted, str) and found != wanted:
+            self.damaged.append(
+                DamagedArtifact(path.relative_to(self._session).as_posix(), "it differs from what was saved")
+            )
+
+    def _digest(self, path: Path) -> str:
+        status = path.lstat()
+        inode = (status.st_dev, status.st_ino)
+        if inode not in self._digests:
+            hasher = new_hash()
+            for chunk in read_artifact(path):
+                hasher.update(chunk)
+            self._digests[inode] = hasher.hexdigest()
+        return self._digests[inode]
+
+
+def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
+    if entry.reason.startswith("torn:"):
+        return True
+    try:
+        name = entry.path.relative_to(session).as_posix()
+    except ValueError:
+        return False  # it is no file of the session
+    return recovery.tells_of(name, entry.line_number)
+
+
+def _writer_of(entry: Damage) -> str:
+    """Who wrote a damaged line: its own id if that much is there, else whose file it stands in."""
+    found = _ID.search(entry.text)
+    if found is not None:
+        return found[1]
+    name = parse_file_name(entry.path.name)
+    if name is not None and name.writer is not None:
+        return name.writer
+    begins_with = first_id(entry.path)
+    return _UNKNOWN if begins_with is None else begins_with.partition("-")[0]
+
+
+def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> VerifiedWriter:
+    if account.closed:
+        state = "closed"
+    elif account.alive:
+        state = "running"
+    else:
+        state = "recovered" if account.writer in recovery.writers else "killed"
+    return VerifiedWriter(
+        writer=account.writer,
+        pid=account.pid,
+        kind=account.kind,
+        state=state,
+        taken=account.last_seq,
+        read=account.read,
+        lost=account.lost,
+        unacknowledged=account.unacknowledged,
+        unknown=account.unknown,
+        retired=account.retired,
+        in_flight=account.in_flight,
+        damaged_lines=damaged,
+        torn_tails=torn,
+    )
+
+
+def _nobodys(damaged: int, torn: int) -> VerifiedWriter:
+    """The row of lines that do not say whose they are."""
+    return VerifiedWriter(_UNKNOWN, None, "unknown", _UNKNOWN, 0, 0, 0, 0, 0, 0, 0, damaged, torn)

@@ -1,0 +1,1 @@
+"""Finished segments as Parquet, and a reader over both forms."""

@@ -1,0 +1,255 @@
+"""The sealed form in SQL: from the lines of segments to sorted rows, and from a row back to its line.
+
+A line that is put together of its columns byte for byte is stored as columns alone; any other, damaged ones
+included, is kept as it stands in `raw`. Which it is, is decided line by line: by putting it together, or by
+how long it would be, where what is written is read back and compared.
+`seal` writes with it, `sealed_lines` and the views of `Agent.analysis` read.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+from typing import Final
+
+from Agent.archive.sealed.parquet_columns import (
+    ENVELOPE,
+    NO_KIND,
+    PROMOTED,
+    is_event,
+    order_columns,
+    payload_columns,
+    quoted_name,
+    structure,
+)
+from Agent.event.model import ENVELOPE_KEYS
+from Agent.event.schema import CURRENT_SCHEMA
+
+__all__ = [
+    "HEX_MARK",
+    "LINE_BYTES",
+    "ROW_GROUP_ROWS",
+    "TEXT_BYTES",
+    "TIME_TEXT",
+    "copy_statement",
+    "literal",
+    "promoted_columns",
+    "rows_of",
+]
+
+ROW_GROUP_ROWS: Final = 32_768
+"""Small enough that one agent's rows are found without reading its neighbours, large enough to compress."""
+
+_DICTIONARY_VALUES: Final = 2_000
+"""What has more different values in a row group is smaller without a dictionary, and sooner written."""
+
+HEX_MARK: Final = "\x02"
+"""Begins the stand-in of a line that is no text: its bytes in hexadecimal follow."""
+
+TIME_TEXT: Final = "strftime(make_timestamp(ts_us), '%Y-%m-%dT%H:%M:%S.%fZ')"
+
+
+def _optional(key: str, text: str) -> str:
+    return f"""CASE WHEN {key} IS NULL THEN '' ELSE concat(',"{key}":', {text}) END"""
+
+
+_HEAD: Final = ", ".join(
+    [
+        f"""concat('{{"timestamp":"', {TIME_TEXT}, '","id":"', writer, '-', seq, '","schema_version":'""",
+        "schema_version",
+        """',"session_id":'""",
+        "to_json(session_id)",
+        """',"level":'""",
+        "to_json(level)",
+        """',"logger":'""",
+        "to_json(logger)",
+        """',"message":'""",
+        "to_json(message)",
+        _optional("run_id", "to_json(run_id)"),
+        _optional("span_id", "to_json(span_id)"),
+        _optional("parent_span_id", "to_json(parent_span_id)"),
+        _optional("causes", "to_json(causes)"),
+        _optional("tick", "tick"),
+        """',"extra":')""",
+    ]
+)
+"""A canonical line from its beginning to where the payload begins."""
+
+_TAIL: Final = ", ".join(
+    [
+        f"concat({_optional('code', 'to_json(code)')}",
+        _optional("state", "state"),
+        _optional("types", "types"),
+        "'}')",
+    ]
+)
+
+
+def _optional_bytes(key: str, value: str) -> str:
+    return f"""coalesce({len(f',"{key}":')} + {value}, 0)"""
+
+
+_BEGIN: Final = '{"timestamp":"'
+_PLAIN_HEAD: Final = (
+    f'{_BEGIN}2026-11-20T10:30:45.123456Z","id":"","schema_version":,'
+    '"session_id":"","level":"","logger":"","message":,"extra":'
+)
+_HEAD_BYTES: Final = " + ".join(
+    [
+        str(len(_PLAIN_HEAD)),
+        *(f"strlen({key})" for key in ("id", "session_id", "level", "logger")),
+        "strlen(schema_version::VARCHAR)",
+        "strlen(to_json(message))",
+        *(_optional_bytes(key, f"strlen({key}) + 2") for key in ("run_id", "span_id", "parent_span_id")),
+        _optional_bytes("causes", "strlen(to_json(causes))"),
+        _optional_bytes("tick", "strlen(tick::VARCHAR)"),
+    ]
+)
+"""How long a head is that holds nothing to be escaped outside the message and the causes."""
+
+_TAIL_BYTES: Final = " + ".join(
+    [
+        "1",
+        _optional_bytes("code", "strlen(code) + 2"),
+        _optional_bytes("state", "strlen(state)"),
+        _optional_bytes("types", "strlen(types)"),
+    ]
+)
+
+LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
+"""The bytes of a row's line, without its newline."""
+
+TEXT_BYTES: Final = (
+    f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"
+)
+"""The bytes of a line that is to become a row."""
+
+_STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra"})
+
+
+def promoted_columns() -> dict[str, str]:
+    """The payload keys that are columns of the sealed form, with their types."""
+    known = payload_columns()
+    return {name: known[name] for name in PROMOTED if name in known}
+
+
+def literal(text: str) -> str:
+    """Text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def rows_of(lines: str, *, unproven: bool = False) -> str:
+    """A query for the sealed rows of some lines.
+
+    Args:
+        lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
+        unproven: take a line whose length is right to be its columns, and one that begins and ends as ours do
+            to be JSON; where it is not, the engine's error comes out. For those who read back what was
+            written and ask again where it is not the same.
+    """
+    envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
+    payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
+    known = (
+        f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA}"
+    )
+    parsed = f"json_transform(text, {literal(structure(envelope))})"
+    opened = f"json_transform(extra, {literal(structure(payload))})"
+    if unproven:
+        parsed = f"CASE WHEN starts_with(text, '{_BEGIN}') AND ends_with(text, '}}') THEN {parsed} END"
+        around = f"{_HEAD_BYTES} AS head_bytes, {_TAIL_BYTES} AS tail_bytes"
+        # where there are others than ASCII, characters would be counted from the beginning
+        between = (
+            "CASE WHEN length(text) = strlen(text) "
+            "THEN substr(text, head_bytes + 1, strlen(text) - head_bytes - tail_bytes) "
+            "ELSE TRY(decode(encode(text)[head_bytes + 1:strlen(text) - tail_bytes])) END"
+        )
+        # what may be as long as it was and yet written otherwise: numbers, and characters that are escaped
+        known += (
+            f" AND (tail_bytes = 1 OR ends_with(text, {_TAIL}))"
+            " AND (strlen(to_json(message)) = strlen(message) + 2 OR contains(text, to_json(message)))"
+        )
+        is_object = "starts_with(extra, '{') AND ends_with(extra, '}')"
+    else:
+        parsed, opened = f"TRY({parsed})", f"TRY({opened})"
+        around = f"{_HEAD} AS head, {_TAIL} AS tail"
+        known += " AND starts_with(text, head) AND ends_with(text, tail)"
+        between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
+        is_object = "starts_with(extra, '{')"
+    apart = (
+        f"SELECT file, line, text, j.id AS id, {_named(_PLACE)}, {_members('j', _STORED)} "
+        f"FROM (SELECT *, {parsed} AS j FROM {lines})"
+    )
+    # What stands between head and tail is the payload's text if it is one JSON object: a second parse says
+    # so, and gives the promoted columns.
+    cut = f"SELECT *, CASE WHEN {known} THEN {between} END AS extra FROM (SELECT *, {around} FROM ({apart}))"
+    whole = (
+        "SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
+        f"{literal(structure(_WHOLE))})) END AS w "
+        f"FROM (SELECT *, CASE WHEN {is_object} THEN {opened} END AS p FROM ({cut}))"
+    )
+    return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({whole})"
+
+
+_PLACE: Final = order_columns("j.") | {
+    "writer": "substr(j.id, 1, 8)",
+    "seq": "try_cast(substr(j.id, 10) AS BIGINT)",
+}
+"""The place of a line whose id has the right form, which whoever takes it has to see to."""
+
+_WHOLE: Final = ENVELOPE | {
+    "agent_id": "VARCHAR",
+    "extra": structure({"agent_id": "VARCHAR", "event_type": "VARCHAR"}),
+}
+"""What is asked of a line that does not fit: where it belongs, by the rules of the live form."""
+
+
+def _columns_of(payload: dict[str, str]) -> dict[str, str]:
+    """Each stored column and what it is: of a line that fits, of another event, of a damaged line (NULL)."""
+    place = order_columns("w.")
+    kept = {
+        "ts_us": place["ts_us"],
+        "writer": place["writer"],
+        "seq": place["seq"],
+        "agent_id": "coalesce(w.extra.agent_id, w.agent_id)",
+        "event_type": f"coalesce(w.type, w.extra.event_type, '{NO_KIND}')",
+    }
+    fitting = {
+        "agent_id": "p.agent_id",
+        "event_type": f"coalesce(p.event_type, '{NO_KIND}')",
+    }
+    columns = {
+        name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_event('w.')} THEN {expression} END"
+        for name, expression in kept.items()
+    }
+    columns |= {name: f"CASE WHEN fits THEN {name} END" for name in (*_STORED, "extra")}
+    columns |= {quoted_name(name): f"p.{quoted_name(name)}" for name in payload if name not in kept}
+    columns["raw"] = f"CASE WHEN NOT fits THEN {TEXT_BYTES} END"
+    return columns
+
+
+_ID: Final = "CASE WHEN writer IS NOT NULL THEN concat(writer, '-', seq) END AS id"
+
+
+def _named(columns: dict[str, str]) -> str:
+    return ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+
+
+def _members(struct: str, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{struct}.{name} AS {name}" for name in names)
+
+
+def copy_statement(rows: str, target: str, session_uid: str | None) -> str:
+    """The statement that writes sealed rows into a Parquet file, in the order in which they come.
+
+    Each row says which event of which session it is (`session_uid`, `id`), so that whoever reads files of
+    many sessions can tell them apart.
+    Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
+    stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
+    delta-encoded columns better than the default level, and faster.
+    """
+    uid = "NULL::VARCHAR" if session_uid is None else literal(session_uid)
+    return (
+        f"COPY (SELECT {uid} AS session_uid, {_ID}, * FROM ({rows})) TO {literal(target)} "
+        "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
+        "USE_TMP_FILE false)"
+    )

@@ -1,0 +1,268 @@
+"""`seal`: the finished segments of a session become Parquet, checked by reading them back.
+
+A part is written aside, read back, brought to the disk and then made known by one rename: killed anywhere, a
+session is sealed up to some part, and `seal` continues from there. Next: `sealed_lines` reads the parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.sealed.part_writer import remove_left_spills, write_rows
+from Agent.archive.sealed.parts import (
+    Part,
+    SealedSegment,
+    archive_dir,
+    drop_part,
+    mark_removed,
+    read_parts,
+    sync_directory,
+    usable_segments,
+    write_part,
+)
+from Agent.archive.sealed.sealable_files import Finished, finished_segments
+from Agent.archive.sealed.sealed_lines import digests_of
+from Agent.archive.sealed.workers import most_at_a_time, side_by_side
+from Agent.errors import DamagedInput, UsageError
+from Agent.event.clock import format_timestamp
+from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.read.read_leases import nothing_retired
+
+__all__ = ["PART_BYTES", "Sealed", "seal"]
+
+PART_BYTES: Final = 96 * 1024 * 1024
+"""About how much of JSON lines one part holds; it is in memory while it is written."""
+
+LARGE_BYTES: Final = 2 * PART_BYTES
+"""Where a single file makes a part of more than this, parts are written one after another."""
+
+
+@dataclass(slots=True)
+class Sealed:
+    """What `seal` did."""
+
+    session: Path
+    parts: list[str] = field(default_factory=list)
+    """The parts that were made."""
+    segments: int = 0
+    lines: int = 0
+    events: int = 0
+    damaged: int = 0
+    json_bytes: int = 0
+    parquet_bytes: int = 0
+    duration_s: float = 0.0
+    already: int = 0
+    """Segments that were sealed before."""
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Segments that cannot be sealed yet, and why."""
+    removed: int = 0
+    """JSON files that were removed."""
+    removed_bytes: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        shown = {name: getattr(self, name) for name in self.__slots__}
+        return {**shown, "session": str(self.session)}
+
+
+def seal(
+    session: str | os.PathLike[str],
+    remove: bool = False,
+    *,
+    part_bytes: int = PART_BYTES,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Sealed:
+    """Turn the finished segments of a session into Parquet under its `archive/`.
+
+    Segments of a writer that still runs are left alone, and named in `waiting`. What was sealed before is not
+    sealed again unless its file has changed since.
+
+    Args:
+        session: the session's directory.
+        remove: remove the JSON lines of every sealed segment afterwards, once it has been read back byte by
+            byte; from then on the archive is the record.
+        part_bytes: about how many bytes of JSON lines one Parquet file holds.
+        progress: told (bytes sealed, bytes to seal).
+
+    Raises:
+        SessionNotFound: there is no such directory.
+        UsageError: another process is sealing this session.
+        DamagedInput: what was written does not read back as it was; nothing was removed.
+        MissingExtra: duckdb is not installed.
+        OSError: the archive cannot be written.
+    """
+    path = Path(session)
+    began = time.monotonic()
+    finished = finished_segments(path)
+    done = Sealed(path, waiting=finished.waiting)
+    if not finished.segments and not archive_dir(path).is_dir():
+        return done
+    with _sealing(path) as directory, nothing_retired(path):
+        known = _tidy(path, directory)
+        sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
+        open_ones = [each for each in finished.segments if each.file not in sealed]
+        done.already = len(finished.segments) - len(open_ones)
+        total = sum(each.size_bytes for each in open_ones)
+        with contextlib.closing(_make_parts(path, directory, _groups(open_ones, part_bytes))) as parts:
+            for part in parts:
+                _count(done, part)
+                progress(done.json_bytes, total)
+        if remove:
+            _remove(path, done)
+    done.duration_s = round(time.monotonic() - began, 3)
+    return done
+
+
+@contextlib.contextmanager
+def _sealing(session: Path) -> Iterator[Path]:
+    """The archive's directory, for one process at a time."""
+    directory = archive_dir(session)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # without advisory locks one process works alone
+        yield directory
+        return
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another process is sealing this session", path=session, remedy="wait for it and try again"
+            ) from None
+        yield directory
+    finally:
+        os.close(fd)
+
+
+def _tidy(session: Path, directory: Path) -> list[Part]:
+    """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
+    remove_left_spills(session)
+    parts = []
+    for part in read_parts(session):
+        if len(usable_segments(session, part)) == len(part.segments):
+            parts.append(part)
+        else:
+            drop_part(part)
+    known = {part.parquet.name for part in parts}
+    for entry in list(directory.iterdir()):
+        unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
+        if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
+            entry.unlink()
+    return parts
+
+
+def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
+    """Segments in the order of their names, an agent's together, in parts of that size at most.
+
+    Where that makes several, they are as many as keep all cores busy to the end, and about alike.
+    """
+    total = sum(segment.size_bytes for segment in segments)
+    rounds = math.ceil(total / part_bytes / most_at_a_time())
+    if total > part_bytes:
+        largest = max(segment.size_bytes for segment in segments)
+        part_bytes = min(part_bytes, total // (rounds * most_at_a_time()) + largest)
+    groups: list[list[Finished]] = []
+    size = part_bytes
+    for segment in segments:
+        if size + segment.size_bytes > part_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(segment)
+        size += segment.size_bytes
+    return groups
+
+
+def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) -> Generator[Part]:
+    """A part of each group, in the order in which they are done."""
+    numbers = [int(part.name.removeprefix("part-")) for part in read_parts(session)]
+    tasks = [
+        partial(_make_part, directory=directory, name=f"part-{number:06d}", group=group)
+        for number, group in enumerate(groups, max(numbers, default=0) + 1)
+    ]
+    # a part that is much larger than usual needs all the memory
+    is_large = any(sum(each.size_bytes for each in group) > LARGE_BYTES for group in groups)
+    yield from side_by_side(session, tasks, 1 if is_large else 0)
+
+
+def _make_part(connection: Any, directory: Path, name: str, group: list[Finished]) -> Part:
+    aside = directory / f".{name}.parquet.new"
+    try:
+        written = write_rows(connection, group, aside)
+        part = Part(
+            name=name,
+            rows=sum(each.lines for each in written.segments),
+            events=sum(each.events for each in written.segments),
+            damaged=sum(each.damaged for each in written.segments),
+            verbatim=written.verbatim,
+            size_bytes=aside.stat().st_size,
+            digest=written.digest,
+            sealed_at=format_timestamp(time.time_ns() // 1000),
+            segments=written.segments,
+            promoted=written.promoted,
+            directory=directory,
+        )
+        aside.rename(part.parquet)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_directory(directory)
+    write_part(part)
+    return part
+
+
+def _count(done: Sealed, part: Part) -> None:
+    done.parts.append(part.name)
+    done.segments += len(part.segments)
+    done.lines += part.rows
+    done.events += part.events
+    done.damaged += part.damaged
+    done.json_bytes += part.json_bytes
+    done.parquet_bytes += part.size_bytes
+
+
+def _remove(session: Path, done: Sealed) -> None:
+    """Remove the JSON lines of what is sealed, part by part, each read back to the last byte before."""
+    known = read_parts(session)
+    standing = {
+        part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in known
+    }
+    parts = [part for part in known if standing[part.name]]
+    with contextlib.closing(side_by_side(session, [partial(_proven, part=part) for part in parts])) as proven:
+        for part in proven:
+            there = standing[part.name]
+            if not part.json_removed:
+                mark_removed(part)
+            done.removed += _unlink(session, there)
+            done.removed_bytes += sum(each.size_bytes for each in there)
+
+
+def _proven(connection: Any, part: Part) -> Part:
+    """The part, read back to the last byte unless it is the record already; DamagedInput otherwise."""
+    if not part.json_removed:
+        found = digests_of(connection, part)
+        wrong = [each for each in part.segments if found.get(each.file) != each.digest]
+        if wrong:
+            raise DamagedInput(
+                f"{wrong[0].file} does not read back identically",
+                path=part.parquet,
+                remedy="nothing was removed; delete this part and its .json, and seal again",
+            )
+    return part
+
+
+def _unlink(session: Path, segments: list[SealedSegment]) -> int:
+    for segment in segments:
+        (session / segment.file).unlink(missing_ok=True)
+    for directory in {(session / segment.file).parent for segment in segments}:
+        sync_directory(directory)
+    return len(segments)

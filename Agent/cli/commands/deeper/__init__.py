@@ -1,0 +1,1 @@
+"""Commands for one aspect of a session, for runs, forks and golden traces."""

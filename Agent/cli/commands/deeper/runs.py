@@ -1,0 +1,328 @@
+"""`runs`: the recorded runs under a root, and what one of them did and left."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from Agent.cli.commands.deeper import run_calls, run_checkpoints, run_metrics
+from Agent.cli.commands.deeper.run_files import export_file, import_file
+from Agent.cli.commands.everyday.sessions import indented
+from Agent.cli.options import parameters
+from Agent.cli.output import render
+from Agent.cli.output.session_rows import origin_of
+from Agent.tree.files.run_lineage import as_tree, lineage_of
+
+if TYPE_CHECKING:
+    from Agent.flight.open_runs.fold import Step
+    from Agent.flight.runs.reading import RunRecord, RunSummary
+
+STATE_STYLES: dict[str, dict[str, Any]] = {
+    "running": {"fg": "green"},
+    "crashed": {"fg": "red"},
+    "failure": {"fg": "red"},
+    "error": {"fg": "red"},
+    "open": {"fg": "yellow"},
+}
+_LISTED = 20
+_SHOWN_ROWS = 8
+_SHOWN_LABEL_CHARS = 40
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of the newest runs, and the sessions."""
+    from Agent.flight.runs.reading import list_runs
+
+    root = Path(ctx.params.get("root") or parameters.configured_root())
+    found = [each.run_id for each in islice(list_runs(root), 50)]
+    runs = [CompletionItem(run_id) for run_id in found if run_id.startswith(incomplete)]
+    return runs + parameters.complete_runs(ctx, param, incomplete)
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace runs",
+        "agent-trace runs 01a1f918",
+        "agent-trace runs 01a1f918 --steps",
+        "agent-trace runs 01a1f918 --models",
+        "agent-trace runs 01a1f918 --artifact steps/plan.json",
+        "agent-trace runs 01a1f918 --export run.zip",
+        "agent-trace runs --import run.zip",
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=_complete)
+@click.option("--steps", "what", flag_value="steps", help="Every step of RUN.")
+@click.option("--tools", "what", flag_value="tool_calls", help="Every tool call of RUN.")
+@click.option(
+    "--models", "what", flag_value="model_calls", help="Every model call of RUN: tokens, cost, time."
+)
+@click.option("--artifacts", "what", flag_value="artifacts", help="Every artifact of RUN.")
+@click.option("--checkpoints", "what", flag_value="checkpoints", help="Every checkpoint of RUN.")
+@click.option("--metrics", is_flag=True, help="Statistics of checkpoints, replays and forks of all runs.")
+@click.option("--artifact", metavar="REF", help="Print one artifact, checked against its digest.")
+@click.option("--export", "target", metavar="FILE", help="Write RUN, and its nested runs, to a new file.")
+@click.option("--import", "source", metavar="FILE", help="Import a run that was exported elsewhere.")
+@click.option(
+    "--limit",
+    "-n",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"How many to list; default {_LISTED}.",
+)
+@parameters.json_option
+@parameters.root_option
+def runs(
+    run: str | None,
+    what: str | None,
+    metrics: bool,
+    artifact: str | None,
+    target: str | None,
+    source: str | None,
+    limit: int | None,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """List the recorded runs, newest first, or show one.
+
+    RUN is a run's id or a unique prefix, a session (its root run: everything outside of runs),
+    SESSION/agent_id, or last (the newest session). A run that was never finished and whose process is gone is
+    crashed; its open steps are named. A forked or resumed run is listed under its origin.
+    """
+    context = click.get_current_context()
+    if metrics:
+        alone = (run, what, artifact, target, source, limit)
+        run_metrics.show(root, context, as_json=as_json, is_alone=set(alone) == {None})
+        return
+    if source is not None:
+        if any(given is not None for given in (run, what, artifact, target)):
+            raise click.UsageError("--import takes only the file", context)
+        import_file(source, root, as_json=as_json)
+        return
+    if run is None:
+        if what is not None or artifact is not None or target is not None:
+            raise click.UsageError("steps, artifacts and exports need a RUN", context)
+        _list(root, limit, as_json=as_json)
+        return
+    from Agent.flight.runs.reading import find_run, read_run
+
+    if target is not None:
+        export_file(find_run(run, root), target, as_json=as_json)
+        return
+    record = read_run(find_run(run, root))
+    if artifact is not None:
+        _print_artifact(record, artifact)
+    elif what == "checkpoints":
+        _checkpoints(record, as_json=as_json)
+    elif as_json:
+        render.emit_json(_as_data(record) if what is None else [asdict(row) for row in getattr(record, what)])
+    elif what == "steps":
+        _steps(record.steps)
+    elif what == "tool_calls":
+        run_calls.tools(record.tool_calls)
+    elif what == "model_calls":
+        run_calls.models(record.model_calls, record.summary)
+    elif what == "artifacts":
+        _artifacts(record)
+    else:
+        _show(record)
+    _point_at_children(record, what, as_json=as_json)
+
+
+def _point_at_children(record: RunRecord, what: str | None, *, as_json: bool) -> None:
+    """Where a run itself has none of what was asked for, name the runs in it."""
+    if what is None or as_json:
+        return
+    rows = record.checkpoints() if what == "checkpoints" else getattr(record, what)
+    if record.children and not rows:
+        more = len(record.children) - 2
+        named = ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else "")
+        render.note(f"it has {render.plural(len(record.children), 'run')}: {named}")
+
+
+def _list(root: Path, limit: int | None, *, as_json: bool) -> None:
+    from Agent.flight.runs.reading import list_runs
+
+    count = limit or _LISTED
+    found = list(islice(list_runs(root), count + 1))
+    rows, more = found[:count], len(found) > count
+    if as_json:
+        render.emit_json({"root": str(root), "runs": [_row(each) for each in rows], "more": more})
+        return
+    if not rows:
+        render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
+        return
+    tree = as_tree((each.run_id, (_origin(each) or {}).get("run")) for each in rows)
+    by_id = {each.run_id: each for each in rows}
+    render.table(
+        ("RUN", "STARTED (UTC)", "DURATION", "STATE", "STEPS", "MODEL", "AGENT", "LABELS"),
+        [
+            (
+                indented(each.run_id, depth),
+                _time(each.started_at),
+                "-" if each.duration_s is None else render.duration(each.duration_s),
+                each.state,
+                render.count(each.steps),
+                render.count(each.model_calls),
+                each.agent or "-",
+                _labels(each),
+            )
+            for each, depth in ((by_id[name], depth) for name, depth in tree)
+        ],
+        right=("DURATION", "STEPS", "MODEL"),
+        styles={"STATE": STATE_STYLES},
+    )
+    if more:
+        render.note(f"the newest {count}; -n shows more")
+
+
+def _row(summary: RunSummary) -> dict[str, Any]:
+    return {**asdict(summary), "session": str(summary.session), "origin": _origin(summary)}
+
+
+def _origin(summary: RunSummary) -> dict[str, Any] | None:
+    """What a forked or resumed run comes from; None for an original."""
+    lineage = lineage_of(summary.session)
+    return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
+
+
+def _as_data(record: RunRecord) -> dict[str, Any]:
+    parts = ("steps", "model_calls", "tool_calls", "artifacts")
+    rows = {name: [asdict(row) for row in getattr(record, name)] for name in parts}
+    return {"run": _row(record.summary), **rows, "children": list(record.children)}
+
+
+def _show(record: RunRecord) -> None:
+    run = record.summary
+    title = "Root run of session" if run.state == "root" else "Run"
+    shown = run.session_id if run.state == "root" else run.run_id
+    render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
+    facts = [("agent", run.agent), ("labels", _labels(run, whole=True) or None), ("session", run.session_id)]
+    facts += [("started", run.started_at and _time(run.started_at)), ("parent run", run.parent_run_id)]
+    if run.duration_s is not None and run.state != "root":
+        facts.append(("duration", render.duration(run.duration_s)))
+    if run.error is not None:
+        facts.append(("error", str(run.error)))
+    if run.open_steps:
+        facts.append(("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])))
+    if run.model_calls:
+        tokens = f"{render.count(run.prompt_tokens)} + {render.count(run.completion_tokens)} tokens"
+        paid = "".join(f", {run_calls.cost(sum_, currency)}" for currency, sum_ in run.costs.items())
+        facts.append(("model calls", f"{render.count(run.model_calls)} ({tokens}{paid}), --models"))
+    if run.tool_calls:
+        facts.append(("tool calls", f"{render.count(run.tool_calls)}, --tools"))
+    kept = len(record.checkpoints())
+    if kept:
+        facts.append(("checkpoints", f"{render.count(kept)}, --checkpoints"))
+    if record.children:
+        more = len(record.children) - 2
+        facts.append(
+            ("nested runs", ", ".join(record.children[:2]) + (f" and {more} more" if more > 0 else ""))
+        )
+    render.pairs((name, value) for name, value in facts if value is not None)
+    if run.started_at is None and run.state == "root":
+        if record.children:
+            render.emit(
+                f"  it has no steps of its own; agent-trace runs {record.children[-1]} shows that run"
+            )
+        else:
+            render.emit(
+                "  nothing is recorded in it; Agent.flight.recorder records steps, calls and artifacts"
+            )
+    if record.steps:
+        render.heading("Steps", _of(record.steps, "--steps"))
+        _steps(record.steps[:_SHOWN_ROWS])
+    if record.artifacts:
+        render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
+        _artifacts(record, _SHOWN_ROWS)
+
+
+def _checkpoints(record: RunRecord, *, as_json: bool) -> None:
+    found = record.checkpoints()
+    if as_json:
+        render.emit_json([asdict(row) for row in found])
+    else:
+        run_checkpoints.show(found)
+
+
+def _of(rows: tuple[Any, ...], option: str) -> str:
+    return f"{_SHOWN_ROWS} of {render.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
+
+
+def _steps(steps: tuple[Step, ...]) -> None:
+    render.table(
+        ("STEP", "NAME", "STATE", "DURATION", "OUTPUT"),
+        [
+            (
+                step.step_id,
+                step.name or "-",
+                step.state,
+                "-" if step.duration_ms is None else render.duration(step.duration_ms / 1000),
+                _short(step.output_ref) if step.error is None else f"{step.error}",
+            )
+            for step in steps
+        ],
+        right=("DURATION",),
+        styles={"STATE": STATE_STYLES},
+    )
+
+
+def _artifacts(record: RunRecord, limit: int | None = None) -> None:
+    render.table(
+        ("ARTIFACT", "SIZE", "TYPE", "STEP"),
+        [
+            (
+                each.path,
+                "-" if each.size_bytes is None else render.size(each.size_bytes),
+                each.media_type or "-",
+                each.step_id or "",
+            )
+            for each in record.artifacts[:limit]
+        ],
+        right=("SIZE",),
+    )
+    if record.artifacts:
+        first = record.artifacts[0]
+        render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
+
+
+def _print_artifact(record: RunRecord, wanted: str) -> None:
+    from Agent.errors import InputError
+
+    found = next((each for each in record.artifacts if wanted in {each.path, each.ref}), None)
+    if found is None:
+        raise InputError(
+            f"no artifact {wanted!r}",
+            path=record.ref.session,
+            remedy=f"`agent-trace runs {record.summary.run_id} --artifacts` lists what there is",
+        )
+    for _ in record.read(found.ref):
+        pass  # nothing is shown before all of it is known to be what was saved
+    for chunk in record.read(found.ref):
+        if not sys.stdout.isatty():
+            render.emit_bytes(chunk)
+            continue
+        for line in chunk.decode("utf-8", "backslashreplace").splitlines():
+            render.emit(render.clean(line))
+
+
+def _short(ref: str | None) -> str:
+    return "-" if ref is None else ref.removeprefix("artifact://artifacts/")
+
+
+def _state(run: RunSummary) -> str:
+    return render.paint(run.state, **STATE_STYLES.get(run.state, {}))
+
+
+def _time(timestamp: str | None) -> str:
+    return "-" if timestamp is None else timestamp[:19].replace("T", " ")
+
+
+def _labels(run: RunSummary, *, whole: bool = False) -> str:
+    text = " ".join(f"{key}={value}" for key, value in run.labels.items())
+    return text if whole else render.clip(render.clean(text), _SHOWN_LABEL_CHARS)

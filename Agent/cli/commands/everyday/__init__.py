@@ -1,0 +1,1 @@
+"""Commands that explain and replay: the first group of the help."""

@@ -1,0 +1,147 @@
+"""Commands that run again what is recorded: `play`, `replay`; `Agent.replay` does it, here it is shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli.options import parameters
+from Agent.cli.options.normalising import ignore_option, normalise_option
+from Agent.cli.output import render
+from Agent.cli.output.verdicts import emit_judged
+
+if TYPE_CHECKING:
+    from Agent.replay import ReplayReport
+
+
+@click.command(
+    epilog=parameters.examples("agent-trace play last/creator_017", "agent-trace play last --json")
+)
+@parameters.run_argument
+@parameters.agent_option
+@parameters.json_option
+@parameters.root_option
+def play(run: str, agent: str | None, as_json: bool, root: Path) -> int:
+    """Step through a run as recorded, without your code.
+
+    Shows each step with its arguments, the recorded response and what it changed; at the end, whether the log
+    is complete. There is no verdict: exit code 0 means complete, 1 damaged. RUN is last, a session or
+    SESSION/agent_id.
+    """
+    from Agent.replay import play_run
+
+    played = play_run(run, root, agent)
+    if as_json:
+        render.emit_json(
+            {
+                "run": played.run,
+                "session": str(played.session),
+                "agent_id": played.agent_id,
+                "complete": played.is_complete,
+                "sound": played.sound,
+                "damage": list(played.damage),
+                "steps": [asdict(step) for step in played.steps],
+            }
+        )
+        return played.exit_code
+    width = render.width_of_terminal()
+    for line in played.lines():
+        shown = render.clean(line)
+        render.emit(shown if width is None else render.clip(shown, width))
+    return played.exit_code
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace replay last/creator_017",
+        "agent-trace replay last/creator_017 --target Agent.demo.targets:repaired_creator",
+        "agent-trace replay --all --target shop.agents:build",
+        "agent-trace replay --all --agent 'creator_*' --since=-7d --json",
+    )
+)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=parameters.complete_runs)
+@parameters.agent_option
+@parameters.target_option()
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop after this many seconds; with --all, per run.",
+)
+@normalise_option
+@ignore_option
+@click.option("--network", is_flag=True, help="Allow network access during the replay.")
+@click.option(
+    "--strict-factory",
+    is_flag=True,
+    help="Treat another first state than the recorded one as a difference.",
+)
+@click.option("--no-writes", is_flag=True, help="Refuse to open existing files for writing.")
+@click.option(
+    "--keep-going",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=20,
+    metavar="[N]",
+    help="Look for up to N differences after the first one; 20 without N.",
+)
+@click.option("--pdb", is_flag=True, help="Stop in the debugger before the step that differs.")
+@click.option("--all", "every", is_flag=True, help="All recorded runs; --agent is then a pattern.")
+@parameters.since_option
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --all: number of parallel replays; default: all cores.",
+)
+@parameters.json_option
+@parameters.root_option
+def replay(
+    run: str | None,
+    agent: str | None,
+    every: bool,
+    since: parameters.Since | None,
+    workers: int | None,
+    as_json: bool,
+    keep_going: int | None,
+    pdb: bool,
+    **how: Any,
+) -> int:
+    """Replay a run with your current code and compare the two.
+
+    Calls the recorded actions on a fresh object in recorded order. Tools and other agents return their
+    recorded responses; results and changed state are compared. Exit code 0: IDENTICAL or EQUIVALENT; 1:
+    DIVERGED; 4: UNVERIFIED; 3: the target cannot be imported. RUN is last, a session or SESSION/agent_id.
+    --all replays every session under the root and groups the failures.
+    """
+    from Agent.replay import replay_run
+
+    context = click.get_current_context()
+    if (run is None) is not every:
+        raise click.UsageError("give a RUN, or --all" if run is None else "--all takes no RUN", context)
+    if not every and (since is not None or workers is not None):
+        raise click.UsageError("--since and --workers require --all", context)
+    if every and (keep_going is not None or pdb):
+        raise click.UsageError("--keep-going and --pdb require a single RUN", context)
+    parameters.find_code_here()
+    if every:
+        from Agent.cli.commands.everyday.replay_all import replay_all
+
+        return replay_all(agent=agent, since=since, workers=workers, as_json=as_json, **how)
+    report = replay_run(
+        run, how.pop("target"), how.pop("root"), agent, keep_going=keep_going or 0, pdb=pdb, **how
+    )
+    if as_json:
+        render.emit_json(report.to_dict())
+    else:
+        show_replay(report, width=render.width_of_terminal())
+    return report.exit_code
+
+
+def show_replay(report: ReplayReport, *, indent: str = "", width: int | None = None) -> None:
+    """The report of a replay, its verdict set off; lines are wrapped at `width` where that is given."""
+    emit_judged(str(report), str(report.verdict), indent=indent, width=width)

@@ -1,0 +1,1 @@
+"""Commands that look after what is recorded: seal, recover, verify, prune, erase."""

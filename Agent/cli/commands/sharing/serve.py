@@ -1,0 +1,164 @@
+"""`agent-trace serve`: the service until Ctrl-C or SIGTERM; `Agent.server` does the work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from Agent.cli.options import parameters
+from Agent.cli.output import render
+
+if TYPE_CHECKING:
+    from Agent.server.running import RunningServer, ServerRole
+
+_MIB = 1 << 20
+
+
+def database_option(function: Any) -> Any:
+    """`--database URL`: which database."""
+    return click.option(
+        "--database",
+        metavar="URL",
+        envvar="AGENT_TRACE_DATABASE",
+        show_envvar=True,
+        help="sqlite:////path/file.db, a path, or postgresql://user@host/name; default: your own "
+        "SQLite file.",
+    )(function)
+
+
+def database_of(given: str | None) -> str:
+    """The database that was named, else the user's own."""
+    from Agent.server.settings import default_database_url
+
+    return given or default_database_url(os.environ)
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog=parameters.examples(
+        "agent-trace serve",
+        "agent-trace serve --role ingest --host 0.0.0.0 --tls-certificate cert.pem --tls-key key.pem",
+        "agent-trace serve --role query --database postgresql://reader@db/agents",
+    )
+)
+@click.option(
+    "--role",
+    type=click.Choice(["all", "ingest", "query", "replay"]),
+    default="all",
+    help="ingest only writes, query only reads, replay continues runs from checkpoints.",
+)
+@database_option
+@click.option("--host", default="127.0.0.1", help="Address to listen on; beyond loopback, keys are required.")
+@click.option("--require-key", is_flag=True, help="Require a key on this machine too.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, help="Port of ingest and replay.")
+@click.option("--query-port", type=click.IntRange(0, 65535), default=8001, help="Port of query.")
+@click.option("--tls-certificate", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
+@click.option("--tls-key", metavar="FILE", type=_FILE, help="The certificate's private key.")
+@click.option(
+    "--max-body-mib",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    default=8,
+    help="The largest body as sent; decompressed, four times that.",
+)
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(0, 100_000),
+    default=100.0,
+    help="Requests per second for each key, 0 for no limit.",
+)
+@click.option(
+    "--executors",
+    metavar="MODULE",
+    multiple=True,
+    help="Module to load in replays; it calls register_executor. Repeatable.",
+)
+@click.option(
+    "--replay-workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=2,
+    help="Number of parallel replays.",
+)
+@click.option(
+    "--replay-timeout",
+    metavar="S",
+    type=click.FloatRange(1, 3600),
+    default=60.0,
+    help="Seconds that a replay may take.",
+)
+@click.option(
+    "--replay-memory-mib",
+    metavar="N",
+    type=click.IntRange(256, 1 << 20),
+    default=1024,
+    help="Memory that a replay may use.",
+)
+@parameters.json_option
+def serve(  # noqa: PLR0913, PLR0917 - one for each option
+    role: str,
+    database: str | None,
+    host: str,
+    require_key: bool,
+    port: int,
+    query_port: int,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    max_body_mib: int,
+    rate: float,
+    executors: tuple[str, ...],
+    replay_workers: int,
+    replay_timeout: float,
+    replay_memory_mib: int,
+    as_json: bool,
+) -> None:
+    """Run the service, a shared database of runs.
+
+    Accepts runs and events on port 8000 and answers queries on 8001; checkpoints and replays of runs that
+    were sent with content are also on 8000. By default it listens on this machine only, needs no key, and
+    keeps an SQLite file. Prompts, answers and other content are not stored. Stop it with Ctrl-C or SIGTERM.
+    """
+    from Agent.server import ServerSettings
+    from Agent.server import serve as serve_roles
+    from Agent.server.serving import started_lines, warnings_of
+
+    settings = ServerSettings(
+        database_url=database_of(database),
+        host=host,
+        require_key=require_key,
+        ingest_port=port,
+        query_port=query_port,
+        max_sent_bytes=max_body_mib * _MIB,
+        max_unpacked_bytes=4 * max_body_mib * _MIB,
+        requests_per_second=rate,
+        executors=executors,
+        replay_workers=replay_workers,
+        replay_timeout_s=replay_timeout,
+        replay_memory_bytes=replay_memory_mib * _MIB,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    every: list[ServerRole] = ["ingest", "query", "replay"]
+    roles = every if role == "all" else [each for each in every if each == role]
+    for line in warnings_of(settings, roles):
+        render.note(line)
+
+    def started(server: RunningServer) -> None:
+        if as_json:
+            urls = {name: getattr(server, f"{name}_url") for name in server.roles}
+            render.emit_json(urls)
+            return
+        for line in started_lines(server):
+            render.emit(line)
+        if "query" in server.roles:
+            url = server.query_url.replace("//0.0.0.0:", "//localhost:").replace("//[::]:", "//localhost:")
+            key = "" if not settings.needs_keys else ' -H "Authorization: Bearer KEY"'
+            render.note(f"try: curl {url}/v1/runs{key}")
+
+    serve_roles(settings, roles, started=started)

@@ -1,0 +1,56 @@
+"""What the commands that explain share: which session is asked about, and facts as two columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from Agent.cli.options import parameters
+from Agent.cli.output import render
+
+__all__ = ["analyzer_of", "facts", "run_option", "session_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_option(function: F) -> F:
+    """`[RUN]`: a session, before `--session`."""
+    return click.argument(
+        "run", metavar="[RUN]", required=False, shell_complete=parameters.complete_sessions
+    )(function)
+
+
+def session_of(run: str | None, session: str, agent: str | None = None) -> str:
+    """The session named; of SESSION/agent the session, where the agent is the one asked about.
+
+    Raises:
+        click.UsageError: RUN names another agent than AGENT.
+    """
+    if run is None:
+        return session
+    name, slash, named = run.rpartition("/")
+    if slash and agent is not None and not Path(run).exists():
+        if named != agent:
+            raise click.UsageError(
+                f"RUN names {named} and AGENT is {agent}", click.get_current_context(silent=True)
+            )
+        return name
+    return run
+
+
+def analyzer_of(run: str | None, session: str, root: Path, agent: str | None = None) -> Any:
+    """The `LogAnalyzer` of the session named."""
+    from Agent.analysis import LogAnalyzer
+
+    return LogAnalyzer(session_of(run, session, agent), root)
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> None:
+    """Names and values in two columns, each value cut to its line."""
+    rows = list(rows)
+    width = max((render.display_width(name) for name, _ in rows), default=0)
+    room = render.width_of_page() - width - 4
+    render.pairs([(name, render.clip(render.clean(value), room)) for name, value in rows])

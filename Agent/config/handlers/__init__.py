@@ -1,0 +1,1 @@
+"""Formatters, filters and handlers that the user chose, built and fed."""

@@ -1,0 +1,1 @@
+"""Where options come from: defaults, files, environment, `LOGGING_CONFIG`."""

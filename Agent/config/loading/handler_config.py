@@ -1,0 +1,255 @@
+"""What `LOGGING_CONFIG` says about who gets which event, in what form: read and checked here, not yet built.
+
+The sections are those of the standard library's `dictConfig`. `handlers.py` comes next: it builds from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from Agent.config.loading.options import level_number, near_miss
+from Agent.config.loading.standard_names import HANDLER_CATEGORIES, JSON_FORMATTER, LOGGER_CATEGORIES
+from Agent.errors import ConfigurationError
+
+_FILE_CLASS = "logging.handlers.RotatingFileHandler"
+_FILE_KEYS = frozenset(
+    {
+        "filename",
+        "maxBytes",
+        "backupCount",
+        "class",
+        "formatter",
+        "encoding",
+        "level",
+        "filters",
+        "mode",
+        "delay",
+    }
+)
+_LOGGER_KEYS = frozenset({"level", "handlers", "filters", "propagate"})
+_UTF8 = {"utf-8", "utf8", "utf_8"}
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorForm:
+    """What a category file has beyond its sizes."""
+
+    filename: str | None = None
+    """Its place, relative to the trace root unless absolute; None for the usual one."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """`formatter`, `level` and `filters`, as `dictConfig` takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Who gets the events of each category, where that is not what comes by default."""
+
+    routes: Mapping[str, tuple[str, ...]]
+    """Category to the names of its handlers, in order."""
+    forms: Mapping[str, MirrorForm]
+    """Category to what is particular about its file."""
+    handlers: Mapping[str, Mapping[str, Any]]
+    """Additional handlers that some logger names."""
+    logger_filters: Mapping[str, tuple[str, ...]]
+    """Category to the names of its logger's filters."""
+    formatters: Mapping[str, Mapping[str, Any]]
+    filters: Mapping[str, Mapping[str, Any]]
+
+    def described(self) -> dict[str, Any]:
+        """For `session.json` and `config show`: names and classes, and no argument of a handler."""
+        return {
+            "routes": {category: list(names) for category, names in self.routes.items()},
+            "handlers": {name: str(made_by(entry)) for name, entry in self.handlers.items()},
+            "files": {
+                category: {
+                    "filename": form.filename,
+                    **{key: str(value) for key, value in form.settings.items()},
+                }
+                for category, form in self.forms.items()
+            },
+        }
+
+
+PLAIN_ROUTES = {category.value: (name,) for name, category in HANDLER_CATEGORIES.items()}
+
+
+def made_by(entry: Mapping[str, Any]) -> Any:
+    """The class or factory of a handler, formatter or filter, None where it names none."""
+    return entry.get("()", entry.get("class"))
+
+
+def outputs_in(
+    config: Mapping[str, Mapping[str, Mapping[str, Any]]], root: Mapping[str, Any]
+) -> Outputs | None:
+    """What the sections of a configuration say, None where it is what comes by default.
+
+    Args:
+        config: the sections `formatters`, `filters`, `handlers` and `loggers`.
+        root: the section `root`: its handlers get the events of all loggers that propagate.
+
+    Raises:
+        ConfigurationError: for what cannot be meant.
+    """
+    handlers = config["handlers"]
+    forms = {}
+    for name, category in HANDLER_CATEGORIES.items():
+        form = _form(name, handlers.get(name, {}), config)
+        if form != MirrorForm():
+            forms[category.value] = form
+    own = {name: entry for name, entry in handlers.items() if name not in HANDLER_CATEGORIES}
+    for name, entry in own.items():
+        if made_by(entry) is None:
+            near = near_miss(name, HANDLER_CATEGORIES)
+            raise ConfigurationError(
+                f"handler {name!r} has neither class nor (){near}",
+                remedy=f"give it a class; the category files are {', '.join(HANDLER_CATEGORIES)}",
+            )
+        _check_names(f"handler {name!r}", entry, config)
+    known = [*HANDLER_CATEGORIES, *own]
+    shared = _names("the root logger", "handlers", root, known, ())
+    routes, filters = {}, {}
+    for name, category in LOGGER_CATEGORIES.items():
+        logger = config["loggers"].get(name, {})
+        default = (f"{name}_file",)
+        route = _names(f"logger {name!r}", "handlers", logger, known, default)
+        if logger.get("propagate", True):
+            route = (*route, *shared)
+        routes[category.value] = tuple(dict.fromkeys(route))
+        needed = _names(f"logger {name!r}", "filters", logger, config["filters"], ())
+        if needed:
+            filters[category.value] = needed
+    _check_apart(forms, {name for route in routes.values() for name in route})
+    if routes == PLAIN_ROUTES and not forms and not filters:
+        return None
+    used = {name: own[name] for route in routes.values() for name in route if name in own}
+    return Outputs(routes, forms, used, filters, config["formatters"], config["filters"])
+
+
+def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Nothing where a logger of that name can be set so."""
+    if name not in known:
+        raise ConfigurationError(
+            f"logger {name!r} is not a source of events{near_miss(name, known)}",
+            remedy=f"use one of {', '.join(known)}; logging.Filter('agent.creator') picks by role",
+        )
+    unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"logger {name!r} has the setting {unknown[0]!r}{near_miss(unknown[0], _LOGGER_KEYS)}",
+            remedy=f"set {', '.join(sorted(_LOGGER_KEYS))}",
+        )
+
+
+def _names(
+    who: str, key: str, entry: Mapping[str, Any], known: Any, default: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The handlers or filters that an entry names, each of which must be known."""
+    given = entry.get(key, default)
+    if isinstance(given, str) or not isinstance(given, list | tuple):
+        raise ConfigurationError(f"{key} of {who} is {given!r}", remedy="give a list of names")
+    for name in given:
+        # What is no name is a filter itself, which `dictConfig` takes as well.
+        if (key == "handlers" or isinstance(name, str)) and name not in known:
+            raise ConfigurationError(
+                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, known)}",
+                remedy=f"define it under {key!r}",
+            )
+    return tuple(given)
+
+
+def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Nothing where the formatter, the filters and the level that a handler names are there."""
+    formatter = entry.get("formatter")
+    if formatter is not None and not (isinstance(formatter, str) and formatter in config["formatters"]):
+        raise ConfigurationError(
+            f"{who} names formatter {formatter!r}, which is not there"
+            f"{near_miss(formatter, config['formatters'])}",
+            remedy="define it under 'formatters'",
+        )
+    _names(who, "filters", entry, config["filters"], ())
+    if "level" in entry and not isinstance(entry["level"], int) and str(entry["level"]).upper() != "NOTSET":
+        level_number(entry["level"])
+
+
+def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> MirrorForm:
+    """What is particular about a category file."""
+    who = f"handler {name!r}"
+    unknown = sorted(set(map(str, entry)) - _FILE_KEYS)
+    if unknown:
+        raise ConfigurationError(
+            f"{who} has the setting {unknown[0]!r}{near_miss(unknown[0], _FILE_KEYS)}",
+            remedy=f"a category file takes {', '.join(sorted(_FILE_KEYS))}; other handlers take other names",
+        )
+    for key, allowed in (("class", {_FILE_CLASS}), ("encoding", _UTF8), ("mode", {"a"})):
+        value = entry.get(key)
+        text = f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
+        if value is not None and str(text).lower() not in {word.lower() for word in allowed}:
+            raise ConfigurationError(
+                f"{who} has {key} {value!r}, but is a rotating file of UTF-8 lines that is appended to",
+                remedy=f"leave {key} out, or add a handler under another name",
+            )
+    _check_names(who, entry, config)
+    settings = {key: entry[key] for key in ("formatter", "level", "filters") if entry.get(key)}
+    formatter = config["formatters"].get(settings.get("formatter"))
+    if formatter is not None and dict(formatter) == JSON_FORMATTER:
+        # The lines are that already.
+        del settings["formatter"]
+    if level_of(settings.get("level", 0)) <= 10:
+        settings.pop("level", None)
+    return MirrorForm(_place(who, entry, HANDLER_CATEGORIES[name].value), settings)
+
+
+def level_of(level: Any) -> int:
+    """A level by number or name; `NOTSET` is 0."""
+    return level if isinstance(level, int) else 0 if str(level).upper() == "NOTSET" else level_number(level)
+
+
+def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
+    """Where a category file is wanted, None for its usual place."""
+    from Agent.tree.layout import MIRROR_FILES
+
+    given = entry.get("filename")
+    if given is None:
+        return None
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ConfigurationError(f"{who} has filename {given!r}", remedy="give the path of a file")
+    path = os.path.normpath(os.fspath(given))
+    parts = path.replace("\\", "/").split("/")
+    wrong = ""
+    if not path.isprintable():
+        wrong = "has unprintable characters"
+    elif os.path.isabs(path):  # noqa: PTH117
+        pass
+    elif parts[0] in {"..", "."}:
+        wrong = "is outside the trace root"
+    elif any(part.startswith(".") for part in parts):
+        wrong = "is hidden"
+    elif parts[0].startswith("session_") or parts[0] == "runs" or path == "README.md":
+        wrong = "is inside a session"
+    if wrong:
+        raise ConfigurationError(
+            f"{who} has filename {given!r}, which {wrong}",
+            remedy="choose a file below the trace root, or an absolute path",
+        )
+    return None if path == os.path.normpath(MIRROR_FILES[category]) else path
+
+
+def _check_apart(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
+    """Nothing where no two category files that are written have one name."""
+    from Agent.tree.layout import MIRROR_FILES
+
+    holders: dict[str, str] = {}
+    for name, category in HANDLER_CATEGORIES.items():
+        if name not in used:
+            continue
+        form = forms.get(category.value)
+        path = form.filename if form is not None and form.filename else MIRROR_FILES[category.value]
+        other = holders.setdefault(os.path.normcase(path), name)
+        if other != name:
+            raise ConfigurationError(
+                f"handlers {other!r} and {name!r} have one filename, {path!r}",
+                remedy=f"let both loggers name {other!r} in their handlers",
+            )

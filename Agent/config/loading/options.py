@@ -1,0 +1,204 @@
+"""What can be set, with its defaults, as one frozen value; how it is found out is `load.py`'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from Agent.errors import ConfigurationError
+from Agent.event.kinds import LEVEL_OFF, LEVELS, Category
+
+# Imported where it is used: it is a twentieth of what importing the package costs.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from Agent.config.loading.handler_config import Outputs
+
+DURABILITIES = ("kernel", "disk", "queued")
+CAPTURES = ("full", "redacted", "metadata")
+QUEUE_FULL = ("block", "drop_new")
+
+
+def _path(text: str | PathLike[str]) -> Path:
+    from pathlib import Path
+
+    return Path(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything that recording obeys."""
+
+    trace_root: Path = field(default_factory=lambda: _path("trace"))
+    """Where the tree is; `./trace` of the directory in which recording began."""
+    level: str = "DEBUG"
+    """The lowest level that is recorded: DEBUG, INFO, WARNING, ERROR, CRITICAL or OFF."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """The same by category, where it differs."""
+    segment_size_bytes: int = 64 * 1024 * 1024
+    """A session file that would grow beyond is rolled first."""
+    max_open_files: int = 1024
+    """How many descriptors serve all agents."""
+    mirrors: bool = True
+    """Whether the category files across sessions are written."""
+    rotation: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Category to (size in bytes, number of old files) of its mirror, where it differs from the default."""
+    buffer_entries: int = 100
+    """How many performance metrics are held back at most; 0 writes each at once."""
+    redact: bool = True
+    """Whether secrets are replaced before they reach the disk."""
+    capture: str = "redacted"
+    """What is kept of values: `full`, `redacted` (without secrets) or `metadata` (their shapes alone)."""
+    captures: Mapping[str, str] = field(default_factory=dict)
+    """The same by category, by `tool:PATTERN` and by `field:PATTERN`, where it differs."""
+    console: bool = False
+    """Whether each event is shown on stderr, too."""
+    state: str = "exit"
+    """`strict` looks at an agent's state when each action begins, too, not only when its first ones do."""
+    board: bool = True
+    """Whether open spans are kept where a kill leaves them readable."""
+    durability: str = "kernel"
+    """What holds when a call returns: `kernel` survives a kill of the process, `disk` a power cut as well.
+
+    `queued` hands events to a thread that writes them: the call waits for no disk, a kill may lose the queue.
+    """
+    sync_errors: bool = True
+    """Whether errors are brought to the disk under `kernel`, too; a burst of them shares one sync."""
+    queue_size: int = 10_000
+    """How many events wait at most under `queued`."""
+    queue_full: str = "block"
+    """What a call does when they are that many: `block` waits, `drop_new` drops its event and counts it."""
+    max_session_bytes: int = 0
+    """What a session's files may come to before its oldest segments are retired; 0 keeps all."""
+    keep_sessions: int = 0
+    """How many sessions stay under the root; 0 keeps all."""
+    seal_at_end: bool = False
+    """Whether the session is sealed into Parquet when it ends; its JSON lines stay."""
+    outputs: Outputs | None = None
+    """Formatters, filters and handlers of `LOGGING_CONFIG`, where they are not as they come.
+
+    They name code, so they are set in code alone: by no argument, variable or file.
+    """
+
+
+SETTABLE = tuple(name for name in Options.__dataclass_fields__ if name != "outputs")
+"""The options that can be set by name."""
+
+
+def near_miss(name: object, names: Iterable[str]) -> str:
+    """` (did you mean ...?)` where one of the names is near, else nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def level_number(name: str) -> int:
+    """The number of a level's name; ConfigurationError for any other word."""
+    upper = str(name).upper()
+    if upper == "OFF":
+        return LEVEL_OFF
+    if upper not in LEVELS:
+        raise ConfigurationError(f"unknown level {name!r}", remedy=f"use one of {', '.join(LEVELS)} or OFF")
+    return LEVELS[upper]
+
+
+_LEAST = {
+    "segment_size_bytes": 4096,
+    "max_open_files": 4,
+    "buffer_entries": 0,
+    "queue_size": 1,
+    "max_session_bytes": 0,
+    "keep_sessions": 0,
+}
+
+
+def checked(options: Options) -> Options:
+    """The same options; ConfigurationError names the first that cannot be."""
+    level_number(options.level)
+    if not isinstance(options.levels, Mapping):
+        raise ConfigurationError("levels is not a mapping", remedy='use {"learning": "INFO"}')
+    for category, level in options.levels.items():
+        _check_category(category)
+        level_number(level)
+    _check_captures(options)
+    for name, least in _LEAST.items():
+        value = getattr(options, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigurationError(f"{name} is {value!r}", remedy=f"use a whole number of at least {least}")
+    for name in ("mirrors", "redact", "console", "board", "sync_errors", "seal_at_end"):
+        if not isinstance(getattr(options, name), bool):
+            raise ConfigurationError(f"{name} is {getattr(options, name)!r}", remedy="use true or false")
+    _check_rotation(options.rotation)
+    if options.state not in ("exit", "strict"):
+        raise ConfigurationError(f"state is {options.state!r}", remedy="use exit or strict")
+    for name, words in (("durability", DURABILITIES), ("queue_full", QUEUE_FULL)):
+        if getattr(options, name) not in words:
+            raise ConfigurationError(
+                f"{name} is {getattr(options, name)!r}", remedy=f"use {' or '.join(words)}"
+            )
+    return options
+
+
+def _check_captures(options: Options) -> None:
+    """Nothing where each name is a category or a pattern, and each level one."""
+    if not isinstance(options.captures, Mapping):
+        raise ConfigurationError("captures is not a mapping", remedy='use {"field:prompt": "metadata"}')
+    for name in options.captures:
+        sort, colon, pattern = str(name).partition(":")
+        if not colon:
+            _check_category(name)
+        elif sort not in {"tool", "field"} or not pattern:
+            raise ConfigurationError(
+                f"captures has {name!r}", remedy="name a category, tool:PATTERN or field:PATTERN"
+            )
+    for name, level in {"": options.capture, **options.captures}.items():
+        if level not in CAPTURES:
+            what = f"the capture of {name}" if name else "capture"
+            raise ConfigurationError(f"{what} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
+
+
+def _check_category(category: Any) -> None:
+    if category not in set(Category):
+        raise ConfigurationError(
+            f"unknown category {category!r}{near_miss(category, Category)}",
+            remedy=f"use one of {', '.join(sorted(Category))}",
+        )
+
+
+def _check_rotation(rotation: Any) -> None:
+    if not isinstance(rotation, Mapping):
+        raise ConfigurationError("rotation is not a mapping", remedy='use {"agents": (200_000_000, 10)}')
+    for category, sizes in rotation.items():
+        _check_category(category)
+        if not _is_rotation(sizes):
+            raise ConfigurationError(
+                f"the rotation of {category} is {sizes!r}",
+                remedy="give (size in bytes, number of old files), both whole numbers, the first at least 1",
+            )
+
+
+def _is_rotation(sizes: Any) -> bool:
+    if not isinstance(sizes, tuple | list) or len(sizes) != 2:
+        return False
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
+    return whole and sizes[0] >= 1 and sizes[1] >= 0
+
+
+def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
+    """The options with some of them set; ConfigurationError for a name that is none."""
+    unknown = sorted(map(str, set(changes) - set(SETTABLE)))
+    if unknown:
+        raise ConfigurationError(
+            f"unknown option {unknown[0]!r}{near_miss(unknown[0], SETTABLE)}",
+            remedy=f"options are {', '.join(SETTABLE)}",
+        )
+    changes = dict(changes)
+    if "trace_root" in changes:
+        root = changes["trace_root"]
+        if not isinstance(root, str | PathLike) or not str(root):
+            raise ConfigurationError(f"trace_root is {root!r}", remedy="give the path of a directory")
+        changes["trace_root"] = _path(root)
+    return checked(replace(options, **changes))

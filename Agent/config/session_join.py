@@ -1,0 +1,212 @@
+"""Which session this process records into: that of its program, if it has one, or a new one.
+
+The session of the process that started this one comes through the environment. Processes that were started
+before there was one meet under the trace root (`tree/files/programs.py`).
+
+`recording.begin` asks once, before it opens a writer there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from Agent.config.loading.load import configured_root
+from Agent.config.loading.options import SETTABLE, Options
+from Agent.config.process import program
+from Agent.errors import ConfigurationError
+from Agent.event.clock import format_timestamp
+from Agent.record.encode.redaction import Redactor
+from Agent.record.health import say
+from Agent.tree.files.programs import Program, meet
+from Agent.tree.files.session import SessionInfo, create_session, open_session, update_session
+from Agent.tree.files.writer_claim import process_start_ticks
+from Agent.tree.layout import boards_dir
+from Agent.tree.read.summary import write_summary
+from Agent.tree.retention.removal import living_writers
+from Agent.tree.write.kept_counts import read_counts
+
+__all__ = [
+    "SESSION_VARIABLE",
+    "Entry",
+    "end_program",
+    "enter_session",
+    "leave_session",
+    "open_to_children",
+    "unwritable",
+]
+
+SESSION_VARIABLE: Final = "AGENT_TRACE_SESSION"
+"""Tells child processes which session to join: `pid:start:path` of the process that began it."""
+
+
+_met: set[Path] = set()
+"""The trace roots under which this process met others of its program."""
+
+
+class Entry(NamedTuple):
+    """The session that a process records into."""
+
+    path: Path
+    began: bool
+    """Whether this process made it."""
+    owner: Program | None = None
+    """The process that ends it, where the environment does not name it yet."""
+
+
+def enter_session(options: Options, redactor: Redactor) -> Entry:
+    """The session to record into.
+
+    Raises:
+        ConfigurationError: none can be made under the trace root.
+    """
+    joined = _joinable(options)
+    if joined is not None:
+        return Entry(joined, began=False)
+    descent = program()
+    if descent is not None:
+        root = options.trace_root
+        with meet(root, descent, create=True) as meeting:
+            if meeting is not None:
+                _met.add(root.absolute())
+                session = meeting.session()
+                if session is not None:
+                    _reopen(session)
+                    return Entry(session, began=False, owner=descent)
+                session = _create(options, redactor, descent)
+                meeting.agree(session)
+                return Entry(session, began=True, owner=descent)
+    return Entry(_create(options, redactor, None), began=True, owner=Program.of(os.getpid()))
+
+
+def open_to_children(entry: Entry) -> None:
+    """Let processes that this one starts record into its session."""
+    if entry.owner is not None:
+        pid, ticks = entry.owner
+    elif entry.began:
+        pid, ticks = os.getpid(), None
+    else:
+        return
+    os.environ[SESSION_VARIABLE] = f"{pid}:{ticks}:{entry.path.absolute()}"
+
+
+def leave_session(path: Path) -> bool:
+    """Say that the session has ended, if this process is its owner or the last that writes there.
+
+    Returns:
+        Whether it is the owner, after whom nobody joins it.
+    """
+    is_owner = os.environ.get(SESSION_VARIABLE, "").startswith(f"{os.getpid()}:")
+    root = path.parent.absolute()
+    descent = program() if root in _met else None
+    if not is_owner and descent is None:
+        return False
+    if is_owner or os.environ.get(SESSION_VARIABLE, "").endswith(f":{path.absolute()}"):
+        del os.environ[SESSION_VARIABLE]
+    if descent is None:
+        _end(path)
+        return is_owner
+    with meet(root, descent, create=False) as meeting:
+        if is_owner:
+            _end(path)
+            if meeting is not None:
+                meeting.forget()
+        elif meeting is not None and meeting.session() == path and not _others_write(path):
+            _end(path)
+    return is_owner
+
+
+def end_program() -> None:
+    """End what other processes recorded into, if this one is the process that they descend from."""
+    own = program()
+    if own is None or own.pid != os.getpid():
+        return
+    for root in _met | {configured_root().absolute()}:
+        with meet(root, own, create=False) as meeting:
+            if meeting is None:
+                continue
+            session = meeting.session()
+            if session is not None:
+                _end(session)
+            meeting.forget()
+        if session is not None:
+            write_summary(session, counts=read_counts(session))
+
+
+def _end(path: Path) -> None:
+    update_session(path, ended_at=format_timestamp(time.time_ns() // 1000))
+
+
+def _reopen(path: Path) -> None:
+    """Go on with a session that all had left."""
+    try:
+        if open_session(path).ended_at is not None:
+            update_session(path, ended_at=None)
+    except OSError as error:
+        say(f"session.json cannot be written, so the session looks ended: {error}")
+
+
+def _others_write(path: Path) -> bool:
+    """Whether a process that runs has not closed its writer: that takes its board away."""
+    return any(
+        pid != os.getpid() and (boards_dir(path) / f"{writer}.board").exists()
+        for writer, pid in living_writers(path).items()
+    )
+
+
+def unwritable(root: Path, error: OSError) -> ConfigurationError:
+    """What is raised where nothing can be recorded under the trace root."""
+    return ConfigurationError(
+        f"the trace root cannot be written: {error.strerror or error}",
+        path=root,
+        remedy="set AGENT_TRACE_ROOT to a directory that you own",
+    )
+
+
+def _create(options: Options, redactor: Redactor, descent: Program | None) -> Path:
+    info = SessionInfo.begun_now(
+        argv=tuple(_arguments(redactor)), configuration=redactor.object(_configuration(options))
+    )
+    if descent is not None:
+        info = replace(info, pid=descent.pid, process_start_ticks=descent.start_ticks)
+    try:
+        session = create_session(options.trace_root, info)
+        owner = options.trace_root.stat().st_uid
+    except OSError as error:
+        raise unwritable(options.trace_root, error) from error
+    if hasattr(os, "geteuid") and owner != os.geteuid():
+        say(
+            f"the trace root {options.trace_root} belongs to another user (uid {owner}), "
+            "who can remove what is recorded"
+        )
+    return session
+
+
+def _arguments(redactor: Redactor) -> list[str]:
+    """The command line without its secrets, or the shapes of its words where those alone are kept."""
+    words = redactor.arguments(list(sys.argv))
+    return words if redactor.levels is None else redactor.levels.arguments(words)
+
+
+def _configuration(options: Options) -> dict[str, Any]:
+    shown = {name: getattr(options, name) for name in SETTABLE}
+    shown["trace_root"] = str(options.trace_root)
+    return shown if options.outputs is None else {**shown, "outputs": options.outputs.described()}
+
+
+def _joinable(options: Options) -> Path | None:
+    """The session of the process that started this one, while that process runs and records there."""
+    text = os.environ.get(SESSION_VARIABLE, "")
+    pid, _, rest = text.partition(":")
+    start, _, path_text = rest.partition(":")
+    if not pid.isdigit() or not path_text or int(pid) == os.getpid():
+        return None
+    if str(process_start_ticks(int(pid))) != start:
+        return None
+    path = Path(path_text)
+    same_root = path.parent == options.trace_root.absolute()
+    return path if path.is_dir() and (same_root or options.trace_root == Options().trace_root) else None

@@ -1,0 +1,326 @@
+"""The table of builtin codecs: for each type that plain JSON lacks, the way there and the way back.
+
+`values.py` walks a value and asks this table at each node. A codec reduces one level only: what it puts into
+the reduced form is walked in turn, so a codec never sees depth, cycles or budgets.
+"""
+
+from __future__ import annotations
+
+import binascii
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from typing import Any
+
+from Agent.event.classes import class_name, text_or_none
+from Agent.event.limits import Limits
+from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
+from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
+from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
+from Agent.event.values.opaque import head_of_bytes
+
+__all__ = ["BUILDERS", "Binding", "builtin_reducer", "class_reducer", "is_builtin_type", "pairs_of"]
+
+_FACTORIES: dict[str, Any] = {
+    f.__name__: f
+    for f in (list, dict, set, int, float, str, tuple, bool, frozenset, bytes, deque, Counter, OrderedDict)
+}
+
+
+def pairs_of(reduced: Any) -> list[tuple[Any, Any]]:
+    """The items of a mapping from either form, an object or a list of pairs; ValueError for others."""
+    if type(reduced) is dict:
+        return list(reduced.items())
+    if type(reduced) is list and all(type(pair) is list and len(pair) == 2 for pair in reduced):
+        return [(key, value) for key, value in reduced]
+    raise ValueError("neither an object nor a list of pairs")
+
+
+def _exact(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"not of type {kind.__name__}")
+    return value
+
+
+# From values to reduced forms. Each gives (tag, a value of plain containers whose leaves are walked in turn).
+
+
+def _reduce_bytes(value: Any, limits: Limits) -> tuple[str, Any]:
+    if len(value) * 4 // 3 + 4 > limits.max_string_chars:
+        return "truncated", head_of_bytes(value, limits.head_chars)
+    return type(value).__name__, binascii.b2a_base64(value, newline=False).decode("ascii")
+
+
+_ZONE_OF_PYDANTIC = "pydantic_core._pydantic_core.TzInfo"
+
+
+def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
+    """What a zone needs beside the text; None where the text alone says it."""
+    if zone is None or zone is UTC:
+        return None
+    if type(zone) is timezone:
+        parts: tuple[Any, ...] = zone.__getinitargs__()  # type: ignore[attr-defined]
+        return {"offset": _delta_parts(parts[0]), "name": parts[1]} if len(parts) == 2 else None
+    zoneinfo = sys.modules.get("zoneinfo")
+    if zoneinfo is not None and type(zone) is zoneinfo.ZoneInfo:
+        key = text_or_none(getattr(zone, "key", None))
+        if key is not None:
+            return {"zone": key}
+    if class_name(type(zone)) == _ZONE_OF_PYDANTIC:  # the same moment in a zone of Python's own
+        offset = type(zone).utcoffset(zone, None)
+        return None if not offset else {"offset": _delta_parts(offset), "name": type(zone).tzname(zone, None)}
+    # Any other zone would have to run its own code, now and again when it is restored.
+    raise ValueError(f"a zone of class {class_name(type(zone))}")
+
+
+def _reduce_moment(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001 - one signature for all
+    tag = type(value).__name__
+    parts = _zone_parts(value.tzinfo)
+    if parts is None and not value.fold:
+        return tag, value.isoformat()
+    if parts is None:
+        return tag, {"iso": value.replace(fold=0).isoformat(), "fold": 1}
+    bare = value.replace(tzinfo=None, fold=0).isoformat()
+    return tag, {"iso": bare, **parts, **({"fold": 1} if value.fold else {})}
+
+
+def _delta_parts(value: timedelta) -> list[int]:
+    return [value.days, value.seconds, value.microseconds]
+
+
+def _reduce_path(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    from pathlib import Path
+
+    cls = type(value)
+    tag = "path" if cls is type(Path()) else f"path:{cls.__name__}"
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # File names that are no UTF-8 reach Python as lone surrogates.
+        return tag, {"escaped": text.encode("unicode_escape").decode("ascii")}
+    return tag, text
+
+
+def _reduce_defaultdict(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+    factory = value.default_factory
+    if factory is None:
+        return "defaultdict:None", dict.copy(value)
+    if issubclass(type(factory), type):
+        known = _FACTORIES.get(factory.__name__) is factory
+        name = factory.__name__ if known else class_name(factory)
+    else:
+        # A lambda is named for people; only the one who decodes can bind it.
+        module = getattr(factory, "__module__", None) if type(factory) is type(_reduce_path) else None
+        name = f"{module}.{factory.__qualname__}" if module else class_name(type(factory))
+    return f"defaultdict:{name}", dict(dict.items(value))
+
+
+def _simple(tag: str, reduce: Callable[[Any], Any]) -> Reducer:
+    def reducer(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
+        return tag, reduce(value)
+
+    return reducer
+
+
+_REDUCERS: dict[type, Reducer] = {
+    tuple: _simple("tuple", list),
+    set: _simple("set", frozenset),
+    frozenset: _simple("frozenset", frozenset),
+    bytes: _reduce_bytes,
+    bytearray: _reduce_bytes,
+    complex: _simple("complex", lambda v: [v.real, v.imag]),
+    range: _simple("range", lambda v: [v.start, v.stop, v.step]),
+    slice: _simple("slice", lambda v: [v.start, v.stop, v.step]),
+    datetime: _reduce_moment,
+    time: _reduce_moment,
+    date: _simple("date", date.isoformat),
+    timedelta: _simple("timedelta", _delta_parts),
+    deque: lambda v, _: ("deque" if v.maxlen is None else f"deque:{v.maxlen}", list(v)),
+    OrderedDict: _simple("OrderedDict", lambda v: dict(OrderedDict.items(v))),
+    Counter: _simple("Counter", lambda v: dict(dict.items(v))),
+    defaultdict: _reduce_defaultdict,
+    type(...): _simple("ellipsis", lambda _: "..."),
+}
+
+# Types of modules that nobody loads for this table: known by name, believed only if the module agrees.
+_BY_NAME: dict[tuple[str, str], Reducer] = {
+    ("uuid", "UUID"): _simple("uuid", str),
+    ("decimal", "Decimal"): _simple("decimal", str),
+    ("random", "Random"): reduce_random,
+    **{
+        ("pathlib", name): _reduce_path
+        for name in ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
+    },
+}
+
+
+def builtin_reducer(cls: type) -> Reducer | None:
+    """The codec of a type of the standard library or of numpy; None for the classes of others."""
+    try:
+        found = _REDUCERS.get(cls)
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is none of ours
+        return None
+    if found is not None:
+        return found
+    module, _, name = class_name(cls).rpartition(".")
+    reducer = _BY_NAME.get((module, name))
+    if reducer is not None and vars(sys.modules[module]).get(name) is cls:
+        _REDUCERS[cls] = reducer
+        return reducer
+    reducer = numpy_reducer(cls)
+    if reducer is not None:
+        _REDUCERS[cls] = reducer
+    return reducer
+
+
+def is_builtin_type(cls: type) -> bool:
+    """Whether the type has its place in the recording already, so that nobody may register another codec."""
+    return cls in (str, int, float, bool, type(None), list, dict) or builtin_reducer(cls) is not None
+
+
+# From reduced forms back to values. Each raises anything at all for a form that it did not write.
+
+
+def _build_int(reduced: Any, _argument: str, _binding: Binding) -> int:
+    text: str = _exact(reduced, str)
+    digits = text.removeprefix("-")
+    if digits.startswith("0x"):
+        return int(text, 16)
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError("no integer")
+    return int(text)
+
+
+def _build_float(reduced: Any, _argument: str, _binding: Binding) -> float:
+    return {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}[reduced]
+
+
+def _unescape_text(text: Any) -> str:
+    plain: str = _exact(text, str)
+    return plain.encode("ascii").decode("unicode_escape")
+
+
+def _build_set(reduced: Any, cls: type) -> Any:
+    members = _exact(reduced, list)
+    built = cls(members)
+    if len(built) != len(members):
+        raise ValueError("members that are equal")
+    return built
+
+
+def _build_map(reduced: Any, _argument: str, _binding: Binding) -> dict[Any, Any]:
+    return dict(pairs_of(_exact(reduced, list)))
+
+
+def _build_complex(reduced: Any, _argument: str, _binding: Binding) -> complex:
+    real, imaginary = _exact(reduced, list)
+    return complex(_exact(real, float), _exact(imaginary, float))
+
+
+def _build_delta(reduced: Any) -> timedelta:
+    days, seconds, microseconds = (_exact(part, int) for part in _exact(reduced, list))
+    return timedelta(days, seconds, microseconds)
+
+
+def _build_moment(reduced: Any, cls: Any) -> Any:
+    if type(reduced) is str:
+        return cls.fromisoformat(reduced)
+    parts = _exact(reduced, dict)
+    moment = cls.fromisoformat(_exact(parts["iso"], str)).replace(fold=_exact(parts.get("fold", 0), int))
+    if "zone" in parts:
+        from zoneinfo import ZoneInfo
+
+        return moment.replace(tzinfo=ZoneInfo(_exact(parts["zone"], str)))
+    if "offset" in parts:
+        return moment.replace(tzinfo=timezone(_build_delta(parts["offset"]), _exact(parts["name"], str)))
+    return moment
+
+
+def _build_uuid(reduced: Any, _argument: str, _binding: Binding) -> Any:
+    from uuid import UUID
+
+    return UUID(_exact(reduced, str))
+
+
+def _build_decimal(reduced: Any, _argument: str, _binding: Binding) -> Any:
+    from decimal import Decimal
+
+    return Decimal(_exact(reduced, str))
+
+
+def _build_path(reduced: Any, argument: str, _binding: Binding) -> Any:
+    import pathlib
+
+    classes = {
+        "": pathlib.Path,
+        "PosixPath": pathlib.PosixPath,
+        "WindowsPath": pathlib.WindowsPath,
+        "PurePosixPath": pathlib.PurePosixPath,
+        "PureWindowsPath": pathlib.PureWindowsPath,
+    }
+    text = _unescape_text(reduced["escaped"]) if type(reduced) is dict else _exact(reduced, str)
+    return classes[argument](text)
+
+
+def _build_deque(reduced: Any, argument: str, _binding: Binding) -> deque[Any]:
+    members = _exact(reduced, list)
+    if not argument:
+        return deque(members)
+    if len(members) > int(argument):
+        raise ValueError("more members than the deque can hold")
+    return deque(members, int(argument))
+
+
+def _build_counter(reduced: Any, _argument: str, _binding: Binding) -> Counter[Any]:
+    built: Counter[Any] = Counter()
+    dict.update(built, pairs_of(reduced))
+    return built
+
+
+def _build_defaultdict(reduced: Any, argument: str, binding: Binding) -> Any:
+    pairs = pairs_of(reduced)
+    if argument == "None":
+        return defaultdict(None, pairs)
+    name = argument.partition("@")[0]  # behind it stands the digest of a function
+    factory = _FACTORIES.get(name) or binding.factory(name)
+    return defaultdict(factory, pairs)
+
+
+def _span(cls: type) -> Builder:
+    def build(reduced: Any, _argument: str, _binding: Binding) -> Any:
+        start, stop, step = _exact(reduced, list)
+        return cls(start, stop, step)
+
+    return build
+
+
+BUILDERS: Mapping[str, Builder] = {
+    "int": _build_int,
+    "float": _build_float,
+    "str": lambda v, _a, _b: _unescape_text(v),
+    "tuple": lambda v, _a, _b: tuple(_exact(v, list)),
+    "set": lambda v, _a, _b: _build_set(v, set),
+    "frozenset": lambda v, _a, _b: _build_set(v, frozenset),
+    "bytes": lambda v, _a, _b: binascii.a2b_base64(_exact(v, str), strict_mode=True),
+    "bytearray": lambda v, _a, _b: bytearray(binascii.a2b_base64(_exact(v, str), strict_mode=True)),
+    "map": _build_map,
+    "complex": _build_complex,
+    "range": _span(range),
+    "slice": _span(slice),
+    "datetime": lambda v, _a, _b: _build_moment(v, datetime),
+    "time": lambda v, _a, _b: _build_moment(v, time),
+    "date": lambda v, _a, _b: date.fromisoformat(_exact(v, str)),
+    "timedelta": lambda v, _a, _b: _build_delta(v),
+    "uuid": _build_uuid,
+    "decimal": _build_decimal,
+    "path": _build_path,
+    "deque": _build_deque,
+    "OrderedDict": lambda v, _a, _b: OrderedDict(pairs_of(v)),
+    "Counter": _build_counter,
+    "defaultdict": _build_defaultdict,
+    "ellipsis": lambda _v, _a, _b: ...,
+    **ARRAY_BUILDERS,
+    **CLASS_BUILDERS,
+}

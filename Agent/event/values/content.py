@@ -1,0 +1,776 @@
+"""The digest of everything that a value holds, for values that no codec restores.
+
+Two values have the same digest if their classes, attributes, items and bytes are equal; functions, if their
+names and what they hold are. The walk calls no method of the value and consumes nothing. `contents.py` has
+the table of what is inside a value.
+
+Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
+objects count by position: at its second occurrence an object is written as the place of its first.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import orjson
+
+from Agent.event.classes import (
+    MOST_CLASSES,
+    attributes_of,
+    class_name,
+    find_in_classes,
+    has_own_reduction,
+    mro_of,
+    remember,
+    solid_base,
+    text_or_none,
+)
+from Agent.event.limits import Limits
+from Agent.event.locks import attributes_without_waiters, has_waiters, is_lock
+from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.codecs import builtin_reducer
+from Agent.event.values.contents import (
+    CALLABLE,
+    Name,
+    Pieces,
+    Unreadable,
+    handle_of,
+    is_over_memory,
+    pieces_of,
+    reference_of,
+)
+from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.opaque import (
+    LARGE_BYTES,
+    SHOWN_ATTRIBUTES,
+    TEXT_CHARS,
+    Content,
+    Kind,
+    StandIn,
+    form_head,
+)
+from Agent.event.values.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    any_nonfinite,
+    ask_memory_for,
+)
+from Agent.event.values.reading import USUAL, AgentOf, Hides, Named, Reading
+from Agent.event.values.registered import registered_codec
+
+__all__ = [
+    "WITH_OWN",
+    "content_of",
+    "form_of_scalars",
+    "is_plain_class",
+    "module_name",
+    "name_script",
+    "without_script",
+]
+
+MAX_NODES = 100_000
+MAX_BYTES = 16_000_000
+_WIDE = Limits(max_string_chars=MAX_BYTES, max_bytes=MAX_BYTES, max_items=MAX_NODES, max_depth=64)
+_REDUCE_EXACT = frozenset(
+    ["datetime", "date", "time", "timedelta", "UUID", "Decimal", "Random", "Generator", "RandomState"]
+)
+_SHARED_GENERATORS = frozenset(["Random", "Generator", "RandomState"])
+_SHORTEST_SECRET = 7
+_HIDDEN = b"<hidden>"
+_MAIN = b'"__main__"'
+
+
+_scripts: dict[str, str] = {}
+
+
+def name_script(module: str, name: str) -> None:
+    """Write `name` for the module of that name from here on: the script that was recorded, imported here."""
+    _scripts[module] = name
+    _plans.clear()
+
+
+def module_name(module: object) -> object:
+    """A module's name, that of the script that runs being the one under which others import it."""
+    if module == "__main__":
+        if module not in _scripts:
+            _scripts["__main__"] = _script_name()
+        return _scripts["__main__"]
+    return _scripts.get(module, module) if type(module) is str and _scripts else module
+
+
+def _imported(data: bytes) -> bytes:
+    """JSON in which texts that say what a script's module is called say what it is called when imported."""
+    if data.find(_MAIN) < 0:
+        return data
+    return data.replace(_MAIN, orjson.dumps(module_name("__main__")))
+
+
+def _script_name() -> str:
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and type(spec.name) is str:
+        return spec.name.removesuffix(".__main__")
+    file = getattr(main, "__file__", None)
+    if type(file) is not str:
+        return "__main__"
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".py")
+
+
+def content_of(value: object, agent_of: AgentOf | None = None, reading: Reading = USUAL) -> Content:
+    """What stands for the content of a value that is no agent; never raises.
+
+    Args:
+        value: anything.
+        agent_of: the id of an object that is an agent, None for others; agents count by their ids.
+        reading: how it is read.
+    """
+    try:
+        if type(value) is Named:
+            return Content(Kind.REFERENCE, value.reference)
+        plan = _plan_of(type(value))
+        if plan.is_named:
+            named = _named(value)
+            if named is not None:
+                return named
+        elif plan.is_simple and not plan.is_value:
+            content = _of_scalars(value, plan, reading.hides)
+            if content is not None:
+                return content
+        known = _outcomes.get(type(value)) if _outcomes else None
+        if known is not None and known.times >= _OFTEN:
+            return _with_own(value, plan, known.content, reading)
+        walk = _Walk(agent_of, reading)
+        walk.run(value)
+        content = walk.content()
+        if not walk.has_code:
+            return content
+        walk = _Walk(agent_of, reading, leaves_out_code=True)
+        walk.run(value)
+        return content._replace(without_code=walk.content().text)
+    except Unreadable as error:
+        content = Content(Kind.UNSEEN, str(error))
+        return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
+    except _LeadsToAgents:
+        found = Content(Kind.REFERENCE, f"environment {_class_text(type(value))}")
+        return _with_own(value, plan, _counted(value, plan, found), reading)
+    except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
+        return Content(Kind.UNSEEN, f"{class_name(type(error))} while it was read")
+
+
+def _with_own(value: object, plan: _Plan, content: Content, reading: Reading) -> Content:
+    """Add a digest of the object's plain attributes to an environment reference passed in a call."""
+    if content.kind is not Kind.REFERENCE or reading.owner is not None:
+        return content
+    own = {
+        name: held
+        for name, held in _attributes(value, plan).items()
+        if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
+    }
+    data = orjson.dumps(own, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    if reading.hides is not None and not reading.hides.is_harmless(own, data):
+        return content
+    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{_digest(_imported(data)).hex()}")
+
+
+WITH_OWN = " with "
+"""Separates the class of an environment from the digest of its plain attributes."""
+
+
+class _Outcome(NamedTuple):
+    content: Content
+    times: int
+
+
+_outcomes: dict[type, _Outcome] = {}
+_OFTEN = 8
+"""After so many objects of a class that were too large to be compared the next ones are not walked."""
+_TOO_LARGE = "more than "
+_TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
+
+
+def _counted(value: object, plan: _Plan, content: Content) -> Content:
+    """Count that an object of a class of the program or of a library was too large to be compared."""
+    cls = type(value)
+    module = class_name(cls).partition(".")[0]
+    if plan.is_simple and not plan.is_value and module not in sys.stdlib_module_names:
+        known = _outcomes.get(cls)
+        if known is None and len(_outcomes) >= MOST_CLASSES:
+            return content
+        times = known.times + 1 if known is not None and known.content == content else 1
+        _outcomes[cls] = _Outcome(content, times)
+    return content
+
+
+def _of_scalars(value: object, plan: _Plan, hides: Hides | None) -> Content | None:
+    """The short way for an object whose attributes are plain scalars: what the walk would give; else None."""
+    attributes = _attributes(value, plan)
+    values = attributes.values()
+    if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
+        return None
+    ask_memory_for(attributes)
+    try:
+        data = orjson.dumps(attributes, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
+        return None
+    if data.find(b"null") >= 0 and any_nonfinite(values):
+        return None
+    if hides is not None and not hides.is_harmless(attributes, data):
+        return None
+    data = _imported(data)
+    raw = b"%sj.%d:%s" % (plan.head, len(data), data)
+    return Content(Kind.COMPARABLE, f"{ALGORITHM}:{_digest(raw).hex()}", len(raw))
+
+
+def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
+    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
+
+    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
+    what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
+    """
+    plan = _plan_of(type(value))
+    if plan.form is None or registered_codec(type(value)) is not None:
+        return None
+    if agent_of is not None and agent_of(value) is not None:
+        return None
+    found = attributes_of(value)
+    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
+        return None
+    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
+        return None
+    if not _are_short_scalars(found.values()):
+        return None
+    data = orjson.dumps(found, None, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+        return None
+    if hides is not None and not hides.is_harmless(found, data):
+        return None
+    data = _imported(data)
+    digest = _digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
+    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+
+
+_FEW = 1_000
+_SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
+
+
+def _are_short_scalars(values: Iterable[Any]) -> bool:
+    """Whether each value is one that `describe` shows as it is."""
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            if len(value) > TEXT_CHARS:
+                return False
+        elif kind is int:
+            if value.bit_length() > 63:
+                return False
+        elif kind is float:
+            if value - value != 0.0:
+                return False
+        elif kind is not bool and value is not None:
+            return False
+    return True
+
+
+def _named(value: object) -> Content | None:
+    if type(value) is StandIn:
+        raise Unreadable("something of the process that was recorded")
+    reference = reference_of(value)
+    if reference is None and issubclass(type(value), type):
+        return None  # a class without a name that leads to it
+    if reference is not None:
+        kind, _, name = reference.partition(" ")
+        return Content(Kind.REFERENCE, f"{kind} {without_script(name)}")
+    handle = handle_of(type(value))
+    if handle == "file" and is_over_memory(value):
+        raise Unreadable("a file over bytes in memory: what it holds back cannot be seen")
+    return None if handle is None else Content(Kind.HANDLE, handle)
+
+
+def _class_text(cls: type) -> str:
+    return without_script(class_name(cls))
+
+
+def without_script(name: str) -> str:
+    """A dotted name, its module written as `module_name` does."""
+    if name.startswith("__main__"):
+        return f"{module_name('__main__')}{name[8:]}"
+    for module, told in _scripts.items():
+        if name == module or name.startswith(module + "."):
+            return told + name[len(module) :]
+    return name
+
+
+class _LeadsToAgents(Exception):
+    """A large value leads to other agents: it is where they live."""
+
+
+_Step = tuple[Callable[[Any], None], Any]
+
+
+class _Walk:
+    """One pass over one value, without recursion but for the members of sets."""
+
+    __slots__ = (
+        "_agent_of", "_agents", "_closed", "_generators", "_hides", "_is_hiding", "_kept",
+        "_leaves_out_code", "_marks", "_most_with_agents", "_nodes", "_open", "_order", "_out", "_owner",
+        "_places", "_sets", "_size_bytes", "_stands", "_steps", "has_code",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        agent_of: AgentOf | None,
+        reading: Reading,
+        *,
+        leaves_out_code: bool = False,
+    ) -> None:
+        self._leaves_out_code = leaves_out_code
+        self._agent_of = agent_of
+        self._hides, self._owner, self._most_with_agents, _, self._stands, _ = reading
+        self._agents: set[str | int] = set()
+        self._out = bytearray()
+        self._steps: list[_Step] = []
+        self._open: dict[int, int] = {}
+        self._closed: dict[int, tuple[Any, bytes]] = {}
+        self._sets: dict[int, tuple[Any, bytes]] = {}
+        """What was written of sets in which nothing counts by its position."""
+        self._places: dict[int, int] = {}
+        self._order: list[int] = []
+        self._generators: dict[int, bytes] = {}
+        """What is written for a generator that occurred already: many objects may draw from one."""
+        self._kept: list[Any] = []
+        """Holds what was met, so that no other object gets its id meanwhile."""
+        self._marks = 0
+        self._nodes = 0
+        self._size_bytes = 0
+        self.has_code = False
+        self._is_hiding = False
+
+    def content(self) -> Content:
+        """The outcome of the pass."""
+        digest = _digest(bytes(self._out)).hex()
+        algorithm = ALGORITHM
+        if self.has_code:
+            algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
+        if self._is_hiding:
+            algorithm += "/redacted"
+        size_bytes = self._size_bytes + len(self._out)
+        if size_bytes > MAX_BYTES:
+            raise Unreadable(_TOO_MANY_BYTES)
+        return Content(Kind.COMPARABLE, f"{algorithm}:{digest}", size_bytes, frozenset(self._agents))
+
+    def run(self, value: Any) -> None:
+        """Walk over a value and all that it holds."""
+        outer = self._steps
+        steps = self._steps = [(self._visit, value)]
+        try:
+            while steps:
+                step, argument = steps.pop()
+                step(argument)
+        finally:
+            self._steps = outer
+
+    def _write(self, data: bytes) -> None:
+        self._out += data
+
+    def _count(self, nodes: int) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise Unreadable(f"{_TOO_LARGE}{MAX_NODES:,} values")
+        if self._size_bytes + len(self._out) > MAX_BYTES:
+            raise Unreadable(_TOO_MANY_BYTES)
+        if self._most_with_agents is not None and self._nodes > self._most_with_agents and self._agents:
+            raise _LeadsToAgents
+
+    def _visit(self, value: Any) -> None:
+        self._count(1)
+        cls = type(value)
+        if cls in _SCALARS:
+            self._scalar(value, cls)
+        elif cls is list or cls is tuple:
+            self._sequence(value, b"[" if cls is list else b"(")
+        elif cls is dict:
+            self._plain_dict(value)
+        else:
+            self._other(value, cls)
+
+    def _scalar(self, value: Any, cls: type) -> None:
+        if cls is str:
+            self._text(value)
+        elif cls is int:
+            self._out += b"i%x;" % value if value >= 0 else b"i-%x;" % -value
+        elif cls is float:
+            self._out += b"d" + (struct.pack(">d", value) if value == value else b"nan     ")
+        elif cls is bytes:
+            self._out += b"b%d:" % len(value) + value
+        else:
+            self._out += b"N" if value is None else b"T" if value else b"F"
+
+    def _text(self, value: str) -> None:
+        if self._hides is not None and len(value) >= _SHORTEST_SECRET:
+            clean = self._hides.text(value)
+            if clean is not value and clean != value:
+                self._is_hiding = True
+                self._out += b"h" + _HIDDEN
+                return
+        if value == "__main__":
+            value = str(module_name(value))
+        data = value.encode("utf-8", "surrogatepass")
+        self._out += b"s%d:" % len(data) + data
+
+    def _sequence(self, value: Any, head: bytes) -> None:
+        items = value[:]
+        if self._flat(items, items, head):
+            return
+        if self._enter(value):
+            self._out += head + b"%d:" % len(items)
+            self._push(items)
+
+    def _plain_dict(self, value: dict[Any, Any]) -> None:
+        items = list(value.items())
+        if self._flat_mapping(value, items):
+            return
+        if self._enter(value):
+            self._pairs(items, b"{")
+
+    def _flat_mapping(self, value: dict[Any, Any], items: list[tuple[Any, Any]]) -> bool:
+        """Write a mapping of texts or integers to plain scalars at the speed of C, where it is one."""
+        if all_strings(value):
+            return self._flat(dict(items), [item for _, item in items], b"{")
+        if not _INTEGERS.issuperset(map(type, value)):
+            return False
+        parts = [part for item in items for part in item]
+        return self._flat(parts, parts, b"k")
+
+    def _flat(self, container: Any, values: list[Any], head: bytes) -> bool:
+        """Write plain scalars at the speed of C; False where there is anything else, or a secret."""
+        if not all_scalars(values):
+            return False
+        ask_memory_for(container)
+        try:
+            data = orjson.dumps(container, None, DUMP_OPTIONS)
+        except (TypeError, ValueError):
+            return False
+        if data.find(b"null") >= 0 and any_nonfinite(values):
+            return False
+        if self._hides is not None and not self._is_harmless(container, values, data):
+            return False
+        self._count(len(values) // _SCALARS_A_NODE)
+        data = _imported(data)
+        self._out += b"j" + head + b"%d:" % len(data) + data
+        return True
+
+    def _is_harmless(self, container: Any, values: list[Any], data: bytes) -> bool:
+        hides: Any = self._hides
+        names = container if type(container) is dict else ()
+        if hides.is_harmless(names, data):
+            return True
+        pairs = zip(names, values, strict=False)
+        if any(hides.is_denied(name) and value not in _NO_SECRETS for name, value in pairs):
+            return False
+        return all(type(each) is not str or hides.text(each) == each for each in values)
+
+    def _pairs(self, items: list[tuple[Any, Any]], head: bytes) -> None:
+        self._out += head + b"%d:" % len(items)
+        steps: list[_Step] = []
+        for key, item in items:
+            if type(key) is str or type(key) is int:
+                steps.append((partial(self._scalar, cls=type(key)), key))
+            else:
+                steps.append((self._visit, key))
+            is_secret = type(key) is str and self._hides is not None and self._hides.is_denied(key)
+            steps.append((self._hide if is_secret else self._visit, item))
+        self._steps.extend(reversed(steps))
+
+    def _hide(self, value: Any) -> None:
+        if type(value) in SCALARS and value in _NO_SECRETS:
+            self._visit(value)
+            return
+        self._is_hiding = True
+        self._out += b"h" + _HIDDEN
+
+    def _push(self, values: Any) -> None:
+        self._steps.extend([(self._visit, value) for value in reversed(values)])
+
+    def _enter(self, value: Any) -> bool:
+        """Begin a value that counts by what it holds; False where it is written already."""
+        identity = id(value)
+        known = self._closed.get(identity)
+        if known is not None:
+            self._out += known[1]
+            return False
+        depth = self._open.get(identity)
+        if depth is not None:
+            self._marks += 1
+            self._out += b"^%d;" % (len(self._open) - depth)
+            return False
+        self._open[identity] = len(self._open)
+        self._steps.append((self._close, (value, len(self._out), self._marks)))
+        return True
+
+    def _close(self, begun: tuple[Any, int, int]) -> None:
+        value, start, marks = begun
+        del self._open[id(value)]
+        if self._marks != marks or len(self._out) - start < 64:
+            self._kept.append(value)
+            return
+        short = b"#" + _digest(bytes(self._out[start:]))
+        self._size_bytes += len(self._out) - start - len(short)
+        del self._out[start:]
+        self._out += short
+        self._closed[id(value)] = (value, short)
+
+    def _other(self, value: Any, cls: type) -> None:
+        agent = None if self._agent_of is None else self._agent_of(value)
+        if type(agent) is str or type(agent) is int:
+            if agent != self._owner:
+                self._agents.add(agent)
+            self._out += b"a"
+            self._scalar(agent, type(agent))
+            return
+        plan = _plan_of(cls)
+        if plan.is_named:
+            named = _named(value)
+            if named is not None:
+                self._out += b"n"
+                self._text(f"{named.kind} {named.text}")
+                return
+        if cls is CodeType and self._leaves_out_code:
+            self._out += b"c"
+            return
+        if cls is Name:
+            self._out += b"q"
+            self._push([module_name(value.module), value.name])
+            return
+        self._kept.append(value)
+        if not plan.is_simple and (
+            self._members(value, cls) or self._exact(value, cls) or self._registered(value, cls)
+        ):
+            return
+        if self._enter(value) if plan.is_value else self._begin_object(value):
+            self._object(value, plan)
+
+    def _begin_object(self, value: Any) -> bool:
+        """Give an object its place; False where it has one, which is written."""
+        self._marks += 1
+        place = self._places.get(id(value))
+        if place is not None:
+            self._out += b"@%d;" % place
+            return False
+        if self._stands is not None and self._nodes > 1:  # the first node is the value itself
+            name = self._stands.field_of(value)
+            if name is not None:
+                self._out += b"."
+                self._text(name)
+                return False
+        self._places[id(value)] = len(self._places)
+        self._order.append(id(value))
+        return True
+
+    def _members(self, value: Any, cls: type) -> bool:
+        if cls is not set and cls is not frozenset:
+            return False
+        known = self._sets.get(id(value))
+        if known is not None:
+            self._count(1)
+            self._out += known[1]
+            return True
+        start, marks = len(self._out), self._marks
+        self._set(b"<" if cls is set else b"f", list(value))
+        if self._marks == marks:
+            self._sets[id(value)] = (value, bytes(self._out[start:]))
+        return True
+
+    def _set(self, head: bytes, members: list[Any]) -> None:
+        """Write members in an order that does not depend on hashes; what members share is not compared."""
+        parts = []
+        for member in members:
+            start, begun, known = len(self._out), len(self._order), len(self._generators)
+            self.run(member)
+            parts.append(bytes(self._out[start:]))
+            del self._out[start:]
+            for identity in self._order[begun:]:
+                del self._places[identity]
+            del self._order[begun:]
+            for identity in list(self._generators)[known:]:
+                del self._generators[identity]
+        self._out += head + b"%d:" % len(parts)
+        for part in sorted(parts):
+            self._out += b"%d:" % len(part) + part
+
+    def _exact(self, value: Any, cls: type) -> bool:
+        """Write values of the standard library and numpy by their codecs, where those are short."""
+        if cls.__name__ not in _REDUCE_EXACT and not class_name(cls).startswith(("pathlib.", "numpy.")):
+            return False
+        reducer = None if cls.__name__ == "ndarray" else builtin_reducer(cls)
+        if reducer is None:
+            return False
+        if id(value) in self._generators:
+            self._marks += 1
+            self._out += self._generators[id(value)]
+            return True
+        try:
+            tag, reduced = reducer(value, _WIDE)
+        except ValueError:
+            return False
+        if cls.__name__ in _SHARED_GENERATORS:
+            self._marks += 1
+            self._generators[id(value)] = b"=" + _digest(repr((tag, reduced)).encode())
+        self._out += b"r"
+        self._push([tag, reduced])
+        return True
+
+    def _registered(self, value: Any, cls: type) -> bool:
+        codec = registered_codec(cls)
+        if codec is None:
+            return False
+        self._out += b"c"
+        self._push([_class_text(cls), codec.encode(value)])
+        return True
+
+    def _object(self, value: Any, plan: _Plan) -> None:
+        """Write class, content and attributes of any other object."""
+        pieces = None if plan.is_simple else pieces_of(value, plan.base)
+        self._out += plan.head
+        attributes = _attributes(value, plan)
+        if attributes and not self._flat_attributes(attributes):
+            items = sorted(attributes.items(), key=_name_key)
+            self._steps.append((partial(self._pairs, items), b"."))
+        if pieces is not None:
+            self._pieces(pieces)
+
+    def _flat_attributes(self, attributes: Mapping[str, Any]) -> bool:
+        if not all_strings(attributes) or not all_scalars(attributes.values()):
+            return False
+        # In the order of UTF-8, in which `_of_scalars` has them sorted, too.
+        ordered = {name: attributes[name] for name in sorted(attributes, key=_utf8)}
+        return self._flat(ordered, list(ordered.values()), b".")
+
+    def _pieces(self, pieces: Pieces) -> None:
+        self._out += b"p"
+        self._text(pieces.label)
+        self.has_code = self.has_code or pieces.has_code
+        if pieces.raw is not None:
+            self._count(1)
+            self._out += b"b%d:" % len(pieces.raw) + pieces.raw
+        if pieces.members is not None:
+            self._set(b"<", list(pieces.members))
+        if pieces.mapping is not None:
+            self._steps.append((partial(self._pairs, list(pieces.mapping)), b"{"))
+        if pieces.ordered:
+            self._out += b"%d:" % len(pieces.ordered)
+            self._push(pieces.ordered)
+
+
+_SCALARS = SCALARS | {bytes}
+_INTEGERS = frozenset({int})
+_NO_SECRETS = ("", None, True, False)
+
+_LAZY: dict[str, frozenset[str]] = {
+    "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine"}),
+    "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
+}
+"""Attributes that libraries fill when something is asked of the object, and that say nothing of it."""
+
+
+class _Plan(NamedTuple):
+    """What is known of the objects of a class before one is looked at."""
+
+    head: bytes
+    base: type
+    is_value: bool
+    """They count by what they hold."""
+    is_simple: bool
+    """Attributes are all that they have."""
+    is_named: bool
+    """They may be classes, modules, functions that read a source, or handles."""
+    lazy: frozenset[str]
+    has_waiters: bool
+    """They know who waits for them, which is none of their content."""
+    form: dict[str, str] | None
+    """What the form of each object begins with; None where more than attributes is told of one."""
+
+
+def is_plain_class(cls: type) -> bool:
+    """Whether attributes are all that an object of the class is, so that it can be made again from them.
+
+    Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
+    """
+    plan = _plan_of(cls)
+    return (
+        plan.form is not None
+        and registered_codec(cls) is None
+        and not has_own_reduction(cls)
+        and find_in_classes(cls, "__del__") is None
+        and find_in_classes(cls, "__agent_trace_recorded__") is None
+    )
+
+
+_plans: dict[type, _Plan] = {}
+
+
+def _plan_of(cls: type) -> _Plan:
+    try:
+        return _plans[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        return remember(_plans, cls, _make_plan(cls))
+
+
+def _make_plan(cls: type) -> _Plan:
+    name = _class_text(cls).encode("utf-8", "replace")
+    base = solid_base(cls)
+    line = [class_name(each) for each in mro_of(cls)]
+    lazy = [names for library, names in _LAZY.items() if any(each.startswith(f"{library}.") for each in line)]
+    is_value = class_reducer(cls) is not None
+    is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
+    is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
+    is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
+    return _Plan(
+        head=b"Os%d:" % len(name) + name,
+        base=base,
+        is_value=is_value,
+        is_simple=is_simple,
+        is_named=is_named,
+        lazy=frozenset[str]().union(*lazy),
+        has_waiters=has_waiters(cls),
+        form=form_head(cls) if is_told else None,
+    )
+
+
+def _attributes(value: Any, plan: _Plan) -> dict[str, Any]:
+    """Attributes by name; of an enum's member its name and value."""
+    if plan.base is FunctionType or issubclass(plan.base, type):
+        return {}  # their readers have them
+    try:
+        found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
+    except ValueError as error:
+        raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
+    if "_name_" in found and "_value_" in found:
+        return {name: found[name] for name in ("_name_", "_value_")}
+    if "__module__" in found:
+        found = {**found, "__module__": module_name(found["__module__"])}
+    if plan.lazy:
+        return {name: item for name, item in found.items() if name not in plan.lazy}
+    return found
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _name_key(item: tuple[Any, Any]) -> str:
+    name = item[0]
+    return text_or_none(name) or repr(type(name))
+
+
+def _digest(data: bytes) -> bytes:
+    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    from _blake2 import blake2b
+
+    return blake2b(data, digest_size=8).digest()

@@ -1,0 +1,729 @@
+"""What a value holds beside its attributes, by its class: the table that digests and the docs share.
+
+Readers take a value apart by functions written in C, or by attributes read past every hook of its class. None
+of them calls a method that a user wrote, and none consumes anything.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GeneratorType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+    SimpleNamespace,
+)
+from typing import Any, NamedTuple
+
+from Agent.event.classes import (
+    class_name,
+    find_class,
+    find_in_classes,
+    mro_of,
+    namespace_of,
+    remember,
+    solid_base,
+)
+
+__all__ = [
+    "CALLABLE",
+    "KINDS",
+    "TRACING",
+    "Name",
+    "Pieces",
+    "Unreadable",
+    "handle_of",
+    "is_over_memory",
+    "pieces_of",
+    "reference_of",
+]
+
+
+class Unreadable(Exception):
+    """The value cannot be taken apart; the text says why."""
+
+
+class KindOfValue(NamedTuple):
+    """A row of the table in docs/REPLAY.md."""
+
+    kind: str
+    values: str
+    meaning: str
+
+
+KINDS: tuple[KindOfValue, ...] = (
+    KindOfValue(
+        "restorable",
+        "None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, deque, Counter, OrderedDict, "
+        "defaultdict, datetime, date, time, timedelta, UUID, Decimal, Path, range, slice, complex, enums, "
+        "dataclasses, named tuples, pydantic models, subclasses of builtins, numpy scalars, arrays and "
+        "generators, random.Random, classes with a registered codec, objects of other Python classes whose "
+        "attributes are all restorable, each held once, none a generator, and, inside of these, locks, "
+        "conditions, semaphores, events and queues of the standard library that nobody holds or waits for",
+        "compared as values; can drive a replay",
+    ),
+    KindOfValue(
+        "comparable",
+        "other objects by their attributes and slots; UserDict, ChainMap, SimpleNamespace, mappingproxy, "
+        "views, array.array, memoryview, ctypes data, structured, object and masked arrays, pandas objects, "
+        "exceptions, functions, lambdas, partials, bound methods, generators, coroutines, iterators, queues, "
+        "events, weak references, patterns, in-memory files, values over the size limits",
+        "compared by a digest over the whole content (16 MB or 100,000 values at most)",
+    ),
+    KindOfValue(
+        "reference",
+        "agents, classes, modules, objects that lead to other agents",
+        "compared by name; never informative",
+    ),
+    KindOfValue(
+        "handle",
+        "locks, files, sockets, threads, processes, event loops, tasks, executors, loggers, database "
+        "connections, tracing objects of this package",
+        "listed; nothing to compare",
+    ),
+    KindOfValue(
+        "unseen",
+        "objects of C extensions without a reduction, ctypes pointers, values above the limits of a digest",
+        "makes the verdict UNVERIFIED, unless it is ignored by name",
+    ),
+)
+"""Which kinds of values replay knows, and what it does with them."""
+
+TRACING = "tracing object"
+"""What loggers, recorders and tools of this package are as handles."""
+
+_HANDLES: dict[str, str] = {
+    "_thread.lock": "lock",
+    "_thread.RLock": "lock",
+    "threading._RLock": "lock",
+    "threading.Thread": "thread",
+    "_thread._ThreadHandle": "thread",
+    "_io._IOBase": "file",
+    "tempfile._TemporaryFileWrapper": "file",
+    "tempfile.TemporaryDirectory": "file",
+    "mmap.mmap": "file",
+    "posix.ScandirIterator": "file",
+    "_socket.socket": "socket",
+    "_ssl._SSLContext": "socket",
+    "_ssl._SSLSocket": "socket",
+    "select.epoll": "socket",
+    "selectors.BaseSelector": "socket",
+    "asyncio.events.AbstractEventLoop": "event loop",
+    "_asyncio.Future": "task",
+    "asyncio.futures.Future": "task",
+    "asyncio.transports.BaseTransport": "socket",
+    "concurrent.futures._base.Executor": "executor",
+    "logging.Logger": "logger",
+    "logging.LoggerAdapter": "logger",
+    "logging.Handler": "logger",
+    "subprocess.Popen": "process",
+    "multiprocessing.process.BaseProcess": "process",
+    "_multiprocessing.SemLock": "lock",
+    "multiprocessing.connection._ConnectionBase": "socket",
+    "sqlite3.Connection": "database connection",
+    "sqlite3.Cursor": "database connection",
+    "builtins.traceback": "traceback",
+    "builtins.frame": "frame",
+    "random.SystemRandom": "source of entropy",
+}
+_HANDLES_OF_MODULES = (
+    ("structlog.", "logger"),
+    ("asyncio.streams.", "stream"),
+    ("asyncio.base_events.", "server"),
+    ("asyncio.subprocess.", "process"),
+)
+_OWN_PACKAGES = tuple(
+    f"Agent.{name}." for name in ("record", "utils", "flight", "tree", "client", "config", "testing")
+)
+_VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
+
+# By the class itself, so that a look at an object of a known class costs one look-up.
+_handles_by_class: dict[type, str | None] = {}
+_DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
+
+
+def handle_of(cls: type) -> str | None:
+    """The kind of handle that objects of a class are, None where they are none."""
+    try:
+        return _handles_by_class[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ raises
+        return remember(_handles_by_class, cls, _find_handle(cls))
+
+
+def _find_handle(cls: type) -> str | None:
+    names = [class_name(base) for base in mro_of(cls)]
+    if "_io.StringIO" in names or "_io.BytesIO" in names:
+        return None
+    for name in names:
+        kind = _HANDLES.get(name)
+        if kind is not None:
+            return kind
+        for module, kind in _HANDLES_OF_MODULES:
+            if name.startswith(module):
+                return kind
+    if find_in_classes(cls, "__agent_trace_recorded__") is not None:
+        return TRACING  # a recorded model, which a replay answers
+    if names[0].startswith(_OWN_PACKAGES) and not names[0].startswith(_VALUES_OF_OURS):
+        return TRACING
+    return None
+
+
+_WRAPPING_FILES = frozenset(
+    ["_io.TextIOWrapper", "_io.BufferedReader", "_io.BufferedWriter", "_io.BufferedRandom"]
+)
+
+
+def is_over_memory(value: Any) -> bool:
+    """Whether a file object reads and writes bytes in memory, so that it is a value and no handle."""
+    io = sys.modules.get("_io")
+    if io is None or handle_of(type(value)) != "file":
+        return False
+    for _ in range(_MOST_WRAPPERS):
+        cls = type(value)
+        if class_name(cls) in _WRAPPING_FILES:
+            try:
+                value = value.buffer if cls is io.TextIOWrapper else value.raw
+            except ValueError:  # it was detached
+                return False
+        else:
+            return issubclass(cls, io.BytesIO)
+    return False
+
+
+def reference_of(value: object) -> str | None:
+    """The text that names a class, a module, or a function that reads chance or time; None for others."""
+    cls = type(value)
+    if cls in CALLABLE:
+        name = _source_function(value)
+        return None if name is None else f"function {name}"
+    if issubclass(cls, type):
+        name = class_name(value)  # type: ignore[arg-type]
+        if find_class(name) is not value and _is_of_python(value):
+            return None
+        for module, former in _FORMER_MODULES:
+            if name.startswith(module):
+                name = former + name.removeprefix(module)
+        return f"class {name}"
+    if cls is ModuleType or issubclass(cls, ModuleType):
+        name = ModuleType.__getattribute__(value, "__dict__").get("__name__")
+        return f"module {name}"
+    return None
+
+
+# Recordings name the classes of loggers by the modules in which they were first.
+_FORMER_MODULES = (
+    ("Agent.record.loggers.loggers.", "Agent.record.loggers."),
+    ("Agent.record.loggers.program_loggers.", "Agent.record.program_loggers."),
+    ("Agent.record.loggers.resources.", "Agent.record.resources."),
+    ("Agent.record.loggers.typed_loggers.", "Agent.record.typed_loggers."),
+)
+CALLABLE = frozenset({MethodType, BuiltinFunctionType, FunctionType})
+_SOURCE_MODULES = frozenset({"time", "posix", "nt"})
+
+
+def _source_function(value: Any) -> str | None:
+    """The name of a function of `random`, `numpy.random`, `time` or `os`, whatever stands in its place.
+
+    The state of the generator behind the functions of a module is no part of who holds one of them: it is a
+    source of the whole process. While sources are recorded a function of this package stands in their places.
+    """
+    if type(value) is FunctionType:
+        if not value.__code__.co_filename.startswith(_SEAM_FILES):
+            return None
+        original = value.__dict__.get("__wrapped__")
+        if original is not None:
+            return _source_function(original) if type(original) in CALLABLE else None
+        held = _hidden_generator("random")
+        return next((f"random.{name}" for name, each in _own(held).items() if each is value), None)
+    owner = value.__self__
+    if type(owner) is ModuleType:
+        return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
+    if type(owner) is type and owner.__module__ == "datetime":
+        return f"datetime.{owner.__name__}.{value.__name__}"
+    for module in ("random", "numpy.random"):
+        if owner is not None and owner is _hidden_generator(module):
+            return f"{module}.{value.__name__}"
+    return None
+
+
+def _hidden_generator(module: str) -> Any:
+    found = sys.modules.get(module)
+    if module == "numpy.random":
+        return getattr(getattr(found, "mtrand", None), "_rand", None)
+    return None if found is None else vars(found).get("_inst")
+
+
+def _own(value: Any) -> dict[str, Any]:
+    return getattr(value, "__dict__", {})
+
+
+def _is_of_python(cls: Any) -> bool:
+    return solid_base(cls) is not cls
+
+
+def _class(value: Any) -> Pieces:
+    """A class that no module has under its name, such as a local one: what stands in it, and its bases."""
+    own = {
+        name: item
+        for name, item in sorted(namespace_of(value).items())
+        if name not in _OF_EVERY_CLASS and name not in _MADE_OF_FIELDS and type(item) not in _DESCRIPTORS
+    }
+    return Pieces("class", (class_name(value), mro_of(value)[1:]), mapping=tuple(own.items()))
+
+
+_OF_EVERY_CLASS = frozenset(
+    ["__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__", "_abc_impl"]
+)
+_MADE_OF_FIELDS = frozenset(
+    [
+        *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__", "__signature__"),
+        *("__pydantic_complete__", "__pydantic_fields_complete__", "__pydantic_parent_namespace__"),
+        *("__pydantic_setattr_handlers__", "__pydantic_extra_info__"),
+    ]
+)
+"""What pydantic makes of a model's annotations, fields and decorators, with addresses, some of it late."""
+
+
+class Name(NamedTuple):
+    """A module's name and a name in it; the module may be the script that runs."""
+
+    module: Any
+    name: str
+
+
+class Pieces(NamedTuple):
+    """What is inside a value, in an order that does not change from run to run."""
+
+    label: str
+    """Which form the pieces have."""
+    ordered: tuple[Any, ...] = ()
+    members: Iterable[Any] | None = None
+    """Members whose order means nothing."""
+    mapping: tuple[tuple[Any, Any], ...] | None = None
+    raw: bytes | None = None
+    """Bytes that are content themselves."""
+    has_code: bool = False
+    """Code is among them, which is another in each version of Python."""
+
+
+_Reader = Callable[[Any], Pieces]
+
+
+def pieces_of(value: Any, base: type) -> Pieces | None:
+    """What the C part of a value holds; None where there is nothing beside attributes.
+
+    Args:
+        base: the class written in C that decides its layout.
+
+    Raises:
+        Unreadable: it holds something that cannot be looked at.
+    """
+    if base is object:
+        return None
+    for each in mro_of(base):
+        reader = _READERS.get(each) or _BY_NAME.get(class_name(each))
+        if reader is not None:
+            return reader(value)
+    if issubclass(base, BaseException):
+        return _exception(value, base)
+    return _reduced(value, base, class_name(base))
+
+
+def _mapping(base: type) -> _Reader:
+    items: Any = vars(base)["items"]
+    return lambda value: Pieces(base.__name__, mapping=tuple(items(value)))
+
+
+def _items(base: type) -> _Reader:
+    return lambda value: Pieces(base.__name__, tuple(base.__iter__(value)))  # type: ignore[attr-defined]
+
+
+def _set(base: type) -> _Reader:
+    return lambda value: Pieces(base.__name__, members=list(base.__iter__(value)))  # type: ignore[attr-defined]
+
+
+def _deque(value: Any) -> Pieces:
+    return Pieces("deque", (vars(deque)["maxlen"].__get__(value), *deque.__iter__(value)))
+
+
+def _defaultdict(value: Any) -> Pieces:
+    from collections import defaultdict
+
+    factory = vars(defaultdict)["default_factory"].__get__(value)
+    return Pieces("defaultdict", (factory,), mapping=tuple(dict.items(value)))
+
+
+def _memoryview(value: Any) -> Pieces:
+    try:
+        return Pieces("memoryview", (value.format, list(value.shape or ())), raw=memoryview.tobytes(value))
+    except ValueError as error:
+        raise Unreadable("a released memoryview") from error
+
+
+def _array(value: Any) -> Pieces:
+    array: Any = sys.modules["array"].array
+    return Pieces(f"array:{vars(array)['typecode'].__get__(value)}", raw=array.tobytes(value))
+
+
+def _function(value: Any) -> Pieces:
+    function: Any = value
+    file = function.__code__.co_filename
+    if _is_ours(file) and "__wrapped__" in function.__dict__:
+        return Pieces("traced", (function.__dict__["__wrapped__"],))
+    cells = [_cell(cell) for cell in function.__closure__ or ()]
+    held = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
+    name = Name(function.__module__, str(function.__qualname__))
+    code = None if _is_at_its_name(function) else function.__code__
+    return Pieces("function", (name, *held, code), has_code=code is not None)
+
+
+def _is_at_its_name(function: Any) -> bool:
+    """Whether a function is what its module has under its name, so that the name stands for it."""
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        try:
+            namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
+        except TypeError:
+            return False
+        found = namespace.get(part)
+    for _ in range(_MOST_WRAPPERS):
+        if found is function:
+            return True
+        wrapped = getattr(found, "__func__", None) if type(found) in _HOLDERS else None
+        found = wrapped or getattr(found, "__dict__", {}).get("__wrapped__")
+        if found is None:
+            return False
+    return False
+
+
+_HOLDERS = (staticmethod, classmethod)
+_MOST_WRAPPERS = 16
+
+
+_PACKAGE_FILES = __file__[: -len("event/values/contents.py")]
+_SEAM_FILES = f"{_PACKAGE_FILES}record/sources/"
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(_PACKAGE_FILES)
+
+
+_EMPTY_CELL = "<empty cell>"
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY_CELL
+
+
+def _method(value: Any) -> Pieces:
+    return Pieces("method", (value.__func__, value.__self__))
+
+
+def _builtin(value: Any) -> Pieces:
+    owner = value.__self__
+    if owner is None or type(owner) is ModuleType:
+        return Pieces("builtin", (Name(value.__module__, value.__qualname__),))
+    return Pieces("builtin method", (value.__qualname__, owner))
+
+
+def _wrapper(value: Any) -> Pieces:
+    return Pieces("slot", (str(value.__name__), getattr(value, "__self__", None)))
+
+
+def _partial(value: Any) -> Pieces:
+    from functools import partial
+
+    members = vars(partial)
+    parts = tuple(members[name].__get__(value) for name in ("func", "args", "keywords"))
+    return Pieces("partial", parts)
+
+
+def _code(value: CodeType) -> Pieces:
+    names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
+    counts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
+    held = (value.co_name, names, counts, value.co_consts)
+    return Pieces("code", held, raw=value.co_code, has_code=True)
+
+
+def _generator(value: Any, prefix: str = "gi") -> Pieces:
+    """What a generator, a coroutine or an asynchronous generator holds; of one that runs now its name."""
+    code, frame = getattr(value, f"{prefix}_code"), getattr(value, f"{prefix}_frame")
+    if getattr(value, f"{prefix}_running"):
+        return Pieces("running generator", (code.co_qualname,))
+    if frame is None:
+        return Pieces("finished generator", (code.co_name,))
+    # After the function come the local variables and the stack, with the iterators of loops. Debuggers and
+    # tracers add the frame and a copy of its variables before it, so what stands there is left out.
+    held = gc.get_referents(value)
+    at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
+    while held[-1] is None:  # the slot for a handled exception is None or empty, depending on who ran before
+        held.pop()
+    return Pieces("generator", (frame.f_lasti, *held[at:]), has_code=True)
+
+
+def _proxy(value: Any) -> Pieces:
+    return Pieces(type(value).__name__, tuple(gc.get_referents(value)[:1]))
+
+
+def _generator_of_numbers(value: Any) -> Pieces:
+    base: Any = sys.modules["_random"].Random
+    return Pieces("random", (base.getstate(value),))
+
+
+def _simple_queue(value: Any) -> Pieces:
+    return Pieces("queue", tuple(each for each in gc.get_referents(value) if type(each) is not type))
+
+
+def _context_variable(value: Any) -> Pieces:
+    try:
+        return Pieces("context variable", (value.name, value.get()))
+    except LookupError:
+        return Pieces("context variable", (value.name,))
+
+
+def _local(value: Any) -> Pieces:
+    """What thread-local storage holds for this thread."""
+    local = vars(sys.modules["_thread"])["_local"]
+    return Pieces("local", mapping=tuple(sorted(local.__getattribute__(value, "__dict__").items())))
+
+
+def _weak(value: Any) -> Pieces:
+    from weakref import ref
+
+    return Pieces("weak reference", (ref.__call__(value),))
+
+
+def _pattern(value: Any) -> Pieces:
+    return Pieces("pattern", (value.pattern, value.flags))
+
+
+def _text_file(value: Any) -> Pieces:
+    import io
+
+    if io.StringIO.closed.__get__(value):
+        return Pieces("closed StringIO")
+    return Pieces("StringIO", (io.StringIO.getvalue(value), io.StringIO.tell(value)))
+
+
+def _bytes_file(value: Any) -> Pieces:
+    import io
+
+    if io.BytesIO.closed.__get__(value):
+        return Pieces("closed BytesIO")
+    return Pieces("BytesIO", (io.BytesIO.tell(value),), raw=io.BytesIO.getvalue(value))
+
+
+def _alias(value: Any) -> Pieces:
+    origin = getattr(value, "__origin__", None)
+    return Pieces("generic", (origin, value.__args__))
+
+
+def _constant_name(value: Any) -> Pieces:
+    return Pieces("constant", (repr(value),))
+
+
+def _c_data(value: Any) -> Pieces:
+    held = _pointed_bytes(value)
+    if held is not None:
+        return Pieces("ctypes bytes", raw=held)
+    view = memoryview(value)
+    raw = view.tobytes()
+    if any(raw) and _has_pointers(type(value)):
+        raise Unreadable("ctypes data with pointers")
+    return Pieces("ctypes", (view.format, list(view.shape or ())), raw=raw)
+
+
+def _pointed_bytes(value: Any) -> bytes | None:
+    """The bytes object that a `c_char_p` points at; None for other data and other memory."""
+    if find_in_classes(type(value), "_type_") != "z":
+        return None
+    base = next(each for each in mro_of(type(value)) if class_name(each) == "_ctypes._CData")
+    held = vars(base)["_objects"].__get__(value)
+    begins = id(held) + bytes.__basicsize__ - 1
+    if type(held) is not bytes or memoryview(value).tobytes() != begins.to_bytes(
+        _POINTER_BYTES, sys.byteorder
+    ):
+        return None
+    return held
+
+
+_POINTER_BYTES = 8 if sys.maxsize > 2**32 else 4
+
+
+def _has_pointers(cls: type) -> bool:
+    kind = class_name(next(base for base in mro_of(cls) if class_name(base).startswith("_ctypes.")))
+    if kind == "_ctypes._SimpleCData":
+        return find_in_classes(cls, "_type_") in "zZPOX"
+    if kind == "_ctypes.Array":
+        return _has_pointers(find_in_classes(cls, "_type_"))
+    if kind in {"_ctypes.Structure", "_ctypes.Union"}:
+        fields = [field for base in mro_of(cls) for field in namespace_of(base).get("_fields_", ())]
+        return any(_has_pointers(field[1]) for field in fields)
+    return True
+
+
+_LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__suppress_context__", "args"})
+
+
+def _exception(value: Any, base: type) -> Pieces:
+    """Arguments, cause, and what the built-in classes of errors keep beside them."""
+    arguments: Any = BaseException.__dict__["args"]
+    held: dict[str, Any] = {}
+    for each in mro_of(base):
+        for name, member in namespace_of(each).items():
+            if name in _LEFT_OUT_OF_ERRORS or type(member) not in _DESCRIPTORS:
+                continue
+            try:
+                found = member.__get__(value)
+            except AttributeError:
+                continue  # a slot that nothing was put into
+            if found is not None:
+                held[name] = found
+    return Pieces("error", (arguments.__get__(value), sorted(held.items())))
+
+
+def _numpy_array(value: Any) -> Pieces:
+    numpy = sys.modules["numpy"]
+    dtype, shape = value.dtype, list(value.shape)
+    if dtype.hasobject or dtype.kind == "T":
+        if dtype.names:
+            fields = tuple(numpy.ndarray.__getitem__(value, name) for name in dtype.names)
+            return Pieces("ndarray", (_dtype_text(dtype), shape, *fields))
+        items = numpy.ndarray.tolist(numpy.ndarray.view(value, numpy.ndarray).reshape(-1))
+        return Pieces("ndarray", (_dtype_text(dtype), shape, items))
+    return Pieces("ndarray", (_dtype_text(dtype), shape), raw=numpy.ndarray.tobytes(value))
+
+
+def _dtype_text(dtype: Any) -> str:
+    return f"{dtype.descr if dtype.names else dtype.str}/{dtype.itemsize}"
+
+
+def _numpy_void(value: Any) -> Pieces:
+    if value.dtype.hasobject:
+        return Pieces("void", (_dtype_text(value.dtype), *value.item()))
+    return Pieces("void", (_dtype_text(value.dtype),), raw=value.tobytes())
+
+
+def _numpy_dtype(value: Any) -> Pieces:
+    return Pieces("dtype", (_dtype_text(value),))
+
+
+def _numpy_named(value: Any) -> Pieces:
+    return Pieces("ufunc", (value.__name__,))
+
+
+def _hash(value: Any) -> Pieces:
+    return Pieces("hash", (value.name,), raw=value.copy().digest())
+
+
+_C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wrapper_descriptor"})
+
+
+def _reduced(value: Any, base: type, name: str) -> Pieces:
+    """What a class written in C tells `copy` and `pickle` about its objects, by its own function in C."""
+    for each in mro_of(base):
+        if each is object:
+            break
+        for reduction in ("__reduce__", "__getnewargs__", "__getstate__", "__reduce_cython__"):
+            member = namespace_of(each).get(reduction)
+            if member is None or type(member).__name__ not in _C_CALLABLES:
+                continue
+            try:
+                found = member(value)
+            except Exception as error:
+                raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
+            if type(found) is tuple and reduction == "__reduce__":
+                return Pieces("reduced", found[1:])
+            return Pieces("reduced", (found,))
+    try:
+        return Pieces("buffer", raw=memoryview(value).tobytes())
+    except (TypeError, BufferError, ValueError) as error:
+        raise Unreadable(f"{name} is written in C and shows nothing of itself") from error
+
+
+_READERS: dict[type, _Reader] = {
+    dict: _mapping(dict),
+    list: _items(list),
+    tuple: _items(tuple),
+    set: _set(set),
+    frozenset: _set(frozenset),
+    deque: _deque,
+    str: lambda value: Pieces("str", (str.__str__(value),)),
+    int: lambda value: Pieces("int", (int.__int__(value),)),
+    float: lambda value: Pieces("float", (float.__float__(value),)),
+    complex: lambda value: Pieces("complex", (repr(complex.__complex__(value)),)),
+    bytes: lambda value: Pieces("bytes", raw=bytes.__getitem__(value, slice(None))),
+    bytearray: lambda value: Pieces("bytearray", raw=bytes(bytearray.__getitem__(value, slice(None)))),
+    memoryview: _memoryview,
+    SimpleNamespace: lambda _: Pieces("namespace"),
+    MappingProxyType: _proxy,
+    type: _class,
+    FunctionType: _function,
+    MethodType: _method,
+    BuiltinFunctionType: _builtin,
+    CodeType: _code,
+    CellType: lambda value: Pieces("cell", (_cell(value),)),
+    GeneratorType: _generator,
+    type({}.keys()): _proxy,
+    type({}.values()): _proxy,
+    type({}.items()): _proxy,
+    type(list[int]): _alias,
+    type(int | str): _alias,
+    type(...): _constant_name,
+    type(NotImplemented): _constant_name,
+    type("".join): _builtin,
+    type("".__len__): _wrapper,
+    type(str.__len__): _wrapper,
+    type(str.join): _wrapper,
+    property: lambda value: Pieces("property", (value.fget, value.fset, value.fdel)),
+    staticmethod: lambda value: Pieces("staticmethod", (value.__func__,)),
+    classmethod: lambda value: Pieces("classmethod", (value.__func__,)),
+}
+"""By the class written in C, for classes that are always loaded."""
+
+_BY_NAME: dict[str, _Reader] = {
+    "collections.OrderedDict": lambda value: Pieces("OrderedDict", mapping=tuple(dict.items(value))),
+    "collections.defaultdict": _defaultdict,
+    "array.array": _array,
+    "functools.partial": _partial,
+    "functools._lru_cache_wrapper": lambda value: Pieces("cached", (value.__wrapped__,)),
+    "weakref.ReferenceType": _weak,
+    "builtins.weakref": _weak,
+    "weakref.ProxyType": lambda _: _no("a weak proxy"),
+    "re.Pattern": _pattern,
+    "re.Match": lambda value: Pieces("match", (value.re, value.string, value.pos, value.endpos, value.regs)),
+    "_io.StringIO": _text_file,
+    "_io.BytesIO": _bytes_file,
+    "_struct.Struct": lambda value: Pieces("struct", (value.format,)),
+    "numpy.ndarray": _numpy_array,
+    "numpy.void": _numpy_void,
+    "numpy.dtype": _numpy_dtype,
+    "numpy.ufunc": _numpy_named,
+    "_ctypes._CData": _c_data,
+    "builtins.coroutine": lambda value: _generator(value, "cr"),
+    "builtins.async_generator": lambda value: _generator(value, "ag"),
+    "numpy.random.bit_generator.BitGenerator": lambda value: Pieces("bits", (value.state,)),
+    "_queue.SimpleQueue": _simple_queue,
+    "_random.Random": _generator_of_numbers,
+    "_contextvars.ContextVar": _context_variable,
+    "_thread._local": _local,
+    **dict.fromkeys(["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"], _hash),
+}
+"""By name, for classes of modules that this package does not load."""
+
+
+def _no(what: str) -> Pieces:
+    raise Unreadable(what)

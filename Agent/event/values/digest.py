@@ -1,0 +1,166 @@
+"""Digests by which two runs are compared: of a value with its tags, and of the code that ran."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from Agent.event.pointers import escape, fold_tags
+from Agent.event.values.plain import ask_memory_for
+
+__all__ = [
+    "ALGORITHM",
+    "canonical_bytes",
+    "code_digest",
+    "differ_in_tokens_alone",
+    "digest_bytes",
+    "digest_json",
+    "digest_named",
+    "is_shape",
+    "named_bytes",
+    "without_tokens",
+]
+
+ALGORITHM = "c1"
+"""What digests of content begin with, `c1:`; those without it were made before content was looked at."""
+
+_UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
+_SETS = ("set", "frozenset")
+_ATTRIBUTES = ("dataclass", "pydantic", "namedtuple")
+_TOKEN = re.compile(r"\[redacted:[0-9a-f]{16}\]")
+_TOKEN_BYTES = re.compile(_TOKEN.pattern.encode())
+_SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
+
+
+def digest_bytes(data: bytes) -> str:
+    """16 hex digits of BLAKE2b over the bytes."""
+    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    from hashlib import blake2b
+
+    return blake2b(data, digest_size=8).hexdigest()
+
+
+def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
+    """16 hex digits that are equal for equal tagged values, whatever the order of their keys.
+
+    Args:
+        value: a JSON value.
+        types: {JSON Pointer: tag} of its event, or of the value alone.
+        pointer: where the value stands in `types`.
+    """
+    return digest_bytes(canonical_bytes(value, types, pointer))
+
+
+def digest_named(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
+    """The digest, with its algorithm, of a mapping by names such as fields or arguments.
+
+    The order of the names does not count; in the values under them the order of keys does.
+    """
+    return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer))}"
+
+
+def named_bytes(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> bytes:
+    """The bytes of which `digest_named` is the digest."""
+    if type(value) is dict:
+        value = {name: value[name] for name in sorted(value)}
+    return canonical_bytes(value, types, pointer, has_order=True)
+
+
+def code_digest(module: str, qualname: str, source: str) -> str:
+    """16 hex digits of a function's identity and text; line endings and trailing blanks do not count."""
+    lines = [line.rstrip() for line in source.splitlines()]
+    return digest_bytes(_dump([module, qualname, "\n".join(lines).strip("\n")]))
+
+
+def differ_in_tokens_alone(one: str, other: str) -> bool:
+    """Whether two redacted texts are the same but for which secrets were hidden in them.
+
+    A token says which secret it was only to the holder of the key, who may be another today.
+    """
+    return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
+
+
+def without_tokens(content: bytes) -> bytes | None:
+    """The content with one mark in the place of every token; None where nothing in it was hidden."""
+    if b"[redacted:" not in content and b"/redacted:" not in content:
+        return None
+    return _TOKEN_BYTES.sub(b"<hidden>", content)
+
+
+def is_shape(text: str) -> bool:
+    """Whether a text is a shape, type and size and keyed digest, that stands in the place of a value."""
+    return _SHAPE.fullmatch(text) is not None
+
+
+def canonical_bytes(
+    value: Any, types: Mapping[str, str] | None = None, pointer: str = "", *, has_order: bool = False
+) -> bytes:
+    """The one form in which a tagged value is hashed and ordered, tags inside.
+
+    Args:
+        value, types, pointer: as `digest_json` has them.
+        has_order: keep the order of keys; without it they are sorted.
+    """
+    prefix = pointer + "/"
+    if not types or not any(p == pointer or p.startswith(prefix) for p in types):
+        return _dump(value, has_order=has_order)
+    # A tagged node becomes {marker: [tag, node]}; the marker is a key that the value itself does not use.
+    plain = _dump(value)
+    depth = 1
+    while b'"' + b"\\u0000" * depth + b'"' in plain:
+        depth += 1
+    marker = "\0" * depth
+    normal = _with_order if has_order else _normal
+    folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, normal(tag, node)]})
+    # No JSON text begins with a number and a colon, so tagged and untagged forms never meet.
+    return b"%d:%s" % (depth, _dump(folded, has_order=has_order))
+
+
+def _normal(tag: str, node: Any) -> Any:
+    """The node without an order that equality does not see, and with the order that it does see."""
+    name = tag.partition(":")[0]
+    if name == "OrderedDict" and type(node) is dict:
+        return [[key, value] for key, value in node.items()]
+    if type(node) is list and (name in _UNORDERED_PAIRS or name in _SETS):
+        return sorted(node, key=_dump)
+    return node
+
+
+def _with_order(tag: str, node: Any) -> Any:
+    """The node as it is, but for sets, and for attributes, which have no order."""
+    name = tag.partition(":")[0]
+    if name in _ATTRIBUTES and type(node) is dict:
+        return {key: node[key] for key in sorted(node)}
+    return sorted(node, key=_dump) if name in _SETS and type(node) is list else node
+
+
+def _dump(value: Any, *, has_order: bool = False) -> bytes:
+    ask_memory_for(value)
+    try:
+        return orjson.dumps(value, option=None if has_order else orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return _dump_flat(value, has_order=has_order)  # too deep, or of what orjson refuses
+
+
+def _dump_flat(value: Any, *, has_order: bool) -> bytes:
+    """The same for what orjson refuses: lone surrogates, integers over 64 bit, great depth."""
+    leaves: list[tuple[str, str]] = []
+    pending: list[tuple[str, Any]] = [("", value)]
+    while pending:
+        path, node = pending.pop()
+        if type(node) is dict and node:
+            if has_order:
+                leaves.append((path, json.dumps(list(node))))
+            pending.extend((f"{path}/{escape(str(key))}", child) for key, child in node.items())
+        elif type(node) is list and node:
+            pending.extend((f"{path}#{index}", child) for index, child in enumerate(node))
+        elif type(node) is int:
+            leaves.append((path, hex(node)))
+        else:
+            leaves.append((path, json.dumps(node, default=repr)))
+    leaves.sort()
+    return json.dumps(["flat", *leaves]).encode("ascii")

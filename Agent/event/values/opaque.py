@@ -1,0 +1,232 @@
+"""What is kept of a value that cannot be restored: a short text, its class, the plain attributes, a digest.
+
+No `__repr__` written in Python is ever called: one may loop, lock, query a database or draw a random number,
+and a recording that does so changes what it records. Plain attributes say more and can be redacted by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from Agent.event.classes import attributes_of, class_name, remember, text_or_none
+from Agent.event.locks import attributes_without_waiters, has_waiters
+from Agent.event.values.digest import ALGORITHM, digest_bytes
+
+__all__ = [
+    "CONTENT",
+    "LARGE_BYTES",
+    "OBJECT",
+    "SHOWN_ATTRIBUTES",
+    "STAND_IN",
+    "TEXT_CHARS",
+    "WRITTEN_OUTSIDE",
+    "Content",
+    "Kind",
+    "StandIn",
+    "describe",
+    "form_head",
+    "head_of_bytes",
+    "head_of_text",
+    "shorten",
+]
+
+CONTENT = "content"
+"""The key of a form under which everything stands that the object holds, where it can be made again."""
+OBJECT = "object"
+"""The tag of an object inside such content, whose attributes are all that it is."""
+STAND_IN = "stand_in"
+"""The tag of a task or a function that holds one inside such content, and the key of a form with some."""
+TEXT_CHARS = 200
+SHOWN_ATTRIBUTES = 16
+_SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
+_ADDRESS = re.compile(r"\bat 0x[0-9A-Fa-f]+")
+_ARGS: Any = BaseException.__dict__["args"]
+
+
+WRITTEN_OUTSIDE = "changed between its actions"
+"""The reference recorded for an object that code other than its agent's actions changes."""
+
+
+class StandIn:
+    """Stands where a task of the recorded process stood, or a function that held one.
+
+    Args:
+        name: the class of what stood there.
+        used: is told what is called or read, and raises.
+    """
+
+    __slots__ = ("_name", "_used")
+
+    def __init__(self, name: str, used: Callable[[str], Any]) -> None:
+        self._name, self._used = name, used
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        """Say that it is called."""
+        return self._used(self._name)
+
+    def __getattr__(self, attribute: str) -> Any:
+        return self._used(f"{attribute} of {self._name}")
+
+
+class Kind(StrEnum):
+    """What can be said of a value that no codec restores; each is a key of its form on disk."""
+
+    COMPARABLE = "digest"
+    REFERENCE = "reference"
+    HANDLE = "handle"
+    UNSEEN = "unseen"
+
+
+class Content(NamedTuple):
+    """What stands for the content of a value."""
+
+    kind: Kind
+    text: str
+    """The digest with its algorithm, what names it, which handle it is, or why it cannot be seen."""
+    size_bytes: int = 0
+    agents: frozenset[str | int] = frozenset()
+    """The agents that it leads to."""
+    without_code: str = ""
+    """The digest of the rest, where the content holds code: the same while somebody edits the code."""
+
+
+def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
+    """The JSON object that stands for a value that cannot be restored.
+
+    Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
+    where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
+    `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
+    there is code), and one of `digest`, `reference`, `handle` and `unseen`.
+    """
+    cls = type(value)
+    seen: dict[str, Any] = (
+        form_head(cls)
+        if _is_ordinary(cls)
+        else {"repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))), "class": class_name(cls)}
+    )
+    shown = _plain_attributes(value)
+    if shown:
+        seen["attributes"] = shown
+    if failure is not None:
+        seen["failure"] = class_name(type(failure))
+    if content.size_bytes > LARGE_BYTES:
+        seen["size_bytes"] = content.size_bytes
+    if content.agents:
+        seen["agents"] = len(content.agents)
+    if content.without_code:
+        seen["without_code"] = content.without_code
+    seen[content.kind.value] = content.text
+    return seen
+
+
+def form_head(cls: type) -> dict[str, Any]:
+    """What the form of an object begins with whose class has no short text of its own."""
+    name = class_name(cls)
+    return {"repr": f"<{name} object>", "class": name}
+
+
+LARGE_BYTES = 4096
+"""Content above that has its size in its form."""
+
+
+def _is_ordinary(cls: type) -> bool:
+    """Whether its objects have no short text of their own."""
+    try:
+        return _ordinary[cls]
+    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+        found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
+        return remember(_ordinary, cls, found)
+
+
+_ordinary: dict[type, bool] = {}
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
+
+
+def shorten(text: str) -> str:
+    """The text, cut to 200 characters, as UTF-8 can hold it."""
+    if len(text) > TEXT_CHARS:
+        text = text[: TEXT_CHARS - 3] + "..."
+    return text.encode("utf-8", "replace").decode()
+
+
+def head_of_text(text: str, chars: int) -> dict[str, Any]:
+    """What stands for a string that was cut: its head, its length, the digest of the whole."""
+    head = text[: max(chars, 0)].encode("utf-8", "replace").decode()
+    digest = f"{ALGORITHM}:{digest_bytes(text.encode('utf-8', 'surrogatepass'))}"
+    return {"head": head, "chars": len(text), "digest": digest}
+
+
+def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
+    """The same for bytes; the head is base64."""
+    from binascii import b2a_base64
+
+    head = bytes(data[: max(chars, 0) // 4 * 3])
+    return {
+        "head": b2a_base64(head, newline=False).decode("ascii"),
+        "bytes": len(data),
+        "digest": f"{ALGORITHM}:{digest_bytes(bytes(data))}",
+    }
+
+
+def _text(value: Any, cls: type) -> str:
+    # Classes are compared by `is`: a metaclass may have an `__eq__` and a `__hash__` of its own.
+    if cls is FunctionType or cls is BuiltinFunctionType:
+        return f"<function {_function_name(value)}>"
+    if cls is MethodType:
+        return f"<method {_function_name(value.__func__)} of {class_name(type(value.__self__))}>"
+    if issubclass(cls, type):
+        return f"<class {class_name(value)}>"
+    if cls is ModuleType:
+        return f"<module {text_or_none(vars(value).get('__name__')) or '?'}>"
+    if issubclass(cls, BaseException):
+        arguments = _ARGS.__get__(value)
+        shown = ", ".join(repr(a) if _is_short(a) else "..." for a in arguments[:4])
+        return f"{class_name(cls).rpartition('.')[2]}({shown})"
+    safe = any(cls is known for known in _SAFE_REPRS)
+    return repr(value) if safe else f"<{class_name(cls)} object>"
+
+
+def _function_name(function: object) -> str:
+    if type(function) is FunctionType or type(function) is BuiltinFunctionType:
+        callee: Any = function
+        module, name = text_or_none(callee.__module__), text_or_none(callee.__qualname__)
+        return f"{module}.{name}" if module else str(name)
+    return class_name(type(function))
+
+
+def _is_short(value: object) -> bool:
+    """Whether an exact scalar is small enough to be shown, so that a huge one costs nothing."""
+    kind = type(value)
+    if kind is str:
+        return len(value) <= TEXT_CHARS  # type: ignore[arg-type]
+    if kind is int:
+        return value.bit_length() <= 63  # type: ignore[attr-defined,no-any-return]
+    return kind is float or kind is bool or value is None
+
+
+def _plain_attributes(value: object) -> dict[str, Any]:
+    if issubclass(type(value), type | ModuleType):
+        return {}
+    try:
+        attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
+    except (ValueError, RuntimeError, AttributeError, TypeError):
+        return {}  # it hides them, or another thread changes them: the value is named all the same
+    shown: dict[str, Any] = {}
+    for name, attribute in attributes.items():
+        if len(shown) == SHOWN_ATTRIBUTES:
+            break
+        if text_or_none(name) is not None and len(name) <= TEXT_CHARS and _is_shown(attribute):
+            shown[name] = attribute
+    return shown
+
+
+def _is_shown(attribute: object) -> bool:
+    if type(attribute) is str:
+        return _is_short(attribute) and text_or_none(attribute) is not None
+    # A NaN has no JSON, and a tag would promise that it comes back.
+    return _is_short(attribute) and (type(attribute) is not float or math.isfinite(attribute))

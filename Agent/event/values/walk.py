@@ -1,0 +1,631 @@
+"""The walk over one value: budgets, the path from the root, tags; it cuts what is too large and never loops.
+
+`values.py` starts it; at each node it asks `codecs.py` for the reduced form of what plain JSON lacks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, TypeAlias
+
+import orjson
+
+from Agent.event.classes import attributes_of, class_name
+from Agent.event.limits import Limits
+from Agent.event.locks import is_lock, parts_of_idle
+from Agent.event.pointers import escape
+from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.codecs import builtin_reducer
+from Agent.event.values.content import content_of, is_plain_class
+from Agent.event.values.contents import handle_of, reference_of
+from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
+from Agent.event.values.opaque import (
+    CONTENT,
+    OBJECT,
+    SHOWN_ATTRIBUTES,
+    STAND_IN,
+    Content,
+    Kind,
+    describe,
+    form_head,
+    head_of_text,
+)
+from Agent.event.values.plain import (
+    DUMP_OPTIONS,
+    SCALARS,
+    all_scalars,
+    all_strings,
+    ask_memory,
+    least_bytes,
+    scalars_fit,
+)
+from Agent.event.values.reading import USUAL, Named, Reading
+from Agent.event.values.registered import registered_codec
+
+__all__ = ["AgentOf", "BudgetSpent", "RepeatsSpent", "Walk"]
+
+AgentOf: TypeAlias = Callable[[object], "str | int | None"]
+"""The id of the agent that an object is, None for other objects."""
+
+_NO_TAG = ("opaque", "truncated")
+_ORDERED_KINDS = ({str}, {int})
+_DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
+_SPENT: Any = object()
+_MADE_BY_FUNCTION = "defaultdict:"
+_OF_CYCLES = 2  # keys of the form that stands for a way back up
+
+
+def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """The items at one moment, even while another thread writes."""
+    try:
+        return list(mapping.items())
+    except RuntimeError:
+        items: list[tuple[Any, Any]] = _retried(lambda: list(mapping.items()))
+        return items
+
+
+def _retried(read: Callable[[], Any]) -> Any:
+    for _ in range(3):
+        try:
+            return read()
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+    return read()
+
+
+_MOST_KEPT_BYTES = 65_536
+"""Of an object whose content is larger only the digest is written."""
+_KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
+_GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
+_UNCHANGING = frozenset(
+    "tuple frozenset bytes complex range slice datetime time date timedelta uuid decimal path enum ellipsis "
+    "numpy namedtuple".split()
+)
+"""Tags of values that cannot change, so that two occurrences are as good as two values."""
+
+
+class BudgetSpent(Exception):
+    """The value is larger than its limits allow."""
+
+
+class RepeatsSpent(BudgetSpent):
+    """What is in the value is met so often that its JSON would be much larger than itself."""
+
+
+class _NotPlain(BudgetSpent):
+    """The content of an object is more than a tree of values that can be made again."""
+
+
+class Walk:
+    """One pass over one value.
+
+    With `cutting` off it is all or nothing: BudgetSpent says that the value is too large. With it on, each
+    container keeps what fits, and none takes more than half of what is left, so that one large field does
+    not hide the others.
+    """
+
+    __slots__ = (
+        "_contents", "_cuts", "_seen", "agent_of", "bytes_left", "cutting", "items_left", "limits",
+        "max_depth", "met", "opaque", "path", "reading", "repeats_left", "start", "types",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: Limits,
+        agent_of: AgentOf | None,
+        *,
+        cutting: bool,
+        reading: Reading = USUAL,
+        start: str = "",
+    ) -> None:
+        self.limits = limits
+        self.agent_of = agent_of
+        self.reading = reading
+        self.cutting = cutting
+        self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
+        self.items_left = limits.max_items
+        # What stands under a name may be as deep as a value that stands alone.
+        self.max_depth = limits.max_depth + reading.is_of_names
+        self.path: dict[int, int] = {}
+        self.met: dict[tuple[int, str], str] = {}
+        """Where values without a codec stood first, by id and by the name that they stand under."""
+        self.start = start
+        self.types: dict[str, str] = {}
+        self.opaque: list[str] = []
+        self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
+        self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
+        self.repeats_left = limits.max_repeats
+        self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
+        """What was met, so that nothing else gets its id; None where few values can be met at all."""
+
+    def whole(self, value: Any, pointer: str) -> Any:
+        """The JSON of the value that the pass is over."""
+        encoded = self.node(value, pointer)
+        if self._cuts:
+            self._finish_cuts(0)
+        return encoded
+
+    def node(self, value: Any, pointer: str) -> Any:
+        """The JSON of one value of any type within that."""
+        self.items_left -= 1
+        if self.items_left < 0:
+            raise BudgetSpent
+        kind = type(value)
+        if kind is str:
+            return self._text(value, pointer)
+        if value is None or value is True or value is False:
+            return self._spend(5 if value is False else 4, value)
+        if kind is int:
+            return self._integer(value, pointer)
+        if kind is float:
+            if math.isfinite(value):
+                return self._spend(len(orjson.dumps(value)), value)
+            name = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+            return self._tagged(self._spend(len(name) + 2, name), "float", pointer)
+        return self._composite(value, kind, pointer)
+
+    def _spend(self, size_bytes: int, value: Any) -> Any:
+        """The value, once its bytes are paid for."""
+        if size_bytes > self.bytes_left:
+            raise BudgetSpent
+        self.bytes_left -= size_bytes
+        return value
+
+    def _tagged(self, encoded: Any, tag: str, pointer: str) -> Any:
+        """The JSON, with its tag noted and paid for."""
+        self.bytes_left -= len(pointer) + len(tag) + 6
+        if self.bytes_left < 0 and not self.cutting:
+            raise BudgetSpent
+        self.types[pointer] = tag
+        if tag in _NO_TAG:
+            self.opaque.append(pointer)
+        return encoded
+
+    def _integer(self, value: int, pointer: str) -> Any:
+        if -(2**63) <= value < 2**64:
+            return self._spend(len(str(value)), value)
+        bits = value.bit_length()
+        if bits // 4 + 4 > self.limits.max_string_chars:
+            digest = f"{ALGORITHM}:{digest_json([hex(value)])}"
+            head = hex(value >> max(bits - 256, 0))
+            return self._tagged({"head": head, "bits": bits, "digest": digest}, "truncated", pointer)
+        text = str(value) if bits <= _DECIMAL_BITS else hex(value)
+        return self._tagged(self._spend(len(text) + 2, text), "int", pointer)
+
+    def _text(self, value: str, pointer: str) -> Any:
+        if len(value) > self.limits.max_string_chars:
+            return self._cut_text(value, pointer)
+        ask_memory(len(value))
+        try:
+            size, encoded = len(orjson.dumps(value)), value
+        except TypeError:
+            encoded = value.encode("unicode_escape").decode("ascii")
+            size = len(orjson.dumps(encoded))
+        if size > self.bytes_left:
+            if not self.cutting or self.bytes_left < 512:
+                raise BudgetSpent
+            return self._cut_text(value, pointer)
+        self.bytes_left -= size
+        return value if encoded is value else self._tagged(encoded, "str", pointer)
+
+    def _cut_text(self, value: str, pointer: str) -> Any:
+        chars = min(self.limits.head_chars, max(self.bytes_left, 0) // 8)
+        head = head_of_text(value, chars)
+        return self._tagged(self._spend(len(orjson.dumps(head)), head), "truncated", pointer)
+
+    def _composite(self, value: Any, kind: type, pointer: str) -> Any:
+        """The JSON of anything that is not a scalar; what fails on the way is described instead."""
+        mark = len(self.types), len(self.opaque)
+        identity = id(value)
+        if identity in self.path:
+            up = len(self.path) - self.path[identity]
+            return self._describe(pointer, {"repr": f"<cycle: {up} up>", "class": class_name(kind)})
+        if len(self.path) >= self.max_depth:
+            return self._describe(
+                pointer, describe(value, self._content_once(value, (id(value),))) | {"repr": "<too deep>"}
+            )
+        if self._seen is not None:
+            if identity in self._seen:
+                self.repeats_left -= 1
+                if self.repeats_left < 0:
+                    raise RepeatsSpent
+            self._seen[identity] = value
+        self.path[identity] = len(self.path)
+        try:
+            if kind is list:
+                return self._array(value[:], pointer, "list")
+            if kind is dict:
+                return self._mapping(_items(value), pointer, "dict")
+            if kind is tuple:
+                return self._tuple(value, pointer)
+            tag, reduced = self._reduce(value, kind, pointer)
+            return self._reduced(tag, reduced, pointer)
+        except BudgetSpent:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
+            self._forget(mark)
+            return self._describe(pointer, describe(value, self._content(value), error))
+        finally:
+            del self.path[identity]
+
+    def _content(self, value: Any) -> Content:
+        return content_of(value, self.agent_of, self.reading)
+
+    def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
+        """The tag and the reduced form of a value, by the codec of its type."""
+        reducer = builtin_reducer(kind)
+        if kind is Named:
+            return "opaque", describe(value.value, self._content(value))
+        if reducer is None:
+            registered = registered_codec(kind)
+            if registered is not None:
+                return f"registered:{class_name(kind)}", registered.encode(value)
+            agent = None if self.agent_of is None else self.agent_of(value)
+            if type(agent) is str or type(agent) is int:
+                return "agent", agent
+            reducer = class_reducer(kind)
+            if reducer is None:
+                return "opaque", self._described(value, pointer)
+        try:
+            tag, reduced = reducer(value, self.limits)
+        except RuntimeError:
+            tag, reduced = _retried(lambda: reducer(value, self.limits))
+        if tag.startswith(_MADE_BY_FUNCTION):
+            return self._with_factory(value, tag, reduced)
+        return tag, reduced
+
+    def _with_factory(self, value: Any, tag: str, reduced: Any) -> tuple[str, Any]:
+        """A `defaultdict`; one that a function fills says in its tag what that function is."""
+        factory = value.default_factory
+        if factory is None or issubclass(type(factory), type):
+            return tag, reduced
+        content = self._content(factory)
+        if content.kind is not Kind.COMPARABLE:
+            return "opaque", describe(value, self._content(value))
+        return f"{tag}@{content.text}", reduced
+
+    def _described(self, value: Any, pointer: str) -> dict[str, Any]:
+        """What stands for a value without a codec; of one that came before in the same value, also where."""
+        below = pointer[len(self.start) :]
+        root = below.split("/")[1] if self.reading.is_of_names and below else ""
+        if root:
+            below = below[len(root) + 1 :]
+        if below and self.reading.places is not None:
+            name = self.reading.places.field_of(value)
+            if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
+                return {**form_head(type(value)), Kind.REFERENCE.value: f"field {name}"}
+        content = self._content(value)
+        form = describe(value, content)
+        if content.kind is not Kind.COMPARABLE:
+            if content.kind is Kind.HANDLE and is_lock(type(value)):
+                self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)
+            return form
+        place = self.met.setdefault((id(value), root), below)
+        if place != below:
+            form["same_as"] = place
+        elif self.reading.keeps_content and len(form.get("attributes", ())) < SHOWN_ATTRIBUTES:
+            self._keep_content(value, content, form, pointer)
+        return form
+
+    def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
+        """Put what an object holds into its form, if it is a tree of values that can be made again."""
+        attributes: dict[str, Any] | None
+        if is_lock(type(value)):
+            attributes = parts_of_idle(value)
+        else:
+            attributes = attributes_of(value)
+            if len(attributes) == len(form.get("attributes", ())) or not is_plain_class(type(value)):
+                return
+        if attributes is None:
+            return
+        if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
+            return
+        walk = _ContentWalk(self.agent_of, value, self.reading, pointer)
+        try:
+            kept = walk.node(attributes, f"{pointer}/{CONTENT}")
+        except BudgetSpent:
+            return
+        if walk.opaque or type(kept) is not dict:
+            return
+        self.types.update(walk.types)
+        form[CONTENT] = kept
+        if walk.has_stand_ins:
+            form[STAND_IN] = True
+
+    def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
+        """Say of a lock that nobody holds that another one can take its place, where it occurs once."""
+        if first and self.reading.keeps_content and parts_of_idle(value) is not None:
+            form[CONTENT] = {}
+
+    def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
+        # The short way for what keys and positions are made of.
+        items = list(value)
+        if self._flat(items, items):
+            return self._tagged(items, "tuple", pointer)
+        return self._reduced("tuple", items, pointer)
+
+    def _reduced(self, tag: str, reduced: Any, pointer: str) -> Any:
+        """The JSON of a reduced form, under the tag of the whole."""
+        kind = type(reduced)
+        if tag in _NO_TAG:
+            return self._describe(pointer, reduced, tag)
+        if kind is list:
+            encoded = self._array(reduced, pointer, tag)
+        elif kind is dict:
+            encoded = self._mapping(_items(reduced), pointer, tag)
+        elif kind is frozenset:
+            encoded = self._members(reduced, pointer, tag)
+        elif kind in SCALARS:
+            encoded = self.node(reduced, pointer)
+        else:
+            raise TypeError(f"a codec gave a {class_name(kind)}")
+        inner = self.types.get(pointer)
+        if inner in _NO_TAG:
+            return encoded
+        if inner is not None and (inner != "map" or tag.startswith("registered:")):
+            raise TypeError(f"a codec gave what needs the tag {inner} itself")
+        return self._tagged(encoded, tag, pointer)
+
+    def _describe(self, pointer: str, form: dict[str, Any], tag: str = "opaque") -> Any:
+        if tag == "opaque" and len(form) == _OF_CYCLES:
+            form["digest"] = f"{ALGORITHM}:{digest_json(form)}"
+        return self._tagged(self._spend(len(orjson.dumps(form)), form), tag, pointer)
+
+    def _forget(self, mark: tuple[int, int]) -> None:
+        """Drop the tags noted since the mark."""
+        while len(self.types) > mark[0]:
+            self.types.popitem()
+        del self.opaque[mark[1] :]
+
+    def _flat(self, container: list[Any] | dict[str, Any], values: list[Any]) -> bool:
+        """Whether the container holds plain scalars only and fits; if so it is paid for."""
+        if len(values) > self.items_left or not all_scalars(values):
+            return False
+        least = least_bytes(container, self.bytes_left)
+        if least > self.bytes_left:
+            return False
+        ask_memory(least)
+        try:
+            data = orjson.dumps(container, None, DUMP_OPTIONS)
+        except TypeError:
+            return False
+        if len(data) > self.bytes_left:
+            return False
+        short = len(data) <= self.limits.max_string_chars
+        if not (short and data.find(b"null") < 0) and not scalars_fit(container, data, self.limits):
+            return False
+        self.items_left -= len(values)
+        self.bytes_left -= len(data)
+        return True
+
+    def _array(self, items: list[Any], pointer: str, tag: str) -> Any:
+        """The JSON of a list that nobody else holds."""
+        if self._flat(items, items):
+            return items
+        if self.cutting:
+            return self._cut_array(items, pointer, tag)
+        if len(items) > self.items_left:
+            raise BudgetSpent
+        self._spend(max(len(items), 1) + 1, None)
+        return [self.node(item, f"{pointer}/{index}") for index, item in enumerate(items)]
+
+    def _cut_array(self, items: list[Any], pointer: str, tag: str) -> Any:
+        mark = len(self.types), len(self.opaque)
+        self._spend(2, None)
+        head: list[Any] = []
+        for index, item in enumerate(items):
+            encoded = self._share(item, f"{pointer}/{index}")
+            if encoded is _SPENT:
+                return self._cut(head, items, pointer, tag, mark)
+            head.append(encoded)
+            self.bytes_left -= 1
+        return head
+
+    def _mapping(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
+        """The JSON object of a mapping, or a list of pairs where a key is no plain text."""
+        if len(items) > self.items_left and not self.cutting:
+            raise BudgetSpent
+        if not all_strings([key for key, _ in items]):
+            return self._pairs(items, pointer, tag)
+        plain = dict(items)
+        if self._flat(plain, list(plain.values())):
+            return plain
+        sizes = self._key_sizes(plain)
+        if sizes is None:
+            return self._pairs(items, pointer, tag)
+        if self.cutting:
+            return self._cut_mapping(plain, sizes, pointer, tag)
+        self._spend(max(len(items), 1) + 1 + sum(sizes), None)
+        return {key: self.node(value, f"{pointer}/{escape(key)}") for key, value in items}
+
+    def _pairs(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
+        """The JSON of a mapping as a list of pairs."""
+        if not self.cutting:
+            if 2 * len(items) > self.items_left:
+                raise BudgetSpent
+            self._spend(max(len(items), 1) + 1 + 3 * len(items), None)
+            pairs = []
+            for index, (key, value) in enumerate(items):
+                at = f"{pointer}/{index}"
+                pairs.append([self.node(key, f"{at}/0"), self.node(value, f"{at}/1")])
+        else:
+            pairs = self._cut_array([list(item) for item in items], pointer, tag)
+            if self.types.get(pointer) == "truncated":
+                return pairs
+        return self._tagged(pairs, "map", pointer)
+
+    def _key_sizes(self, keys: dict[str, Any]) -> list[int] | None:
+        """Bytes of each key with its colon, None where one cannot be the key of a JSON object."""
+        if any(len(key) > self.limits.max_string_chars for key in keys):
+            return None
+        try:
+            return [len(orjson.dumps(key)) + 1 for key in keys]
+        except TypeError:
+            return None
+
+    def _cut_mapping(self, items: dict[str, Any], sizes: list[int], pointer: str, tag: str) -> Any:
+        mark = len(self.types), len(self.opaque)
+        self._spend(2, None)
+        head: dict[str, Any] = {}
+        for (key, value), size in zip(items.items(), sizes, strict=True):
+            encoded = _SPENT
+            if size < self.bytes_left:
+                self.bytes_left -= size + 1
+                encoded = self._share(value, f"{pointer}/{escape(key)}")
+            if encoded is _SPENT:
+                return self._cut(head, items, pointer, tag, mark)
+            head[key] = encoded
+        return head
+
+    def _members(self, values: frozenset[Any], pointer: str, tag: str) -> Any:
+        """The JSON of a set, in an order that does not depend on hashes."""
+        items = list(values)
+        kinds = set(map(type, items))
+        if kinds in _ORDERED_KINDS or not items:
+            return self._array(sorted(items), pointer, tag)
+        if len(items) > self.items_left and not self.cutting:
+            raise BudgetSpent
+        outer = self.types, self.opaque
+        rows: list[tuple[bytes, Any, dict[str, str], list[str]]] = []
+        try:
+            for item in items:
+                self.types, self.opaque = {}, []
+                begun = len(self._cuts or ())
+                encoded = self._share(item, "") if self.cutting else self.node(item, "")
+                if encoded is _SPENT:
+                    self._cuts = (self._cuts or [])[:begun]
+                    break
+                self._finish_cuts(begun)
+                rows.append((canonical_bytes(encoded, self.types), encoded, self.types, self.opaque))
+        finally:
+            self.types, self.opaque = outer
+        rows.sort(key=lambda row: row[0])
+        encoded_items = [row[1] for row in rows]
+        self.bytes_left -= len(rows) + 1
+        if len(rows) < len(items):
+            return self._cut(encoded_items, values, pointer, tag, (len(self.types), len(self.opaque)))
+        for index, (_, _, types, opaque) in enumerate(rows):
+            for inner, inner_tag in types.items():
+                self.types[f"{pointer}/{index}{inner}"] = inner_tag
+                self.bytes_left -= len(pointer) + 8
+            self.opaque += [f"{pointer}/{index}{inner}" for inner in opaque]
+        return self._spend(0, encoded_items)
+
+    def _share(self, value: Any, pointer: str) -> Any:
+        """The JSON of a value within half of what is left, `_SPENT` if it has none there."""
+        mark = len(self.types), len(self.opaque)
+        kept_bytes, kept_items = (
+            self.bytes_left - self.bytes_left // 2,
+            self.items_left - self.items_left // 2,
+        )
+        self.bytes_left //= 2
+        self.items_left //= 2
+        try:
+            return self.node(value, pointer)
+        except BudgetSpent:
+            self._forget(mark)
+            return _SPENT
+        finally:
+            self.bytes_left += kept_bytes
+            self.items_left += kept_items
+
+    def _cut(self, head: Any, whole: Any, pointer: str, tag: str, mark: tuple[int, int]) -> Any:
+        """What stands for a container that was cut; tags below it would restore nothing, so they go."""
+        self._forget(mark)
+        form = {"head": head, "items": len(whole), "tag": tag}
+        if self._cuts is None:
+            self._cuts = []
+        self._cuts.append((pointer, form, whole))
+        self.bytes_left -= 64
+        return self._tagged(form, "truncated", pointer)
+
+    def _finish_cuts(self, begun: int) -> None:
+        """Put the content into the forms of what was cut since then, but for those within others."""
+        cuts = self._cuts or []
+        for pointer, form, whole in cuts[begun:]:
+            if self.types.get(pointer) == "truncated":
+                parts = [*whole.keys(), *whole.values()] if type(whole) is dict else whole
+                content = self._content_once(whole, (len(whole), *map(id, parts)))
+                form[content.kind.value] = content.text
+        del cuts[begun:]
+
+    def _content_once(self, value: Any, key: tuple[int, ...]) -> Content:
+        """The content of a value that may be met again; `key` has the ids of the value or of its parts."""
+        if self._contents is None:
+            self._contents = {}
+        known = self._contents.get(key)
+        if known is None:
+            known = self._contents[key] = (value, self._content(value))
+        return known[1]
+
+
+class _ContentWalk(Walk):
+    """The same over what an object holds: a tree of values that can be made again, else `_NotPlain`."""
+
+    __slots__ = ("_once", "has_stand_ins")
+
+    def __init__(self, agent_of: AgentOf | None, holder: object, reading: Reading, pointer: str) -> None:
+        super().__init__(_KEPT_LIMITS, agent_of, cutting=False, reading=reading, start=pointer)
+        self._once = {id(holder)}
+        """What occurred already: nobody could tell two occurrences of one object from two objects."""
+        self.has_stand_ins = False
+
+    def _composite(self, value: Any, kind: type, pointer: str) -> Any:
+        if kind is list or kind is dict:
+            self._occurs(value)
+        return super()._composite(value, kind, pointer)
+
+    def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
+        if is_lock(kind):
+            parts = parts_of_idle(value)
+            if parts is None:
+                raise _NotPlain
+            self._occurs(value)
+            return f"{OBJECT}:{class_name(kind)}", parts
+        if is_plain_class(kind) and class_reducer(kind) is None:
+            if self.agent_of is not None and self.agent_of(value) is not None:
+                raise _NotPlain
+            self._occurs(value)
+            attributes = attributes_of(value)
+            if not attributes:
+                raise _NotPlain  # a sentinel: what it is nobody but itself can be
+            return f"{OBJECT}:{class_name(kind)}", attributes
+        tag, reduced = super()._reduce(value, kind, pointer)
+        if tag == "opaque" and _is_of_process(value):
+            self._occurs(value)
+            self.has_stand_ins = True
+            return f"{STAND_IN}:{class_name(kind)}", None
+        if tag in _NO_TAG or tag == "agent" or tag.startswith(_GENERATORS):
+            raise _NotPlain
+        if tag.partition(":")[0] not in _UNCHANGING:
+            self._occurs(value)
+        return tag, reduced
+
+    def _occurs(self, value: Any) -> None:
+        places = self.reading.places
+        if id(value) in self._once or (places is not None and places.field_of(value) is not None):
+            raise _NotPlain
+        self._once.add(id(value))
+
+
+def _is_of_process(value: Any) -> bool:
+    """Whether it is a task or a loop, or a local function that holds one: what a callback that cancels is."""
+    if type(value) is not FunctionType:
+        return handle_of(type(value)) in _TASKS
+    cells = value.__closure__ or ()
+    return "<locals>" in value.__qualname__ and any(
+        handle_of(type(held)) in _TASKS for cell in cells if (held := _held(cell)) is not None
+    )
+
+
+_TASKS = ("task", "event loop")
+
+
+def _held(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # it is empty

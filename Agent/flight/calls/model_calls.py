@@ -1,0 +1,369 @@
+"""One call of a model while it is open: its request, its answer, piece by piece where it streams, its event.
+
+`model_streams.py` and the wrappers in `recorded_models/` open and end it. A replay answers it like a tool's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from Agent.event.kinds import Category
+from Agent.flight.calls.active_player import player_here
+from Agent.flight.calls.call_payload import CallParts
+from Agent.flight.calls.call_site import call_site
+from Agent.flight.open_runs.artifact_saving import save_call_part
+from Agent.flight.open_runs.context import Run, settled_scope, surrounding_run
+from Agent.flight.open_runs.never_raise import pipeline_of_first_call
+from Agent.flight.open_runs.prices import Usage, cost_of
+from Agent.flight.open_runs.run_events import emit_run_event
+from Agent.record.emit import installed
+from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.levels import LIMITS
+from Agent.record.emit.player import Answer, CallPlace, Player, TracedCall, making_answer
+from Agent.record.encode.safe_text import as_message, message_of
+from Agent.record.tracing.failures import outcome_of, record_error
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+
+__all__ = ["ModelCall", "ModelFacts", "note_trouble", "open_model_call"]
+
+_INFO = 20
+_LIMIT = LIMITS[Category.EVENTS.value]
+_MAX_ERROR_CHARS = 400
+_NOWHERE = Scope(None)
+_END: Any = object()
+
+_at_work: ContextVar[tuple[int, ...]] = ContextVar("agent_trace_models_at_work", default=())
+"""The recorded models that are working on a call here."""
+
+Making = Callable[[], Any]
+"""Makes plain values of an object of a user's or a library's; where it raises, nothing is recorded."""
+
+
+class ModelFacts(NamedTuple):
+    """What is known of a model before it is called."""
+
+    model_name: str
+    interface: str | None = None
+    """Whose interface it has, such as `langchain`."""
+    provider: str | None = None
+    params: Mapping[str, Any] | None = None
+    step_id: str | None = None
+
+
+class ModelCall:
+    """A call that is open; nothing that it is told raises.
+
+    Args:
+        answer: what the recording says, which stands for the call; None where the model is called.
+        recording: writes it; None where nothing is recorded.
+    """
+
+    __slots__ = ("_leave", "_owner", "_recording", "answer")
+
+    def __init__(
+        self,
+        answer: Answer | None,
+        recording: _Recording | None,
+        leave: Callable[[Any, BaseException | None], None] | None,
+        owner: int | None = None,
+    ) -> None:
+        self.answer = answer
+        self._recording = recording
+        self._leave = leave
+        self._owner = owner
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """While the model itself works, or its recorded response is made again.
+
+        What it calls of itself then is part of this call, and what it reads of clock and chance is no
+        action's: a replay answers the model, so nothing in its body is read again.
+        """
+        scope = current_scope.get()
+        aside = None
+        if scope is not None and scope.reads is not None:
+            aside = Scope(scope)
+            aside.reads = None
+        at_work = _at_work.set(_at_work.get() if self._owner is None else (*_at_work.get(), self._owner))
+        making = making_answer.set(True)
+        surrounding = current_scope.set(scope if aside is None else aside)
+        try:
+            yield
+        finally:
+            _at_work.reset(at_work)
+            making_answer.reset(making)
+            current_scope.reset(surrounding)
+
+    def pieces(self, source: Iterator[Any]) -> Iterator[Any]:
+        """Each piece of a stream, taken while the model is at work."""
+        while True:
+            with self.inside():
+                piece = next(source, _END)
+            if piece is _END:
+                return
+            yield piece
+
+    async def pieces_async(self, source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """The same for an asynchronous stream."""
+        while True:
+            with self.inside():
+                piece = await anext(source, _END)
+            if piece is _END:
+                return
+            yield piece
+
+    @property
+    def first_chunk_ms(self) -> float | None:
+        """How long the first piece took; None before it came, and where nothing is recorded."""
+        return self._recording.first_chunk_ms if self._recording is not None else None
+
+    def chunk(self, make: Making) -> None:
+        """A piece came; the first one tells how long that took."""
+        if self._recording is not None:
+            self._recording.chunk(make)
+
+    def end(self, make: Making, usage: Callable[[], Usage | None] | None = None) -> dict[str, Any]:
+        """The answer is whole: write the event; what stands in it of cost and of the output."""
+        told = self._recording.finish(make, usage, None) if self._recording is not None else {}
+        if self._leave is not None:
+            self._leave(None, None)
+        return told
+
+    def fail(self, error: BaseException, make: Making | None = None) -> None:
+        """The call raised, perhaps after some pieces; `make` gives what there is of the answer."""
+        if self._recording is not None:
+            self._recording.finish(make, None, error)
+        if self._leave is not None:
+            self._leave(None, error)
+
+    def close(self, make: Making | None = None, usage: Callable[[], Usage | None] | None = None) -> None:
+        """Nobody wants the rest of the pieces."""
+        if self._recording is not None:
+            self._recording.finish(make, usage, None, outcome="closed")
+        if self._leave is not None:
+            self._leave(None, None)
+
+
+def open_model_call(
+    facts: ModelFacts, request: Making, *, streams: bool = False, owner: object = None
+) -> ModelCall:
+    """Begin a call: ask a replay for the recorded response, keep the request as it is now.
+
+    Args:
+        request: gives a mapping of plain values; what is in it is what a replay finds the call by.
+        streams: the answer comes in pieces.
+        owner: the model; where it is at work on a call already, this one is a part of that.
+
+    Raises:
+        ReplayError: a replay has no answer.
+    """
+    player = player_here()
+    is_recorded = _LIMIT.value <= _INFO
+    if id(owner) in _at_work.get() or (player is None and not is_recorded):
+        return ModelCall(None, None, None)
+    site = call_site(2)
+    try:
+        asked = request()
+    except Exception as error:
+        if player is not None:
+            raise
+        note_trouble("the request of a model", error)
+        return ModelCall(None, None, None)
+    answer, leave = _ask(player, facts, asked, site, streams) if player is not None else (None, None)
+    recording = None
+    if is_recorded:
+        try:
+            pipeline = installed.active or pipeline_of_first_call()
+            if pipeline is not None:
+                recording = _Recording(pipeline, facts, asked, site, answer, streams)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            note_trouble("the call of a model", error)
+    return ModelCall(answer, recording, leave, None if owner is None else id(owner))
+
+
+def _ask(
+    player: Player, facts: ModelFacts, asked: Any, site: str, streams: bool
+) -> tuple[Answer | None, Callable[[Any, BaseException | None], None] | None]:
+    scope = current_scope.get()
+    agent = scope.agent if scope is not None else None
+    call = TracedCall(
+        kind="model.call",
+        agent_id=agent.agent_id if agent is not None else None,
+        agent_role=agent.agent_role if agent is not None else None,
+        action_type=facts.model_name,
+        qualname=facts.model_name,
+        args=asked,
+        target=None,
+        is_root=False,
+        is_generator=streams,
+        place=CallPlace(site, scope.path if scope is not None else ()),
+    )
+    answer = player.enter(call)
+    return answer, None if answer is not None else lambda result, error: player.leave(call, result, error)
+
+
+class _Recording:
+    """What is written of an open call."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        facts: ModelFacts,
+        asked: Any,
+        site: str,
+        answer: Answer | None,
+        streams: bool,
+    ) -> None:
+        self._pipeline = pipeline
+        self._facts = facts
+        self._site = site
+        self._answered_by = answer.event_id if answer is not None else None
+        self._scope = settled_scope()
+        self._run: Run = surrounding_run(pipeline)
+        self._span_id = pipeline.next_span_id()
+        self._parts = CallParts(pipeline, self._run, self._span_id, facts.model_name)
+        self._chunks: int | None = 0 if streams else None
+        self.first_chunk_ms: float | None = None
+        self._prompt_ref = save_call_part(
+            pipeline, self._run, self._span_id, "prompt", asked, facts.step_id, tool=facts.model_name
+        )
+        self._board_slot = -1
+        if pipeline.board is not None:
+            agent = self._scope.agent if self._scope is not None else None
+            self._board_slot = pipeline.board.open_span(
+                self._span_id,
+                agent.agent_id if agent is not None else None,
+                f"model {facts.model_name}",
+                pipeline.wall_ns() // 1000,
+            )
+        self._started_ns = pipeline.monotonic_ns()
+
+    def chunk(self, make: Making) -> None:
+        if self.first_chunk_ms is None:
+            self.first_chunk_ms = self._elapsed_ms()
+        self._chunks = (self._chunks or 0) + 1
+        try:
+            self._parts.take_item(make())
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            note_trouble("a piece of a model's answer", error)
+            self._parts.lose_items()
+
+    def finish(
+        self,
+        make: Making | None,
+        usage: Callable[[], Usage | None] | None,
+        error: BaseException | None,
+        outcome: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the event; what stands in it of tokens, cost and output."""
+        latency_ms = self._elapsed_ms()
+        if self._pipeline.closed:
+            self._pipeline.health.note("a model call outlived the recording that it began in")
+            return {}
+        try:
+            if self._board_slot >= 0 and self._pipeline.board is not None:
+                self._pipeline.board.close_span(self._board_slot)
+            told = self._told(make, usage)
+            payload = {**self._identity(), **told, "latency_ms": round(latency_ms, 6)}
+            if error is not None:
+                payload.update(self._ending(error))
+            elif outcome is not None:
+                payload["outcome"] = outcome
+            emit_run_event(
+                self._pipeline,
+                self._run,
+                "model.call",
+                payload,
+                scope=self._scope or _NOWHERE,
+                span_id=self._span_id,
+            )
+        except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
+            note_trouble("the end of a model call", trouble)
+            return {}
+        return told
+
+    def _elapsed_ms(self) -> float:
+        return (self._pipeline.monotonic_ns() - self._started_ns) / 1e6
+
+    def _identity(self) -> dict[str, Any]:
+        facts = self._facts
+        path = self._scope.path if self._scope is not None else ()
+        told = {
+            "call_id": self._span_id,
+            "model_name": facts.model_name,
+            "step_id": facts.step_id,
+            "model_provider": facts.provider,
+            "interface": facts.interface,
+            "params": dict(facts.params) if facts.params else None,
+            "site": self._site or None,
+            "path": list(path) or None,
+            "prompt_ref": self._prompt_ref,
+            "answered_by": self._answered_by,
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+    def _told(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
+        """Output, pieces, tokens and cost, as far as they are known; each for itself."""
+        told: dict[str, Any] = {}
+        output = _made("the answer of a model", make)
+        if output is not None:
+            told["output_ref"] = save_call_part(
+                self._pipeline,
+                self._run,
+                self._span_id,
+                "output",
+                output,
+                self._facts.step_id,
+                tool=self._facts.model_name,
+            )
+        if self._chunks is not None:
+            told["chunks"] = self._chunks
+            ref = self._parts.save_items("chunks")
+            if ref is not None:
+                told["chunks_ref"] = ref
+        if self.first_chunk_ms is not None:
+            told["first_chunk_ms"] = round(self.first_chunk_ms, 6)
+        used = _made("the usage of a model", usage)
+        if isinstance(used, Usage):
+            counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
+            told.update({key: value for key, value in counts.items() if value is not None})
+            if used.details:
+                told["usage"] = used.details
+            if self._answered_by is None:  # what a replay answers costs nothing
+                told.update(cost_of(self._facts.model_name, *used[:2]))
+        return told
+
+    def _ending(self, error: BaseException) -> dict[str, Any]:
+        outcome = outcome_of(error)
+        ending: dict[str, Any] = {"outcome": outcome}
+        if outcome == "error":
+            agent = self._scope.agent if self._scope is not None else None
+            binding = agent or self._pipeline.binding(self._run.agent_id, None, "flight", "errors")
+            ending["error"] = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+            more = {"call": as_message(self._facts.model_name)}
+            ending["error_id"] = record_error(self._pipeline, binding, error, more=more)
+        return ending
+
+
+def _made(what: str, make: Making | None) -> Any:
+    """What it makes, None where it cannot."""
+    if make is None:
+        return None
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        note_trouble(what, error)
+        return None
+
+
+def note_trouble(what: str, error: BaseException) -> None:
+    """Count that something of a model call could not be recorded."""
+    active = installed.active_pipeline()
+    if active is not None:
+        active.health.trouble(what, error)
+        active.health.drop("a part of a model call could not be recorded")

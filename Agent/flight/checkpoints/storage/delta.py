@@ -1,0 +1,287 @@
+"""What changed between two JSON values, small and exact: `diff` makes a delta, `apply` gives the new value.
+
+Checkpoints store deltas between full snapshots. A delta follows the shape of the value, so a path is
+never written twice, and it keeps the order of keys; applied to the old value it gives the new one exactly.
+
+    [0, value]                                  put this value here
+    [1, {key: delta}, {key: value}, [key], script]    an object: changed, added, removed, order
+    [2, script]                                 a list: n > 0 keeps n items, n < 0 skips n,
+                                                [values] inserts them, {"0": delta} changes the next one
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from Agent.flight.checkpoints.storage.list_alignment import Block, matching_blocks
+
+__all__ = ["Delta", "apply", "diff", "same"]
+
+Delta = list[Any]
+_ABSENT: Any = object()
+_CONTAINERS = frozenset({dict, list})
+_PUT, _OBJECT, _LIST = 0, 1, 2
+_MAX_TRIED: Final = 8
+"""Longest gap in which both ways to pair unequal numbers of items are tried."""
+_FEW: Final = 8
+"""So many differences in a row of equal items, and one in twenty items, are followed item by item."""
+_NEAR: Final = 6
+_ALIKE: Final = 3
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same text: unlike Python, 1 is not True, and keys have an order."""
+    kind = type(one)
+    if kind is not type(other) or one != other:
+        return False
+    if kind in _CONTAINERS:
+        return not one or orjson.dumps(one) == orjson.dumps(other)
+    return kind is not float or one != 0.0 or str(one) == str(other)
+
+
+def diff(old: Any, new: Any) -> Delta | None:
+    """The delta from one JSON value to another; None where they are the same.
+
+    Neither is changed; the delta shares values with `new`.
+    """
+    return None if same(old, new) else _delta(old, new)
+
+
+def apply(value: Any, delta: Delta) -> Any:
+    """The value after a delta; the old one is used up, and what it returns shares values with the delta.
+
+    Raises:
+        LookupError, TypeError, ValueError: the delta is not of this value.
+    """
+    kind = delta[0]
+    if kind == _PUT:
+        return delta[1]
+    if kind == _LIST:
+        return _scripted(value, delta[1])
+    if kind != _OBJECT:
+        raise ValueError(f"a delta of the unknown kind {kind!r}")
+    changed, added, removed, order = _parts(delta)
+    for key, inner in changed.items():
+        value[key] = apply(value[key], inner)
+    for key in removed:
+        del value[key]
+    value.update(added)
+    if order:
+        value = {key: value[key] for key in _scripted(list(value), order)}
+    return value
+
+
+def _parts(delta: Delta) -> tuple[dict[str, Delta], dict[str, Any], list[str], list[Any]]:
+    padded = [*delta[1:], *({}, {}, [], [])[len(delta) - 1 :]]
+    return padded[0], padded[1], padded[2], padded[3]
+
+
+def _scripted(items: list[Any], script: list[Any]) -> list[Any]:
+    result: list[Any] = []
+    position = 0
+    for step in script:
+        if type(step) is int:
+            if step > 0:
+                result += items[position : position + step]
+            position += abs(step)
+        elif type(step) is list:
+            result += step
+        else:
+            result.append(apply(items[position], step["0"]))
+            position += 1
+    if position > len(items):
+        raise ValueError("a delta is longer than its list")
+    return result + items[position:]
+
+
+def _delta(old: Any, new: Any) -> Delta:
+    """The delta between values that are known to differ."""
+    kind = type(new)
+    if kind is not type(old) or kind not in _CONTAINERS or not old or not new:
+        return [_PUT, new]
+    delta = _object_delta(old, new) if kind is dict else [_LIST, _list_script(old, new)]
+    return delta if len(orjson.dumps(delta)) < len(orjson.dumps(new)) else [_PUT, new]
+
+
+def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
+    changed: dict[str, Delta] = {}
+    added: dict[str, Any] = {}
+    for key, value in new.items():
+        before = old.get(key, _ABSENT)
+        if before is _ABSENT:
+            added[key] = value
+        elif not same(before, value):
+            changed[key] = _delta(before, value)
+    removed = [key for key in old if key not in new]
+    left = [key for key in old if key in new]
+    left += added
+    order = list(new)
+    if left == order:
+        return _without_empty_end([_OBJECT, changed, added, removed])
+    # The order is not what removing and adding leaves: a script over the keys says what it is, or keys that
+    # came to the end, as in a cache by last use, are removed and added again.
+    first = _first_moved(old, order)
+    moved = order[first:]
+    again = {key: new[key] for key in moved}
+    gone = removed + [key for key in moved if key in old]
+    kept = {key: inner for key, inner in changed.items() if key not in again}
+    readded = _without_empty_end([_OBJECT, kept, again, gone])
+    if len(moved) <= len(order) // 8:
+        return readded
+    scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
+    return min(readded, scripted, key=lambda delta: len(orjson.dumps(delta)))
+
+
+def _without_empty_end(parts: Delta) -> Delta:
+    while not parts[-1]:
+        parts.pop()
+    return parts
+
+
+def _first_moved(old: dict[str, Any], order: list[str]) -> int:
+    """How many of the keys stand in the order in which the old object has them."""
+    places = {key: place for place, key in enumerate(old)}
+    last = -1
+    for number, key in enumerate(order):
+        place = places.get(key, -1)
+        if place <= last:
+            return number
+        last = place
+    return len(order)
+
+
+def _key_script(old: list[str], new: list[str]) -> list[Any]:
+    script: list[Any] = []
+    a = b = 0
+    for a_next, b_next, count in [*matching_blocks(old, new), (len(old), len(new), 0)]:
+        _say(script, -(a_next - a))
+        if b_next > b:
+            script.append(new[b:b_next])
+        _say(script, count)
+        a, b = a_next + count, b_next + count
+    return _trimmed(script)
+
+
+def _list_script(old: list[Any], new: list[Any]) -> list[Any]:
+    script: list[Any] = []
+    a = b = 0
+    blocks = _nearby_blocks(old, new)
+    if blocks is None:
+        blocks = matching_blocks(list(map(orjson.dumps, old)), list(map(orjson.dumps, new)))
+    for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
+        _gap(script, old[a:a_next], new[b:b_next])
+        _say(script, count)
+        a, b = a_next + count, b_next + count
+    return _trimmed(script)
+
+
+def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
+    """Blocks of equal items where few changed and nothing moved far: one pass; None for other lists."""
+    blocks: list[Block] = []
+    a = b = 0
+    left = _FEW + len(old) // 20
+    while True:
+        begin = a
+        a += _alike(old, new, a, b)
+        b += a - begin
+        if a > begin:
+            blocks.append((begin, b - (a - begin), a - begin))
+        if a == len(old) or b == len(new):
+            return blocks
+        left -= 1
+        found = _meeting(old, new, a, b) if left >= 0 else None
+        if found is None:
+            return None
+        a, b = found
+
+
+def _alike(old: list[Any], new: list[Any], a: int, b: int) -> int:
+    """How many items are the same from these places on."""
+    count = 0
+    most = min(len(old) - a, len(new) - b)
+    while count < most and old[a + count] == new[b + count]:
+        count += 1
+    # Equal to Python, which is quickly found out; their texts at once say whether they are the same.
+    if not count or orjson.dumps(old[a : a + count]) == orjson.dumps(new[b : b + count]):
+        return count
+    return next(number for number in range(count) if not same(old[a + number], new[b + number]))
+
+
+def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] | None:
+    """Where two lists that differ at these places go on alike, some items on in one of them or in both."""
+    for ahead in range(1, _NEAR + 1):
+        for own, other in ((a + ahead, b + ahead), (a, b + ahead), (a + ahead, b)):
+            # More than one equal item, since in lists of few distinct values one is equal by chance.
+            alike = 0
+            while (
+                alike < _ALIKE
+                and own + alike < len(old)
+                and other + alike < len(new)
+                and same(old[own + alike], new[other + alike])
+            ):
+                alike += 1
+            at_end = own + alike == len(old) and other + alike == len(new)
+            if alike == _ALIKE or at_end:
+                return own, other
+    return None
+
+
+def _gap(script: list[Any], old: list[Any], new: list[Any]) -> None:
+    """Between two blocks of equal items: items become their counterparts, the rest comes and goes."""
+    surplus = len(new) - len(old)
+    if not surplus or not old or not new:
+        _paired(script, old, new, 0)
+        return
+    candidates: list[list[Any]] = []
+    for lead in (0, abs(surplus)) if max(len(old), len(new)) <= _MAX_TRIED else (0,):
+        tried: list[Any] = []
+        _paired(tried, old, new, lead)
+        candidates.append(tried)
+    for step in min(candidates, key=lambda tried: len(orjson.dumps(tried))):
+        if type(step) is int:
+            _say(script, step)
+        else:
+            script.append(step)
+
+
+def _paired(script: list[Any], old: list[Any], new: list[Any], lead: int) -> None:
+    """Pair items in order, after so many of the longer list; what is left over is removed or inserted."""
+    if len(new) > len(old):
+        if lead:
+            script.append(new[:lead])
+        for before, after in zip(old, new[lead:], strict=False):
+            _change(script, before, after)
+        if new[lead + len(old) :]:
+            script.append(new[lead + len(old) :])
+        return
+    _say(script, -lead)
+    for before, after in zip(old[lead:], new, strict=False):
+        _change(script, before, after)
+    _say(script, -(len(old) - lead - len(new)))
+
+
+def _change(script: list[Any], before: Any, after: Any) -> None:
+    delta = _delta(before, after) if not same(before, after) else None
+    if delta is None:
+        _say(script, 1)
+    else:
+        script.append({"0": delta})
+
+
+def _say(script: list[Any], count: int) -> None:
+    """Keep or skip so many items, joined with the step before if that does the same."""
+    if not count:
+        return
+    if script and type(script[-1]) is int and (script[-1] > 0) == (count > 0):
+        script[-1] += count
+    else:
+        script.append(count)
+
+
+def _trimmed(script: list[Any]) -> list[Any]:
+    """Without the last step where it keeps what is left anyway."""
+    if script and type(script[-1]) is int and script[-1] > 0:
+        script.pop()
+    return script

@@ -1,0 +1,269 @@
+"""Packs: files to which a run's snapshots and deltas are appended, one compressed JSON line after another.
+
+Each frame is a whole zstd frame that says itself whose it is, so `zstd -dc` shows a pack as JSON lines and
+the index can be made again from packs alone. A pack has one writer, which holds a lock on it as long as it
+writes; `run` decides what goes in, `index` remembers where it stands.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import DamagedInput
+from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE
+
+__all__ = [
+    "PACK_SUFFIX",
+    "PackReader",
+    "PackWriter",
+    "compressed",
+    "decompressed",
+    "file_flags",
+    "frames",
+    "fsync_directory",
+    "is_written_to",
+    "make_directory",
+]
+
+PACK_SUFFIX: Final = ".jsonl.zst"
+_LEVEL: Final = 3
+_MAX_RAW_BYTES: Final = 1 << 31
+_BLOCK_BYTES: Final = 16_384
+_APPEND: Final = os.O_RDWR | os.O_APPEND
+_codecs = threading.local()
+
+
+def compressed(data: bytes) -> bytes:
+    """The bytes as one zstd frame that holds its length and a checksum."""
+    try:
+        compressor = _codecs.compressor
+    except AttributeError:
+        # Not at the top: only runs with checkpoints need it.
+        from zstandard import ZstdCompressor
+
+        compressor = _codecs.compressor = ZstdCompressor(level=_LEVEL, write_checksum=True)
+    return bytes(compressor.compress(data))
+
+
+def decompressed(data: bytes, path: Path) -> bytes:
+    """The bytes of one frame.
+
+    Raises:
+        DamagedInput: it is none; the path is told.
+    """
+    from zstandard import ZstdDecompressor, ZstdError, frame_content_size
+
+    try:
+        length = frame_content_size(data)
+        if not 0 <= length <= _MAX_RAW_BYTES:
+            raise _damaged("its length is missing or too large", path)
+        decompressor = getattr(_codecs, "decompressor", None)
+        if decompressor is None:
+            decompressor = _codecs.decompressor = ZstdDecompressor()
+        return bytes(decompressor.decompress(data))
+    except ZstdError as error:
+        raise _damaged(str(error), path) from None
+
+
+def _damaged(why: str, path: Path) -> DamagedInput:
+    return DamagedInput(f"a checkpoint is damaged: {why}", path=path, remedy="restore the file from a copy")
+
+
+def file_flags() -> int:
+    """What every file here is opened with besides: not inherited, no symbolic link followed."""
+    return getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, each for this user alone."""
+    try:
+        path.mkdir(mode=DIRECTORY_MODE)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+
+
+def fsync_directory(directory: Path) -> None:
+    """Bring the names in a directory to the disk itself."""
+    fd = os.open(directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class PackWriter:
+    """One pack that this process appends to.
+
+    Args:
+        path: of a file that does not exist; made now, and locked.
+        durable: bring each frame to the disk itself before `append` returns.
+
+    Raises:
+        OSError: it could not be made.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self.path = path
+        self.durable = durable
+        self.size_bytes = 0
+        make_directory(path.parent)
+        self._open(os.O_CREAT | os.O_EXCL)
+        _lock(self.fd)
+        if durable:
+            fsync_directory(path.parent)
+
+    def append(self, frame: bytes) -> int:
+        """Write one frame at the end; the offset at which it begins. What failed is taken back.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        offset = self.size_bytes
+        if self.fd >= 0 and not names(self.fd, self._inode):
+            let_go(self.fd)  # closed from outside, and its lock gone with it
+            self._open()
+            _lock(self.fd)
+        elif self.fd < 0:
+            self._open()
+        view = memoryview(frame)
+        try:
+            while view:
+                view = view[os.write(self.fd, view) :]
+            if self.durable:
+                getattr(os, "fdatasync", os.fsync)(self.fd)
+        except OSError:
+            self.take_back(offset)
+            raise
+        self.size_bytes = offset + len(frame)
+        return offset
+
+    def _open(self, more_flags: int = 0) -> None:
+        self.fd = out_of_the_way(os.open(self.path, _APPEND | more_flags | file_flags(), FILE_MODE))
+        status = os.fstat(self.fd)
+        self._inode = (status.st_dev, status.st_ino)
+
+    def take_back(self, size_bytes: int) -> None:
+        """Forget what stands behind that length."""
+        self.size_bytes = size_bytes
+        if self.fd >= 0 and names(self.fd, self._inode):
+            os.ftruncate(self.fd, size_bytes)
+
+    def close(self) -> None:
+        """Give the file back, and its lock; `append` opens it again."""
+        if self.fd >= 0:
+            give_back(self.fd, self._inode)
+            self.fd = -1
+
+
+def _lock(fd: int) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return  # without advisory locks one process records alone
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_written_to(path: Path) -> bool:
+    """Whether a process holds the pack to write to it."""
+    try:
+        import fcntl
+
+        fd = os.open(path, os.O_RDONLY | file_flags())
+    except (ImportError, FileNotFoundError):
+        return False  # without advisory locks one process records alone; what is gone is nobody's
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True  # also where nobody can tell: then it is left alone
+    finally:
+        os.close(fd)
+    return False
+
+
+class PackReader:
+    """Reads frames of one pack.
+
+    Raises:
+        FileNotFoundError: the pack is not there: it was rewritten, or somebody took it away.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | file_flags())
+
+    def frame(self, offset: int, size_bytes: int) -> dict[str, Any]:
+        """The JSON object of one frame; DamagedInput if there is no such frame at that place."""
+        data = os.pread(self._fd, size_bytes, offset)
+        if len(data) < size_bytes:
+            raise DamagedInput(
+                f"a checkpoint is expected at byte {offset}, after the end of the file",
+                path=self.path,
+                remedy="restore the file from a copy",
+            )
+        return _frame_object(decompressed(data, self.path), self.path)
+
+    def close(self) -> None:
+        """Read nothing more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
+    if type(found) is not dict:
+        raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
+    return found
+
+
+def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Offset, size and content of each whole frame of a pack, up to the first that is not one.
+
+    `on_rest` is told how many bytes stand from there on; a save that a kill interrupted leaves some.
+    """
+    data = memoryview(path.read_bytes())
+    offset = 0
+    while offset < len(data):
+        found = _next_frame(data, offset)
+        if found is None:
+            on_rest(len(data) - offset)
+            return
+        size, line = found
+        try:
+            content = _frame_object(line, path)
+        except DamagedInput:
+            on_rest(len(data) - offset)
+            return
+        yield offset, size, content
+        offset += size
+
+
+def _next_frame(data: memoryview, offset: int) -> tuple[int, bytes] | None:
+    """Size and content of the frame at an offset; None if there is no whole one."""
+    from zstandard import ZstdDecompressor, ZstdError
+
+    reader = ZstdDecompressor().decompressobj()
+    parts: list[bytes] = []
+    # In blocks: the reader copies what stands behind the frame.
+    for begin in range(offset, len(data), _BLOCK_BYTES):
+        block = data[begin : begin + _BLOCK_BYTES]
+        try:
+            parts.append(reader.decompress(block))
+        except ZstdError:
+            return None
+        if reader.eof:
+            return begin + len(block) - len(reader.unused_data) - offset, b"".join(parts)
+    return None

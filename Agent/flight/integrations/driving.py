@@ -1,0 +1,223 @@
+"""What the wrappers share: a call made live or answered from the recording, and a recorded model's copy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from Agent.errors import MissingExtra, RecordingMiss, UsageError
+from Agent.flight.calls.model_calls import ModelCall
+from Agent.flight.open_runs.prices import Usage
+
+__all__ = [
+    "RECORDED",
+    "Shape",
+    "decoded",
+    "drive",
+    "drive_async",
+    "drive_stream",
+    "drive_stream_async",
+    "interface",
+    "recorded_copy",
+]
+
+RECORDED = "__agent_trace_recorded__"
+"""The attribute that marks the class of a recorded model."""
+
+
+class Shape(NamedTuple):
+    """How the answers of an interface become plain values, and answers again."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    usage: Callable[[Any], Usage | None]
+    encode_chunk: Callable[[Any], Any]
+    decode_chunk: Callable[[Any], Any]
+    whole: Callable[[list[Any]], Any]
+    """The answer that pieces make; None where they make none."""
+
+
+def interface(module: str, package: str) -> Any:
+    """A module of an optional package.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtra(f"{package} is not installed: {error}", remedy=f"pip install {package}") from None
+
+
+def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
+    """A copy of a model whose class has these methods over its own; in all else it is the model.
+
+    The class keeps its name, which tracing, serialisation and defaults of providers go by.
+
+    Raises:
+        UsageError: the model cannot be copied.
+    """
+    base = type(model)
+    if getattr(base, RECORDED, False):
+        return model
+    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    metaclass: Any = type(base)
+    cls = metaclass(base.__name__, (base,), {**names, **methods})
+    try:
+        made = model.model_copy() if hasattr(model, "model_copy") else copy.copy(model)
+        object.__setattr__(made, "__class__", cls)
+    except Exception as error:
+        raise UsageError(
+            f"{base.__module__}.{base.__qualname__} cannot be copied, so it cannot be recorded: {error}"
+        ) from error
+    setattr(cls, RECORDED, True)
+    return made
+
+
+def drive(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Any:
+    """The answer: of the recording where there is one, else of the model."""
+    if call.answer is not None:
+        return _answered(call, shape)
+    try:
+        with call.inside():
+            answer = live()
+    except BaseException as error:
+        call.fail(error)
+        raise
+    call.end(lambda: shape.encode(answer), lambda: shape.usage(answer))
+    return answer
+
+
+async def drive_async(call: ModelCall, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
+    """The same for a model that is awaited."""
+    if call.answer is not None:
+        return _answered(call, shape)
+    try:
+        with call.inside():
+            answer = await live()
+    except BaseException as error:
+        call.fail(error)
+        raise
+    call.end(lambda: shape.encode(answer), lambda: shape.usage(answer))
+    return answer
+
+
+def drive_stream(call: ModelCall, live: Callable[[], Any], shape: Shape) -> Iterator[Any]:
+    """The pieces: of the recording where there is one, else of the model; what came is kept in any case."""
+    seen: list[Any] = []
+    source: Any = None
+    try:
+        with call.inside():
+            source = iter(_recorded_chunks(call, shape) if call.answer is not None else live())
+        for chunk in call.pieces(source):
+            _take(call, shape, seen, chunk)
+            yield chunk
+        _raise_recorded(call)
+    except GeneratorExit:
+        call.close(_whole(shape, seen), _usage(shape, seen))
+        if hasattr(source, "close"):
+            source.close()
+        raise
+    except BaseException as error:
+        call.fail(error, _whole(shape, seen))
+        raise
+    call.end(_whole(shape, seen), _usage(shape, seen))
+
+
+async def drive_stream_async(call: ModelCall, live: Callable[[], Any], shape: Shape) -> AsyncIterator[Any]:
+    """The same for an asynchronous stream."""
+    seen: list[Any] = []
+    source: Any = None
+    try:
+        with call.inside():
+            source = aiter(live() if call.answer is None else _one_by_one(_recorded_chunks(call, shape)))
+        async for chunk in call.pieces_async(source):
+            _take(call, shape, seen, chunk)
+            yield chunk
+        _raise_recorded(call)
+    except GeneratorExit:
+        call.close(_whole(shape, seen), _usage(shape, seen))
+        if hasattr(source, "aclose"):
+            await source.aclose()
+        raise
+    except BaseException as error:
+        call.fail(error, _whole(shape, seen))
+        raise
+    call.end(_whole(shape, seen), _usage(shape, seen))
+
+
+def _take(call: ModelCall, shape: Shape, seen: list[Any], chunk: Any) -> None:
+    call.chunk(lambda: shape.encode_chunk(chunk))
+    seen.append(chunk)
+
+
+def _whole(shape: Shape, seen: list[Any]) -> Callable[[], Any]:
+    def made() -> Any:
+        answer = shape.whole(seen) if seen else None
+        return None if answer is None else shape.encode(answer)
+
+    return made
+
+
+def _usage(shape: Shape, seen: list[Any]) -> Callable[[], Usage | None]:
+    def made() -> Usage | None:
+        answer = shape.whole(seen) if seen else None
+        return None if answer is None else shape.usage(answer)
+
+    return made
+
+
+def _answered(call: ModelCall, shape: Shape) -> Any:
+    answer = call.answer
+    assert answer is not None  # noqa: S101 - asked before, for the type checker
+    if answer.error is not None:
+        call.fail(answer.error)
+        raise answer.error
+    with call.inside():
+        if answer.result is None and answer.items is not None:
+            made = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
+        else:
+            made = decoded(shape.decode, answer.result, call)
+    call.end(lambda: shape.encode(made), lambda: shape.usage(made))
+    return made
+
+
+def _recorded_chunks(call: ModelCall, shape: Shape) -> Iterator[Any]:
+    answer = call.answer
+    assert answer is not None  # noqa: S101 - as above
+    if answer.items is None:
+        raise RecordingMiss(
+            "the recorded answer was not a stream, but a stream is requested now",
+            remedy="call it as in the recording, or record the run again",
+        )
+    for item in answer.items:
+        yield decoded(shape.decode_chunk, item, call)
+
+
+async def _one_by_one(chunks: Iterator[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _raise_recorded(call: ModelCall) -> None:
+    if call.answer is not None and call.answer.error is not None:
+        raise call.answer.error
+
+
+def decoded(decode: Callable[[Any], Any], recorded: Any, call: ModelCall) -> Any:
+    """What was recorded, as the interface has it.
+
+    Raises:
+        RecordingMiss: it cannot be made again.
+    """
+    try:
+        return decode(recorded)
+    except Exception as error:
+        event_id = call.answer.event_id if call.answer is not None else None
+        raise RecordingMiss(
+            f"the recorded response of a model (event {event_id}) cannot be rebuilt: "
+            f"{type(error).__name__}: {error}",
+            remedy="was it recorded with another version of the library?",
+        ) from error

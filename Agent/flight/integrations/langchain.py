@@ -1,0 +1,193 @@
+"""Chat models of LangChain and LangGraph: `_generate` and `_stream`, with and without async."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.integrations.driving import (
+    Shape,
+    drive,
+    drive_async,
+    drive_stream,
+    drive_stream_async,
+    interface,
+    recorded_copy,
+)
+from Agent.flight.open_runs.prices import Usage
+
+__all__ = ["recorded"]
+
+_PACKAGE = "langchain-core"
+_chat_models = interface("langchain_core.language_models.chat_models", _PACKAGE)
+_messages = interface("langchain_core.messages", _PACKAGE)
+_outputs = interface("langchain_core.outputs", _PACKAGE)
+
+
+def recorded(model: Any) -> Any:
+    """The chat model as a recorded one; tools are bound to it as to the model itself."""
+    base = type(model)
+    plain = _chat_models.BaseChatModel
+    methods = {"_generate": _generate(base)}
+    # What the model leaves to the interface ends up in what it does itself, and would be recorded twice.
+    if base._agenerate is not plain._agenerate:  # noqa: SLF001 - the interface is made of such names
+        methods["_agenerate"] = _agenerate(base)
+    if base._stream is not plain._stream:  # noqa: SLF001
+        methods["_stream"] = _stream(base, "_stream", _SHAPE)
+    if base._astream is not plain._astream:  # noqa: SLF001
+        methods["_astream"] = _astream(base, "_astream", _SHAPE)
+    if getattr(base, "_stream_chat_model_events", None) is not None:
+        methods["_stream_chat_model_events"] = _stream(base, "_stream_chat_model_events", _EVENTS)
+    if getattr(base, "_astream_chat_model_events", None) is not None:
+        methods["_astream_chat_model_events"] = _astream(base, "_astream_chat_model_events", _EVENTS)
+    return recorded_copy(model, methods)
+
+
+def _generate(base: Any) -> Any:
+    def _generate(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
+        call = _open(self, messages, stop, kwargs)
+        return drive(call, lambda: base._generate(self, messages, stop, run_manager, **kwargs), _SHAPE)  # noqa: SLF001
+
+    return _generate
+
+
+def _agenerate(base: Any) -> Any:
+    async def _agenerate(
+        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Any:
+        call = _open(self, messages, stop, kwargs)
+        return await drive_async(
+            call,
+            lambda: base._agenerate(self, messages, stop, run_manager, **kwargs),  # noqa: SLF001
+            _SHAPE,
+        )
+
+    return _agenerate
+
+
+def _stream(base: Any, name: str, shape: Shape) -> Any:
+    live = getattr(base, name)
+
+    def stream(
+        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        call = _open(self, messages, stop, kwargs, streams=True)
+        yield from drive_stream(
+            call, lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs), shape
+        )
+
+    return stream
+
+
+def _astream(base: Any, name: str, shape: Shape) -> Any:
+    live = getattr(base, name)
+
+    async def stream(
+        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        call = _open(self, messages, stop, kwargs, streams=True)
+        driven = drive_stream_async(
+            call, lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs), shape
+        )
+        try:
+            async for chunk in driven:
+                yield chunk
+        finally:
+            await driven.aclose()  # type: ignore[attr-defined]
+
+    return stream
+
+
+def _open(
+    model: Any, messages: Any, stop: Any, kwargs: dict[str, Any], *, streams: bool = False
+) -> ModelCall:
+    def request() -> dict[str, Any]:
+        asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        if stop:
+            asked["stop"] = list(stop)
+        # Metadata of the run is its own each time, and the model does not see it.
+        options = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}
+        if options:
+            asked["options"] = options
+        return asked
+
+    return open_model_call(_facts(model, stop), request, streams=streams, owner=model)
+
+
+def _facts(model: Any, stop: Any) -> ModelFacts:
+    try:
+        told = model._get_ls_params(stop=stop)  # noqa: SLF001 - what LangChain itself tells tracers
+    except Exception:  # noqa: BLE001 - a model that cannot say who it is is recorded under its class
+        told = {}
+    name = told.get("ls_model_name") or getattr(model, "model_name", None) or type(model).__name__
+    params = {
+        key.removeprefix("ls_"): value
+        for key, value in told.items()
+        if key in {"ls_temperature", "ls_max_tokens", "ls_stop"} and value is not None
+    }
+    return ModelFacts(str(name), "langchain", told.get("ls_provider"), params or None)
+
+
+def _asked(message: Any) -> dict[str, Any]:
+    """A message without its id: graphs and tracers give it another in each run."""
+    told: dict[str, Any] = _messages.message_to_dict(message)
+    told["data"] = {key: value for key, value in told["data"].items() if key != "id"}
+    return told
+
+
+def _encode_generation(generation: Any) -> dict[str, Any]:
+    return {
+        "message": _messages.message_to_dict(generation.message),
+        "generation_info": generation.generation_info,
+    }
+
+
+def _decode_message(told: Any) -> Any:
+    return _messages.messages_from_dict([told])[0]
+
+
+def _encode(result: Any) -> dict[str, Any]:
+    generations = [_encode_generation(generation) for generation in result.generations]
+    return {"generations": generations, "llm_output": result.llm_output}
+
+
+def _decode(told: Any) -> Any:
+    generations = [
+        _outputs.ChatGeneration(
+            message=_decode_message(one["message"]), generation_info=one["generation_info"]
+        )
+        for one in told["generations"]
+    ]
+    return _outputs.ChatResult(generations=generations, llm_output=told["llm_output"])
+
+
+def _decode_chunk(told: Any) -> Any:
+    return _outputs.ChatGenerationChunk(
+        message=_decode_message(told["message"]), generation_info=told["generation_info"]
+    )
+
+
+def _whole(chunks: list[Any]) -> Any:
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole = whole + chunk
+    message = _messages.message_chunk_to_message(whole.message)
+    generation = _outputs.ChatGeneration(message=message, generation_info=whole.generation_info)
+    return _outputs.ChatResult(generations=[generation])
+
+
+def _usage(result: Any) -> Usage | None:
+    told = getattr(result.generations[0].message, "usage_metadata", None) if result.generations else None
+    if told is not None:
+        details = {key: value for key, value in told.items() if key.endswith("_details") and value}
+        return Usage(told.get("input_tokens"), told.get("output_tokens"), details or None)
+    tokens = (result.llm_output or {}).get("token_usage")
+    if not isinstance(tokens, dict):
+        return None
+    return Usage(tokens.get("prompt_tokens"), tokens.get("completion_tokens"))
+
+
+_SHAPE = Shape(_encode, _decode, _usage, _encode_generation, _decode_chunk, _whole)
+_EVENTS = Shape(_encode, _decode, lambda _: None, dict, dict, lambda _: None)
+"""Of models that speak the event protocol themselves: pieces are plain mappings."""

@@ -1,0 +1,137 @@
+"""Models of the OpenAI Agents SDK: `get_response` and `stream_response`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.integrations.driving import (
+    Shape,
+    drive_async,
+    drive_stream_async,
+    interface,
+    recorded_copy,
+)
+from Agent.flight.open_runs.prices import Usage
+
+__all__ = ["recorded"]
+
+_PACKAGE = "openai-agents"
+_items = interface("agents.items", _PACKAGE)
+_usage_module = interface("agents.usage", _PACKAGE)
+_adapter = interface("pydantic", _PACKAGE).TypeAdapter
+_OUTPUT_ITEM = _adapter(_items.TResponseOutputItem)
+_EVENT = _adapter(_items.TResponseStreamEvent)
+
+_PARAMETERS = (
+    *("system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing"),
+    *("previous_response_id", "conversation_id", "prompt"),
+)
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+def recorded(model: Any) -> Any:
+    """The model as a recorded one."""
+    base = type(model)
+
+    async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _open(self, args, kwargs)
+        return await drive_async(call, lambda: base.get_response(self, *args, **kwargs), _SHAPE)
+
+    async def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        call = _open(self, args, kwargs, streams=True)
+        driven = drive_stream_async(call, lambda: base.stream_response(self, *args, **kwargs), _SHAPE)
+        try:
+            async for event in driven:
+                yield event
+        finally:
+            await driven.aclose()  # type: ignore[attr-defined]
+
+    return recorded_copy(model, {"get_response": get_response, "stream_response": stream_response})
+
+
+def _open(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool = False) -> ModelCall:
+    given = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
+
+    def request() -> dict[str, Any]:
+        asked = {
+            "instructions": given.get("system_instructions"),
+            "input": given.get("input"),
+            "settings": _settings(given.get("model_settings")),
+            "tools": [_tool(tool) for tool in given.get("tools") or ()],
+            "handoffs": [handoff.tool_name for handoff in given.get("handoffs") or ()],
+            "output_schema": _schema_name(given.get("output_schema")),
+            "prompt": given.get("prompt"),
+            "previous_response_id": given.get("previous_response_id"),
+            "conversation_id": given.get("conversation_id"),
+        }
+        return {key: value for key, value in asked.items() if value not in (None, [], {})}
+
+    name = getattr(model, "model", None)
+    facts = ModelFacts(name if isinstance(name, str) else type(model).__name__, "openai_agents")
+    return open_model_call(facts, request, streams=streams, owner=model)
+
+
+def _settings(settings: Any) -> dict[str, Any] | None:
+    if settings is None:
+        return None
+    return {key: value for key, value in settings.to_json_dict().items() if value is not None}
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    told = {"name": tool.name, "description": getattr(tool, "description", None)}
+    schema = getattr(tool, "params_json_schema", None)
+    return {**told, "parameters": schema} if schema is not None else told
+
+
+def _schema_name(schema: Any) -> str | None:
+    return None if schema is None else str(schema.name())
+
+
+def _plain(item: Any) -> Any:
+    """A model of pydantic as it was set, without what its class adds."""
+    return item.model_dump(mode="json", exclude_unset=True) if hasattr(item, "model_dump") else item
+
+
+def _encode(response: Any) -> dict[str, Any]:
+    return {
+        "output": [_plain(item) for item in response.output],
+        "usage": _usage_module.serialize_usage(response.usage),
+        "response_id": response.response_id,
+        "request_id": getattr(response, "request_id", None),
+    }
+
+
+def _decode(told: Any) -> Any:
+    return _items.ModelResponse(
+        output=[_OUTPUT_ITEM.validate_python(item) for item in told["output"]],
+        usage=_usage_module.deserialize_usage(told["usage"]),
+        response_id=told["response_id"],
+        request_id=told["request_id"],
+    )
+
+
+def _usage(response: Any) -> Usage:
+    used = response.usage
+    return Usage(used.input_tokens, used.output_tokens)
+
+
+def _whole(events: list[Any]) -> Any:
+    """The answer that the last event of a stream holds; None of a stream without its end."""
+    last = events[-1]
+    if getattr(last, "type", None) not in _ENDS:
+        return None
+    used = last.response.usage
+    usage = _usage_module.Usage()
+    if used is not None:
+        usage = _usage_module.Usage(
+            requests=1,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+            total_tokens=used.total_tokens,
+        )
+    return _items.ModelResponse(output=last.response.output, usage=usage, response_id=last.response.id)
+
+
+_SHAPE = Shape(_encode, _decode, _usage, _plain, _EVENT.validate_python, _whole)

@@ -1,0 +1,188 @@
+"""Models of Pydantic AI, through its own `WrapperModel`: `request` and `request_stream`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, interface
+from Agent.flight.open_runs.prices import Usage
+
+__all__ = ["recorded"]
+
+_PACKAGE = "pydantic-ai-slim"
+_messages = interface("pydantic_ai.messages", _PACKAGE)
+_models = interface("pydantic_ai.models", _PACKAGE)
+_wrapper: Any = interface("pydantic_ai.models.wrapper", _PACKAGE).WrapperModel
+_EVENT = interface("pydantic", _PACKAGE).TypeAdapter(_messages.ModelResponseStreamEvent)
+
+_OWN_TO_A_RUN = frozenset({"timestamp", "run_id", "conversation_id"})
+
+
+def recorded(model: Any) -> Any:
+    """The model as a recorded one."""
+    return model if getattr(type(model), RECORDED, False) else _RecordedModel(model)
+
+
+class _RecordedModel(_wrapper):  # type: ignore[misc]
+    """Hands each request on to the wrapped model, and records it."""
+
+    async def request(self, messages: Any, model_settings: Any, model_request_parameters: Any) -> Any:
+        call = _open(self, messages, model_settings, model_request_parameters)
+        return await drive_async(
+            call,
+            lambda: self.wrapped.request(messages, model_settings, model_request_parameters),
+            _SHAPE,
+        )
+
+    @asynccontextmanager
+    async def request_stream(
+        self, messages: Any, model_settings: Any, model_request_parameters: Any, run_context: Any = None
+    ) -> AsyncIterator[Any]:
+        call = _open(self, messages, model_settings, model_request_parameters, streams=True)
+        if call.answer is not None:
+            with call.inside():
+                stream = _played(call, model_request_parameters)
+            yield _tapped(stream, call)
+            _end(call, stream)
+            return
+        live = self.wrapped.request_stream(messages, model_settings, model_request_parameters, run_context)
+        stream = None
+        stack = AsyncExitStack()
+        try:
+            async with stack:
+                with call.inside():
+                    stream = await stack.enter_async_context(live)
+                yield _tapped(stream, call)
+        except GeneratorExit:
+            call.close(None if stream is None else lambda: _encode(stream.get()))
+            raise
+        except BaseException as error:
+            call.fail(error, None if stream is None else lambda: _encode(stream.get()))
+            raise
+        _end(call, stream)
+
+
+setattr(_RecordedModel, RECORDED, True)
+
+
+def _end(call: ModelCall, stream: Any) -> None:
+    """Tell how a stream ended: read to its end, or left before that."""
+
+    def make() -> Any:
+        return _encode(stream.get())
+
+    def usage() -> Usage:
+        return _usage(stream.get())
+
+    if stream._finished:  # noqa: SLF001 - the one place that says so
+        call.end(make, usage)
+    else:
+        call.close(make, usage)
+
+
+def _played(call: ModelCall, parameters: Any) -> Any:
+    """A recorded stream, piece by piece."""
+    answer = call.answer
+    assert answer is not None  # noqa: S101 - asked before, for the type checker
+    if answer.error is not None and not answer.items:
+        call.fail(answer.error)
+        raise answer.error
+    events = [decoded(_EVENT.validate_python, item, call) for item in answer.items or ()]
+    if answer.result is not None:
+        response = decoded(_decode, answer.result, call)
+    else:
+        response = _messages.ModelResponse(parts=[])
+    stream = _models.CompletedStreamedResponse(
+        response, model_request_parameters=parameters, replay_events=events
+    )
+    return stream if answer.error is None else _then_raising(stream, answer.error)
+
+
+def _then_raising(stream: Any, error: BaseException) -> Any:
+    """The stream, which ends as the recorded one did."""
+    base = type(stream)
+
+    async def with_end(events: Any) -> AsyncIterator[Any]:
+        async for event in events:
+            yield event
+        raise error
+
+    def aiter_(self: Any) -> Any:
+        return with_end(base.__aiter__(self))
+
+    stream.__class__ = type(base.__name__, (base,), {"__aiter__": aiter_, "__module__": base.__module__})
+    return stream
+
+
+def _tapped(stream: Any, call: ModelCall) -> Any:
+    """The stream itself, of whose events the call is told."""
+    base = type(stream)
+    opened: list[Any] = []
+
+    async def tap(events: Any) -> AsyncIterator[Any]:
+        async for event in call.pieces_async(events):
+            call.chunk(lambda event=event: _EVENT.dump_python(event, mode="json"))  # type: ignore[misc]
+            yield event
+
+    def aiter_(self: Any) -> Any:
+        if not opened:
+            opened.append(tap(base.__aiter__(self)))
+        return opened[0]
+
+    stream.__class__ = type(base.__name__, (base,), {"__aiter__": aiter_, "__module__": base.__module__})
+    return stream
+
+
+def _open(model: Any, messages: Any, settings: Any, parameters: Any, *, streams: bool = False) -> ModelCall:
+    def request() -> dict[str, Any]:
+        dumped = _messages.ModelMessagesTypeAdapter.dump_python(messages, mode="json")
+        asked: dict[str, Any] = {"messages": [_without_run(message) for message in dumped]}
+        tools = [_tool(tool) for tool in (*parameters.function_tools, *parameters.output_tools)]
+        if tools:
+            asked["tools"] = tools
+        if settings:
+            asked["settings"] = dict(settings)
+        return asked
+
+    return open_model_call(
+        ModelFacts(model.model_name, "pydantic_ai", model.system), request, streams=streams
+    )
+
+
+def _without_run(message: dict[str, Any]) -> dict[str, Any]:
+    """A message without the times and ids that each run gives again."""
+    told = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
+    told["parts"] = [
+        {key: value for key, value in part.items() if key not in _OWN_TO_A_RUN} for part in message["parts"]
+    ]
+    return told
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters_json_schema}
+
+
+def _encode(response: Any) -> Any:
+    told = _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
+    # Of usage an instance holds what it was made with, and the adapter tells defaults as well.
+    held = vars(response.usage)
+    told["usage"] = {name: value for name, value in told["usage"].items() if name in held}
+    return told
+
+
+def _decode(told: Any) -> Any:
+    response = _messages.ModelMessagesTypeAdapter.validate_python([told])[0]
+    held = vars(response.usage)
+    for name in held.keys() - told.get("usage", held).keys():
+        del held[name]
+    return response
+
+
+def _usage(response: Any) -> Usage:
+    return Usage(response.usage.input_tokens, response.usage.output_tokens, response.usage.details or None)
+
+
+_SHAPE = Shape(_encode, _decode, _usage, lambda event: event, lambda event: event, lambda _: None)

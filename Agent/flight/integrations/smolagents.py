@@ -1,0 +1,139 @@
+"""Models of smolagents: `generate`, and `generate_stream` where the model has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from Agent.flight.calls.model_calls import ModelCall, ModelFacts, open_model_call
+from Agent.flight.integrations.driving import Shape, drive, drive_stream, interface, recorded_copy
+from Agent.flight.open_runs.prices import Usage
+
+__all__ = ["recorded"]
+
+_models = interface("smolagents.models", "smolagents")
+
+
+def recorded(model: Any) -> Any:
+    """The model as a recorded one."""
+    base = type(model)
+
+    def generate(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _open(self, base.generate, messages, args, kwargs)
+        return drive(call, lambda: base.generate(self, messages, *args, **kwargs), _SHAPE)
+
+    def generate_stream(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        call = _open(self, base.generate_stream, messages, args, kwargs, streams=True)
+        yield from drive_stream(call, lambda: base.generate_stream(self, messages, *args, **kwargs), _SHAPE)
+
+    methods: dict[str, Any] = {"generate": generate}
+    if hasattr(base, "generate_stream"):
+        methods["generate_stream"] = generate_stream
+    return recorded_copy(model, methods)
+
+
+def _open(
+    model: Any,
+    method: Any,
+    messages: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    streams: bool = False,
+) -> ModelCall:
+    def request() -> dict[str, Any]:
+        names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        tools = given.pop("tools_to_call_from", None)
+        asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        if tools:
+            asked["tools"] = [_models.get_tool_json_schema(tool) for tool in tools]
+        options = {key: value for key, value in given.items() if value is not None}
+        if options:
+            asked["options"] = options
+        return asked
+
+    name = getattr(model, "model_id", None) or type(model).__name__
+    return open_model_call(ModelFacts(str(name), "smolagents"), request, streams=streams, owner=model)
+
+
+def _asked(message: Any) -> Any:
+    """A message without the answer of the service and its tokens, of which the model sees nothing."""
+    if isinstance(message, dict):
+        return message
+    told = _encode(message)
+    told.pop("token_usage")
+    return told
+
+
+def _encode(message: Any) -> dict[str, Any]:
+    return {
+        "role": getattr(message.role, "value", message.role),
+        "content": message.content,
+        "tool_calls": None if message.tool_calls is None else [asdict(one) for one in message.tool_calls],
+        "token_usage": _encode_usage(message.token_usage),
+    }
+
+
+def _encode_usage(usage: Any) -> dict[str, int] | None:
+    if usage is None:
+        return None
+    return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+
+
+def _decode_usage(told: Any) -> Any:
+    return None if told is None else _models.TokenUsage(**told)
+
+
+def _decode(told: Any) -> Any:
+    return _models.ChatMessage.from_dict(dict(told), token_usage=_decode_usage(told["token_usage"]))
+
+
+def _encode_chunk(delta: Any) -> dict[str, Any]:
+    calls = delta.tool_calls
+    return {
+        "content": delta.content,
+        "tool_calls": None if calls is None else [_encode_call_delta(one) for one in calls],
+        "token_usage": _encode_usage(delta.token_usage),
+    }
+
+
+def _encode_call_delta(delta: Any) -> dict[str, Any]:
+    function = delta.function
+    parts = None if function is None else {
+        "name": function.name,
+        "arguments": function.arguments,
+        "description": getattr(function, "description", None),
+    }  # fmt: skip
+    return {"index": delta.index, "id": delta.id, "type": delta.type, "function": parts}
+
+
+def _decode_chunk(told: Any) -> Any:
+    calls = told["tool_calls"]
+    return _models.ChatMessageStreamDelta(
+        content=told["content"],
+        tool_calls=None if calls is None else [_decode_call_delta(one) for one in calls],
+        token_usage=_decode_usage(told["token_usage"]),
+    )
+
+
+def _decode_call_delta(told: Any) -> Any:
+    parts = told["function"]
+    function = None if parts is None else _models.ChatMessageToolCallFunction(**parts)
+    return _models.ChatMessageToolCallStreamDelta(**{**told, "function": function})
+
+
+def _usage(message: Any) -> Usage | None:
+    told = message.token_usage
+    return None if told is None else Usage(told.input_tokens, told.output_tokens)
+
+
+_SHAPE = Shape(
+    _encode,
+    _decode,
+    _usage,
+    _encode_chunk,
+    _decode_chunk,
+    _models.agglomerate_stream_deltas,
+)

@@ -1,0 +1,357 @@
+"""The calls of tools and models of a run, read back: where each was made, with what, and what it gave.
+
+`tool_matching.py` finds the one that is meant; `tool_replayer.py` asks for its answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import orjson
+
+from Agent.errors import DamagedInput, RecordingMiss
+from Agent.event.model import Event
+from Agent.event.pointers import escape
+from Agent.event.values.values import Unrestored, decode_value
+from Agent.flight.open_runs.main_module import RecordedProgram
+from Agent.flight.open_runs.tagged_values import Tagged
+from Agent.flight.runs.reading import RunRef, read_run
+from Agent.record.emit.player import Answer
+from Agent.record.tracing.error_restore import LACKING, Unanswerable, remake_error, value_in
+from Agent.record.tracing.imposed_arguments import with_changes
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
+
+__all__ = ["CALL_KINDS", "CallBook", "Decoding", "RecordedCall", "Tagged", "calls_among", "read_calls"]
+
+CALL_KINDS = {"tool.call": "name", "model.call": "model_name"}
+"""The kinds that are answered with recorded responses, and the key that names what is called."""
+
+_KEPT_KINDS = frozenset({*CALL_KINDS, "artifact.saved"})
+
+Decode = Callable[[Any], Any]
+
+
+class Decoding(NamedTuple):
+    """How what is recorded becomes objects here; see `CallBook`."""
+
+    codecs: Mapping[str, Any]
+    find_class: Callable[[str], type | None]
+    errors: Mapping[str, Event] | None = None
+    scripts: Callable[[], Collection[str]] = tuple
+
+
+class _Kept(NamedTuple):
+    """What an `artifact.saved` event says of one file."""
+
+    run_id: str | None
+    digest: str | None
+    media_type: str | None
+    types: Mapping[str, str]
+
+
+@dataclass(eq=False)
+class RecordedCall:
+    """One call as it was recorded."""
+
+    book: CallBook = field(repr=False)
+    event: Event = field(repr=False)
+    kind: str
+    name: str
+    number: int
+    """Its place among the calls of the run, in the order in which they began, from 1."""
+    site: str
+    path: tuple[str, ...]
+    ordinal: int = 0
+    """How many calls of that name began before it at its place."""
+
+    @property
+    def place(self) -> tuple[str, tuple[str, ...]]:
+        """Where it was made."""
+        return self.site, self.path
+
+    @cached_property
+    def arguments(self) -> Tagged:
+        """What it was called with, without its secrets."""
+        part = "args" if self.kind == "tool.call" else "prompt"
+        found = self.book.part(self.event, part)
+        return Tagged({}, {}) if found is None else found
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its arguments."""
+        return self.arguments.digest
+
+
+@dataclass(eq=False)
+class CallBook:
+    """The calls of a run, and what stands in its files about them.
+
+    Args:
+        codecs: {`module.QualName` in the recording: the class it means here}, as `decode_value` takes it.
+        find_class: the loaded class of such a name.
+        errors: the `error` events by id, where somebody has them; the session is read for them without.
+        scripts: names under which this process imported the recorded script, `__main__` in the recording.
+    """
+
+    ref: RunRef
+    codecs: Mapping[str, Any] = field(default_factory=dict)
+    find_class: Callable[[str], type | None] = lambda _name: None
+    errors: Mapping[str, Event] | None = None
+    scripts: Callable[[], Collection[str]] = tuple
+    calls: list[RecordedCall] = field(default_factory=list)
+    lacks: dict[str, str] = field(default_factory=dict)
+    """In what an exception that was given again is less than the recorded one, by the event of its call."""
+    _kept: dict[str, _Kept] = field(default_factory=dict)
+
+    def part(self, event: Event, part: str) -> Tagged | None:
+        """A value of a call, from its event or from the artifact that holds it; None if there is none."""
+        ref = event.extra.get(f"{part}_ref")
+        if not isinstance(ref, str):
+            if part not in event.extra:
+                return None
+            return Tagged(event.extra[part], _below(event.types or {}, f"/extra/{part}"))
+        kept = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
+        path = artifact_path(self.ref.session, event.run_id or ROOT_RUN, ref)
+        raw = b"".join(read_artifact(path, kept.digest))
+        if kept.media_type is not None and kept.media_type.startswith("text/"):
+            return Tagged(raw.decode("utf-8", "surrogateescape"), {})
+        try:
+            return Tagged(orjson.loads(raw), kept.types)
+        except orjson.JSONDecodeError:
+            raise DamagedInput("an artifact is not valid JSON", path=path) from None
+
+    def answer(
+        self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """What the call gave, to be given again.
+
+        Args:
+            call: one of these.
+            decode: of the tool's codec.
+            given: the arguments of the call that is answered; they are changed as they were then.
+
+        Raises:
+            RecordingMiss: it was not kept, or it cannot be made again.
+        """
+
+        def change() -> None:
+            with self._naming(call):
+                answer.change()  # type: ignore[misc]
+
+        with self._naming(call):
+            answer = self._answer(call, decode)
+            if given is not None:
+                answer = with_changes(call.event.extra, partial(self._part_at, call.event), given, answer)
+        return answer if answer.change is None else answer._replace(change=change)
+
+    @contextmanager
+    def _naming(self, call: RecordedCall) -> Iterator[None]:
+        """Say of which call an answer cannot be given again.
+
+        Raises:
+            RecordingMiss: in the place of `Unanswerable`.
+        """
+        try:
+            yield
+        except Unanswerable as error:
+            raise RecordingMiss(
+                f"the answer of {call.name} (event {call.event.id}) cannot be restored: {error}",
+                path=self.ref.session,
+                remedy=f"give the tool a codec, @record_tool(codec=...), and record again; "
+                f"or allow the call: live={{{call.name!r}}}",
+            ) from None
+
+    def _answer(self, call: RecordedCall, decode: Decode | None) -> Answer:
+        event = call.event
+        if event.extra.get("coded") is True and decode is None:
+            raise Unanswerable(f"it was recorded by the codec of {call.name}, which is not imported here")
+        if event.extra.get("coded") is not True:
+            decode = None
+        outcome = event.extra.get("outcome")
+        is_tool = call.kind == "tool.call"
+        items = self._items(event, *(("yielded", "items") if is_tool else ("chunks", "chunks")), decode)
+        error = None if outcome is None else self._raised(event, str(outcome))
+        result = None
+        if outcome is None:
+            part = "output" if not is_tool else "result" if items is None else "returned"
+            found = self.part(event, part)
+            if found is None and items is None:
+                raise Unanswerable("it is not in the recording")
+            if found is not None:
+                result = self._restored(found, decode if part == "result" else None)
+        return Answer(result, error, items, event.id)
+
+    def _items(self, event: Event, count: str, part: str, decode: Decode | None) -> tuple[Any, ...] | None:
+        """What was given one by one; None where the call gave one answer."""
+        if count not in event.extra:
+            return None
+        found = Tagged([], {}) if event.extra[count] == 0 else self.part(event, part)
+        if found is None or not isinstance(found.value, list):
+            raise Unanswerable("only the number of its items was recorded")
+        return tuple(
+            self._restored(Tagged(item, _below(found.types, f"/{number}")), decode)
+            for number, item in enumerate(found.value)
+        )
+
+    def _raised(self, event: Event, outcome: str) -> BaseException:
+        """What ended the call, to be raised again."""
+        if outcome == "cancelled":
+            from asyncio import CancelledError
+
+            return CancelledError()
+        if outcome == "closed":
+            return RecordingMiss(
+                "it was not read further when it was recorded, so the rest is unknown",
+                path=self.ref.session,
+            )
+        if outcome != "error":
+            raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
+        error_id = str(event.extra.get("error_id"))
+        told = self._errors.get(error_id)
+        if told is None:
+            raise Unanswerable(f"its error event {error_id} is not in the recording")
+
+        part = partial(self._part_at, told)
+        made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)
+        if made.lack is not None:
+            self.lacks[event.id] = made.lack
+        return made.error
+
+    def _part_at(self, event: Event, path: tuple[str, ...]) -> Any:
+        """A value of an event, restored; `LACKING` where it is not there or cannot be."""
+        node = value_in(event.extra, path)
+        if node is LACKING:
+            return LACKING
+        try:
+            pointer = "/".join(("/extra", *map(escape, path)))
+            return self._restored(Tagged(node, _below(event.types or {}, pointer)))
+        except Unanswerable:
+            return LACKING
+
+    def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
+        """The value as it was; a token stays in the place of a secret."""
+        tags = {pointer: tag for pointer, tag in found.types.items() if tag != "redacted"}
+        missing: list[str] = []
+        value = decode_value(found.value, tags, codecs=self.codecs, unrestored=missing)
+        if missing:
+            node = value if isinstance(value, Unrestored) else None
+            what = tags.get(missing[0], "?")
+            if what == "opaque" and node is not None and isinstance(node.value, dict):
+                what = f"opaque, a {node.value.get('class')}"
+            raise Unanswerable(
+                f"it contains a value without an exact form ({what} at {missing[0] or 'its root'})"
+            )
+        if decode is None:
+            return value
+        try:
+            return decode(value)
+        except Exception as error:
+            raise Unanswerable(
+                f"the codec of the tool refuses it: {type(error).__name__}: {error}"
+            ) from error
+
+    @cached_property
+    def _errors(self) -> Mapping[str, Event]:
+        """The errors that calls ended with; the session is read for them at the first that is asked for."""
+        if self.errors is not None:
+            return self.errors
+        wanted = {call.event.extra.get("error_id") for call in self.calls} - {None}
+        events = TreeReader(self.ref.session).events(kinds={"error"})
+        return {event.id: event for event in events if event.id in wanted}
+
+    def keep(self, event: Event) -> None:
+        """Take what an `artifact.saved` event says."""
+        extra = event.extra
+        types = extra.get("value_types")
+        digest, media_type = extra.get("digest"), extra.get("media_type")
+        self._kept[f"{event.run_id}:{extra.get('ref')}"] = _Kept(
+            event.run_id,
+            digest if isinstance(digest, str) else None,
+            media_type if isinstance(media_type, str) else None,
+            types if isinstance(types, dict) else {},
+        )
+
+
+def read_calls(ref: RunRef) -> CallBook:
+    """The calls of a run and of those begun in it, in the order in which they began."""
+    events: list[Event] = []
+    waiting, seen = [ref], set()
+    while waiting:
+        record = read_run(waiting.pop())
+        events += (event for event in record.events() if event.kind in _KEPT_KINDS)
+        for run_id in record.children:
+            if run_id not in seen:
+                seen.add(run_id)
+                waiting.append(RunRef(ref.session, run_id))
+    return calls_among(events, ref)
+
+
+def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None = None) -> CallBook:
+    """The calls among events of a run, in the order in which they began.
+
+    Args:
+        events: those of the calls, and `artifact.saved` of what they kept; others do no harm.
+        ref: where their artifacts lie.
+        decoding: how classes of the recording are found here; among those that are loaded without it.
+    """
+    if decoding is None:
+        program = RecordedProgram(ref.session)
+        decoding = Decoding(program, program.find, scripts=program.modules)
+    book = CallBook(ref, *decoding)
+    found: list[Event] = []
+    for event in events:
+        if event.kind == "artifact.saved":
+            book.keep(event)
+        elif event.kind in CALL_KINDS:
+            found.append(event)
+    counts: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
+    for number, event in enumerate(_by_beginning(found), start=1):
+        extra = event.extra
+        path = extra.get("path")
+        call = RecordedCall(
+            book,
+            event,
+            event.kind,
+            str(extra.get(CALL_KINDS[event.kind], "")),
+            number,
+            str(extra.get("site", "")),
+            tuple(map(str, path)) if isinstance(path, list) else (),
+        )
+        key = (call.kind, call.name, *call.place)
+        call.ordinal = counts[key]
+        counts[key] += 1
+        book.calls.append(call)
+    return book
+
+
+def _by_beginning(events: list[Event]) -> list[Event]:
+    """Calls as they began: their events come at their ends, their spans are numbered at their beginnings."""
+    began: dict[str, float] = {}
+    for event in events:
+        process = (event.span_id or "")[:8]
+        began[process] = min(began.get(process, float("inf")), _began_us(event))
+
+    def key(event: Event) -> tuple[float, str, float]:
+        span_id = event.span_id or ""
+        return began[span_id[:8]], span_id, 0.0 if span_id else _began_us(event)
+
+    return sorted(events, key=key)
+
+
+def _began_us(event: Event) -> float:
+    duration = event.extra.get("duration_ms", event.extra.get("latency_ms"))
+    if not isinstance(duration, (int, float)) or isinstance(duration, bool):
+        return float(event.timestamp_us)
+    return event.timestamp_us - duration * 1000
+
+
+def _below(types: Mapping[str, str], pointer: str) -> dict[str, str]:
+    """The tags of a value within a larger one, as pointers into it."""
+    prefix = pointer + "/"
+    return {at[len(pointer) :]: tag for at, tag in types.items() if at == pointer or at.startswith(prefix)}

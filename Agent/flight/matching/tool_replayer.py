@@ -1,0 +1,299 @@
+"""Recorded responses of tools and models of a run: requested by name, or by the decorated tools themselves.
+
+`tool_matching.py` finds the recorded call, `recorded_calls.py` holds its response.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import orjson
+
+from Agent.errors import RecordingMiss, ReplayError, UsageError
+from Agent.flight.calls.tool_recording import TOOLS
+from Agent.flight.matching.recorded_calls import CallBook, RecordedCall, read_calls
+from Agent.flight.matching.tool_matching import Asked, Match, Nearest, find_match
+from Agent.flight.matching.value_diff_text import shown_where_they_part, value_at
+from Agent.flight.open_runs.tagged_values import Tagged
+from Agent.flight.runs.reading import RunRef, find_run
+from Agent.record.emit import installed
+from Agent.record.emit.installed import flush_active
+from Agent.record.emit.player import Answer, CallPlace
+from Agent.record.encode.artifact_bytes import encode_json
+from Agent.record.encode.capture import Capture
+from Agent.record.encode.redaction import Redactor
+from Agent.record.health import say
+from Agent.record.loggers.loggers import WARNING
+from Agent.record.state.agents import agent_id_of
+
+__all__ = ["ToolReplayer"]
+
+_SHOWN_CHARS = 120
+Decode = Callable[[Any], Any]
+
+
+class ToolReplayer:
+    """Returns the recorded responses of a run's tools, each once, in recorded order.
+
+    Args:
+        run: as `find_run` takes it; its nested runs are included.
+        root: the trace root; default: the one being recorded into, the configured one, then ./trace.
+        tolerance: the largest difference of an argument, from 0 to 1, for which a response is still given.
+            Each inexact response is in `inexact`, and an event if something records.
+        codecs: {name: codec} of tools that are not imported here.
+        book: the calls themselves, if they were already read.
+
+    Raises:
+        RunNotFound, SessionNotFound: the run does not exist.
+    """
+
+    def __init__(
+        self,
+        run: str | os.PathLike[str] | RunRef | None = None,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        tolerance: float = 0.5,
+        codecs: Mapping[str, Any] | None = None,
+        book: CallBook | None = None,
+    ) -> None:
+        if not 0.0 <= tolerance <= 1.0:
+            raise UsageError(f"{tolerance} is not a tolerance", remedy="give one from 0 to 1")
+        flush_active()
+        if book is not None:
+            run = book.ref
+        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _root_here())
+        self.matches: list[Match] = []
+        """Every answer that was given, in order."""
+        self.missed: RecordingMiss | None = None
+        """The first call without a recorded response; later calls get the same error."""
+        self._tolerance = tolerance
+        self._codecs = dict(codecs or {})
+        self._book: CallBook = read_calls(self.ref) if book is None else book
+        self._free: dict[tuple[str, str], list[RecordedCall]] = {}
+        for call in self._book.calls:
+            self._free.setdefault((call.kind, call.name), []).append(call)
+        self._totals = {key: len(calls) for key, calls in self._free.items()}
+        self._asked: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
+        self._lock = Lock()
+        self._own_capture: Capture | None = None
+
+    @property
+    def inexact(self) -> list[Match]:
+        """Return the responses of calls that did not match exactly."""
+        return [match for match in self.matches if not match.is_exact]
+
+    @property
+    def unused(self) -> list[RecordedCall]:
+        """Return the recorded calls whose response was not used, in recorded order."""
+        return sorted((call for calls in self._free.values() for call in calls), key=lambda call: call.number)
+
+    def replay(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """Return the recorded response of a tool called with these arguments; a recorded exception is raised.
+
+        For a generator, return an iterator over its items.
+
+        Raises:
+            RecordingMiss: there is no such recorded call, or its response cannot be restored.
+        """
+        answer = self.answer("tool.call", name, {} if args is None else dict(args))
+        if answer.change is not None:
+            answer.change()
+        if answer.items is not None:
+            return _played(answer)
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    def answer(
+        self,
+        kind: Literal["tool.call", "model.call"],
+        name: str,
+        arguments: Any,
+        place: CallPlace | None = None,
+    ) -> Answer:
+        """The answer to a call, as a `Player` gives it; see `replay`."""
+        with self._lock:
+            if self.missed is not None:
+                raise self.missed
+            asked = self.ask(kind, name, arguments, place)
+            found = self.find(asked)
+            if not isinstance(found, Match):
+                self.missed = self._miss(asked, found)
+                raise self.missed
+            answer = self.take(found, arguments if isinstance(arguments, Mapping) else None)
+        if not found.is_exact:
+            self._tell(found)
+        return answer
+
+    def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> Asked:
+        """A call that is made now, as the record would have it."""
+        return Asked(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
+
+    def find(self, asked: Asked) -> Match | tuple[Nearest, ...]:
+        """The recorded call that is meant; if there is none, those that come nearest."""
+        return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
+
+    def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
+        """The answer of a call that was found; it is given once.
+
+        Args:
+            given: the arguments of the call that is answered; they are changed as they were then.
+
+        Raises:
+            RecordingMiss: it cannot be made again.
+        """
+        call = found.call
+        self._free[call.kind, call.name].remove(call)
+        self.matches.append(found)
+        return self._book.answer(call, self._decoder(call.name), given)
+
+    def forget_miss(self) -> None:
+        """Go on after a call that was made live instead."""
+        self.missed = None
+
+    def _turn(
+        self, kind: str, name: str, place: CallPlace | None
+    ) -> tuple[tuple[str, tuple[str, ...]] | None, int]:
+        """The place of a call, and how many came before it there."""
+        if place is None:
+            return None, 0
+        key = (kind, name, place.site, place.path)
+        self._asked[key] += 1
+        return (place.site, place.path), self._asked[key] - 1
+
+    def _decoder(self, name: str) -> Decode | None:
+        codec = self._codecs.get(name)
+        if codec is None and name in TOOLS:
+            codec = TOOLS[name].codec
+        return None if codec is None else codec.decode
+
+    def _tagged(self, kind: str, name: str, arguments: Any) -> Tagged:
+        """Arguments in the form in which the recording has them, as far as this process may know that."""
+        active = installed.active_pipeline()
+        capture = active.capture if active is not None else self._capture()
+        levels = capture.redactor.levels
+        if levels is None:
+            encoded = encode_json(capture, arguments)
+        else:
+            part = ("args" if kind == "tool.call" else "prompt",)
+            encoded, _ = levels.kept(capture, part, name, lambda given: encode_json(given, arguments))
+        content = encoded.content
+        raw = content if isinstance(content, bytes) else b"".join(content)
+        return Tagged(orjson.loads(raw), encoded.types or {}).with_script(self._book.scripts())
+
+    def _capture(self) -> Capture:
+        """What makes values plain where nothing records; its tokens are nobody's, as matching knows."""
+        if self._own_capture is None:
+            self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
+        return self._own_capture
+
+    def _miss(self, asked: Asked, nearest: tuple[Nearest, ...]) -> RecordingMiss:
+        """One error that says what was asked for, what is nearest and what can be done."""
+        key = (asked.kind, asked.name)
+        total, left = self._totals.get(key, 0), len(self._free.get(key, []))
+        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
+        if not total:
+            known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
+            text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
+        elif not left:
+            text += f"all {total} recorded calls of it were used"
+        else:
+            first, *others = nearest
+            told = [_told(first) + _both_values(first, asked), *map(_told, others)]
+            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(told)
+        return RecordingMiss(
+            text,
+            path=self.ref.session,
+            remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
+        )
+
+    def _tell(self, found: Match) -> None:
+        """Record an inexact answer, and say it once where nothing records."""
+        active = installed.active_pipeline()
+        call = found.call
+        if active is None:
+            if sum(not match.is_exact for match in self.matches) == 1:
+                say(
+                    f"{call.name} was matched with a recorded call that differs in "
+                    f"{_differing(found.distance)}"
+                )
+            return
+        payload: dict[str, Any] = {
+            "name": call.name,
+            "call": call.kind,
+            "rung": found.rung.value,
+            "recorded_id": call.event.id,
+            "distance": dict(found.distance),
+        }
+        if call.event.run_id is not None:
+            payload["recorded_run"] = call.event.run_id
+        slot = active.binding(None, None, "replay", "events").slot("replay.match", WARNING)
+        active.emit(slot, call.name, payload)
+
+
+def _root_here() -> Path | None:
+    """The root that is recorded into now; None where nothing is, or into memory."""
+    active = installed.active_pipeline()
+    return active.artifacts.session.parent if active is not None and active.artifacts is not None else None
+
+
+def check_live(name: str, place: CallPlace | None) -> None:
+    """Refuse a live call that changes something outside, unless the outside would recognise a repetition.
+
+    Raises:
+        ReplayError: it is a write without an idempotency key.
+    """
+    if place is not None and place.is_write and place.idempotency_key is None:
+        raise ReplayError(
+            f"the write tool {name} would be executed during replay without an idempotency key",
+            remedy='name the parameter, @record_tool(kind="write", idempotency_key=...), and give it',
+        )
+
+
+def is_live(live: bool | Collection[str], name: str) -> bool:
+    """Whether calls of that name are made live."""
+    return live if isinstance(live, bool) else name in live
+
+
+def _played(answer: Answer) -> Iterator[Any]:
+    yield from answer.items or ()
+    if answer.error is not None:
+        raise answer.error
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode("utf-8", "replace")
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+
+
+def _told(one: Nearest) -> str:
+    where = f" in {one.call.site}" if one.call.site else ""
+    return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
+
+
+def _both_values(one: Nearest, asked: Asked) -> str:
+    """Where a recorded call differs most, with what was recorded there and what is asked now."""
+    if not any(one.distance.values()):
+        return ""
+    at = max(one.distance, key=lambda each: one.distance[each])
+    sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, asked.arguments.value)]
+    recorded, now = shown_where_they_part(sides[0], sides[1], _SHOWN_CHARS)
+    return f": {recorded} recorded, {now} now"
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+_ABSENT = _Absent()
+
+
+def _differing(distance: Mapping[str, float]) -> str:
+    worst = sorted(distance.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{at or 'the whole'} ({value:.2f})" for at, value in worst) or "nothing visible"

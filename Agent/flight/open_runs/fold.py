@@ -1,0 +1,318 @@
+"""The fold that makes of a run's events what people ask of it: total, whatever is damaged or missing.
+
+`reading.py` feeds it. A run without `run.finished` is one that crashed, unless a writer of it still runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
+
+__all__ = ["Artifact", "ModelCall", "RunFold", "RunSummary", "Step", "ToolCall"]
+
+
+@dataclass(slots=True)
+class Step:
+    """One step; `state` is `ok`, `error`, `cancelled`, `interrupted` or `open`."""
+
+    step_id: str
+    name: str | None = None
+    step_type: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    duration_ms: float | None = None
+    state: str = "open"
+    output_ref: str | None = None
+    error: Any = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One call of a model."""
+
+    call_id: str
+    model_name: str
+    timestamp: str
+    step_id: str | None = None
+    model_provider: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_ms: float | None = None
+    prompt_ref: str | None = None
+    output_ref: str | None = None
+    outcome: str | None = None
+    cost: float | None = None
+    currency: str | None = None
+    chunks: int | None = None
+    first_chunk_ms: float | None = None
+    path: tuple[str, ...] = ()
+    answered_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool; `path` names the spans around it, `answered_by` the recorded call that answered."""
+
+    name: str
+    call_id: str
+    timestamp: str
+    outcome: str | None = None
+    duration_ms: float | None = None
+    kind: str | None = None
+    site: str | None = None
+    path: tuple[str, ...] = ()
+    error: Any = None
+    answered_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file that the run kept."""
+
+    path: str
+    ref: str
+    media_type: str | None = None
+    size_bytes: int | None = None
+    digest: str | None = None
+    step_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one row; `state` is `success`, `failure`, `partial`, `running` or `crashed`.
+
+    That of a root run is `root`: it is not begun and ended, but the session around all runs.
+    """
+
+    run_id: str
+    session_id: str
+    session: Path
+    agent: str | None
+    labels: dict[str, Any]
+    parent_run_id: str | None
+    started_at: str | None
+    finished_at: str | None
+    duration_s: float | None
+    state: str
+    ok: bool | None
+    error: Any
+    steps: int
+    open_steps: tuple[str, ...]
+    model_calls: int
+    tool_calls: int
+    artifacts: int
+    prompt_tokens: int
+    completion_tokens: int
+    costs: dict[str, float] = field(default_factory=dict)
+    """What its model calls cost, by currency, as far as their prices were known."""
+
+
+@dataclass(slots=True)
+class RunFold:
+    """Takes the events of one run in order.
+
+    Args:
+        keeps_rows: whether steps, calls and artifacts are kept beside their counts.
+    """
+
+    run_id: str
+    session: Path
+    keeps_rows: bool = True
+    steps: list[Step] = field(default_factory=list)
+    model_calls: list[ModelCall] = field(default_factory=list)
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)
+    writers: set[str] = field(default_factory=set)
+    is_alive: bool = False
+    _counts: dict[str, int] = field(default_factory=dict)
+    _open: dict[str, Step] = field(default_factory=dict)
+    _started: Event | None = None
+    _finished: Event | None = None
+    _first: str | None = None
+    _last: str | None = None
+    _tokens: list[int] = field(default_factory=lambda: [0, 0])
+    _costs: dict[str, float] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        """Take the next event."""
+        self.writers.add(event.writer)
+        self._first = self._first or event.timestamp
+        self._last = event.timestamp
+        self._counts[event.kind] = self._counts.get(event.kind, 0) + 1
+        take = _TAKERS.get(event.kind)
+        if take is not None:
+            take(self, event)
+
+    def _start_run(self, event: Event) -> None:
+        self._started = self._started or event
+
+    def _finish_run(self, event: Event) -> None:
+        self._finished = event
+
+    def _start_step(self, event: Event) -> None:
+        extra = event.extra
+        step = Step(
+            _text(extra.get("step_id")) or "",
+            _text(extra.get("name")),
+            _text(extra.get("step_type")),
+            started_at=event.timestamp,
+        )
+        self._open[_text(extra.get("step_span")) or event.id] = step
+        if self.keeps_rows:
+            self.steps.append(step)
+
+    def _finish_step(self, event: Event) -> None:
+        extra = event.extra
+        step = self._open.pop(event.span_id or "", None)
+        if step is None:
+            # Its beginning is lost, or it had none.
+            step = Step(_text(extra.get("step_id")) or "", _text(extra.get("name")))
+            self._counts["step.started"] = self._counts.get("step.started", 0) + 1
+            if self.keeps_rows:
+                self.steps.append(step)
+        step.name = _text(extra.get("name")) or step.name
+        step.finished_at = event.timestamp
+        step.duration_ms = _number(extra.get("duration_ms"))
+        step.state = _text(extra.get("outcome")) or "ok"
+        step.output_ref = _text(extra.get("output_ref"))
+        step.error = extra.get("error")
+        step.problem = _text(extra.get("problem"))
+
+    def _call_model(self, event: Event) -> None:
+        extra = event.extra
+        cost, currency = _number(extra.get("cost")), _text(extra.get("currency"))
+        if cost is not None and currency is not None:
+            self._costs[currency] = self._costs.get(currency, 0.0) + cost
+        tokens = [_count(extra.get("prompt_tokens")), _count(extra.get("completion_tokens"))]
+        if extra.get("answered_by") is None:  # what a replay answered was paid for when it was recorded
+            self._tokens = [total + (more or 0) for total, more in zip(self._tokens, tokens, strict=True)]
+        if self.keeps_rows:
+            self.model_calls.append(
+                ModelCall(
+                    _text(extra.get("call_id")) or "",
+                    _text(extra.get("model_name")) or "",
+                    event.timestamp,
+                    _text(extra.get("step_id")),
+                    _text(extra.get("model_provider")),
+                    prompt_tokens=tokens[0],
+                    completion_tokens=tokens[1],
+                    latency_ms=_number(extra.get("latency_ms")),
+                    prompt_ref=_text(extra.get("prompt_ref")),
+                    output_ref=_text(extra.get("output_ref")),
+                    outcome=_text(extra.get("outcome")),
+                    cost=_number(extra.get("cost")),
+                    currency=_text(extra.get("currency")),
+                    chunks=_count(extra.get("chunks")),
+                    first_chunk_ms=_number(extra.get("first_chunk_ms")),
+                    path=_names(extra.get("path")),
+                    answered_by=_text(extra.get("answered_by")),
+                )
+            )
+
+    def _call_tool(self, event: Event) -> None:
+        extra = event.extra
+        if self.keeps_rows:
+            self.tool_calls.append(
+                ToolCall(
+                    _text(extra.get("name")) or "",
+                    _text(extra.get("call_id")) or "",
+                    event.timestamp,
+                    _text(extra.get("outcome")),
+                    _number(extra.get("duration_ms")),
+                    _text(extra.get("tool_kind")),
+                    _text(extra.get("site")),
+                    _names(extra.get("path")),
+                    extra.get("error"),
+                    _text(extra.get("answered_by")),
+                )
+            )
+
+    def _save_artifact(self, event: Event) -> None:
+        extra = event.extra
+        if self.keeps_rows:
+            self.artifacts.append(
+                Artifact(
+                    _text(extra.get("path")) or "",
+                    _text(extra.get("ref")) or "",
+                    _text(extra.get("media_type")),
+                    _count(extra.get("size_bytes")),
+                    _text(extra.get("digest")),
+                    _text(extra.get("step_id")),
+                )
+            )
+
+    def summary(self) -> RunSummary:
+        """The run in one row, as far as its events tell."""
+        begin = self._started.extra if self._started is not None else {}
+        end = self._finished.extra if self._finished is not None else {}
+        finished_at = self._finished.timestamp if self._finished is not None else None
+        labels = begin.get("labels")
+        ok = end.get("ok")
+        count = self._counts.get
+        return RunSummary(
+            run_id=self.run_id,
+            session_id=self.session.name.removeprefix("session_"),
+            session=self.session,
+            agent=_text(begin.get("agent")),
+            labels=labels if isinstance(labels, dict) else {},
+            parent_run_id=_text(begin.get("parent_run_id")),
+            started_at=self._first,
+            finished_at=finished_at,
+            duration_s=_seconds(self._first, finished_at or self._last),
+            state=self._state(_text(end.get("status"))),
+            ok=ok if isinstance(ok, bool) else None,
+            error=end.get("error"),
+            steps=count("step.started", 0),
+            open_steps=tuple(step.step_id for step in self._open.values()),
+            model_calls=count("model.call", 0),
+            tool_calls=count("tool.call", 0),
+            artifacts=count("artifact.saved", 0),
+            prompt_tokens=self._tokens[0],
+            completion_tokens=self._tokens[1],
+            costs={currency: round(cost, 12) for currency, cost in self._costs.items()},
+        )
+
+    def _state(self, status: str | None) -> str:
+        if self._finished is not None:
+            return status or ("success" if self._finished.extra.get("ok") else "failure")
+        if self._started is None:
+            return "root"
+        return "running" if self.is_alive else "crashed"
+
+
+_TAKERS = {
+    "run.started": RunFold._start_run,  # noqa: SLF001 - its own methods, by kind
+    "run.finished": RunFold._finish_run,  # noqa: SLF001
+    "step.started": RunFold._start_step,  # noqa: SLF001
+    "step.finished": RunFold._finish_step,  # noqa: SLF001
+    "model.call": RunFold._call_model,  # noqa: SLF001
+    "tool.call": RunFold._call_tool,  # noqa: SLF001
+    "artifact.saved": RunFold._save_artifact,  # noqa: SLF001
+}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _seconds(started_at: str | None, until: str | None) -> float | None:
+    if started_at is None or until is None:
+        return None
+    return (parse_timestamp(until) - parse_timestamp(started_at)) / 1_000_000

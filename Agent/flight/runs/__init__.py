@@ -1,0 +1,1 @@
+"""The recorder that users call, and recorded runs read back."""

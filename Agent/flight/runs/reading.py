@@ -1,0 +1,223 @@
+"""Reads recorded runs: which exist, what happened in one, step by step, and its artifacts.
+
+A run is its own event files; a session's root run is everything outside of runs. `find_run` resolves the
+names that people use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from Agent.errors import RunNotFound, SessionNotFound
+from Agent.event.kinds import Home
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.flight.open_runs.fold import Artifact, ModelCall, RunFold, RunSummary, Step, ToolCall
+from Agent.flight.open_runs.run_status import is_written_by_somebody
+from Agent.tree.default_root import default_root
+from Agent.tree.layout import SessionRef, find_session, list_sessions, run_dir, run_ids
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
+
+if TYPE_CHECKING:
+    from Agent.flight.checkpoints.model import CheckpointInfo, StepEvent
+
+__all__ = ["RunRecord", "RunRef", "RunSummary", "find_run", "list_runs", "read_run"]
+
+_RUN_KINDS = frozenset(name for name, kind in KINDS.items() if kind.home is Home.RUN)
+_SHOWN_MATCHES = 5
+
+
+class RunRef(NamedTuple):
+    """A run by its session and id; the root run has no id, and may be narrowed to one agent."""
+
+    session: Path
+    run_id: str | None
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One recorded run."""
+
+    ref: RunRef
+    summary: RunSummary
+    steps: tuple[Step, ...]
+    model_calls: tuple[ModelCall, ...]
+    tool_calls: tuple[ToolCall, ...]
+    artifacts: tuple[Artifact, ...]
+    children: tuple[str, ...]
+    """The runs begun in it; of a root run all that are in no other."""
+
+    def events(self) -> Iterator[Event]:
+        """Its own events in order: runs, steps, model and tool calls, artifacts."""
+        return _events_of(self.ref)
+
+    def step_events(self) -> Iterator[StepEvent]:
+        """Its steps that `recorder.record_step` recorded, as they were given; DamagedInput."""
+        from Agent.flight.runs.step_events import read_step_events
+
+        return read_step_events(self)
+
+    def checkpoints(self) -> list[CheckpointInfo]:
+        """Its checkpoints, in the order in which they were saved, as far as none was pruned.
+
+        `checkpoint_store.load_checkpoint(run_id, step_id, agent_id)` gives the state of one.
+        """
+        from Agent.flight.checkpoints.store import LocalCheckpointStore
+
+        with LocalCheckpointStore(self.ref.session) as store:
+            try:
+                found = store.list_checkpoints(self._directory_id())
+            except RunNotFound:
+                return []  # it left none
+        return [info for info in found if self.ref.agent_id in {None, info.agent_id}]
+
+    def path_of(self, ref: str) -> Path:
+        """The file of an artifact; DamagedInput where the reference is none."""
+        return artifact_path(self.ref.session, self._directory_id(), ref)
+
+    def read(self, ref: str) -> Iterator[bytes]:
+        """The bytes of an artifact in chunks; DamagedInput where they are not what was saved."""
+        digest = next((each.digest for each in self.artifacts if each.ref == ref), None)
+        return read_artifact(self.path_of(ref), digest)
+
+    def _directory_id(self) -> str:
+        return self.ref.run_id or ROOT_RUN
+
+
+def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = None) -> Iterator[RunSummary]:
+    """List the explicit runs under a root, or of one session, newest first.
+
+    Raises:
+        SessionNotFound: the session does not exist.
+    """
+    place = Path(root) if root is not None else default_root()
+    if session is None:
+        sessions = [ref.path for ref in reversed(list_sessions(place))]
+    else:
+        sessions = [find_session(place, session)]
+    for path in sessions:
+        for run_id in reversed(run_ids(path)):
+            yield _folded(RunRef(path, run_id), keeps_rows=False).summary()
+
+
+def read_run(ref: RunRef) -> RunRecord:
+    """Read a recorded run; RunNotFound if nothing was recorded."""
+    fold = _folded(ref, keeps_rows=True)
+    return RunRecord(
+        ref,
+        fold.summary(),
+        tuple(fold.steps),
+        tuple(fold.model_calls),
+        tuple(fold.tool_calls),
+        tuple(fold.artifacts),
+        tuple(_children(ref)),
+    )
+
+
+def _children(ref: RunRef) -> Iterator[str]:
+    """The runs begun in a run, as the first event of each says."""
+    reader = TreeReader(ref.session)
+    for run_id in run_ids(ref.session):
+        began = next(reader.run_events(run_id), None)
+        if began is None or run_id == ref.run_id or began.extra.get("parent_run_id") != ref.run_id:
+            continue
+        if ref.agent_id in {None, began.agent_id}:
+            yield run_id
+
+
+def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None) -> RunRef:
+    """Find a run by name.
+
+    Args:
+        run: a run's id or a unique prefix, a session's id (its root run), `SESSION/agent_id`, a path to
+            either, `last` (None) for the newest session that a program recorded, or `last-fork`.
+        root: the trace root; default: the configured one, then ./trace.
+
+    Raises:
+        RunNotFound, SessionNotFound: no run, or more than one, has that name.
+    """
+    place = Path(root) if root is not None else default_root()
+    if run is None or run == "last":
+        return RunRef(find_session(place, None), None)
+    text = os.fspath(run)
+    at = _at_path(Path(text))
+    if at is not None:
+        return at
+    matches = _matching(list_sessions(place), text)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
+        raise RunNotFound(
+            f"{text!r} is the beginning of {len(matches)} runs: {names}",
+            path=place,
+            remedy="give more of the id",
+        )
+    session, slash, agent_id = text.partition("/")
+    try:
+        return RunRef(find_session(place, session), None, agent_id if slash and agent_id else None)
+    except SessionNotFound:
+        raise RunNotFound(
+            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists all runs"
+        ) from None
+
+
+def _at_path(path: Path) -> RunRef | None:
+    """The run whose directory, or whose session's directory, that is."""
+    if not path.is_dir() or os.sep not in os.fspath(path):
+        return None
+    path = path.resolve()
+    if path.parent.name == "runs" and path.parent.parent.name.startswith("session_"):
+        return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None)
+    return RunRef(path, None) if path.name.startswith("session_") else None
+
+
+def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
+    """The explicit runs whose id begins so; the one of exactly that id alone, where there is one."""
+    found = []
+    for session in reversed(sessions):
+        names = run_ids(session.path)
+        if text in names:
+            return [RunRef(session.path, text)]
+        if _is_root_run(session.path, text):
+            return [RunRef(session.path, None)]
+        found += [RunRef(session.path, name) for name in names if text and name.startswith(text)]
+    return found
+
+
+def _is_root_run(session: Path, text: str) -> bool:
+    """Whether that is the id of a session's root run, where this keeps anything."""
+    return run_dir(session, ROOT_RUN).is_dir() and _root_id(session) == text
+
+
+def _folded(ref: RunRef, *, keeps_rows: bool) -> RunFold:
+    fold = RunFold(ref.run_id or _root_id(ref.session), ref.session, keeps_rows=keeps_rows)
+    for event in _events_of(ref):
+        fold.add(event)
+    fold.is_alive = is_written_by_somebody(fold)
+    return fold
+
+
+def _events_of(ref: RunRef) -> Iterator[Event]:
+    reader = TreeReader(ref.session)
+    if ref.run_id is not None:
+        return reader.run_events(ref.run_id)
+    events = reader.events(ref.agent_id, kinds=_RUN_KINDS)
+    return (event for event in events if event.run_id is None)
+
+
+def _root_id(session: Path) -> str:
+    from Agent.errors import InputError
+    from Agent.tree.files.session import open_session
+
+    try:
+        return open_session(session).session_uid
+    except InputError:
+        # Without its description the session is known by its name alone; the runs in it are there.
+        return session.name.removeprefix("session_")

@@ -1,0 +1,100 @@
+"""structlog's events in the tree: one processor, put into the chain that the program has.
+
+Bound values and `structlog.contextvars` become keys of the event's `extra`. From here an event goes through
+`external_records.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any, NoReturn
+
+from Agent.errors import MissingExtra
+from Agent.record.bridges.external_records import Foreign, is_recorded, level_below, named, record_foreign
+from Agent.record.encode.safe_text import as_text
+
+try:
+    from structlog import DropEvent
+    from structlog.contextvars import get_contextvars
+except ImportError:
+    raise MissingExtra(
+        "structlog, which this bridges, is not installed",
+        remedy='install it with pip install "agent-trace[bridges]"',
+    ) from None
+
+_LEVELS = {
+    "debug": 10, "info": 20, "msg": 20, "log": 20, "warning": 30, "warn": 30,
+    "error": 40, "err": 40, "failure": 40, "exception": 40, "critical": 50, "fatal": 50,
+}  # fmt: skip
+
+
+def structlog_processor(
+    logger: Any, method_name: str, event_dict: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Write the event into the tree and hand it on as it is; stands before the renderer, as any processor.
+
+    The message is `event`, the level that of the method, the logger's name what `add_logger_name` found.
+    Behind a renderer there is only its text, which is the message then.
+    """
+    if not _is_event(event_dict):
+        level = _level(method_name, {})
+        if is_recorded(level):
+            record_foreign(lambda: _rendered(logger, level, event_dict))
+        return event_dict
+    level = _level(method_name, event_dict)
+    if is_recorded(level):
+        record_foreign(lambda: _read(logger, level, event_dict))
+    return event_dict
+
+
+def structlog_renderer(logger: Any, method_name: str, event_dict: MutableMapping[str, Any]) -> NoReturn:
+    """Write the event into the tree, and nowhere else; stands at the end of the chain.
+
+    Raises:
+        structlog.DropEvent: always, by which structlog knows that nothing is left to print.
+    """
+    structlog_processor(logger, method_name, event_dict)
+    raise DropEvent
+
+
+def _is_event(given: object) -> bool:
+    """Whether this is what processors hand on, and not what a renderer made of it."""
+    return isinstance(given, Mapping)
+
+
+def _level(method_name: str, event_dict: Mapping[str, Any]) -> int:
+    number = event_dict.get("level_number")
+    if type(number) is int:
+        return level_below(number)
+    said = event_dict.get("level")
+    name = said if type(said) is str and said.lower() in _LEVELS else as_text(method_name)
+    return _LEVELS.get(name.lower(), 20)
+
+
+def _read(logger: Any, level: int, event_dict: Mapping[str, Any]) -> Foreign:
+    fields: dict[Any, Any] = {**get_contextvars(), **event_dict}
+    message = as_text(fields.pop("event", ""))
+    error = _exception(fields.pop("exc_info", None))
+    for key in ("level", "level_number", "_record", "_from_structlog"):
+        fields.pop(key, None)
+    name = fields.pop("logger", None)
+    if name is None:
+        name = getattr(logger, "name", None)
+    return Foreign(named(name, "structlog"), level, message, fields, error)
+
+
+def _rendered(logger: Any, level: int, rendered: Any) -> Foreign:
+    text = (
+        rendered.decode("utf-8", "replace") if isinstance(rendered, bytes | bytearray) else as_text(rendered)
+    )
+    return Foreign(named(getattr(logger, "name", None), "structlog"), level, text, {})
+
+
+def _exception(info: Any) -> BaseException | None:
+    """The exception that `exc_info` means: itself, a tuple of three, or True for the current one."""
+    if isinstance(info, BaseException):
+        return info
+    if isinstance(info, tuple) and len(info) == 3:
+        return info[1] if isinstance(info[1], BaseException) else None
+    return sys.exc_info()[1] if info else None

@@ -1,0 +1,1 @@
+"""From a prepared event to its line: context, levels, pipeline, and the counters of `health()`."""

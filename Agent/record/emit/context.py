@@ -1,0 +1,194 @@
+"""The context of a call: its span, agent, tick, causes and fields, in one context variable.
+
+A `Scope` is immutable and keeps its own bytes, so that each event inside it copies them instead of encoding
+them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from Agent.event.ids import split_event_id
+from Agent.record.emit import installed
+from Agent.record.health import note
+
+if TYPE_CHECKING:
+    from Agent.record.encode.event_template import AgentBinding
+    from Agent.record.sources.reads import Reads
+
+
+MAX_PATH = 32
+"""How many names of spans a scope keeps; what nests deeper, as tasks that begin tasks do, adds none."""
+MAX_SECRETS = 64
+"""How many secrets of nested calls a scope knows, the innermost ones."""
+
+
+class Scope:
+    """One level of nesting: everything that an event inside it inherits.
+
+    `path` names the enclosing spans. `secrets` are values recognised as secret by the names of arguments of
+    open calls, at most 16 per call.
+    """
+
+    __slots__ = (
+        "actions",
+        "agent",
+        "causes",
+        "fields",
+        "links",
+        "path",
+        "reads",
+        "run_id",
+        "secrets",
+        "span_id",
+        "tick",
+    )
+
+    def __init__(
+        self,
+        parent: Scope | None,
+        *,
+        span_id: str | None = None,
+        name: str | None = None,
+        agent: AgentBinding | None = None,
+        is_action: bool = False,
+        tick: int | None = None,
+        causes: tuple[str, ...] | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> None:
+        if parent is None:
+            self.span_id = span_id
+            self.agent = agent
+            self.tick = tick
+            self.causes = causes or ()
+            self.fields = fields
+            self.run_id: str | None = None
+            self.reads: Reads | None = None
+            self.path: tuple[str, ...] = ()
+            self.actions: tuple[AgentBinding, ...] = ()
+            self.secrets: tuple[str, ...] = ()
+        else:
+            self.span_id = span_id or parent.span_id
+            self.agent = agent or parent.agent
+            self.tick = parent.tick if tick is None else tick
+            # A cause belongs to what happens directly under it, not to every span further down.
+            self.causes = causes if causes is not None else () if span_id else parent.causes
+            self.fields = {**parent.fields, **fields} if parent.fields and fields else fields or parent.fields
+            self.run_id = parent.run_id
+            self.reads = parent.reads
+            self.path = parent.path
+            self.actions = parent.actions
+            self.secrets = parent.secrets
+        if name is not None and len(self.path) < MAX_PATH:
+            self.path = (*self.path, name)
+        if is_action and agent is not None:
+            self.actions = (*self.actions, agent)
+        self.links: bytes | None = None
+
+    def link_bytes(self, more_causes: tuple[str, ...] = ()) -> bytes:
+        """Return the bytes of `run_id`, `parent_span_id`, `causes` and `tick` for an event in this scope."""
+        links = None if more_causes else self.links
+        if links is None:
+            parts = []
+            causes = tuple(dict.fromkeys((*self.causes, *more_causes))) if more_causes else self.causes
+            if self.run_id is not None:
+                parts.append(f',"run_id":"{self.run_id}"')
+            if self.span_id is not None:
+                parts.append(f',"parent_span_id":"{self.span_id}"')
+            if causes:
+                import orjson
+
+                parts.append(f',"causes":{orjson.dumps(causes).decode()}')
+            if self.tick is not None:
+                parts.append(f',"tick":{self.tick}')
+            links = "".join(parts).encode()
+            # Without them the fast lane hands over to where what happens here is searched for the secrets.
+            if not more_causes and not self.secrets:
+                self.links = links
+        return links
+
+
+def span_scope(
+    parent: Scope | None, span_id: str, name: str, agent: AgentBinding, *, is_action: bool
+) -> Scope:
+    """Return the scope inside a traced call: like `Scope(parent, span_id=...)`, at half the cost."""
+    scope: Scope = _new_scope(Scope)
+    scope.span_id = span_id
+    scope.agent = agent
+    scope.causes = ()
+    scope.links = None
+    if parent is None:
+        scope.tick = scope.fields = scope.run_id = scope.reads = None
+        scope.path = (name,)
+        scope.secrets = ()
+        scope.actions = (agent,) if is_action else ()
+    else:
+        scope.tick, scope.fields, scope.run_id = parent.tick, parent.fields, parent.run_id
+        scope.reads = parent.reads
+        scope.secrets = parent.secrets
+        path = parent.path
+        scope.path = (*path, name) if len(path) < MAX_PATH else path
+        scope.actions = (*parent.actions, agent) if is_action else parent.actions
+    return scope
+
+
+def learn_secrets(scope: Scope, found: list[str]) -> None:
+    """Tell a call's scope the secrets among its arguments, before anything happens in it."""
+    if found:
+        scope.secrets = (*scope.secrets, *found)[-MAX_SECRETS:]
+        scope.links = None
+
+
+def event_ids(ids: Iterable[object]) -> tuple[str, ...]:
+    """Return the values that are event ids; "", returned by a call that was not recorded, is left out."""
+    found = []
+    for one in ids:
+        if one is None or (type(one) is str and not one):
+            continue
+        try:
+            if type(one) is not str or not one.isascii():
+                raise ValueError  # noqa: TRY301 - the one way out for what is no id
+            split_event_id(one)
+        except ValueError:
+            note("a cause that is no event's id was left out")
+        else:
+            found.append(one)
+    return tuple(found)
+
+
+_new_scope = object.__new__
+current_scope: ContextVar[Scope | None] = ContextVar("agent_trace_scope", default=None)
+
+
+@contextmanager
+def tick(number: int) -> Iterator[None]:
+    """Set the simulation step for everything recorded in the block."""
+    try:
+        step = int(number)
+    except Exception:  # noqa: BLE001 - a stranger's __int__ may do anything
+        step = None
+    if step is None or not -(2**63) <= step < 2**63:
+        step = None
+        note("a tick that is no number was left out")
+    # What is no number leaves the step as it was: recording never raises into the code that is recorded.
+    token = current_scope.set(Scope(current_scope.get(), tick=step))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)
+        pipeline = installed.active
+        if step is not None and pipeline is not None and pipeline.watcher is not None:
+            pipeline.watcher.tick_ended(step)
+
+
+@contextmanager
+def caused_by(*ids: str) -> Iterator[None]:
+    """Name these events as causes of everything recorded directly in the block."""
+    token = current_scope.set(Scope(current_scope.get(), causes=event_ids(ids)))
+    try:
+        yield
+    finally:
+        current_scope.reset(token)

@@ -1,0 +1,449 @@
+"""From a prepared event to its line: number, time, bytes, session file, mirrors; one pipeline per session.
+
+A logger or decorator checks the level and calls `Pipeline.emit`. Payload bytes come from `capture.py`, the
+context from `context.py`. The line goes to a `Sink`, such as `tree/write/writer.py`; `config/recording.py`
+chooses the sink.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from Agent.event.clock import Clock, SystemClock
+from Agent.event.codec import LINE_PREFIX
+from Agent.event.kinds import Category
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.payloads import KINDS
+from Agent.event.schema import CURRENT_SCHEMA
+from Agent.record.emit.buffer import EventBuffer
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.durable_errors import DurableErrors
+from Agent.record.emit.fast_lane import Detours, make_fast_lane
+from Agent.record.emit.timestamps import SpanBoard, Stamps
+from Agent.record.encode.capture import Capture
+from Agent.record.encode.event_template import AgentBinding, HeadRoom, Slot
+from Agent.record.encode.fast_encoder import Types
+from Agent.record.encode.redaction import Redactor, redacted
+from Agent.record.encode.safe_text import as_text, printable
+from Agent.record.health import Health
+from Agent.record.state.agents import Agents, agent_id_of
+from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
+from Agent.tree.write.sink import NoRoom, Sink
+
+if TYPE_CHECKING:
+    from Agent.record.emit.run_watcher import RunWatcher
+    from Agent.tree.write.artifacts import ArtifactFiles
+
+_NO_PAYLOAD: Mapping[str, Any] = {}
+_REPORT_AGAIN_NS = 1_000_000_000
+
+
+class MirrorSink(Protocol):
+    """Where copies of lines go, by category."""
+
+    def adder(self, category: str) -> Callable[[bytes], None] | None:
+        """Return the function that takes copies of a category's lines, or None if it has no mirror."""
+
+    def flush(self) -> None:
+        """Write the pending lines."""
+
+    def close(self) -> None:
+        """Write the pending lines and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOptions:
+    """The options of recording; `config/loading/options.py` builds them from the user's settings."""
+
+    limits: Limits = DEFAULT_LIMITS
+    buffer_entries: int = 100
+    buffer_seconds: float = 5.0
+    state_period: int = 256
+    """Root actions of an agent between two full states."""
+    strict_state: bool = False
+    """Look at the state when an action begins, too, and record writes from outside."""
+    entry_looks: int = 8
+    """So many first actions of an agent begin with a look for writes from outside; once there were, all. 0
+    looks for nothing."""
+    probes: int = 3
+    """Behind so many first actions large objects are looked at: does something else change them?"""
+    sync_errors: bool = True
+    """Bring errors to the disk itself, where the sink does not do so with every line."""
+    gone_states: bool = True
+    """Write the last state of agents that are gone before recording ends."""
+
+
+class Pipeline:
+    """Writes events to sinks; never raises into the recorded program.
+
+    Args:
+        sink: the session's files, for events with ordinary durability.
+        session_id: part of every event.
+        redactor: redacts every value.
+        mirrors: copies by category; None for none.
+        board: open spans and last numbers; None for none.
+        open_buffered: creates the sink for buffered events on first use; None: they use `sink`.
+        artifacts: where the artifacts of runs go; None keeps none.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        session_id: str,
+        redactor: Redactor,
+        options: RecordOptions | None = None,
+        mirrors: MirrorSink | None = None,
+        board: SpanBoard | None = None,
+        open_buffered: Callable[[], Sink] | None = None,
+        clock: Clock | None = None,
+        artifacts: ArtifactFiles | None = None,
+    ) -> None:
+        self.sink = sink
+        self.artifacts = artifacts
+        self.session_id = session_id
+        self.redactor = redactor
+        self.options = options or RecordOptions()
+        self.mirrors = mirrors
+        # one function for a category, whichever agent's lines it takes
+        self.mirror_of = None if mirrors is None else cache(mirrors.adder)
+        self.board = board
+        self.health = Health()
+        self.clock: Clock = clock or SystemClock()
+        self.wall_ns, self.monotonic_ns = self.clock.wall_ns, self.clock.monotonic_ns
+        self.capture = Capture(redactor, self.options.limits, agent_id_of)
+        self.agents = Agents(
+            self.binding,
+            self.capture.judge.value,
+            is_keeping=self.options.gone_states,
+            is_probing=self.options.entry_looks > 0,
+        )
+        self.stamps = Stamps(sink, self.clock, board)
+        self.buffer = self._make_buffer(open_buffered)
+        self.codes_told: set[object] = set()
+        """The code whose `code` event this process has written."""
+        self.durable_errors = DurableErrors(self.monotonic_ns) if self.options.sync_errors else None
+        self.closed = False
+        self.is_gone = False
+        """Whether its files were removed while it wrote them."""
+        self.at_close: list[Callable[[], None]] = []
+        """What rooms above have to do when this session ends."""
+        self.watcher: RunWatcher | None = None
+        """Told of what ends, where a run wants checkpoints."""
+        self._next_report_ns = 0
+        self.room = HeadRoom()
+        self._counts = KeptCounts()
+        self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
+        self._envelope = b'","schema_version":%d,"session_id":%s,' % (
+            CURRENT_SCHEMA,
+            orjson.dumps(session_id),
+        )
+        self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
+        self._begin_span_ids()
+        detours = Detours(self.emit, self._read, self._report_drops, self._no_room)
+        self.put, self.emit_plain = make_fast_lane(
+            sink, self.clock, self.stamps, self.capture, self.health, detours
+        )
+        self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
+        if self._levels is not None:
+            self.put, self.emit_plain = self._levels.leveled(self.put), self.emit
+
+    def _make_buffer(self, open_sink: Callable[[], Sink] | None) -> EventBuffer | None:
+        if open_sink is None:
+            return None
+
+        def open_and_announce() -> Sink:
+            sink = open_sink()
+            self.announce(sink, "buffered")
+            return sink
+
+        entries, seconds = self.options.buffer_entries, self.options.buffer_seconds
+        return EventBuffer(
+            open_and_announce,
+            self.stamps,
+            self.health,
+            self.clock,
+            entries=entries,
+            seconds=seconds,
+            read=self._count_held,
+        )
+
+    def _count_held(self, slot: Slot, line: bytes) -> None:
+        slot.written[0] += 1
+        if slot.is_read:
+            self.count(slot, line)
+
+    def binding(
+        self, agent_id: str | None, agent_role: str | None, logger: str, category: str = Category.AGENTS.value
+    ) -> AgentBinding:
+        """Return the prepared bytes of an agent, or of a category if `agent_id` is None."""
+        key = (agent_id, agent_role, logger, category)
+        binding = self._bindings.get(key)
+        if binding is None:
+            agent_id = None if agent_id is None else printable(agent_id)
+            agent_role = None if agent_role is None else printable(agent_role)
+            binding = self._bindings[key] = AgentBinding(
+                agent_id=agent_id,
+                agent_role=agent_role,
+                logger=printable(logger),
+                category=category,
+                stream=self.sink.open_stream(agent_id, category),
+                envelope=self._envelope,
+                redactor=self.redactor,
+                emit_plain=self.emit_plain,
+                mirror_of=self.mirror_of,
+                room=self.room,
+            )
+        return binding
+
+    def next_span_id(self) -> str:
+        """Return a span id, 16 hexadecimal digits, unique in the session."""
+        return self._next_span().to_bytes(8).hex()
+
+    def emit(
+        self,
+        slot: Slot,
+        label: str,
+        payload: Mapping[str, Any] = _NO_PAYLOAD,
+        *,
+        causes: tuple[str, ...] = (),
+        span_id: str | None = None,
+        body: bytes | None = None,
+        types: Types | None = None,
+        tail: bytes = b"",
+        buffered: bool = False,
+    ) -> str:
+        """Write one event and return its id; "" if it could not be made or written.
+
+        Args:
+            slot: kind, level and view.
+            label: the message, or what follows its fixed beginning; prepared line heads are cached by it.
+            payload: values of the kind's own keys.
+            causes: ids of events that led to this one, in addition to those of the scope.
+            span_id: its own span, if the event is one.
+            body: inner JSON bytes instead of `payload`, already redacted, with their `types`.
+            tail: `,"code":...,"state":...`, already encoded.
+            buffered: whether the event may wait in memory.
+        """
+        try:
+            if type(label) is not str:
+                # A label that is not text, such as an `action_type`, becomes text in the payload too.
+                text = as_text(label)
+                payload = {key: text if value is label else value for key, value in payload.items()}
+                label = text
+            if body is None:
+                body, types = self.capture.body(payload)
+            scope = current_scope.get()
+            if scope is not None and scope.secrets:
+                # An enclosing call was given these by name; here they may have a harmless name.
+                label = self.redactor.text_without(scope.secrets, label)
+                body, types = self.redactor.without(scope.secrets, body, types, "/extra")
+            head = slot.heads.get(label) or slot.head(label)
+            if scope is None:
+                links = b"" if not causes else b',"causes":' + orjson.dumps(causes)
+            else:
+                if scope.fields:
+                    body, types = self._with_fields(slot, scope.fields, body, types)
+                links = scope.links if scope.links is not None and not causes else scope.link_bytes(causes)
+            if span_id is not None:
+                links = b',"span_id":"%s"%s' % (span_id.encode(), links)
+            if types:
+                tail = b'%s,"types":%s' % (tail, orjson.dumps(types))
+            extra = slot.extra if body else slot.extra_alone
+            if buffered and self.buffer is not None:
+                held = b"".join((head, links, extra, body, b"}", tail))
+                if self._levels is not None:
+                    # It takes whole lines; the buffer adds the end when it knows the number.
+                    held = self._levels.line(slot, held + b"}\n")[:-2]
+                return self.buffer.add(slot, held)
+            return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self.health.trouble("emit", error)
+            self.health.drop("the event could not be made")
+            return ""
+
+    def _read(self, slot: Slot, line: bytes) -> None:
+        """Count what the slot alone does not tell; an error triggers more."""
+        self.count(slot, line)
+        if slot.urgent:
+            self._after_error(slot, line)
+
+    def count(self, slot: Slot, line: bytes) -> None:
+        """Count an event from its line: the agent in its payload, the type of its error."""
+        is_error = slot.kind == "error"
+        if not is_error and b'"agent_id":' not in line:
+            return
+        event = orjson.loads(line)
+        extra = event.get("extra", event)
+        agent_id = extra.get("agent_id")
+        if slot.binding.agent_id is None and isinstance(agent_id, str):
+            # Counted for the category so far: move it to the agent that the payload names.
+            slot.written[0] -= 1
+            self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
+        if is_error:
+            self._counts.error_types[str(extra.get("error_type", "unknown"))] += 1
+            if len(self._counts.errors) < MOST_ERRORS:
+                self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
+
+    def counts(self) -> KeptCounts:
+        """Return the counts of writers that closed with all numbers in files; call it after `close`."""
+        return self._counts
+
+    def _after_error(self, slot: Slot, line: bytes) -> None:
+        """Copy an error to the mirror of errors, write buffered lines, and sync."""
+        if slot.category != "errors" and self._error_mirror is not None:
+            self._error_mirror(line)
+        if self.buffer is not None:
+            self.buffer.flush()
+        self.sink.flush()
+        if self.durable_errors is not None:
+            self.durable_errors.ask(slot.binding.stream)
+
+    def _no_room(self, full: NoRoom, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+        """Drop an event for which the sink has no room; errors are accepted anyway."""
+        if slot.urgent:
+            # An error may exceed the limit: its call waits until the queue is written anyway.
+            whole = b"".join((head, links, extra, rest))
+            line, identity = self.stamps.line(self.sink, whole[:-2], full.next_seq())
+            slot.binding.stream.write(redacted(line))
+            self.health.events += 1
+            slot.written[0] += 1
+            if slot.mirror is not None:
+                slot.mirror(line)
+            self._read(slot, line)
+            return identity
+        if slot.kind != "log.dropped":  # the next report counts what this one would have
+            self.health.drop(full.reason)
+        return ""
+
+    def announce(self, sink: Sink, durability: str) -> None:
+        """Write `log.opened` for a writer."""
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.opened", 10)
+        payload = {"writer": sink.writer, "pid": os.getpid(), "durability": durability}
+        self._write_apart(sink, slot, payload, None)
+
+    def close(self) -> None:
+        """Write `log.closed` for each writer; no event follows."""
+        if self.closed:
+            return
+        self.closed = True
+        for leave in self.at_close:
+            leave()
+        self.flush()
+        self.health.settle()
+        if self.health.unreported:
+            self._report_drops()
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.closed", 10)
+        sinks = [self.sink]
+        if self.buffer is not None and self.buffer.sink is not None:
+            sinks.append(self.buffer.sink)
+        last_seqs: dict[str, int] = {}
+        for sink in sinks:
+            head: Callable[[], str | None] | None = getattr(sink, "head", None)
+            chained = {} if head is None else {"head": head()}
+            seq = sink.next_seq()
+            counters = {**self.health.dropped, **self.health.notes}
+            payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
+            # A writer whose end could not be written keeps its board: losses are computed from it.
+            if is_closed := self._write_apart(sink, slot, payload, seq):
+                last_seqs[sink.writer] = seq
+            sink.close(clean=is_closed)
+        self._settle_counts(last_seqs, len(sinks))
+        if self.mirrors is not None:
+            self.mirrors.close()
+
+    def _settle_counts(self, last_seqs: dict[str, int], sinks: int) -> None:
+        """Keep the counts if they cover every number that was taken."""
+        counts = self._counts
+        counts.rows.update({key: cell[0] for key, cell in self.room.written.items() if cell[0]})
+        if len(last_seqs) == sinks and sum(last_seqs.values()) == counts.rows.total():
+            counts.writers = last_seqs
+
+    def _write_apart(self, sink: Sink, slot: Slot, payload: dict[str, Any], seq: int | None) -> bool:
+        """Write an event about a writer to that writer, outside any scope; return whether that worked."""
+        body, _ = self.capture.body(payload)
+        rest = slot.head(KINDS[slot.kind].message) + slot.extra + body + b"}"
+        line, _ = self.stamps.line(sink, rest, seq)
+        written = sink.open_stream(None, Category.SYSTEM.value).write(redacted(line))
+        if not written:
+            self.health.drop("the file system refused the write")
+            return False
+        slot.written[0] += 1
+        timestamp = line[len(LINE_PREFIX) : len(LINE_PREFIX) + 27].decode()
+        self._counts.first, self._counts.last = self._counts.first or timestamp, timestamp
+        return True
+
+    def flush(self) -> None:
+        """Write everything that is buffered to the files."""
+        if self.buffer is not None:
+            self.buffer.flush()
+        if self.durable_errors is not None:
+            self.durable_errors.finish()
+        self.sink.flush()
+        if self.mirrors is not None:
+            self.mirrors.flush()
+
+    def after_fork_in_child(self, board: SpanBoard | None) -> None:
+        """Continue as a separate process with its own board; buffered lines belong to the parent."""
+        self.board = board
+        self.stamps.after_fork_in_child(board)
+        self._begin_span_ids()
+        # The parent reports its own losses, and its files hold the states of its agents.
+        self.health.forget()
+        self.agents.forget_states()
+        self._counts = KeptCounts()
+        for cell in self.room.written.values():
+            cell[0] = 0
+        self.codes_told.clear()
+        if self.buffer is not None:
+            self.buffer.forget()
+        if self.durable_errors is not None:
+            self.durable_errors.forget()
+
+    def _begin_span_ids(self) -> None:
+        # Four random bytes, then a counter: unique among processes without a system call for each span.
+        self._next_span = itertools.count((int.from_bytes(os.urandom(4)) << 32) + 1).__next__
+
+    def _with_fields(
+        self, slot: Slot, fields: Mapping[str, Any], body: bytes, types: Types | None
+    ) -> tuple[bytes, Types | None]:
+        """Return the payload with the fields of the enclosing contexts; inner and own keys win."""
+        present = orjson.loads(b"{" + body + b"}")
+        added: dict[str, Any] = {}
+        for key, value in fields.items():
+            if key in slot.own_keys:
+                self.health.note("a context field had the name of one of our keys and moved to user.<key>")
+                key = f"user.{key}"  # noqa: PLW2901 - it is called so from here on
+            if key not in present:
+                added[key] = value
+        more, more_types = self.capture.user_body(added, "/extra")
+        joined = body + b"," + more if body and more else body or more
+        return joined, {**(types or {}), **more_types} if more_types else types
+
+    def _report_drops(self) -> None:
+        """Write `log.dropped` now that writing works again.
+
+        Some files may accept lines while the file of this report does not. Then it is tried again later,
+        because each failed attempt is one more lost event.
+        """
+        now_ns = self.monotonic_ns()
+        if now_ns < self._next_report_ns and not self.closed:
+            return
+        self._next_report_ns = now_ns + _REPORT_AGAIN_NS
+        unreported = self.health.unreported
+        self.health.unreported = type(unreported)()
+        slot = self.binding(None, None, "system", Category.SYSTEM.value).slot("log.dropped", 30)
+        for reason, count in unreported.items():
+            payload = {"count": count, "reason": reason}
+            if not self.emit(slot, f"{count} events were not written: {reason}", payload):
+                self.health.unreported[reason] += count
+        # A queued line may still be refused, so with a queue the next report waits for its time.
+        if not self.health.unreported and not getattr(self.sink, "defers", False):
+            self._next_report_ns = 0

@@ -1,0 +1,1157 @@
+/* The inner loops of the hot path in C: whether a payload is plain, known and clean, and if so its JSON bytes;
+   which fields of a state differ; the beginning of a line.
+
+   An accelerator of `fast_encoder.py`, `redaction.py` and `timestamps.py`, which do the same without it; a test holds both
+   equal. It knows no secret and no name itself: what to look for is handed to the constructor. Whatever it is
+   not sure of it leaves to Python, so that it may be wrong in one direction only, the slow one. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <datetime.h>
+#include <math.h>
+#include <stdint.h>
+
+#ifdef Py_GIL_DISABLED
+#error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
+#endif
+
+enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 20, NEAR_REACH = 24, HEAD_REACH = 48, FIELD_REACH = 10 };
+
+typedef struct {
+    const char *bytes;
+    Py_ssize_t size;
+} Literal;
+
+typedef struct {
+    PyObject *owner; /* the tuple that keeps the literals alive */
+    Literal *items;
+    Py_ssize_t count;
+    Py_ssize_t begin[256], end[256]; /* those of one first, or last, letter */
+} Literals;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *known_keys, *number_keys, *dumps, *looks_clean, *options, *tag_options;
+    PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
+    PyObject *uuid_type;
+    Literals prefixes, heads, near_names, name_ends;
+    unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
+    unsigned char short_ends[1 << 12], long_ends[1 << 12]; /* a bit for each ending of a name, below five letters and from five on */
+    Py_ssize_t unread_bytes;
+} Judge;
+
+static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
+static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
+static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
+
+static void fill_tables(void) {
+    for (int c = 0; c < 256; c++) {
+        int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+        LOWER[c] = (unsigned char)(upper ? c + 32 : c);
+        IS_HEX[c] = digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
+        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_].?+|", c) != NULL);
+        IS_WORD[c] = digit || upper || lower;
+        IN_TOKEN[c] = IS_WORD[c] || c == '-' || c == '_' || c == '+' || c == '/';
+    }
+}
+
+/* ---- the bytes ---- */
+
+static int same_folded(const char *text, const Literal *literal) {
+    for (Py_ssize_t i = 0; i < literal->size; i++)
+        if (LOWER[(unsigned char)text[i]] != (unsigned char)literal->bytes[i]) return 0;
+    return 1;
+}
+
+/* The same letters; `#` in the literal is any hexadecimal digit, `?` any character of a run. */
+static int same_shape(const char *text, const Literal *literal) {
+    for (Py_ssize_t i = 0; i < literal->size; i++) {
+        unsigned char c = (unsigned char)text[i], wanted = (unsigned char)literal->bytes[i];
+        if (c == wanted) continue;
+        if (wanted == '#' ? !IS_HEX[c] || c == '-' : wanted != '?' || !IN_TOKEN[c]) return 0;
+    }
+    return 1;
+}
+
+static int prefix_at(const Judge *judge, const char *at, const char *end) {
+    if (at >= end) return 0;
+    const Literals *prefixes = &judge->prefixes;
+    for (Py_ssize_t i = prefixes->begin[(unsigned char)*at]; i < prefixes->end[(unsigned char)*at]; i++)
+        if (end - at >= prefixes->items[i].size && same_shape(at, &prefixes->items[i])) return 1;
+    return 0;
+}
+
+/* Whether the head of a marked key ends where a run begins; a letter or digit before it makes it a part of a word. */
+static int head_before(const Judge *judge, const char *begin, const char *run) {
+    if (run == begin) return 0;
+    const Literals *heads = &judge->heads;
+    for (Py_ssize_t i = heads->begin[(unsigned char)run[-1]]; i < heads->end[(unsigned char)run[-1]]; i++) {
+        const char *head = run - heads->items[i].size;
+        if (head < begin || !same_shape(head, &heads->items[i])) continue;
+        /* behind a backslash, a letter is that of an escape */
+        if (head == begin || !IS_WORD[(unsigned char)*head] || !IS_WORD[(unsigned char)head[-1]]) return 1;
+        if (head - begin >= 2 && head[-2] == '\\') return 1;
+    }
+    return 0;
+}
+
+/* Whether a long run of token characters may hold a vendor's key, or stands behind the name of a secret. */
+static int run_is_harmless(const Judge *judge, const char *begin, const char *run, const char *end) {
+    int only_hex = 1;
+    for (const char *at = run; at < end && only_hex; at++) only_hex = IS_HEX[(unsigned char)*at];
+    if (prefix_at(judge, run, end)) return 0;
+    if (!only_hex) {
+        /* the first letter, or the first five, may belong to an escape */
+        if (prefix_at(judge, run + 1, end) || prefix_at(judge, run + 5, end)) return 0;
+        for (const char *at = run; at < end; at++)
+            if ((*at == '-' || *at == '_' || *at == '+' || *at == '/') && prefix_at(judge, at + 1, end)) return 0;
+    }
+    if (run > begin && run[-1] == '"') return 1;
+    if (head_before(judge, begin, run)) return 0;
+    const char *near = run - begin > NEAR_REACH ? run - NEAR_REACH : begin;
+    int digits = 0;
+    for (const char *at = near; at < run; at++) {
+        if ((*at == ':' || *at == '|') && digits >= 5) return 0;
+        digits = *at >= '0' && *at <= '9' ? digits + 1 : 0;
+        const Literals *names = &judge->near_names;
+        unsigned char first = LOWER[(unsigned char)*at];
+        for (Py_ssize_t i = names->begin[first]; i < names->end[first]; i++)
+            if (run - at >= names->items[i].size && same_folded(at, &names->items[i])) return 0;
+    }
+    return 1;
+}
+
+/* Fifteen bits made of the last three letters, and of the last five. */
+static unsigned short_ending(const unsigned char *end) {
+    return (unsigned)(LOWER[end[-3]] & 31) << 10 | (unsigned)(LOWER[end[-2]] & 31) << 5 | (LOWER[end[-1]] & 31);
+}
+
+static unsigned long_ending(const unsigned char *end) {
+    return (short_ending(end) ^ (unsigned)(LOWER[end[-4]] & 31) << 8 ^ (unsigned)(LOWER[end[-5]] & 31) << 3) & 0x7fff;
+}
+
+static int has_bit(const unsigned char *bits, unsigned at) { return bits[at >> 3] >> (at & 7) & 1; }
+
+/* Whether a text may end like the name of a secret. */
+static inline int may_end_name(const Judge *judge, const unsigned char *begin, const unsigned char *end) {
+    if (end - begin >= 5)
+        return has_bit(judge->short_ends, short_ending(end)) || has_bit(judge->long_ends, long_ending(end));
+    if (end - begin >= 3) return has_bit(judge->short_ends, short_ending(end));
+    if (end - begin < 2) return 0;
+    unsigned char letters[] = {0, end[-2], end[-1]};
+    return has_bit(judge->short_ends, short_ending(letters + 3));
+}
+
+/* Whether what stands before a sign is not the name of a secret. */
+static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
+    const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
+    while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
+    if (!may_end_name(judge, (const unsigned char *)begin, (const unsigned char *)end)) return 1;
+    const Literals *names = &judge->name_ends;
+    unsigned char last = LOWER[(unsigned char)end[-1]];
+    for (Py_ssize_t i = names->begin[last]; i < names->end[last]; i++)
+        if (end - first >= names->items[i].size && same_folded(end - names->items[i].size, &names->items[i])) return 0;
+    return 1;
+}
+
+/* Whether each sign in the text, `tail` bytes of which follow it, has no name of a secret before it. */
+static int signs_are_harmless(const Judge *judge, const char *raw, const char *end, char sign, const char *tail) {
+    size_t length = strlen(tail);
+    for (const char *at = raw; (at = memchr(at, sign, (size_t)(end - at))) != NULL; at++)
+        if ((size_t)(end - at) > length && memcmp(at + 1, tail, length) == 0 && !name_is_harmless(judge, raw, at))
+            return 0;
+    return 1;
+}
+
+static int runs_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    /* a run of that length covers one of these places */
+    for (const char *at = raw + LONG_RUN - 1; at < end; at += LONG_RUN) {
+        if (!IN_TOKEN[(unsigned char)*at]) continue;
+        const char *run = at;
+        while (run > raw && IN_TOKEN[(unsigned char)run[-1]]) run--;
+        while (at < end && IN_TOKEN[(unsigned char)*at]) at++;
+        if (at - run >= LONG_RUN && !run_is_harmless(judge, raw, run, at)) return 0;
+    }
+    return 1;
+}
+
+static int holds(const char *raw, const char *end, char first, const char *text) {
+    size_t size = strlen(text);
+    for (const char *at = raw; (at = memchr(at, first, (size_t)(end - at))) != NULL; at++)
+        if ((size_t)(end - at) >= size && memcmp(at, text, size) == 0) return 1;
+    return 0;
+}
+
+/* Whether `Bearer`, `Basic` or `identified by` stands before a blank. */
+static int ends_scheme(const char *raw, const char *blank) {
+    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4}, BY = {"identified by", 13};
+    unsigned char last = LOWER[blank > raw ? (unsigned char)blank[-1] : 0];
+    if (last == 'r') return blank - raw >= 5 && same_folded(blank - 5, &BEARER);
+    if (last == 'c') return blank - raw >= 4 && same_folded(blank - 4, &BASIC);
+    return last == 'y' && blank - raw >= 13 && same_folded(blank - 13, &BY);
+}
+
+/* Whether a blank stands before an option that carries a password with some programs: `-p`, `-u`, `--user`. */
+static int begins_option(const char *blank, const char *end) {
+    if (end - blank < 3 || blank[1] != '-') return 0;
+    return strchr("aAwPpSu", blank[2]) != NULL || (end - blank > 6 && memcmp(blank + 2, "-user", 5) == 0);
+}
+
+/* Whether what follows a blank may be the secret of the name before it. */
+static int may_follow_name(const char *blank, const char *end) {
+    if (end - blank < 2) return 0;
+    if (blank[1] == '-' || blank[1] == '\'' || blank[1] == '\\') return 1;
+    /* a word with a digit */
+    for (const char *at = blank + 1; at < end && at < blank + 17 && *at != ' ' && *at != '"'; at++)
+        if (*at >= '0' && *at <= '9') return 1;
+    if (end - blank > 4 && memcmp(blank + 1, "for ", 4) == 0) return 1;
+    return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
+}
+
+static int blanks_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++) {
+        if (ends_scheme(raw, at) || begins_option(at, end)) return 0;
+        if (!name_is_harmless(judge, raw, at) && (may_follow_name(at, end) || holds(raw, end, '-', "--"))) return 0;
+    }
+    return 1;
+}
+
+/* Whether a string of its own, which is no key, ends like the name of a secret: the next may be the secret. */
+static int values_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    /* quotes are too near to each other for memchr */
+    for (const char *at = raw; at + 1 < end; at++)
+        if (*at == '"' && (at[1] == ',' || at[1] == ']' || at[1] == '}') && !name_is_harmless(judge, raw, at)) return 0;
+    return 1;
+}
+
+/* Whether two `$` are as near to each other as in the hash of a password. */
+static int has_fields(const char *raw, const char *end) {
+    const char *last = NULL;
+    for (const char *at = raw; (at = memchr(at, '$', (size_t)(end - at))) != NULL; at++) {
+        if (last != NULL && at - last < FIELD_REACH) return 1;
+        last = at;
+    }
+    return 0;
+}
+
+/* Whether a colon stands elsewhere than behind a quote; without a way out, so that it is done many bytes at a time. */
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("O3")))
+#endif
+static int has_own_colon(const char *raw, Py_ssize_t size) {
+    unsigned char found = 0;
+    for (Py_ssize_t i = 1; i < size; i++) found |= (unsigned char)((raw[i] == ':') & (raw[i - 1] != '"'));
+    return found;
+}
+
+/* Whether none of the rare marks belongs to a secret. */
+static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
+    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
+    if (!signs_are_harmless(judge, raw, end, '%', "") || !signs_are_harmless(judge, raw, end, '(', "")) return 0;
+    if (memchr(raw, '\'', (size_t)(end - raw)) != NULL
+        && (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")))
+        return 0;
+    if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
+    if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
+    if (memchr(raw, '\\', (size_t)(end - raw)) == NULL) return 1;
+    return signs_are_harmless(judge, raw, end, '\\', "\"") && !holds(raw, end, 'P', "PRIVATE KEY");
+}
+
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
+   that no text ends like the name of a secret. */
+static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named) {
+    const char *end = raw + size;
+    if (!runs_are_harmless(judge, raw, end)) return 0;
+    if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
+    /* of JSON's own colons each stands behind a quote; `w` is rare */
+    if (has_own_colon(raw, size))
+        for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
+            if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
+    for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
+        if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
+    return marks_are_harmless(judge, raw, end);
+}
+
+/* 1 clean, 0 not, -1 with an exception. */
+static int is_clean(Judge *judge, PyObject *raw, int named) {
+    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), named)) return 1;
+    PyObject *answer = PyObject_CallOneArg(judge->looks_clean, raw);
+    if (answer == NULL) return -1;
+    int clean = PyObject_IsTrue(answer);
+    Py_DECREF(answer);
+    return clean;
+}
+
+/* ---- the values ---- */
+
+typedef struct Place {
+    const struct Place *above;
+    PyObject *key; /* NULL in an array */
+    Py_ssize_t index;
+} Place;
+
+typedef struct {
+    Judge *judge;
+    PyObject *pointer; /* NULL where no tags are wanted */
+    PyObject *types;   /* NULL until the first tag */
+    Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
+    int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
+    PyObject *objects; /* NULL until the first object without a codec; those met, each of them once */
+} Walk;
+
+/* The place as text at the end of a buffer that ends at `end`; NULL where it does not fit or is not ASCII. */
+static char *short_pointer(char *begin, char *end, const Place *place) {
+    for (; place != NULL; place = place->above) {
+        if (place->key == NULL) {
+            if (end - begin < 24) return NULL;
+            for (Py_ssize_t index = place->index, first = 1; first || index > 0; index /= 10, first = 0)
+                *--end = (char)('0' + index % 10);
+        } else {
+            if (!PyUnicode_IS_COMPACT_ASCII(place->key)) return NULL;
+            Py_ssize_t size = PyUnicode_GET_LENGTH(place->key);
+            const char *key = (const char *)PyUnicode_1BYTE_DATA(place->key);
+            if (end - begin < 2 * size + 2) return NULL;
+            for (Py_ssize_t i = size - 1; i >= 0; i--) {
+                int is_mark = key[i] == '~' || key[i] == '/';
+                *--end = is_mark ? (key[i] == '~' ? '0' : '1') : key[i];
+                if (is_mark) *--end = '~';
+            }
+        }
+        *--end = '/';
+    }
+    return end;
+}
+
+/* The JSON Pointer of a place, a new reference. */
+static PyObject *pointer_to(PyObject *root, const Place *place) {
+    char buffer[512], *end = buffer + sizeof buffer, *begin = NULL;
+    if (PyUnicode_IS_COMPACT_ASCII(root)) begin = short_pointer(buffer, end, place);
+    if (begin != NULL) {
+        Py_ssize_t above = PyUnicode_GET_LENGTH(root), size = end - begin;
+        PyObject *pointer = PyUnicode_New(above + size, 127);
+        if (pointer == NULL) return NULL;
+        char *data = (char *)PyUnicode_1BYTE_DATA(pointer);
+        memcpy(data, PyUnicode_1BYTE_DATA(root), (size_t)above);
+        memcpy(data + above, begin, (size_t)size);
+        return pointer;
+    }
+    if (place == NULL) return Py_NewRef(root);
+    PyObject *above = pointer_to(root, place->above), *pointer = NULL;
+    if (above != NULL && place->key == NULL) {
+        pointer = PyUnicode_FromFormat("%U/%zd", above, place->index);
+    } else if (above != NULL) {
+        /* of a text without these marks these give the text itself */
+        PyObject *half = PyUnicode_Replace(place->key, MARKS[0], MARKS[1], -1);
+        PyObject *whole = half == NULL ? NULL : PyUnicode_Replace(half, MARKS[2], MARKS[3], -1);
+        if (whole != NULL) pointer = PyUnicode_FromFormat("%U/%U", above, whole);
+        Py_XDECREF(half);
+        Py_XDECREF(whole);
+    }
+    Py_XDECREF(above);
+    return pointer;
+}
+
+/* Note what a value really is; 1, or 0 where there are too many, or -1. */
+static int tag(Walk *walk, const Place *place, PyObject *name) {
+    if (walk->pointer == NULL) return 0;
+    if (walk->types == NULL && (walk->types = PyDict_New()) == NULL) return -1;
+    if (PyDict_GET_SIZE(walk->types) >= MAX_TAGS) return 0;
+    PyObject *pointer = pointer_to(walk->pointer, place);
+    if (pointer == NULL) return -1;
+    int failed = PyDict_SetItem(walk->types, pointer, name);
+    Py_DECREF(pointer);
+    return failed < 0 ? -1 : 1;
+}
+
+static int tag_object(Walk *walk, const Place *place, PyObject *value);
+
+/* Whether a text may end like the name of a secret; the bytes of its JSON are looked at then. */
+static inline int may_name(const Judge *judge, PyObject *text) {
+    if (!PyUnicode_IS_COMPACT_ASCII(text)) return 1;
+    const unsigned char *begin = (const unsigned char *)((PyASCIIObject *)text + 1);
+    const unsigned char *end = begin + ((PyASCIIObject *)text)->length;
+    if (end == begin || !judge->may_be_last[end[-1]]) return 0;
+    while (end > begin && IS_BETWEEN[end[-1]]) end--;
+    return may_end_name(judge, begin, end);
+}
+
+/* Whether a value under the name of a secret is a number, or a boolean, too small to be one; -1 with an exception. */
+static int is_small_number(const Judge *judge, PyObject *key, PyObject *value) {
+    PyTypeObject *kind = Py_TYPE(value);
+    int is_number = kind == &PyLong_Type || kind == &PyFloat_Type;
+    if (!is_number && value != Py_None && kind != &PyBool_Type) return 0;
+    PyObject *found = PyDict_GetItemWithError(judge->number_keys, key);
+    if (found == NULL) return PyErr_Occurred() ? -1 : 0;
+    double least = PyFloat_AsDouble(found), number = 0;
+    if (is_number) number = PyFloat_AsDouble(value);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+        PyErr_Clear();
+        return 0;
+    }
+    return fabs(number) < least;
+}
+
+/* 1 where JSON holds the value exactly (or with a tag), 0 where it needs another look, -1 with an exception. */
+static int walk_value(Walk *walk, PyObject *value, const Place *place, int depth) {
+    PyTypeObject *kind = Py_TYPE(value);
+    /* n values take at least 2 n - 1 bytes, a string of n characters at least n */
+    if ((walk->left -= kind == &PyUnicode_Type ? PyUnicode_GET_LENGTH(value) : 2) < 0) return 0;
+    if (kind == &PyUnicode_Type) {
+        if (!walk->named) walk->named = may_name(walk->judge, value);
+        return 1;
+    }
+    if (kind == &PyLong_Type || kind == &PyBool_Type || value == Py_None) return 1;
+    if (kind == &PyFloat_Type) return isfinite(PyFloat_AS_DOUBLE(value)) ? 1 : 0;
+    if (depth > MAX_DEPTH) return 0;
+    Place inner = {place, NULL, 0};
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item;
+        Py_ssize_t at = 0;
+        while (PyDict_Next(value, &at, &key, &item)) {
+            if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+            walk->left -= PyUnicode_GET_LENGTH(key);
+            int answer = PySet_Contains(walk->judge->known_keys, key);
+            if (answer == 0) answer = is_small_number(walk->judge, key, item);
+            if (answer != 1) return answer;
+            inner.key = key;
+            if ((answer = walk_value(walk, item, &inner, depth + 1)) != 1) return answer;
+        }
+        return 1;
+    }
+    if (kind == &PyList_Type) {
+        for (; inner.index < PyList_GET_SIZE(value); inner.index++) {
+            int answer = walk_value(walk, PyList_GET_ITEM(value, inner.index), &inner, depth + 1);
+            if (answer != 1) return answer;
+        }
+        return 1;
+    }
+    if (kind == &PyTuple_Type) {
+        Py_ssize_t size = PyTuple_GET_SIZE(value);
+        /* a pair may be a name and its secret */
+        if (size == 2 && PyUnicode_Check(PyTuple_GET_ITEM(value, 0))) return 0;
+        int answer = tag(walk, place, TAG_TUPLE);
+        for (; answer == 1 && inner.index < size; inner.index++)
+            answer = walk_value(walk, PyTuple_GET_ITEM(value, inner.index), &inner, depth + 1);
+        return answer;
+    }
+    return walk->pointer == NULL ? 0 : tag_object(walk, place, value);
+}
+
+/* What the codec writes as text by itself, and as this project would. */
+static int tag_object(Walk *walk, const Place *place, PyObject *value) {
+    if (PyDateTime_CheckExact(value)) {
+        PyObject *zone = PyDateTime_DATE_GET_TZINFO(value);
+        if ((zone != Py_None && zone != PyDateTime_TimeZone_UTC) || PyDateTime_DATE_GET_FOLD(value)) return 0;
+        return tag(walk, place, TAG_DATETIME);
+    }
+    if (PyDate_CheckExact(value)) return tag(walk, place, TAG_DATE);
+    Judge *judge = walk->judge;
+    if (judge->uuid_type == NULL) {
+        PyObject *modules = PyImport_GetModuleDict(), *module = PyDict_GetItemString(modules, "uuid");
+        if (module == NULL) return 0;
+        if ((judge->uuid_type = PyObject_GetAttrString(module, "UUID")) == NULL) return -1;
+    }
+    if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
+    if (judge->form_of == NULL) return 0;
+    /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
+    for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
+        if (PyList_GET_ITEM(walk->objects, i) == value) return 0; /* the second one tells the place of the first */
+    Py_INCREF(value);
+    if (walk->objects == NULL) walk->objects = PyList_New(0);
+    int failed = walk->objects == NULL || PyList_Append(walk->objects, value) < 0;
+    Py_DECREF(value);
+    return failed ? -1 : tag(walk, place, TAG_OPAQUE);
+}
+
+static PyObject *form_at(PyObject *forms, PyObject *value) {
+    PyObject *identity = PyLong_FromVoidPtr(value);
+    PyObject *form = identity == NULL ? NULL : PyDict_GetItemWithError(forms, identity); /* borrowed */
+    Py_XDECREF(identity);
+    if (form == NULL && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "another object than those looked at");
+    return Py_XNewRef(form);
+}
+
+static PyMethodDef form_at_definition = {"form_at", form_at, METH_O, "What stands for an object."};
+
+/* {id: form} of these objects; NULL where one of them needs another look, perhaps with an exception. */
+static PyObject *forms_of(Judge *judge, PyObject *objects) {
+    PyObject *forms = PyDict_New();
+    for (Py_ssize_t i = 0; forms != NULL && i < PyList_GET_SIZE(objects); i++) {
+        PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value);
+        PyObject *form = identity == NULL ? NULL : PyObject_CallOneArg(judge->form_of, value);
+        if (form == NULL || form == Py_None || PyDict_SetItem(forms, identity, form) < 0) Py_CLEAR(forms);
+        Py_XDECREF(form);
+        Py_XDECREF(identity);
+    }
+    return forms;
+}
+
+/* The JSON; `forms` is NULL, or has what stands for objects that the codec does not know. */
+static PyObject *dumped(Judge *judge, PyObject *value, PyObject *options, PyObject *forms) {
+    PyObject *form_of = forms == NULL ? Py_NewRef(Py_None) : PyCFunction_New(&form_at_definition, forms);
+    if (form_of == NULL) return NULL;
+    PyObject *arguments[] = {value, form_of, options};
+    PyObject *raw = PyObject_Vectorcall(judge->dumps, arguments, 3, NULL);
+    Py_DECREF(form_of);
+    if (raw != NULL && !PyBytes_CheckExact(raw)) {
+        PyErr_SetString(PyExc_TypeError, "the codec gave no bytes");
+        Py_CLEAR(raw);
+    }
+    return raw;
+}
+
+static int walk_payload(Walk *walk, PyObject *payload) {
+    PyObject *key, *item;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(payload, &at, &key, &item)) {
+        if (Py_TYPE(key) != &PyUnicode_Type) return 0;
+        Place place = {NULL, key, 0};
+        int answer = walk_value(walk, item, &place, 0);
+        if (answer != 1) return answer;
+    }
+    return 1;
+}
+
+/* ---- the methods ---- */
+
+/* None in the place of an exception that says no more than: take the careful way. */
+static PyObject *left_to_python(void) {
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
+        PyErr_Clear();
+    }
+    Py_RETURN_NONE;
+}
+
+/* 1 where the JSON is short and clean enough, 0 where not, -1 with an exception. */
+static int may_stand(Judge *judge, PyObject *raw, int named) {
+    if (raw == NULL) return -1;
+    if (PyBytes_GET_SIZE(raw) > judge->unread_bytes) return 0;
+    return judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, named);
+}
+
+static PyObject *judge_line_end(Judge *judge, PyObject *payload) {
+    if (!PyDict_CheckExact(payload)) Py_RETURN_NONE;
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
+    if (walk_payload(&walk, payload) != 1) return left_to_python();
+    PyObject *raw = dumped(judge, payload, judge->options, NULL), *end = NULL;
+    if (may_stand(judge, raw, walk.named) == 1) {
+        Py_ssize_t size = PyBytes_GET_SIZE(raw) - 1;
+        end = PyBytes_FromStringAndSize(NULL, size + 2);
+        if (end != NULL) {
+            memcpy(PyBytes_AS_STRING(end), PyBytes_AS_STRING(raw) + 1, (size_t)size);
+            memcpy(PyBytes_AS_STRING(end) + size, "}\n", 2);
+        }
+    }
+    Py_XDECREF(raw);
+    return end != NULL ? end : left_to_python();
+}
+
+static PyObject *judge_value(Judge *judge, PyObject *value) {
+    Walk walk = {judge, NULL, NULL, judge->unread_bytes, 0, NULL};
+    if (walk_value(&walk, value, NULL, 0) != 1) return left_to_python();
+    PyObject *raw = dumped(judge, value, judge->options, NULL);
+    if (raw != NULL && PyBytes_GET_SIZE(raw) <= judge->unread_bytes) return raw;
+    Py_XDECREF(raw);
+    return left_to_python();
+}
+
+static int same_objects(PyObject *some, PyObject *others) {
+    if (others == NULL || PyList_GET_SIZE(some) != PyList_GET_SIZE(others)) return 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(some); i++)
+        if (PyList_GET_ITEM(some, i) != PyList_GET_ITEM(others, i)) return 0;
+    return 1;
+}
+
+/* Ask what stands for the objects that were met, then walk once more: meanwhile other code may have run. */
+static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
+    *forms = forms_of(walk->judge, walk->objects);
+    if (*forms == NULL) return PyErr_Occurred() ? -1 : 0;
+    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL};
+    int answer = walk_payload(&again, payload);
+    if (answer == 1 && !same_objects(walk->objects, again.objects)) answer = 0;
+    Py_XSETREF(walk->types, again.types);
+    Py_XDECREF(again.objects);
+    walk->named = 1; /* the texts in the forms were not looked at */
+    return answer;
+}
+
+static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyUnicode_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer)");
+        return NULL;
+    }
+    if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
+    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0, NULL};
+    PyObject *raw = NULL, *result = NULL, *forms = NULL;
+    int answer = walk_payload(&walk, arguments[0]);
+    if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, arguments[0], &forms);
+    if (answer == 1) {
+        raw = dumped(judge, arguments[0], walk.types == NULL ? judge->options : judge->tag_options, forms);
+        if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
+    }
+    Py_XDECREF(raw);
+    Py_XDECREF(forms);
+    Py_XDECREF(walk.types);
+    Py_XDECREF(walk.objects);
+    return result != NULL ? result : left_to_python();
+}
+
+static PyObject *judge_clean(Judge *judge, PyObject *raw) {
+    if (!PyBytes_CheckExact(raw)) {
+        PyErr_SetString(PyExc_TypeError, "clean(bytes)");
+        return NULL;
+    }
+    int clean = judge->looks_clean == Py_None ? 1 : is_clean(judge, raw, 1);
+    return clean < 0 ? NULL : PyBool_FromLong(clean);
+}
+
+/* The literals, which come ordered by the letter by which they are looked up, the first or the last. */
+static int take_literals(Literals *literals, PyObject *given, int by_last) {
+    literals->owner = PySequence_Tuple(given);
+    if (literals->owner == NULL) return -1;
+    literals->count = PyTuple_GET_SIZE(literals->owner);
+    literals->items = PyMem_Calloc((size_t)literals->count + 1, sizeof(Literal));
+    if (literals->items == NULL) return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < literals->count; i++) {
+        PyObject *one = PyTuple_GET_ITEM(literals->owner, i);
+        if (!PyBytes_CheckExact(one) || PyBytes_GET_SIZE(one) < 1) {
+            PyErr_SetString(PyExc_TypeError, "literals are bytes, none of them empty");
+            return -1;
+        }
+        literals->items[i] = (Literal){PyBytes_AS_STRING(one), PyBytes_GET_SIZE(one)};
+        unsigned char letter = (unsigned char)literals->items[i].bytes[by_last ? literals->items[i].size - 1 : 0];
+        if (literals->end[letter] == 0) literals->begin[letter] = i;
+        else if (literals->end[letter] != i) {
+            PyErr_SetString(PyExc_ValueError, "literals are ordered by their letter");
+            return -1;
+        }
+        literals->end[letter] = i + 1;
+    }
+    return 0;
+}
+
+static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"known_keys", "number_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
+                            "prefixes", "heads", "near_names", "name_ends", "form_of", NULL};
+    PyObject *keys, *number_keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
+    PyObject *form_of = Py_None;
+    Py_ssize_t unread_bytes;
+    if (judge->dumps != NULL) {
+        PyErr_SetString(PyExc_TypeError, "a judge is made once");
+        return -1;
+    }
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
+                                     &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends,
+                                     &form_of))
+        return -1;
+    judge->known_keys = Py_NewRef(keys);
+    judge->number_keys = Py_NewRef(number_keys);
+    judge->dumps = Py_NewRef(dumps);
+    judge->looks_clean = Py_NewRef(looks_clean);
+    judge->options = Py_NewRef(options);
+    judge->tag_options = Py_NewRef(tag_options);
+    judge->form_of = form_of == Py_None ? NULL : Py_NewRef(form_of);
+    judge->unread_bytes = unread_bytes;
+    if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
+    if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
+    memcpy(judge->may_be_last, IS_BETWEEN, sizeof IS_BETWEEN);
+    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
+        const Literal *name = &judge->name_ends.items[i];
+        unsigned char last = (unsigned char)name->bytes[name->size - 1];
+        judge->may_be_last[last] = 1;
+        if (last >= 'a' && last <= 'z') judge->may_be_last[last - 32] = 1;
+        const unsigned char *past = (const unsigned char *)name->bytes + name->size;
+        if (name->size >= 5) {
+            unsigned at = long_ending(past);
+            judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+            continue;
+        }
+        if (name->size < 2) {
+            PyErr_SetString(PyExc_ValueError, "the name of a secret has two letters");
+            return -1;
+        }
+        /* of a name of two letters the third may be any */
+        for (unsigned third = 0; third < 32; third++) {
+            unsigned char letters[] = {name->size > 2 ? past[-3] : (unsigned char)third, past[-2], past[-1]};
+            unsigned at = short_ending(letters + 3);
+            judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+        }
+    }
+    return 0;
+}
+
+/* What the form of an object is made by may hold the redactor, and that the judge. */
+static int judge_traverse(Judge *judge, visitproc visit, void *arg) {
+    Py_VISIT(judge->form_of);
+    return 0;
+}
+
+static int judge_clear(Judge *judge) {
+    Py_CLEAR(judge->form_of);
+    return 0;
+}
+
+static void judge_dealloc(Judge *judge) {
+    PyObject_GC_UnTrack(judge);
+    judge_clear(judge);
+    Py_CLEAR(judge->known_keys);
+    Py_CLEAR(judge->number_keys);
+    Py_CLEAR(judge->dumps);
+    Py_CLEAR(judge->looks_clean);
+    Py_CLEAR(judge->options);
+    Py_CLEAR(judge->tag_options);
+    Py_CLEAR(judge->uuid_type);
+    Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends};
+    for (int i = 0; i < 4; i++) {
+        PyMem_Free(all[i]->items);
+        Py_CLEAR(all[i]->owner);
+    }
+    Py_TYPE(judge)->tp_free((PyObject *)judge);
+}
+
+static PyMethodDef judge_methods[] = {
+    {"line_end", (PyCFunction)judge_line_end, METH_O, "The end of the line of a plain, known, clean payload, else None."},
+    {"value", (PyCFunction)judge_value, METH_O, "The JSON of a plain value with known keys, else None; not swept."},
+    {"tagged", (PyCFunction)(void (*)(void))judge_tagged, METH_FASTCALL,
+     "(JSON, tags or None) of a payload with times, UUIDs, tuples and objects among plain values, else None."},
+    {"clean", (PyCFunction)judge_clean, METH_O, "Whether no byte can belong to the shape of a secret."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject judge_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "Agent.record.encode._native.Judge",
+    .tp_doc = "Judges payloads for one pipeline.",
+    .tp_basicsize = sizeof(Judge),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .tp_traverse = (traverseproc)judge_traverse,
+    .tp_clear = (inquiry)judge_clear,
+    .tp_new = PyType_GenericNew,
+    .tp_init = (initproc)judge_init,
+    .tp_dealloc = (destructor)judge_dealloc,
+    .tp_methods = judge_methods,
+};
+
+/* ---- the state of an agent ---- */
+
+static int is_scalar(PyTypeObject *kind) {
+    return kind == &PyUnicode_Type || kind == &PyLong_Type || kind == &PyFloat_Type || kind == &PyBool_Type;
+}
+
+/* differing(present, last, ignored): the items of `present` that are neither the scalars of `last` nor ignored;
+   None where there are none and no name of `last` is gone. */
+static PyObject *differing(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 3 || !PyDict_Check(arguments[0]) || !PyDict_Check(arguments[1]) || !PyDict_Check(arguments[2])) {
+        PyErr_SetString(PyExc_TypeError, "differing(present, last, ignored) takes three dicts");
+        return NULL;
+    }
+    PyObject *key, *value, *found = PyList_New(0);
+    Py_ssize_t at = 0, met = 0;
+    while (found != NULL && PyDict_Next(arguments[0], &at, &key, &value)) {
+        if (PyUnicode_CheckExact(key)) {
+            PyObject *before = PyDict_GetItemWithError(arguments[1], key);
+            met += before != NULL;
+            if (before == value && (value == Py_None || is_scalar(Py_TYPE(value)))) continue;
+            if (before != NULL && Py_TYPE(before) == Py_TYPE(value) && is_scalar(Py_TYPE(value))) {
+                /* of these four types the comparison runs no code of others */
+                int same = PyObject_RichCompareBool(before, value, Py_EQ);
+                if (same < 0) return Py_DECREF(found), NULL;
+                if (same) continue;
+            }
+            if (PyDict_GetItemWithError(arguments[2], key) == (PyObject *)Py_TYPE(value)) continue;
+        }
+        PyObject *item = PyTuple_Pack(2, key, value);
+        if (item == NULL || PyList_Append(found, item) < 0) Py_CLEAR(found);
+        Py_XDECREF(item);
+    }
+    if (found == NULL || PyList_GET_SIZE(found) > 0 || met < PyDict_GET_SIZE(arguments[1])) return found;
+    Py_DECREF(found);
+    Py_RETURN_NONE;
+}
+
+/* ---- arguments that may change ---- */
+
+enum { MAX_HELD = 96 };
+
+typedef struct {
+    PyObject **items;
+    Py_ssize_t count;
+} Held;
+
+/* Meet a container, all that is in it, and its end, in an order that says which stands where. With `are_taken` they are
+   written down, else compared with what was. 0 where something differs, or is too large or too deep. */
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth);
+
+static int meet_one(Held *held, PyObject *value, Py_ssize_t *at, int are_taken) {
+    if (*at >= held->count) return 0;
+    if (are_taken) held->items[*at] = value;
+    else if (held->items[*at] != value) return 0;
+    ++*at;
+    return 1;
+}
+
+static int meet_item(Held *held, PyObject *item, Py_ssize_t *at, int are_taken, int depth) {
+    if (PyDict_CheckExact(item) || PyList_CheckExact(item)) return meet(held, item, at, are_taken, depth);
+    return meet_one(held, item, at, are_taken);
+}
+
+static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int depth) {
+    if (depth > MAX_DEPTH || !meet_one(held, value, at, are_taken)) return 0;
+    if (PyDict_CheckExact(value)) {
+        PyObject *key, *item;
+        Py_ssize_t place = 0;
+        while (PyDict_Next(value, &place, &key, &item))
+            if (!meet_one(held, key, at, are_taken) || !meet_item(held, item, at, are_taken, depth + 1)) return 0;
+    } else {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(value); i++)
+            if (!meet_item(held, PyList_GET_ITEM(value, i), at, are_taken, depth + 1)) return 0;
+    }
+    return meet_one(held, value, at, are_taken);
+}
+
+/* held(arguments): all objects in a dict of plain values, kept alive, by which `still_holds` knows them again. None where
+   no value is a container, so that nothing in them can change; () where they are too many. */
+static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    if (!PyDict_CheckExact(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "held(arguments) takes a dict");
+        return NULL;
+    }
+    PyObject *key, *item, *found[MAX_HELD];
+    Py_ssize_t at = 0;
+    int can_change = 0;
+    while (!can_change && PyDict_Next(arguments, &at, &key, &item))
+        can_change = PyDict_CheckExact(item) || PyList_CheckExact(item);
+    if (!can_change) Py_RETURN_NONE;
+    Held all = {found, MAX_HELD};
+    at = 0;
+    if (!meet(&all, arguments, &at, 1, 0)) return PyTuple_New(0);
+    /* before anything is allocated, since that may collect garbage, and so run any code */
+    for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
+    PyObject *kept = PyTuple_New(at);
+    for (Py_ssize_t i = 0; i < at; i++) {
+        if (kept == NULL) Py_DECREF(found[i]);
+        else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
+    return kept;
+}
+
+/* still_holds(arguments, held): whether they hold the very objects that they held; of plain ones none but containers can
+   change, and of these each item is looked at. */
+static PyObject *still_holds(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2 || !PyDict_CheckExact(arguments[0]) || !PyTuple_CheckExact(arguments[1])) {
+        PyErr_SetString(PyExc_TypeError, "still_holds(arguments, held) takes a dict and a tuple");
+        return NULL;
+    }
+    Held all = {((PyTupleObject *)arguments[1])->ob_item, PyTuple_GET_SIZE(arguments[1])};
+    Py_ssize_t at = 0;
+    return PyBool_FromLong(meet(&all, arguments[0], &at, 0, 0) && at == all.count);
+}
+
+/* ---- the line ---- */
+
+static char *put_digits(char *at, unsigned long long number, int width) {
+    for (int i = width - 1; i >= 0; i--, number /= 10) at[i] = (char)('0' + number % 10);
+    return at + width;
+}
+
+static char *put_bytes(char *at, const char *bytes, Py_ssize_t size) {
+    memcpy(at, bytes, (size_t)size);
+    return at + size;
+}
+
+/* stamped(prefix, microsecond, writer, seq, *parts): the line that begins with the time and the id, and the id. */
+static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    static const char between[] = "Z\",\"id\":\"";
+    if (count < 4 || !PyUnicode_Check(arguments[0]) || !PyUnicode_IS_COMPACT_ASCII(arguments[0]) ||
+        !PyUnicode_Check(arguments[2]) || !PyUnicode_IS_COMPACT_ASCII(arguments[2])) {
+        PyErr_SetString(PyExc_TypeError, "stamped(prefix, microsecond, writer, seq, *parts) takes ASCII texts");
+        return NULL;
+    }
+    unsigned long microsecond = PyLong_AsUnsignedLong(arguments[1]);
+    unsigned long long seq = PyLong_AsUnsignedLongLong(arguments[3]);
+    if (PyErr_Occurred()) return NULL;
+    int seq_width = 1;
+    for (unsigned long long rest = seq; rest >= 10; rest /= 10) seq_width++;
+    Py_ssize_t writer_size = PyUnicode_GET_LENGTH(arguments[2]), id_size = writer_size + 1 + seq_width;
+    Py_ssize_t size = PyUnicode_GET_LENGTH(arguments[0]) + 6 + (Py_ssize_t)sizeof between - 1 + id_size;
+    for (Py_ssize_t i = 4; i < count; i++) {
+        if (!PyBytes_Check(arguments[i])) {
+            PyErr_SetString(PyExc_TypeError, "the parts of a line are bytes");
+            return NULL;
+        }
+        size += PyBytes_GET_SIZE(arguments[i]);
+    }
+    PyObject *identity = PyUnicode_New(id_size, 127), *line = PyBytes_FromStringAndSize(NULL, size);
+    PyObject *both = identity == NULL || line == NULL ? NULL : PyTuple_New(2);
+    if (both == NULL) {
+        Py_XDECREF(identity);
+        Py_XDECREF(line);
+        return NULL;
+    }
+    char *id = (char *)PyUnicode_1BYTE_DATA(identity);
+    char *end = put_bytes(id, (const char *)PyUnicode_1BYTE_DATA(arguments[2]), writer_size);
+    *end++ = '-';
+    put_digits(end, seq, seq_width);
+    char *at = PyBytes_AS_STRING(line);
+    at = put_bytes(at, (const char *)PyUnicode_1BYTE_DATA(arguments[0]), PyUnicode_GET_LENGTH(arguments[0]));
+    at = put_bytes(put_digits(at, microsecond, 6), between, (Py_ssize_t)sizeof between - 1);
+    at = put_bytes(at, id, id_size);
+    for (Py_ssize_t i = 4; i < count; i++)
+        at = put_bytes(at, PyBytes_AS_STRING(arguments[i]), PyBytes_GET_SIZE(arguments[i]));
+    PyTuple_SET_ITEM(both, 0, line);
+    PyTuple_SET_ITEM(both, 1, identity);
+    return both;
+}
+
+/* ---- the calls ---- */
+
+/* Every call of a C function reads from the function's definition what is to be run. There a stand-in takes the place
+   of each watched one: it tells the hook of its thread, if there is one, and goes on to the original. So a watched
+   call is seen by whatever name and from wherever it is made, and every other call costs what it always does, where
+   a profile hook makes each instruction of its thread slower. */
+enum { MAX_WATCHED = 24 };
+typedef PyObject *(*Fast)(PyObject *, PyObject *const *, Py_ssize_t);
+typedef PyObject *(*FastKeywords)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+typedef void (*Any)(void);
+
+typedef struct {
+    PyMethodDef *definition;
+    Any original;
+    PyObject *callable; /* a function of a module; NULL of a method */
+    int draws, seeds;
+} Watched;
+
+static Watched WATCHED[MAX_WATCHED];
+static int watched_count;
+static PyObject *OWN, *NOT_OWN, *NAME; /* prefixes of module names */
+static PyObject *HIDDEN, *TOUCHED;     /* a generator, and who is told before it is next drawn from or seeded */
+static PyObject *ANSWERER;             /* who may say what a source gives, in the place of the source */
+static _Thread_local PyObject *ANSWER;
+static _Thread_local PyObject *HOOK, *KNOWN;
+static _Thread_local int is_telling;
+
+/* Whether the code that runs is the package's own, on whose behalf nothing is told. */
+static int is_own(void) {
+    PyObject *globals = PyEval_GetGlobals(); /* borrowed */
+    PyObject *name = globals == NULL ? NULL : PyDict_GetItemWithError(globals, NAME);
+    return name != NULL && PyUnicode_Check(name) && PyUnicode_Tailmatch(name, OWN, 0, PY_SSIZE_T_MAX, -1) == 1 &&
+           PyUnicode_Tailmatch(name, NOT_OWN, 0, PY_SSIZE_T_MAX, -1) == 0;
+}
+
+static int is_known(PyObject *generator) {
+    if (KNOWN == NULL) return 0;
+    PyObject *identity = PyLong_FromVoidPtr(generator);
+    int known = identity == NULL ? -1 : PyDict_Contains(KNOWN, identity);
+    Py_XDECREF(identity);
+    return known;
+}
+
+static int tell_call(const Watched *watched, PyObject *self) {
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    if (frame == NULL) return 1;
+    PyObject *callable = watched->callable, *told = NULL, *hook = Py_NewRef(HOOK);
+    callable = callable != NULL ? Py_NewRef(callable) : PyCFunction_NewEx(watched->definition, self, NULL);
+    is_telling = 1;
+    if (callable != NULL)
+        told = PyObject_CallFunction(hook, "OsO", frame, watched->seeds ? "call" : "c_call", callable);
+    is_telling = 0;
+    Py_DECREF(hook);
+    Py_XDECREF(callable);
+    Py_XDECREF(told);
+    return told != NULL;
+}
+
+/* Whether somebody answers in the place of a source: 2 with ANSWER, 1 to go on, 0 with an exception. */
+static int answered(const Watched *watched, PyObject *self) {
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    if (frame == NULL || PyErr_Occurred() != NULL) return 1;
+    PyObject *callable = watched->callable, *answerer = Py_NewRef(ANSWERER), *answer = NULL;
+    callable = callable != NULL ? Py_NewRef(callable) : PyCFunction_NewEx(watched->definition, self, NULL);
+    is_telling = 1;
+    if (callable != NULL) answer = PyObject_CallFunctionObjArgs(answerer, callable, (PyObject *)frame, NULL);
+    is_telling = 0;
+    Py_DECREF(answerer);
+    Py_XDECREF(callable);
+    if (answer == NULL) return 0;
+    if (answer != Py_None) {
+        ANSWER = answer;
+        return 2;
+    }
+    Py_DECREF(answer);
+    return 1;
+}
+
+/* 1 to go on, 0 with an exception, 2 with ANSWER; `is_bare` where there are no arguments. */
+static int told(int number, PyObject *self, int is_bare) {
+    const Watched *watched = &WATCHED[number];
+    if (TOUCHED != NULL && self == HIDDEN) {
+        PyObject *touched = TOUCHED;
+        TOUCHED = NULL;
+        PyObject *answer = PyObject_CallNoArgs(touched);
+        Py_DECREF(touched);
+        if (answer == NULL) return 0;
+        Py_DECREF(answer);
+    }
+    if (is_telling) return 1;
+    if (ANSWERER != NULL && is_bare && !watched->draws && !watched->seeds && !is_own()) {
+        int found = answered(watched, self);
+        if (found != 1) return found;
+    }
+    if (HOOK == NULL) return 1;
+    if (watched->draws) {
+        int known = is_known(self);
+        if (known != 0) return known > 0;
+    }
+    if (!watched->seeds && is_own()) return 1;
+    return PyErr_Occurred() == NULL && tell_call(watched, self);
+}
+
+/* A stand-in has no place for data, so that there is one for each number, of each way to be called. */
+#define GIVEN(n, is_bare, original)                                   \
+    int found = told(n, self, is_bare);                               \
+    if (found == 1) return original;                                  \
+    PyObject *answer = found == 2 ? ANSWER : NULL;                    \
+    ANSWER = NULL;                                                    \
+    return answer;
+#define STAND_INS(n)                                                                                             \
+    static PyObject *plain_##n(PyObject *self, PyObject *given) {                                                \
+        GIVEN(n, given == NULL, ((PyCFunction)WATCHED[n].original)(self, given))                                 \
+    }                                                                                                            \
+    static PyObject *keywords_##n(PyObject *self, PyObject *given, PyObject *named) {                            \
+        GIVEN(n, PyTuple_GET_SIZE(given) == 0 && named == NULL,                                                  \
+              ((PyCFunctionWithKeywords)WATCHED[n].original)(self, given, named))                                \
+    }                                                                                                            \
+    static PyObject *fast_##n(PyObject *self, PyObject *const *given, Py_ssize_t count) {                        \
+        GIVEN(n, count == 0, ((Fast)WATCHED[n].original)(self, given, count))                                    \
+    }                                                                                                            \
+    static PyObject *fast_keywords_##n(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *named) { \
+        GIVEN(n, count == 0 && named == NULL, ((FastKeywords)WATCHED[n].original)(self, given, count, named))    \
+    }
+#define EACH(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15) M(16) \
+    M(17) M(18) M(19) M(20) M(21) M(22) M(23)
+EACH(STAND_INS)
+#define IN_PLACE(n) {(Any)plain_##n, (Any)keywords_##n, (Any)fast_##n, (Any)fast_keywords_##n},
+static const Any STAND_IN[MAX_WATCHED][4] = {EACH(IN_PLACE)};
+
+static PyMethodDef *definition_of(PyObject *function) {
+    if (PyCFunction_Check(function)) return ((PyCFunctionObject *)function)->m_ml;
+    if (Py_IS_TYPE(function, &PyMethodDescr_Type) || Py_IS_TYPE(function, &PyClassMethodDescr_Type))
+        return ((PyMethodDescrObject *)function)->d_method;
+    return NULL;
+}
+
+/* Which of the stand-ins is called the same way; -1 for none. */
+static int way_of(const PyMethodDef *definition) {
+    switch (definition->ml_flags & ~(METH_CLASS | METH_STATIC | METH_COEXIST)) {
+    case METH_NOARGS:
+    case METH_O:
+    case METH_VARARGS: return 0;
+    case METH_VARARGS | METH_KEYWORDS: return 1;
+    case METH_FASTCALL: return 2;
+    case METH_FASTCALL | METH_KEYWORDS: return 3;
+    default: return -1;
+    }
+}
+
+enum { READS, DRAWS, SEEDS };
+
+/* Put stand-ins in the places of these functions; 0 where one cannot be replaced. */
+static int replace(PyObject *functions, int sort) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(functions); i++) {
+        PyObject *function = PyTuple_GET_ITEM(functions, i);
+        PyMethodDef *definition = definition_of(function);
+        int way = definition == NULL ? -1 : way_of(definition), is_there = 0;
+        for (int j = 0; j < watched_count && !is_there; j++) is_there = WATCHED[j].definition == definition;
+        if (is_there) continue;
+        if (way < 0 || watched_count == MAX_WATCHED) return 0;
+        Watched *watched = &WATCHED[watched_count];
+        watched->definition = definition;
+        watched->original = (Any)definition->ml_meth;
+        watched->callable = PyCFunction_Check(function) && sort == READS ? Py_NewRef(function) : NULL;
+        watched->draws = sort == DRAWS;
+        watched->seeds = sort == SEEDS;
+        definition->ml_meth = (PyCFunction)STAND_IN[watched_count++][way];
+    }
+    return 1;
+}
+
+/* set_watched(functions, drawing, seeding, own, not_own, hidden): what hooks are told of from here on: calls of the
+   functions, and of the methods of generators, unless a module whose name begins with `own`, and not with `not_own`,
+   makes them. False where one of them cannot be watched this way. */
+static PyObject *set_watched(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *functions, *drawing, *seeding, *own, *not_own, *hidden;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!UUO", &PyTuple_Type, &functions, &PyTuple_Type, &drawing, &PyTuple_Type,
+                          &seeding, &own, &not_own, &hidden))
+        return NULL;
+    Py_XSETREF(OWN, Py_NewRef(own));
+    Py_XSETREF(NOT_OWN, Py_NewRef(not_own));
+    Py_XSETREF(HIDDEN, Py_NewRef(hidden));
+    if (NAME == NULL && (NAME = PyUnicode_InternFromString("__name__")) == NULL) return NULL;
+    return PyBool_FromLong(replace(functions, READS) && replace(drawing, DRAWS) && replace(seeding, SEEDS));
+}
+
+/* watch_calls(hook, known): have this thread tell a hook, as a profile hook is told; None ends that. Draws from
+   generators whose ids are keys of `known`, a dict or None, are not told. */
+static PyObject *watch_calls(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !(given[1] == Py_None || PyDict_Check(given[1]))) {
+        PyErr_SetString(PyExc_TypeError, "a hook and a dict");
+        return NULL;
+    }
+    Py_XSETREF(HOOK, given[0] == Py_None ? NULL : Py_NewRef(given[0]));
+    Py_XSETREF(KNOWN, given[1] == Py_None ? NULL : Py_NewRef(given[1]));
+    Py_RETURN_NONE;
+}
+
+/* told_hook(): the hook that this thread tells now, or None. */
+static PyObject *told_hook(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(nothing)) {
+    return Py_NewRef(HOOK == NULL ? Py_None : HOOK);
+}
+
+/* answer_reads(function): have it say what a source gives that is read without arguments, from whatever place; it takes
+   the function that is called and the frame, and gives the answer, or None to let the source be read. None ends that. */
+static PyObject *answer_reads(PyObject *Py_UNUSED(module), PyObject *function) {
+    Py_XSETREF(ANSWERER, function == Py_None ? NULL : Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
+/* before_touch(function): have it called once, before anybody draws from the hidden generator or seeds it. */
+static PyObject *before_touch(PyObject *Py_UNUSED(module), PyObject *function) {
+    Py_XSETREF(TOUCHED, function == Py_None ? NULL : Py_NewRef(function));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"set_watched", set_watched, METH_VARARGS, "Which C functions `watch_calls` is about."},
+    {"watch_calls", (PyCFunction)(void (*)(void))watch_calls, METH_FASTCALL,
+     "Like `sys.setprofile`, but told of watched calls alone."},
+    {"told_hook", told_hook, METH_NOARGS, "What `watch_calls` was given in this thread."},
+    {"answer_reads", answer_reads, METH_O, "Who answers in the place of a watched function without arguments."},
+    {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
+    {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
+    {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
+    {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
+    {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
+     "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = -1, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__native(void) {
+    PyDateTime_IMPORT;
+    if (PyDateTimeAPI == NULL || PyType_Ready(&judge_type) < 0) return NULL;
+    fill_tables();
+    TAG_TUPLE = PyUnicode_InternFromString("tuple");
+    TAG_UUID = PyUnicode_InternFromString("uuid");
+    TAG_DATETIME = PyUnicode_InternFromString("datetime");
+    TAG_DATE = PyUnicode_InternFromString("date");
+    TAG_OPAQUE = PyUnicode_InternFromString("opaque");
+    static const char *const marks[4] = {"~", "~0", "/", "~1"};
+    for (int i = 0; i < 4; i++)
+        if ((MARKS[i] = PyUnicode_InternFromString(marks[i])) == NULL) return NULL;
+    PyObject *self = PyModule_Create(&module);
+    if (self == NULL || !TAG_TUPLE || !TAG_UUID || !TAG_DATETIME || !TAG_DATE || !TAG_OPAQUE) return NULL;
+    if (PyModule_AddObjectRef(self, "Judge", (PyObject *)&judge_type) < 0) Py_CLEAR(self);
+    return self;
+}

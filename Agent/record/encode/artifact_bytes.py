@@ -1,0 +1,296 @@
+"""From what a program saves to the bytes of an artifact: its media type, its JSON or text, without secrets.
+
+The same choke point as for lines: `tree/write/artifacts.py` takes only what is made here. `Agent.flight`
+calls it.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import IO, Any, NamedTuple
+
+import orjson
+
+from Agent.event.limits import Limits
+from Agent.event.model import RedactedBytes
+from Agent.event.values.plain import DUMP_OPTIONS
+from Agent.event.values.serialise import to_json
+from Agent.record.encode.capture import Capture
+from Agent.record.encode.fast_encoder import Types
+from Agent.record.encode.redaction import Redactor, redacted
+from Agent.record.encode.safe_text import as_message
+from Agent.record.secrets.names import LIKELY, SURE, looks_drawn
+
+__all__ = ["JSON", "Encoded", "cleaned", "encode_artifact", "encode_json"]
+
+JSON = "application/json"
+TEXT = "text/plain"
+CSV = "text/csv"
+BYTES = "application/octet-stream"
+ARRAY = "application/x-npy"
+PARQUET = "application/vnd.apache.parquet"
+
+ARTIFACT_LIMITS = Limits(max_string_chars=1 << 30, max_bytes=1 << 30, max_items=50_000_000)
+"""An artifact is where large values belong, so hardly anything of one is cut."""
+
+_BLOCK_BYTES = 1024 * 1024
+_MAX_HELD_BYTES = 4 * _BLOCK_BYTES
+_WHOLE_JSON_BYTES = 16 * _BLOCK_BYTES
+_TEXT_TYPES = frozenset(
+    f"application/{kind}" for kind in "json xml yaml toml x-ndjson javascript x-sh sql".split()
+)
+_KEY_BEGINS, _KEY_ENDS = b"-----BEGIN ", b"-----END "
+
+
+class Encoded(NamedTuple):
+    """An artifact as it will be stored."""
+
+    media_type: str
+    content: RedactedBytes | Iterable[RedactedBytes]
+    types: Types | None = None
+    """{JSON Pointer: tag} of what plain JSON cannot hold."""
+
+
+def encode_artifact(capture: Capture, data: Any, media_type: str | None, name: str) -> Encoded:
+    """What to store of any value; files are read as they are stored, in flat memory.
+
+    Args:
+        capture: the pipeline's.
+        data: text, bytes, a path or an open file, an array, a data frame, or any value, which becomes JSON.
+        media_type: what the program says that it is; None lets the value and the name tell.
+        name: of the artifact, whose suffix tells the type of bytes and text.
+
+    Raises:
+        OSError: a file that was named cannot be read.
+    """
+    media_type = None if media_type is None else as_message(media_type)
+    if isinstance(data, (str, bytes, bytearray, memoryview)):
+        return _encode_plain(capture, data, media_type, name)
+    if isinstance(data, PathLike):
+        kind = media_type or guessed(str(data)) or guessed(name)
+        return _encode_stream(capture.redactor, open(data, "rb"), kind, closes=True)
+    if _is_file(data):
+        return _encode_stream(capture.redactor, data, media_type or guessed(name), closes=False)
+    special = _encode_array(data, media_type) or _encode_frame(capture.redactor, data, media_type)
+    if special is not None:
+        return special
+    if media_type is not None and is_text(media_type) and media_type != JSON:
+        return Encoded(media_type, _clean_text(capture.redactor, as_message(data)))
+    return encode_json(capture, data)
+
+
+def _is_file(data: Any) -> bool:
+    """Whether the value can be read like an open file."""
+    try:
+        return callable(data.read)
+    except Exception:  # noqa: BLE001 - a stranger's __getattr__ may do anything; then it is a value
+        return False
+
+
+def encode_json(capture: Capture, value: Any) -> Encoded:
+    """Any value as a JSON document, with the tags that bring back what plain JSON cannot hold."""
+    raw = capture.judge.value(value)
+    if raw is not None and capture.judge.clean(raw):
+        return Encoded(JSON, redacted(raw + b"\n"))
+    dumped = to_json(value, "", ARTIFACT_LIMITS, capture.agent_of, capture.reading)
+    types: Types = dict(dumped.types or {})
+    raw = dumped.json
+    if capture.redactor.enabled:
+        clean = capture.redactor.value(orjson.loads(raw), "", types)
+        raw = orjson.dumps(clean, None, DUMP_OPTIONS)
+    return Encoded(JSON, redacted(raw + b"\n"), types or None)
+
+
+def cleaned(capture: Capture, encoded: Encoded) -> Encoded:
+    """A JSON document that was made by a capture which may have read no texts, as this one has it."""
+    if not isinstance(encoded.content, bytes) or capture.redactor is not capture.strict:
+        return encoded
+    types: Types = dict(encoded.types or {})
+    clean = capture.redactor.value(orjson.loads(encoded.content), "", types)
+    raw = redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
+    return Encoded(encoded.media_type, raw, types or None)
+
+
+def is_text(media_type: str) -> bool:
+    """Whether what is of that type is text, in which secrets are looked for."""
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(("+json", "+xml", "+yaml"))
+
+
+def guessed(name: str) -> str | None:
+    """The media type that the suffix of a name tells."""
+    from mimetypes import guess_type
+
+    kind, encoding = guess_type(name.replace(":", "_"), strict=False)
+    return BYTES if encoding else kind
+
+
+def _encode_plain(
+    capture: Capture, data: str | bytes | bytearray | memoryview, media_type: str | None, name: str
+) -> Encoded:
+    kind = media_type or guessed(name)
+    if not isinstance(data, str):
+        raw = bytes(data)
+        if kind is None:
+            kind = TEXT if _is_utf8(raw) else BYTES
+        if not is_text(kind):
+            return Encoded(kind, redacted(raw))
+        data = raw.decode("utf-8", "surrogateescape")
+    elif kind is None or not is_text(kind):
+        kind = kind or TEXT
+    if kind == JSON:
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            # No JSON: as the value that it is, it becomes a JSON string.
+            return encode_json(capture, data)
+        types: Types = {}
+        clean = capture.redactor.value(value, "", types) if capture.redactor.enabled else value
+        if clean != value:
+            return Encoded(JSON, redacted(orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n"), types or None)
+        return Encoded(JSON, redacted(data.encode()))
+    return Encoded(kind, _clean_text(capture.redactor, data))
+
+
+def _clean_text(redactor: Redactor, text: str) -> RedactedBytes:
+    clean = redactor.text(text)
+    try:
+        return redacted(clean.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return redacted(clean.encode("utf-8", "backslashreplace"))
+
+
+def _is_utf8(raw: bytes, *, is_whole: bool = True) -> bool:
+    if b"\0" in raw[:_BLOCK_BYTES]:
+        return False
+    try:
+        getincrementaldecoder("utf-8")().decode(raw, final=is_whole)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _encode_stream(redactor: Redactor, file: IO[Any], kind: str | None, *, closes: bool) -> Encoded:
+    """A file, read as it is stored; one of an unknown type is text if it begins like one."""
+    blocks = _blocks_of(file, closes=closes)
+    first = next(blocks, b"")
+    if kind is None:
+        kind = TEXT if _is_utf8(first, is_whole=False) else BYTES
+    whole = _chained(first, blocks)
+    if not is_text(kind) or not redactor.enabled:
+        return Encoded(kind, map(redacted, whole))
+    return Encoded(kind, _clean_blocks(redactor, whole, is_json=kind == JSON))
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _blocks_of(file: IO[Any], *, closes: bool) -> Iterator[bytes]:
+    try:
+        while block := file.read(_BLOCK_BYTES):
+            yield block.encode("utf-8", "surrogateescape") if isinstance(block, str) else bytes(block)
+    finally:
+        if closes:
+            file.close()
+
+
+def _clean_blocks(redactor: Redactor, blocks: Iterable[bytes], *, is_json: bool) -> Iterator[RedactedBytes]:
+    """Text without its secrets, a piece at a time; a piece ends with a line, and not within a private key."""
+    held = b""
+    most = _WHOLE_JSON_BYTES if is_json else _MAX_HELD_BYTES
+    waits = is_json
+    for block in blocks:
+        held += block
+        if waits and len(held) <= most:
+            continue  # a whole document is judged by its keys
+        waits = False
+        cut = held.rfind(b"\n") + 1
+        if held.count(_KEY_BEGINS, 0, cut) > held.count(_KEY_ENDS, 0, cut):
+            cut = held.rfind(_KEY_BEGINS, 0, cut)
+        if cut <= 0 and len(held) > _MAX_HELD_BYTES:
+            cut = _end_of_word(held)
+        if cut > 0:
+            yield _clean_text(redactor, held[:cut].decode("utf-8", "surrogateescape"))
+            held = held[cut:]
+    if is_json and waits:
+        yield _clean_document(redactor, held)
+    elif held:
+        yield _clean_text(redactor, held.decode("utf-8", "surrogateescape"))
+
+
+def _end_of_word(held: bytes) -> int:
+    """Where a line without an end is cut: behind the last blank or comma of its second half."""
+    return max(held.rfind(b" ", len(held) // 2), held.rfind(b",", len(held) // 2), len(held) // 2) + 1
+
+
+def _clean_document(redactor: Redactor, raw: bytes) -> RedactedBytes:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return _clean_text(redactor, raw.decode("utf-8", "surrogateescape"))
+    clean = redactor.value(value, "", {})
+    return redacted(raw if clean == value else orjson.dumps(clean, None, DUMP_OPTIONS) + b"\n")
+
+
+def _encode_array(data: Any, media_type: str | None) -> Encoded | None:
+    """A numpy array in numpy's own format; None for anything else, and for arrays of Python objects."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(data, numpy.ndarray) or media_type not in {None, ARRAY, BYTES}:
+        return None
+    if data.dtype.hasobject:
+        return None
+    buffer = io.BytesIO()
+    numpy.save(buffer, data, allow_pickle=False)
+    return Encoded(ARRAY, redacted(buffer.getvalue()))
+
+
+def _encode_frame(redactor: Redactor, data: Any, media_type: str | None) -> Encoded | None:
+    """A data frame of pandas or polars as CSV, or as Parquet where that was asked for; None for others."""
+    module = type(data).__module__.partition(".")[0]
+    if module not in {"pandas", "polars"} or type(data).__name__ != "DataFrame":
+        return None
+    is_pandas = module == "pandas"
+    data = _without_secret_columns(redactor, data)
+    if media_type == PARQUET:
+        buffer = io.BytesIO()
+        if is_pandas:
+            data.to_parquet(buffer)
+        else:
+            data.write_parquet(buffer)
+        return Encoded(PARQUET, redacted(buffer.getvalue()))
+    if media_type == JSON:
+        text = data.to_json(orient="records") if is_pandas else data.write_json()
+        return Encoded(JSON, _clean_document(redactor, text.encode()))
+    text = data.to_csv(index=False) if is_pandas else data.write_csv()
+    return Encoded(CSV, _clean_text(redactor, text))
+
+
+def _without_secret_columns(redactor: Redactor, frame: Any) -> Any:
+    """The frame with tokens in columns of secret names, and in those of likely ones for what looks drawn."""
+    columns: dict[Any, list[Any]] = {}
+    for name in frame.columns if redactor.enabled else ():
+        says = redactor.says(str(name))
+        if says == SURE:
+            columns[name] = [redactor.token(as_message(value)) for value in frame[name]]
+        elif says == LIKELY and any(_is_drawn(value) for value in frame[name]):
+            columns[name] = [redactor.token(value) if _is_drawn(value) else value for value in frame[name]]
+    if not columns:
+        return frame
+    frame = frame.copy() if hasattr(frame, "copy") else frame.clone()
+    for name, tokens in columns.items():
+        if type(frame).__module__.startswith("pandas"):
+            frame[name] = tokens
+        else:
+            frame = frame.with_columns(type(frame[name])(name, tokens))
+    return frame
+
+
+def _is_drawn(value: object) -> bool:
+    return isinstance(value, str) and looks_drawn(value)

@@ -1,0 +1,193 @@
+"""Values as bytes: plain payloads as `fast_encoder.py` encodes them, everything else by the slow path.
+
+The slow path is the value codec with its tags and limits, then redaction of the result. In both cases the
+result is the inside of one JSON object, ready for a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from functools import partial
+from typing import Any
+
+import orjson
+
+from Agent.event.limits import DEFAULT_LIMITS, Limits
+from Agent.event.pointers import escape
+from Agent.event.values.content import form_of_scalars
+from Agent.event.values.plain import ask_memory
+from Agent.event.values.reading import Places, Reading
+from Agent.event.values.serialise import to_json
+from Agent.record.encode.fast_encoder import Types, make_judge
+from Agent.record.encode.redaction import Redactor, hides_text
+
+AgentOf = Callable[[object], str | None]
+MOST_WITH_AGENTS = 500
+"""A field of more values that leads to other agents is where they live, and no part of one agent's state."""
+_MOST_IN_CALLS = 5_000
+"""The same of an argument or result."""
+
+
+class Capture:
+    """Encodes payloads for one pipeline."""
+
+    def __init__(
+        self, redactor: Redactor, limits: Limits = DEFAULT_LIMITS, agent_of: AgentOf | None = None
+    ) -> None:
+        self.levels = redactor.levels
+        self.strict = redactor
+        """Reads texts, whatever is kept of some of them."""
+        if redactor.levels is not None and redactor.levels.keeps_texts:
+            redactor = redactor.for_names_alone()
+        self.redactor = redactor
+        self.limits = limits
+        self.known_keys = redactor.known_keys
+        self.agent_of = agent_of
+        self.careful_count = 0
+        self._check = redactor.enabled
+        self._judge_by(redactor)
+
+    def _judge_by(self, redactor: Redactor) -> None:
+        hides = redactor if redactor.enabled else None
+        self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS, keeps_content=True)
+        self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
+
+    def at(self, level: str) -> Capture:
+        """Return the capture of a level; below `full`, texts are searched too."""
+        if level == "full" or self.redactor is self.strict:
+            return self
+        twin = copy(self)
+        twin.redactor = self.strict
+        twin._judge_by(self.strict)  # noqa: SLF001 - of the same class
+        return twin
+
+    def body(
+        self, payload: Mapping[str, Any], pointer: str = "/extra", found: list[str] | None = None
+    ) -> tuple[bytes, Types | None]:
+        """Return the payload's inner JSON bytes, redacted, and the tags of values that JSON cannot hold.
+
+        The keys of `payload` itself count as harmless: they are ours, or the caller checked them. `found`
+        receives the secrets recognised by name.
+        """
+        judged = self.judge.tagged(payload, pointer)
+        if judged is not None:
+            return judged[0][1:-1], judged[1]
+        return self.careful_body(payload, pointer, found)
+
+    def constructor_body(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], pointer: str
+    ) -> tuple[bytes, Types | None]:
+        """A constructor's arguments; a large one that leads to agents is where they live: a reference."""
+        payload = {"args": list(args), "kwargs": kwargs}
+        judged = self.judge.tagged(payload, pointer)
+        if judged is not None:
+            return judged[0][1:-1], judged[1]
+        reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
+        return self.careful_body(payload, pointer, reading=reading)
+
+    def careful_body(
+        self,
+        payload: Mapping[str, Any],
+        pointer: str,
+        found: list[str] | None = None,
+        reading: Reading | None = None,
+    ) -> tuple[bytes, Types | None]:
+        """The same with every value looked at one by one."""
+        self.careful_count += 1
+        reading = self.reading if reading is None else reading
+        parts: list[bytes] = []
+        types: Types = {}
+        for key, value in payload.items():
+            dumped = to_json(value, f"{pointer}/{escape(key)}", self.limits, self.agent_of, reading)
+            parts.append(orjson.dumps(key) + b":" + dumped.json)
+            if dumped.types:
+                types.update(dumped.types)
+        return self._redact(
+            b",".join(parts), types or None, pointer, own_keys=frozenset(payload), found=found
+        )
+
+    def user_body(
+        self,
+        payload: Mapping[Any, Any],
+        pointer: str,
+        owner: str | None = None,
+        places: Places | None = None,
+    ) -> tuple[bytes, Types | None]:
+        """The same for a mapping whose own keys are the user's.
+
+        Args:
+            owner: the agent whose fields these are; a large value that leads to other agents is a reference.
+            places: where the objects in all fields of the agent stand.
+        """
+        are_known = False
+        try:
+            are_known = type(payload) is dict and self.redactor.keys_pass(payload)
+            judged = self.judge.tagged(payload, pointer) if are_known else None
+            if judged is not None:
+                return judged[0][1:-1], judged[1]
+        except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
+            self.careful_count += 1
+        reading = self.reading._replace(
+            is_of_names=not are_known, places=places, keeps_content=owner is not None
+        )
+        if owner is not None:
+            reading = reading._replace(owner=owner, most_with_agents=MOST_WITH_AGENTS)
+        if are_known:
+            return self.careful_body(payload, pointer, reading=reading)
+        dumped = to_json(payload, pointer, self.limits, self.agent_of, reading)
+        raw, types = dumped.json, dumped.types
+        if not raw.startswith(b"{") or (types and pointer in types):
+            # Not a plain mapping of text keys: it stands under one key, tagged as what it is.
+            moved = {f"{pointer}/value{known[len(pointer) :]}": tag for known, tag in (types or {}).items()}
+            return self._redact(b'"value":' + raw, moved or None, pointer, own_keys=frozenset({"value"}))
+        return self._redact(raw[1:-1], types, pointer, own_keys=frozenset())
+
+    def dumped_body(
+        self, fields: Mapping[str, tuple[bytes, Types]], pointer: str
+    ) -> tuple[bytes, Types | None]:
+        """The same for values that are JSON already, each with its tags as pointers below the value."""
+        parts: list[bytes] = []
+        types: Types = {}
+        for key, (raw, tags) in fields.items():
+            parts.append(orjson.dumps(key) + b":" + raw)
+            types.update({f"{pointer}/{escape(key)}{below}": tag for below, tag in tags.items()})
+        return self._redact(b",".join(parts), types or None, pointer, own_keys=frozenset())
+
+    def _redact(
+        self,
+        body: bytes,
+        types: Types | None,
+        pointer: str,
+        *,
+        own_keys: frozenset[str],
+        found: list[str] | None = None,
+    ) -> tuple[bytes, Types | None]:
+        if not self._check:
+            return body, types
+        ask_memory(len(body))
+        value = orjson.loads(b"{" + body + b"}")
+        known_keys = self.known_keys
+        keys_known = all(key in known_keys or key in own_keys for key in value)
+        if (
+            keys_known
+            and all(map(self._keys_known, value.values()))
+            and self.judge.clean(body)
+            and not (types and hides_text(types))
+        ):
+            return body, types
+        self.known_keys.update(own_keys)
+        return self.redactor.payload(body, types, pointer, found)
+
+    def _keys_known(self, value: Any) -> bool:
+        """Whether every key in a JSON value is known to be harmless."""
+        if type(value) is dict:
+            if not self.redactor.keys_pass(value):
+                return False
+            value = value.values()
+        elif type(value) is not list:
+            return True
+        for item in value:
+            if (type(item) is dict or type(item) is list) and not self._keys_known(item):
+                return False
+        return True

@@ -1,0 +1,228 @@
+"""What is kept of values: all, all without secrets, or their shapes alone; by category, tool and field.
+
+`Pipeline` looks every line through here where a level other than `redacted` is set, and only then. The same
+value leaves the same shape, told by a keyed digest, so that what was recorded so can still be matched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import orjson
+
+from Agent.event.kinds import Home
+from Agent.event.model import ENVELOPE_KEYS
+from Agent.event.payloads import KINDS
+from Agent.event.pointers import escape
+from Agent.record.encode.artifact_bytes import JSON, Encoded
+from Agent.record.encode.redaction import Redactor, redacted
+from Agent.record.encode.value_shape import KEYED, Types, is_kept, shape_of
+
+if TYPE_CHECKING:
+    from Agent.record.encode.capture import Capture
+    from Agent.record.encode.event_template import Slot
+
+__all__ = ["CAPTURE_LEVELS", "FULL", "METADATA", "REDACTED", "CaptureLevels"]
+
+FULL: Final = "full"
+REDACTED: Final = "redacted"
+METADATA: Final = "metadata"
+CAPTURE_LEVELS: Final = (FULL, REDACTED, METADATA)
+_FIELD, _TOOL = "field:", "tool:"
+Put = Callable[["Slot", bytes, bytes, bytes, bytes], str]
+_BEGIN: Final = b'{"id":"'
+_ENVELOPE: Final = frozenset({*ENVELOPE_KEYS, "type", "agent_id", "agent_role", "event_type"})
+_PLACES: Final = re.compile(r"\{(\w+)\}").findall
+"""The fields that a kind's message is made of."""
+_TOOL_NAMES: Final = {"tool.call": "name", "model.call": "model_name"}
+
+
+class CaptureLevels:
+    """The levels of one session.
+
+    Args:
+        level: of everything that no rule is about.
+        rules: a category, `tool:PATTERN` or `field:PATTERN` to a level. Fields are named by their path in the
+            payload (`args.prompt`, `state.memory`, `artifacts/notes/page.txt`) or its last part. Of a tool
+            and a field the field decides, of two rules of a sort the stricter.
+        redactor: replaces secrets, and makes the digests.
+    """
+
+    def __init__(self, level: str, rules: Mapping[str, str], redactor: Redactor) -> None:
+        self.level = level
+        self.redactor = redactor
+        self._categories = {name: each for name, each in rules.items() if ":" not in name}
+        self._tools = [(name[len(_TOOL) :], each) for name, each in rules.items() if name.startswith(_TOOL)]
+        self._fields = [
+            (name[len(_FIELD) :], each) for name, each in rules.items() if name.startswith(_FIELD)
+        ]
+        self.keeps_texts = FULL in {level, *rules.values()}
+        """Whether something is recorded with its texts as they are."""
+        self.reads_lines = {level, *rules.values()} != {FULL}
+        """Whether lines have to be looked through at all."""
+
+    def leveled(self, put: Put) -> Put:
+        """The pipeline's `put`, which looks through each line first."""
+
+        def put_leveled(slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
+            return put(slot, self.line(slot, b"".join((head, links, extra, rest))), b"", b"", b"")
+
+        return put_leveled
+
+    def _of(self, category: str, tool: str | None) -> str:
+        """The level of an event, of which fields may differ."""
+        found = _strictest(each for pattern, each in self._tools if tool and fnmatchcase(tool, pattern))
+        return found or self._categories.get(category, self.level)
+
+    def _of_field(self, path: str, default: str) -> str:
+        last = path.rpartition("/" if "/" in path else ".")[2]
+        found = _strictest(
+            each for pattern, each in self._fields if fnmatchcase(path, pattern) or fnmatchcase(last, pattern)
+        )
+        return found or default
+
+    def line(self, slot: Slot, raw: bytes) -> bytes:
+        """An event as its level has it: JSON behind the id, which is not part of it, to the line's end."""
+        event = orjson.loads(_BEGIN + raw)
+        row = KINDS[slot.kind]
+        is_run = row.home is Home.RUN
+        payload: dict[str, Any] = event if is_run else event["extra"]
+        named = payload.get(_TOOL_NAMES.get(slot.kind, ""))
+        level = self._of(slot.category, named if isinstance(named, str) else None)
+        types: Types = event.get("types") or {}
+        declared = {field.name: field.type for field in row.fields}
+        changed = {"message"}
+        for key in [key for key in payload if key not in _ENVELOPE]:
+            pointer = f"/{escape(key)}" if is_run else f"/extra/{escape(key)}"
+            path = "state" if key == "fields" else key
+            kind = declared.get(key)
+            before = payload[key]
+            payload[key] = self._field(before, pointer, path, level, types, kind)
+            if payload[key] is not before:
+                changed.add(key)
+        state = event.get("state")
+        if isinstance(state, dict) and isinstance(state.get("set"), dict):
+            state["set"] = self._members(state["set"], "/state/set", "state", level, types)
+        told = level == METADATA and not changed.isdisjoint(_PLACES(row.message))
+        if "message" in event and (told or self._of_field("message", "") == METADATA):
+            event["message"] = shape_of(event["message"], "", {}, self.redactor)
+        if level == METADATA and slot.kind == "state":
+            # Without a key whoever guesses a state could make sure.
+            payload["digest"] = self.redactor.digest(str(payload.get("digest")).encode())
+        event.pop("types", None)
+        if types:
+            event["types"] = types
+        return orjson.dumps(event)[len(_BEGIN) :] + b"\n"
+
+    def _field(
+        self, value: Any, pointer: str, path: str, level: str, types: Types, declared: str | None = None
+    ) -> Any:
+        """One field of a payload; `declared` is the type that the kind gives its own."""
+        explicit = self._of_field(path, "")
+        own = explicit or level
+        if own == METADATA and not explicit and declared and is_kept(path, value, declared):
+            return value
+        if isinstance(value, dict):
+            keyed = own == METADATA and (path in KEYED or declared == "object")
+            if keyed or self._differs_below(path, value):
+                return self._members(value, pointer, path, own, types)
+        if own == METADATA and declared == "array" and isinstance(value, list):
+            places = (f"{pointer}/{number}" for number in range(len(value)))
+            return [shape_of(*each, types, self.redactor) for each in zip(value, places, strict=True)]
+        if own == METADATA:
+            return shape_of(value, pointer, types, self.redactor)
+        if own == REDACTED and self.keeps_texts:
+            return self.redactor.value(value, pointer, types)
+        return value
+
+    def _members(
+        self, value: dict[str, Any], pointer: str, path: str, level: str, types: Types
+    ) -> dict[str, Any]:
+        """The members of an object one by one, their names kept."""
+        return {
+            key: self._field(item, f"{pointer}/{escape(key)}", f"{path}.{key}", level, types)
+            for key, item in value.items()
+        }
+
+    def _differs_below(self, path: str, value: Any) -> bool:
+        """Whether a rule is about something below."""
+        if not isinstance(value, dict) or not self._fields:
+            return False
+        return any(
+            self._of_field(f"{path}.{key}", "") or self._differs_below(f"{path}.{key}", item)
+            for key, item in value.items()
+        )
+
+    def document(self, values: dict[str, Any], types: Types) -> dict[str, Any]:
+        """The values of a checkpoint: `state`, `messages` and `tool_calls`."""
+        level = self._of("events", None)
+        found = {}
+        for key, value in values.items():
+            pointer = f"/{escape(key)}"
+            keyed = key == "state" and isinstance(value, dict) and not types.get(pointer)
+            found[key] = (
+                self._members(value, pointer, key, level, types)
+                if keyed
+                else self._field(value, pointer, key, level, types)
+            )
+        return found
+
+    def of_artifact(self, names: Iterable[str], tool: str | None) -> str:
+        """The level of an artifact, by its names: its path, and what it is of a step or a call."""
+        return _strictest(self._of_field(name, "") for name in names) or self._of("events", tool)
+
+    def shaped(self, encoded: Encoded) -> Encoded:
+        """What stands for an artifact of which the shape alone is kept: one JSON text."""
+        content = encoded.content
+        if encoded.media_type == JSON and isinstance(content, bytes):
+            value, types = orjson.loads(content), dict(encoded.types or {})
+            shape = shape_of(value, "", types, self.redactor)
+        elif encoded.media_type.startswith("text/plain") and isinstance(content, bytes):
+            shape = shape_of(content.decode("utf-8", "surrogateescape"), "", {}, self.redactor)
+        else:
+            size_bytes, digest = self.redactor.stream_digest(
+                (content,) if isinstance(content, bytes) else content
+            )
+            shape = f"[{encoded.media_type} {size_bytes}:{digest}]"
+        return Encoded(JSON, redacted(orjson.dumps(shape) + b"\n"), {"": "opaque"})
+
+    def kept(
+        self, capture: Capture, names: Iterable[str], tool: str | None, encode: Callable[[Capture], Encoded]
+    ) -> tuple[Encoded, str]:
+        """An artifact as its level has it, and the level.
+
+        Args:
+            capture: the pipeline's.
+            names: of the artifact, as for `of_artifact`; the last is the path of its fields.
+            tool: of whose call it is a part, where it is one.
+            encode: makes its bytes by the capture that it is given.
+        """
+        known = list(names)
+        level = self.of_artifact(known, tool)
+        encoded = encode(capture.at(level))
+        if encoded.media_type == JSON and isinstance(encoded.content, bytes):
+            keyed = level == METADATA and known[-1] in KEYED
+            if keyed or self._differs_below(
+                known[-1], orjson.loads(encoded.content) if self._fields else None
+            ):
+                # Of a value its parts may be distinguished; here texts must not have been read yet.
+                encoded = encode(capture)
+                types: Types = dict(encoded.types or {})
+                value = self._field(orjson.loads(cast("bytes", encoded.content)), "", known[-1], level, types)
+                return Encoded(JSON, redacted(orjson.dumps(value) + b"\n"), types or None), level
+        return (self.shaped(encoded) if level == METADATA else encoded), level
+
+    def arguments(self, argv: list[str]) -> list[str]:
+        """A command line: the program's name, and the shapes of the rest."""
+        if self.level != METADATA:
+            return argv
+        return [*argv[:1], *(shape_of(word, "", {}, self.redactor) for word in argv[1:])]
+
+
+def _strictest(levels: Iterable[str]) -> str:
+    """The one that keeps least; empty if there is none."""
+    found = set(levels)
+    return next((level for level in reversed(CAPTURE_LEVELS) if level in found), "")

@@ -1,0 +1,1 @@
+"""The loggers and the blocks that users call."""

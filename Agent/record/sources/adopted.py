@@ -1,0 +1,176 @@
+"""What all adopted generators share: whose action draws from them now, and where its draws began.
+
+As long as one action draws, its draws are a count; whoever draws next begins a segment of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from pathlib import PurePath
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from Agent.event.kinds import Category
+from Agent.event.values.digest import digest_bytes
+from Agent.record.emit import installed
+from Agent.record.emit.context import current_scope
+from Agent.record.health import note
+from Agent.record.sources.callers import is_own
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.sources.reads import Reads
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+_MAX_STATES = 10_000
+_lock = threading.RLock()  # a signal handler may draw, too
+_told: dict[bytes, str] = {}
+_told_in: list[Pipeline] = []
+
+
+living: weakref.WeakSet[Adopted] = weakref.WeakSet()
+"""All that were adopted in this process and are still there."""
+_places: Counter[str] = Counter()
+
+
+class Adopted:
+    """One generator whose draws are recorded.
+
+    Args:
+        name: the class of the generator, for people.
+        place: where it was adopted, see `place_of_caller`.
+    """
+
+    kind = ""
+    """`random`, `numpy` or `draws`: how its draws are kept."""
+
+    def __init__(self, name: str, place: str) -> None:
+        self.name = name
+        self.place = place
+        """What tells it from others, in another process, too: its name, or the function that adopted it."""
+        self.number = next(_numbers)
+        living.add(self)
+        self.owner: object = self
+        """The reads of the action that drew last, None outside of any; itself before the first draw."""
+        self.segment: list[Any] = [0, 0]
+        """Where that action's draws began, and how many there were since."""
+
+    def begin(self, reads: Reads | None) -> None:
+        """From now on this action draws, or None does."""
+        with _lock:
+            self.owner = self  # whoever draws meanwhile comes here, and waits
+            try:
+                self.segment = self.outside() if reads is None else self.new_segment(reads)
+            except Exception as error:  # noqa: BLE001 - recording never raises into the code that draws
+                self.segment = [0, 0]
+                trouble("a segment of draws", error)
+            self.owner = reads
+
+    def outside(self) -> list[Any]:
+        """A segment that nobody keeps: it is drawn from outside of actions."""
+        return [0, 0]
+
+    def new_segment(self, reads: Reads) -> list[Any]:
+        """A segment that begins where the generator stands now, entered in the reads."""
+        raise NotImplementedError
+
+    def base_id(self, key: str, segment: list[Any]) -> str | None:
+        """The `source.state` event that a recorded segment needs, None for none."""
+        raise NotImplementedError
+
+    def drawn(self, count: int, now: Callable[[], T]) -> T:
+        """A draw that is recorded, where a player stands in the way of the usual recording."""
+        self.follow()
+        self.segment[1] += count
+        return now()
+
+    def follow(self) -> None:
+        """Whoever draws here has a segment of its own."""
+        reads = reads_here()
+        while self.owner is not reads:
+            self.begin(reads)
+
+    def marked(self, mark: str) -> None:
+        """Keep what it was seeded with, where draws are kept by value."""
+
+    def move(self, segment: list[Any], base: Any) -> None:
+        """As `put`; if it stood elsewhere, what is drawn next begins a new segment."""
+        raise NotImplementedError
+
+    def put(self, segment: list[Any], base: Any) -> None:
+        """Put the generator where a recorded segment begins; `base` is the state that it counts from."""
+        raise NotImplementedError
+
+    def snapshot(self) -> Any:
+        """Its state, to be compared later."""
+        return None
+
+    def began_at(self, snapshot: Any, base: Any) -> bool:  # noqa: ARG002 - of those that are not seeded apart
+        """Whether a recorded base is that state."""
+        return True
+
+    def end_differs(self, segment: list[Any]) -> bool:  # noqa: ARG002 - of those that count words it cannot
+        """Whether as many draws as in the recording left it elsewhere."""
+        return False
+
+
+def place_of_caller() -> str:
+    """The file and function outside this package that adopts, and the ordinal it is; never a line."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+    while frame is not None and is_own(frame):
+        frame = frame.f_back
+    code = None if frame is None else frame.f_code
+    place = "?" if code is None else f"{PurePath(code.co_filename).stem}.{code.co_qualname}"
+    _places[place] += 1
+    return f"{place}#{_places[place]}"
+
+
+def reads_here() -> Reads | None:
+    """The reads of the action in which the caller stands."""
+    scope = current_scope.get()
+    return None if scope is None else scope.reads
+
+
+def trouble(where: str, error: BaseException) -> None:
+    """Count an error of our own."""
+    active = installed.active_pipeline()
+    if active is not None:
+        active.health.trouble(where, error)
+    else:
+        note(f"{where}: {type(error).__name__}")
+
+
+def tell_state(pipeline: Pipeline, adopted: Adopted, key: bytes, value: Any) -> str:
+    """Write a generator's state as a `source.state` event, once a session; its id.
+
+    Args:
+        adopted: whose it is.
+        key: bytes by which equal states are known.
+        value: the state, as the value codec takes it.
+    """
+    digest = digest_bytes(adopted.place.encode("utf-8", "replace") + b" " + key).encode()
+    with _lock:
+        if not _told_in or _told_in[0] is not pipeline:
+            _told.clear()
+            _told_in[:] = [pipeline]
+        known = _told.get(digest)
+    if known is None:
+        slot = pipeline.binding(None, None, "sources", Category.SYSTEM.value).slot("source.state", 10)
+        told = {"source": adopted.name, "name": adopted.place, "value": value}
+        known = pipeline.emit(slot, adopted.name, told)
+        if known and len(_told) < _MAX_STATES:
+            _told[digest] = known
+    return known
+
+
+def forget_after_fork() -> None:
+    """Another thread of the parent may have held the lock."""
+    global _lock  # noqa: PLW0603 - of the one process
+    _lock = threading.RLock()

@@ -1,0 +1,317 @@
+"""Adopted `random.Random` objects: their own attributes count what is drawn, in place and for every holder.
+
+All methods of `random.Random` draw by `random()` and `getrandbits()`, so these two are enough. A Mersenne
+twister stands at a number of 32-bit words behind a known state, so that position and count say it all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any, TypeVar
+
+from Agent.event.values.digest import digest_bytes
+from Agent.record.emit import installed
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.sources.adopted import Adopted, place_of_caller, reads_here, tell_state
+from Agent.record.sources.reads import Reads
+
+T = TypeVar("T")
+
+_OWN_METHODS = ("random", "getrandbits", "seed", "setstate", "getstate", "gauss")
+_WORD_BITS = 32
+_DOUBLE_WORDS = 2
+_JUMP_WORDS = 1 << 16
+_scope_here = current_scope.get
+
+
+class AdoptedRandom(Adopted):
+    """A Mersenne twister, kept by position."""
+
+    kind = "random"
+
+    def __init__(self, rng: random.Random, place: str) -> None:
+        super().__init__("random.Random", place)
+        self.rng = rng
+        self.position = 0
+        """Words drawn since its base."""
+        self._base = ""
+        self._pipeline: Pipeline | None = None
+        self._was_seeded = False
+
+    def restart(self) -> None:
+        """It was seeded or set: what comes next is counted from a new base."""
+        self._pipeline = None
+        self._was_seeded = True
+        self.position = 0
+        self.owner = self
+
+    def new_segment(self, reads: Reads) -> list[Any]:
+        """See `Adopted`: position, number of words and of calls of `gauss`, and its spare value if any."""
+        self.tell_base()
+        spare = self.rng.gauss_next  # type: ignore[attr-defined]
+        segment = [self.position, 0] if spare is None else [self.position, 0, spare]
+        return reads.begin_segment(f"random@{self._base}", segment)
+
+    def base_id(self, key: str, segment: list[Any]) -> str | None:  # noqa: ARG002 - one signature for all
+        """See `Adopted`."""
+        return key.partition("@")[2]
+
+    def outside(self) -> list[Any]:
+        """See `Adopted`; its base is where it was seeded, whoever draws first behind that."""
+        if self._was_seeded:
+            self.tell_base()
+        return super().outside()
+
+    def tell_base(self) -> None:
+        """Keep the state that positions are counted from, if there is none yet."""
+        pipeline = installed.active_pipeline()
+        if pipeline is None or self._pipeline is pipeline:
+            return
+        state = random.Random.getstate(self.rng)
+        twin = random.Random(0)  # of the class that the codec knows, without our attributes
+        twin.setstate(state)
+        self._base = tell_state(pipeline, self, repr(state).encode(), twin)
+        self._pipeline, self.position = pipeline, 0
+        self._was_seeded = False
+
+    def put(self, segment: list[Any], base: random.Random) -> None:
+        """See `Adopted`; `base` is a generator in the recorded state."""
+        random.Random.setstate(self.rng, _state_at(base, segment))
+
+    def move(self, segment: list[Any], base: random.Random) -> None:
+        """See `Adopted`."""
+        before = self.snapshot()
+        self.put(segment, base)
+        if before != self.snapshot():
+            self.restart()
+
+    def drawn(self, count: int, now: Callable[[], T]) -> T:
+        """See `Adopted`; a call of `gauss` counts and draws no words itself."""
+        if now is not _no_words:
+            self.follow()
+            self.position += count
+        return super().drawn(count, now)
+
+    def snapshot(self) -> Any:
+        """See `Adopted`."""
+        return random.Random.getstate(self.rng)
+
+    def began_at(self, snapshot: Any, base: random.Random) -> bool:
+        """See `Adopted`."""
+        return bool(snapshot == random.Random.getstate(base))
+
+
+def _state_at(base: random.Random, segment: list[Any]) -> tuple[Any, ...]:
+    """The state so many words behind a base; base generators remember how far they came."""
+    position, spare = segment[0], segment[2] if len(segment) > 2 else None
+    state = random.Random.getstate(base)
+    walker: Any = base
+    reached, latest = getattr(walker, "latest", (0, state))
+    if reached > position:
+        reached, latest = 0, state
+    mover = random.Random(0)
+    mover.setstate(latest)
+    left = position - reached
+    while left:
+        step = min(left, _JUMP_WORDS)
+        mover.getrandbits(step * _WORD_BITS)
+        left -= step
+    walker.latest = position, mover.getstate()
+    version, words, _ = mover.getstate()
+    return version, words, spare
+
+
+class AdoptedDraws(Adopted):
+    """A generator of another kind, `SystemRandom` or one with methods of its own: each draw is kept."""
+
+    kind = "draws"
+
+    def __init__(self, name: str, place: str) -> None:
+        super().__init__(name, place)
+        self.drawing_thread = 0
+        """The thread in which one of its methods runs, whose own draws are part of what that gives."""
+
+    def new_segment(self, reads: Reads) -> list[Any]:
+        """See `Adopted`: the values themselves."""
+        return reads.begin_segment(f"draws@{self.place}", [])
+
+    def drawn(self, count: int, now: Callable[[], Any]) -> Any:  # noqa: ARG002 - one signature for all
+        """See `Adopted`: the value is kept."""
+        before, self.drawing_thread = self.drawing_thread, get_ident()
+        try:
+            value = now()
+        finally:
+            self.drawing_thread = before
+        self.follow()
+        if reads_here() is not None:
+            self.segment.append(hex(value) if type(value) is int else value)
+        return value
+
+    def marked(self, mark: str) -> None:
+        """See `Adopted`."""
+        if reads_here() is not None:
+            self.follow()
+            self.segment.append(mark)
+
+
+def adopt_random(rng: random.Random, place: str | None = None) -> Adopted:
+    """Have the draws of a generator recorded, in place; a second time changes nothing."""
+    known = adopted_of(rng)
+    if known is not None:
+        return known
+    place = place or place_of_caller()
+    kind = type(rng)
+    if all(getattr(kind, name) is getattr(random.Random, name) for name in _OWN_METHODS):
+        counted = AdoptedRandom(rng, place)
+        adopted: Adopted = counted
+        methods = _counting(counted, rng)
+    else:
+        kept = AdoptedDraws(f"{kind.__module__}.{kind.__qualname__}", place)
+        adopted = kept
+        methods = _keeping(kept, rng)
+    for name, method in methods.items():
+        method.__name__ = name
+        method.__doc__ = getattr(kind, name).__doc__
+        method.agent_trace_adopted = adopted  # type: ignore[attr-defined]
+    vars(rng).update(methods)
+    return adopted
+
+
+def release_random(rng: random.Random) -> None:
+    """Take that back: the generator is as it was before."""
+    for name in recorded_methods(rng):
+        del vars(rng)[name]
+
+
+def recorded_methods(rng: random.Random) -> dict[str, Callable[..., Any]]:
+    """The attributes of an adopted generator that record."""
+    return {name: value for name, value in vars(rng).items() if hasattr(value, "agent_trace_adopted")}
+
+
+def adopted_of(rng: random.Random) -> Adopted | None:
+    """What records a generator's draws, None where nobody does. Copies are not adopted."""
+    adopted = getattr(vars(rng).get("random"), "agent_trace_adopted", None)
+    return adopted if isinstance(adopted, Adopted) else None
+
+
+def _counting(adopted: AdoptedRandom, rng: random.Random) -> dict[str, Callable[..., Any]]:
+    """Methods that count words. Nothing may come between count and draw: threads change only at calls."""
+    kind = random.Random
+    draw: Callable[[], float] = kind.random.__get__(rng)
+    bits: Callable[[int], int] = kind.getrandbits.__get__(rng)
+
+    def draw_one() -> float:
+        player = installed.source_player
+        if player is not None:
+            return player.draw(adopted, _DOUBLE_WORDS, draw)
+        scope = _scope_here()
+        reads = None if scope is None else scope.reads
+        while adopted.owner is not reads:
+            adopted.begin(reads)
+        adopted.position += _DOUBLE_WORDS
+        adopted.segment[1] += _DOUBLE_WORDS
+        return draw()
+
+    def draw_bits(k: int, /) -> int:
+        words = (k + _WORD_BITS - 1) // _WORD_BITS if type(k) is int and k > 0 else _words(k)
+        player = installed.source_player
+        if player is not None:
+            return player.draw(adopted, words, lambda: bits(k))
+        scope = _scope_here()
+        reads = None if scope is None else scope.reads
+        while adopted.owner is not reads:
+            adopted.begin(reads)
+        adopted.position += words
+        adopted.segment[1] += words
+        return bits(k)
+
+    def gauss(*args: Any, **kwargs: Any) -> float:
+        # It may give the value that is left of the pair before, and draw nothing: so the call counts itself.
+        _count_call(adopted)
+        return kind.gauss(rng, *args, **kwargs)
+
+    def seed(*args: Any, **kwargs: Any) -> None:
+        kind.seed(rng, *args, **kwargs)
+        known = args[0] if args else kwargs.get("a")
+        _restarted(adopted, is_known=known is not None)
+
+    def setstate(state: Any) -> None:
+        kind.setstate(rng, state)
+        _restarted(adopted, is_known=True)
+
+    return {
+        "random": draw_one, "getrandbits": draw_bits, "gauss": gauss, "seed": seed, "setstate": setstate,
+    }  # fmt: skip
+
+
+def _words(k: Any) -> int:
+    """The words that `getrandbits(k)` draws for an unusual k; 0 where it will raise."""
+    try:
+        number: int = k.__index__()
+    except Exception:  # noqa: BLE001 - getrandbits itself says what is wrong with it
+        return 0
+    return max(0, (number + _WORD_BITS - 1) // _WORD_BITS)
+
+
+def _no_words() -> None:
+    """What a call draws that only counts itself."""
+
+
+def _count_call(adopted: AdoptedRandom) -> None:
+    player = installed.source_player
+    if player is not None:
+        player.draw(adopted, 1, _no_words)
+        return
+    reads = reads_here()
+    while adopted.owner is not reads:
+        adopted.begin(reads)
+    adopted.segment[1] += 1
+
+
+def _restarted(adopted: AdoptedRandom, *, is_known: bool) -> None:
+    adopted.restart()
+    player = installed.source_player
+    if player is not None:
+        player.restarted(adopted, is_known=is_known)
+
+
+def _keeping(adopted: AdoptedDraws, rng: random.Random) -> dict[str, Callable[..., Any]]:
+    """Methods that keep each value."""
+    kind = type(rng)
+    draw, bits = kind.random.__get__(rng), kind.getrandbits.__get__(rng)
+
+    def kept(now: Callable[[], Any]) -> Any:
+        if adopted.drawing_thread == get_ident():
+            return now()
+        player = installed.source_player
+        return adopted.drawn(1, now) if player is None else player.draw(adopted, 1, now)
+
+    def seed(*args: Any, **kwargs: Any) -> None:
+        kind.seed(rng, *args, **kwargs)
+        known = args[0] if args else kwargs.get("a")
+        seeded("seed", known)
+
+    def setstate(state: Any) -> None:
+        kind.setstate(rng, state)
+        seeded("setstate", state)
+
+    def seeded(how: str, value: Any) -> None:
+        player = installed.source_player
+        # What is drawn behind it is kept by value, so what it was seeded with must not get lost.
+        mark = f"{how} {digest_bytes(repr(value).encode())}"
+        if player is not None:
+            player.restarted(adopted, is_known=value is not None, mark=mark)
+        else:
+            adopted.marked(mark)
+
+    def draw_one() -> float:
+        return kept(draw)  # type: ignore[no-any-return]
+
+    def draw_bits(k: int, /) -> int:
+        drawn: int = kept(lambda: bits(k))
+        return drawn
+
+    return {"random": draw_one, "getrandbits": draw_bits, "seed": seed, "setstate": setstate}

@@ -1,0 +1,1 @@
+"""Which object is which agent, what of it is state, and what an action changed."""

@@ -1,0 +1,236 @@
+"""Which object is which agent: found by its `agent_id`, by its logger, or by what `instrument` was told."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from types import MemberDescriptorType
+
+from Agent.event.classes import attributes_of, find_in_classes, remember
+from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.registered import REGISTERED
+from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.safe_text import as_message
+from Agent.record.health import note
+from Agent.record.state.identity import TRACED, identity_of
+from Agent.record.state.probe import Probe
+from Agent.record.state.tracker import Holders, StateTracker, ValueBytes
+
+_values: dict[type, bool] = {}
+_LOOKED_THROUGH, _PASSED_OVER = 2, 8
+
+
+def describe(obj: object) -> tuple[str, str | None] | None:
+    """The id and role of an object that is an agent, None for any other object."""
+    identity = identity_of(obj)
+    if identity is None and _answers_anything(type(obj)) and not _holds(obj, "agent_id"):
+        return None
+    role = getattr(obj, "agent_role", None)
+    if identity is not None:
+        role = identity.agent_role or role
+        if callable(identity.agent_id):
+            return as_message(identity.agent_id(obj)), _role(role)
+        if identity.agent_id is not None:
+            return as_message(getattr(obj, identity.agent_id)), _role(role)
+    agent_id = getattr(obj, "agent_id", None)
+    logger = getattr(obj, "logger", None)
+    if agent_id is None:
+        agent_id = getattr(logger, "agent_id", None)
+    if role is None:
+        role = getattr(logger, "agent_role", None)
+    if agent_id is None or isinstance(obj, type):
+        if identity is not None and not isinstance(obj, type):
+            fallback = getattr(obj, "unique_id", None)
+            return as_message(fallback if fallback is not None else type(obj).__name__), _role(role)
+        return None
+    return as_message(agent_id), _role(role)
+
+
+def _answers_anything(cls: type) -> bool:
+    """Whether the class answers for attributes that its objects do not have, as proxies and doubles do."""
+    return find_in_classes(cls, "__getattr__") is not None
+
+
+def _holds(obj: object, name: str) -> bool:
+    """Whether the object or its class really has that attribute, or the logger of an agent."""
+    cls = type(obj)
+    if any(find_in_classes(cls, each) is not None for each in (name, "logger")):
+        return True
+    try:
+        return not {name, "logger"}.isdisjoint(attributes_of(obj))
+    except ValueError:
+        return False
+
+
+def _role(role: object) -> str | None:
+    return None if role is None else as_message(role)
+
+
+def agent_id_of(obj: object) -> str | None:
+    """The id of an object that is an agent, so that state and arguments name it instead of holding it.
+
+    A value that has an `agent_id` among its fields, such as a dataclass of a like, is a value all the same,
+    unless its class has traced methods or it holds a logger.
+    """
+    try:
+        if isinstance(obj, type) or type(obj).__module__.startswith("Agent.record"):
+            return None
+        if _is_value(type(obj)) and identity_of(obj) is None:
+            logger = getattr(obj, "logger", None)
+            if getattr(logger, "agent_id", None) is None:
+                return None
+        described = describe(obj)
+    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise; then it is no agent
+        return None
+    return described[0] if described is not None else None
+
+
+def _is_value(cls: type) -> bool:
+    """Whether objects of the class are values that can be restored, and none of its methods is traced."""
+    known = _values.get(cls)
+    if known is None:
+        is_restored = class_reducer(cls) is not None or cls in REGISTERED
+        methods = (method for base in cls.__mro__ for method in vars(base).values())
+        known = remember(_values, cls, is_restored and not any(hasattr(each, TRACED) for each in methods))
+    return known
+
+
+def _stored_id(obj: object) -> object:
+    """The `agent_id` that the object itself holds, so that a change is noticed; None where it is computed."""
+    try:
+        held = getattr(obj, "__dict__", {}).get("agent_id")
+        if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
+            held = getattr(obj, "agent_id", None)
+    except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+        return None
+    return held
+
+
+class Known:
+    """What a pipeline remembers of one object: its binding, and its state once an action of it was traced."""
+
+    __slots__ = ("binding", "named", "ref", "tracker")
+
+    def __init__(self, ref: Callable[[], object], binding: AgentBinding, named: object) -> None:
+        self.ref = ref
+        self.binding = binding
+        self.named = named
+        self.tracker: StateTracker | None = None
+
+    @property
+    def has_unrecorded(self) -> bool:
+        """Whether only a full state shows all of its state, and there was one of it before."""
+        tracker = self.tracker
+        return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
+
+
+class Agents:
+    """The agents that one pipeline has met.
+
+    Args:
+        bind: gives the prepared bytes of an agent by its id, role and logger.
+        value_bytes: the JSON of a plain value, by which states are compared.
+        is_keeping: keep what shows how an agent ended that is gone before recording ends.
+        is_probing: look whether something else than actions changes what agents hold.
+    """
+
+    def __init__(
+        self,
+        bind: Callable[[str, str | None, str], AgentBinding],
+        value_bytes: ValueBytes,
+        *,
+        is_keeping: bool = True,
+        is_probing: bool = True,
+    ) -> None:
+        self._bind = bind
+        self._value_bytes = value_bytes
+        self._known: dict[int, Known] = {}
+        self.holders = Holders()
+        self.probe = Probe(agent_id_of, is_on=is_probing)
+        self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
+        self.gone: deque[Known] = deque()
+        """Agents that are gone and whose last state is to be recorded yet."""
+
+    def find(self, obj: object) -> Known | None:
+        """What is known of an object; None if it is no agent."""
+        known = self._known.get(id(obj))
+        if (
+            known is not None
+            and known.ref() is obj
+            and (known.named is None or getattr(obj, "agent_id", None) is known.named)
+        ):
+            return known
+        try:
+            described = describe(obj)
+        except Exception:  # noqa: BLE001 - any property of a stranger's object may raise
+            note("an object that could not say whether it is an agent was taken for none")
+            return None
+        if described is None:
+            return None
+        agent_id, role = described
+        logger = f"agent.{role}" if role else "agent"
+        binding = self._bind(agent_id, role, logger)
+        named = _stored_id(obj)
+        fresh = self._known[id(obj)] = Known(self._reference(obj), binding, named)
+        if known is not None and known.ref() is obj:
+            fresh.tracker = known.tracker
+        return fresh
+
+    def _reference(self, obj: object) -> Callable[[], object]:
+        key = id(obj)
+        known, gone, is_keeping = self._known, self.gone, self._keeping is not None
+
+        def leave(_: object) -> None:
+            # This may run anywhere, in any thread, under any lock: no more is done here than has to be.
+            lost = known.pop(key, None)
+            if is_keeping and lost is not None and lost.has_unrecorded:
+                gone.append(lost)
+
+        try:
+            return weakref.ref(obj, leave)
+        except TypeError:
+            return lambda: obj
+
+    def tracker(self, known: Known, obj: object) -> StateTracker:
+        """The state tracker of an agent, made at its first action."""
+        if known.tracker is None:
+            owner = known.binding.agent_id
+            known.tracker = StateTracker(obj, agent_id_of, owner, self._value_bytes, self._keeping)
+        return known.tracker
+
+    def look_through_kept(self) -> None:
+        """See that what is kept of two agents has not come to lead back to them: they could never go.
+
+        Called where the full state of an agent is written of which something is kept, so that more is looked
+        through than is kept again where such agents come and go. Those that acted lately are passed over.
+        """
+        keeping, left = self._keeping, _LOOKED_THROUGH
+        if keeping is None:
+            return
+        for _ in range(min(_PASSED_OVER, len(keeping))):
+            try:
+                tracker = keeping.popleft()
+            except IndexError:  # another thread took it
+                return
+            has_acted = tracker.has_acted()
+            if has_acted or tracker.let_go():
+                keeping.append(tracker)
+            left -= not has_acted
+            if not left:
+                return
+
+    def forget_states(self) -> None:
+        """Let the next action of each agent begin with its whole state: a child writes files of its own."""
+        self.gone.clear()
+        for known in list(self._known.values()):
+            if known.tracker is not None:
+                known.tracker.actions = 0
+
+    def living(self) -> list[tuple[Known, object]]:
+        """The agents whose state was recorded and which are still there."""
+        return [
+            (known, obj)
+            for known in list(self._known.values())
+            if known.tracker is not None and known.tracker.actions and (obj := known.ref()) is not None
+        ]

@@ -1,0 +1,503 @@
+"""An agent's state over time: the fields that a root action changed, and full states in between.
+
+A tracker reads the state once, when an action of its agent ends. Values that cannot change are compared
+directly, others by their bytes; large fields and generators only at full states. Plain data of these is kept,
+so that it can still be recorded after the agent was garbage-collected.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import orjson
+
+from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.pointers import value_at
+from Agent.event.values.class_codecs import class_reducer
+from Agent.event.values.content import content_of
+from Agent.event.values.contents import is_over_memory
+from Agent.event.values.opaque import Kind
+from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
+from Agent.event.values.reading import Places, Reading
+from Agent.event.values.serialise import Dumped, to_json
+from Agent.record.encode.capture import MOST_WITH_AGENTS
+from Agent.record.encode.fast_encoder import Types, differing, holds_nonfinite, is_plain
+from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
+from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
+from Agent.record.state.plain_data import is_plain_data
+
+_ABSENT = object()
+_AGENT = b"agent "
+_NO_TAG = frozenset({"opaque", "truncated"})
+
+
+_PERHAPS_AGENTS = (Sort.UNKNOWN, Sort.HANDLE)
+ValueBytes = Callable[[Any], bytes | None]
+
+
+def _any_keys(_payload: Mapping[str, Any]) -> bool:
+    """Where only the shape of a value is asked, not its names."""
+    return True
+
+
+def _undecided(_value: Any) -> None:
+    """Where no judge is at hand, the tracker looks at each value itself."""
+
+
+class Outside(NamedTuple):
+    """Writes to an agent between two of its actions."""
+
+    changed: dict[str, Any]
+    gone: list[str]
+    objects: list[str]
+    """Fields whose objects no codec restores; they are references from now on."""
+
+
+class LastSeen(NamedTuple):
+    """The state of a garbage-collected agent, as its tracker last saw it."""
+
+    values: dict[str, Any]
+    dumped: dict[str, tuple[bytes, Types]]
+    """Fields of which only the JSON is there, with its tags as pointers below the value."""
+    unseen: set[str]
+
+
+class StateTracker:
+    """The last recorded state of one object.
+
+    Args:
+        obj: the agent; only weakly held if its class allows that.
+        agent_of: returns the id of an object that is an agent, None for others.
+        owner: the agent's id.
+        value_bytes: the JSON of a plain value, None if it needs the slow path (`Judge.value`).
+        keeping: receives the tracker once it keeps a value of its agent; None keeps none.
+    """
+
+    __slots__ = (
+        "__weakref__", "_actions_before", "_agent_of", "_ignored", "_is_explicit", "_is_listed", "_keeping",
+        "_opaque", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed", "cls",
+        "failure", "heavy", "held_together", "init", "kept", "last", "places", "probed",
+        "shared", "watched", "written_outside",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        obj: object,
+        agent_of: Callable[[object], str | None],
+        owner: str | None = None,
+        value_bytes: ValueBytes = _undecided,
+        keeping: deque[StateTracker] | None = None,
+    ) -> None:
+        self._ref: Callable[[], object | None]
+        try:
+            self._ref = weakref.ref(obj)
+        except TypeError:
+            self._ref = lambda: obj
+        self._agent_of = agent_of
+        self.places = Places()
+        """Where the objects in the agent's fields stand, while a state is written."""
+        self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS, places=self.places)
+        self._value_bytes = value_bytes
+        self._keeping = keeping
+        self.cls = type(obj)
+        exposure = exposure_of(self.cls)
+        self._read, self._is_explicit = exposure.read, exposure.is_explicit
+        self.last: dict[str, Any] = {}
+        self.heavy: set[str] = set()
+        self.kept: dict[str, Any] = {}
+        """What heavy fields held when they were looked at last, as far as that does not lead back here."""
+        self._refused: dict[str, type] = {}
+        self._opaque: set[str] = set()
+        self._is_listed = False
+        self._actions_before = 0
+        # Attributes that hold handles, such as loggers: not judged again at each action.
+        self._ignored: dict[str, type] = {}
+        self.shared: dict[str, str] = {}
+        self.borrowed: dict[str, Callable[[], object | None]] = {}
+        """Fields with an object that another agent held first: its content stands in that agent's state."""
+        self.held_together: dict[str, str] = {}
+        """Fields with an object that another agent was seen with, and that agent."""
+        self.written_outside: set[str] = set()
+        """Fields with an object that something else than the agent's actions changed in between."""
+        self.watched: set[str] = set()
+        """Fields that something else than its actions was seen to write, so that each begins with a look."""
+        self.probed: dict[str, str] = {}
+        """Digests of large objects in its fields, as they were when its last action ended."""
+        self.actions = 0
+        self.failure: Exception | None = None
+        """Why the state could not be looked at the last time; whoever tells it takes it away."""
+        self.init: tuple[bytes, Types | None] | None = None
+
+    def obj(self) -> object | None:
+        """Return the agent, or None once it was garbage-collected."""
+        return self._ref()
+
+    def changes(self, obj: object, only: Collection[str] | None = None) -> tuple[dict[str, Any], list[str]]:
+        """The fields that differ from those last recorded, and the names that are gone.
+
+        Both count as recorded now.
+
+        Args:
+            only: the fields to look at; None for all.
+        """
+        try:
+            present, heavy = self._read(obj), self.heavy
+            items: Iterable[tuple[str, Any]] | None
+            if only is not None:
+                items = [(name, present[name]) for name in only if name in present]
+            elif type(present) is dict:
+                items = differing(present, self.last, self._ignored)
+                if items is None and (not heavy or heavy <= present.keys()):
+                    return {}, []
+            else:
+                items = list(present.items())
+            return self._changes(obj, present, items or ())
+        except Exception as error:  # noqa: BLE001 - a `trace_state`, a property, a metaclass of a stranger
+            self.failure = error
+            # Nothing is known of what was looked at so far, so all of it counts as changed the next time.
+            self.last.clear()
+            self.heavy.clear()
+            self.kept.clear()
+            return {}, []
+
+    def changes_outside(
+        self,
+        obj: object,
+        is_shared: Callable[[object], bool],
+        is_written: Callable[[object], bool] | None,
+        only: Collection[str] | None = None,
+    ) -> Outside:
+        """What was written to the agent since its last action ended; it counts as recorded now.
+
+        Args:
+            only: the fields to look at; None for all.
+            is_shared: whether other agents hold an object, too, whose actions may have changed it.
+            is_written: whether a value was seen to change between actions; None if none was.
+        """
+        last = self.last.copy()
+        changed, gone = self.changes(obj, only)
+        objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
+        before, self.probed = self.probed, {}
+        now = self._digests_of(obj, before) if before else {}
+        differing = {name for name, digest in before.items() if now.get(name, digest) != digest}
+        written: set[str] = set()
+        if objects or differing or is_written is not None:
+            present = self.present(obj)
+            written = {name for name in objects | differing if not is_shared(present.get(name))}
+            if is_written is not None:
+                written |= {name for name in (*self.last, *self.heavy) if is_written(present.get(name))}
+            written -= self.written_outside
+        for name in objects | written:
+            changed.pop(name, None)
+            if name in written:
+                self.last.pop(name, None)
+                self.heavy.add(name)
+            elif name in last:
+                self.last[name] = last[name]  # the end of the action tells it
+            else:
+                self.last.pop(name, None)
+        self.written_outside |= written
+        return Outside(changed, gone, sorted(written))
+
+    def probe(self, obj: object) -> None:
+        """Keep the digests of large objects, of which a look at an action's end tells nothing."""
+        self.probed = self._digests_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
+
+    def _digests_of(self, obj: object, names: Iterable[str]) -> dict[str, str]:
+        found = {}
+        try:
+            present = self._read(obj)
+            self.places.begin(present)
+            for name in names:
+                value = present.get(name)
+                if is_object(value, self._agent_of):
+                    content = content_of(value, self._agent_of, self._reading)
+                    if content.kind is Kind.COMPARABLE:
+                        found[name] = content.text
+        except Exception as error:  # noqa: BLE001 - as above
+            self.failure = error
+        finally:
+            self.places.end()
+        return found
+
+    def _changes(
+        self, obj: object, present: Mapping[str, Any], items: Iterable[tuple[str, Any]]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The same, of the present state and those of its items that may differ."""
+        changed: dict[str, Any] = {}
+        gone: list[str] = []
+        last = self.last
+        heavy = self.heavy
+        ignored = self._ignored
+        for name, value in items:
+            kind = type(value)
+            if kind in SCALARS:
+                before = last.get(name, _ABSENT)
+                if type(before) is kind and (before == value or (before != before and value != value)):
+                    continue
+                if kind is str and len(value) > HEAVY_BYTES:
+                    heavy.add(name)
+                    continue
+                changed[name] = last[name] = value
+                heavy.discard(name)
+                ignored.pop(name, None)
+            elif name not in heavy and ignored.get(name) is not kind:
+                raw = self._bytes_of(name, value, present)
+                if raw is None:
+                    if name not in heavy:
+                        # It was state and is none any more: a lock in the place of a None.
+                        ignored[name] = kind
+                        if name in last:
+                            gone.append(name)
+                elif last.get(name, _ABSENT) != raw:
+                    last[name] = raw
+                    changed[name] = value
+                    ignored.pop(name, None)
+        if not (last.keys() <= present.keys() and heavy <= present.keys()):
+            gone += [name for name in (*last, *heavy) if name not in present]
+        for name in gone:
+            last.pop(name, None)
+            heavy.discard(name)
+        if (heavy or self.kept) and self._keeping is not None:
+            self._keep(present, obj)
+        return changed, gone
+
+    def _keep(self, present: Mapping[str, Any], obj: object) -> None:
+        """Hold what the heavy fields hold now.
+
+        What is in a value is looked through where another sort of value comes, and at full states: at each
+        action it would cost more than the action's line. `let_go` looks again for those that act no more.
+        """
+        kept, refused = self.kept, self._refused
+        for name in tuple(self.heavy):  # another action of the agent, in another thread, may end now
+            value = present.get(name, _ABSENT)
+            before = kept.get(name, _ABSENT)
+            if value is before or value is _ABSENT:
+                continue
+            kind = type(value)
+            if type(before) is kind:
+                kept[name] = value
+            elif refused.get(name) is not kind:
+                if is_plain_data(value, obj, self._agent_of):
+                    kept[name] = value
+                    refused.pop(name, None)
+                else:
+                    refused[name] = kind
+                    kept.pop(name, None)
+            else:
+                kept.pop(name, None)
+        if not kept.keys() <= self.heavy:
+            for name in kept.keys() - self.heavy:
+                kept.pop(name, None)
+        if kept and not self._is_listed and self._keeping is not None:
+            self._is_listed = True
+            self._keeping.append(self)
+
+    def present(self, obj: object) -> Mapping[str, Any]:
+        """The fields as they are now; none where that fails, which `failure` tells."""
+        try:
+            return self._read(obj)
+        except Exception as error:  # noqa: BLE001 - as in `changes`
+            self.failure = error
+            return {}
+
+    def holds_large(self, obj: object) -> bool:
+        """Whether a field is so large that only full states hold what it holds."""
+        names = self.heavy - self.borrowed.keys() - self.written_outside
+        present = self.present(obj) if names else {}
+        return any(name in present and sort_of(type(present[name])) is not Sort.GENERATOR for name in names)
+
+    def has_acted(self) -> bool:
+        """Whether the agent is there, and acted since this was asked last."""
+        before, self._actions_before = self._actions_before, self.actions
+        return before != self.actions and self._ref() is not None
+
+    def let_go(self) -> bool:
+        """Drop what has come to lead to more than data, perhaps to the agent; whether any is left."""
+        obj = self._ref()
+        for name, value in list(self.kept.items()) if obj is not None else ():
+            if not is_plain_data(value, obj, self._agent_of):
+                self._refused[name] = type(value)
+                self.kept.pop(name, None)
+        self._is_listed = obj is not None and bool(self.kept)
+        return self._is_listed
+
+    def last_seen(self) -> LastSeen:
+        """What is known of the agent's state now that it is gone; nothing is kept any more."""
+        kept, self.kept = self.kept, {}
+        found = LastSeen(kept, {}, self._opaque & self.heavy - kept.keys())
+        for name, value in self.last.items():
+            if name in self.heavy:
+                continue  # a text that has grown since
+            if type(value) is not bytes:
+                found.values[name] = value
+            elif value.startswith(_AGENT):
+                found.dumped[name] = (
+                    orjson.dumps(value[len(_AGENT) :].decode("utf-8", "replace")),
+                    {"": "agent"},
+                )
+            else:
+                text = value.decode()
+                _, end = json.JSONDecoder().raw_decode(text)
+                tags = orjson.loads(text[end:]) if end < len(text) else {}
+                found.dumped[name] = text[:end].encode(), tags
+        return found
+
+    def _bytes_of(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        """The bytes by which a value is compared; None where it is not looked at between full states."""
+        kind = type(value)
+        raw = self._value_bytes(value) if kind is dict or kind is list else None
+        if raw is None:
+            sort = sort_of(kind)
+            if sort is Sort.GENERATOR:
+                self.heavy.add(name)
+                return None
+            if not self._is_explicit and sort in _PERHAPS_AGENTS:
+                agent_id = self._agent_of(value)
+                if agent_id is not None:
+                    return _AGENT + agent_id.encode("utf-8", "surrogatepass")
+                if sort is Sort.HANDLE and not is_over_memory(value):
+                    return None
+            if (name in self.borrowed and self.borrowed[name]() is value) or (
+                name in self.written_outside and is_object(value, self._agent_of)
+            ):
+                self.heavy.add(name)
+                return None
+            raw = self._plain(value) or self._tagged(name, value, present)
+            if raw is None:
+                return None
+        if len(raw) > HEAVY_BYTES and is_heavy(raw):
+            self.heavy.add(name)
+            self.last.pop(name, None)
+            return None
+        return raw
+
+    def _plain(self, value: Any) -> bytes | None:
+        """The bytes of a value that is plain JSON, None for any other."""
+        kind = type(value)
+        try:
+            if kind is not dict and kind is not list:
+                return None
+            least = least_bytes(value, DEFAULT_LIMITS.max_bytes)
+            if least > DEFAULT_LIMITS.max_bytes or not is_plain({"": value}, _any_keys):
+                return None
+            ask_memory(least)
+            raw = orjson.dumps(value, None, DUMP_OPTIONS)
+        except Exception:  # noqa: BLE001 - strange keys, a dict that another thread changes: the codec knows
+            return None
+        return None if raw.find(b"null") >= 0 and holds_nonfinite(value) else raw
+
+    def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        self.places.begin(present)
+        dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
+        self.places.end()
+        if not dumped.types:
+            return dumped.json
+        raw = dumped.json + orjson.dumps(dumped.types)
+        if dumped.opaque:
+            if is_heavy(raw):
+                self._opaque.add(name)
+            elif _is_large_inside(dumped):
+                self._opaque.add(name)
+                self.heavy.add(name)
+                self.last.pop(name, None)
+                return None
+        return raw
+
+    def full(self, obj: object) -> Exposed:
+        """The whole state, large fields and generators included; it counts as recorded now."""
+        exposed = read_state(obj)
+        self.heavy.clear()
+        self._ignored.clear()
+        self._opaque.clear()
+        self.last = {}
+        for name, value in exposed.fields.items():
+            if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
+                self.last[name] = value
+            else:
+                raw = self._bytes_of(name, value, exposed.fields)
+                if raw is not None:
+                    self.last[name] = raw
+        if self._keeping is not None:
+            self.kept.clear()
+            self._refused.clear()
+            if self.heavy:
+                self._keep(exposed.fields, obj)
+        return exposed
+
+
+_LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
+
+
+def _is_large_inside(dumped: Dumped) -> bool:
+    """Whether the content of a value without a codec is large, or leads to other agents."""
+    if not any(mark in dumped.json for mark in _LARGE_MARKS):
+        return False
+    value = orjson.loads(dumped.json)
+    for pointer in dumped.opaque:
+        form = value_at(value, pointer)
+        if type(form) is dict and (
+            "size_bytes" in form or "agents" in form or str(form.get("reference")).startswith("environment ")
+        ):
+            return True
+    return False
+
+
+def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether it is an object of a class without a codec, which can change, and no agent."""
+    cls = type(value)
+    if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+        return False
+    return cls.__module__ not in _MODULES_OF_CONSTANTS and agent_of(value) is None
+
+
+_MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
+"""What classes of these make never changes, and may be one object for all who ask for it."""
+_NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
+
+
+class Holders:
+    """Which agents hold which object: a generator that two agents draw from, or another shared object."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
+
+    def is_shared(self, value: object) -> bool:
+        """Whether several agents were seen with it."""
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) > 1
+
+    def is_of_one(self, value: object) -> bool:
+        """Whether one agent alone was seen with it, so that its state is in that agent's."""
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) == 1
+
+    def note(self, value: object, agent_id: str) -> tuple[str, ...]:
+        """The agents that were seen with an object, in that order, this one among them from now on.
+
+        Only this one of an object that cannot be weakly referenced, since holding it would keep it alive.
+        """
+        known = self._holders.get(id(value))
+        if known is None or known[0]() is not value:
+            try:
+                known = (weakref.ref(value, self._forgetting(id(value))), {})
+            except TypeError:
+                return (agent_id,)
+            self._holders[id(value)] = known
+        known[1][agent_id] = None
+        return tuple(known[1])
+
+    def _forgetting(self, key: int) -> Callable[[object], None]:
+        holders = self._holders
+
+        def forget(gone: object) -> None:
+            known = holders.get(key)
+            if known is not None and known[0] is gone:
+                holders.pop(key, None)
+
+        return forget

@@ -1,0 +1,1 @@
+"""Decorated functions and instrumented classes: a call, its span, its event, its error."""

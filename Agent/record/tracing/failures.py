@@ -1,0 +1,254 @@
+"""Exceptions as events: one exception object is one `error` event, written where it was first seen."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from Agent.event.classes import mro_of, namespace_of
+from Agent.event.kinds import LEVELS, Category
+from Agent.record.emit.levels import LIMITS
+from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.event_template import AgentBinding
+
+_MARK = "__agent_trace_error__"
+# Compiled by the first error: importing the package should not pay for it.
+_NUMBERS = r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?"
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+_MAX_MESSAGE_CHARS = 4000
+_MAX_TRACEBACK_CHARS = 12_000
+_MAX_FRAMES = 40
+_MAX_CHAIN = 20
+_MAX_MEMBERS = 100
+_MAX_CAUSES = 5
+_NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
+"""Of an AttributeError `obj` is whatever was asked, a whole agent perhaps."""
+_ARGS: Any = BaseException.__dict__["args"]
+
+
+def outcome_of(error: BaseException) -> str:
+    """How a call ended that raised this: `error`, `cancelled` or `interrupted`."""
+    if isinstance(error, Exception):
+        return "error"
+    # A coroutine that nobody awaits any more is closed by a GeneratorExit; trio calls its own Cancelled.
+    if type(error).__name__ in {"CancelledError", "Cancelled", "GeneratorExit"}:
+        return "cancelled"
+    return "interrupted"
+
+
+def fingerprint(error_type: str, message: str, place: str) -> str:
+    """What errors of one cause have in common: type, message without numbers and quoted parts, and place."""
+    from hashlib import blake2b
+
+    shape = re.sub(_NUMBERS, "#", re.sub(_QUOTED, "'*'", message))
+    return blake2b(f"{error_type}|{shape}|{place}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def place_of(error: BaseException) -> str:
+    """The function in which the exception was raised, without a line number."""
+    step = error.__traceback__
+    place = ""
+    while step is not None:
+        place = step.tb_frame.f_code.co_qualname
+        step = step.tb_next
+    return place
+
+
+def _user_frames(error: BaseException) -> TracebackType | None:
+    """The traceback without the frames of this package that it begins with."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("Agent.record."):
+        step = step.tb_next
+    return step
+
+
+def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
+    """The id of the event that this exception object has already, in this session."""
+    mark = _attributes(error).get(_MARK)
+    if type(mark) is tuple and len(mark) == 2 and mark[0] == pipeline.session_id:
+        return str(mark[1])
+    return None
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    """The exception's own attributes, past what its class makes of access to them."""
+    try:
+        found = BaseException.__getattribute__(error, "__dict__")
+    except AttributeError:
+        return {}
+    return found if type(found) is dict else {}
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and those that led to it, the first one first."""
+    chain = [error]
+    while len(chain) < _MAX_CHAIN:
+        last = chain[-1]
+        before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        if before is None or any(before is known for known in chain):
+            break
+        chain.append(before)
+    return chain[::-1]
+
+
+def _everything(error: BaseException) -> list[BaseException]:
+    """The exception, those that led to it, and those in groups among them; a few more than are shown."""
+    found: dict[int, BaseException] = {}
+    waiting = [error]
+    while waiting and len(found) <= _MAX_MEMBERS:
+        one = waiting.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting += _chain(one)
+            if isinstance(one, BaseExceptionGroup):
+                waiting += one.exceptions
+    return list(found.values())
+
+
+def _traceback_of(error: BaseException) -> str:
+    """The traceback as Python prints it; by pieces where an argument may be too large to be printed."""
+    import traceback
+
+    frames = _user_frames(error)
+    chain = _chain(error)
+    everything = _everything(error)
+    if len(everything) <= _MAX_MEMBERS and all(map(has_plain_text, everything)):
+        return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
+    parts: list[str] = []
+    for one in chain:
+        steps = traceback.format_tb(frames if one is error else one.__traceback__, limit=-_MAX_FRAMES)
+        parts += [
+            "Traceback (most recent call last):\n",
+            *steps,
+            f"{type(one).__qualname__}: {message_of(one)}\n",
+            *_notes_of(one),
+        ]
+        if isinstance(one, BaseExceptionGroup):
+            parts += [
+                f"  | {type(inner).__qualname__}: {message_of(inner)}\n"
+                for inner in one.exceptions[:_MAX_CHAIN]
+            ]
+    return "".join(parts)
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    notes = _attributes(error).get("__notes__")
+    return [f"{as_text(note)}\n" for note in notes[:_MAX_CHAIN]] if type(notes) is list else []
+
+
+def record_error(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    error: BaseException,
+    *,
+    message: str | None = None,
+    more: dict[str, Any] | None = None,
+    fields: dict[str, Any] | None = None,
+    causes: tuple[str, ...] = (),
+) -> str:
+    """Write the `error` event of an exception and give its id; the id that it has, if it was written before.
+
+    Args:
+        message: stands instead of the type and text of the exception.
+        more: values of the kind's own keys.
+        fields: the user's own keys.
+    """
+    known = recorded_id(error, pipeline)
+    if known is not None:
+        return known
+    if LIMITS[Category.ERRORS.value].value > LEVELS["ERROR"]:
+        return ""
+    text = message_of(error)
+    payload = _payload_of(error, text, pipeline.redactor.text, more or {})
+    slot = binding.slot("error", 40)
+    body, types = pipeline.capture.body(payload)
+    if fields:
+        moved = pipeline.health.moved(fields, slot.own_keys | payload.keys())
+        more_body, more_types = pipeline.capture.user_body(moved, "/extra")
+        body = body + b"," + more_body if more_body else body
+        types = {**(types or {}), **more_types} if more_types else types
+    label = message or f"{type(error).__qualname__}: {text}"
+    identity = pipeline.emit(slot, label, causes=causes, body=body, types=types)
+    if identity:
+        try:
+            BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
+        except (AttributeError, TypeError):  # a class without attributes: it is written again outside
+            pipeline.health.note("an exception could not be marked as recorded")
+    return identity
+
+
+def _payload_of(
+    error: BaseException, text: str, redact: Callable[[str], str], more: dict[str, Any]
+) -> dict[str, Any]:
+    """What an `error` event says of an exception whose text is `text`."""
+    error_type = type(error).__qualname__
+    try:
+        trace = _traceback_of(error)
+    except Exception as trouble:  # noqa: BLE001 - formatting runs the stranger's __str__ and __repr__
+        trace = f"<the traceback could not be made: {type(trouble).__name__}>"
+    payload: dict[str, Any] = {
+        "error_type": error_type,
+        "error_module": str(type(error).__module__),
+        "error_message": clean_head(text, redact, _MAX_MESSAGE_CHARS),
+        "error_args": list(_ARGS.__get__(error)),
+        "traceback": clean_tail(trace, redact, _MAX_TRACEBACK_CHARS),
+        "fingerprint": fingerprint(error_type, text[:_MAX_MESSAGE_CHARS], place_of(error)),
+        **more,
+    }
+    payload.update(_beside_arguments(error, _MAX_CAUSES))
+    return payload
+
+
+def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
+    """What an exception holds beside its arguments, from which `error_restore.py` makes it again.
+
+    Under `error_attributes` its own attributes and notes, under `error_members` what its class keeps outside
+    of them (slots, the `filename` of an OSError), under `error_cause` what it was raised from.
+    """
+    held: dict[str, Any] = {}
+    attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
+    if attributes:
+        held["error_attributes"] = attributes
+    members = _members(error)
+    if members:
+        held["error_members"] = members
+    cause = error.__cause__
+    if cause is not None and most_causes:
+        held["error_cause"] = {
+            "error_type": type(cause).__qualname__,
+            "error_module": str(type(cause).__module__),
+            "error_message": message_of(cause),
+            "error_args": list(_ARGS.__get__(cause)),
+            **_beside_arguments(cause, most_causes - 1),
+        }
+    return held
+
+
+def _members(error: BaseException) -> dict[str, Any]:
+    """What slots and C members of the exception's classes hold and its arguments do not."""
+    found: dict[str, Any] = {}
+    arguments = _ARGS.__get__(error)
+    for cls in mro_of(type(error)):
+        if cls is BaseException:
+            break
+        for name, member in list(namespace_of(cls).items()):
+            if type(member) not in {MemberDescriptorType, GetSetDescriptorType} or name in _NO_MEMBERS:
+                continue
+            try:
+                value = member.__get__(error)
+            except AttributeError:
+                continue  # a slot that was never filled
+            if value is not None and not any(value is argument for argument in arguments):
+                found.setdefault(name, value)
+    return found
+
+
+def current_exception() -> BaseException | None:
+    """The exception that is being handled, None if there is none."""
+    return sys.exc_info()[1]

@@ -1,0 +1,311 @@
+"""State as events: full `state` events, and the `code` and `state` of an agent's outermost action."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from Agent.event.pointers import escape, unescape, value_at
+from Agent.event.values.digest import digest_named
+from Agent.event.values.opaque import WRITTEN_OUTSIDE, Kind
+from Agent.event.values.reading import Named, Places
+from Agent.record.emit import installed
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.fast_encoder import Types
+from Agent.record.encode.safe_text import clean_head
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import Sort, read_class_state, sort_of
+from Agent.record.state.tracker import StateTracker, is_object
+from Agent.record.tracing.code_identity import CodeIdentity
+
+if TYPE_CHECKING:
+    from Agent.record.state.agents import Known
+
+_FIELDS = "/extra/fields"
+CLASS_FIELDS = "/extra/class_fields"
+_UNCHANGING = frozenset({str, bytes})
+
+
+def emit_state(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    reason: str,
+) -> None:
+    """Write a full `state` event of an agent; where its own code fails, that is counted and told."""
+    try:
+        exposed = tracker.full(obj)
+    except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
+        pipeline.health.trouble("reading the state of an agent", error)
+        return
+    adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
+    fields = _with_references(exposed.fields, tracker)
+    inner, types = pipeline.capture.user_body(fields, _FIELDS, binding.agent_id, Places(exposed.fields))
+    about = {
+        "class": _class_name(type(obj)),
+        "handles": list(exposed.handles),
+        "ignored": list(exposed.ignored),
+        "shared": sorted(tracker.shared),
+        "shared_with": tracker.shared,
+        "shared_objects": tracker.held_together,
+        "written_outside": sorted(tracker.written_outside),
+        "adopted": adopted,
+    }
+    more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
+    held_by_class = read_class_state(type(obj))
+    if held_by_class:
+        shown = pipeline.capture.user_body(held_by_class, CLASS_FIELDS, binding.agent_id)
+        more.append((b'"class_fields"', *shown))
+    _write_state(pipeline, binding, reason, inner, types, about, (), more)
+    if tracker.kept:
+        pipeline.agents.look_through_kept()
+
+
+def emit_outside(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    obj: object,
+    only: Collection[str] | None = None,
+) -> None:
+    """Write what anything other than the agent's own actions changed in it since the last one.
+
+    Args:
+        only: the fields to look at; None for all.
+    """
+    agents = pipeline.agents
+    is_written = agents.probe.is_written if agents.probe.has_found else None
+    changed, gone, objects = tracker.changes_outside(obj, agents.holders.is_shared, is_written, only)
+    if not changed and not gone and not objects:
+        return
+    tracker.watched.update(changed, gone)
+    payload: dict[str, Any] = {"trigger": "outside", "changed": changed}
+    if gone:
+        payload["unset"] = gone
+    if objects:
+        payload["objects"] = objects
+    pipeline.emit(binding.slot("state_change", 20), "outside", payload)
+
+
+def values_of_many(tracker: StateTracker, obj: object) -> list[object]:
+    """What others may change: shared objects, and generators whose draws nobody records."""
+    if not tracker.heavy and not tracker.held_together:
+        return []
+    return [
+        value
+        for name, value in tracker.present(obj).items()
+        if name in tracker.held_together
+        or (sort_of(type(value)) is Sort.GENERATOR and _adopted_at(value) is None)
+    ]
+
+
+def emit_gone_states(pipeline: Pipeline) -> None:
+    """Write the last state of each agent that is gone: what it held when it was looked at last.
+
+    No surroundings stand in these events: who happens to write them has nothing to do with the agent.
+    """
+    gone = pipeline.agents.gone
+    token = current_scope.set(None)
+    try:
+        while gone:
+            try:
+                known = gone.popleft()
+            except IndexError:  # another thread was faster
+                break
+            try:
+                _emit_gone_state(pipeline, known)
+            except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+                pipeline.health.trouble("the last state of an agent that is gone", error)
+    finally:
+        current_scope.reset(token)
+
+
+def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
+    tracker, binding = known.tracker, known.binding
+    if tracker is None:
+        return
+    seen = tracker.last_seen()
+    held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
+    adopted = _note_shared(pipeline, binding, tracker, seen.values)
+    inner, types = pipeline.capture.user_body(seen.values, _FIELDS, binding.agent_id)
+    dumped, more_types = pipeline.capture.dumped_body(seen.dumped, _FIELDS)
+    about = {
+        "class": _class_name(tracker.cls),
+        "shared": sorted(held),
+        "shared_with": tracker.shared,
+        "shared_objects": tracker.held_together,
+        "adopted": adopted,
+    }
+    types = {**(types or {}), **(more_types or {})} or None
+    inner = inner + b"," + dumped if inner and dumped else inner or dumped
+    _write_state(pipeline, binding, "gone", inner, types, about, seen.unseen)
+
+
+def _holders(values: dict[str, Any], name: str) -> int:
+    return sys.getrefcount(values[name])
+
+
+_OURS = _holders({"": []}, "")
+
+
+def _is_held(values: dict[str, Any], name: str) -> bool:
+    """Whether somebody else still holds a value that can change, so that it may have changed since."""
+    return type(values[name]) not in _UNCHANGING and _holders(values, name) > _OURS
+
+
+def _note_shared(
+    pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any]
+) -> dict[str, str]:
+    """Note which generators and objects other agents hold, too; by field, the place of adopted generators."""
+    adopted: dict[str, str] = {}
+    agent_id = str(binding.agent_id)
+    tracker.borrowed.clear()
+    for name, value in fields.items():
+        sort = sort_of(type(value))
+        if sort is Sort.GENERATOR:
+            if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
+                adopted[name] = place
+        elif not is_object(value, agent_id_of):
+            continue
+        holders = pipeline.agents.holders.note(value, agent_id)
+        other = next((each for each in holders if each != agent_id), None)
+        if other is None:
+            continue
+        if sort is Sort.GENERATOR:
+            tracker.shared[name] = other
+            continue
+        tracker.held_together[name] = other
+        if holders[0] != agent_id:
+            tracker.borrowed[name] = weakref.ref(value)
+    return adopted
+
+
+def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
+    """The fields; those whose object others change, or held first, say so instead of holding it."""
+    if not tracker.borrowed and not tracker.written_outside:
+        return fields
+    named = {
+        name: Named(fields[name], f"shared with {tracker.held_together[name]}") for name in tracker.borrowed
+    }
+    for name in tracker.written_outside & fields.keys():
+        if is_object(fields[name], agent_id_of):
+            named[name] = Named(fields[name], WRITTEN_OUTSIDE)
+    return {**fields, **named}
+
+
+def _write_state(
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    reason: str,
+    inner: bytes,
+    types: Types | None,
+    about: dict[str, Any],
+    hidden: Iterable[str],
+    more: Iterable[tuple[bytes, bytes, Types | None]] = (),
+) -> None:
+    """Write the event.
+
+    Args:
+        inner: the JSON of the fields without its braces, with its tags in `types`.
+        about: what else it says; what is empty is left out.
+        hidden: names of fields that could not be kept.
+        more: further mappings, each with its key, its JSON without braces, and its tags.
+    """
+    digest = digest_named(orjson.loads(b"{" + inner + b"}"), _below(_FIELDS, types))
+    opaque, unseen = _fields_without_codec(b"{" + inner + b"}", types)
+    about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
+    rest = {name: value for name, value in about.items() if value}
+    said, _ = pipeline.capture.body({"reason": reason, "digest": digest, **rest})
+    body = b'"fields":{' + inner + b"}," + said
+    for key, further, tags in more:
+        body += b"," + key + b":{" + further + b"}"
+        types = {**(types or {}), **(tags or {})} or None
+    slot = binding.slot("state", 20)
+    pipeline.emit(slot, f"State of {binding.agent_id} ({reason})", body=body, types=types)
+
+
+def _class_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _adopted_at(generator: object) -> str | None:
+    """What tells an adopted generator from others, None for one that is not."""
+    from Agent.record.sources.sources import adoption_of
+
+    adopted = adoption_of(generator)
+    return None if adopted is None else adopted.place
+
+
+def changes_tail(
+    pipeline: Pipeline, tracker: StateTracker, obj: object, code: CodeIdentity
+) -> tuple[bytes, Types | None]:
+    """The bytes `,"code":...,"state":{...}` of an action that ends, and the tags of the changed values."""
+    changed, gone = tracker.changes(obj)
+    if tracker.heavy and tracker.actions <= pipeline.options.probes:
+        tracker.probe(obj)
+    if tracker.failure is not None:
+        pipeline.health.trouble("reading the state of an agent", tracker.failure)
+        tracker.failure = None
+        return code.tail, None
+    if not changed and not gone:
+        return code.tail_unchanged, None
+    raw = pipeline.capture.judge.value(changed)
+    if raw is not None and pipeline.capture.judge.clean(raw):
+        unset = _names(pipeline, gone) if gone else b"[]"
+        return b'%s,"state":{"set":%s,"unset":%s}' % (code.tail, raw, unset), None
+    body, types = b"", None
+    if changed:
+        body, types = pipeline.capture.user_body(changed, "/state/set", places=Places(tracker.present(obj)))
+    unset = _names(pipeline, gone)
+    return b'%s,"state":{"set":{%s},"unset":%s}' % (code.tail, body, unset), types
+
+
+def _names(pipeline: Pipeline, names: list[str]) -> bytes:
+    return orjson.dumps([clean_head(name, pipeline.redactor.text) for name in names]) if names else b"[]"
+
+
+def _below(pointer: str, types: Types | None) -> Types:
+    """The tags under a pointer, as seen from there."""
+    return {known[len(pointer) :]: tag for known, tag in (types or {}).items() if known.startswith(pointer)}
+
+
+def _fields_without_codec(body: bytes, types: Types | None) -> tuple[set[str], set[str]]:
+    """The names of fields that cannot be restored, and of those among them that cannot be seen."""
+    opaque, unseen = set(), set()
+    fields: Any = None
+    for pointer, tag in (types or {}).items():
+        if tag not in _NO_CODEC or not pointer.startswith(f"{_FIELDS}/"):
+            continue
+        below = pointer[len(_FIELDS) :]
+        name = unescape(below[1:].partition("/")[0])
+        opaque.add(name)
+        fields = orjson.loads(body) if fields is None else fields
+        form = value_at(fields, below)
+        if type(form) is not dict or Kind.UNSEEN in form:
+            unseen.add(name)
+    return opaque, unseen
+
+
+_NO_CODEC = frozenset({"opaque", "truncated"})
+
+
+def field_pointer(name: str) -> str:
+    """The pointer of a field in a full state."""
+    return f"/extra/fields/{escape(name)}"
+
+
+def emit_last_states(pipeline: Pipeline) -> None:
+    """Write the full state of each agent that is still there, and of those that went: recording ends."""
+    emit_gone_states(pipeline)
+    for known, obj in pipeline.agents.living():
+        if known.tracker is not None:
+            if pipeline.options.entry_looks:
+                emit_outside(pipeline, known.binding, known.tracker, obj)
+            emit_state(pipeline, known.binding, known.tracker, obj, "exit")

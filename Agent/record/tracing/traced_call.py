@@ -1,0 +1,289 @@
+"""One traced call while it is open, from its arguments to its event.
+
+`traced_function.py` says when there is one.
+
+At entry the arguments become bytes, before the body can change them; at exit the result, the duration and,
+for the outermost action of an agent, the code that ran and what it changed of its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from Agent.event.values.plain import SCALARS
+from Agent.record.emit import installed
+from Agent.record.emit.context import Scope, current_scope, learn_secrets, span_scope
+from Agent.record.tracing.changed_arguments import args_after, cannot_change, held, result_is, still_holds
+from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.tracing.state_events import (
+    changes_tail,
+    emit_gone_states,
+    emit_outside,
+    emit_state,
+    values_of_many,
+)
+
+if TYPE_CHECKING:
+    from Agent.record.emit.pipeline import Pipeline
+    from Agent.record.encode.event_template import AgentBinding
+    from Agent.record.encode.fast_encoder import Types
+    from Agent.record.sources.reads import Reads
+    from Agent.record.state.agents import Known
+    from Agent.record.state.tracker import StateTracker
+    from Agent.record.tracing.traced_function import TraceSpec
+
+
+class Call:
+    """A traced call that is open."""
+
+    __slots__ = (
+        "args_body", "binding", "board_slot", "changeable", "is_entry", "is_probed", "leave", "pipeline",
+        "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker", "types",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        spec: TraceSpec,
+        pipeline: Pipeline,
+        target: object,
+        known: Known | None,
+        scope: Scope | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        self.spec, self.pipeline, self.target = spec, pipeline, target
+        self.leave: Callable[[Any, BaseException | None], None] | None = None
+        if known is not None:
+            binding = known.binding
+        elif scope is not None and scope.agent is not None:
+            binding = scope.agent
+        else:
+            binding = pipeline.binding(None, None, spec.kind, spec.category)
+        self.binding: AgentBinding = binding
+        self.tracker: StateTracker | None = None
+        # `root`: no action is open at all. `is_entry`: none of this agent is open. Code and state go on
+        # entries, so that one agent can be replayed alone although another agent's action encloses it.
+        self.root = spec.is_action and (scope is None or not scope.actions)
+        self.is_entry = spec.is_action and (scope is None or binding not in scope.actions)
+        self.is_probed = self.root and pipeline.agents.probe.left > 0 and pipeline.agents.probe.begins()
+        if self.is_entry and known is not None:
+            self._look_at_state(known, target)
+        self.types: Types | None = None
+        self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
+        """Arguments that the body may change in place, where a replay may answer it; if plain, as JSON, and
+        the objects in them."""
+        found: list[str] | None = None
+        if spec.capture_args:
+            arguments = arguments or (
+                spec.arguments(args, kwargs)
+                if kwargs or len(args) > spec.max_plain_args
+                # `strict=` would cost more than the rest of the line.
+                else dict(zip(spec.names, args[1:] if spec.is_method else args))  # noqa: B905
+            )
+            # Before they are encoded, so that a change by another thread meanwhile is noticed.
+            kept = held(arguments) if self.is_entry and not self.root else None
+            raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
+            if raw is not None:
+                self.args_body = b'"args":%s,' % raw
+                if kept is not None:
+                    self.changeable = arguments, raw, kept
+            else:
+                found = []
+                body, self.types = pipeline.capture.body({"args": arguments}, found=found)
+                self.args_body = body + b","
+                if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+                    self.changeable = arguments, None, ()
+        else:
+            self.args_body = b""
+        self.span_id = span_id = pipeline.next_span_id()
+        inside = span_scope(scope, span_id, spec.label, binding, is_action=spec.is_action)
+        if found:
+            learn_secrets(inside, found)
+        self.secrets = inside.secrets
+        self.reads: Reads | None = None
+        if installed.open_reads is not None and spec.is_action:
+            self.reads = inside.reads = installed.open_reads(spec)
+        self.token: Token[Scope | None] = current_scope.set(inside)
+        self.board_slot = -1
+        board = pipeline.board
+        if board is not None:
+            self.board_slot = board.open_span(
+                span_id, binding.agent_id, spec.label, pipeline.wall_ns() // 1000
+            )
+        self.started_ns = pipeline.monotonic_ns()
+
+    def _look_at_state(self, known: Known, target: object) -> None:
+        pipeline = self.pipeline
+        if pipeline.agents.gone:
+            emit_gone_states(pipeline)
+        tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
+        actions, strict = tracker.actions, self.spec.strict_state
+        is_due = actions % pipeline.options.state_period == 0
+        if not actions & (actions - 1) and tracker.heavy and self.root and actions:
+            # Full states after 1, 2, 4, 8 ... actions, too, find a difference in a large field sooner.
+            is_due = is_due or tracker.holds_large(target)
+        # Also before a periodic full state: it would otherwise show writes that no event explains.
+        if actions and (pipeline.options.strict_state if strict is None else strict):
+            emit_outside(pipeline, self.binding, tracker, target)
+        elif actions and self.root:
+            looks = pipeline.options.entry_looks
+            if actions <= looks or (is_due and looks):
+                emit_outside(pipeline, self.binding, tracker, target)
+            elif tracker.watched:
+                emit_outside(pipeline, self.binding, tracker, target, tracker.watched)
+        if is_due:
+            reason = "first" if actions == 0 else "periodic"
+            emit_state(pipeline, self.binding, tracker, target, reason)
+        tracker.actions += 1
+
+    def end(self, result: Any) -> None:
+        """The body returned: write the event."""
+        pipeline = self.pipeline
+        # First, so that the duration excludes the work of recording.
+        duration_ns = pipeline.monotonic_ns() - self.started_ns
+        try:
+            if self.board_slot >= 0:
+                pipeline.board.close_span(self.board_slot)  # type: ignore[union-attr]
+            try:
+                current_scope.reset(self.token)
+            except ValueError:
+                self._note_other_context()
+            changeable = self.changeable
+            if changeable is None or (type(result) in SCALARS and still_holds(changeable[0], changeable[2])):
+                body = self.args_body
+            else:
+                body = self._args_and_changes(result)
+            if self.spec.capture_result:
+                raw = pipeline.capture.judge.value(result)
+                if raw is not None:
+                    body = b'%s"result":%s,' % (body, raw)
+                else:
+                    whole, types = pipeline.capture.body({"result": result})
+                    body += whole + b","
+                    if types:
+                        self.types = {**self.types, **types} if self.types else types
+            event_id = self._emit(body, duration_ns)
+            if self.is_entry and self.pipeline.watcher is not None:
+                self.pipeline.watcher.action_ended(self, event_id, None)
+        except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            self._trouble(error)
+        if self.leave is not None:
+            self.leave(result, None)
+
+    def fail(self, error: BaseException) -> None:
+        """The body raised: write the error once, the event, and the whole state."""
+        duration_ns = self.pipeline.monotonic_ns() - self.started_ns
+        try:
+            outcome = outcome_of(error)
+            ending = b'"outcome":"%s",' % outcome.encode()
+            if outcome == "error":
+                # While the span is still open, so that the error is recorded inside it.
+                more = {self.spec.label_key: self.spec.label, "call": self.spec.qualname}
+                error_id = record_error(self.pipeline, self.binding, error, more=more)
+                ending += b'"error_id":%s,' % orjson.dumps(error_id)
+            self._close_scope()
+            body = self.args_body if self.changeable is None else self._args_and_changes(error)
+            event_id = self._emit(body + ending, duration_ns)
+            if outcome == "error" and self.tracker is not None:
+                emit_state(self.pipeline, self.binding, self.tracker, self.target, "error")
+            if self.is_entry and self.pipeline.watcher is not None:
+                self.pipeline.watcher.action_ended(self, event_id, error if outcome == "error" else None)
+        except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
+            self._trouble(trouble)
+        if self.leave is not None:
+            self.leave(None, error)
+
+    def _args_and_changes(self, result: object) -> bytes:
+        """The arguments as they came in, and those that the body changed in place."""
+        assert self.changeable is not None  # noqa: S101 - asked before, for the type checker
+        capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
+        if plain is not None:
+            is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
+        else:
+            now, now_types = capture.body({"args": arguments})
+            is_same = now_types == self.types and now + b"," == self.args_body
+        if is_same:
+            given_back = None if type(result) in SCALARS else result_is(arguments, result)
+            if given_back is None:
+                return self.args_body
+            return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
+        entry, was_plain = self.args_body[:-1], plain is not None
+        changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
+        if types:
+            self.types = {**self.types, **types} if self.types else types
+        return self.args_body + changes
+
+    def _close_scope(self) -> None:
+        if self.board_slot >= 0 and self.pipeline.board is not None:
+            self.pipeline.board.close_span(self.board_slot)
+        self._leave_scope()
+
+    def _leave_scope(self) -> None:
+        try:
+            current_scope.reset(self.token)
+        except ValueError:
+            self._note_other_context()
+
+    def _note_other_context(self) -> None:
+        """Count a span that was closed in another context than opened in, as a loop does at its end."""
+        self.pipeline.health.note("a span was closed in another context")
+
+    def _emit(self, body: bytes, duration_ns: int) -> str:
+        """Write the event; `body` is the arguments and the result, each with a comma behind it. Its id."""
+        spec, pipeline, types = self.spec, self.pipeline, self.types
+        if self.reads is not None:
+            self.reads.close()
+            read, read_types = self.reads.body(pipeline.capture)
+            body += read
+            if read_types:
+                types = {**types, **read_types} if types else read_types
+        # Arguments and result were encoded without a search of their texts; one sweep does it for both.
+        if body and not pipeline.capture.judge.clean(body):
+            looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
+            body = looked_at + b","
+        tail = b""
+        if self.is_entry:
+            code = spec.code or spec.identify()
+            if code not in pipeline.codes_told:
+                code.tell(pipeline)
+            if self.is_probed:
+                values = () if self.tracker is None else values_of_many(self.tracker, self.target)
+                pipeline.agents.probe.ended(values)
+            if self.tracker is not None:
+                tail, state_types = changes_tail(pipeline, self.tracker, self.target, code)
+                if state_types:
+                    types = {**types, **state_types} if types else state_types
+            else:
+                tail = code.tail
+        if self.secrets:
+            # A result may repeat a secret argument. The state is left alone: full states would repeat it.
+            body, types = pipeline.redactor.without(self.secrets, body.removesuffix(b","), types, "/extra")
+            body = body + b"," if body else b""
+        duration_ms = duration_ns / 1e6
+        slot = self.binding.slots.get(spec.slot_key) or self.binding.slot(*spec.slot_key)
+        if spec.kind == "metric":
+            measured = b'%s%s"value":%.6g,"duration_ms":%.6g' % (spec.head, body, duration_ms, duration_ms)
+            return pipeline.emit(slot, spec.label, body=measured, span_id=self.span_id, buffered=True)
+        if spec.is_async:
+            capture_ns = pipeline.monotonic_ns() - self.started_ns - duration_ns
+            body = b'%s"capture_ms":%.6g,' % (body, capture_ns / 1e6)
+        head = spec.head_root if self.root else spec.head
+        scope = current_scope.get()
+        line_head = slot.heads.get(spec.label)
+        if types or line_head is None or (scope is not None and scope.fields):
+            whole = b'%s%s"duration_ms":%.6g' % (head, body, duration_ms)
+            return pipeline.emit(slot, spec.label, body=whole, types=types, span_id=self.span_id, tail=tail)
+        # The common case, without tags and context fields: the line is joined here, past `Pipeline.emit`.
+        outer = b"" if scope is None else scope.links if scope.links is not None else scope.link_bytes()
+        links = b',"span_id":"%s"%s' % (self.span_id.encode(), outer)
+        rest = b'%s%s"duration_ms":%.6g}%s}\n' % (head, body, duration_ms, tail)
+        return pipeline.put(slot, line_head, links, slot.extra, rest)
+
+    def _trouble(self, error: BaseException) -> None:
+        self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
+        self.pipeline.health.drop("a call could not be recorded")

@@ -1,0 +1,1 @@
+"""The one comparison of recorded and replayed values, events and outcomes."""

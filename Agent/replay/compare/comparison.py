@@ -1,0 +1,619 @@
+"""Exact comparison of two recorded values, including tags: where they first differ, and how they agree.
+
+Both sides are tagged JSON as in events, so redacted or cut values are compared in that form.
+`emitted_events.py` compares whole events with this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+from Agent.event.pointers import escape, fold_tags
+from Agent.event.values.content import WITH_OWN
+from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
+from Agent.event.values.opaque import WRITTEN_OUTSIDE, Kind
+from Agent.replay.compare.normaliser import Normaliser, Overlooked
+from Agent.replay.compare.python_text import differing_pieces
+
+if TYPE_CHECKING:
+    from Agent.replay.drive.fields import FieldRules
+
+_UNORDERED = frozenset({"set", "frozenset"})
+_PAIRS = frozenset({"map", "Counter", "defaultdict"})
+_UNSURE = ("opaque", "redacted", "truncated")
+_OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
+_ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
+_REDACTED = "/redacted"
+_OF_CUTS = frozenset({"head", "digest", "unseen"})
+_MAX_SHOWN_CHARS = 400
+_SCRIPT = re.compile(r"\b__main__\b")
+_MOST_UNORDERED = 2_000
+
+
+class Recorded(NamedTuple):
+    """A JSON value with its tags, as in an event."""
+
+    value: Any
+    types: Mapping[str, str]
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The first difference of two values: a JSON Pointer, and both sides there."""
+
+    path: str
+    recorded: Any
+    replayed: Any
+
+
+@dataclass(slots=True)
+class Agreement:
+    """Values that agree without being byte-equal, and values that could not be compared."""
+
+    redacted: int = 0
+    """Values that are hidden on both sides."""
+    identifiers: int = 0
+    """Ids of events that are other ones in every run and stand for the same event."""
+    comparable: int = 0
+    """Values without a codec whose content is equal."""
+    unseen: dict[str, str] = field(default_factory=dict)
+    """Pointers of values that one side could not see, and why."""
+    older: set[str] = field(default_factory=set)
+    """Pointers of values that were recorded before content had a digest."""
+    references: dict[str, str] = field(default_factory=dict)
+    """Pointers of what is compared by name, and that name."""
+    handles: dict[str, str] = field(default_factory=dict)
+    """Pointers of what belongs to its process, and which kind of thing it is."""
+
+    def take(self, other: Agreement) -> None:
+        """Add the agreement of another comparison."""
+        self.redacted += other.redacted
+        self.identifiers += other.identifiers
+        self.comparable += other.comparable
+        self.unseen.update(other.unseen)
+        self.older |= other.older
+        self.references.update(other.references)
+        self.handles.update(other.handles)
+
+
+class _Tagged(NamedTuple):
+    tag: str
+    node: Any
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "<absent>"
+
+
+ABSENT = _Absent()
+NAMES_OF_PAYLOADS = ("", "/args", "/fields", "/changed", "/init", "/init/args")
+"""Mappings of an event's payload whose keys are names: of keys of ours, of parameters, of fields."""
+NAMES_OF_STATE = ("", "/set")
+NAMES = ("",)
+OLDER = "recorded before content digests: record the program again to compare it"
+
+
+class _EveryMapping(frozenset[str]):
+    """Stands for the pointers of all mappings, of which the order of keys then says nothing."""
+
+    def __contains__(self, _pointer: object) -> bool:
+        return True
+
+
+EVERY_MAPPING: Collection[str] = _EveryMapping()
+SameId = Callable[[str, str], bool]
+
+
+class Comparison:
+    """Compares values; collects in `agreement` what it had to ignore.
+
+    Args:
+        main_module: the name under which this process imported the program that was `__main__` during
+            recording, or None.
+        same_id: tells whether a recorded and a replayed text are ids of the same event.
+        normaliser: differences to allow; default: none.
+        scripts: names of modules that are `__main__` where they run, on either side.
+        fields: which fields of agents to compare; None compares all.
+    """
+
+    def __init__(
+        self,
+        main_module: str | None = None,
+        same_id: SameId | None = None,
+        normaliser: Normaliser | None = None,
+        scripts: Collection[str] = (),
+        fields: FieldRules | None = None,
+    ) -> None:
+        self.fields = fields
+        self._scripts = "|".join(map(re.escape, sorted(scripts)))
+        self.agreement = Agreement()
+        self.overlooked = Overlooked(normaliser or Normaliser())
+        self.main_module = main_module
+        self.passes_code = False
+        """Whether values are equal that differ by nothing but code that they hold."""
+        self._same_id = same_id
+        self._names: Collection[str] = ()
+
+    def difference(
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+    ) -> Difference | None:
+        """Return the first difference of two values, or None.
+
+        Args:
+            names: pointers of mappings whose keys are names, such as fields or keyword arguments: their order
+                does not matter.
+        """
+        return self.compare(recorded, replayed, names)[0]
+
+    def compare(
+        self, recorded: Recorded, replayed: Recorded, names: Collection[str] = ()
+    ) -> tuple[Difference | None, Agreement]:
+        """Like `difference`, and also return how these two agreed, or what could not be compared."""
+        before, self.agreement = self.agreement, Agreement()
+        self._names = names
+        try:
+            found = self._difference(recorded, replayed)
+        finally:
+            now, self.agreement = self.agreement, before
+            before.take(now)
+        return found, now
+
+    def _difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
+        one, other = recorded.value, replayed.value
+        if self._are_same_bytes(recorded, replayed):
+            return None
+        # Without tags nothing is folded, and comparing changes nothing: no copies are needed.
+        if recorded.types:
+            one = fold_tags(one, recorded.types, recorded.pointer, self._node_of_record)
+        if replayed.types:
+            other = fold_tags(other, replayed.types, replayed.pointer, _node)
+        return self._walk(one, other, "")
+
+    def _are_same_bytes(self, recorded: Recorded, replayed: Recorded) -> bool:
+        """Tell whether two values are byte-equal with nothing to note; False means unknown."""
+        kind = type(recorded.value)
+        if (kind is not dict and kind is not list) or type(replayed.value) is not kind:
+            return False
+        if recorded.types or replayed.types:
+            tags = _tags_below(recorded)
+            if tags is None or tags != _tags_below(replayed):
+                return False
+        try:
+            raw = orjson.dumps(recorded.value)
+            # Tokens are left to the walk, which counts them: the verdict is then EQUIVALENT at best.
+            return raw == orjson.dumps(replayed.value) and b"[redacted:" not in raw
+        except (orjson.JSONEncodeError, RecursionError):
+            return False
+
+    def same_ids(self, recorded: Sequence[str], replayed: Sequence[str]) -> bool:
+        """Tell whether two lists of event ids name the same events."""
+        return len(recorded) == len(replayed) and all(
+            one == other or (self._same_id is not None and self._same_id(one, other))
+            for one, other in zip(recorded, replayed, strict=True)
+        )
+
+    def _node_of_record(self, tag: str, node: Any, _at: str) -> _Tagged:
+        # The recorded program was `__main__`; here it is imported under its name.
+        if self.main_module is not None and ":__main__." in tag:
+            tag = tag.replace(":__main__.", f":{self.main_module}.", 1)
+        return _Tagged(tag, node)
+
+    def _walk(self, one: Any, other: Any, path: str) -> Difference | None:
+        if type(one) is _Tagged or type(other) is _Tagged:
+            return self._tagged(one, other, path)
+        if type(one) is not type(other):
+            if _is_number(one) and _is_number(other) and self.overlooked.number(one, other):
+                return None
+            return Difference(path, shown(one), shown(other))
+        if type(one) is str:
+            return self._text(one, other, path)
+        if type(one) is dict:
+            return self._dict(one, other, path, has_order=path not in self._names)
+        if type(one) is list:
+            return self._list(one, other, path)
+        # Floats by their text, so that NaN equals NaN and 0.0 differs from -0.0.
+        same = repr(one) == repr(other) if type(one) is float else one == other
+        same = same or (_is_number(one) and self.overlooked.number(one, other))
+        return None if same else Difference(path, one, other)
+
+    def _text(self, one: str, other: str, path: str) -> Difference | None:
+        if differ_in_tokens_alone(one, other):
+            self.agreement.redacted += 1
+            return None
+        if one == other or self._is_name_of_script(one, other):
+            return None
+        if self._same_id is not None and self._same_id(one, other):
+            self.agreement.identifiers += 1
+            return None
+        if self.overlooked.text(one, other):
+            return None
+        return Difference(path, *differing_pieces(one, other, _MAX_SHOWN_CHARS))
+
+    def _is_name_of_script(self, one: str, other: str) -> bool:
+        """Whether two texts differ only in what the script calls itself, as `__name__` and a `repr` tell."""
+        return self.main_module is not None and _SCRIPT.sub(self.main_module, one) == other
+
+    def _tagged(self, one: Any, other: Any, path: str) -> Difference | None:
+        if _is_redacted(one) or _is_redacted(other):
+            return self._walk(_without_redaction(one), _without_redaction(other), path)
+        if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
+            return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
+        name = one.tag.partition(":")[0]
+        if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
+            # Only `spawn` looks at the seed, and it stays the factory's: a state can be put back, a seed not.
+            return self._walk(_without(one.node, "seed"), _without(other.node, "seed"), path)
+        if name == "opaque":
+            return self._opaque(one.node, other.node, path)
+        if name == "truncated":
+            return self._cut(one.node, other.node, path)
+        if one.node != other.node and self.overlooked.tagged(name):
+            return None
+        if name in _UNORDERED and type(one.node) is list and type(other.node) is list:
+            return self._set(one.node, other.node, path)
+        if name in _PAIRS and type(one.node) is list and type(other.node) is list:
+            return self._pairs(one.node, other.node, path)
+        if name in _OF_NAMES and type(one.node) is dict and type(other.node) is dict:
+            return self._dict(one.node, other.node, path, has_order=False)
+        return self._walk(one.node, other.node, path)
+
+    def _is_one_tag(self, one: str, other: str) -> bool:
+        """Whether two tags are the same, but for what a script's module is called."""
+        return one == other or bool(self._scripts and self._of_main(one) == self._of_main(other))
+
+    def _of_main(self, tag: str) -> str:
+        return re.sub(rf":(?:[\w.]+\.)?(?:{self._scripts})\.", ":__main__.", tag, count=1)
+
+    def _opaque(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare what stands for two values without a codec."""
+        left, right = _content(one), _content(other)
+        for content in (left, right):
+            if content.kind is Kind.UNSEEN:
+                self.agreement.unseen[path] = content.text
+                return None
+        # A digest without an algorithm is an older one, computed from the description only.
+        if left.kind is Kind.COMPARABLE and ":" not in left.text:
+            self.agreement.older.add(path)
+            return None
+        if WITH_OWN in left.text and WITH_OWN in right.text and left.text != right.text:
+            return _inside_object(one, other, path)
+        for content in (left, right):
+            if content.kind is Kind.REFERENCE and content.text.startswith(_ELSEWHERE):
+                self.agreement.references[path] = content.text
+                return None
+        if left.kind is not right.kind:
+            return Difference(path, _shown_object(one), _shown_object(other))
+        if one.get("same_as") != other.get("same_as"):
+            return Difference(path, _shown_place(one), _shown_place(other))
+        if left.kind is Kind.HANDLE:
+            self.agreement.handles[path] = left.text
+            return None
+        if left.kind is Kind.REFERENCE:
+            self.agreement.references[path] = left.text
+            same = left.text == right.text
+            return None if same else Difference(path, left.text, right.text)
+        return self._digests(one, other, path)
+
+    def _digests(self, one: Any, other: Any, path: str) -> Difference | None:
+        left, right = str(one["digest"]), str(other["digest"])
+        algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
+        rest = one.get("without_code")
+        if left != right and self.passes_code and rest and rest == other.get("without_code"):
+            self.agreement.comparable += 1
+            return None
+        if left != right:
+            # Bytecode differs between versions of Python, so such digests say nothing about each other.
+            versions = {_version_in(algorithm), _version_in(other_algorithm)}
+            if len(versions) > 1 and "" not in versions:
+                self.agreement.unseen[path] = "code of another version of Python"
+                return None
+            return _inside_object(one, other, path)
+        if algorithm.endswith(_REDACTED):
+            self.agreement.redacted += 1
+        self.agreement.comparable += 1
+        return None
+
+    def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare what stands for two values that were too large to be kept whole."""
+        if type(one) is not dict or type(other) is not dict:
+            return Difference(path, shown(one), shown(other))
+        rest, other_rest = ({k: v for k, v in each.items() if k not in _OF_CUTS} for each in (one, other))
+        sizes = [key for key in rest if rest[key] != other_rest.get(key)]
+        if sizes:
+            return Difference(path, shown(one), shown(other))
+        if Kind.UNSEEN in one or Kind.UNSEEN in other:
+            self.agreement.unseen[path] = str(one.get(Kind.UNSEEN) or other.get(Kind.UNSEEN))
+            return None
+        left, right = str(one.get("digest", "")), str(other.get("digest", ""))
+        if ":" not in left and left != right.partition(":")[2]:
+            # Digests of texts and bytes are made as they were; of containers they are not.
+            self.agreement.older.add(path)
+            return None
+        if left.rpartition(":")[2] == right.rpartition(":")[2]:
+            self.agreement.comparable += 1
+            return None
+        found = self._walk(one.get("head"), other.get("head"), path)
+        return found or Difference(path, "<cut, another end>", "<cut, another end>")
+
+    def _dict(
+        self, one: dict[str, Any], other: dict[str, Any], path: str, *, has_order: bool
+    ) -> Difference | None:
+        renamed = self._agreeing_keys({key: key for key in one}, {key: key for key in other})
+        if renamed:
+            other = {renamed.get(key, key): value for key, value in other.items()}
+        for key in sorted(one.keys() | other.keys()):
+            at = f"{path}/{escape(key)}"
+            if key not in one or key not in other:
+                return Difference(at, shown(one.get(key, ABSENT)), shown(other.get(key, ABSENT)))
+            found = self._walk(one[key], other[key], at)
+            if found is not None:
+                return found
+        return self._order(list(one), list(other), path) if has_order else None
+
+    def _order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        """Compare the order of two mappings' keys, which are the same ones."""
+        if one == other:
+            return None
+        if self.overlooked.normaliser.order:
+            self.overlooked.counts["orders"] += 1
+            return None
+        return Difference(path, {"order of keys": shown(one)}, {"order of keys": shown(other)})
+
+    def _list(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        if not self.overlooked.normaliser.order:
+            return self._in_order(one, other, path)
+        mark = self.mark()
+        found = self._in_order(one, other, path)
+        if found is None:
+            return None
+        self.go_back(mark)
+        if not self._are_members(one, other):
+            return found
+        self.overlooked.counts["orders"] += 1
+        return None
+
+    def _are_members(self, one: list[Any], other: list[Any]) -> bool:
+        """Whether each value of one list has its counterpart somewhere in the other."""
+        if len(one) != len(other) or len(one) > _MOST_UNORDERED:
+            return False
+        free = list(other)
+        for left in one:
+            place = next((index for index, right in enumerate(free) if self._agree(left, right)), None)
+            if place is None:
+                return False
+            del free[place]
+        return True
+
+    def _agree(self, one: Any, other: Any) -> bool:
+        """Whether two values agree; where they do not, nothing of the try is kept."""
+        mark = self.mark()
+        if self._walk(one, other, "") is None:
+            return True
+        self.go_back(mark)
+        return False
+
+    def mark(self) -> tuple[Agreement, Any]:
+        """Return the state of `agreement`, to return to after a failed attempt."""
+        kept = self.agreement
+        copy = replace(
+            kept,
+            unseen=dict(kept.unseen),
+            older=set(kept.older),
+            references=dict(kept.references),
+            handles=dict(kept.handles),
+        )
+        return copy, self.overlooked.mark()
+
+    def go_back(self, mark: tuple[Agreement, Any]) -> None:
+        """Discard what was collected since the mark."""
+        self.agreement = mark[0]
+        self.overlooked.go_back(mark[1])
+
+    def _in_order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        for index, (left, right) in enumerate(zip(one, other, strict=False)):
+            found = self._walk(left, right, f"{path}/{index}")
+            if found is not None:
+                return found
+        if len(one) == len(other):
+            return None
+        index = min(len(one), len(other))
+        left = one[index] if index < len(one) else ABSENT
+        right = other[index] if index < len(other) else ABSENT
+        return Difference(f"{path}/{index}", shown(left), shown(right))
+
+    def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        left = sorted(one, key=_key)
+        right = sorted(other, key=_key)
+        mark = self.mark()
+        found = self._in_order(left, right, path)
+        if found is not None:
+            self.go_back(mark)
+            found = None if self._are_members(left, right) else found
+        return None if found is None else Difference(path, shown(left), shown(right))
+
+    def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
+        left, right = _by_key(one), _by_key(other)
+        renamed = self._agreeing_keys(
+            {key: name for key, (name, _) in left.items()}, {key: name for key, (name, _) in right.items()}
+        )
+        right = {renamed.get(key, key): pair for key, pair in right.items()}
+        for key in sorted(left.keys() | right.keys()):
+            name, value = left.get(key, (None, ABSENT))
+            other_name, other_value = right.get(key, (None, ABSENT))
+            at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
+            if value is ABSENT or other_value is ABSENT:
+                return Difference(at, shown(value), shown(other_value))
+            found = self._walk(name, other_name, at) or self._walk(value, other_value, at)
+            if found is not None:
+                return found
+        if path in self._names:
+            return None
+        names = [_name_of(name) for name, _ in left.values()]
+        return self._order(names, [_name_of(left[key][0]) for key in right], path)
+
+    def _agreeing_keys(self, one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
+        """Keys that are written differently and agree all the same, as two tokens for a secret do.
+
+        Args:
+            one: the recorded keys, each under what stands for it alone.
+            other: the replayed keys, likewise.
+
+        Returns:
+            What stands for a recorded key, by what stands for the replayed one.
+        """
+        if one.keys() == other.keys():
+            return {}
+        free = {key: name for key, name in one.items() if key not in other}
+        rest = {key: name for key, name in other.items() if key not in one}
+        if len(free) != len(rest) or len(free) > _MOST_UNORDERED:
+            return {}
+        found: dict[Any, Any] = {}
+        for key, name in rest.items():
+            partner = next((each for each, its_name in free.items() if self._agree(its_name, name)), None)
+            if partner is None:
+                return {}
+            found[key] = partner
+            del free[partner]
+        return found
+
+
+class _FormOfContent(NamedTuple):
+    kind: Kind
+    text: str
+
+
+def _version_in(algorithm: str) -> str:
+    """The version of Python whose code a digest is over, `c1/3.11`; "" for a digest that holds no code."""
+    return algorithm.removesuffix(_REDACTED).partition("/")[2]
+
+
+def _content(form: Any) -> _FormOfContent:
+    """What a recorded form says of the content of its value."""
+    if type(form) is dict:
+        for kind in Kind:
+            if type(form.get(kind)) is str:
+                return _FormOfContent(kind, form[kind])
+    return _FormOfContent(Kind.UNSEEN, "its content was not recorded")
+
+
+def _shown_object(form: Any) -> Any:
+    """A value without a codec for people: what it is, its plain attributes, and its content's digest."""
+    text = str(form.get("repr"))
+    attributes = form.get("attributes")
+    if type(attributes) is dict:
+        inside = ", ".join(f"{name}={value!r}" for name, value in attributes.items())
+        text = f"{text.removesuffix('>')} with {inside}>"
+    digest = form.get("digest")
+    return text if digest is None else f"{text} (content {str(digest).rpartition(':')[2]})"
+
+
+def _inside_object(one: Any, other: Any, path: str) -> Difference:
+    """Two objects with other contents: the plain attribute that differs, where the recording shows it."""
+    held = (one.get("attributes"), other.get("attributes"))
+    if one.get("class") == other.get("class") and all(type(each) is dict for each in held):
+        left, right = held
+        for name in (*left, *(name for name in right if name not in left)):
+            if left.get(name, ABSENT) != right.get(name, ABSENT):
+                at = f"{path}/{escape(name)}"
+                return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
+    return Difference(path, _shown_object(one), f"{_shown_object(other)}, changed somewhere inside")
+
+
+def _shown_place(form: Mapping[str, Any]) -> str:
+    """Whether an object stands elsewhere in the same value, too."""
+    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "an object of its own"
+
+
+def _tags_below(recorded: Recorded) -> dict[str, str] | None:
+    """The tags of a value by their places in it; None where equal values with such tags may differ."""
+    start, below = recorded.pointer, recorded.pointer + "/"
+    tags = {
+        at[len(start) :]: tag for at, tag in recorded.types.items() if at == start or at.startswith(below)
+    }
+    is_sure = all(
+        type(tag) is str and not tag.startswith(_UNSURE) and ":__main__." not in tag for tag in tags.values()
+    )
+    return tags if is_sure else None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or type(value) is float
+
+
+def _node(tag: str, node: Any, _at: str) -> _Tagged:
+    return _Tagged(tag, node)
+
+
+def _without(node: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name != key}
+
+
+def _is_redacted(value: Any) -> bool:
+    return type(value) is _Tagged and value.tag == "redacted"
+
+
+def _without_redaction(value: Any) -> Any:
+    return value.node if _is_redacted(value) else value
+
+
+def _key(value: Any) -> bytes:
+    """An order of members and keys that hash order has no part in."""
+    return canonical_bytes(plain(value, with_tags=True))
+
+
+"""The pairs of a mapping by what tells their keys apart."""
+
+
+def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
+    found: dict[bytes, tuple[Any, Any]] = {}
+    for pair in pairs:
+        if type(pair) is list and len(pair) == 2:
+            found[_key(pair[0])] = (pair[0], pair[1])
+        else:
+            found[_key(pair)] = (pair, None)
+    return found
+
+
+def _name_of(key: Any) -> str:
+    value = plain(key)
+    return value if type(value) is str else canonical_bytes(value).decode("utf-8", "replace")
+
+
+def plain(value: Any, *, with_tags: bool = False) -> Any:
+    """The folded value as plain JSON; tags are left out unless they are asked for."""
+    if type(value) is _Tagged:
+        node = plain(value.node, with_tags=with_tags)
+        return {"tag": value.tag, "value": node} if with_tags else node
+    if type(value) is dict:
+        return {key: plain(item, with_tags=with_tags) for key, item in value.items()}
+    if type(value) is list:
+        return [plain(item, with_tags=with_tags) for item in value]
+    return value
+
+
+def _shown_with_tag(value: Any) -> Any:
+    """Where the kinds of two values differ, their contents alone would look the same."""
+    if type(value) is _Tagged and not str(shown(value)).startswith("<"):
+        return {"tag": value.tag, "value": shown(value)}
+    return shown(value)
+
+
+def shown(value: Any) -> Any:
+    """Return a value as a report shows it: short plain JSON; a generator's state by its digest."""
+    if value is ABSENT:
+        return "<absent>"
+    if type(value) is _Tagged and value.tag.startswith(("random.", "numpy.Generator", "numpy.RandomState")):
+        from Agent.event.values.digest import digest_json
+
+        return f"<{value.tag} state {digest_json(plain(value))}>"
+    bare = plain(value)
+    text = canonical_bytes(bare).decode("utf-8", "replace")
+    if len(text) > _MAX_SHOWN_CHARS:
+        return text[: _MAX_SHOWN_CHARS - 3] + "..."
+    return bare

@@ -1,0 +1,301 @@
+"""What an action did besides returning: events in order, compared kind by kind and payload by payload.
+
+Ids, times, durations and measured numbers differ in every run and take no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from Agent.event.model import Event
+from Agent.event.pointers import unescape
+from Agent.event.values.digest import canonical_bytes
+from Agent.replay.compare.comparison import (
+    ABSENT,
+    NAMES_OF_PAYLOADS,
+    NAMES_OF_STATE,
+    Comparison,
+    Difference,
+    Recorded,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from Agent.replay.drive.fields import FieldRules
+
+_OWN_TO_A_RUN = frozenset(
+    {"duration_ms", "capture_ms", "error_id", "reads", "root", "args_after", "result_is"}
+)
+_OWN_BY_KIND: Mapping[str, frozenset[str]] = {
+    "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
+    "agent_message": frozenset({"message_id"}),
+    "context_entry": frozenset({"context_span"}),
+    "context_exit": frozenset({"context_span"}),
+    "throughput": frozenset({"duration_s", "per_second"}),
+    # Where an artifact came to lie depends on what else was kept in the run; its name and digest do not.
+    "artifact.saved": frozenset({"path", "ref"}),
+    "step.started": frozenset({"step_span"}),
+    "step.finished": frozenset({"output_ref"}),
+    "model.call": frozenset(
+        [
+            *("call_id", "prompt_ref", "output_ref", "chunks_ref", "latency_ms", "first_chunk_ms"),
+            *("cost", "currency", "site", "path", "answered_by"),
+        ]
+    ),
+    "tool.call": frozenset(["call_id", "args_ref", "result_ref", "items_ref", "site", "path", "answered_by"]),
+    "run.started": frozenset({"parent_run_id"}),
+    "state": frozenset(
+        [
+            *(
+                "reason",
+                "digest",
+                "class",
+                "class_fields",
+                "init",
+                "shared",
+                "shared_with",
+                "shared_objects",
+                "written_outside",
+                "adopted",
+            ),
+            *("opaque", "unseen", "handles", "ignored"),
+        ]
+    ),
+}
+_HIDDEN = f"[redacted:{'0' * 16}]"
+
+
+def is_point(event: Event) -> bool:
+    """Whether all that an event says is the same in every run, but for when it was and in which span."""
+    return (
+        event.span_id is None
+        and event.state is None
+        and not event.causes
+        and not event.types
+        and event.kind not in _OWN_BY_KIND
+        and _OWN_TO_A_RUN.isdisjoint(event.extra)
+    )
+
+
+class Identifiers:
+    """Which ids of the recording and of the replay mean the same event.
+
+    Two ids mean the same where they stand in the same event of one action, counted in order.
+    """
+
+    def __init__(self) -> None:
+        self._pairs: dict[str, str] = {}
+        self._recorded: dict[str, tuple[int, str]] = {}
+        self._replayed: dict[str, tuple[int, str]] = {}
+
+    def begin(self, recorded: Sequence[Event]) -> None:
+        """An action begins that had these effects in the recording."""
+        self._recorded = _places(recorded)
+
+    def see(self, replayed: Sequence[Event]) -> None:
+        """These effects were seen so far in the replay."""
+        self._replayed = _places(replayed)
+
+    def knows(self, recorded: str) -> bool:
+        """Whether the text is an id of an event of the action that is being replayed."""
+        return recorded in self._recorded
+
+    def same(self, recorded: str, replayed: str) -> bool:
+        """Whether the two are ids of the same event."""
+        if self._pairs.get(recorded) == replayed:
+            return True
+        place = self._recorded.get(recorded)
+        if place is None or self._replayed.get(replayed) != place:
+            return False
+        self._pairs[recorded] = replayed
+        return True
+
+    def pair(self, recorded: str, replayed: str) -> None:
+        """The two are ids of the same event."""
+        self._pairs[recorded] = replayed
+
+    def end(self) -> None:
+        """The action agreed: what its ids mean holds from now on."""
+        by_place = {place: identity for identity, place in self._replayed.items()}
+        for identity, place in self._recorded.items():
+            if place in by_place:
+                self._pairs[identity] = by_place[place]
+
+
+def _places(events: Sequence[Event]) -> dict[str, tuple[int, str]]:
+    places: dict[str, tuple[int, str]] = {}
+    for index, event in enumerate(events):
+        places[event.id] = (index, "id")
+        if event.span_id is not None:
+            places[event.span_id] = (index, "span")
+        message = event.extra.get("message_id")
+        if (
+            event.kind == "agent_message"
+            and event.extra.get("direction") == "sent"
+            and isinstance(message, str)
+        ):
+            places[message] = (index, "message")
+    return places
+
+
+class EffectDifference(NamedTuple):
+    """An effect that differs."""
+
+    place: str
+    """Which it is."""
+    difference: Difference
+    agent_id: str
+    """Whose it is."""
+
+    @property
+    def field(self) -> str:
+        """What of an action differs: `state.<name>`, `result` or `args`, with the path inside; else ""."""
+        key, *rest = self.difference.path.removeprefix("/").split("/")
+        if key == "state" and len(rest) > 1 and rest[0] == "set":
+            key, rest = f"state.{unescape(rest[1])}", rest[2:]
+        elif key not in {"result", "args"}:
+            return ""
+        return "/".join([key, *rest])
+
+
+def effect_difference(
+    recorded: Sequence[Event], replayed: Sequence[Event], comparison: Comparison
+) -> EffectDifference | None:
+    """The first effect that differs; None if all agree.
+
+    Args:
+        recorded: the effects in the recording, in order.
+        replayed: those of the replay.
+        comparison: compares their payloads.
+    """
+    for number, (one, other) in enumerate(zip(recorded, replayed, strict=False), start=1):
+        place, agent_id = f"effect {number} ({describe(one)})", one.agent_id or ""
+        if describe(one) != describe(other):
+            return EffectDifference(place, Difference("", describe(one), describe(other)), agent_id)
+        found = event_difference(one, other, comparison)
+        if found is not None:
+            return EffectDifference(place, found, agent_id)
+    number = min(len(recorded), len(replayed))
+    for event in (*recorded[number:], *replayed[number:]):
+        is_recorded = number < len(recorded)
+        told = (describe(event), shown(ABSENT)) if is_recorded else (shown(ABSENT), describe(event))
+        return EffectDifference(f"effect {number + 1}", Difference("", *told), event.agent_id or "")
+    return None
+
+
+def describe(event: Event) -> str:
+    """An effect in a few words: kind, agent, and for an action its name."""
+    who = f" of {event.agent_id}" if event.agent_id is not None else ""
+    what = event.extra.get("action_type") or event.extra.get("call") or event.extra.get("reason")
+    if what == "gone" and event.kind == "state":
+        what = "exit"  # when an unused object goes is up to the collector
+    return f"{event.kind}{f' {what}' if isinstance(what, str) else ''}{who}"
+
+
+def event_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    """In what two events of one kind differ, times and measurements left out; None if in nothing."""
+    for name in ("level", "logger", "tick"):
+        if getattr(one, name) != getattr(other, name):
+            return Difference(f"/{name}", getattr(one, name), getattr(other, name))
+    if not comparison.same_ids(one.causes, other.causes):
+        return Difference("/causes", list(one.causes), list(other.causes))
+    if one.kind == "log":
+        found = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
+        if found is not None:
+            return Difference("/message", found.recorded, found.replayed)
+    rules = comparison.fields
+    payloads = _payload(one, rules), _payload(other, rules)
+    if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
+        payloads = _without_content(payloads[0]), _without_content(payloads[1])
+    found, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
+    if found is not None:
+        return found
+    if rules is not None:
+        rules.note_value(describe(one), agreed)
+    if one.state is None and other.state is None:
+        return None
+    found, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
+    if rules is not None:
+        rules.note_state(str(one.agent_id), agreed)
+    if found is None:
+        return None
+    found = as_change(found)
+    return Difference(f"/state{found.path}", found.recorded, found.replayed)
+
+
+def as_change(found: Difference) -> Difference:
+    """A difference of two `{"set": ..., "unset": ...}`: what one of them does not name stayed as it was."""
+    if found.path.count("/") != 2 or not found.path.startswith("/set/"):
+        return found
+    absent = shown(ABSENT)
+    told = ["<unchanged>" if each == absent else each for each in (found.recorded, found.replayed)]
+    return Difference(found.path, *told)
+
+
+def _payload(event: Event, rules: FieldRules | None = None) -> Recorded:
+    left_out = _OWN_TO_A_RUN | _OWN_BY_KIND.get(event.kind, frozenset())
+    if event.kind == "state":
+        fields: Any = event.extra.get("fields")
+        if isinstance(fields, dict) and rules is not None:
+            kept = rules.kept(str(event.agent_id), fields, event.types or {}, "/extra/fields")
+            return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
+    payload = {key: value for key, value in event.extra.items() if key not in left_out}
+    types = _kept(event.types, "/extra", payload)
+    if event.kind == "artifact.saved":
+        rest = [payload.pop(name, None) for name in ("digest_compared", "digest_without_secrets")]
+        if rest[1] is not None:
+            # Another recording has other tokens; the mark says that a secret takes no part.
+            payload["digest"] = f"{_HIDDEN} {rest[1]}"
+        if "unseen" in payload:
+            payload["unseen"] = {"unseen": ", ".join(map(str, payload["unseen"]))}
+            types["/extra/unseen"] = "opaque"
+    return Recorded(payload, types, "/extra")
+
+
+def _hold_the_same(one: Event, other: Event) -> bool:
+    """Whether two artifacts hold the same but for descriptions of values without a codec, and secrets.
+
+    One that needs no digest of its own for that has that of its bytes.
+    """
+    digests = [event.extra.get("digest_compared") for event in (one, other)]
+    if digests == [None, None]:
+        return False
+    found = [told or event.extra.get("digest") for told, event in zip(digests, (one, other), strict=True)]
+    return found[0] == found[1]
+
+
+def _without_content(payload: Recorded) -> Recorded:
+    """The payload of an artifact without what depends on the bytes, but for the mark of a secret."""
+    value = {key: item for key, item in payload.value.items() if key != "size_bytes"}
+    is_marked = str(value["digest"]).startswith("[redacted:")
+    value["digest"] = _HIDDEN if is_marked else None
+    return payload._replace(value=value)
+
+
+def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of what was kept."""
+    below = pointer + "/"
+    return {
+        at: tag
+        for at, tag in (types or {}).items()
+        if at.startswith(below) and unescape(at[len(below) :].partition("/")[0]) in kept
+    }
+
+
+def state_of(event: Event, rules: FieldRules | None = None) -> Recorded:
+    """What an action changed of its agent's fields, those that take part."""
+    state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
+    types = event.types or {}
+    changed = state.get("set")
+    if rules is not None and isinstance(changed, dict):
+        kept = rules.kept(str(event.agent_id), changed, types, "/state/set")
+        if len(kept) < len(changed):
+            state, types = {**state, "set": kept}, _kept(event.types, "/state/set", kept)
+    return Recorded(state, types, "/state")
+
+
+def sort_key(event: Event) -> tuple[str, bytes]:
+    """An order of effects that does not depend on when they happened."""
+    payload = _payload(event)
+    return describe(event), canonical_bytes(payload.value, payload.types, payload.pointer)

@@ -1,0 +1,264 @@
+"""One side of a comparison of runs: what was named, its events stream by stream, and where they begin.
+
+A stream is what one agent did, what one category tells of no agent, or what a run did without one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from Agent.archive.sealed.reader import ArchiveLines, open_reader
+from Agent.errors import AgentNotFound, InputError
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.event.ordering.order import order_key
+from Agent.flight.checkpoints.state_fold import is_outside_write
+from Agent.flight.runs.reading import RunRef
+from Agent.flight.runs.reading import find_run as find_flight_run
+from Agent.replay.plan.reference import find_run
+from Agent.tree.files.run_lineage import Lineage, lineage_of
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
+from Agent.tree.read.reader import TreeReader
+
+COMPARED_CATEGORIES = tuple(name for name in CATEGORY_FILES if name not in {"performance", "system"})
+
+_MAX_WAITING = 10_000
+_BEHIND_ALL = ("9999", "", 0)
+"""The order of no event."""
+
+
+class StreamKey(NamedTuple):
+    """Whose events a stream holds."""
+
+    kind: Literal["agent", "category", "run"]
+    name: str
+
+
+@dataclass(slots=True)
+class Side:
+    """One of the two runs."""
+
+    ref: RunRef
+    name: str
+    reader: TreeReader
+    lineage: Lineage | None
+    run_ids: frozenset[str] = frozenset()
+    """The run and those begun in it; empty for a session."""
+    agents: tuple[str, ...] = ()
+    since: tuple[str, str, int] | None = None
+    """Order of the first event that counts; None for all."""
+    is_sealed: bool = False
+    """Whether some of it is in the archive alone."""
+    around: frozenset[str] = frozenset()
+    """The span in which the run was begun, where an agent's action is that."""
+    only_actions: bool = False
+    """Only what happened inside actions counts: what called them is no part of a fork."""
+    forked: Lineage | None = None
+    """Where the fork goes on, of a fork that is compared with its origin, and of that."""
+
+    @property
+    def session(self) -> Path:
+        """The session's directory."""
+        return self.ref.session
+
+    def streams(self) -> list[StreamKey]:
+        """The streams of this side."""
+        found = [StreamKey("agent", name) for name in self.agents]
+        if self.ref.agent_id is None:
+            if not self.run_ids:
+                found += [StreamKey("category", name) for name in COMPARED_CATEGORIES]
+            runs = frozenset() if self.only_actions else self.run_ids or frozenset(self.reader.run_ids())
+            order = [name for name in self.reader.run_ids() if name in runs]
+            found += [StreamKey("run", str(place)) for place, _ in enumerate(order)]
+        return found
+
+    def events(self, key: StreamKey) -> Iterator[Event]:
+        """The events of a stream in order."""
+        events = self._all(key)
+        events = inside_actions(events) if self.only_actions else events
+        return self._of_run(events) if self.run_ids else events
+
+    def counts(self, event: Event) -> bool:
+        """Whether an event is compared; others only say what the state is."""
+        if self.since is not None and order_key(event) < self.since:
+            return False
+        if self.only_actions and is_outside_write(event):
+            return False
+        return not self.run_ids or event.run_id in self.run_ids or event.span_id in self.around
+
+    def _of_run(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events up to the end of the run, with the states behind it if no other action came first."""
+        has_begun = False
+        later: list[Event] = []
+        for event in events:
+            if self.counts(event):
+                has_begun = True
+                yield from later
+                later = []
+            elif has_begun:
+                later.append(event)
+                continue
+            yield event
+        for event in later:
+            if event.code is not None:
+                return
+            yield event
+
+    def _all(self, key: StreamKey) -> Iterator[Event]:
+        if key.kind == "agent":
+            return self.reader.events(key.name) if self.reader.holds_agent(key.name) else iter(())
+        if key.kind == "category":
+            return self.reader.category_events(key.name)
+        runs = [name for name in self.reader.run_ids() if not self.run_ids or name in self.run_ids]
+        if int(key.name) >= len(runs):
+            return iter(())
+        return (event for event in self.reader.run_events(runs[int(key.name)]) if event.agent_id is None)
+
+    def files(self, key: StreamKey) -> list[Path] | None:
+        """The files of a stream, in order, if one writer wrote all of it and nobody else has a part."""
+        if self.since is not None or self.run_ids or key.kind == "run" or self.is_sealed:
+            return None
+        if key.kind == "agent":
+            paths = agent_files(self.session, key.name)
+        else:
+            paths = category_files(self.session, key.name)
+        return None if any("@" in path.name for path in paths) else paths
+
+    def writers(self) -> list[str]:
+        """The writers of the session."""
+        return list(read_claims(self.session))
+
+
+def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> Side:
+    """The run of that name: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
+
+    Raises:
+        RunNotFound, SessionNotFound, AgentNotFound: there is none.
+    """
+    ref = named_run(run, root)
+    reader = open_reader(ref.session)
+    session_id = ref.session.name.removeprefix("session_")
+    name = ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
+    side = Side(ref, name, reader, lineage_of(ref.session))
+    side.is_sealed = bool(ArchiveLines(ref.session).files())
+    if ref.run_id is not None:
+        side.run_ids = frozenset(_with_children(reader, ref.run_id))
+        began = next(reader.run_events(ref.run_id), None)
+        if began is not None and began.parent_span_id is not None:
+            side.around = frozenset([began.parent_span_id])
+    known = [agent.agent_id for agent in reader.agents()]
+    if ref.agent_id is not None:
+        if ref.agent_id not in known:
+            raise AgentNotFound(
+                f"no agent {ref.agent_id!r} in this session",
+                path=ref.session,
+                remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
+            )
+        known = [ref.agent_id]
+    side.agents = tuple(known)
+    return side
+
+
+def named_run(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunRef:
+    """The run of that name, whether it is an explicit one, a session's root run or one agent's part of that.
+
+    Raises:
+        RunNotFound, SessionNotFound: there is none, or more than one.
+    """
+    try:
+        return find_flight_run(run, root)
+    except InputError as failure:
+        try:
+            session, agent_id = find_run(run, root)
+        except InputError:
+            raise failure from None
+        return RunRef(session, None, agent_id)
+
+
+def _with_children(reader: TreeReader, run_id: str) -> list[str]:
+    found = [run_id]
+    parents = {}
+    for name in reader.run_ids():
+        began = next(reader.run_events(name), None)
+        parents[name] = None if began is None else began.extra.get("parent_run_id")
+    for name in found:
+        found += [child for child, parent in parents.items() if parent == name and child not in found]
+    return found
+
+
+def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
+    """Of one agent's events those in its outermost actions, these, and those of its state, in order."""
+    waiting: list[Event] = []
+    for event in events:
+        if event.kind == "state" or is_outside_write(event):
+            yield event
+            continue
+        waiting.append(event)
+        if event.code is None or event.span_id is None:
+            del waiting[:-_MAX_WAITING]
+            continue
+        parents = {each.span_id: each.parent_span_id for each in waiting if each.span_id is not None}
+        inside = {event.span_id: True}
+        rest = []
+        for each in waiting:
+            if each is event or _is_within(each.parent_span_id, parents, inside):
+                yield each
+            else:
+                rest.append(each)
+        waiting = rest
+
+
+def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: dict[str, bool]) -> bool:
+    passed = []
+    while span_id is not None and span_id not in inside:
+        passed.append(span_id)
+        inside[span_id] = False  # which ends a circle, too
+        span_id = parents.get(span_id)
+    found = span_id is not None and inside[span_id]
+    inside.update(dict.fromkeys(passed, found))
+    return found
+
+
+def align(one: Side, other: Side) -> list[str]:
+    """Let a fork and its origin begin where both have events; what that leaves out, in words."""
+    notes = []
+    for fork, origin in ((one, other), (other, one)):
+        lineage = fork.lineage
+        if lineage is None or not _is_of(lineage, origin):
+            continue
+        one.forked = other.forked = lineage
+        origin.since = _BEHIND_ALL
+        if lineage.from_event is not None and lineage.from_timestamp is not None:
+            writer, seq = split_event_id(lineage.from_event)
+            origin.since = (lineage.from_timestamp, writer, seq)
+        agents = tuple(name for name in origin.agents if name in lineage.agents)
+        left_out = len(origin.agents) - len(agents)
+        known = {agent.agent_id for agent in origin.reader.agents()}
+        fork.agents = tuple(name for name in fork.agents if name in lineage.agents or name not in known)
+        origin.agents = agents
+        origin.only_actions = fork.only_actions = not lineage.by_itself
+        changed = "" if lineage.patch is None else f" with {_short(lineage.patch)}"
+        verb = lineage.relation.removesuffix("_from")
+        notes.append(f"{fork.name} was {verb} from {origin.name} at {lineage.step}{changed}")
+        if left_out:
+            notes.append(f"{left_out} agents of {origin.name} did not run in the fork and are not compared")
+        break
+    return notes
+
+
+def _is_of(lineage: Lineage, origin: Side) -> bool:
+    if origin.session.name.removeprefix("session_") != lineage.session_id:
+        return False
+    return origin.lineage is None or origin.lineage.run_id != lineage.run_id
+
+
+def _short(value: object) -> str:
+    import orjson
+
+    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,1 @@
+"""What a replay hands to user code: agents, recorded results, states, arguments."""

@@ -1,0 +1,164 @@
+"""What a factory is told (`Spec`), and the stand-ins that answer for agents which are not replayed.
+
+A stand-in answers the calls that the recording has, under the names that they have there; anything else that
+is asked of it ends the replay as unverified, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from Agent.errors import RecordingMiss
+from Agent.record.emit.player import Answer, Player, TracedCall
+from Agent.replay.drive.player import Positional
+from Agent.replay.plan.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class ConstructorArguments:
+    """The arguments with which an object was made, where they were recorded."""
+
+    args: tuple[Any, ...] = ()
+    """Those given by position; an `Unrestored` stands for one that cannot be restored."""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """Those given by name, without what cannot be restored: that is for the factory to add."""
+    lacking: tuple[str, ...] = ()
+    """Positions and names of arguments that cannot be restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a target needs to know to build what is replayed."""
+
+    agent_id: str | None
+    """The agent that is replayed; None where a whole run is and it has more than one."""
+    agent_role: str | None
+    agent_ids: tuple[str, ...]
+    """The agents that can be replayed, in the order in which they first acted."""
+    init: ConstructorArguments | None
+    """Constructor arguments of the agent; None where they were not recorded."""
+    state: Mapping[str, Any]
+    """Its first recorded state; it is put onto the object before the first action in any case."""
+    nested: Mapping[str, None]
+    """{agent_id: None} for agents that only ever acted inside others: add it to what the factory returns to
+    have their code run, where they are built by those others."""
+    peer: Callable[[str], Any]
+    """`peer(agent_id)` gives a stand-in that answers traced calls from the recording."""
+    of: Callable[[str], Spec]
+    """`of(agent_id)` gives the same for another agent of the run: its role, `init` and `state`."""
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    """Recorded sources of chance, time and environment, each with the number of its reads."""
+
+
+class Peers:
+    """Makes the stand-ins of one run, one an agent.
+
+    Args:
+        recording: the run.
+        player: who answers.
+        refuse: is told what was asked for and is not in the recording.
+    """
+
+    def __init__(
+        self, recording: Recording, player: Callable[[], Player], refuse: Callable[[str], None]
+    ) -> None:
+        self._recording = recording
+        self._player = player
+        self._refuse = refuse
+        self._made: dict[str, Any] = {}
+        self._asked_for: set[str] = set()
+
+    def __call__(self, agent_id: str) -> Any:
+        """The stand-in of an agent, asked for by a factory; see `stand_in`."""
+        made = self.stand_in(agent_id)
+        self._asked_for.add(agent_id)
+        return made
+
+    def stand_in(self, agent_id: str) -> Any:
+        """The stand-in of an agent.
+
+        Raises:
+            RecordingMiss: the run holds nothing of that agent.
+        """
+        if agent_id not in self._made:
+            facts = self._recording.agents.get(agent_id)
+            if facts is None:
+                known = ", ".join(sorted(self._recording.agents)[:5])
+                raise RecordingMiss(f"the run has no agent {agent_id!r}", remedy=f"it holds {known}")
+            methods = {}
+            for name, digest in facts.calls.items():
+                code = self._recording.codes.get(digest or "")
+                is_async = bool(code is not None and code.is_async)
+                methods[name] = self._method(agent_id, facts.role, name, is_async=is_async)
+            self._made[agent_id] = _make_stand_in(agent_id, facts.role, methods, self._refuse_now)
+        return self._made[agent_id]
+
+    @property
+    def asked_for(self) -> frozenset[str]:
+        """The agents for which the factory took a stand-in."""
+        return frozenset(self._asked_for)
+
+    def _refuse_now(self, reason: str) -> None:
+        self._refuse(reason)  # of whoever answers by then
+
+    def answer_by(self, player: Callable[[], Player], refuse: Callable[[str], None]) -> None:
+        """Let another player answer from here on, also through the stand-ins that were made."""
+        self._player, self._refuse = player, refuse
+
+    def _method(self, agent_id: str, role: str | None, name: str, *, is_async: bool) -> Callable[..., Any]:
+        def ask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+            given = Positional({str(index): value for index, value in enumerate(args)})
+            given.update(kwargs)
+            call = TracedCall("agent_action", agent_id, role, name, name, given, None, is_root=False)
+            answer = self._player().enter(call)
+            if answer is None:
+                self._refuse(f"{name} of the stand-in for {agent_id} was called outside a replayed action")
+                raise RecordingMiss(f"no recorded response: {name} of {agent_id}")
+            return answer
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return _given(ask(args, kwargs))
+
+        async def async_method(*args: Any, **kwargs: Any) -> Any:
+            return _given(ask(args, kwargs))
+
+        return async_method if is_async else method
+
+
+def _given(answer: Answer) -> Any:
+    if answer.error is not None:
+        raise answer.error
+    return answer.result
+
+
+def _make_stand_in(
+    agent_id: str, role: str | None, methods: Mapping[str, Callable[..., Any]], refuse: Callable[[str], None]
+) -> Any:
+    """An object of a class of its own, so that a look at `type(peer)` shows what it is."""
+
+    class StandIn:
+        """Answers for an agent from the recording."""
+
+        __slots__ = ("__weakref__",)
+
+        def __getattr__(self, name: str) -> Any:
+            if name in methods:
+                return methods[name]
+            # Protocols of Python ask for these on any object, and an object may lack them.
+            if not (name.startswith("__") and name.endswith("__")):
+                refuse(f"{name!r} of {agent_id} was accessed, but is not among its recorded calls")
+            raise AttributeError(f"the stand-in for {agent_id} has no {name!r} in the recording")
+
+        def __setattr__(self, name: str, value: object) -> None:
+            refuse(f"{name!r} of {agent_id} was set, and it is a stand-in")
+            raise AttributeError(f"the stand-in for {agent_id} cannot hold {name!r}")
+
+        def __repr__(self) -> str:
+            return f"<stand-in for {agent_id}>"
+
+    # Of the class, so that recording sees an agent without asking `__getattr__`.
+    own: Any = StandIn
+    own.agent_id, own.agent_role, own.logger = agent_id, role, None
+    return StandIn()

@@ -1,0 +1,121 @@
+"""A recorded call made again: the method on the object, and the recorded arguments as it takes them."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache, lru_cache
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+from Agent.event.model import Event
+from Agent.event.payloads import KINDS
+from Agent.event.pointers import escape
+from Agent.replay.compare.comparison import Recorded
+from Agent.replay.plan.values import Decoder
+
+_OWN_KEYS = frozenset(
+    {"agent_id", "agent_role", "event_type", "call", "root", "duration_ms", "error_id", "capture_ms"}
+)
+
+
+class _Binding(NamedTuple):
+    """How a method takes arguments of certain names."""
+
+    positions: tuple[str, ...]
+    """Those that it takes by position."""
+    rest: str | None
+    """The list that it takes behind them; the others go by keyword."""
+
+
+_BY_KEYWORD = _Binding((), None)
+
+
+class MisfitArguments(Exception):
+    """A method does not take the recorded arguments; the text says why."""
+
+
+def bound_method(obj: object, call: str) -> Any:
+    """The method that a recorded `call` names, as the object's users would get it; None if there is none.
+
+    Args:
+        obj: the object that the factory gave.
+        call: the qualified name in the recording; what precedes its last part may be another class by now.
+    """
+    method = getattr(obj, _attribute_of(call), None)
+    return method if callable(method) else None
+
+
+@lru_cache(maxsize=1024)
+def _attribute_of(call: str) -> str:
+    """The name under which a class holds the method that a recorded `call` names."""
+    owner, _, name = call.rpartition(".")
+    if name.startswith("__") and not name.endswith("__"):
+        return f"_{owner.rpartition('.')[2].lstrip('_')}{name}"
+    return name
+
+
+def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Recorded arguments as positions and keywords.
+
+    Raises:
+        MisfitArguments: the method takes others.
+    """
+    if type(method) is MethodType and type(method.__func__) is FunctionType:
+        binding = _binding_of(method.__func__, tuple(recorded))
+    else:
+        binding = _bind(method, tuple(recorded))
+    if binding is _BY_KEYWORD:
+        return [], recorded
+    keywords = dict(recorded)
+    positions = [keywords.pop(name) for name in binding.positions]
+    if binding.rest is not None:
+        positions.extend(keywords.pop(binding.rest))
+    return positions, keywords
+
+
+@lru_cache(maxsize=1024)
+def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
+    """How methods of that function take arguments; whether these fit is a matter of their names alone."""
+    return _bind(MethodType(function, object()), names)
+
+
+def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
+    """See `bind_arguments`."""
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):
+        return _BY_KEYWORD  # what it takes is not known
+    parameters = list(signature.parameters.values())
+    rest = next((f"*{p.name}" for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
+    has_rest = rest in names
+    positions: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            break
+        by_position = has_rest or parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+        if by_position and parameter.name in names:
+            positions.append(parameter.name)
+    named = dict.fromkeys(name for name in names if name not in positions and not (has_rest and name == rest))
+    try:
+        signature.bind(*positions, **named)
+    except TypeError as error:
+        raise MisfitArguments(str(error)) from None
+    return _Binding(tuple(positions), rest if has_rest else None) if positions or has_rest else _BY_KEYWORD
+
+
+@cache
+def _own_keys(kind: str) -> frozenset[str]:
+    """What an event of that kind holds of itself."""
+    return _OWN_KEYS.union(field.name for field in KINDS[kind].fields) if kind in KINDS else _OWN_KEYS
+
+
+def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:
+    """Fields that contexts around an action put into its event, and into all that happened inside it."""
+    own = _own_keys(event.kind)
+    if own.issuperset(event.extra):
+        return {}
+    fields = {}
+    for key, value in event.extra.items():
+        if key not in own:
+            fields[key] = decoder.restore(Recorded(value, event.types or {}, f"/extra/{escape(key)}")).value
+    return fields

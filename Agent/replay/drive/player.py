@@ -1,0 +1,469 @@
+"""The player of recorded responses: decides for each traced call whether its body runs.
+
+The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
+recorded order. `drive.py` says which action is being replayed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar, Token
+from threading import get_ident
+from typing import Any, NoReturn, Protocol
+
+from Agent.errors import RecordingMiss
+from Agent.event.model import Event
+from Agent.flight.matching.recorded_calls import CALL_KINDS
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.player import Answer, TracedCall
+from Agent.record.tracing.error_restore import Unanswerable
+from Agent.replay.compare.comparison import NAMES, OLDER, Comparison, Recorded, shown
+from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.drive.recorded_results import AnswerBook
+from Agent.replay.drive.threads import ThreadWatch
+from Agent.replay.drive.tool_results import NO_CALL, ActionTools, ToolMiss
+from Agent.replay.plan.actions import DrivenAction, RecordedCall
+
+_ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
+_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+
+_open_call: ContextVar[RecordedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
+
+
+class Lane:
+    """An action that is replayed, and what was seen of it so far."""
+
+    __slots__ = ("action", "has_begun", "tokens", "tools")
+
+    def __init__(self) -> None:
+        self.action: DrivenAction | None = None
+        self.has_begun = False
+        """The replayed call itself was entered."""
+        self.tokens: list[tuple[TracedCall, Token[RecordedCall | None]]] = []
+        """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
+        self.tools: ActionTools | None = None
+
+    def begin(self, action: DrivenAction) -> None:
+        """From now on it is this action."""
+        self.action, self.has_begun, self.tools = action, False, None
+        self.tokens.clear()
+
+
+current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=None)
+"""The action that a task drives while others drive theirs; None where actions are replayed one by one."""
+
+
+def driven_here() -> DrivenAction | None:
+    """The action that this task drives while others drive theirs."""
+    lane = current_lane.get()
+    return None if lane is None else lane.action
+
+
+class Positional(dict[str, Any]):
+    """Arguments given by position to a stand-in, which does not know their names: `0`, `1` and so on."""
+
+
+class Stage(Protocol):
+    """Who drives: is told when a live agent's action begins, and calls back into it."""
+
+    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+        """A live agent's traced call is about to run."""
+
+    def call_back(self, recorded: RecordedCall) -> None:
+        """Make a call that an answered call made in the recording."""
+
+    def answered(self) -> None:
+        """A call of replayed code was answered."""
+
+
+class RecordedPlayer:
+    """Gives traced calls their recorded responses while an action is replayed.
+
+    Args:
+        live: agents whose code runs.
+        known: agents in the recording.
+        answers: returns recorded responses.
+        outcome: receives findings.
+        tools_of: returns the responses of tools and models in an action.
+    """
+
+    def __init__(
+        self,
+        live: frozenset[str],
+        known: frozenset[str],
+        answers: AnswerBook,
+        outcome: Outcome,
+        pipeline: Pipeline,
+        comparison: Comparison,
+        tools_of: Callable[[DrivenAction], ActionTools],
+    ) -> None:
+        self.live = live
+        self.known = known
+        self._only = Lane()
+        """What is replayed while nothing else is."""
+        self.stage: Stage | None = None
+        self.is_stopped = False
+        self._answers = answers
+        self._outcome = outcome
+        self._pipeline = pipeline
+        self._comparison = comparison
+        self._tools_of = tools_of
+        self.threads: ThreadWatch | None = None
+        """What is known of the threads of the action."""
+        self._thread_id = get_ident()
+        self._built: dict[str, dict[str, None]] = {}
+        """Methods that the factory called, and the agents whose they are."""
+
+    @property
+    def _lane(self) -> Lane:
+        return current_lane.get() or self._only
+
+    @property
+    def action(self) -> DrivenAction | None:
+        """The action that is replayed here; None between actions."""
+        return self._lane.action
+
+    @action.setter
+    def action(self, action: DrivenAction | None) -> None:
+        self._lane.action = action
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the replayed call itself was entered."""
+        return self._lane.has_begun
+
+    def enter(self, call: TracedCall) -> Answer | None:
+        """Return the recorded response, or None for the code of live agents."""
+        if self.is_stopped:
+            raise ReplayStopped
+        action = self.action
+        if action is not None and get_ident() != self._thread_id:
+            self._enter_in_thread(call)
+        if (
+            action is not None
+            and call.agent_id in self.live
+            and call.kind in _ACTION_KINDS
+            and not call.is_generator
+        ):
+            self._enter_live(call, action)
+            return None
+        if action is None:
+            if call.kind in CALL_KINDS:
+                self.stop(f"the factory calls {call.action_type}, which a replay does not execute")
+            self._enter_outside(call)
+            return None
+        if call.kind in CALL_KINDS:
+            return self._enter_tool(call, action)
+        if call.is_generator and call.kind in _ACTION_KINDS:
+            self.stop(f"{_named(call)} is a generator, and the recording has only the number of its items")
+        if call.kind not in _ACTION_KINDS:
+            self._measured(call)
+            return None
+        if not self.has_begun:
+            self.stop(
+                f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
+                "where the recording does not look"
+            )
+        return self._enter_answered(call, action)
+
+    def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
+        """A live call ended."""
+        tokens = self._lane.tokens
+        place = len(tokens) - 1
+        while place >= 0 and tokens[place][0] is not call:
+            place -= 1
+        if place < 0:
+            return
+        try:
+            _open_call.reset(tokens.pop(place)[1])
+        except ValueError:  # it ended in another task than it began in
+            _open_call.set(None)
+
+    def begin(self, action: DrivenAction) -> None:
+        """From now on this action is replayed."""
+        self._thread_id = get_ident()
+        lane = self._lane
+        lane.begin(action)
+        _open_call.set(None)
+
+    def end(self) -> RecordedCall | None:
+        """The action is over; a recorded call of it that was not made, None if all were."""
+        lane = self._lane
+        action, lane.action = lane.action, None
+        _open_call.set(None)
+        return None if action is None else self._missing(action.call)
+
+    def stop(self, reason: str) -> None:
+        """End the replay here: nothing more can be proved."""
+        self.is_stopped = True
+        self._outcome.reason(reason)
+        raise ReplayStopped
+
+    def diverge(self, divergence: Divergence) -> NoReturn:
+        """End the replay here: it did something else."""
+        self.is_stopped = True
+        if self._outcome.divergence is None:
+            self._outcome.divergence = divergence
+        raise ReplayStopped
+
+    def _enter_in_thread(self, call: TracedCall) -> None:
+        if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
+            self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
+
+    def _stop_in_thread(self, call: TracedCall) -> None:
+        """A call that the record does not hold may have been nobody's there, in a thread."""
+        if get_ident() != self._thread_id:
+            self.stop(
+                f"{_asked(call)} was called in a thread, but not as a call of the action: {_ONE_BY_ONE}"
+            )
+
+    def _enter_outside(self, call: TracedCall) -> None:
+        """The factory builds; what it calls runs, and is told."""
+        if call.agent_id not in self.known or call.kind not in _ACTION_KINDS:
+            return
+        callers = self._built.setdefault(_name(call), {})
+        if callers and call.agent_id not in callers:
+            self._outcome.remarks.remove(_told_of_factory(_name(call), callers))
+        callers[str(call.agent_id)] = None
+        self._outcome.remark(_told_of_factory(_name(call), callers))
+
+    def _measured(self, call: TracedCall) -> None:
+        """A measured call leaves no answer in the recording; around a traced one it may run."""
+        if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
+            return
+        self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
+
+    def _enter_live(self, call: TracedCall, action: DrivenAction) -> None:
+        above, lane = _open_call.get(), self._lane
+        recorded: RecordedCall | None
+        if not lane.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:
+            lane.has_begun = True
+            recorded = action.call
+        else:
+            recorded = None if above is None else self._take_live(call, above)
+        if self.stage is not None:
+            self.stage.entered(call, recorded)
+        lane.tokens.append((call, _open_call.set(recorded)))
+
+    def _take_live(self, call: TracedCall, above: RecordedCall) -> RecordedCall | None:
+        """The recorded counterpart of a nested call that happens by itself."""
+        for child in above.children:
+            if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
+                child.is_taken = True
+                return child
+        return None  # the effects will tell
+
+    def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Answer:
+        above = _open_call.get()
+        waiting = [
+            child
+            for child in (above.children if above is not None else ())
+            if not child.is_taken and child.agent_id not in self.live
+        ]
+        same = [child for child in waiting if child.agent_id == call.agent_id and child.name == _name(call)]
+        chosen = self._match(call, action, waiting, same)
+        chosen.is_taken = True
+        self._outcome.counts.answers += 1
+        self._outcome.answered[str(call.agent_id)] += 1
+        self._call_back(chosen)
+        if self.stage is not None:
+            self.stage.answered()
+        try:
+            answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
+        except Unanswerable as error:
+            self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
+            raise
+        if lack is not None:
+            self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
+        return answer
+
+    def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
+        """The answer of a tool or model that the replayed action calls, as it called it then."""
+        lane = self._lane
+        if lane.tools is None:
+            lane.tools = self._tools_of(action)
+        try:
+            answer = lane.tools.answer(call)
+        except Unanswerable as error:
+            self.stop(str(error))
+            raise
+        if isinstance(answer, ToolMiss):
+            field, recorded, replayed, path = answer
+            if recorded == NO_CALL:
+                self._stop_in_thread(call)
+            self._diverge(
+                action, field, recorded, replayed, path=path, place=f"{call.kind} {call.action_type}"
+            )
+            raise ReplayStopped  # as that did already
+        self._outcome.counts.answers += 1
+        self._outcome.answered[call.action_type] += 1
+        if answer.doubt is not None:
+            self._outcome.doubts.append(answer.doubt)
+        return with_stop(answer.answer, self.stop)
+
+    def _match(
+        self, call: TracedCall, action: DrivenAction, waiting: list[RecordedCall], same: list[RecordedCall]
+    ) -> RecordedCall:
+        """The recorded call that this is; one that is not there is a divergence."""
+        first_difference = None
+        for child in same:
+            found = self._args_difference(call, child.event)
+            if found is None:
+                earlier = [other for other in waiting[: waiting.index(child)] if not other.overlaps(child)]
+                if earlier:
+                    self._diverge(action, "calls", _told(earlier[0]), _named(call), place="order")
+                return child
+            first_difference = first_difference or (child, found)
+        if first_difference is not None:
+            child, found = first_difference
+            self._diverge(
+                action, "args", found.recorded, found.replayed, path=found.path, place=f"{_named(call)}"
+            )
+        expected = _told(waiting[0]) if waiting else NO_CALL
+        if not waiting:
+            self._stop_in_thread(call)
+        self._diverge(action, "calls", expected, _named(call))
+        raise AssertionError("unreachable: a divergence ends the action")
+
+    def _args_difference(self, call: TracedCall, event: Event) -> Any:
+        if "args" not in event.extra:
+            self._outcome.remark(
+                f"the arguments of {_named(call)} were not captured, so they are not compared"
+            )
+            return None
+        args = named_arguments(call, event)
+        body, types = self._pipeline.capture.body({"args": dict(args)})
+        import orjson
+
+        made = orjson.loads(b"{" + body + b"}")["args"]
+        found, agreed = self._comparison.compare(
+            Recorded(event.extra["args"], event.types or {}, "/extra/args"),
+            Recorded(made, types or {}, "/extra/args"),
+            NAMES,
+        )
+        for path, why in agreed.unseen.items():
+            self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
+        if agreed.older:
+            self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
+        return found
+
+    def _call_back(self, answered: RecordedCall) -> None:
+        """Calls that the answered one made back into live agents happen now."""
+        pending = list(answered.children)
+        while pending:
+            call = pending.pop(0)
+            if call.agent_id not in self.live:
+                pending = call.children + pending
+                continue
+            above = RecordedCall(answered.event, answered.agent_id, answered.name, 0.0, children=[call])
+            token = _open_call.set(above)
+            try:
+                self._outcome.counts.callbacks += 1
+                if self.stage is not None:
+                    self.stage.call_back(call)
+            finally:
+                _open_call.reset(token)
+
+    def _missing(self, call: RecordedCall) -> RecordedCall | None:
+        for child in call.children:
+            if not child.is_taken:
+                return child
+            if child.agent_id in self.live:
+                found = self._missing(child)
+                if found is not None:
+                    return found
+        return None
+
+    def _diverge(
+        self,
+        action: DrivenAction,
+        field: str,
+        recorded: Any,
+        replayed: Any,
+        *,
+        path: str = "",
+        place: str = "",
+    ) -> None:
+        if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
+            self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
+        event = action.event
+        self.diverge(
+            Divergence(
+                action.number, event.id, action.call.name, action.agent_id, field,
+                shown(recorded), shown(replayed), path, place,
+            )
+        )  # fmt: skip
+
+
+def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
+    """The answer; where what it changes cannot be changed here, that ends the replay."""
+    change = answer.change
+    if change is None:
+        return answer
+
+    def or_stop() -> None:
+        try:
+            change()
+        except RecordingMiss as error:
+            stop(str(error))
+
+    return answer._replace(change=or_stop)
+
+
+def open_call() -> RecordedCall | None:
+    """The recorded counterpart of the innermost live call that is open; None if there is none."""
+    return _open_call.get()
+
+
+def described_call(call: RecordedCall) -> str:
+    """A recorded call in a few words."""
+    return _told(call)
+
+
+def _told(call: RecordedCall) -> str:
+    return f"{call.name} of {call.agent_id}"
+
+
+def _name(call: TracedCall) -> str:
+    return call.qualname.rpartition(".")[2]
+
+
+def _named(call: TracedCall) -> str:
+    return f"{_name(call)} of {call.agent_id}"
+
+
+def _asked(call: TracedCall) -> str:
+    return call.action_type if call.kind in CALL_KINDS else _named(call)
+
+
+def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
+    whose = next(iter(agents)) if len(agents) == 1 else f"{len(agents)} agents"
+    return f"the factory called {name} of {whose}, which was executed"
+
+
+def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
+    """The arguments of a call by name; those of a stand-in under their recorded names."""
+    args, recorded = call.args, event.extra.get("args")
+    if not isinstance(args, Positional) or not isinstance(recorded, dict):
+        return args
+    names = list(recorded)
+    rest = next((place for place, name in enumerate(names) if name.startswith("*")), len(names))
+    named: dict[str, Any] = {}
+    for key, value in args.items():
+        place = int(key) if key.isdigit() else None
+        if place is not None and rest <= place and rest < len(names):
+            named.setdefault(names[rest], []).append(value)
+        else:
+            named[key if place is None or place >= len(names) else names[place]] = value
+    return named
+
+
+def _wraps_traced(call: TracedCall) -> bool:
+    """Whether a traced function stands inside the measured one, which will be asked for in its turn."""
+    found: Callable[..., Any] | None = getattr(type(call.target), _name(call), None)
+    depth = 0
+    while found is not None and hasattr(found, "__wrapped__"):
+        depth += 1
+        found = inspect.getattr_static(found, "__wrapped__")
+    return depth > 1

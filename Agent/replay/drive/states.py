@@ -1,0 +1,267 @@
+"""An agent's state on a replay: put back from the recording, read as recording does, compared by field.
+
+`drive.py` calls this where the recording has a full state: before the first action, every so often, on errors
+and at the end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.event.pointers import escape, unescape
+from Agent.event.values.reading import Places
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import Sort, read_state, restore_state, sort_of
+from Agent.replay.compare.comparison import ABSENT, Agreement, Comparison, Difference, Recorded, shown
+from Agent.replay.drive.fields import FieldRules
+from Agent.replay.drive.shared_values import SharedValues, is_seen
+from Agent.replay.plan.values import Decoder, is_tag_of_generator
+
+_FIELDS = "/extra/fields"
+_MAX_DEPTH = 6
+
+
+class RestorableState(NamedTuple):
+    """A recorded full state as Python values."""
+
+    fields: dict[str, Any]
+    """Without those that hold another agent: they are the factory's business."""
+    lacking: list[str]
+    """Names of fields that cannot be restored."""
+    is_redacted: bool
+    """Tokens stand in it where secrets were."""
+
+
+def restorable(event: Event, decoder: Decoder) -> RestorableState:
+    """What can be restored of a full state."""
+    recorded = event.extra.get("fields")
+    types = event.types or {}
+    fields: dict[str, Any] = {}
+    lacking: list[str] = []
+    is_redacted = False
+    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+        pointer = f"{_FIELDS}/{escape(name)}"
+        if types.get(pointer) == "agent":
+            continue
+        restored = decoder.restore(Recorded(value, types, pointer))
+        is_redacted = is_redacted or restored.is_redacted
+        if restored.unrestored:
+            lacking.append(name)
+        else:
+            fields[name] = restored.value
+    return RestorableState(fields, lacking, is_redacted)
+
+
+def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None = None) -> None:
+    """Restore fields; those that are not given stay as they are, also where a class restores itself whole.
+
+    Args:
+        shared: knows what was put in the places of values that others hold as well.
+    """
+    present = read_state(obj).fields
+    if shared is not None:
+        fields = shared.fitted(present, fields)
+    # A text that is there already stays the object that it is: by that of its id recording knows an agent.
+    kept = {
+        name: value
+        for name, value in present.items()
+        if name not in fields or (type(value) is type(fields[name]) is str and value == fields[name])
+    }
+    restore_state(obj, {**fields, **kept})
+
+
+def remove_fields(obj: Any, names: list[str]) -> None:
+    """Take away attributes that a write from outside took away."""
+    for name in names:
+        try:
+            delattr(obj, name)
+        except AttributeError:
+            continue  # it is away already; whatever stays is a difference of the states that are compared
+
+
+def state_difference(
+    event: Event,
+    obj: object,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+) -> tuple[str, Difference] | None:
+    """The first field in which an object's state differs from a recorded full state; None if none does."""
+    return next(state_differences(event, obj, pipeline, comparison, rules, names), None)
+
+
+def state_differences(
+    event: Event,
+    obj: object,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+) -> Iterator[tuple[str, Difference]]:
+    """The fields in which an object's state differs from a recorded full state.
+
+    Args:
+        rules: which fields take part; what could not be compared goes there.
+        names: of the fields that are compared; None for all of them.
+    """
+    fields = read_state(obj).fields
+    places = Places(fields)
+    if names is not None:
+        fields = {name: value for name, value in fields.items() if name in names}
+    recorded = event.extra.get("fields")
+    yield from differences_of(
+        str(event.agent_id), recorded, event.types or {}, fields, _FIELDS, pipeline, comparison, rules, names,
+        places,
+    )  # fmt: skip
+
+
+def differences_of(
+    agent_id: str,
+    recorded: Any,
+    types: Mapping[str, str],
+    fields: Mapping[str, Any],
+    pointer: str,
+    pipeline: Pipeline,
+    comparison: Comparison,
+    rules: FieldRules,
+    names: Collection[str] | None = None,
+    places: Places | None = None,
+) -> Iterator[tuple[str, Difference]]:
+    """The fields in which recorded ones and those of an object differ.
+
+    Args:
+        recorded: the recorded fields as JSON, with their tags in `types`.
+        fields: those of the object.
+        pointer: where the recorded ones stand in their event.
+        rules, names: as above.
+        places: where objects stand in all fields of the object, where these are fields of one.
+    """
+    body, present_types = pipeline.capture.user_body(fields, pointer, agent_id, places)
+    present = orjson.loads(b"{" + body + b"}")
+    if not isinstance(recorded, dict):
+        yield "", Difference("", shown(recorded), shown(present))
+        return
+    for name in sorted(recorded.keys() | present.keys() if names is None else names):
+        at = f"{pointer}/{escape(name)}"
+        tags = [
+            known.get(at)
+            for held, known in ((recorded, types), (present, present_types or {}))
+            if name in held
+        ]
+        if rules.leaves_out(agent_id, name, *tags):
+            continue
+        if name not in recorded and rules.is_newer(
+            Recorded(present, present_types or {}, pointer), f"/{escape(name)}"
+        ):
+            rules.note(agent_id, name, Agreement(older={""}))
+            continue
+        if name not in recorded or name not in present:
+            one, other = recorded.get(name, ABSENT), present.get(name, ABSENT)
+            yield name, Difference("", shown(one), shown(other))
+            continue
+        found, agreed = comparison.compare(
+            Recorded(recorded[name], types, at), Recorded(present[name], present_types or {}, at)
+        )
+        rules.note(agent_id, name, agreed)
+        if found is not None:
+            yield name, found
+
+
+def is_of_names(difference: Difference) -> bool:
+    """Whether both sides are what modules have under names: functions, classes or modules.
+
+    A lambda, a local function or a method in their place may be what a factory uses for want of the real one.
+    """
+    return all(
+        str(side).startswith(_OF_NAMES) and "<lambda>" not in str(side) and "<locals>" not in str(side)
+        for side in (difference.recorded, difference.replayed)
+    )
+
+
+_OF_NAMES = ("<function ", "<class ", "<module ", "class ", "module ")
+
+
+def is_generator(event: Event, name: str) -> bool:
+    """Whether a field of a full state holds a generator of random numbers."""
+    tag = (event.types or {}).get(f"{_FIELDS}/{escape(name)}", "")
+    return is_tag_of_generator(tag)
+
+
+def field_of(path: str) -> tuple[str, str]:
+    """A path inside `{"set": {...}, "unset": [...]}` as the name of the field and the path inside it."""
+    parts = path.split("/", 3)
+    if len(parts) < 3 or parts[1] != "set":
+        return "", path
+    return unescape(parts[2]), f"/{parts[3]}" if len(parts) > 3 else ""
+
+
+def agents_in(obj: object) -> dict[str, object]:
+    """The agents that an object holds in its fields, also inside containers, by id."""
+    found: dict[str, object] = {}
+    seen: dict[int, int] = {}
+    for value in exposed_values(obj):
+        _find_agents(value, _MAX_DEPTH, found, seen)
+    return found
+
+
+def exposed_values(obj: object) -> list[Any]:
+    """The values of an object's exposed fields."""
+    return list(read_state(obj).fields.values())
+
+
+def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[int, int]) -> None:
+    if is_seen(value, depth, seen):
+        return
+    if isinstance(value, Mapping):
+        items: Iterable[Any] = (*value.values(), *value.keys())
+    elif isinstance(value, (list, tuple, set, frozenset, deque)):
+        items = value
+    elif sort_of(type(value)) is Sort.UNKNOWN:
+        agent_id = agent_id_of(value)
+        if agent_id is not None:
+            found.setdefault(agent_id, value)
+        return
+    else:
+        return
+    for item in items if depth else ():
+        _find_agents(item, depth - 1, found, seen)
+
+
+def generators_in(obj: object) -> Iterator[tuple[str, Any]]:
+    """The generators in an object's exposed state, each with the name of its field."""
+    for name, value in read_state(obj).fields.items():
+        for generator in _generators(value, _MAX_DEPTH, {}):
+            yield name, generator
+
+
+def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
+    if sort_of(type(value)) is Sort.GENERATOR:
+        yield value
+        return
+    items: Iterable[Any] = ()
+    if not depth or is_seen(value, depth, seen):
+        return
+    if isinstance(value, Mapping):
+        items = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        items = value
+    elif hasattr(type(value), "__dataclass_fields__") and hasattr(value, "__dict__"):
+        items = vars(value).values()
+    for item in items:
+        yield from _generators(item, depth - 1, seen)
+
+
+def generator_state(generator: Any) -> str:
+    """A text that changes when the generator is drawn from."""
+    if hasattr(generator, "getstate"):
+        return repr(generator.getstate())
+    if hasattr(generator, "bit_generator"):
+        return repr(generator.bit_generator.state)
+    return repr(generator.get_state(legacy=False))

@@ -1,0 +1,335 @@
+"""Where a fork goes on, and from which recorded state: a checkpoint, a step, an event, a tick.
+
+What is asked for becomes a place among the actions that can be replayed; the state there comes from a
+checkpoint, from the fold of what actions changed, or from the nearest full state and the actions behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from Agent.errors import EventNotFound, RunNotFound
+from Agent.event.clock import parse_timestamp
+from Agent.event.model import Event
+from Agent.event.ordering.order import order_key
+from Agent.event.values.digest import canonical_bytes
+from Agent.flight.checkpoints.model import CheckpointInfo
+from Agent.flight.checkpoints.state_fold import StateFold, fold_events
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.flight.runs.reading import RunRef
+from Agent.replay.drive.shared_values import held_together
+from Agent.replay.plan.actions import DrivenAction, Plan
+from Agent.replay.plan.recording import AgentFacts, Recording
+
+
+class KeptState(NamedTuple):
+    """A state as the recording has it."""
+
+    fields: Any
+    types: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkPoint:
+    """A place among the actions of a plan."""
+
+    what: str
+    """In words."""
+    index: int
+    """How many whole actions stand before it."""
+    effect: Event | None = None
+    """Behind which effect of the action that follows; None before that action begins."""
+    state: KeptState | None = None
+    """What a checkpoint keeps of this very place."""
+    saved_us: int = 0
+    """When that was saved."""
+
+    def is_behind(self, event: Event) -> bool:
+        """Whether an event came after the checkpoint."""
+        return event.timestamp_us > self.saved_us
+
+
+class Start(NamedTuple):
+    """From where the state at a point is made."""
+
+    begin: int
+    """The first action that is replayed; the point's own index where none is."""
+    states: dict[str, Event]
+    """The state that each agent begins with there, as a full `state` event."""
+    what: str
+
+
+def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> ForkPoint:
+    """The place that is meant.
+
+    Args:
+        step: the id of a checkpoint or of a recorded step (the place behind it), an event's id (behind it),
+            `tick:N` (before it), or the number of a replayed action, alone or as `step_N` (behind it).
+        plan: what can be replayed.
+
+    Raises:
+        EventNotFound: nothing in the run answers to that name.
+    """
+    kept = _checkpoint(step, recording, ref)
+    if kept is not None:
+        info, state = kept
+        return _of_checkpoint(info, state, plan, recording)
+    named = _recorded_step(step, recording, ref)
+    if named is not None:
+        how = "" if named.kind == "step.finished" else "the beginning of "
+        return _place_of(named, f"{how}step {step}", plan.actions)
+    event = next((each for each in recording.events if each.id == step), None)
+    if event is not None:
+        return _place_of(event, f"event {step} ({event.kind})", plan.actions)
+    if step.startswith("tick:") and step[5:].lstrip("-").isdigit():
+        tick = int(step[5:])
+        for index, action in enumerate(plan.actions):
+            if action.event.tick is not None and action.event.tick >= tick:
+                return ForkPoint(f"the beginning of tick {action.event.tick}", index)
+        last = max((each.event.tick for each in plan.actions if each.event.tick is not None), default=None)
+        if last is not None:
+            raise EventNotFound(
+                f"no action was recorded at {step} or later",
+                path=recording.session,
+                remedy=f"the last is of tick {last}",
+            )
+    number = step.removeprefix("step_").lstrip("0") or "0"
+    if number.isdigit() and int(number) <= len(plan.actions):
+        return ForkPoint(
+            f"after action {number} of {len(plan.actions)}" if number != "0" else "the beginning",
+            int(number),
+        )
+    raise EventNotFound(
+        f"the run has no checkpoint, step or event {step!r}",
+        path=recording.session,
+        remedy=f"give one, tick:N, or the number of one of its {len(plan.actions)} replayed actions"
+        + _known(recording, ref),
+    )
+
+
+def _known(recording: Recording, ref: RunRef) -> str:
+    steps = dict.fromkeys(
+        str(event.extra.get("step_id"))
+        for event in recording.events
+        if event.kind == "step.started" and event.run_id == ref.run_id
+    )
+    names = list(steps)[:5]
+    return f"; its steps: {', '.join(names)}{', ...' if len(steps) > 5 else ''}" if names else ""
+
+
+def _checkpoint(step: str, recording: Recording, ref: RunRef) -> tuple[CheckpointInfo, KeptState] | None:
+    """The checkpoint of that step, of the run or of any run of a session whose root run is meant."""
+    with LocalCheckpointStore(recording.session) as store:
+        for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
+            try:
+                infos = store.list_checkpoints(run_id)
+            except RunNotFound:
+                continue
+            same = [info for info in infos if info.step_id == step]
+            own = [info for info in same if info.agent_id in {None, recording.agent_id}] or same[:1]
+            if own:
+                fields, types = store.recorded_state(run_id, step, own[-1].agent_id)
+                return own[-1], KeptState(fields, types)
+    return None
+
+
+def _recorded_step(step: str, recording: Recording, ref: RunRef) -> Event | None:
+    """The last end of a recorder's step of that id; its beginning where it has no end."""
+    found = [
+        event
+        for event in recording.events
+        if event.kind in {"step.finished", "step.started"}
+        and event.extra.get("step_id") == step
+        and ref.run_id in {None, event.run_id}
+    ]
+    ends = [event for event in found if event.kind == "step.finished"]
+    chosen = ends or found
+    return chosen[-1] if chosen else None
+
+
+def _of_checkpoint(info: CheckpointInfo, state: KeptState, plan: Plan, recording: Recording) -> ForkPoint:
+    what = f"checkpoint {info.step_id}"
+    event = next((each for each in recording.events if each.id == info.event_id), None)
+    if event is not None:
+        place = _place_of(event, what, plan.actions)
+    else:
+        place = _place_at(parse_timestamp(info.timestamp), what, plan.actions)
+    saved_us = event.timestamp_us if event is not None else parse_timestamp(info.timestamp)
+    return ForkPoint(what, place.index, place.effect, state, saved_us)
+
+
+def _place_of(event: Event, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
+    for index, action in enumerate(actions):
+        if action.event.id == event.id:
+            return ForkPoint(what, index + 1)
+        if any(effect.id == event.id for effect in action.effects):
+            return ForkPoint(what, index, event)
+    return _place_at(event.timestamp_us, what, actions)
+
+
+def _place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
+    """The place of a moment: between actions, or behind the last effect that an action had by then."""
+    for index, action in enumerate(actions):
+        if action.event.timestamp_us <= time_us:
+            continue
+        if action.call.began_us < time_us:
+            done = [effect for effect in action.effects if effect.timestamp_us <= time_us]
+            return ForkPoint(what, index, done[-1] if done else None)
+        return ForkPoint(what, index)
+    return ForkPoint(what, len(actions))
+
+
+def first_event(point: ForkPoint, plan: Plan) -> Event | None:
+    """The first event of the original that a fork from a point has a counterpart of; None behind all."""
+    if point.index >= len(plan.actions):
+        return None
+    action = plan.actions[point.index]
+    return min([action.event, *action.effects], key=order_key)
+
+
+def start_for(
+    point: ForkPoint,
+    plan: Plan,
+    recording: Recording,
+    ref: RunRef,
+    objects: Mapping[str, object],
+    *,
+    is_alone: bool,
+    hidden: str | None,
+) -> Start:
+    """From where the state at a point is to be made.
+
+    Args:
+        objects: what the target gave, by agent, as far as it is an object.
+        is_alone: no agent whose code runs is inside others: their states could not be put back.
+        hidden: a generator that no recorded state holds; None if there is none.
+    """
+    agents = list(objects)
+    if not is_alone:
+        return Start(0, {}, "the beginning: the state of agents inside others cannot be restored")
+    if point.state is not None and point.effect is None and len(agents) == 1:
+        first = recording.agents[agents[0]].first_state if agents[0] in recording.agents else None
+        if isinstance(point.state.fields, dict) and _is_like(point.state.fields, first):
+            return Start(point.index, {agents[0]: _as_event(first, agents[0], *point.state)}, point.what)
+    if hidden is not None:
+        return Start(0, {}, f"the beginning: no recorded state holds {hidden}")
+    folds = {name: _folded(name, point, plan, recording) for name in agents}
+    for holders in held_together(objects):
+        # Each agent's state is from when it acted last, and what they hold together was another then.
+        if len({canonical_bytes(folds[agent].fields.get(name)) for agent, name in holders.items()}) > 1:
+            named = " and ".join(list(holders)[:2])
+            return Start(0, {}, f"the beginning: {named} share the object {next(iter(holders.values()))}")
+    if folds and all(_is_whole(fold) for fold in folds.values()):
+        states = {name: _as_event(fold.base, name, fold.fields, fold.types()) for name, fold in folds.items()}
+        changes = max(fold.changes for fold in folds.values())
+        based = ", ".join(str(fold.base.id) for fold in list(folds.values())[:3] if fold.base is not None)
+        return Start(
+            point.index,
+            states,
+            f"full state {based}"
+            + (f" and the changes of {changes} later action{'s' * (changes != 1)}" if changes else ""),
+        )
+    if len(agents) == 1:
+        found = _nearest(folds[agents[0]], plan, point)
+        kept = _nearest_checkpoint(agents[0], plan, point, recording, ref)
+        if kept is not None and (found is None or kept.begin > found[0]):
+            return kept
+        if found is not None:
+            index, base = found
+            return Start(index, {agents[0]: base}, f"full state {base.id} ({base.extra.get('reason')})")
+    return Start(0, {}, "the beginning")
+
+
+def _is_like(fields: dict[str, Any], first: Event | None) -> bool:
+    """Whether what a checkpoint keeps is the state of the object, not something of the program's own."""
+    if first is None:
+        return True
+    known = first.extra.get("fields")
+    unseen = first.extra.get("unseen") or ()
+    return isinstance(known, dict) and set(known) - set(unseen) <= set(fields)
+
+
+def _folded(name: str, point: ForkPoint, plan: Plan, recording: Recording) -> StateFold:
+    """What the recording says of an agent's state when the action behind the point began."""
+    limit = first_event(point, plan)
+    events = (event for event in recording.events if event.agent_id == name)
+    if limit is not None:
+        until = order_key(limit)
+        events = (event for event in events if order_key(event) < until)
+    return fold_events(StateFold(), events)
+
+
+def _is_whole(fold: StateFold) -> bool:
+    return fold.base is not None and not fold.unseen and not (fold.sampled and fold.changes)
+
+
+def _nearest(fold: StateFold, plan: Plan, point: ForkPoint) -> tuple[int, Event] | None:
+    """The last full state that holds everything, and the action that it stands before."""
+    base = fold.base
+    if base is None or fold.unseen:
+        return None
+    for index, action in enumerate(plan.actions[: point.index + 1]):
+        if any(event.id == base.id for event in action.before):
+            return index, base
+        if any(event.id == base.id for event in action.after):
+            return index + 1, base
+    return None
+
+
+def _nearest_checkpoint(
+    agent_id: str, plan: Plan, point: ForkPoint, recording: Recording, ref: RunRef
+) -> Start | None:
+    """The last checkpoint of an agent that was taken behind one of its actions before the point."""
+    places = {action.event.id: index for index, action in enumerate(plan.actions[: point.index], start=1)}
+    first = recording.agents[agent_id].first_state
+    with LocalCheckpointStore(recording.session) as store:
+        for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
+            try:
+                infos = store.list_checkpoints(run_id, agent_id)
+            except RunNotFound:
+                continue
+            taken = [info for info in infos if info.event_id in places and not info.opaque]
+            if not taken:
+                continue
+            info = max(taken, key=lambda each: places[str(each.event_id)])
+            fields, types = store.recorded_state(run_id, info.step_id, agent_id)
+            if isinstance(fields, dict) and _is_like(fields, first):
+                state = _as_event(first, agent_id, fields, types)
+                return Start(places[str(info.event_id)], {agent_id: state}, f"checkpoint {info.step_id}")
+    return None
+
+
+def _as_event(base: Event | None, agent_id: str, fields: dict[str, Any], types: dict[str, str]) -> Event:
+    """Recorded fields as the full state that an agent begins with."""
+    pointers = {f"/extra/fields{at}": tag for at, tag in types.items()}
+    return Event(
+        timestamp="" if base is None else base.timestamp,
+        id=f"state of {agent_id}" if base is None else base.id,
+        schema_version=1,
+        kind="state",
+        session_id="" if base is None else base.session_id,
+        extra={"agent_id": agent_id, "event_type": "state", "reason": "first", "fields": fields}
+        | (
+            {}
+            if base is None
+            else {name: base.extra[name] for name in ("init", "class") if name in base.extra}
+        ),
+        types={**_init_tags(base), **pointers},
+    )
+
+
+def _init_tags(base: Event | None) -> dict[str, str]:
+    types = {} if base is None or base.types is None else base.types
+    return {at: tag for at, tag in types.items() if at.startswith("/extra/init")}
+
+
+def with_state(facts: AgentFacts, state: Event) -> AgentFacts:
+    """The facts of an agent that begins with another state."""
+    from dataclasses import replace
+
+    return replace(facts, first_state=state, lives=1)
+
+
+__all__ = ["ForkPoint", "KeptState", "Start", "find_point", "first_event", "start_for", "with_state"]

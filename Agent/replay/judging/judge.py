@@ -1,0 +1,390 @@
+"""Comparison of one replayed action with its recording.
+
+Outcome, result, changed state, calls and effects are compared in that order. The first difference ends the
+replay; what agreed is counted, and whether it was informative.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from Agent.event.model import Event
+from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Comparison, Difference, Recorded, shown
+from Agent.replay.compare.emitted_events import (
+    EffectDifference,
+    Identifiers,
+    as_change,
+    describe,
+    effect_difference,
+    event_difference,
+    sort_key,
+    state_of,
+)
+from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped
+from Agent.replay.drive.concurrency import has_concurrent_calls
+from Agent.replay.drive.fields import FieldRules
+from Agent.replay.drive.player import described_call
+from Agent.replay.drive.states import field_of
+from Agent.replay.plan.actions import DrivenAction, RecordedCall, is_of_framework
+from Agent.replay.plan.recording import is_traced_action, method_name
+
+_NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
+
+
+class ActionJudge:
+    """Compares replayed actions one by one.
+
+    Args:
+        outcome: receives counts and the first difference.
+        live: agents whose code runs.
+        is_whole: whether nothing is missing from the recording, so that even measurements must be there.
+        errors: the recorded error events by id.
+        fields: which fields to compare.
+    """
+
+    def __init__(
+        self,
+        comparison: Comparison,
+        identifiers: Identifiers,
+        outcome: Outcome,
+        live: frozenset[str],
+        errors: dict[str, Event],
+        fields: FieldRules,
+        *,
+        is_whole: bool,
+    ) -> None:
+        self._comparison = comparison
+        self._fields = fields
+        self._identifiers = identifiers
+        self._outcome = outcome
+        self._live = live
+        self._errors = errors
+        self._is_whole = is_whole
+        self._driven: Counter[str] = Counter()
+        self._covered: Counter[str] = Counter()
+        self._agreed: list[DrivenAction] = []
+        """What agreed at once and was not counted yet."""
+
+    def begin(self, action: DrivenAction) -> None:
+        """Note that an action is about to be replayed."""
+        self._identifiers.begin(action.effects)
+
+    def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
+        """An action left exactly what the recording has of it, and nothing else; `settle` counts it.
+
+        Args:
+            ids: those of its effects here.
+        """
+        for effect, identity in zip(action.effects, ids, strict=True):
+            self._identifiers.pair(effect.id, identity)
+        self._agreed.append(action)
+
+    def settle(self) -> None:
+        """Count what agreed to the byte since the last time."""
+        counts = self._outcome.counts
+        for action in self._agreed:
+            counts.results += 1
+            counts.effects += len(action.effects)
+            changed = self._count_fields(action.event.state or _NO_CHANGE)
+            self._driven[action.agent_id] += 1
+            said = len(action.effects) + (action.event.extra["result"] is not None)
+            self._count(action.agent_id, changed + said)
+        self._agreed.clear()
+
+    def compare(
+        self,
+        action: DrivenAction,
+        events: Sequence[Event],
+        missing: RecordedCall | None,
+        answered_at: Sequence[int] | None = (),
+    ) -> Event:
+        """Compare what an action left in the recording with what it left now, and give its own event.
+
+        Args:
+            missing: a recorded call that was not made.
+            answered_at: how many of the events stood there when each call was answered; None where others
+                were replayed meanwhile.
+
+        Raises:
+            ReplayStopped: they differ; the outcome says where.
+        """
+        replayed = _driven_event(action, events)
+        self.settle()
+        if action.is_plain:
+            self._identifiers.begin(action.effects)
+        if replayed is None:
+            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event in the replay")
+            raise ReplayStopped
+        effects = effects_of(replayed, events)
+        self._identifiers.see(effects)
+        self.note_code(action, str(replayed.code))
+        informative = self._ending(action, replayed, events)
+        # What others did inside comes first in time, and the action's own result and state are made of it.
+        is_answered = missing is not None and missing.agent_id not in self._live
+        if is_answered or (missing is not None and len(effects) == len(action.effects)):
+            self._is_missing(action, missing)
+        found = self._effect_difference(action, effects)
+        if found is not None and found.agent_id not in {"", action.agent_id}:
+            self._differs(action, "effects", found.difference, found.place, found)
+        self._is_missing(action, missing)
+        informative += self._result(action, replayed)
+        informative += self._state(action, replayed)
+        if found is not None:
+            self._differs(action, "effects", found.difference, found.place, found)
+        informative += len(effects)
+        self._outcome.counts.effects += len(effects)
+        self._order_of_answers(action, effects, events, answered_at)
+        self._measurements(action, replayed, events)
+        self._identifiers.end()
+        informative += sum(
+            child.is_taken and child.agent_id not in self._live for child in action.call.children
+        )
+        self._driven[action.agent_id] += 1
+        self._count(action.agent_id, informative)
+        return replayed
+
+    def ended(self, agent_id: str, *, is_changed: bool) -> None:
+        """The whole state of an agent agreed at the end; all its actions are covered if it had changed."""
+        self.settle()
+        if is_changed:
+            self._count(agent_id, 1)
+
+    def _count(self, agent_id: str, informative: int) -> None:
+        if informative:
+            counts = self._outcome.counts
+            counts.informative += informative
+            counts.covered += self._driven[agent_id] - self._covered[agent_id]
+            self._covered[agent_id] = self._driven[agent_id]
+
+    def _ending(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> int:
+        one, other = action.event.extra.get("outcome"), replayed.extra.get("outcome")
+        if one != other:
+            told = [_ending_of(action.event, self._errors), _ending_of(replayed, {e.id: e for e in events})]
+            self._differs(action, "outcome", Difference("", *told))
+        if one == "error":
+            self._error(action, replayed, events)
+        return int(one is not None)
+
+    def _is_missing(self, action: DrivenAction, missing: RecordedCall | None) -> None:
+        if missing is not None:
+            self._differs(action, "calls", Difference("", described_call(missing), "<not made>"))
+
+    def _result(self, action: DrivenAction, replayed: Event) -> int:
+        if action.event.extra.get("outcome") is not None:
+            return 0
+        if "result" not in action.event.extra or "result" not in replayed.extra:
+            name = f"{action.call.name} of {action.agent_id}"
+            self._outcome.remark(f"results of {name} are not captured, so they are not compared")
+            return 0
+        self._outcome.counts.results += 1
+        result = action.event.extra["result"]
+        found, agreed = self._comparison.compare(
+            Recorded(result, action.event.types or {}, "/extra/result"),
+            Recorded(replayed.extra["result"], replayed.types or {}, "/extra/result"),
+        )
+        if found is not None:
+            self._differs(action, "result", found)
+        self._fields.note_value(
+            f"step {action.number}: the result of {action.call.name} of {action.agent_id}", agreed
+        )
+        is_named = any("" in each for each in (agreed.references, agreed.handles, agreed.unseen))
+        return int(result is not None and not is_named)
+
+    def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
+        one = self._errors.get(str(action.event.extra.get("error_id")))
+        by_id = {event.id: event for event in events if event.kind == "error"}
+        other_id = str(replayed.extra.get("error_id"))
+        other = by_id.get(other_id) or self._errors.get(other_id)
+        if one is None or other is None:
+            self._outcome.reason(f"the error event of step {action.number} is not in the recording")
+            return
+        for key in ("error_type", "error_message"):
+            found = self._comparison.difference(
+                Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
+            )
+            if found is not None:
+                self._differs(action, "error", Difference(f"/{key}", found.recorded, found.replayed))
+
+    def _state(self, action: DrivenAction, replayed: Event) -> int:
+        recorded = action.event.state or _NO_CHANGE
+        made = state_of(replayed, self._fields)
+        if self._fields.is_older:
+            made = self._fields.pass_older(action.agent_id, recorded["set"], made)
+        found, agreed = self._comparison.compare(state_of(action.event, self._fields), made, NAMES_OF_STATE)
+        self._fields.note_state(action.agent_id, agreed)
+        if found is not None:
+            name, path = field_of(found.path)
+            found = as_change(found)
+            self._differs(
+                action, f"state.{name}" if name else "state", Difference(path, found.recorded, found.replayed)
+            )
+        return self._count_fields(recorded)
+
+    def _count_fields(self, state: Mapping[str, Any]) -> int:
+        changed = len(state["set"]) + len(state.get("unset") or ())
+        self._outcome.counts.fields += changed
+        return changed
+
+    def _effect_difference(self, action: DrivenAction, effects: Sequence[Event]) -> EffectDifference | None:
+        is_free = self._comparison.overlooked.normaliser.order
+        mark = self._comparison.mark() if is_free else None
+        found = effect_difference(action.effects, effects, self._comparison)
+        if found is not None and mark is not None:
+            self._comparison.go_back(mark)
+            if self._are_same_in_any_order(action.effects, effects):
+                self._normaliser("order of what actions did, as declared")
+                found = None
+        elif found is not None and has_concurrent_calls(action):
+            ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
+            if effect_difference(*ordered, self._comparison) is None:
+                self._normaliser("order of what concurrent calls did")
+                found = None
+        return found
+
+    def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
+        """Whether each effect has its counterpart among the others', wherever that stands."""
+        free = list(replayed)
+        for one in recorded:
+            for place, other in enumerate(free):
+                mark = self._comparison.mark()
+                if describe(one) == describe(other) and not event_difference(one, other, self._comparison):
+                    del free[place]
+                    break
+                self._comparison.go_back(mark)
+            else:
+                return False
+        return not free
+
+    def _order_of_answers(
+        self,
+        action: DrivenAction,
+        effects: Sequence[Event],
+        events: Sequence[Event],
+        answered_at: Sequence[int] | None,
+    ) -> None:
+        """Compare on which side of the answered calls each effect stands; tasks may take turns otherwise."""
+        is_free = self._comparison.overlooked.normaliser.order or len(effects) != len(action.behind)
+        if answered_at is None or is_free or any(child.is_async for child in action.call.children):
+            return
+        places = {event.id: number for number, event in enumerate(events)}
+        for effect, recorded in zip(effects, action.behind, strict=True):
+            replayed = bisect_right(answered_at, places[effect.id])
+            if recorded != replayed:
+                if action.call.is_async:
+                    self._outcome.doubts.append(
+                        f"step {action.number} is async: its tasks may act in another order"
+                    )
+                told = [f"behind {count} answered calls" for count in (recorded, replayed)]
+                self._differs(action, "calls", Difference("", *told), describe(effect))
+
+    def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
+        if not self._is_whole:
+            return  # measurements are buffered, and a killed process loses its last ones
+        inside = effects_of(replayed, events, metrics=True)
+        names = Counter(
+            str(event.extra.get("metric_name"))
+            for event in inside
+            if event.agent_id is None or event.agent_id in self._live
+        )
+        if names != action.metrics:
+            one, other = dict(action.metrics - names), dict(names - action.metrics)
+            self._differs(
+                action, "effects", Difference("", one or shown(ABSENT), other or shown(ABSENT)), "metrics"
+            )
+
+    def _normaliser(self, name: str) -> None:
+        if name not in self._outcome.normalisers:
+            self._outcome.normalisers.append(name)
+
+    def note_code(self, action: DrivenAction, code: str) -> None:
+        """Keep the digest of the code that ran beside the recorded one."""
+        told = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
+        told.setdefault("recorded", str(action.event.code))
+        told.setdefault("replayed", code)
+
+    def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
+        """Where a call was another than the recorded one: an effect before it that was too comes first.
+
+        Args:
+            effects: what the action had left by then.
+        """
+        told = self._outcome.divergence
+        if told is None or told.step != action.number or told.field not in {"args", "calls"}:
+            return
+        if has_concurrent_calls(action) or self._comparison.overlooked.normaliser.order:
+            return
+        self._identifiers.see(effects)
+        found = effect_difference(action.effects[: len(effects)], effects, self._comparison)
+        # Another effect in its place is what came of the call; what an action inside did was there before.
+        if found is not None and found.field:
+            self._outcome.divergence = None
+            with suppress(ReplayStopped):
+                self._differs(action, "effects", found.difference, found.place, found)
+
+    def _differs(
+        self,
+        action: DrivenAction,
+        field: str,
+        difference: Difference,
+        place: str = "",
+        effect: EffectDifference | None = None,
+    ) -> NoReturn:
+        if self._outcome.divergence is None:
+            self._outcome.divergence = Divergence(
+                step=action.number,
+                event_id=action.event.id,
+                action=action.call.name,
+                agent_id=action.agent_id,
+                field=field,
+                recorded=difference.recorded,
+                replayed=difference.replayed,
+                path=difference.path,
+                place=place,
+                inner_agent_id=""
+                if effect is None or effect.agent_id == action.agent_id
+                else effect.agent_id,
+                inner_field="" if effect is None else effect.field,
+            )
+        raise ReplayStopped
+
+
+def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:
+    """The event of the replayed call itself: the outermost action of that name and agent."""
+    for event in reversed(events):
+        if (
+            is_traced_action(event)
+            and event.code is not None
+            and event.agent_id == action.agent_id
+            and method_name(event) == action.call.name
+        ):
+            return event
+    return None
+
+
+def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
+    """The events inside the replayed call, in order; its measurements instead if asked for."""
+    parents = {event.span_id: event.parent_span_id for event in events if event.span_id is not None}
+    found = []
+    for event in events:
+        if event is driven or is_of_framework(event) or (event.kind == "metric") is not metrics:
+            continue
+        span_id = event.parent_span_id
+        while span_id is not None and span_id != driven.span_id:
+            span_id = parents.get(span_id)
+        if span_id is not None:
+            found.append(event)
+    return found
+
+
+def _ending_of(event: Event, errors: dict[str, Event]) -> str:
+    outcome = event.extra.get("outcome")
+    if outcome is None:
+        return "returned"
+    error = errors.get(str(event.extra.get("error_id")))
+    if error is None:
+        return str(outcome)
+    return f"{outcome}: {error.extra.get('error_type')}: {error.extra.get('error_message')}"

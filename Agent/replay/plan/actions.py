@@ -1,0 +1,422 @@
+"""The plan of a replay: which actions to call, in which order, and the recorded calls and effects of each.
+
+Made from a `Recording` once it is known which agents are replayed; `drive.py` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import nextafter
+
+from Agent.event.model import Event
+from Agent.replay.compare.emitted_events import is_point
+from Agent.replay.plan.recording import Recording, began_us, is_traced_action, method_name
+
+FRAMEWORK_KINDS = frozenset(
+    {
+        "code",
+        "log.opened",
+        "log.closed",
+        "log.dropped",
+        "log.retired",
+        "source.read",
+        "source.state",
+        "resource",
+    }
+)
+"""Kinds that recording itself writes, or a sampler in a thread: no effect of the code that is replayed."""
+OVERLAP_US = 50
+"""Two readings of the clock by which one span ends and the next begins may differ by that much."""
+ASYNC_SLACK_US = 2_000
+"""By how much the beginning of an async call may be told too late."""
+_PROCESS_DIGITS = 8
+"""Digits of a span id that say which process numbered it."""
+
+
+def is_of_framework(event: Event) -> bool:
+    """Tell whether recording itself wrote the event: one of those kinds, or a stored checkpoint."""
+    return event.kind in FRAMEWORK_KINDS or (event.kind == "checkpoint" and "stored_as" in event.extra)
+
+
+@dataclass(slots=True, eq=False)
+class RecordedCall:
+    """A recorded traced call, with the traced calls directly inside it."""
+
+    event: Event
+    agent_id: str | None
+    name: str
+    began_us: float
+    parent: RecordedCall | None = None
+    children: list[RecordedCall] = field(default_factory=list)
+    is_taken: bool = False
+    """It was answered, or happened again."""
+    is_async: bool = False
+
+    @property
+    def told(self) -> str:
+        """Return a short description of the call."""
+        return f"{self.name} of {self.agent_id} (event {self.event.id})"
+
+    def overlaps(self, other: RecordedCall) -> bool:
+        """Tell whether two calls ran concurrently, so that their order means nothing."""
+        # When a call began is told too late by what capturing its outcome took; only tasks take turns then.
+        slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
+        return (
+            self.began_us < other.event.timestamp_us + slack
+            and other.began_us < self.event.timestamp_us + slack
+        )
+
+
+@dataclass(slots=True)
+class DrivenAction:
+    """One action to replay, with what was recorded around and inside it."""
+
+    number: int
+    call: RecordedCall
+    before: list[Event] = field(default_factory=list)
+    """Full states and writes from outside since the agent's action before."""
+    after: list[Event] = field(default_factory=list)
+    """Full states of an action that failed."""
+    effects: list[Event] = field(default_factory=list)
+    """Events inside it, in order, those inside answered calls left out."""
+    answered: int = 0
+    """Calls in it, made by replayed code, that a replay answers."""
+    behind: list[int] = field(default_factory=list)
+    """For each effect, how many of them had ended before it."""
+    metrics: Counter[str] = field(default_factory=Counter)
+    """Names of measurements inside it."""
+    overlaps: bool = False
+    """Another replayed action was open at the same time."""
+    is_plain: bool = False
+    """It returned a plain value, and the recording has nothing inside it but points in time."""
+    event: Event = field(init=False)
+    """The event of the action."""
+    agent_id: str = field(init=False)
+    """Whose action it is."""
+
+    def __post_init__(self) -> None:
+        self.event, self.agent_id = self.call.event, str(self.call.agent_id)
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything to replay."""
+
+    actions: list[DrivenAction] = field(default_factory=list)
+    exits: dict[str, Event] = field(default_factory=dict)
+    """Agent to its state at a clean end, those inside others included."""
+    gone: dict[str, Event] = field(default_factory=dict)
+    """Agent to its state when it was gone before the end, those inside others included."""
+    acted: dict[str, int] = field(default_factory=dict)
+    """Such an agent to the number of the last replayed action in which it acted."""
+    undriven: Counter[str] = field(default_factory=Counter)
+    """Agent, "" for none, to the number of its own actions that nothing here drives or contains."""
+    functions: int = 0
+    """Actions of replayed agents that are calls of functions, not of methods."""
+    written_last: dict[str, list[Event]] = field(default_factory=dict)
+    """Agent to what was written to it from outside behind its last action."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Driven agent to its `log_action` notes outside replayed actions."""
+
+
+def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
+    """Return the plan for a run.
+
+    Args:
+        recording: the run.
+        given: agents with an object, whose outermost actions can be replayed.
+        live: agents whose code runs: `given` and those inside them. Calls to others get recorded responses.
+    """
+    tree = _CallTree(recording)
+    plan = Plan()
+    roots: dict[str, DrivenAction] = {}
+    for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.event.seq)):
+        if call.event.code is None:
+            continue  # only entry actions carry code
+        # An entry without state is a call of a function, not of the agent's method.
+        is_own = call.agent_id in given and call.event.state is not None
+        if _is_inside(call, given) or (is_own and tree.is_open_above(call, live)):
+            continue  # it happens by itself there, or belongs to a step that never ended
+        if is_own:
+            roots[str(call.event.span_id)] = DrivenAction(len(roots) + 1, call)
+        elif call.agent_id in given:
+            plan.functions += 1
+        else:
+            plan.undriven[call.agent_id or ""] += 1
+    plan.actions = list(roots.values())
+    _mark_overlaps(plan.actions)
+    _add_surroundings(recording, plan, tree, roots, given, live)
+    _add_gone(recording, plan, tree, roots, live)
+    for action in plan.actions:
+        action.is_plain = _is_plain(action)
+    return plan
+
+
+def _is_plain(action: DrivenAction) -> bool:
+    event = action.event
+    return (
+        not (action.metrics or action.call.children or event.types)
+        and all(is_point(each) and each.parent_span_id == event.span_id for each in action.effects)
+        and event.state is not None
+        and type(event.extra.get("call")) is str
+        and "args" in event.extra
+        and "result" in event.extra
+        and "outcome" not in event.extra
+    )
+
+
+def _is_inside(call: RecordedCall, given: frozenset[str]) -> bool:
+    """Whether an action that can be replayed stands above it."""
+    above = call.parent
+    while above is not None:
+        if above.agent_id in given and above.event.state is not None:
+            return True
+        above = above.parent
+    return False
+
+
+def _mark_overlaps(actions: list[DrivenAction]) -> None:
+    last: DrivenAction | None = None
+    for action in actions:
+        if last is not None and action.call.began_us < last.event.timestamp_us - OVERLAP_US:
+            action.overlaps = last.overlaps = True
+        if last is None or action.event.timestamp_us > last.event.timestamp_us:
+            last = action
+
+
+def _add_surroundings(
+    recording: Recording,
+    plan: Plan,
+    tree: _CallTree,
+    roots: dict[str, DrivenAction],
+    given: frozenset[str],
+    live: frozenset[str],
+) -> None:
+    """Give each action the events that belong to it, by span and by the agent's own order."""
+    waiting: dict[str, list[Event]] = {agent: [] for agent in given}
+    latest: dict[str, DrivenAction] = {}
+    for event in recording.events:
+        if is_of_framework(event):
+            continue
+        own = roots.get(event.span_id or "")
+        if own is not None:
+            own.before = waiting[own.agent_id]
+            waiting[own.agent_id] = []
+            latest[own.agent_id] = own
+            continue
+        if tree.is_inside_tool(event):
+            continue
+        root = tree.root_of(event, roots, live)
+        if root is not None:
+            if event.kind == "metric":
+                # A peer with recorded responses does not run, so it measures nothing.
+                if event.agent_id is None or event.agent_id in live:
+                    root.metrics[str(event.extra.get("metric_name"))] += 1
+            else:
+                root.effects.append(event)
+                root.behind.append(root.answered)
+            continue
+        caller = tree.caller_of(event, roots, live)
+        if caller is not None:
+            caller.answered += 1
+            continue
+        agent = event.agent_id
+        if agent in live and agent not in given and event.extra.get("reason") == "exit":
+            plan.exits[agent] = event  # the only state of an agent inside others that is compared
+        if agent is None or agent not in given or tree.is_inside_any(event, roots):
+            continue
+        if event.kind == "state":
+            _place_state(event, agent, plan, waiting, latest)
+        elif event.kind == "state_change" and is_outside_write(event):
+            waiting[agent].append(event)
+        elif event.kind == "agent_action" and "call" not in event.extra:
+            plan.notes[agent] += 1
+    plan.written_last = {agent: list(filter(is_outside_write, events)) for agent, events in waiting.items()}
+
+
+def _add_gone(
+    recording: Recording, plan: Plan, tree: _CallTree, roots: dict[str, DrivenAction], live: frozenset[str]
+) -> None:
+    """Add the last states of agents that were gone before the end, and where these acted last."""
+    for event in recording.events:
+        if event.kind == "state" and event.extra.get("reason") == "gone" and event.agent_id in live:
+            plan.gone[event.agent_id] = event
+    for call in tree.calls.values() if plan.gone else ():
+        agent_id = call.agent_id
+        above: RecordedCall | None = call
+        while agent_id in plan.gone and above is not None:
+            root = roots.get(str(above.event.span_id))
+            if root is not None:
+                plan.acted[agent_id] = max(plan.acted.get(agent_id, 0), root.number)
+                break
+            above = above.parent
+
+
+def is_outside_write(event: Event) -> bool:
+    """Tell whether recording found the change when an action began, or at the end."""
+    return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def _place_state(
+    event: Event,
+    agent: str,
+    plan: Plan,
+    waiting: dict[str, list[Event]],
+    latest: dict[str, DrivenAction],
+) -> None:
+    reason = event.extra.get("reason")
+    if reason == "exit":
+        plan.exits[agent] = event
+    elif reason == "error":
+        if agent in latest:
+            latest[agent].after.append(event)
+    elif reason != "gone":
+        waiting[agent].append(event)
+
+
+class _CallTree:
+    """The traced calls of a run, nested."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._parents: dict[str, str | None] = {}
+        self._open = recording.open_agents
+        self.calls: dict[str, RecordedCall] = {}
+        self._tools: set[str] = set()
+        for event in recording.events:
+            if event.span_id is None:
+                continue
+            self._parents[event.span_id] = event.parent_span_id
+            if event.kind == "tool.call":
+                self._tools.add(event.span_id)
+            if is_traced_action(event):
+                code = recording.codes.get(event.code or "")
+                self.calls[event.span_id] = RecordedCall(
+                    event,
+                    event.agent_id,
+                    method_name(event),
+                    began_us(event),
+                    is_async=bool(code is not None and code.is_async),
+                )
+        self._set_beginnings(recording)
+        if not recording.is_complete:
+            self._place_orphans(recording.events)
+        for call in self.calls.values():
+            call.parent = self.enclosing(call.event.parent_span_id)
+            if call.parent is not None and not self.is_inside_tool(call.event):
+                call.parent.children.append(call)
+        for call in self.calls.values():
+            call.children.sort(key=lambda child: (child.began_us, child.event.seq))
+
+    def _set_beginnings(self, recording: Recording) -> None:
+        """Let no call begin behind one with a later span of its process, or behind its agent's first state.
+
+        When a call began is told too late, by what it took to capture its outcome; spans are numbered when
+        they begin.
+        """
+        firsts = {agent_id: facts.first_state for agent_id, facts in recording.agents.items()}
+        for span_id in sorted(self.calls):
+            call = self.calls[span_id]
+            first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
+            if first is not None and first.writer == call.event.writer:
+                call.began_us = min(call.began_us, float(first.timestamp_us))
+        later: dict[str, float] = {}
+        for span_id in sorted(self.calls, reverse=True):
+            call, process = self.calls[span_id], span_id[:_PROCESS_DIGITS]
+            if process in later:
+                call.began_us = min(call.began_us, nextafter(later[process], 0.0))
+            later[process] = call.began_us
+
+    def _place_orphans(self, events: list[Event]) -> None:
+        """Give spans whose own event was lost in a kill the call around them, by writer, number and time."""
+        last: dict[str, Event] = {}
+        for event in events:
+            parent = event.parent_span_id
+            if parent is not None and parent not in self._parents and parent not in self._open:
+                known = last.get(parent)
+                if known is None or event.seq > known.seq:
+                    last[parent] = event
+        for span_id, event in last.items():
+            around = [
+                call
+                for call in self.calls.values()
+                if call.event.writer == event.writer
+                and call.event.seq > event.seq
+                and call.began_us - ASYNC_SLACK_US <= event.timestamp_us
+            ]
+            if around:
+                self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id
+
+    def enclosing(self, span_id: str | None) -> RecordedCall | None:
+        """The innermost traced call that a span is or stands in."""
+        seen = 0
+        while span_id is not None and seen < 10_000:
+            call = self.calls.get(span_id)
+            if call is not None:
+                return call
+            span_id = self._parents.get(span_id)
+            seen += 1
+        return None
+
+    def is_open_above(self, call: RecordedCall, live: frozenset[str]) -> bool:
+        """Whether it stands inside a live agent's step that has no end in the recording."""
+        span_id = call.event.parent_span_id
+        while span_id is not None:
+            if span_id not in self._parents:
+                return self._open.get(span_id) in live
+            span_id = self._parents[span_id]
+        return False
+
+    def root_of(
+        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
+    ) -> DrivenAction | None:
+        """The replayed action of which the event is an effect; None for an answered call and its contents.
+
+        A live agent that was called back from inside an answered call acts again, so what it did counts.
+        """
+        if event.agent_id not in live and (
+            event.span_id in self.calls or event.kind == "state" or is_outside_write(event)
+        ):
+            return None
+        call = self.enclosing(event.parent_span_id)
+        is_call = event.span_id in self.calls
+        if call is None or (call.agent_id not in live and not is_call):
+            return None
+        while call is not None:
+            if str(call.event.span_id) in roots:
+                return roots[str(call.event.span_id)]
+            call = call.parent
+        return None
+
+    def caller_of(
+        self, event: Event, roots: dict[str, DrivenAction], live: frozenset[str]
+    ) -> DrivenAction | None:
+        """The replayed action in which replayed code made this call of an answered agent; None for others."""
+        call = self.calls.get(event.span_id or "")
+        if call is None or call.agent_id in live or call.parent is None or call.parent.agent_id not in live:
+            return None
+        above: RecordedCall | None = call.parent
+        while above is not None:
+            if str(above.event.span_id) in roots:
+                return roots[str(above.event.span_id)]
+            above = above.parent
+        return None
+
+    def is_inside_tool(self, event: Event) -> bool:
+        """Whether it happened in the body of a tool, which a replay answers instead of running it."""
+        span_id, seen = event.parent_span_id, 0
+        while self._tools and span_id is not None and seen < 10_000:
+            if span_id in self._tools:
+                return True
+            span_id = self._parents.get(span_id)
+            seen += 1
+        return False
+
+    def is_inside_any(self, event: Event, roots: dict[str, DrivenAction]) -> bool:
+        """Whether it happened anywhere inside a replayed action, answered calls included."""
+        call = self.enclosing(event.parent_span_id)
+        while call is not None:
+            if str(call.event.span_id) in roots:
+                return True
+            call = call.parent
+        return False

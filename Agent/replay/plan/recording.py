@@ -1,0 +1,340 @@
+"""A session's data about a run, read once: its events, who acted in it, and how complete it is.
+
+For one agent, only what happened inside its actions is kept. `actions.py` turns it into a plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from Agent.archive.sealed.reader import open_reader
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.model import Event
+from Agent.event.ordering.order import order_key
+from Agent.tree.files.session import SessionInfo, open_session
+
+ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+
+
+@dataclass(slots=True)
+class AgentFacts:
+    """What was recorded about one agent as a whole."""
+
+    agent_id: str
+    role: str | None = None
+    entries: int = 0
+    """Actions that were the agent's outermost ones."""
+    roots: int = 0
+    """Those of them that nothing else was open above."""
+    first_state: Event | None = None
+    adopted: dict[str, str] = field(default_factory=dict)
+    """Its fields that hold generators whose draws were recorded, and by what these are distinguished."""
+    lives: int = 0
+    """First states: more than one means that several objects had this id."""
+    has_exit: bool = False
+    shared_with: set[str | None] = field(default_factory=set)
+    """Agents that were seen with its generators before it was; None where the record does not name them."""
+    shared_objects: dict[str, set[str]] = field(default_factory=dict)
+    """Its fields with an object that other agents were seen with, too, and those agents."""
+    written: set[str] = field(default_factory=set)
+    """Its fields that something else than its actions wrote, where recording looked for that."""
+    written_outside: set[str] = field(default_factory=set)
+    """Its fields with an object that something else than its actions changed in between."""
+    calls: dict[str, str | None] = field(default_factory=dict)
+    """Method name to the digest of the code that ran last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """The function behind a code digest."""
+
+    module: str
+    qualname: str
+    source: str | None
+
+    @property
+    def is_async(self) -> bool | None:
+        """Tell whether it is a coroutine function; None if the source was not recorded."""
+        if self.source is None:
+            return None
+        for line in self.source.splitlines():
+            text = line.strip()
+            if text.startswith("async def "):
+                return True
+            if text.startswith("def "):
+                return False
+        return None
+
+
+@dataclass(slots=True)
+class Recording:
+    """One run as read."""
+
+    session: Path
+    agent_id: str | None
+    info: SessionInfo | None
+    events: list[Event] = field(default_factory=list)
+    """In order of time, writer and number."""
+    agents: dict[str, AgentFacts] = field(default_factory=dict)
+    codes: dict[str, CodeFacts] = field(default_factory=dict)
+    generator_states: dict[str, Event] = field(default_factory=dict)
+    """States from which recorded draws are counted, by the event's id."""
+    damage: list[str] = field(default_factory=list)
+    lost: int = 0
+    """Events that a cleanly closed or crashed writer took a number for and that are not there."""
+    dropped: int = 0
+    """Events that recording itself says it could not write."""
+    torn: int = 0
+    """Lines that end in the middle, as a crash leaves them."""
+    is_complete: bool = True
+    """Every writer of the session ended cleanly."""
+    open_agents: dict[str, str | None] = field(default_factory=dict)
+    """Span id to agent of what was under way when a process died, or is under way now."""
+
+    def configuration(self, name: str, default: Any) -> Any:
+        """Return a setting under which the session was recorded."""
+        return default if self.info is None else self.info.configuration.get(name, default)
+
+
+def read_recording(session: Path, agent_id: str | None = None) -> Recording:
+    """Read a session, or what happened in it while one agent acted.
+
+    Raises:
+        AgentNotFound: the session has no event of that agent.
+    """
+    reader = open_reader(session)
+    recording = Recording(session, agent_id, _info(session))
+    nesting = _Nesting()
+    scan = reader.scan()
+    for event in scan:
+        _note_facts(recording, event)
+        if agent_id is None:
+            recording.events.append(event)
+        else:
+            nesting.note(event, is_wanted=event.agent_id == agent_id and event.code is not None)
+    if agent_id is not None:
+        if agent_id not in recording.agents:
+            raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
+        # A span's event comes after all that happened inside it, so what is inside is known by now only.
+        # Where a process was killed, measurements that it held back are gone, and with them what they nested.
+        wanted = {True} if all(writer.closed for writer in scan.losses.writers) else {True, None}
+        recording.events = [
+            event
+            for event in reader.scan()
+            if event.agent_id == agent_id or nesting.is_inside(event) in wanted
+        ]
+    recording.events.sort(key=order_key)
+    for damage in reader.damage():
+        if damage.reason.startswith("torn"):
+            recording.torn += 1
+        else:
+            recording.damage.append(f"{damage.path.name}:{damage.line_number}: {damage.reason}")
+    losses = scan.losses
+    recording.lost = losses.total_lost + losses.total_unknown
+    recording.is_complete = all(writer.closed for writer in losses.writers)
+    recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
+    return recording
+
+
+class RecordingParts:
+    """The recordings of single agents, taken out of a whole session as `read_recording` gives them.
+
+    Args:
+        whole: what `read_recording` gives of a session.
+    """
+
+    def __init__(self, whole: Recording) -> None:
+        self._whole = whole
+        self._parents: dict[str, str | None] = {}
+        self._owners: dict[str, frozenset[str | None]] = {}
+        for event in self._whole.events:
+            if event.span_id is not None:
+                self._parents[event.span_id] = event.parent_span_id
+                if event.code is not None and event.agent_id is not None:
+                    known = self._owners.get(event.span_id, frozenset())
+                    self._owners[event.span_id] = known | {event.agent_id}
+        self._events: dict[str | None, list[Event]] = {}
+        self._around: dict[str, frozenset[str | None]] = {}
+        for event in self._whole.events:
+            for agent_id in self._enclosing(event.parent_span_id) | {event.agent_id or ""}:
+                self._events.setdefault(agent_id, []).append(event)
+
+    def of(self, agent_id: str | None) -> Recording:
+        """The recording of one agent, of the whole session without one.
+
+        Raises:
+            AgentNotFound: the session holds no event of that agent.
+        """
+        whole = self._whole
+        if agent_id is None:
+            return whole
+        if agent_id not in whole.agents:
+            raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=whole.session)
+        events = self._events.get(agent_id, [])
+        orphans = [] if whole.is_complete else self._events.get(None, [])
+        if orphans:
+            events = sorted({event.id: event for event in (*events, *orphans)}.values(), key=order_key)
+        return replace(whole, agent_id=agent_id, events=events)
+
+    def _enclosing(self, span: str | None) -> frozenset[str | None]:
+        """The agents in whose entry actions a span stands; None among them where one around it is missing."""
+        passed: list[str] = []
+        found: frozenset[str | None] = frozenset()
+        while span is not None:
+            if span in self._around:
+                found = self._around[span]
+                break
+            if span not in self._parents:
+                found = frozenset({None})
+                break
+            passed.append(span)
+            self._around[span] = frozenset()  # for the time being, which also ends a circle
+            span = self._parents[span]
+        for each in reversed(passed):
+            found = self._around[each] = found | self._owners.get(each, frozenset())
+        return found
+
+
+def _info(session: Path) -> SessionInfo | None:
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # the events can still be replayed; only remembered targets and settings are missing
+
+
+class _Nesting:
+    """Which span stands in which, and which are the wanted ones; numbers, since there may be millions."""
+
+    def __init__(self) -> None:
+        self._parents: dict[int, int | None] = {}
+        self._inside: dict[int, bool | None] = {}
+
+    def note(self, event: Event, *, is_wanted: bool) -> None:
+        """Keep where a span stands."""
+        span = _number(event.span_id)
+        if span is None:
+            return
+        self._parents[span] = _number(event.parent_span_id)
+        if is_wanted:
+            self._inside[span] = True
+
+    def is_inside(self, event: Event) -> bool | None:
+        """Whether the event stands in a wanted span; None where a span around it has no event."""
+        passed = []
+        span = _number(event.parent_span_id)
+        found: bool | None = False
+        while span is not None:
+            if span in self._inside:
+                found = self._inside[span]
+                break
+            passed.append(span)
+            self._inside[span] = False  # for the time being, which also ends a circle
+            if span not in self._parents:
+                found = None
+                break
+            span = self._parents[span]
+        for each in passed:
+            self._inside[each] = found
+        return found
+
+
+def _number(span_id: str | None) -> int | None:
+    try:
+        return None if span_id is None else int(span_id, 16)
+    except ValueError:
+        return None
+
+
+def began_us(event: Event) -> float:
+    """Return when a span began, from its end and duration; rounded up."""
+    duration = event.extra.get("duration_ms")
+    if not isinstance(duration, (int, float)) or isinstance(duration, bool):
+        return float(event.timestamp_us)
+    captured = event.extra.get("capture_ms")
+    if isinstance(captured, (int, float)):
+        duration += captured
+    return event.timestamp_us - duration * 1000 * (1 - 1e-6)
+
+
+def method_name(event: Event) -> str:
+    """Return the name of the traced function, without its classes."""
+    return str(event.extra.get("call", "")).rpartition(".")[2]
+
+
+def is_traced_action(event: Event) -> bool:
+    """Tell whether a decorator or `instrument` wrote it, rather than a logger."""
+    return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
+
+
+def _note_facts(recording: Recording, event: Event) -> None:
+    if event.kind == "code":
+        extra = event.extra
+        recording.codes[str(extra.get("digest"))] = CodeFacts(
+            str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
+        )
+        return
+    if event.kind == "source.state":
+        recording.generator_states[event.id] = event
+        return
+    if event.kind == "log.dropped":
+        count = event.extra.get("count")
+        recording.dropped += count if isinstance(count, int) else 1
+    agent_id = event.agent_id
+    if agent_id is None:
+        return
+    facts = recording.agents.get(agent_id)
+    if facts is None:
+        facts = recording.agents[agent_id] = AgentFacts(agent_id)
+    facts.role = event.agent_role or facts.role
+    if is_traced_action(event):
+        facts.calls[method_name(event)] = event.code or facts.calls.get(method_name(event))
+        if event.code is not None:
+            facts.entries += 1
+            facts.roots += event.extra.get("root") is True
+    elif event.kind == "state":
+        _note_state(facts, event)
+    elif event.kind == "state_change" and event.extra.get("trigger") == "outside":
+        changed = event.extra.get("changed")
+        facts.written.update(changed if isinstance(changed, dict) else ())
+        facts.written.update(map(str, event.extra.get("unset") or ()))
+        facts.written_outside.update(map(str, event.extra.get("objects") or ()))
+
+
+def _note_state(facts: AgentFacts, event: Event) -> None:
+    reason = event.extra.get("reason")
+    if reason == "first":
+        facts.lives += 1
+        if facts.first_state is None or order_key(event) < order_key(facts.first_state):
+            facts.first_state = event
+    elif reason == "exit":
+        facts.has_exit = True
+    adopted = event.extra.get("adopted")
+    facts.adopted.update(adopted if isinstance(adopted, dict) else {})
+    together = event.extra.get("shared_objects")
+    for name, other in together.items() if isinstance(together, dict) else ():
+        facts.shared_objects.setdefault(name, set()).add(str(other))
+    facts.written_outside.update(map(str, event.extra.get("written_outside") or ()))
+    owners = event.extra.get("shared_with")
+    if isinstance(owners, dict):
+        facts.shared_with.update(owners.values())
+    elif event.extra.get("shared") and reason != "gone":
+        facts.shared_with.add(None)
+
+
+def sharing_agents(
+    objects: Iterable[str], facts: Mapping[str, AgentFacts], live: frozenset[str]
+) -> frozenset[str]:
+    """Driven agents whose generators an agent may hold, too, whose code does not run here."""
+    outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
+    found = set()
+    for agent_id in objects:
+        own = facts[agent_id].shared_with if agent_id in facts else set()
+        named = any(owner in outside for owner in own)
+        unnamed = None in own and bool(outside)
+        by_others = any({agent_id, None} & facts[other].shared_with for other in outside)
+        if named or unnamed or by_others:
+            found.add(agent_id)
+    return frozenset(found)

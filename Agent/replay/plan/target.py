@@ -1,0 +1,254 @@
+"""The target: code named as `module:factory`; it is found and called, and its result is checked.
+
+The name is checked where `replay_run` is called; the target is imported and called in the child process only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from Agent.errors import ReplayError, TargetNotFound, TargetNotGiven, UsageError
+from Agent.record.emit import installed
+from Agent.record.sources.callers import is_own
+from Agent.record.state.agents import agent_id_of
+from Agent.tree.files.session import SessionInfo, update_session
+
+Target = str | Callable[..., Any]
+
+
+class TargetFailed(Exception):
+    """Raised if the target could not be imported or called, or returned something that cannot be replayed."""
+
+
+class TargetNotImported(TargetFailed):
+    """There is no function of that name, or its module cannot be imported."""
+
+
+class FactoryRaised(TargetFailed):
+    """The factory itself raised."""
+
+
+def target_name(target: Target | None, info: SessionInfo | None, agent_id: str | None) -> str:
+    """The target as `module:factory`: the one given, else the one that the session remembers.
+
+    Raises:
+        TargetNotGiven: there is none.
+        UsageError: it is no such name, or a function that cannot be imported by one.
+    """
+    if target is None:
+        found = None if info is None else info.target_for(agent_id)
+        if found is None and info is not None and info.targets and agent_id is None:
+            raise TargetNotGiven(
+                f"the session remembers targets for {len(info.targets)} agents, but none for the whole run",
+                remedy=f"replay one agent, for example {info.session_id}/{min(info.targets)}",
+            )
+        if found is None:
+            raise TargetNotGiven(
+                "no target was given, and the session remembers none",
+                remedy="give --target module:factory (a class, or a function that takes a spec)",
+            )
+        return found
+    if isinstance(target, str):
+        module, colon, factory = target.partition(":")
+        if not (colon and module and factory):
+            raise UsageError(
+                f"the target {target!r} is not module:factory", remedy="for example shop.agents:build"
+            )
+        return target
+    return _name_of(target)
+
+
+def remember_target(target: Target, agent_id: str = "*") -> None:
+    """Store the target in the session being recorded, for `replay` and `fork`.
+
+    Like the first event, it begins a session if there is none. If nothing is recorded to files, nothing is
+    stored.
+
+    Args:
+        target: `module:factory`, or such a function.
+        agent_id: the agent that it builds; default: all of them.
+
+    Raises:
+        UsageError: it is not an importable name.
+    """
+    name = target_name(target, None, None)
+    pipeline = installed.current_pipeline()
+    if pipeline.artifacts is None:
+        return  # a replay that imports the program, or a test: there are no files
+    update_session(pipeline.artifacts.session, targets={agent_id: name})
+
+
+def _name_of(target: Callable[..., Any]) -> str:
+    module = getattr(target, "__module__", None)
+    qualname = getattr(target, "__qualname__", None)
+    if module == "__main__":
+        spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+        module = None if spec is None else spec.name
+    found: Any = sys.modules.get(module or "")
+    if module == getattr(sys.modules.get("__main__"), "__name__", None) or found is None:
+        found = sys.modules.get("__main__")
+    for part in str(qualname).split("."):
+        found = getattr(found, part, None)
+    if not module or not qualname or found is not target:
+        raise UsageError(
+            f"the target {qualname or target!r} cannot be imported by a name, and another process drives it",
+            remedy="define the factory at the top of a module that can be imported",
+        )
+    return f"{module}:{qualname}"
+
+
+def import_target(name: str) -> Callable[..., Any]:
+    """The factory of that name.
+
+    Raises:
+        TargetNotImported: it cannot be imported.
+    """
+    module_name, _, qualname = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except BaseException as error:
+        raise TargetNotImported(
+            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{_place_of(error)}"
+        ) from error
+    for part in qualname.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise TargetNotImported(f"the target {module_name} has no {qualname!r}") from None
+    if not callable(found):
+        raise TargetNotImported(f"the target {name} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def _place_of(error: BaseException) -> str:
+    """Where in the user's code an exception came up, as ` (file.py:12)`; "" where that is unknown."""
+    place = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        if not is_own(frame) and module.partition(".")[0] not in sys.stdlib_module_names:
+            place = f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return place
+
+
+def target_not_found(why: str) -> TargetNotFound:
+    """The error for a target that a child process could not import."""
+    return TargetNotFound(
+        why,
+        remedy="replay from the directory that the code is imported from, or give another target",
+    )
+
+
+def build(factory: Callable[..., Any], spec: Any, name: str) -> Any:
+    """Return the factory's result for a spec; a factory without parameters is called without the spec.
+
+    A class is a factory of its instances: it is called with the recorded arguments of its constructor, or
+    with the agent's id if those were not recorded, once for each agent that acts independently.
+
+    Raises:
+        TargetFailed: it takes other arguments, or it raised.
+    """
+    if inspect.isclass(factory):
+        if spec.agent_id is None:
+            return {agent_id: _instance(factory, spec.of(agent_id), name) for agent_id in spec.agent_ids}
+        return _instance(factory, spec, name)
+    if _takes(factory, spec):
+        return _called(factory, (spec,), {}, name)
+    if _takes(factory):
+        return _called(factory, (), {}, name)
+    raise TargetFailed(f"the factory {name} must take one argument, the spec, or none")
+
+
+def _instance(cls: type[Any], spec: Any, name: str) -> Any:
+    init = spec.init
+    if init is not None and not init.lacking:
+        return _called(cls, init.args, init.kwargs, name)
+    if _takes(cls, spec.agent_id):
+        first = next(iter(_parameters(cls)), "")
+        return _called(cls, (spec if first == "spec" else spec.agent_id,), {}, name)
+    if _takes(cls):
+        return _called(cls, (), {}, name)
+    module, _, qualname = name.partition(":")
+    raise TargetFailed(
+        f"the class {name} needs more arguments than an agent_id, and those of {spec.agent_id} were not "
+        f"recorded; add a function to {module}, def build(spec): return {qualname}(spec.agent_id, ...), and "
+        f"give --target {module}:build"
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:  # written in C, and without a signature
+        return {}
+
+
+def _takes(function: Callable[..., Any], *args: Any) -> bool:
+    try:
+        inspect.signature(function).bind(*args)
+    except TypeError:
+        return False
+    except ValueError:  # written in C, and without a signature
+        return True
+    return True
+
+
+def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], name: str) -> Any:
+    kind = "class" if inspect.isclass(function) else "factory"
+    try:
+        return function(*args, **kwargs)
+    except ReplayError as error:
+        raise TargetFailed(f"the {kind} {name} needs what the recording does not hold: {error}") from error
+    except BaseException as error:
+        raise FactoryRaised(
+            f"the {kind} {name} raised {type(error).__name__}: {error}{_place_of(error)}"
+        ) from error
+
+
+def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[str, Any]:
+    """What a factory gave as {agent_id: object}; None as an object means: it is inside the others.
+
+    Args:
+        given: one agent, or a mapping.
+        agent_id: the agent that was asked for, None for a whole run.
+        known: agents that the recording knows.
+
+    Raises:
+        TargetFailed: it cannot be replayed.
+    """
+    if given is None or inspect.isawaitable(given):
+        what = "nothing" if given is None else "a coroutine; it must not be async"
+        raise TargetFailed(f"the factory returned {what}")
+    if isinstance(given, Mapping):
+        objects = {str(name): obj for name, obj in given.items()}
+    else:
+        own = agent_id_of(given)
+        objects = {str(agent_id if agent_id is not None else own): given}
+        if own is None and agent_id is None:
+            raise TargetFailed(
+                f"the factory returned a {type(given).__qualname__} without an agent_id; for a whole run "
+                "return {agent_id: object} for each of spec.agent_ids"
+            )
+    if agent_id is not None:
+        if objects.get(agent_id) is None:
+            raise TargetFailed(f"the factory gave {', '.join(objects) or 'nothing'}, not {agent_id}")
+        objects = {agent_id: objects[agent_id]}
+    for name, obj in objects.items():
+        if name not in known:
+            raise TargetFailed(f"the factory returned {name!r}, an agent that the recording does not have")
+        own = None if obj is None else agent_id_of(obj)
+        if obj is not None and own != name:
+            raise TargetFailed(
+                f"the object for {name} has the agent_id {own!r}; a factory gets a spec: def build(spec): "
+                f"return {type(obj).__qualname__}(spec.agent_id)"
+                if own is not None
+                else f"the object for {name} has no agent_id: instrument its class in the factory's module"
+            )
+    if all(obj is None for obj in objects.values()):
+        raise TargetFailed("the factory returned no object")
+    return objects

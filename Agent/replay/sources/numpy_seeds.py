@@ -1,0 +1,148 @@
+"""Entropy that seeds numpy's generators: a read of it counts unless a known seed replaces it before any draw.
+
+`RandomState(7)` reads entropy first and seeds itself with 7 then, and so does whoever makes a `RandomState()`
+to seed it later. Both calls of numpy that tell of it are replaced in a replay's own process: the one by which
+a `SeedSequence` asks for entropy, and the one by which a Mersenne twister is seeded with a number.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, NamedTuple
+
+from Agent.replay.compare.outcome import SourceRead
+
+
+class _Made(NamedTuple):
+    """A generator that `default_rng` made, and its state then."""
+
+    generator: Any
+    state: str
+
+
+class NumpySeeds:
+    """The reads of entropy by numpy, while nothing has taken their place."""
+
+    def __init__(self) -> None:
+        self.is_global_known = False
+        """Whether a known seed was given to the generator behind the functions of `numpy.random`."""
+        self._is_in = False
+        self._is_reading = False
+        self._read: SourceRead | None = None
+        self._open: dict[int, SourceRead] = {}
+        """By the entropy that was read, the read."""
+        self._built: dict[int, SourceRead] = {}
+
+    def holds(self, read: SourceRead) -> bool:
+        """Whether it is numpy that reads now, so that the read waits for what becomes of the generator."""
+        if self._is_reading:
+            self._read = read
+        return self._is_reading
+
+    def put_in(self) -> None:
+        """Take the places of the two calls, once numpy is loaded; a second time changes nothing."""
+        entropy: Any = sys.modules.get("numpy.random.bit_generator")
+        twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
+        if self._is_in or twister is None or not hasattr(entropy, "randbits"):
+            return
+        self._is_in = True
+        read, seed = entropy.randbits, twister._legacy_seeding  # noqa: SLF001 - what all its seeding goes through
+
+        def randbits(bits: int) -> int:
+            self._is_reading = True
+            try:
+                value: int = read(bits)
+            finally:
+                self._is_reading = False
+            found, self._read = self._read, None
+            if found is not None:
+                self._open[value] = found
+            return value
+
+        def legacy_seeding(generator: Any, value: Any) -> None:
+            known = None if value is None else _entropy_of(generator)
+            is_fresh = known in self._open and _is_fresh(generator)
+            seed(generator, value)
+            if value is not None and generator is _bits_of_module():
+                self.is_global_known = True
+            if is_fresh:
+                self._open.pop(known, None)  # type: ignore[arg-type]
+
+        entropy.randbits = randbits
+        # The class takes no attributes; its own dict does, and is told of the change.
+        gc.get_referents(twister.__dict__)[0]["_legacy_seeding"] = legacy_seeding
+        ctypes.pythonapi.PyType_Modified(ctypes.py_object(twister))
+
+    def take(self) -> list[SourceRead]:
+        """The reads that nothing took the place of; they are told once."""
+        found, self._open = list(self._open.values()), {}
+        return found
+
+    @contextmanager
+    def looking_at_made(self, module: Any) -> Iterator[None]:
+        """Pass over the entropy of what `default_rng` makes meanwhile, and nobody draws from or keeps.
+
+        Args:
+            module: `numpy.random`, None where it is not loaded.
+        """
+        make = None if module is None else vars(module).get("default_rng")
+        if make is None:
+            yield
+            return
+        kept: list[_Made] = []
+
+        @wraps(make)
+        def default_rng(*args: Any, **kwargs: Any) -> Any:
+            made = make(*args, **kwargs)
+            if _entropy_of(made.bit_generator) in self._open:
+                kept.append(_Made(made, repr(made.bit_generator.state)))
+            return made
+
+        vars(module)["default_rng"] = default_rng
+        try:
+            yield
+        finally:
+            if vars(module).get("default_rng") is default_rng:
+                vars(module)["default_rng"] = make
+            alone = _holders(_Made(make(0), ""))
+            for each in kept:  # no name is given to what it draws from, which would be one more holder
+                if _holders(each) == alone and repr(each.generator.bit_generator.state) == each.state:
+                    self._open.pop(_entropy_of(each.generator.bit_generator), None)  # type: ignore[arg-type]
+
+    def set_built(self) -> None:
+        """What was read up to now was read while the target was built."""
+        self._built |= self._open
+        self._open = {}
+
+    def built(self, restored: Iterable[Any]) -> list[SourceRead]:
+        """The reads from that time, except those by generators whose state was restored."""
+        known = {_entropy_of(getattr(each, "_bit_generator", None)) for each in restored}
+        return [read for entropy, read in self._built.items() if entropy not in known]
+
+
+def _bits_of_module() -> Any:
+    hidden: Any = getattr(sys.modules.get("numpy.random.mtrand"), "_rand", None)
+    return getattr(hidden, "_bit_generator", None)
+
+
+def _entropy_of(bits: Any) -> int | None:
+    sequence = getattr(bits, "_seed_seq", None)
+    entropy = getattr(sequence, "entropy", None)
+    return entropy if type(entropy) is int else None
+
+
+def _is_fresh(generator: Any) -> bool:
+    """Whether nothing was drawn from a Mersenne twister since it was seeded from its entropy."""
+    now, begun = generator.state["state"], type(generator)(_entropy_of(generator)).state["state"]
+    return bool(now["pos"] == begun["pos"] and (now["key"] == begun["key"]).all())
+
+
+def _holders(made: _Made) -> tuple[int, ...]:
+    """How many hold a generator, what it draws from, and its seed, from which others may be spawned."""
+    bits = made.generator.bit_generator
+    return sys.getrefcount(made.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)

@@ -1,0 +1,548 @@
+"""Sources of chance, time and surroundings, watched while an action is replayed: what was not recorded shows.
+
+The seams of `record/sources/` stand in their places here, too: `source_results.py` answers from the
+recording,
+and what that does not hold comes here. Reads that go round the seams are seen where they end, in the C
+functions themselves or by a profile hook (`record/sources/watch.py`), by whatever name they are called;
+states
+compared before and after see draws that those cannot. What counts is who asked: the first frame outside the
+standard library, see `record/sources/callers.py`.
+
+Watched beside the recorded ones: draws from any `random.Random` that is not part of the exposed state and was
+not seeded during the action; the start of a thread; sockets and new processes, which are refused as well.
+
+Cannot be noticed: draws inside C extensions from generators of their own and from numpy `Generator` objects
+outside the exposed state that nobody adopted; clock functions that C code calls by names which the seams do
+not reach (`functools.partial(time.time)` in an object); `id()`, `hash()` of an object, the order of a set of
+objects; files and databases; the name of the host, the working directory, the number of processors; memory
+and its collection.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
+
+from Agent.record.emit import installed
+from Agent.record.emit.player import making_answer
+from Agent.record.sources.adopted import Adopted, living
+from Agent.record.sources.callers import (
+    Asker,
+    asker_of,
+    is_import_of_library,
+    is_of_library,
+    is_own,
+    is_remade,
+)
+from Agent.record.sources.generators import adopted_of
+from Agent.record.sources.numpy_generators import numpy_random_module
+from Agent.record.sources.random_module import hidden_random
+from Agent.record.sources.reads import ENVIRONMENT
+from Agent.record.sources.sources import recorded_sources
+from Agent.record.sources.watch import (
+    SEEDERS,
+    WATCHED_NAMES,
+    begin_hook,
+    end_hook,
+    has_hook,
+    seeds_with_known_values,
+    source_of_call,
+    touch_notice,
+)
+from Agent.replay.compare.outcome import Outcome, SourceRead
+from Agent.replay.drive.threads import ThreadWatch
+from Agent.replay.sources.file_writes import WRITING, FileWrites
+from Agent.replay.sources.numpy_seeds import NumpySeeds
+
+if TYPE_CHECKING:
+    from Agent.replay.plan.actions import DrivenAction
+
+_NUMPY_SEEDERS = frozenset(
+    {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
+)
+"""Names by which code asks numpy for a generator, which seeds itself from entropy where no seed is given."""
+_REFUSED = {
+    "socket.connect": "network",
+    "socket.getaddrinfo": "network",
+    "socket.gethostbyname": "network",
+    "socket.sendto": "network",
+    "socket.sendmsg": "network",
+    "socket.bind": "network",
+    "subprocess.Popen": "a new process",
+    "os.system": "a new process",
+    "os.posix_spawn": "a new process",
+    "os.fork": "a new process",
+    "os.forkpty": "a new process",
+    "os.exec": "a new process",
+}
+
+
+T = TypeVar("T")
+_AUDITED = _REFUSED.keys() | WRITING
+
+
+class SourceWatch:
+    """Notes reads of unrecorded sources by replayed code.
+
+    Use `begin` and `end` around each replayed call, and `close` after the last; `allow` names generators that
+    belong to the exposed state.
+    """
+
+    def __init__(self) -> None:
+        self.reads: list[SourceRead] = []
+        self.action: DrivenAction | None = None
+        """What is replayed now."""
+        self.is_on = False
+        """Whether an action is replayed now."""
+        self.allows_network = False
+        """Whether somebody asked for live calls, as behind the point of a fork."""
+        self.reachable: frozenset[str] = frozenset()
+        """What is not refused, since somebody declared it."""
+        self.reached: set[str] = set()
+        """What of it was used."""
+        self.built_with: list[SourceRead] = []
+        """Chance that the target drew while it built what is replayed."""
+        self._unseeded: list[tuple[ref[Any], SourceRead]] = []
+        """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
+        self.files = FileWrites()
+        """What is written into files that were there before."""
+        self.imported_with: list[SourceRead] = []
+        """Entropy that the user's modules read while they were imported, which agents may use at any time."""
+        self.clocks_at_import: list[str] = []
+        """Clocks that they read then."""
+        self._is_building = False
+        self._is_importing = False
+        self._seeds = NumpySeeds()
+        self._numpy_place: SourceRead | None = None
+        """Where an imported module seeded a numpy generator from entropy."""
+        self._numpy_seeded: list[tuple[Any, Any]] = []
+        """The generators of numpy that were there after the import, and their states."""
+        self.seeded: set[str] = set()
+        """Modules whose generators the target seeded with known values."""
+        self._step = 0
+        self._hook = self._look
+        self._places: set[tuple[str, int]] = set()
+        self._read_now: set[str] = set()
+        self._allowed: dict[int, Any] = {}
+        """Generators whose draws are no unrecorded ones: of an exposed state, or seeded with known values."""
+        self._granted: dict[int, Any] = {}
+        """Those of an exposed state."""
+        self._before: dict[str, Any] = {}
+        """States of generators that module functions draw from, as the action found them."""
+        self._before_touch = touch_notice()
+        self._touch = self._touched
+        self._is_random_known = False
+        """Whether the action itself gave a known seed to the generator behind the functions of `random`."""
+        self._is_hooked = False
+        sys.addaudithook(_hook_of(self))
+        self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
+        self.threads.put_in()
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """While the target is imported and builds: what it draws of chance is in no record."""
+        numpy_random = numpy_random_module()
+        if not self._is_importing:
+            self._seeds.put_in()
+        before = _numpy_state()
+        seed = getattr(numpy_random, "seed", None)
+
+        def noted(*args: Any, **kwargs: Any) -> None:
+            if any(value is not None for value in (*args, *kwargs.values())):
+                self.seeded.add("numpy.random")
+            seed(*args, **kwargs)  # type: ignore[misc]
+
+        if numpy_random is not None:
+            vars(numpy_random)["seed"] = noted
+        self._is_building = True
+        begin_hook(self._hook, self._allowed)
+        player, installed.source_player = installed.source_player, _BuildingPlayer(self._note)
+        try:
+            with self._seeds.looking_at_made(None if self._is_importing else numpy_random):
+                yield
+        finally:
+            installed.source_player = player
+            end_hook()
+            self._is_building = False
+            self._seeds.set_built()
+            if numpy_random is not None and vars(numpy_random).get("seed") is noted:
+                vars(numpy_random)["seed"] = seed
+            self._allowed.clear()
+            self._places.clear()
+            if before and before != _numpy_state() and "numpy.random" not in self.seeded:
+                found = self.imported_with if self._is_importing else self.built_with
+                found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+
+    @contextmanager
+    def importing(self) -> Iterator[None]:
+        """While the target's module is imported; what it draws of chance then, no agent's state may hold."""
+        self._is_importing = True
+        try:
+            with self.building():
+                yield
+        finally:
+            self._is_importing = False
+        if self._numpy_place is not None:
+            self._numpy_seeded = [(bits, repr(bits.state)) for bits in _numpy_bit_generators()]
+
+    def put_in_seams(self) -> None:
+        """Let sources be asked for through their seams; call it once the target is imported."""
+        self._seeds.put_in()
+        recorded_sources(notice="none").__enter__()
+
+    def allow(self, generator: Any) -> None:
+        """Draws from this generator are part of the exposed state."""
+        self._granted[id(generator)] = generator
+        if generator is not hidden_random:  # whose draws are everybody's
+            self._allowed[id(generator)] = generator
+
+    def allows(self, adopted: Adopted) -> bool:
+        """Whether the generator is one that was allowed."""
+        return any(
+            getattr(generator, "agent_trace_adopted", None) is adopted
+            or (isinstance(generator, random.Random) and adopted_of(generator) is adopted)
+            for generator in self._granted.values()
+        )
+
+    def answered(self, source: str) -> None:
+        """Draws from this source are answered: that its state changes says nothing."""
+        self._read_now.add(source)
+
+    def is_seeded(self, module: str) -> bool:
+        """Whether the action itself gave a known seed to the generator behind that module's functions."""
+        if module == "numpy.random":
+            return self._seeds.is_global_known
+        return module == "random" and self._is_random_known
+
+    def unrecorded(self, source: str, asker: FrameType) -> None:
+        """Driven code reads a source of which the recording has nothing there."""
+        if self.is_on:
+            self._add(source, asker)
+
+    @property
+    def runs_target(self) -> bool:
+        """Whether code of the target runs: it is imported, it builds, or an action is replayed."""
+        return self.is_on or self._is_building
+
+    def tell(self, outcome: Outcome, excuses: Callable[[str], str | None]) -> None:
+        """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
+
+        Args:
+            excuses: says what was declared that lets reads of a source differ.
+        """
+        outcome.normalisers += [f"{what} was allowed, as declared" for what in sorted(self.reached)]
+        outcome.unsteady += [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
+        outcome.unsteady += [f"threads, {place}" for place in self.threads.places]
+        for what in dict.fromkeys(self.files.refused):
+            outcome.reason(f"refused because of --no-writes: {what}")
+        for read in self.imported_with:
+            if excuses(read.source) is None:
+                outcome.reason(
+                    f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
+                    "imported, which no recording holds: read it in an action or in the agent's constructor"
+                )
+        outcome.sources = self.reads
+        if outcome.divergence is not None:
+            return  # it may come from any of them
+        outcome.sources = [read for read in self.reads if excuses(read.source) is None]
+        outcome.normalisers += [
+            f"{read}: {excuses(read.source)} may differ, as declared"
+            for read in self.reads
+            if excuses(read.source) is not None
+        ]
+
+    def begin(self, action: DrivenAction) -> None:
+        """Watch from here on; `end` is to be called, whatever happens."""
+        self.action, self._step = action, action.number
+        self._read_now.clear()
+        self._before.clear()
+        self._seeds.is_global_known = self._is_random_known = False
+        if "numpy.random" in sys.modules:
+            self._seeds.put_in()
+            self._before = _numpy_state()
+        if self._before_touch is None:
+            self._touched()
+        else:
+            self._before_touch(self._touch)
+        self.threads.begin()
+        self.is_on = True
+        if not self._is_hooked:
+            self._is_hooked = True
+            begin_hook(self._hook, self._allowed)
+
+    def end(self) -> None:
+        """The action is over."""
+        self.threads.end()
+        self.is_on = False
+        for read in self._seeds.take():
+            if not any((read.file, read.line) == (known.file, known.line) for known in self.reads):
+                self.reads.append(read)
+        if self._before_touch is None:
+            self.close()  # a profile hook costs what happens between the actions, too
+        if self._seeds.is_global_known:
+            self._before.pop("numpy.random", None)
+        if self._is_random_known:
+            self._before.pop("random", None)
+        if self._before:
+            self._compare_states()
+        if self._numpy_seeded:
+            self._compare_imported()
+
+    def close(self) -> None:
+        """Nothing more is replayed."""
+        if not self._is_hooked:
+            return
+        self._is_hooked = False
+        if not has_hook(self._hook):
+            self.reads.append(
+                SourceRead("a profiler, which ended the watch,", "replayed code", "?", 0, self._step)
+            )
+        end_hook()
+        if self._before_touch is not None:
+            self._before_touch(None)
+
+    def _touched(self) -> None:
+        """Somebody is about to draw from the generator behind the functions of `random`."""
+        self._before["random"] = random.getstate()
+
+    def _compare_states(self) -> None:
+        """A draw by C code leaves no call, but it leaves another state."""
+        now = _numpy_state()
+        if "random" in self._before:
+            now["random"] = random.getstate()
+        for source, state in now.items():
+            place = (source, 0)
+            if (
+                self._before.get(source, state) != state
+                and source not in self._read_now
+                and place not in self._places
+            ):
+                self._places.add(place)
+                self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
+
+    def _compare_imported(self) -> None:
+        """Draws from a numpy generator that an import seeded from entropy, and that is no agent's."""
+        granted = {id(getattr(each, "bit_generator", None)) for each in self._granted.values()}
+        for bits, state in self._numpy_seeded:
+            if id(bits) not in granted and not _is_adopted(bits) and repr(bits.state) != state:
+                assert self._numpy_place is not None  # noqa: S101 - there are none without it
+                self.imported_with.append(self._numpy_place)
+                self._numpy_seeded = []
+                return
+
+    def _look(self, frame: FrameType, event: str, argument: Any) -> None:
+        """The hook, which may stay in its place between actions."""
+        if self.is_on or self._is_building:
+            self._profile(frame, event, argument)
+
+    def _profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_call":
+            name = argument.__name__
+            if name in WATCHED_NAMES:
+                source = source_of_call(argument, name, self._is_known)
+                if source is not None:
+                    self._note(source, frame)
+        elif event == "call" and id(frame.f_code) in SEEDERS:
+            self._seeded(frame)
+
+    def _is_known(self, generator: Any) -> bool:
+        return id(generator) in self._allowed
+
+    def _seeded(self, frame: FrameType) -> None:
+        """A generator that is seeded from known values during the action draws known numbers."""
+        generator = frame.f_locals.get("self")
+        if generator is hidden_random:
+            self._is_random_known = self.is_on and seeds_with_known_values(frame)
+            if self._is_building and seeds_with_known_values(frame):
+                self.seeded.add("random")
+            return
+        if seeds_with_known_values(frame):
+            self._allowed[id(generator)] = generator
+            return
+        self._allowed.pop(id(generator), None)
+        asker = asker_of(frame) if self._is_building and not self._is_importing else None
+        if asker is not None and not is_import_of_library(asker.frame):
+            code, line = asker.frame.f_code, asker.frame.f_lineno
+            place = SourceRead(
+                "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
+            )
+            self._unseeded.append((ref(generator), place))
+
+    def _note(self, source: str, frame: FrameType) -> None:
+        asker = asker_of(frame)
+        if asker is None:
+            return
+        if self._is_importing and self._is_entropy_of_import(source, asker):
+            return
+        self._add(source, asker.frame)
+
+    def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
+        """Whether the user's own module reads entropy while it is imported, which is noted then."""
+        code = asker.frame.f_code
+        is_draw = source == "random" and "random" in self.seeded
+        if is_draw or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
+            return False
+        file = Path(code.co_filename).name
+        read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
+        if source.startswith(("time.", "datetime.")):
+            self.clocks_at_import.append(f"{source} by {read.function} ({file}:{read.line})")
+            return True
+        if asker.via in {"secrets", "random.SystemRandom"} and not _NUMPY_SEEDERS.isdisjoint(code.co_names):
+            self._numpy_place = replace(read, source="entropy for a numpy generator")
+        elif read not in self.imported_with:
+            self.imported_with.append(read)
+        return True
+
+    def _add(self, source: str, asker: FrameType) -> None:
+        if (
+            making_answer.get()
+            or self.is_seeded(source)
+            or is_remade(asker)
+            or _is_configuration(source, asker)
+        ):
+            return
+        if self._is_building and (
+            source.startswith(("time.", "datetime."))
+            or (source == "random" and "random" in self.seeded)
+            or is_import_of_library(asker)
+        ):
+            return
+        self._add_at(source, asker.f_code, asker.f_lineno)
+
+    def _add_at(self, source: str, code: CodeType, line: int) -> None:
+        read = SourceRead(source, code.co_qualname, Path(code.co_filename).name, line, self._step)
+        if self._seeds.holds(read):
+            return
+        self._read_now.add(source)
+        place = (code.co_filename, line)
+        if place in self._places:
+            return
+        self._places.add(place)
+        (self.built_with if self._is_building else self.reads).append(read)
+
+    def built_by_chance(self) -> list[SourceRead]:
+        """Chance that went into what was built: draws, and generators without a seed, unless put back."""
+        kept = [
+            place
+            for generator, place in self._unseeded
+            if (found := generator()) is not None and id(found) not in self._granted
+        ]
+        seeds = self._seeds.built(self._granted.values())
+        return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
+
+    def keep_out(self, refused: str) -> None:
+        """Refuse what a replay keeps out of reach, and tell who asked for it.
+
+        Raises:
+            PermissionError: it is refused here and now.
+        """
+        if self.allows_network:
+            return
+        if refused in self.reachable:
+            self.reached.add(refused)
+            return
+        if refused != "network" and not self.is_on:
+            return
+        if self.is_on:
+            asker = asker_of(sys._getframe(2))  # noqa: SLF001 - the one way to a caller
+            if asker is not None:
+                self._add(refused, asker.frame)
+            elif not any(read.source == refused for read in self.reads):
+                self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
+        raise PermissionError(f"{refused} is not allowed during a replay")
+
+
+class _BuildingPlayer:
+    """Tells of what is read through seams while the target builds, where no C function tells of it.
+
+    Draws of numpy's functions show in the state that they leave.
+    """
+
+    def __init__(self, note: Callable[[str, FrameType], None]) -> None:
+        self._note = note
+
+    def read(self, source: str, frame: FrameType, now: Callable[[], T], _decode: Callable[[Any], T]) -> T:
+        """See `SourcePlayer`."""
+        self._note(source, frame)
+        return now()
+
+    def variable(self, _name: str, _frame: FrameType, now: Callable[[], Any]) -> Any:
+        """See `SourcePlayer`."""
+        return now()
+
+    def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
+        """See `SourcePlayer`."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        while frame is not None and is_own(frame):
+            frame = frame.f_back
+        if frame is not None and adopted is adopted_of(hidden_random):
+            self._note("random", frame)
+        return now()
+
+    def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
+        """See `SourcePlayer`: the hook is told of seeding."""
+
+
+def _numpy_state() -> dict[str, Any]:
+    """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return {}
+    name, words, position, *gauss = numpy_random.get_state()
+    return {"numpy.random": (name, words.tobytes(), position, gauss)}
+
+
+def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
+    """The hook for what the interpreter is about to do.
+
+    It is a plain function and not a method, which takes half the time: each `id()` in replayed code calls it.
+    """
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in _AUDITED:
+            return
+        if event in _REFUSED:
+            watch.keep_out(_REFUSED[event])
+        elif watch.runs_target:
+            watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+
+    return audit
+
+
+def _numpy_bit_generators() -> list[Any]:
+    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is None:
+        return []
+    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
+    holders = [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
+    ]
+    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
+    return list(found.values())
+
+
+def _is_adopted(bits: Any) -> bool:
+    """Whether the draws from a bit generator of numpy are recorded."""
+    return any(getattr(each, "bits", None) is bits for each in list(living))
+
+
+def _is_configuration(source: str, asker: FrameType) -> bool:
+    """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
+
+    What it draws from the generators of the process counts all the same, since that moves them on.
+    """
+    if source == ENVIRONMENT and is_of_library(asker.f_code.co_filename):
+        return True
+    is_of_process = source in {"random", "numpy.random"}
+    return not is_of_process and is_import_of_library(asker)

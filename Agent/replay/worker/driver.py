@@ -1,0 +1,693 @@
+"""The driver: calls each planned action on the factory's object, and compares it with the recording.
+
+Comes between `actions.py` and `verdict.py`, in the child process that `child.py` sets up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from Agent.event.codec import decode_line
+from Agent.event.model import Event
+from Agent.event.pointers import copy_tree, escape, unescape, value_at
+from Agent.event.values.opaque import Kind
+from Agent.record.emit import installed
+from Agent.record.emit.context import Scope, current_scope
+from Agent.record.emit.installed import install_pipeline
+from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.emit.player import TracedCall
+from Agent.record.sources.generators import adopt_random
+from Agent.record.sources.sources import adoption_of
+from Agent.record.state.identity import TRACED
+from Agent.replay.compare.comparison import Comparison, Difference, Recorded
+from Agent.replay.compare.outcome import Divergence, Outcome, ReplayStopped, short
+from Agent.replay.compare.python_text import python_path
+from Agent.replay.drive.calls import MisfitArguments, bind_arguments, bound_method, scope_fields
+from Agent.replay.drive.concurrency import groups_of, ran_in_one_loop
+from Agent.replay.drive.constructors import MADE_OTHERWISE
+from Agent.replay.drive.debugging import in_debugger
+from Agent.replay.drive.fields import FieldRules
+from Agent.replay.drive.player import RecordedPlayer, current_lane, driven_here
+from Agent.replay.drive.shared_values import SharedValues
+from Agent.replay.drive.states import (
+    agents_in,
+    generator_state,
+    generators_in,
+    is_generator,
+    is_of_names,
+    put_back,
+    restorable,
+    state_difference,
+    state_differences,
+)
+from Agent.replay.judging.byte_fast_path import ExpectedLine
+from Agent.replay.judging.external_writes import OutsideWrites
+from Agent.replay.judging.final_states import LastStates
+from Agent.replay.judging.judge import ActionJudge
+from Agent.replay.judging.snapshots import WholeStates
+from Agent.replay.plan.actions import DrivenAction, Plan, RecordedCall, is_of_framework, is_outside_write
+from Agent.replay.plan.recording import AgentFacts, sharing_agents
+from Agent.replay.plan.values import Decoder
+from Agent.replay.sources.source_results import SourceAnswers
+from Agent.replay.sources.watched import SourceWatch
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from Agent.replay.interleaved import Turns
+
+_PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
+"""Results that are neither awaited nor iterated for what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a replay works with: it records, restores values, compares and watches."""
+
+    pipeline: Pipeline
+    sink: MemorySink
+    decoder: Decoder
+    comparison: Comparison
+    judge: ActionJudge
+    watch: SourceWatch
+    sources: SourceAnswers
+    fields: FieldRules
+    strict_factory: bool = False
+    keep_going: int = 0
+    """How many differences to look for behind the first."""
+    stop_at: int = 0
+    """The number of the action before which the debugger is to open; 0 for none."""
+    turns: str = ""
+    """How concurrent actions are replayed: `sequential`, `loose`, or as they seem to have run."""
+
+
+class Driver:
+    """Carries out a plan; its findings go into `outcome`.
+
+    Args:
+        objects: the factory's objects, by agent.
+        facts: what was recorded about each agent.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        objects: Mapping[str, object],
+        facts: Mapping[str, AgentFacts],
+        outcome: Outcome,
+        player: RecordedPlayer,
+        equipment: Equipment,
+    ) -> None:
+        self._plan = plan
+        self._objects = objects
+        self._facts = facts
+        self._outcome = outcome
+        self._player = player
+        self._pipeline = equipment.pipeline
+        self._sink = equipment.sink
+        self._decoder = equipment.decoder
+        self._comparison = equipment.comparison
+        self._watch = equipment.watch
+        self._sources = equipment.sources
+        self._judge = equipment.judge
+        self._fields = equipment.fields
+        self._is_factory_strict = equipment.strict_factory
+        self._keep_going = equipment.keep_going
+        self._stop_at = equipment.stop_at
+        self._is_sequential = equipment.turns == "sequential" or bool(equipment.stop_at)
+        self._is_loose = equipment.turns == "loose"
+        self._expected = ExpectedLine(self._pipeline, self._sink)
+        self._outside = OutsideWrites(
+            self._pipeline, self._decoder, self._comparison, outcome, player, self._put_back
+        )
+        self._entered: set[int] = set()
+        self._latest: dict[str, object] = {}
+        """The object of each agent that acted last."""
+        self._restored: set[str] = set()
+        self._shared = SharedValues()
+        self._answered_at: list[int] = []
+        """How many lines the action had left when each of its calls was answered."""
+        self._current: DrivenAction | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._is_ending = False
+        """What is still open is to end, whatever it did."""
+        self._turns: Turns | None = None
+        self._found: list[Divergence] = []
+        """Differences of actions that are replayed while others are."""
+        self._seen: list[Event] = []
+        """The first lines that the actions left, decoded."""
+        self._suspects = sharing_agents(objects, facts, player.live)
+        self._whole = WholeStates(
+            self._pipeline,
+            self._decoder,
+            self._comparison,
+            outcome,
+            player,
+            self._suspects,
+            self._put_back,
+            self._fields,
+            facts,
+        )
+        self._generators: dict[str, tuple[Any, str]] = {}
+        self.nearby: dict[str, object] = {}
+        """Agents that driven ones hold: they stay what the factory made them."""
+        self._last_states = LastStates(
+            plan, objects, self.nearby, facts, outcome, player, self._judge, self._whole, self._pipeline,
+            self._comparison,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        """Replay every action until something differs or nothing more can be proved."""
+        self._player.stage = self
+        self._outcome.sources = self._watch.reads
+        # Reads get their recorded values, and nobody looks at the `reads` of these events.
+        keeps_reads, installed.open_reads = installed.open_reads, None
+        try:
+            for group in self._groups():
+                try:
+                    if len(group) == 1:
+                        self._drive(group[0])
+                    else:
+                        self._drive_together(group)
+                except ReplayStopped:
+                    if not self._goes_on():
+                        raise
+            # The last action of each agent: later ones replace earlier ones in the mapping.
+            for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
+                written = self._plan.written_last.get(agent_id, ())
+                self._outside.put_last(action, self._objects[agent_id], written)
+            self._last_states.compare()
+            self._outside.end()
+        except ReplayStopped:
+            pass  # whoever stopped it has told the outcome why
+        finally:
+            self._put_first_in_front()
+            self._tell_of_large_fields()
+            installed.open_reads = keeps_reads
+            self._player.action = None
+            self._judge.settle()
+            self._watch.close()
+            self._close_loop()
+
+    def _groups(self) -> Iterator[Sequence[DrivenAction]]:
+        """The actions in the order in which they are replayed, concurrent ones as a group."""
+        if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
+            yield from ([action] for action in self._plan.actions)
+            return
+        for group in groups_of(self._plan.actions, is_loose=self._is_loose):
+            if ran_in_one_loop(group):
+                yield group
+            else:
+                yield from ([action] for action in group)
+
+    def _drive_together(self, group: Sequence[DrivenAction]) -> None:
+        """Drive actions that ran at the same time; of several differences the first action's is kept."""
+        from Agent.replay.interleaved import LaneEnded, Turns
+
+        found = self._found
+        reasons = list(self._outcome.reasons)
+
+        async def drive(action: DrivenAction) -> None:
+            try:
+                await self._drive_beside(action)
+            except ReplayStopped:
+                divergence, self._outcome.divergence = self._outcome.divergence, None
+                if divergence is None:
+                    raise
+                found.append(divergence)
+                self._player.is_stopped = False
+                raise LaneEnded from None
+
+        self._sink.clear()
+        self._seen.clear()
+        self._generators.clear()
+        self._sources.begin()
+        self._current = group[0]
+        self._watch.begin(group[0])
+        try:
+            self._turns = Turns(group, drive, is_loose=self._is_loose)
+            self._event_loop().run_until_complete(self._turns.run())
+        finally:
+            self._turns = None
+            self._watch.end()
+            if found:
+                self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
+                self._outcome.reasons[:] = reasons  # what came behind it may have come of it
+                self._player.is_stopped = True
+                found.clear()
+        if self._player.is_stopped:
+            raise ReplayStopped
+        if self._generators:
+            self._doubt_draws(group[0])
+
+    async def _drive_beside(self, action: DrivenAction) -> None:
+        """Drive an action in a task, while others drive theirs."""
+        obj = self._objects[action.agent_id]
+        method, args, kwargs = self._prepared(action.call, obj)
+        self._note_ending(action)
+        self._player.begin(action)
+        token = current_scope.set(self._scope_of(action))
+        error: BaseException | None = None
+        try:
+            awaitable = self._awaitable(method, method(*args, **kwargs))
+            if awaitable is not None:
+                await awaitable
+        except ReplayStopped:
+            pass  # it is looked for below
+        except BaseException as raised:
+            if self._is_ending:
+                raise
+            error = raised
+        finally:
+            current_scope.reset(token)
+        self._outcome.counts.driven += 1
+        self._judge.begin(action)
+        if self._player.is_stopped:
+            self._look_back(action, method)
+            raise ReplayStopped
+        self._finish(action, obj, error)
+
+    def _look_back(self, action: DrivenAction, method: Any) -> None:
+        """An action was stopped in its midst."""
+        spec = getattr(method, TRACED, None)
+        if spec is not None:
+            self._judge.note_code(action, spec.identify().digest)
+        self._judge.look_back(action, self.effects_so_far())
+
+    def _note_ending(self, action: DrivenAction) -> None:
+        outcome = action.event.extra.get("outcome")
+        if outcome in {"cancelled", "interrupted"}:
+            self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
+
+    def _scope_of(self, action: DrivenAction) -> Scope | None:
+        """The contexts that were open around an action."""
+        tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
+        return Scope(None, tick=tick, fields=fields) if fields or tick is not None else None
+
+    def _goes_on(self) -> bool:
+        """Whether to look for further differences, this one being kept."""
+        found = self._outcome.divergence
+        if found is None or len(self._outcome.further) >= self._keep_going:
+            return False
+        self._outcome.further.append(found)
+        self._outcome.divergence = None
+        self._player.is_stopped = False
+        return True
+
+    def _tell_of_large_fields(self) -> None:
+        found = self._outcome.divergence
+        obj = None if found is None else self._objects.get(found.agent_id)
+        if found is not None and obj is not None:
+            told = self._whole.told_of_large(found, obj)
+            if told:
+                self._outcome.remark(told)
+
+    def _put_first_in_front(self) -> None:
+        found = self._outcome.further
+        if found:
+            last = [] if self._outcome.divergence is None else [self._outcome.divergence]
+            self._outcome.divergence, *rest = (*found, *last)
+            found[:] = rest
+
+    def entered(self, call: TracedCall, recorded: RecordedCall | None) -> None:
+        """A live agent's action begins: put back its first state, impose what came from outside."""
+        agent_id, target = str(call.agent_id), call.target
+        if agent_id not in self._objects:
+            self._outcome.inside[agent_id] += 1
+        if target is None:
+            return
+        self.nearby[agent_id] = target
+        if self._latest.get(agent_id) is not target:  # which costs less than to ask for its `id()`
+            self._latest[agent_id] = target
+            if id(target) not in self._entered:
+                self._entered.add(id(target))
+                if self._objects.get(agent_id) is target:
+                    self._restore(agent_id, target)
+                self._allow_generators(agent_id, target)
+        action = driven_here() or self._current
+        if action is None or recorded is not action.call:
+            return
+        self._outside.compare(action, target)
+        for event in action.before:
+            self._impose(action, event, target)
+        written = self._facts[agent_id].written_outside if agent_id in self._facts else ()
+        if agent_id in self._suspects or written:
+            for name, generator in generators_in(target):
+                if adoption_of(generator) is None and (agent_id in self._suspects or name in written):
+                    self._generators[name] = (generator, generator_state(generator))
+
+    def _allow_generators(self, agent_id: str, target: object) -> None:
+        """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
+        facts = self._facts.get(agent_id)
+        for name, generator in generators_in(target):
+            if facts is not None and name in facts.adopted:
+                if isinstance(generator, random.Random):
+                    adopt_random(generator, "?")
+                adopted = adoption_of(generator)
+                if adopted is not None:
+                    self._sources.identify(adopted, facts.adopted[name])
+                    continue
+            if facts is None or name not in facts.written_outside:
+                self._watch.allow(generator)
+
+    def call_back(self, recorded: RecordedCall) -> None:
+        """Make a call into a replayed agent that an answered call made in the recording."""
+        obj = self._objects.get(str(recorded.agent_id))
+        if obj is None:
+            self._player.stop(
+                f"{recorded.agent_id} was called back by a call with a recorded response, and the target "
+                "returned no object"
+            )
+        method, args, kwargs = self._prepared(recorded, obj)
+        if inspect.iscoroutinefunction(inspect.unwrap(method)):
+            self._player.stop(
+                f"{recorded.name} of {recorded.agent_id} is async and was called back, which is not supported"
+            )
+        try:
+            method(*args, **kwargs)
+        except Exception:  # noqa: BLE001 - its error event is compared with the record; the caller is answered
+            return
+
+    def answered(self) -> None:
+        """A call of the replayed action was answered: what it records from here on comes after that."""
+        if current_lane.get() is None:
+            self._answered_at.append(len(self._sink.lines))
+
+    def _drive(self, action: DrivenAction) -> None:
+        obj = self._objects[action.agent_id]
+        method, args, kwargs = self._prepared(action.call, obj)
+        # The user's code may have set up recording since the last action.
+        if installed.active is not self._pipeline:
+            install_pipeline(self._pipeline)
+        self._note_ending(action)
+        self._sink.clear()
+        self._answered_at.clear()
+        if not action.is_plain:
+            self._judge.begin(action)
+        self._current = action
+        self._player.begin(action)
+        self._sources.begin()
+        self._expected.expect(action)
+        self._generators.clear()
+        token = current_scope.set(self._scope_of(action))
+        error: BaseException | None = None
+        try:
+            self._watch.begin(action)
+            try:
+                if action.number == self._stop_at:
+                    in_debugger(method, partial(self._call, method, args, kwargs))
+                else:
+                    self._call(method, args, kwargs)
+            finally:
+                self._watch.end()
+        except ReplayStopped:
+            pass  # the player is stopped, which is looked at below
+        except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
+            error = raised
+        finally:
+            current_scope.reset(token)
+        self._outcome.counts.driven += 1
+        if self._generators:
+            self._doubt_draws(action)
+        if self._player.is_stopped:
+            self._look_back(action, method)
+            raise ReplayStopped
+        self._finish(action, obj, error)
+
+    def _finish(self, action: DrivenAction, obj: object, error: BaseException | None) -> None:
+        if not self._player.has_begun:
+            what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
+            self._player.stop(
+                f"{action.call.name} of {action.agent_id} left no event{what}: is it decorated, or "
+                "instrumented in the factory's module?"
+            )
+        dropped = self._pipeline.health.dropped
+        if dropped:
+            self._player.stop(f"the replay could not be recorded: {', '.join(dropped)}")
+        missing = self._player.end()
+        ids = self._expected.came(action)
+        if ids is not None and missing is None:
+            self._judge.agreed(action, ids)
+        else:
+            answered_at = self._answered_at if current_lane.get() is None else None
+            replayed = self._judge.compare(action, self._events(), missing, answered_at)
+            self._expected.learn(action, replayed.code)
+        self._sources.compare_left(action)
+        self._whole.ended(action)
+        for event in action.after:
+            self._whole.compare(action, event, obj)
+        if action.number >= self._last_states.begin:
+            self._last_states.look(action.number)
+
+    def _prepared(self, call: RecordedCall, obj: object) -> tuple[Any, list[Any], dict[str, Any]]:
+        event = call.event
+        method = bound_method(obj, str(event.extra.get("call")))
+        if method is None:
+            self._player.stop(
+                f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
+            )
+        recorded = event.extra.get("args")
+        if event.types or type(recorded) is not dict:
+            recorded = self._restored_arguments(call)
+        else:
+            recorded = copy_tree(recorded)
+        try:
+            args, kwargs = bind_arguments(method, recorded)
+        except MisfitArguments as error:
+            self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
+            raise
+        return method, args, kwargs
+
+    def _restored_arguments(self, call: RecordedCall) -> dict[str, Any]:
+        event = call.event
+        if "args" not in event.extra:
+            self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
+
+        def used(what: str) -> None:
+            self._player.stop(
+                f"{call.told} uses {what}, a task of the process that was recorded or a function that holds "
+                "one: replay what calls it instead"
+            )
+
+        recorded = Recorded(event.extra["args"], event.types or {}, "/extra/args")
+        restored = self._decoder.restore_argument(recorded, used)
+        if restored.unrestored or not isinstance(restored.value, dict):
+            self._player.stop(self._told_of_argument(call, restored.unrestored))
+        if restored.is_redacted:
+            self._outcome.doubts.append(f"an argument of {call.told} is redacted")
+        return dict(restored.value)
+
+    def _told_of_argument(self, call: RecordedCall, unrestored: Sequence[str]) -> str:
+        """Why an argument cannot be given again, and what to do about it."""
+        if not unrestored:
+            return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
+        event, at = call.event, unrestored[0].partition(" at ")[2]
+        form = value_at(event.extra, at.removeprefix("/extra"))
+        args, first = event.extra["args"], unescape(at.split("/")[3])
+        place = python_path(
+            at[len(f"/extra/args/{escape(first)}") :],
+            args.get(first),
+            event.types,
+            f"/extra/args/{escape(first)}",
+            first,
+        )
+        what = unrestored[0].partition(" at ")[0]
+        if type(form) is dict:
+            what = str(form.get("class", what))
+            if Kind.UNSEEN in form:
+                what = f"{what}: {form[Kind.UNSEEN]}"
+        return (
+            f"argument {place} of {call.told} cannot be restored ({what}): pass plain data, or call "
+            "`Agent.flight.register_codec(cls, encode, decode)` for a class in it, in the program and in the "
+            "factory's module"
+        )
+
+    def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
+        awaitable = self._awaitable(method, method(*args, **kwargs))
+        if awaitable is not None:
+
+            async def awaited() -> Any:
+                return await awaitable
+
+            self._event_loop().run_until_complete(awaited())
+
+    def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
+        """What is to be awaited of what a method gave."""
+        if result is None or type(result) in _PLAIN:
+            return None
+        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+            name = getattr(method, "__qualname__", type(method).__qualname__)
+            self._player.stop(f"{name} is a generator, and the recording has only the number of its items")
+        return result if inspect.isawaitable(result) else None
+
+    def _event_loop(self) -> AbstractEventLoop:
+        if self._loop is None:
+            from Agent.replay.interleaved import loop_that_notices
+
+            self._loop = loop_that_notices(self._is_stuck)
+        return self._loop
+
+    def _is_stuck(self) -> None:
+        if self._turns is not None and self._turns.go_on():
+            return
+        if self._found:
+            raise ReplayStopped
+        if not self._is_ending:
+            action = self._current
+            what = "the driven code" if action is None else f"{action.call.name} of {action.agent_id}"
+            self._player.stop(
+                f"{what} waits for what nothing in this replay does, such as an item from a task without a "
+                "traced action: replay the whole session, or trace that task"
+            )
+
+    def _events(self) -> list[Event]:
+        lines = self._sink.lines
+        if current_lane.get() is None:
+            return [decode_line(line) for line in lines]
+        self._seen += [decode_line(line) for line in lines[len(self._seen) :]]
+        return list(self._seen)
+
+    def effects_so_far(self) -> list[Event]:
+        """What happened inside the action that is being replayed, up to now."""
+        return [
+            event
+            for event in self._events()
+            if event.parent_span_id is not None and not is_of_framework(event) and event.kind != "metric"
+        ]
+
+    def _restore(self, agent_id: str, obj: object) -> None:
+        """Put the first recorded state onto an object and see that it is there."""
+        first = self._facts[agent_id].first_state
+        if agent_id in self._restored or first is None:
+            return
+        self._restored.add(agent_id)
+        known = self._pipeline.agents.find(obj)
+        if known is not None:
+            known.tracker = None  # what the factory did is no part of its story
+        self.nearby.update(agents_in(obj))
+        first_state = restorable(first, self._decoder)
+        self._compare_factory(agent_id, obj, first, first_state.fields)
+        self._put_back(agent_id, obj, first_state.fields)
+        if first_state.is_redacted:
+            self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
+        self._whole.begin(agent_id, first, obj)
+        self._outside.begin(agent_id, obj, self._facts[agent_id].written_outside)
+        found = state_difference(first, obj, self._pipeline, self._comparison, self._fields)
+        if found is None:
+            return
+        name, difference = found
+        if name not in first_state.lacking:
+            self._player.stop(
+                f"the restored state of {agent_id} differs from the recording before its first action: field "
+                f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
+            )
+        if is_of_names(difference):
+            # What a name stands for cannot have come from the surroundings: it is the code that differs.
+            self._differs_at_first(agent_id, first, name, difference)
+        place = "" if not difference.path else f" at {python_path(difference.path, start=name)}"
+        reason = (
+            f"field {name} of {agent_id} {MADE_OTHERWISE}{place}: recorded "
+            f"{difference.recorded!r}, made {difference.replayed!r}; build it in the factory as it was "
+            f"before the first action, or ignore it: --ignore {name}"
+        )
+        names = self._of_code_alone(first, obj)
+        if not names:
+            self._player.stop(reason)
+        self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
+
+    def _of_code_alone(self, first: Event, obj: object) -> list[str]:
+        """The fields that differ, if that is by code alone that they hold; a replay shows what it does."""
+        with_code = [
+            name for name, _ in state_differences(first, obj, self._pipeline, self._comparison, self._fields)
+        ]
+        self._comparison.passes_code = True
+        if state_difference(first, obj, self._pipeline, self._comparison, self._fields) is None:
+            return with_code
+        self._comparison.passes_code = False
+        return []
+
+    def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
+        """Say how the factory's object differs from the first recorded state, which replaces its state."""
+        for name, difference in state_differences(
+            first, obj, self._pipeline, self._comparison, self._fields, restored
+        ):
+            if self._is_factory_strict:
+                self._differs_at_first(agent_id, first, name, difference)
+            if is_generator(first, name):
+                told = f"the random generator {name} in another state; the recorded state is used"
+            else:
+                made, recorded = short(difference.replayed), short(difference.recorded)
+                told = f"{name}{difference.path}={made}, recorded {recorded}"
+            self._outcome.factory_differences.append(f"{agent_id}: factory made {told}")
+
+    def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
+        action = driven_here() or self._current
+        self._player.diverge(
+            Divergence(
+                1 if action is None else action.number,
+                first.id,
+                "" if action is None else action.call.name,
+                agent_id,
+                f"state.{name}",
+                difference.recorded,
+                difference.replayed,
+                difference.path,
+                "what the factory made",
+            )
+        )
+
+    def _put_back(self, agent_id: str, obj: object, fields: Mapping[str, Any]) -> None:
+        self._sources.is_putting = True
+        try:
+            put_back(obj, fields, self._shared)
+        except Exception as error:  # noqa: BLE001 - the user's own code may restore
+            self._player.stop(
+                f"recorded fields could not be restored onto {agent_id}: {type(error).__name__}: {error}"
+            )
+        finally:
+            self._sources.is_putting = False
+
+    def _impose(self, action: DrivenAction, event: Event, obj: object) -> None:
+        if event.kind == "state":
+            first = self._facts[action.agent_id].first_state
+            if event.extra.get("reason") != "first":
+                self._whole.compare(action, event, obj)
+            elif first is None or event.id != first.id:
+                self._player.stop(
+                    f"from step {action.number} on, {action.agent_id} was another object; the first one is "
+                    "replayed"
+                )
+        elif is_outside_write(event):
+            self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))
+
+    def _keeps(self, agent_id: str) -> Collection[str]:  # noqa: ARG002 - forks ask
+        """Fields that stay as they are, whatever was written there from outside."""
+        return ()
+
+    def _doubt_draws(self, action: DrivenAction) -> None:
+        for name, (generator, before) in self._generators.items():
+            if generator_state(generator) != before:
+                self._outcome.reason(
+                    f"{action.agent_id} draws from {name}, a generator that others draw from, too: their "
+                    "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
+                )
+
+    def _close_loop(self) -> None:
+        if self._loop is None:
+            return
+        import asyncio
+
+        self._is_ending = True
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
+            self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()

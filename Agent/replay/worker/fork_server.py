@@ -1,0 +1,335 @@
+"""A process that has this package loaded and forks for each request: a tenth of an interpreter's cost.
+
+`ForkServer` takes the place of `spawn` in `child_process.py`. What it forks has the caller's environment and
+working directory, its own process group and output files, and ends as an interpreter ends. Three things
+differ: all children of one server have one hash seed (which is not the caller's), resource limits and umask
+are those of the moment the server started, and the modules of replay and forks are loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+
+import orjson
+
+from Agent.replay.worker.child_process import Child, child_environment, launched_by, launches_anew, spawn
+
+if TYPE_CHECKING:
+    from Agent.replay.worker.child import Prepared
+
+_MODULES = (
+    "Agent.utils",
+    "Agent.replay.worker.child",
+    "Agent.replay.forks.child",
+    "Agent.replay.sweeps.sweep_child",
+    "Agent.replay.experiments.child",
+)
+"""Loaded before the first request: what carries one out, and what every recorded program imports."""
+_INTERPRETER_SETTINGS = frozenset(
+    {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED", "PYTHONPATH"}
+)
+"""What a forked child takes over from its environment, and what its request brings."""
+
+_COMMAND = f"import sys; from {__name__} import main; main(int(sys.argv[1]), *sys.argv[2:])"
+_WAIT_S = 5.0
+_NUMBER = struct.Struct("i")
+_OWN_THREADS = "agent-trace"
+
+
+class ForkServer:
+    """Forks a child process for each request from one that is warm; started by the first request.
+
+    A context manager: at the end the server ends, children that still run do not.
+
+    Args:
+        target: a request of `Agent.replay.worker.child`; its session is read and its target imported before
+        the
+            first fork; `target_worker.py` asks so, and takes the answer from the control socket.
+        output: the files that take what the import prints.
+    """
+
+    def __init__(self, target: Path | None = None, output: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
+        self._arguments = [] if target is None else [str(target)]
+        self._output = output or (subprocess.DEVNULL, None)
+        self._lock = Lock()
+        self._control: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server."""
+        if self._control is not None and self._process is not None:
+            self._control.close()
+            try:
+                self._process.wait(_WAIT_S)
+            except subprocess.TimeoutExpired:  # it still imports the target
+                self._process.kill()
+                self._process.wait()
+        self._control = self._process = None
+
+    def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
+        """Have the module carry out the request in a fork.
+
+        It is a new interpreter where the environment sets Python up otherwise than the server, and
+        where the server was killed.
+        """
+        control = self.start()
+        if _settings(environment) != _settings(self._environment):
+            return spawn(module, request, environment)
+        try:
+            return self._fork(control, module, request, environment)
+        except ConnectionError:
+            return spawn(module, request, environment)
+
+    def _fork(
+        self, control: socket.socket, module: str, request: Path, environment: Mapping[str, str]
+    ) -> ForkedChild:
+        settings = {**environment, "PYTHONHASHSEED": self._environment["PYTHONHASHSEED"]}
+        task = {
+            "module": module,
+            "request": str(request),
+            "directory": str(Path.cwd()),
+            "environment": settings,
+        }
+        with contextlib.ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            stdout, stderr = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            socket.send_fds(control, [b"."], [theirs.fileno(), stdout.fileno(), stderr.fileno()])
+            theirs.close()
+            ours.sendall(orjson.dumps(task) + b"\n")
+            child = ForkedChild(ours, stdout, stderr)
+            stack.pop_all()  # they are the child's from here on
+        return child
+
+    def start(self) -> socket.socket:
+        """The control socket of the server, which is started if it does not run."""
+        with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self.close()
+            if self._control is None:
+                self._environment = child_environment()
+                self._control, theirs = socket.socketpair()
+                with theirs:
+                    self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module
+                        [sys.executable, "-c", _COMMAND, str(theirs.fileno()), *self._arguments],
+                        env=self._environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=self._output[0],
+                        stderr=self._output[1],
+                        pass_fds=[theirs.fileno()],
+                        process_group=0,
+                    )
+            return self._control
+
+
+@contextlib.contextmanager
+def forked_children() -> Iterator[None]:
+    """Fork child processes until the block ends, where the system can and no block around it says how."""
+    if not launches_anew() or not all(hasattr(os, name) for name in ("fork", "waitid", "setpgid")):
+        yield
+        return
+    with ForkServer() as server, launched_by(server):
+        yield
+
+
+class ForkedChild:
+    """A forked child process, with what `child_process.run_module` uses of a `subprocess.Popen`."""
+
+    def __init__(self, link: socket.socket, stdout: IO[bytes], stderr: IO[bytes]) -> None:
+        self._link = link
+        self._outputs = (stdout, stderr)
+        self.returncode: int | None = None
+        pid = self._hear()
+        if pid is None:
+            raise ConnectionError("the process that forks children for replays was killed")
+        self.pid = pid
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it printed, once it has ended; subprocess.TimeoutExpired before that."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                raise subprocess.TimeoutExpired("a forked child", timeout or 0)
+        code = self._hear()
+        self.returncode = -signal.SIGKILL if code is None else code
+        self._link.close()
+        stdout, stderr = map(_text, self._outputs)
+        return stdout, stderr
+
+    def _hear(self) -> int | None:
+        """The next number from the process that watches over the child; None if that was killed."""
+        said = self._link.recv(_NUMBER.size)
+        return _NUMBER.unpack(said)[0] if said else None
+
+    def kill(self) -> None:
+        """End it; its process id is its own until `communicate` has returned."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _text(file: IO[bytes]) -> str:
+    with file:
+        file.seek(0)
+        return file.read().decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _settings(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("PYTHON") and name not in _INTERPRETER_SETTINGS
+    }
+
+
+class _Task(NamedTuple):
+    module: str
+    request: str
+
+
+def _serve(control: socket.socket) -> _Task | None:
+    """Fork for each request; in a child its task is returned, in the server None at the end."""
+    while True:
+        try:
+            got, descriptors, *_ = socket.recv_fds(control, 1, 3)
+        except ConnectionError:
+            return None
+        _reap()
+        if not got:
+            return None
+        if os.fork() == 0:
+            control.close()
+            link_descriptor, stdout, stderr = descriptors
+            return _watch_over(socket.socket(fileno=link_descriptor), stdout, stderr)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _reap() -> None:
+    """Take leave of the processes that watched over children and have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _watch_over(link: socket.socket, stdout: int, stderr: int) -> _Task:
+    """Fork the child of one request, say which process it is and how it ended; returns in the child alone."""
+    task = orjson.loads(link.makefile("rb").readline())
+    child = os.fork()
+    if child == 0:
+        link.close()
+        return _begin(task, stdout, stderr)
+    try:
+        _report(link, child)
+    finally:
+        os._exit(0)
+
+
+def _report(link: socket.socket, child: int) -> None:
+    with contextlib.suppress(OSError):  # it did so itself, and has ended already
+        os.setpgid(child, child)
+    link.sendall(_NUMBER.pack(child))
+    # Reaped when the caller knows that it ended, so that nothing else gets the id that it may kill.
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert ended is not None  # noqa: S101 - without WNOHANG there is one
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    link.sendall(_NUMBER.pack(code))
+    while link.recv(1):
+        pass
+    os.waitpid(child, 0)
+
+
+def _begin(task: dict[str, Any], stdout: int, stderr: int) -> _Task:
+    """Become what a new interpreter would be: group, output, directory, environment."""
+    os.setpgid(0, 0)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    os.close(stdout)
+    os.close(stderr)
+    os.chdir(task["directory"])
+    os.environ.clear()
+    os.environ.update(task["environment"])
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX")
+    return _Task(task["module"], task["request"])
+
+
+def main(descriptor: int, target: str | None = None) -> None:
+    """Serve until the other end is closed; in a forked child, carry out its task."""
+    for module in _MODULES:
+        importlib.import_module(module)
+    with socket.socket(fileno=descriptor) as control:
+        prepared = None if target is None else _prepare(Path(target), control)
+        if target is not None and prepared is None:
+            return
+        gc.collect()
+        gc.freeze()
+        task = _serve(control)
+    if task is None:
+        return
+    if prepared is not None:
+        from Agent.replay.worker.child import carry_out
+
+        carry_out(orjson.loads(Path(task.request).read_bytes()), prepared)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)  # to take apart all that was imported would copy every page of it
+    sys.argv = [task.module, task.request]
+    # `__main__` has a copy of its own, as under `python -m`.
+    sys.modules.pop(task.module, None)
+    runpy.run_module(task.module, run_name="__main__", alter_sys=True)
+
+
+def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
+    """Read the session and import the target, and tell the other end whether its forks can share that."""
+    from Agent.replay.plan.target import TargetNotImported
+    from Agent.replay.worker.child import Redrive
+
+    request = orjson.loads(request_path.read_bytes())
+    sys.path[:] = request["sys_path"]
+    prepared = None
+    said: dict[str, object] = {"ready": False}
+    try:
+        prepared = Redrive(request).prepare()
+        if _has_threads():
+            prepared = None
+        said = {"ready": prepared is not None}
+    except TargetNotImported as error:
+        said = {"not_imported": str(error)}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries have threads
+    control.sendall(orjson.dumps(said) + b"\n")
+    return prepared
+
+
+def _has_threads() -> bool:
+    """Whether the import began a thread, which a fork would lose; those of recording know of forks."""
+    return any(
+        thread is not threading.main_thread() and not thread.name.startswith(_OWN_THREADS)
+        for thread in threading.enumerate()
+    )

@@ -1,0 +1,1 @@
+"""Spans of OpenTelemetry as runs with steps."""

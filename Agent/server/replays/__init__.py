@@ -1,0 +1,1 @@
+"""Replays that the service runs in worker processes."""

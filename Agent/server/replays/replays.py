@@ -1,0 +1,340 @@
+"""What the routes of checkpoints and replays do: look, let a worker do the rest, and keep what came of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, cast
+
+import orjson
+
+from Agent.event.ids import uuid7
+from Agent.server.errors import Problem
+from Agent.server.replays.workers import ReplayWorkers
+from Agent.server.settings import ServerSettings
+from Agent.store import Project
+from Agent.store.replay_store import ReplayStore
+from Agent.store.replaying import CheckpointRow, ReplayRow, SentSession, checkpoint_id_of
+
+__all__ = ["Replays", "json_text"]
+
+_GRACE_S: Final = 30
+_START_S: Final = 15
+"""What a process gets to start, where the replay itself has a limit of its own."""
+_MOST_UNTOLD: Final = 64
+"""Of so many runs it is known what came of making their checkpoints, where nobody waited for it."""
+_WAITS: Final = 5
+"""A replay may wait for as many others as the workers take in, before it begins."""
+_NO_UID: Final = "00000000-0000-0000-0000-000000000000"
+
+
+class Replays:
+    """Checkpoints and replays of one service.
+
+    Args:
+        store: where they are kept, and what was sent.
+        settings: their limits.
+    """
+
+    def __init__(self, store: ReplayStore, settings: ServerSettings) -> None:
+        self.store = store
+        self.settings = settings
+        self.workers = ReplayWorkers(settings)
+        self._making: dict[tuple[int, str], Future[Any]] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Ends the workers that run, and closes all connections."""
+        self.workers.close()
+        self.store.close()
+
+    def trace(self, project: Project, trace_id: str) -> SentSession:
+        """Where a run's events are.
+
+        Raises:
+            Problem: 404, the project knows no such run.
+        """
+        sent = self.store.find_sent(project, trace_id)
+        if sent is None:
+            raise Problem(404, "not_found", "no run with that id", remedy="GET /v1/runs lists them")
+        return sent
+
+    def begin_making(self, project: Project, trace_id: str) -> Future[Any]:
+        """Lets a worker make the checkpoints of a run, or waits with who asked for them before.
+
+        Returns:
+            New ids, artifacts that were not sent, and fields that hide the state behind other steps.
+
+        Raises:
+            Problem: the run was sent without content, or no worker is free.
+        """
+        with self._lock:
+            if (project.project_id, trace_id) in self._making:
+                return self._making[project.project_id, trace_id]
+        sent = self.trace(project, trace_id)
+        if self.store.list_checkpoints(project, trace_id, limit=1).items:
+            done: Future[Any] = Future()
+            done.set_result(([], [], []))
+            return done
+        if sent.events == 0:
+            raise without_content(project, trace_id)
+        self._refuse_large(sent)
+        future = cast("Future[Any]", self.workers.submit(lambda: self._make(project, trace_id, sent)))
+        with self._lock:
+            self._making[project.project_id, trace_id] = future
+            for key in list(self._making)[:-_MOST_UNTOLD]:
+                del self._making[key]
+        return future
+
+    def told(self, project: Project, trace_id: str) -> None:
+        """Forgets what came of making the checkpoints of a run: somebody was told."""
+        with self._lock:
+            self._making.pop((project.project_id, trace_id), None)
+
+    def _make(self, project: Project, trace_id: str, sent: SentSession) -> Any:
+        request = {**_about(sent), "do": "checkpoints"}
+        outcome = self.workers.run(request, self._rows(project, sent), self.settings.replay_timeout_s)
+        if "without_content" in outcome:
+            raise without_content(project, trace_id)
+        if "checkpoints" not in outcome:
+            raise self._problem_of(outcome, lacking_state=True)
+        rows = [
+            CheckpointRow(
+                checkpoint_id=checkpoint_id_of(trace_id, found["step_id"], found["agent_id"]),
+                run_id=trace_id,
+                **found,
+            )
+            for found in outcome["checkpoints"]
+        ]
+        return self.store.add_checkpoints(project, rows), outcome["lacking"], outcome["hidden_by"]
+
+    def keep_checkpoint(self, project: Project, trace_id: str, given: Mapping[str, Any]) -> str:
+        """Keeps a state that was sent as a checkpoint; its id.
+
+        Raises:
+            Problem: 409, the project takes no content, or one of that id is there.
+        """
+        self.trace(project, trace_id)
+        _refuse_without_leave(project)
+        own = checkpoint_id_of(trace_id, given["step_id"], given.get("agent_id"))
+        checkpoint_id = given.get("checkpoint_id") or own
+        row = CheckpointRow(
+            checkpoint_id=checkpoint_id,
+            run_id=trace_id,
+            position=0,
+            step_id=given["step_id"],
+            agent_id=given.get("agent_id"),
+            saved_us=_now_us(),
+            reason="sent",
+            state=json_text(given["state"], "/state"),
+        )
+        if not self.store.add_checkpoints(project, [row]):
+            raise Problem(
+                409,
+                "conflict",
+                "a checkpoint with that id exists",
+                remedy="delete it first, or give another checkpoint_id",
+            )
+        return checkpoint_id
+
+    def begin_replay(
+        self, project: Project, checkpoint_id: str, config: Mapping[str, Any]
+    ) -> tuple[str, Future[None]]:
+        """Lets a worker continue from a checkpoint; the id of the replay, which is kept before it begins.
+
+        The future raises Problem where nothing was replayed, be it the request's fault or the server's.
+
+        Raises:
+            Problem: 404, 409 where the project takes no content, 503 where no worker is free.
+        """
+        found = self.store.find_checkpoint(project, checkpoint_id)
+        if found is None:
+            raise no_checkpoint()
+        _refuse_without_leave(project)
+        sent = self.trace(project, found[0]["run_id"])
+        self._refuse_large(sent)
+        now_us = _now_us()
+        replay_id = uuid7(now_us // 1000, os.urandom(10))
+        longest_s = self.settings.replay_timeout_s * _WAITS + _GRACE_S
+        row = ReplayRow(
+            replay_id,
+            found[0]["run_id"],
+            checkpoint_id,
+            created_us=now_us,
+            due_us=now_us + int(longest_s * 1e6),
+            request=json_text(dict(config), ""),
+        )
+        self.store.begin_replay(project, row)
+        try:
+            future = self.workers.submit(lambda: self._replay(project, replay_id, found, sent, config))
+        except Problem as problem:
+            self._end(project, replay_id, "failed", problem=problem)
+            raise
+
+        def ended(done: Future[None]) -> None:
+            if done.cancelled():  # it waited when the server ended
+                self._end(project, replay_id, "interrupted", problem=self._problem_of({"interrupted": True}))
+
+        future.add_done_callback(ended)
+        return replay_id, future
+
+    def _replay(
+        self,
+        project: Project,
+        replay_id: str,
+        found: tuple[dict[str, Any], dict[str, Any]],
+        sent: SentSession,
+        config: Mapping[str, Any],
+    ) -> None:
+        wanted, last = found
+        rows = [wanted] if last["checkpoint_id"] == wanted["checkpoint_id"] else [wanted, last]
+        request = {**_about(sent), "do": "replay", "checkpoints": rows, "config": config}
+        try:
+            outcome = self.workers.run(request, self._rows(project, sent), self._timeout_s(config))
+        except BaseException:
+            self._end(
+                project, replay_id, "failed", problem=Problem(500, "internal", "this is a bug in Agent Trace")
+            )
+            raise
+        result = outcome.get("result")
+        if result is None:
+            problem = self._problem_of(outcome)
+            self._end(project, replay_id, _status_of(outcome), problem=problem)
+            if outcome.get("problem", {}).get("kind") in _REFUSED:
+                raise problem
+            return
+        status = "completed"
+        if not result["completed"]:
+            error = result["error"] or ""
+            status = "out_of_memory" if error.startswith("MemoryError") else "failed"
+            status = "timed_out" if error.startswith("it did not end within") else status
+        self._end(project, replay_id, status, result=result)
+
+    def _end(
+        self,
+        project: Project,
+        replay_id: str,
+        status: str,
+        *,
+        result: Mapping[str, Any] | None = None,
+        problem: Problem | None = None,
+    ) -> None:
+        told = None if problem is None else {"message": problem.message, "remedy": problem.remedy}
+        values = {
+            "status": status,
+            "finished_us": _now_us(),
+            "result": None if result is None else orjson.dumps(result).decode(),
+            "problem": None if told is None else orjson.dumps(told).decode(),
+        }
+        self.store.end_replay(project, replay_id, values)
+
+    def _timeout_s(self, config: Mapping[str, Any]) -> float:
+        """The executor's own limit ends it kindly; the process goes soon after that."""
+        own = config.get("timeout_seconds")
+        most = self.settings.replay_timeout_s
+        return most if own is None else min(most, own + _START_S)
+
+    def _rows(self, project: Project, sent: SentSession) -> Iterator[dict[str, Any]]:
+        if sent.session_uid is not None and sent.events > 0:
+            yield from self.store.sent_events(project, sent.session_uid)
+
+    def _refuse_large(self, sent: SentSession) -> None:
+        most = self.settings.replay_max_events
+        if sent.events > most:
+            raise Problem(
+                409,
+                "conflict",
+                f"its session has {sent.events:,} events, this server replays at most {most:,}",
+                remedy="replay it where it was recorded: agent-trace replay",
+            )
+
+    def _problem_of(self, outcome: Mapping[str, Any], *, lacking_state: bool = False) -> Problem:
+        """Why a worker has no result."""
+        settings = self.settings
+        if "problem" in outcome:
+            told = outcome["problem"]
+            if told["kind"] == "ConfigurationError":
+                return Problem(
+                    500, "internal", told["message"], remedy="the operator of the server can fix that"
+                )
+            status = 409 if lacking_state or told["kind"] == "DamagedInput" else 422
+            code = "conflict" if status == 409 else "invalid"
+            return Problem(status, code, told["message"], remedy=told["remedy"])
+        if "timed_out" in outcome:
+            text = f"it did not end within {settings.replay_timeout_s:g} s and was stopped"
+        elif "out_of_memory" in outcome:
+            text = f"it needs more than the {settings.replay_memory_bytes >> 20:,} MiB that it may use"
+        elif "too_large" in outcome:
+            text = f"its result is larger than {outcome['too_large']:,} MiB"
+        elif "interrupted" in outcome:
+            text = "the server was stopped before it finished"
+        else:
+            text = f"its process ended with {outcome.get('ended')} before it could report"
+        return Problem(409, "conflict", text, remedy="replay it where it was recorded: agent-trace replay")
+
+
+_REFUSED: Final = frozenset({"ConfigurationError", "UsageError"})
+"""Mistakes of the request or of the server, which are no outcome of a replay."""
+
+
+def without_content(project: Project, trace_id: str) -> Problem:
+    """A run of which only what leaves a machine by default was sent."""
+    remedy = "send it with agent-trace ship --content; the stored run is then completed"
+    if not project.content_allowed:
+        remedy = (
+            f"let the project accept content: agent-trace keys content {project.name} --on; then {remedy}"
+        )
+    return Problem(
+        409,
+        "without_content",
+        f"run {trace_id} was sent without content: no state, argument or result of it is stored to "
+        "continue from",
+        remedy=remedy,
+    )
+
+
+def no_checkpoint() -> Problem:
+    """A checkpoint that the project does not have."""
+    return Problem(
+        404,
+        "not_found",
+        "no checkpoint with that id",
+        remedy="GET /api/traces/{trace_id}/checkpoints lists those of a run",
+    )
+
+
+def json_text(value: Any, path: str) -> str:
+    """A value of a body as JSON text.
+
+    Raises:
+        Problem: it is nested deeper than can be kept.
+    """
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise Problem(422, "invalid", "it is nested too deeply", path=path) from None
+
+
+def _refuse_without_leave(project: Project) -> None:
+    if not project.content_allowed:
+        raise Problem(
+            409,
+            "without_content",
+            f"project {project.name} stores no content, which a replay needs",
+            remedy=f"agent-trace keys content {project.name} --on",
+        )
+
+
+def _about(sent: SentSession) -> dict[str, Any]:
+    return {"session_uid": sent.session_uid or _NO_UID, "run_id": sent.run_id}
+
+
+def _status_of(outcome: Mapping[str, Any]) -> str:
+    return next((name for name in ("timed_out", "out_of_memory", "interrupted") if name in outcome), "failed")
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

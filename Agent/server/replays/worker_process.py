@@ -1,0 +1,152 @@
+"""The worker process of replays: one request, done under limits that it cannot lift, its outcome in a file.
+
+It gets a directory with the request and the events, and neither the database nor the server's environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["OUTCOME", "REQUEST", "SPOOL", "main"]
+
+REQUEST: Final = "request.json"
+SPOOL: Final = "events.jsonl"
+OUTCOME: Final = "outcome.json"
+_MAX_FILE_BYTES: Final = 1 << 30
+_SPARE_S: Final = 5
+
+
+def main(directory: Path) -> None:
+    """Carries out the request in a directory."""
+    import orjson
+
+    request = orjson.loads((directory / REQUEST).read_bytes())
+    limit_process(request["memory_bytes"], request["timeout_s"])
+    try:
+        outcome = _outcome(directory, request)
+    except MemoryError:
+        outcome = {"out_of_memory": True}
+    text = orjson.dumps(outcome, option=orjson.OPT_NON_STR_KEYS)
+    aside = directory / f"{OUTCOME}.new"
+    aside.write_bytes(text)
+    aside.rename(directory / OUTCOME)
+
+
+def limit_process(memory_bytes: int, timeout_s: float) -> None:
+    """Bounds what this process may take, for good: hard limits cannot be raised again."""
+    whole_s = int(timeout_s) + _SPARE_S
+    for what, most in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CPU, whole_s),
+        (resource.RLIMIT_FSIZE, _MAX_FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(what)
+        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (least, least))
+    signal.alarm(whole_s)  # who should have ended it may be gone
+
+
+def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    import orjson
+
+    from Agent.archive.stored_session import StoredSession
+    from Agent.errors import AgentTraceError, DamagedInput
+    from Agent.export.content_marks import holds_content
+
+    for module in request["executors"]:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - whatever a module of the operator's raises is told
+            message = (
+                f"the module {module} of this server's executors cannot be loaded: {type(error).__name__}"
+            )
+            return {"problem": {"kind": "ConfigurationError", "message": message, "remedy": None}}
+    with (directory / SPOOL).open("rb") as file:
+        rows = [orjson.loads(line) for line in file]
+    made = StoredSession(
+        directory / "trace", request["session_uid"], min((row["ts_us"] for row in rows), default=0)
+    )
+    made.add(rows)
+    try:
+        if request["do"] == "checkpoints":
+            if not any(map(holds_content, rows)):
+                return {"without_content": True}
+            found, hidden = asyncio.run(_checkpoints(made.path, request))
+            return {"checkpoints": found, "lacking": made.lacking, "hidden_by": hidden}
+        return {"result": asyncio.run(_replay(made.path, request))}
+    except AgentTraceError as error:
+        message, remedy = error.message.replace(str(directory), "."), error.remedy
+        if request["run_id"] is None:  # a session was asked about by its UUID
+            message = message.replace("'last'", f"'{request['session_uid']}'")
+        if isinstance(error, DamagedInput) and made.lacking:
+            message = f"artifacts of it were not sent, such as {made.lacking[0]}"
+            remedy = "only texts of at most 512 KiB are; replay it where it was recorded: agent-trace replay"
+        return {"problem": {"kind": type(error).__name__, "message": message, "remedy": remedy}}
+
+
+async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    import orjson
+
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+    from Agent.replay.executors.saved_points import CheckpointManager
+    from Agent.tree.write.artifacts import ROOT_RUN
+
+    manager = CheckpointManager(session)
+    trace = request["run_id"] or "last"
+    await manager.auto_checkpoint_trace(trace)
+    found = []
+    with LocalCheckpointStore(session) as store:
+        for position, saved in enumerate(await manager.list_checkpoints(trace)):
+            info = saved.info
+            state, types = store.recorded_state(request["run_id"] or ROOT_RUN, info.step_id, info.agent_id)
+            found.append(
+                {
+                    "position": position,
+                    "step_id": info.step_id,
+                    "agent_id": info.agent_id,
+                    "saved_us": saved.saved_us,
+                    "tick": info.tick,
+                    "reason": info.reason,
+                    "event_id": info.event_id,
+                    "state": orjson.dumps(state).decode(),
+                    "state_types": orjson.dumps(types).decode(),
+                }
+            )
+    return found, list(manager.hidden_by)
+
+
+async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    from Agent.archive.stored_session import restored_checkpoint
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+    from Agent.replay.executors.replay_executor import ReplayExecutor
+    from Agent.replay.executors.result import ReplayConfig
+    from Agent.replay.executors.saved_points import CheckpointManager
+    from Agent.tree.write.artifacts import ROOT_RUN
+
+    manager = CheckpointManager(session)
+    wanted = request["checkpoints"][0]
+    with LocalCheckpointStore(session) as store:
+        for row in request["checkpoints"]:
+            store.save_checkpoint(restored_checkpoint(request["run_id"] or ROOT_RUN, row))
+    (here,) = [
+        saved.checkpoint_id
+        for saved in await manager.list_checkpoints(request["run_id"] or "last")
+        if (saved.info.step_id, saved.info.agent_id) == (wanted["step_id"], wanted["agent_id"])
+    ]
+    result = await ReplayExecutor(manager).replay(here, ReplayConfig(**request["config"]))
+    told = result.to_dict()
+    for key in ("replay_id", "checkpoint_id", "run"):
+        del told[key]  # those of this directory, which nobody else knows
+    return told
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,192 @@
+"""Bodies of requests: bounded as sent and again as unpacked, before anything is made of them.
+
+What is made of a body may take many times its size while it is read. So large ones are read a few at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import orjson
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from Agent.server.errors import Problem
+from Agent.server.settings import ServerSettings
+
+__all__ = ["json_of", "large_bodies", "made_of_body", "made_of_json"]
+
+T = TypeVar("T")
+
+_ZLIB_WINDOWS: Final = {"gzip": 31, "deflate": 15}
+_ENCODINGS: Final = "identity, gzip, deflate, zstd"
+_MAX_WINDOW_BYTES: Final = 1 << 27
+_PORTION_BYTES: Final = 1024
+_MAX_MEMBERS: Final = 1_000
+_MAX_CONTAINERS: Final = 1_000_000
+_LARGE_BYTES: Final = 65_536
+_LARGE_AT_ONCE: Final = 2
+
+
+def large_bodies() -> asyncio.Semaphore:
+    """The turns of an app's large bodies, `app.state.large_bodies`."""
+    return asyncio.Semaphore(_LARGE_AT_ONCE)
+
+
+async def made_of_json(
+    request: Request, settings: ServerSettings, make: Callable[[Any], T], *, optional: bool = False
+) -> T:
+    """What `make` makes of the JSON value that a request brings.
+
+    Args:
+        make: called in a thread; it should keep no more of the value than it needs.
+        optional: a request without a body brings an empty object.
+
+    Raises:
+        Problem: 400 where it is no JSON, 408 too slow, 413 too large, 415 of a type that is not taken.
+    """
+    if optional and not _has_body(request):
+        return make({})
+    return await made_of_body(
+        request, settings, ("application/json",), lambda _type, unpacked: make(json_of(unpacked))
+    )
+
+
+async def made_of_body(
+    request: Request,
+    settings: ServerSettings,
+    media_types: tuple[str, ...],
+    make: Callable[[str, bytes], T],
+    *,
+    limit_bytes: int | None = None,
+) -> T:
+    """What `make` makes of a body's type and its bytes unpacked.
+
+    Args:
+        media_types: those that are taken.
+        make: called in a thread, for a large body in its turn.
+        limit_bytes: of the unpacked body, where that may hold less than others.
+
+    Raises:
+        Problem: 400 where it is damaged, 408 too slow, 413 too large, 415 of a type that is not taken.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in media_types:
+        remedy = f"send Content-Type: {' or '.join(media_types)}"
+        raise Problem(415, "unsupported", "the body's type is not supported", remedy=remedy)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "zstd", *_ZLIB_WINDOWS):
+        raise Problem(
+            415, "unsupported", "the body's encoding is not supported", remedy=f"use one of {_ENCODINGS}"
+        )
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            sent = await _read_sent(request, settings.max_sent_bytes)
+    except TimeoutError:
+        raise Problem(408, "malformed", "the body did not arrive in time", remedy="send it again") from None
+    except ClientDisconnect:
+        raise Problem(400, "malformed", "the body ended early") from None
+    most = (
+        settings.max_unpacked_bytes if limit_bytes is None else min(limit_bytes, settings.max_unpacked_bytes)
+    )
+
+    def made() -> T:
+        return make(media_type, _unpacked(sent, encoding, most))
+
+    # in a thread: a large body takes a while to unpack and to read, and others are answered meanwhile
+    if encoding == "identity" and len(sent) <= _LARGE_BYTES:
+        return await run_in_threadpool(made)
+    async with request.app.state.large_bodies:
+        return await run_in_threadpool(made)
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+async def _read_sent(request: Request, limit_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > limit_bytes:
+        raise _too_large("as sent", limit_bytes)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise _too_large("as sent", limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(which: str, limit_bytes: int) -> Problem:
+    return Problem(
+        413, "too_large", f"the body is larger {which} than {limit_bytes:,} bytes", remedy="send it in parts"
+    )
+
+
+def json_of(unpacked: bytes) -> Any:
+    """The value that a body holds as JSON.
+
+    Raises:
+        Problem: 400 where it is none, 413 where it is made of more parts than anything worth storing.
+    """
+    if unpacked.count(b"{") + unpacked.count(b"[") > _MAX_CONTAINERS:
+        text = f"the body holds more than {_MAX_CONTAINERS:,} objects and arrays"
+        raise Problem(413, "too_large", text, remedy="send it in parts")
+    try:
+        return orjson.loads(unpacked)
+    except ValueError:
+        raise Problem(400, "malformed", "the body is not JSON in UTF-8") from None
+
+
+def _unpacked(sent: bytes, encoding: str, limit_bytes: int) -> bytes:
+    """At most the limit is ever made of a body, however much it promises."""
+    if encoding == "identity":
+        if len(sent) > limit_bytes:
+            raise _too_large("unpacked", limit_bytes)
+        return sent
+    import zstandard
+
+    try:
+        return b"".join(_members(sent, encoding, limit_bytes))
+    except (zlib.error, zstandard.ZstdError):
+        raise Problem(400, "malformed", f"the body is not valid {encoding}") from None
+
+
+def _members(sent: bytes, encoding: str, limit_bytes: int) -> Iterator[bytes]:
+    """The parts of a body, member after member: packed bodies that are put together are one body.
+
+    Raises:
+        Problem: it is too large, or ends within a member.
+        zlib.error, zstandard.ZstdError: it is damaged, or something else follows.
+    """
+    at, size_bytes = 0, 0
+    for _ in range(_MAX_MEMBERS):
+        unpacker, done = _unpacker(encoding), False
+        while at < len(sent) and not done:
+            # what a little of it unfolds to is bounded, whichever the encoding
+            portion = sent[at : at + _PORTION_BYTES]
+            part = unpacker.decompress(portion)
+            size_bytes += len(part)
+            if size_bytes > limit_bytes:
+                raise _too_large("unpacked", limit_bytes)
+            yield part
+            done = unpacker.eof
+            at += len(portion) - len(unpacker.unused_data)
+        if not done:
+            raise Problem(400, "malformed", f"the body's {encoding} ends early")
+        if at >= len(sent):
+            return
+    raise Problem(400, "malformed", f"the body is {encoding} of more than {_MAX_MEMBERS:,} members")
+
+
+def _unpacker(encoding: str) -> Any:
+    """Unpacks one member."""
+    if encoding == "zstd":
+        import zstandard
+
+        return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES).decompressobj()
+    return zlib.decompressobj(_ZLIB_WINDOWS[encoding])

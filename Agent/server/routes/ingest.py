@@ -1,0 +1,174 @@
+"""The routes that write: whole runs, and batches of events. They answer when it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
+from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
+from Agent.export.reading import read_batch, read_run
+from Agent.server.access import Granted
+from Agent.server.counters import Counters
+from Agent.server.errors import Problem
+from Agent.server.request_bodies import made_of_json
+from Agent.server.routes.schemas import ERRORS, BatchAnswer, ErrorAnswer, RefusedItem, StoredRunAnswer
+from Agent.server.routes.wire_rows import event_row, run_row
+from Agent.server.settings import ServerSettings
+from Agent.store import Ingested, Project, Store
+
+__all__ = ["BODY_ERRORS", "ingest_router", "json_body"]
+
+T = TypeVar("T")
+
+BODY_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        400: "The body is not JSON, or is cut off.",
+        408: "The body did not arrive in time.",
+        413: "The body is too large, as sent or decompressed.",
+        415: "The body's type or encoding is not supported.",
+    }.items()
+}
+
+
+def json_body(schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    """What OpenAPI says of a body that is a JSON object."""
+    content = {"application/json": {"schema": {"type": "object", **schema}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+_LABEL: Final = {"type": "string", "maxLength": 200}
+_ID: Final = {"type": "string", "pattern": r"^~?[A-Za-z0-9_.:-]{1,128}$"}
+_TIME: Final = {"type": "string", "format": "date-time"}
+_RUN: Final[dict[str, Any]] = {
+    "required": ["run_id", "agent_id"],
+    "properties": {
+        "run_id": _ID,
+        "agent_id": _LABEL,
+        "agent_version": _LABEL,
+        "status": {"type": "string", "enum": [*(each.value for each in RunStatus), "running"]},
+        "started_at": _TIME,
+        "ended_at": _TIME,
+        "steps": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "step_id": _LABEL,
+                    "step_type": {"type": "string", "enum": [each.value for each in StepType]},
+                    "name": _LABEL,
+                    "started_at": _TIME,
+                    "latency_ms": {"type": "number", "minimum": 0},
+                    "metadata": {"type": "object"},
+                },
+            },
+        },
+        "failures": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["failure_type", "failure_code"],
+                "properties": {
+                    "failure_type": {"type": "string", "enum": [each.value for each in FailureType]},
+                    "failure_code": {"type": "string", "examples": [each.value for each in FailureCode]},
+                    "step_id": _LABEL,
+                    "message": {
+                        "type": "string",
+                        "description": "Stored only by projects that accept content.",
+                    },
+                },
+            },
+        },
+    },
+}
+_BATCH: Final[dict[str, Any]] = {
+    "properties": {
+        "wire_version": {"type": "integer", "const": 1},
+        "content": {"type": "boolean"},
+        "session": {
+            "type": "object",
+            "required": ["session_uid"],
+            "properties": {"session_uid": {"type": "string", "format": "uuid"}, "session_id": _LABEL},
+        },
+        "events": {
+            "type": "array",
+            "maxItems": MAX_ITEMS,
+            "items": {
+                "type": "object",
+                "required": ["timestamp", "id", "kind"],
+                "properties": {
+                    "timestamp": _TIME,
+                    "id": {"type": "string", "pattern": "^[a-z2-7]{8}-[1-9][0-9]*$"},
+                    "kind": _LABEL,
+                    "extra": {"type": "object"},
+                },
+            },
+        },
+        "runs": {"type": "array", "items": {"type": "object", **_RUN}},
+    },
+}
+
+
+def ingest_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
+    """The routes over a store that may write."""
+    router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
+
+    def take(project: Project, batch: Batch, dropped: Dropped, session_id: str | None) -> Ingested:
+        events = [event_row(each) for each in batch.events]
+        runs = [run_row(each) for each in batch.runs]
+        done = store.ingest(project, events=events, runs=runs, session_id=session_id)
+        counters.add(project.project_id, "events_accepted_total", done.accepted)
+        counters.add(project.project_id, "events_duplicate_total", done.duplicates)
+        counters.add(project.project_id, "events_refused_total", len(batch.refused))
+        counters.add(project.project_id, "runs_total", done.runs)
+        counters.add(project.project_id, "values_dropped_total", sum(dropped.values()))
+        return done
+
+    def take_batch(project: Project, batch: Batch, dropped: Dropped) -> BatchAnswer:
+        done = take(project, batch, dropped, batch.session_id)
+        return BatchAnswer(
+            accepted=done.accepted,
+            duplicates=done.duplicates,
+            runs=done.runs,
+            refused=[RefusedItem(index=i, path=path, problem=why) for i, path, why in batch.refused],
+            dropped=dropped,
+            database=project.database_id,
+        )
+
+    @router.post(
+        "/runs",
+        status_code=201,
+        summary="Store a run",
+        openapi_extra=json_body(_RUN),
+        responses={200: {"model": StoredRunAnswer, "description": "The run existed and was merged."}},
+    )
+    async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
+        """One run as a document. The same again, or more of it, is merged by its run_id."""
+        run, dropped = await made_of_json(request, settings, _told(read_run, project))
+        done = await run_in_threadpool(take, project, Batch((), (run,)), dropped, None)
+        response.status_code = 201 if done.runs_new else 200
+        return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
+
+    @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
+    async def post_events(request: Request, project: Granted) -> BatchAnswer:
+        """Events of one session, and runs. What is stored already is counted and left as it is."""
+        batch, dropped = await made_of_json(request, settings, _told(read_batch, project))
+        return await run_in_threadpool(take_batch, project, batch, dropped)
+
+    return router
+
+
+def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[[object], tuple[T, Dropped]]:
+    """The reader of a project's bodies, which tells what is not the wire as the sender's problem."""
+
+    def told(value: object) -> tuple[T, Dropped]:
+        try:
+            return read(value, content=project.content_allowed)
+        except WireError as error:
+            raise Problem(422, "malformed", error.problem, path=error.path) from None
+
+    return told

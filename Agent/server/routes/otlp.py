@@ -1,0 +1,114 @@
+"""`POST /v1/traces`: spans of OpenTelemetry, as its exporters send them over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from Agent.export.messages import MAX_ITEMS
+from Agent.server.access import Granted
+from Agent.server.counters import Counters
+from Agent.server.errors import Problem
+from Agent.server.otlp.bodies import JSON, MAX_OTLP_BYTES, PROTOBUF, read_request, write_answer
+from Agent.server.otlp.runs import ReadSpans, read_spans
+from Agent.server.request_bodies import made_of_body
+from Agent.server.routes.ingest import BODY_ERRORS
+from Agent.server.routes.schemas import ERRORS
+from Agent.server.routes.wire_rows import run_row
+from Agent.server.settings import ServerSettings
+from Agent.store import Project, Store
+
+__all__ = ["otlp_router"]
+
+_SHOWN_PATHS: Final = 5
+_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_REQUEST: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "An ExportTraceServiceRequest of OTLP 1.",
+        "content": {
+            PROTOBUF: _BINARY,
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "properties": {"resourceSpans": {"type": "array", "items": {"type": "object"}}},
+                }
+            },
+        },
+    }
+}
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "An ExportTraceServiceResponse, encoded as the request. Its partial success says how "
+        "many spans are invalid, and what was left out of the others.",
+        "content": {
+            PROTOBUF: _BINARY,
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "partialSuccess": {
+                            "type": "object",
+                            "properties": {
+                                "rejectedSpans": {"type": "string", "pattern": "^[0-9]+$"},
+                                "errorMessage": {"type": "string"},
+                            },
+                        }
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> APIRouter:
+    """The route over a store that may write."""
+    router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
+
+    def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
+        done = store.ingest(project, runs=[run_row(each) for each in read.runs])
+        counters.add(project.project_id, "spans_accepted_total", read.spans - read.rejected)
+        counters.add(project.project_id, "spans_rejected_total", read.rejected)
+        counters.add(project.project_id, "runs_total", done.runs)
+        counters.add(project.project_id, "values_dropped_total", sum(read.dropped.values()))
+        return write_answer(media_type, read.rejected, _told(read))
+
+    @router.post(
+        "/traces",
+        summary="Store spans of OpenTelemetry",
+        openapi_extra=_REQUEST,
+        response_class=Response,
+        responses=_ANSWERS,
+    )
+    async def post_traces(request: Request, project: Granted) -> Response:
+        """OTLP over HTTP. A trace becomes a run, a span a step of it; what comes again is stored once."""
+        media_type, read = await made_of_body(
+            request, settings, (PROTOBUF, JSON), _read, limit_bytes=MAX_OTLP_BYTES
+        )
+        return Response(await run_in_threadpool(take, project, media_type, read), media_type=media_type)
+
+    return router
+
+
+def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
+    """The type of a body, in which the answer is to be as well, and the spans in it."""
+    message = read_request(media_type, body)
+    count = sum(len(scope.spans) for each in message.resource_spans for scope in each.scope_spans)
+    if count > MAX_ITEMS:
+        text = f"the body holds {count:,} spans, at most {MAX_ITEMS:,} are taken"
+        raise Problem(413, "too_large", text, remedy="send it in parts")
+    return media_type, read_spans(message)
+
+
+def _told(read: ReadSpans) -> str:
+    """What the sender should know, in one sentence each; empty where there is nothing."""
+    what = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
+    parts = [f"{what} none that can be stored: {read.problem}"] if read.rejected else []
+    if read.dropped:
+        shown = ", ".join(f"{path} ({count})" for path, count in read.dropped.most_common(_SHOWN_PATHS))
+        more = f" and {len(read.dropped) - _SHOWN_PATHS} more" if len(read.dropped) > _SHOWN_PATHS else ""
+        parts.append(f"left out, for it may not be stored: {shown}{more}")
+    return "; ".join(parts)

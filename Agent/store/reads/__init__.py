@@ -1,0 +1,1 @@
+"""Queries: lists, counts, groups of errors, journeys."""

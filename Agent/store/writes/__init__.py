@@ -1,0 +1,1 @@
+"""Batches of events and runs into the database, and its partitions."""

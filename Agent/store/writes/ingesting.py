@@ -1,0 +1,259 @@
+"""A batch into the database, in one transaction: its events, and the runs they belong to.
+
+An event that is there already is passed over, or completed where it lacks content that the project takes by
+now (`added_content.py`). The parts of a run are merged so that their order does not
+matter: what nobody said overwrites nothing, an end is never taken back, and where two really differ the first
+stays. So a batch may come again, in whole or in part, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from Agent.store.rows import RUNNING, EventRow, FailureRow, Ingested, RunRow, StepRow
+from Agent.store.schema import EVENTS, FAILURES, RUNS, SESSIONS, STEPS
+from Agent.store.writes.added_content import add_content
+from Agent.store.writes.event_arrays import insert_arrays
+
+__all__ = ["ingest_batch"]
+
+_IDS_PER_QUESTION: Final = 5_000
+"""Below the number of parameters that either database takes in one statement."""
+
+_OF_EVENT: Final = tuple(field.name for field in fields(EventRow))
+_OF_STEP: Final = tuple(field.name for field in fields(StepRow))
+_OF_FAILURE: Final = tuple(field.name for field in fields(FailureRow))
+
+_Upsert = postgresql.Insert | sqlite.Insert
+
+
+def ingest_batch(
+    connection: Connection,
+    project_id: int,
+    events: Sequence[EventRow],
+    runs: Sequence[RunRow],
+    *,
+    session_id: str | None = None,
+    content: bool = False,
+    now_us: int,
+) -> Ingested:
+    """Stores what is new of a batch; the caller commits.
+
+    Args:
+        connection: within a transaction of its own.
+        project_id: whose data it is.
+        events: in any order; one that comes twice in it counts once.
+        runs: whole runs, or what these events say of them.
+        session_id: the name that the events' session has at home.
+        content: the project takes content, so that events which are there without may be completed.
+        now_us: stands for the time of a run of which no time is known.
+    """
+    accepted = 0
+    for session_uid, of_session in _by_session(events):
+        stored = _write_events(connection, project_id, session_uid, of_session, session_id)
+        if content and stored < len(of_session):
+            add_content(connection, project_id, session_uid, of_session)
+        accepted += stored
+    runs_new = _write_runs(connection, project_id, runs, now_us)
+    return Ingested(accepted, len(events) - accepted, len(runs), runs_new)
+
+
+def _insert(connection: Connection, table: Table) -> _Upsert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)
+
+
+def _by_session(events: Iterable[EventRow]) -> Iterator[tuple[str, list[EventRow]]]:
+    """The events of each session, each id once; all sorted, so that two writers never wait for each other."""
+    sessions: dict[str, dict[str, EventRow]] = {}
+    for event in events:
+        sessions.setdefault(event.session_uid, {}).setdefault(event.event_id, event)
+    for session_uid in sorted(sessions):
+        by_id = sessions[session_uid]
+        yield session_uid, [by_id[event_id] for event_id in sorted(by_id)]
+
+
+def _write_events(
+    connection: Connection,
+    project_id: int,
+    session_uid: str,
+    events: Sequence[EventRow],
+    session_id: str | None,
+) -> int:
+    """How many were new; the events are of one session, and each is there once."""
+    if connection.dialect.name == "postgresql":
+        stored = insert_arrays(connection, project_id, events)
+    else:
+        rows = [_values(event, _OF_EVENT) | {"project_id": project_id} for event in events]
+        statement = _insert(connection, EVENTS).on_conflict_do_nothing()
+        counted = {"preserve_rowcount": True}
+        stored = connection.execute(statement, rows, execution_options=counted).rowcount
+    times = [event.ts_us for event in events]
+    statement = _insert(connection, SESSIONS)
+    new, old = statement.excluded, SESSIONS.c
+    merged = statement.on_conflict_do_update(
+        index_elements=["project_id", "session_uid"],
+        set_={
+            "session_id": func.coalesce(old.session_id, new.session_id),
+            "first_us": _least(old.first_us, new.first_us),
+            "last_us": case((new.last_us > old.last_us, new.last_us), else_=old.last_us),
+            "events": old.events + new.events,
+        },
+    )
+    values = {
+        "project_id": project_id,
+        "session_uid": session_uid,
+        "session_id": session_id,
+        "first_us": min(times),
+        "last_us": max(times),
+        "events": stored,
+    }
+    connection.execute(merged, values)
+    return stored
+
+
+def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow], now_us: int) -> int:
+    """How many were new."""
+    if not runs:
+        return 0
+    ordered = sorted(runs, key=lambda run: run.run_id)
+    known = _known_runs(connection, project_id, [run.run_id for run in ordered])
+    connection.execute(_merge_runs(connection), [_run_values(project_id, run, now_us) for run in ordered])
+    steps = [
+        _values(step, _OF_STEP) | {"project_id": project_id, "run_id": run.run_id}
+        for run in ordered
+        for step in sorted(run.steps, key=lambda step: step.step_key)
+    ]
+    if steps:
+        connection.execute(_merge_steps(connection), steps)
+    failures = [
+        _values(failure, _OF_FAILURE) | {"project_id": project_id, "run_id": run.run_id}
+        for run in ordered
+        for failure in sorted(run.failures, key=lambda failure: failure.failure_id)
+    ]
+    if failures:
+        connection.execute(_merge_failures(connection), failures)
+        _settle_failures(connection, project_id, {each["run_id"] for each in failures})
+    return len({run.run_id for run in ordered} - known)
+
+
+def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
+    known: set[str] = set()
+    for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
+        found = connection.execute(
+            select(RUNS.c.run_id).where(
+                RUNS.c.project_id == project_id,
+                RUNS.c.run_id.in_(run_ids[begin : begin + _IDS_PER_QUESTION]),
+            )
+        )
+        known.update(found.scalars())
+    return known
+
+
+def _run_values(project_id: int, run: RunRow, now_us: int) -> dict[str, Any]:
+    times = [run.started_us, run.ended_us]
+    times += [step.started_us for step in run.steps] + [failure.occurred_us for failure in run.failures]
+    known = [each for each in times if each is not None]
+    return {
+        "project_id": project_id,
+        "run_id": run.run_id,
+        "session_uid": run.session_uid,
+        "listed_us": run.started_us if run.started_us is not None else min(known, default=now_us),
+        "started_us": run.started_us,
+        "ended_us": run.ended_us,
+        "status": run.status,
+        "agent_id": run.agent_id,
+        "agent_version": run.agent_version,
+        "parent_run_id": run.parent_run_id,
+        "labels": run.labels,
+    }
+
+
+def _values(row: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _least(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((new < old, new), else_=old)
+
+
+def _merge_runs(connection: Connection) -> _Upsert:
+    statement = _insert(connection, RUNS)
+    new, old = statement.excluded, RUNS.c
+    ends = and_(old.status == RUNNING, new.status != RUNNING)
+    first_stays = ("started_us", "session_uid", "agent_id", "agent_version", "parent_run_id")
+    changes: dict[str, Any] = {name: func.coalesce(old[name], new[name]) for name in first_stays}
+    changes["status"] = case((ends, new.status), else_=old.status)
+    changes["ended_us"] = case((ends, new.ended_us), else_=func.coalesce(old.ended_us, new.ended_us))
+    changes["labels"] = _united(connection, old.labels, new.labels)
+    changes["listed_us"] = case(
+        (old.started_us.is_not(None), old.listed_us),
+        (new.started_us.is_not(None), new.listed_us),
+        else_=_least(old.listed_us, new.listed_us),
+    )
+    return statement.on_conflict_do_update(index_elements=["project_id", "run_id"], set_=changes)
+
+
+def _merge_steps(connection: Connection) -> _Upsert:
+    statement = _insert(connection, STEPS)
+    new, old = statement.excluded, STEPS.c
+    open_yet = func.coalesce(old.status, RUNNING) == RUNNING
+    first_stays = ("step_type", "name", "started_us", "latency_ms")
+    changes: dict[str, Any] = {name: func.coalesce(old[name], new[name]) for name in first_stays}
+    changes["position"] = _least(old.position, new.position)
+    changes["status"] = case((open_yet, func.coalesce(new.status, old.status)), else_=old.status)
+    changes["metadata"] = _united(connection, old.metadata, new.metadata)
+    return statement.on_conflict_do_update(index_elements=["project_id", "run_id", "step_key"], set_=changes)
+
+
+def _merge_failures(connection: Connection) -> _Upsert:
+    statement = _insert(connection, FAILURES)
+    message = func.coalesce(FAILURES.c.message, statement.excluded.message)
+    return statement.on_conflict_do_update(
+        index_elements=["project_id", "run_id", "failure_id"], set_={"message": message}
+    )
+
+
+def _united(connection: Connection, old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Both objects in one; of a key in both the first value stays."""
+    if connection.dialect.name == "postgresql":
+        return new.op("||")(old)
+    return func.json_patch(new, old)
+
+
+def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[str]) -> None:
+    """Writes to each run which failure it is listed under: its first."""
+    rows: list[Mapping[str, Any]] = [{"of_run": run_id} for run_id in sorted(run_ids)]
+
+    def first(column: ColumnElement[Any]) -> Any:
+        return (
+            select(column)
+            .where(FAILURES.c.project_id == RUNS.c.project_id, FAILURES.c.run_id == RUNS.c.run_id)
+            .order_by(FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id)
+            .limit(1)
+            .correlate(RUNS)
+            .scalar_subquery()
+        )
+
+    connection.execute(
+        update(RUNS)
+        .where(RUNS.c.project_id == project_id, RUNS.c.run_id == bindparam("of_run"))
+        .values(failure_type=first(FAILURES.c.failure_type), failure_code=first(FAILURES.c.failure_code)),
+        rows,
+    )

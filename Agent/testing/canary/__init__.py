@@ -1,0 +1,1 @@
+"""Made-up secrets planted through every entrance, which `doctor --canary` then searches for on disk."""

@@ -1,0 +1,1 @@
+"""What single files of a session hold: lines, claims, `session.json`, lineage, tallies."""

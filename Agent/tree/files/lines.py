@@ -1,0 +1,303 @@
+"""From the bytes of a file to its lines, and from a line to its event, with a defined answer to every damage.
+
+`tailing` and `reader` decide which files are read in which order; this is what they share.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from Agent.event.clock import format_timestamp
+from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.ids import WRITER_CHARS, split_event_id
+from Agent.event.model import Event
+from Agent.tree.files.segment import error_name
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.layout import parse_file_name
+
+__all__ = [
+    "Damage",
+    "Inode",
+    "LineDecoder",
+    "OrderKey",
+    "RawLine",
+    "begins_otherwise",
+    "event_key",
+    "line_key",
+    "open_file",
+    "own_line",
+    "read_lines",
+]
+
+Inode = tuple[int, int]
+OrderKey = tuple[bytes, bytes, int]
+"""(timestamp as text, writer, seq): sorts as (timestamp_us, writer, seq) does."""
+
+_TIMESTAMP_END: Final = len(LINE_PREFIX) + 27
+_AFTER_TIMESTAMP: Final = b'Z","id":"'
+_WRITER_AT: Final = _TIMESTAMP_END - 1 + len(_AFTER_TIMESTAMP)
+_SEQ_AT: Final = _WRITER_AT + WRITER_CHARS + 1
+_ID: Final = re.compile(rb'"id":"([a-z2-7]{8})-')
+_FIRST_ID: Final = re.compile(rb'\{"timestamp":"[^"\n]*","id":"([a-z2-7]{8}-[0-9]+)"')
+_ID_WITHIN_BYTES: Final = 256
+_KEPT_DAMAGES = 1000
+_SHOWN_CHARS = 200
+
+
+class RawLine(NamedTuple):
+    """A line as it stands in a file, without its newline; `complete` says whether it had one."""
+
+    line: bytes
+    path: Path
+    inode: Inode
+    number: int
+    offset: int
+    complete: bool
+
+
+class Damage(NamedTuple):
+    """Something in the tree that could not be read as one event, and was skipped."""
+
+    path: Path
+    line_number: int
+    reason: str
+    text: str
+
+
+def open_file(path: Path) -> tuple[int, os.stat_result]:
+    """Open a plain file for reading, never through a link; OSError otherwise."""
+    flags = (
+        os.O_RDONLY
+        | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_NONBLOCK", 0)
+        | getattr(os, "O_CLOEXEC", 0)
+    )
+    fd = os.open(path, flags)
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        os.close(fd)
+        raise
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a plain file", str(path))
+
+
+def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes | None:
+    """Some bytes of the file with that inode; None if another stands under the name by now."""
+    try:
+        fd, status = open_file(path)
+    except FileNotFoundError:
+        return None
+    try:
+        if (status.st_dev, status.st_ino) != inode:
+            return None
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, size_bytes)
+    finally:
+        os.close(fd)
+
+
+def read_lines(
+    path: Path,
+    inode: Inode,
+    *,
+    offset: int = 0,
+    number: int = 0,
+    chunk_bytes: int = 256 * 1024,
+    limit_bytes: int | None = None,
+    find_again: Callable[[Inode], Path | None] = lambda _: None,
+) -> Iterator[RawLine]:
+    """The lines of one file, blank ones too, without holding it open.
+
+    Args:
+        path: where the file stands now.
+        inode: which file it is, whatever it is called later.
+        offset: where to begin, at the beginning of a line.
+        number: how many lines stand before.
+        chunk_bytes: how much is read at once.
+        limit_bytes: about how much is read in all.
+        find_again: tells the new name of a file that was rolled meanwhile.
+
+    Raises:
+        OSError: the file cannot be read, or is gone.
+    """
+    at, position = offset, offset
+    parts: list[bytes] = []
+    while limit_bytes is None or position - offset < limit_bytes:
+        data = _read_chunk(path, inode, position, chunk_bytes)
+        if data is None:
+            renamed = find_again(inode)
+            if renamed is None:
+                raise FileNotFoundError(errno.ENOENT, "the file was removed while it was read", str(path))
+            path = renamed
+            continue
+        if not data:
+            break
+        position += len(data)
+        parts.append(data)
+        if b"\n" not in data:
+            continue
+        pieces = b"".join(parts).split(b"\n")
+        parts = [pieces.pop()]
+        for piece in pieces:
+            number += 1
+            yield RawLine(piece, path, inode, number, at, True)
+            at += len(piece) + 1
+    else:
+        return
+    rest = b"".join(parts)
+    if rest:
+        yield RawLine(rest, path, inode, number + 1, at, False)
+
+
+def line_key(line: bytes) -> OrderKey | None:
+    """The order of a line that begins as ours do, without decoding it; None for any other."""
+    if not line.startswith(LINE_PREFIX) or line[_TIMESTAMP_END - 1 : _WRITER_AT] != _AFTER_TIMESTAMP:
+        return None
+    end = line.find(b'"', _SEQ_AT, _SEQ_AT + 20)
+    seq = line[_SEQ_AT:end]
+    if end < 0 or line[_SEQ_AT - 1] != 45 or not seq.isdigit() or not line.endswith(b"}"):
+        return None
+    return line[len(LINE_PREFIX) : _TIMESTAMP_END], line[_WRITER_AT : _SEQ_AT - 1], int(seq)
+
+
+def tail_writer(raw: RawLine) -> str | None:
+    """Who wrote the unfinished end of a file: its own id if that much is there, else what the name says."""
+    found = _ID.search(raw.line[: _SEQ_AT + 1])
+    if found is not None:
+        return found[1].decode()
+    name = parse_file_name(raw.path.name)
+    return None if name is None else name.writer
+
+
+def id_of(line: bytes) -> str | None:
+    """The id in a line that begins as ours do; None for any other."""
+    found = _FIRST_ID.match(line[:_ID_WITHIN_BYTES])
+    return None if found is None else found[1].decode()
+
+
+def first_id(path: Path) -> str | None:
+    """The id on the first line of a file, which no other file has; None if there is none."""
+    try:
+        fd, _ = open_file(path)
+    except OSError:
+        return None
+    try:
+        return id_of(os.read(fd, _ID_WITHIN_BYTES))
+    finally:
+        os.close(fd)
+
+
+def begins_otherwise(path: Path, inode: Inode, known_id: str | None) -> bool:
+    """Whether the file with that inode has another id on its first line; not if it was renamed meanwhile."""
+    try:
+        data = _read_chunk(path, inode, 0, _ID_WITHIN_BYTES)
+    except OSError:
+        return False
+    return data is not None and id_of(data) != known_id
+
+
+def event_key(event: Event) -> OrderKey:
+    """The same order of a decoded event."""
+    writer, seq = split_event_id(event.id)
+    return format_timestamp(event.timestamp_us).encode(), writer.encode(), seq
+
+
+class DamageLog:
+    """What could not be read in one session, once for each place however often it is met."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._places: set[tuple[Inode, int]] = set()
+        self._kept: list[Damage] = []
+
+    def note(self, raw: RawLine, reason: str) -> None:
+        """Keep a damaged line."""
+        place = (raw.inode, raw.offset)
+        if place in self._places:
+            return
+        self._places.add(place)
+        self.count += 1
+        if len(self._kept) < _KEPT_DAMAGES:
+            text = raw.line[:_SHOWN_CHARS].decode("utf-8", "backslashreplace")
+            self._kept.append(Damage(raw.path, raw.number, reason, text))
+
+    def note_unreadable(self, path: Path, inode: Inode, error: OSError) -> None:
+        """Keep that a file could not be read to its end."""
+        self.note(RawLine(b"", path, inode, 0, -1, False), f"unreadable: {error_name(error)}")
+
+    def note_file(self, path: Path, reason: str) -> None:
+        """Keep that a file of the package's own is not what it should be."""
+        self.note(RawLine(b"", path, (-1, hash(path)), 0, -1, False), reason)
+
+    def kept(self) -> list[Damage]:
+        """What was met so far, the first thousand; `count` counts all."""
+        return list(self._kept)
+
+
+def own_line(line: bytes, event: Event) -> bytes:
+    """The bytes of a line that are the event's own: all of it, or what stands behind a torn one."""
+    own = b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
+    return line[max(line.rfind(own), 0) :]
+
+
+class LineDecoder:
+    """Makes events of lines, each id once; what is no event goes to the damage log, never raised.
+
+    Args:
+        damage: where damaged lines are kept.
+        is_known_writer: whether a writer has a claim in this session: only then is an event that stands
+            behind a torn one believed.
+    """
+
+    def __init__(self, damage: DamageLog, is_known_writer: Callable[[str], bool]) -> None:
+        self.damage = damage
+        self._is_known_writer = is_known_writer
+        self.seen: dict[str, SeqSet] = {}
+
+    def decode(self, raw: RawLine) -> Event | None:
+        """The event on a line, also one behind a torn one; None if there is none, or none that is new."""
+        try:
+            event = decode_line(raw.line)
+        except DamagedLine as error:
+            self.damage.note(raw, f"torn: {error}" if not raw.complete else str(error))
+            return self._resynchronise(raw.line)
+        writer, seq = split_event_id(event.id)
+        if not self._is_new(writer, seq):
+            self.damage.note(raw, f"repeated id {event.id}")
+            return None
+        return event
+
+    def key_of(self, line: bytes) -> OrderKey | None:
+        """The order of a line that is an event, without taking note of it; None if it is none."""
+        try:
+            return event_key(decode_line(line))
+        except DamagedLine:
+            return None
+
+    def _is_new(self, writer: str, seq: int) -> bool:
+        seen = self.seen.get(writer)
+        if seen is None:
+            seen = self.seen[writer] = SeqSet()
+        return seen.add(seq)
+
+    def _resynchronise(self, line: bytes) -> Event | None:
+        """The event that ends a damaged line, if it is whole, new, and of a known writer."""
+        at = line.find(LINE_PREFIX, 1)
+        while at > 0:
+            try:
+                event = decode_line(line[at:])
+            except DamagedLine:
+                at = line.find(LINE_PREFIX, at + 1)
+                continue
+            writer, seq = split_event_id(event.id)
+            return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
+        return None

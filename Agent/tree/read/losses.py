@@ -1,0 +1,354 @@
+"""What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
+
+Pure functions: `reader` passes in what it read, the claims, the boards and the account of `retired`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.files.writer_claim import Claim
+from Agent.tree.read.recovery_log import RecoveredWriter
+from Agent.tree.write.crash_board import BoardView
+
+__all__ = ["HELD_IN_MEMORY", "TELLING", "Accounting", "Gap", "Losses", "WriterLosses"]
+
+_KEPT_RETIRED_RANGES: Final = 1000
+HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
+"""The durabilities under which a number is taken before its line goes to a file, and others with it."""
+TELLING: Final = frozenset({"log.closed", "log.retired"})
+"""The kinds of events that say something about numbers (`Accounting.see`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Adjoining numbers of one writer that stand in no file, and why.
+
+    `verdict`: `lost` (a clean end says that they were taken), `unacknowledged` (the call that wrote it never
+    returned), `unknown`, `retired` (removed by policy), `in_flight` (was being written, or came behind the
+    reading, of a writer that went on meanwhile).
+    """
+
+    first_seq: int
+    last_seq: int
+    verdict: str
+
+    @property
+    def count(self) -> int:
+        """How many numbers."""
+        return self.last_seq - self.first_seq + 1
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLosses:
+    """The account of one writer: `read`, `retired` and the counts of the other gaps are `last_seq`.
+
+    Of ranges that were retired `gaps` holds the first thousand, since they may be as many as the events.
+    """
+
+    writer: str
+    pid: int | None
+    kind: str
+    durability: str
+    closed: bool
+    alive: bool
+    last_seq: int
+    read: int
+    gaps: tuple[Gap, ...]
+    retired: int = 0
+    """Events that a policy removed."""
+
+    def _count(self, verdict: str) -> int:
+        return sum(gap.count for gap in self.gaps if gap.verdict == verdict)
+
+    @property
+    def lost(self) -> int:
+        """Events that were taken by a writer that ended cleanly, and are not there."""
+        return self._count("lost")
+
+    @property
+    def unacknowledged(self) -> int:
+        """Events whose call had not returned when the process died, or that a queue or buffer held."""
+        return self._count("unacknowledged")
+
+    @property
+    def unknown(self) -> int:
+        """Events that are missing without an explanation."""
+        return self._count("unknown")
+
+    @property
+    def in_flight(self) -> int:
+        """Events that were being written while the files were read."""
+        return self._count("in_flight")
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """The accounts of all writers of a session."""
+
+    writers: tuple[WriterLosses, ...]
+    damaged_lines: int = 0
+
+    @property
+    def total_read(self) -> int:
+        """Events read."""
+        return sum(writer.read for writer in self.writers)
+
+    @property
+    def total_lost(self) -> int:
+        """Events lost."""
+        return sum(writer.lost for writer in self.writers)
+
+    @property
+    def total_unacknowledged(self) -> int:
+        """Events whose call had not returned, or that a queue or buffer held."""
+        return sum(writer.unacknowledged for writer in self.writers)
+
+    @property
+    def total_unknown(self) -> int:
+        """Events missing without an explanation."""
+        return sum(writer.unknown for writer in self.writers)
+
+    @property
+    def total_retired(self) -> int:
+        """Events that a policy removed."""
+        return sum(writer.retired for writer in self.writers)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing whose call had returned is, or may be, missing.
+
+        What a crash left unacknowledged, and what a policy retired, is distinguished and spoils nothing.
+        """
+        return self.total_lost == 0 and self.total_unknown == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: totals, and the account of each writer with its first hundred gaps."""
+        return {
+            "clean": self.clean,
+            "read": self.total_read,
+            "lost": self.total_lost,
+            "unacknowledged": self.total_unacknowledged,
+            "unknown": self.total_unknown,
+            "retired": self.total_retired,
+            "damaged_lines": self.damaged_lines,
+            "writers": {writer.writer: _writer_dict(writer) for writer in self.writers},
+        }
+
+
+def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
+    return {
+        "pid": writer.pid,
+        "kind": writer.kind,
+        "durability": writer.durability,
+        "closed": writer.closed,
+        "alive": writer.alive,
+        "last_seq": writer.last_seq,
+        "read": writer.read,
+        "lost": writer.lost,
+        "unacknowledged": writer.unacknowledged,
+        "unknown": writer.unknown,
+        "retired": writer.retired,
+        "in_flight": writer.in_flight,
+        "gaps": [[gap.first_seq, gap.last_seq, gap.verdict] for gap in writer.gaps[:100]],
+    }
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Collects from the events what the accounts need; `seen` is the decoder's own record of ids.
+
+    `retired` are the ranges that events tell of, `removed` the numbers in the account of retention: what is
+    read all the same, since its file was not removed yet, counts as read.
+    """
+
+    seen: Mapping[str, SeqSet]
+    closed: dict[str, int] = field(default_factory=dict)
+    retired: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    removed: Mapping[str, SeqSet] = field(default_factory=dict)
+    recovered: Mapping[str, RecoveredWriter] = field(default_factory=dict)
+
+    def see(self, event: Event) -> None:
+        """Take note of an event that says something about numbers."""
+        if event.kind == "log.closed":
+            writer, seq = split_event_id(event.id)
+            last_seq = event.extra.get("last_seq")
+            self.closed[writer] = max(seq, last_seq if isinstance(last_seq, int) else 0)
+        elif event.kind == "log.retired" and "count" not in event.extra:
+            # one with a count is for people: its numbers stand in the account, and not all between the two
+            named, first, last = (event.extra.get(key) for key in ("writer", "first_seq", "last_seq"))
+            if isinstance(named, str) and isinstance(first, int) and isinstance(last, int):
+                self.retired.setdefault(named, []).append((first, last))
+
+    def add_account(self, removed: Mapping[str, SeqSet], closed: Mapping[str, int]) -> None:
+        """Take what the account of retention says; to be read after the files."""
+        self.removed = removed
+        for writer, last in closed.items():
+            self.closed[writer] = max(last, self.closed.get(writer, 0))
+
+    def add_recovery(self, recovered: Mapping[str, RecoveredWriter]) -> None:
+        """Take what was found out about killed writers when their session was recovered."""
+        self.recovered = recovered
+
+    def losses(
+        self,
+        claims: Mapping[str, Claim],
+        boards: Mapping[str, BoardView],
+        alive: frozenset[str],
+        damaged_lines: int,
+        judged: Mapping[str, int] | None = None,
+    ) -> Losses:
+        """The accounts of all writers that have a claim or an event.
+
+        Args:
+            claims, boards, alive: as they were before the files were read.
+            damaged_lines: how many were met.
+            judged: of writers that went on meanwhile, the number up to which what is missing can be judged:
+                what came later may stand in a part of the files that had been read by then.
+        """
+        until = judged or {}
+        writers = sorted(set(claims) | set(self.seen) | set(self.removed))
+        accounts = [
+            self._account(writer, claims.get(writer), boards.get(writer), writer in alive, until.get(writer))
+            for writer in writers
+        ]
+        return Losses(tuple(accounts), damaged_lines)
+
+    def _account(
+        self, writer: str, claim: Claim | None, board: BoardView | None, alive: bool, judged: int | None
+    ) -> WriterLosses:
+        seen = self.seen.get(writer) or SeqSet()
+        removed = (self.removed.get(writer) or SeqSet()).without(seen)
+        # what was read or removed needs no explanation
+        known = _union(seen, removed) if removed else seen
+        durability = "unknown" if claim is None else claim.durability
+        closed = writer in self.closed
+        found = self.recovered.get(writer)
+        last_seq = max(known.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
+        last_seq = last_seq if found is None else max(known.highest, found.last_seq)
+        retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
+        if judged is not None:
+            # also where it closed meanwhile: the files that were read first had not all of it by then
+            behind, missing = _split(missing, [(judged + 1, last_seq)])
+            gaps = _explain(missing, known, board, durability, True)
+            gaps += [Gap(first, last, "in_flight") for first, last in behind]
+        elif closed:
+            gaps = [Gap(first, last, "lost") for first, last in missing]
+        elif found is not None:
+            gaps = _as_found(missing, found)
+        else:
+            gaps = _explain(missing, known, board, durability, alive)
+        by_event = sum(last - first + 1 for first, last in retired)
+        retired += itertools.islice(removed.ranges(), _KEPT_RETIRED_RANGES)
+        gaps += [Gap(first, last, "retired") for first, last in retired]
+        return WriterLosses(
+            writer=writer,
+            pid=None if claim is None else claim.pid,
+            kind="unknown" if claim is None else claim.kind,
+            durability=durability,
+            closed=closed,
+            alive=alive and not closed,
+            last_seq=last_seq,
+            read=len(seen),
+            gaps=tuple(sorted(gaps, key=lambda gap: gap.first_seq)),
+            retired=by_event + len(removed),
+        )
+
+
+def _as_found(missing: list[tuple[int, int]], found: RecoveredWriter) -> list[Gap]:
+    """The verdicts of then; what was there then, or came since, and is not there now is lost."""
+    gaps: list[Gap] = []
+    rest = missing
+    for verdict in sorted({verdict for _, _, verdict in found.gaps}):
+        inside, rest = _split(rest, [(low, high) for low, high, known in found.gaps if known == verdict])
+        gaps += [Gap(first, last, verdict) for first, last in inside]
+    return gaps + [Gap(first, last, "lost") for first, last in rest]
+
+
+def _union(one: SeqSet, other: SeqSet) -> SeqSet:
+    both = SeqSet()
+    both.update(one)
+    both.update(other)
+    return both
+
+
+def _split(
+    missing: Iterable[tuple[int, int]], retired: list[tuple[int, int]]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The parts of the missing ranges inside and outside the retired ones."""
+    inside: list[tuple[int, int]] = []
+    outside: list[tuple[int, int]] = []
+    for first, last in missing:
+        at = first
+        for low, high in sorted(retired):
+            start, end = max(low, at), min(high, last)
+            if start > end:
+                continue
+            if at < start:
+                outside.append((at, start - 1))
+            inside.append((start, end))
+            at = end + 1
+        if at <= last:
+            outside.append((at, last))
+    return inside, outside
+
+
+def _explain(
+    missing: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, durability: str, alive: bool
+) -> list[Gap]:
+    """Why numbers of a writer that was never closed are missing.
+
+    A number is in a thread's hands if the board says so, or if it can have been taken by a thread, after the
+    one it last stored, in the instant before it stores the next: such a thread explains one number above its
+    last.
+    """
+    held = "in_flight" if alive else "unacknowledged"
+    gaps: list[Gap] = []
+    unexplained: list[tuple[int, int]] = []
+    slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
+    for first, last in missing:
+        if durability in HELD_IN_MEMORY and first > seen.highest:
+            # what a buffer held; it is handed over in order, so only the end can be missing
+            gaps.append(Gap(first, last, held))
+            continue
+        at = first
+        for slot in sorted(slot for slot in slots if first <= slot <= last):
+            if at < slot:
+                unexplained.append((at, slot - 1))
+            gaps.append(Gap(slot, slot, held))
+            at = slot + 1
+        if at <= last:
+            unexplained.append((at, last))
+    in_queue = 0 if board is None or durability != "queued" else board.threads
+    if sum(last - first + 1 for first, last in unexplained) <= in_queue:
+        # each thread may have put one line into the queue behind others that took their numbers later
+        return gaps + [Gap(first, last, held) for first, last in unexplained]
+    return gaps + _explain_unstored(unexplained, seen, board, held)
+
+
+def _explain_unstored(
+    unexplained: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, held: str
+) -> list[Gap]:
+    if board is None:
+        return [Gap(first, last, "unknown") for first, last in unexplained]
+    # threads that stored nothing yet, or that shared a slot: of those only the number is known
+    free = [0] * max(board.threads - len(board.last_seq_by_thread), 0)
+    free += [slot for slot in board.last_seq_by_thread if slot in seen]
+    free.sort()
+    gaps: list[Gap] = []
+    # from below, so that each number is given to a thread that leaves the later ones to the others
+    for first, last in sorted(unexplained):
+        at = first
+        while at <= last and free and free[0] < at:
+            free.pop(0)
+            gaps.append(Gap(at, at, held))
+            at += 1
+        if at <= last:
+            gaps.append(Gap(at, last, "unknown"))
+    return gaps

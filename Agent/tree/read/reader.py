@@ -1,0 +1,328 @@
+"""Reads a session: its agents, its events in order, damage, losses and open spans.
+
+`summary` and all of analysis and replay use it; `follower` does the same for a growing session.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
+from Agent.event.clock import format_timestamp
+from Agent.event.model import Event
+from Agent.tree.files.lines import Damage, DamageLog, LineDecoder, own_line
+from Agent.tree.files.tally import Tally
+from Agent.tree.layout import (
+    agent_files,
+    agents_dir,
+    category_file,
+    category_files,
+    parse_file_name,
+    run_files,
+    run_ids,
+    safe_name,
+    segment_order,
+    tree_files,
+)
+from Agent.tree.read.archive_seam import ColdLines
+from Agent.tree.read.loss_scan import Scan, Writers
+from Agent.tree.read.losses import Losses
+from Agent.tree.read.merge import chains_of, first_event, merged_lines
+from Agent.tree.read.recovery_log import read_recovery
+from Agent.tree.read.run_search import files_naming, is_run_file
+from Agent.tree.write.kept_counts import KeptCounts, files_of_others
+
+__all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """One agent of a session, and the files with its events, in order."""
+
+    agent_id: str
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSpan:
+    """A span that had begun and not ended when the board was read, or when its process died."""
+
+    agent_id: str | None
+    name: str
+    span_id: str
+    started_us: int
+    writer: str
+    pid: int
+    alive: bool
+
+
+class TreeReader:
+    """Reads one session; works while it is written, after its end and after a crash, and writes nothing.
+
+    Args:
+        session: the session's directory.
+        cold: what holds the lines of segments that are no longer there as files.
+
+    Raises:
+        SessionNotFound: there is no such directory.
+    """
+
+    def __init__(self, session: Path, cold: ColdLines | None = None) -> None:
+        self._cold = cold
+        self.session = Path(session)
+        if not self.session.is_dir():
+            raise SessionNotFound(
+                "no session there", path=session, remedy="give the path of a session_... directory"
+            )
+        self._damage = DamageLog()
+
+    def files(self) -> list[Path]:
+        """Every log file of the session, segments in order."""
+        return tree_files(self.session)
+
+    def has_files(self) -> bool:
+        """Whether the session holds anything, as files or elsewhere."""
+        return bool(self.files() or self._cold_files())
+
+    def holds_agent(self, agent_id: str) -> bool:
+        """Whether there is a file of that agent, or was one whose lines are kept elsewhere."""
+        if agent_files(self.session, agent_id) or self._cold_stem(safe_name(agent_id)):
+            return True
+        return agent_id in self._files_of_runs()
+
+    def run_ids(self) -> list[str]:
+        """The explicit runs of the session, oldest first."""
+        return run_ids(self.session)
+
+    def run_events(self, run_id: str) -> Iterator[Event]:
+        """The events in a run's own files, in order; RunNotFound if it has none."""
+        paths = run_files(self.session, run_id)
+        if not paths:
+            raise RunNotFound(
+                f"no run {run_id!r}", path=self.session, remedy="`agent-trace runs` lists all runs"
+            )
+        return self._merged(paths)
+
+    def _files_of_runs(self) -> dict[str, list[Path]]:
+        """The files of runs by the agent whose runs they are, as each run's first event says."""
+        decoder = LineDecoder(DamageLog(), Writers(self.session).knows)
+        found: dict[str, list[Path]] = {}
+        for run_id in self.run_ids():
+            paths = run_files(self.session, run_id)
+            firsts = (first_event(chain, decoder) for chain in chains_of(paths))
+            agent_id = next(
+                (first.agent_id for first in firsts if first is not None and first.agent_id), None
+            )
+            if agent_id is not None:
+                found.setdefault(agent_id, []).extend(paths)
+        return found
+
+    def _cold_files(self) -> dict[Path, str | None]:
+        return {} if self._cold is None else self._cold.files()
+
+    def _cold_stem(self, stem: str, *, in_agents: bool = True) -> list[Path]:
+        """The files of one stem that are no longer there."""
+        directory = agents_dir(self.session) if in_agents else self.session
+        there = [path for path in self._cold_files() if path.parent == directory]
+        named = [(path, parse_file_name(path.name)) for path in there]
+        return [path for path, name in named if name is not None and name.stem == stem]
+
+    def agents(self) -> list[AgentFiles]:
+        """The agents by id, each with its files; the id is taken from the events, not from the names."""
+        decoder = LineDecoder(self._damage, Writers(self.session).knows)
+        in_agents = agents_dir(self.session)
+        found: dict[str, list[Path]] = {}
+        for path, agent_id in self._cold_files().items():
+            if agent_id is not None and path.parent == in_agents:
+                found.setdefault(agent_id, []).append(path)
+        for chain in chains_of(path for path in self.files() if path.parent == in_agents):
+            event = first_event(chain, decoder)
+            if event is not None and event.agent_id is not None:
+                found.setdefault(event.agent_id, []).extend(chain.paths)
+        for agent_id, files in self._files_of_runs().items():
+            found.setdefault(agent_id, []).extend(files)
+        return [AgentFiles(agent_id, _in_order(paths)) for agent_id, paths in sorted(found.items())]
+
+    def events(
+        self,
+        agent_id: str | None = None,
+        kinds: Collection[str] | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> Iterator[Event]:
+        """The events in order of (timestamp, writer, seq), memory flat in the size of the session.
+
+        Args:
+            agent_id: only what stands in this agent's files and those of its runs, reading no other.
+            kinds: only these kinds.
+            since_us: only from these microseconds since 1970 on.
+            until_us: only before these.
+
+        Raises:
+            AgentNotFound: the session has no file of that agent.
+        """
+        if agent_id is not None:
+            return self._merged(self._agent_files(agent_id), kinds, since_us, until_us, agent_id=agent_id)
+        return self._merged(self.files(), kinds, since_us, until_us, with_cold=True)
+
+    def event_lines(
+        self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
+    ) -> Iterator[tuple[bytes, Event]]:
+        """The same events, each behind its line as it stands in the recording, without the newline."""
+        paths = self.files() if agent_id is None else self._agent_files(agent_id)
+        return self._merged_lines(
+            paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
+        )
+
+    def agent_events(self, agent_id: str) -> Iterator[Event]:
+        """One agent's events in order, reading only its files and its runs'; AgentNotFound if it has none."""
+        return self._merged(self._agent_files(agent_id), agent_id=agent_id)
+
+    def category_events(self, category: str) -> Iterator[Event]:
+        """The events of a category's own file, those of no single agent, in order."""
+        gone = self._cold_stem(category_file(category), in_agents=False)
+        return self._merged(list(dict.fromkeys([*gone, *category_files(self.session, category)])))
+
+    def _agent_files(self, agent_id: str) -> list[Path]:
+        # a name can be both, where a later process took one that was free again
+        gone = self._cold_stem(safe_name(agent_id))
+        of_runs = files_naming(self.session, agent_id)
+        paths = list(dict.fromkeys([*gone, *agent_files(self.session, agent_id), *of_runs]))
+        if not paths:
+            raise AgentNotFound(
+                f"no events of agent {agent_id!r}",
+                path=self.session,
+                remedy="list the agents first",
+            )
+        return paths
+
+    def _merged(
+        self,
+        paths: list[Path],
+        kinds: Collection[str] | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        *,
+        with_cold: bool = False,
+        agent_id: str | None = None,
+    ) -> Iterator[Event]:
+        lines = self._merged_lines(paths, kinds, since_us, until_us, with_cold=with_cold, agent_id=agent_id)
+        return (event for _, event in lines)
+
+    def _merged_lines(
+        self,
+        paths: list[Path],
+        kinds: Collection[str] | None,
+        since_us: int | None,
+        until_us: int | None,
+        *,
+        with_cold: bool,
+        agent_id: str | None,
+    ) -> Iterator[tuple[bytes, Event]]:
+        writers = Writers(self.session)
+        decoder = LineDecoder(self._damage, writers.knows)
+        since = b"" if since_us is None else format_timestamp(since_us).encode()
+        until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
+        wanted = None if kinds is None else frozenset(kinds)
+        # Sealed segments come as one ordered sequence, since there may be thousands of them.
+        sequence = self._cold.ordered_lines(since_us, until_us) if self._cold and with_cold else None
+        lines = merged_lines(chains_of(paths), decoder, writers.may_finish, self._cold, sequence)
+        for key, _, raw, decoded in lines:
+            if not since <= key[0] < until:
+                continue
+            event = decoder.decode(raw) if decoded is None else decoded
+            # A run's files hold the events of every agent that took part in it.
+            if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
+                continue
+            if event is not None and (wanted is None or event.kind in wanted):
+                yield own_line(raw.line, event), event
+
+    def scan(
+        self,
+        kinds: Collection[str] | None = None,
+        tally: Tally | None = None,
+        counts: KeptCounts | None = None,
+    ) -> Scan:
+        """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
+
+        All are accounted for, and counted in `tally`; of segments that are no longer there as files those of
+        other kinds are only counted. Events that are in `counts` already are not read again; their numbers
+        are accounted for.
+        """
+        if (
+            counts is not None
+            and counts.writers
+            and (others := files_of_others(self.session, counts.writers)) is not None
+        ):
+            if tally is not None:
+                counts.add_to(tally)
+            return Scan(self.session, self._damage, self._cold, kinds, tally, counts.writers, lambda: others)
+        return Scan(self.session, self._damage, self._cold, kinds, tally)
+
+    def losses(self) -> Losses:
+        """What became of every number that a writer took: files are read, what was removed is counted."""
+        scan = self.scan(())
+        for _ in scan:
+            pass
+        return scan.losses
+
+    def damage(self) -> list[Damage]:
+        """What was met so far that is no event; the first thousand."""
+        return self._damage.kept()
+
+    @property
+    def damaged_lines(self) -> int:
+        """How many damaged lines were met so far."""
+        return self._damage.count
+
+    def in_flight(self) -> list[OpenSpan]:
+        """What stands open on the boards: now, or since the process died; oldest first."""
+        writers = Writers(self.session)
+        found = self._found_open(writers)
+        spans = [
+            OpenSpan(
+                agent_id=span.agent_id,
+                name=span.name,
+                span_id=span.span_id,
+                started_us=span.started_us,
+                writer=writer,
+                pid=writers.claims[writer].pid,
+                alive=writer in writers.alive,
+            )
+            for writer, board in writers.boards.items()
+            if writer not in found
+            for span in board.open_spans
+        ]
+        spans += itertools.chain.from_iterable(found.values())
+        return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))
+
+    def _found_open(self, writers: Writers) -> dict[str, list[OpenSpan]]:
+        """What recovering found on the boards of killed writers, which it removed afterwards."""
+        try:
+            found = read_recovery(self.session).writers
+        except DamagedInput as error:
+            self._damage.note_file(Path(error.path or self.session), str(error))
+            return {}
+        return {
+            writer: [
+                OpenSpan(
+                    agent_id=span.agent_id,
+                    name=span.name,
+                    span_id=span.span_id,
+                    started_us=span.started_us,
+                    writer=writer,
+                    pid=writers.claims[writer].pid if writer in writers.claims else -1,
+                    alive=False,
+                )
+                for span in account.open_spans
+            ]
+            for writer, account in found.items()
+        }
+
+
+def _in_order(paths: list[Path]) -> tuple[Path, ...]:
+    named = [(name, path) for path in paths if (name := parse_file_name(path.name)) is not None]
+    return tuple(path for _, path in sorted(named, key=lambda pair: segment_order(pair[0])))

@@ -1,0 +1,129 @@
+"""`trace_summary.json`: what a session holds at a glance; a cache that can be made again at any time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.tree.files.session import replace_file
+from Agent.tree.files.tally import Tally
+from Agent.tree.layout import summary_file
+from Agent.tree.read.reader import TreeReader
+from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, forget_counts, shown_error
+
+__all__ = ["SUMMARY_VERSION", "summarise", "write_summary"]
+
+SUMMARY_VERSION = 1
+_SHOWN_DAMAGES = 100
+_SHOWN_SPANS = 1000
+
+
+def summarise(
+    session: Path, reader: TreeReader | None = None, counts: KeptCounts | None = None
+) -> dict[str, Any]:
+    """Counts by kind, level and agent, errors, files with sizes, exact losses; every line is looked at once.
+
+    Args:
+        session: the session's directory.
+        reader: what reads it, where some of its lines are no longer there as files.
+        counts: what its processes counted: their lines are not looked at.
+
+    Raises:
+        SessionNotFound: there is no such session.
+    """
+    reader = reader or TreeReader(session)
+    tally = Tally()
+    error_types: Counter[str] = Counter()
+    errors: list[dict[str, Any]] = []
+    scan = reader.scan({"error"}, tally, counts)
+    if counts is not None and scan.is_counted:
+        error_types.update(counts.error_types)
+        errors += counts.errors
+    for event in scan:
+        error_types[str(event.extra.get("error_type", "unknown"))] += 1
+        errors.append(_error(event))
+        if len(errors) >= 2 * MOST_ERRORS:
+            errors = _earliest(errors)
+    return {
+        "summary_version": SUMMARY_VERSION,
+        "session_id": session.name.removeprefix("session_"),
+        "events": tally.kinds.total(),
+        "first_timestamp": tally.first,
+        "last_timestamp": tally.last,
+        "by_kind": _ranked(tally.kinds),
+        "by_level": _ranked(tally.levels),
+        "by_agent": _ranked(tally.agents),
+        "errors": {
+            "count": tally.kinds["error"],
+            "by_type": _ranked(error_types),
+            "first": _earliest(errors),
+        },
+        "open_spans": _left_open(reader),
+        "files": _files(reader, session),
+        "losses": scan.losses.to_dict(),
+        "damage": _damage(reader, session),
+    }
+
+
+def _left_open(reader: TreeReader) -> list[dict[str, Any]]:
+    """What processes that ended had begun and not finished."""
+    return [
+        {"agent_id": span.agent_id, "name": span.name, "span_id": span.span_id, "writer": span.writer}
+        for span in reader.in_flight()[:_SHOWN_SPANS]
+        if not span.alive
+    ]
+
+
+def _damage(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": entry.path.relative_to(session).as_posix(),
+            "line": entry.line_number,
+            "reason": entry.reason,
+        }
+        for entry in reader.damage()[:_SHOWN_DAMAGES]
+    ]
+
+
+def write_summary(
+    session: Path, reader: TreeReader | None = None, *, counts: KeptCounts | None = None
+) -> Path:
+    """Make or replace a session's `trace_summary.json`; `reader` and `counts` as for `summarise`.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        OSError: it cannot be written.
+    """
+    path = summary_file(session)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    replace_file(path, orjson.dumps(summarise(session, reader, counts), option=options, default=str))
+    forget_counts(session)
+    return path
+
+
+def _ranked(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _error(event: Event) -> dict[str, Any]:
+    return shown_error(event.timestamp, event.id, event.extra)
+
+
+def _earliest(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(errors, key=lambda error: (error["timestamp"], error["id"]))[:MOST_ERRORS]
+
+
+def _files(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
+    files = []
+    for path in reader.files():
+        try:
+            size_bytes = path.lstat().st_size
+        except FileNotFoundError:
+            # rolled since it was listed; the next summary has it under its new name
+            continue
+        files.append({"file": path.relative_to(session).as_posix(), "size_bytes": size_bytes})
+    return files

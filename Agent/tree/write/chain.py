@@ -1,0 +1,455 @@
+"""The chain of one writer: a digest of each block of its lines, and a hash tree over the blocks.
+
+A thread makes blocks of what stands in the files, the end of the writer makes the last ones; no logging call
+does. `.state/chain/<writer>.jsonl` gets a line for each block. `Agent.archive.maintenance.chain_check`
+compares.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from Agent.event.clock import format_timestamp
+from Agent.tree.files.descriptors import give_back, out_of_the_way
+from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.hash_tree import Frontier, head_text, leaf_of_bytes, leaf_of_lines
+from Agent.tree.files.lines import Inode, id_of, open_file
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, chain_file, chains_dir
+
+__all__ = ["Block", "BlockState", "Chain", "FileChain", "WriterChain", "read_chains", "write_chain"]
+
+BLOCK_LINES: Final = 64
+"""How many lines a block holds that can be proved line by line."""
+BLOCK_BYTES: Final = 256 * 1024
+"""About how large a block is that is proved as a whole."""
+FINE_BYTES: Final = 2 * 1024 * 1024
+"""Where more than this came within a second its blocks are made of bytes, at a third of the cost."""
+_AT_THE_END: Final = 4
+"""How many times as much it may be at the end, which comes once."""
+_ATTEMPTS_AT_THE_END: Final = 2
+"""The counts of failures are written by then; what fails twice is what `verify` calls uncovered."""
+_READ_BYTES: Final = 1024 * 1024
+_INTERVAL_S: Final = 1.0
+# what a file holds beyond its full blocks is covered this often
+_ALL_EVERY_S: Final = 60.0
+# looking for what has grown takes at most this part of the time
+_SHARE: Final = 0.03
+_BURST_S: Final = 0.0003
+_PAUSE_S: Final = 0.001
+_PATIENCE_S: Final = 10.0
+_QUIET_S: Final = 5.0
+_ENOUGH_BYTES: Final = BLOCK_LINES * 100
+_RECORDS_AT_ONCE: Final = 4096
+LINES, BYTES = "lines", "bytes"
+_END: Final = b'{"end":true}\n'
+
+
+class BlockState(NamedTuple):
+    """What a block comes to: as it was written, or as an erasure left it."""
+
+    size_bytes: int
+    lines: int
+    leaf: bytes
+
+
+@dataclass(slots=True)
+class Block:
+    """One block: `number` is its place in the tree of its writer, which has the leaf `written`."""
+
+    number: int
+    kind: str
+    time: str
+    written: BlockState
+    was: BlockState | None = None
+    """What it was before it became `now`, where that is not what was written."""
+    now: BlockState | None = None
+    """What an erasure made of it."""
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class FileChain:
+    """The blocks of one file, in order; it is found again by `first_id`, the id on its first line."""
+
+    writer: str
+    index: int
+    file: str
+    first_id: str | None
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class WriterChain:
+    """The chain of one writer as it stands on the disk."""
+
+    writer: str
+    files: dict[int, FileChain] = field(default_factory=dict)
+    leaves: list[bytes] = field(default_factory=list)
+    ended: bool = False
+    """Whether the writer ended, and everything that it wrote is in a block."""
+    problem: str | None = None
+    """What is wrong with the chain's own file; `leaves` end there."""
+
+    def head(self) -> str:
+        """The head over all its blocks."""
+        return head_text(self.writer, len(self.leaves), Frontier(self.leaves).root())
+
+
+@dataclass(slots=True)
+class _Place:
+    """One file of the writer, and how far it is covered."""
+
+    index: int
+    path: Path
+    is_rolled: bool = False
+    offset: int = 0
+    first_id: str | None = None
+    enough_bytes: int = _ENOUGH_BYTES
+    """How much has to stand behind it for a full block, as far as its lines so far tell."""
+    told: Path | None = None
+    """The name that the chain knows."""
+
+
+class Chain:
+    """Covers what one writer has written.
+
+    Args:
+        session: the session's directory.
+        writer: the writer's id.
+        counts: where failures are counted.
+        on_head: told (blocks, root) when blocks are in the chain's file.
+    """
+
+    def __init__(
+        self, session: Path, writer: str, counts: Counts, on_head: Callable[[int, bytes], None]
+    ) -> None:
+        self._session = session
+        self._writer = writer
+        self._counts = counts
+        self._on_head = on_head
+        self._places: dict[Inode, _Place] = {}
+        self._next_index = itertools.count().__next__
+        self._tree = Frontier()
+        self._saved = (0, self._tree.root())
+        self._records: list[bytes] = []
+        self._unsaved = b""
+        self._turn = threading.RLock()
+        self._busy = False
+        self._wanted = False
+        self._ends = False
+        """Whether the next pass is the last one."""
+        self._ended = False
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._all_at_s = time.monotonic() + _ALL_EVERY_S
+
+    def began(self, inode: Inode, path: Path) -> None:
+        """Take note of a new file of this writer; with the first one the thread begins."""
+        self._places[inode] = _Place(self._next_index(), path)
+        if self._thread is None and not self._stopping.is_set():
+            self._thread = threading.Thread(target=self._run, name="agent-trace-chain", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:
+                return  # none can begin at the end of the interpreter; the end of the writer covers all
+
+    def rolled(self, inode: Inode, path: Path) -> None:
+        """Take note of the name of a full segment."""
+        place = self._places.get(inode)
+        if place is not None:
+            place.path, place.is_rolled = path, True
+
+    def cover(self) -> str:
+        """Make blocks of every whole line that stands in files now, and give the head over all of them."""
+        self._wanted = True
+        if self._turn.acquire(timeout=_PATIENCE_S):
+            try:
+                self._wanted = False
+                self._pass(everything=True, background=False)
+            finally:
+                self._turn.release()
+        return head_text(self._writer, *self._saved)
+
+    def close(self, *, ended: bool) -> None:
+        """Cover what is left, and end the thread.
+
+        Args:
+            ended: whether nothing can be written any more, which the chain then says.
+        """
+        self._stopping.set()
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(timeout=_PATIENCE_S)
+        for _ in range(_ATTEMPTS_AT_THE_END if ended else 1):
+            self._ends = ended
+            self.cover()
+            if self._ended:
+                return
+
+    def _run(self) -> None:
+        pause_s = _INTERVAL_S
+        while not self._stopping.wait(pause_s):
+            began = time.monotonic()
+            with self._turn:
+                everything = began >= self._all_at_s
+                if everything:
+                    self._all_at_s = began + _ALL_EVERY_S
+                looked_s = self._pass(everything=everything, background=True)
+            pause_s = max(_INTERVAL_S, looked_s / _SHARE)
+
+    def _pass(self, *, everything: bool, background: bool) -> float:
+        """Cover what has grown; how long looking for it took, in seconds."""
+        if self._busy or self._ended:
+            return 0.0  # a signal handler ends the program while its own thread is in here
+        self._busy = True
+        began = time.monotonic()
+        looked_s = 0.0
+        try:
+            if self._unsaved:
+                self._save()  # what a full disk refused: no more of it is held than one pass makes
+            grown = self._grown()
+            looked_s = time.monotonic() - began
+            limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
+            is_fine = sum(size for _, _, size in grown) <= limit_bytes
+            for inode, place, size in grown:
+                if background and self._gives_way():
+                    break
+                if everything or size >= place.enough_bytes:
+                    try:
+                        self._cover_file(
+                            inode, place, is_fine=is_fine, everything=everything, background=background
+                        )
+                    except OSError as error:
+                        self._counts.fail("chain", error)
+                        self._ends = False
+                if len(self._records) >= _RECORDS_AT_ONCE:
+                    self._save()
+            if self._ends:
+                self._records.append(_END)
+            self._save()
+            self._ended = self._ends
+        except OSError as error:
+            self._counts.fail("chain", error)
+        except Exception as error:  # noqa: BLE001 - a value that has no room is no reason for the program to fail
+            self._counts.add(f"chain:{type(error).__name__}")
+        finally:
+            self._busy = False
+        return looked_s
+
+    def _gives_way(self) -> bool:
+        """Whether somebody waits for the thread to leave the rest to them."""
+        return self._wanted or self._stopping.is_set()
+
+    def _grown(self) -> list[tuple[Inode, _Place, int]]:
+        """The files that hold more than is covered, with the number of bytes."""
+        found = []
+        for inode, place in list(self._places.items()):
+            try:
+                status = os.lstat(place.path)
+            except FileNotFoundError:
+                if place.is_rolled:  # retention took it; any other is being rolled just now
+                    self._places.pop(inode, None)
+                continue
+            if (status.st_dev, status.st_ino) != inode:
+                continue
+            size = status.st_size - place.offset
+            if size > 0:
+                found.append((inode, place, size))
+            elif place.is_rolled and time.time() - status.st_mtime > _QUIET_S:
+                self._places.pop(inode, None)
+        return found
+
+    def _cover_file(
+        self, inode: Inode, place: _Place, *, is_fine: bool, everything: bool, background: bool
+    ) -> None:
+        path = place.path
+        try:
+            fd, status = open_file(path)
+        except FileNotFoundError:
+            return  # rolled or removed since; the next pass looks again
+        found = (status.st_dev, status.st_ino)
+        fd = out_of_the_way(fd)
+        try:
+            if found != inode:
+                return
+            for data, end in self._whole_lines(fd, place, full_only=is_fine and not everything):
+                if background and self._gives_way():
+                    return
+                if place.offset == 0:
+                    place.first_id = id_of(data)
+                blocks = _fine_blocks(data, end) if is_fine else _coarse_blocks(data, end)
+                for state in self._paced(blocks) if is_fine and background else blocks:
+                    self._add(place, path, LINES if is_fine else BYTES, state)
+        finally:
+            give_back(fd, found)
+
+    def _whole_lines(self, fd: int, place: _Place, *, full_only: bool) -> Iterator[tuple[bytes, int]]:
+        """What stands behind the covered lines, about a megabyte at a time, and where the last line ends."""
+        want_bytes = _READ_BYTES
+        while data := os.pread(fd, want_bytes, place.offset):
+            end = data.rfind(b"\n") + 1
+            if len(data) < want_bytes and full_only:
+                # the last block waits until it is full
+                keep = data.count(b"\n") % BLOCK_LINES
+                for _ in range(keep):
+                    end = data.rfind(b"\n", 0, end - 1) + 1
+                place.enough_bytes = (len(data) - end) * BLOCK_LINES // max(keep, 1)
+            if end:
+                yield data, end
+            elif len(data) == want_bytes:
+                want_bytes *= 2
+                continue
+            if len(data) < want_bytes:
+                return
+            want_bytes = _READ_BYTES
+
+    def _paced(self, blocks: Iterator[BlockState]) -> Iterator[BlockState]:
+        """The same with pauses: without them each logging call would wait for this thread."""
+        burst_began = time.perf_counter()
+        for block in blocks:
+            yield block
+            if not self._stopping.is_set() and time.perf_counter() - burst_began > _BURST_S:
+                time.sleep(_PAUSE_S)
+                burst_began = time.perf_counter()
+
+    def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
+        block = Block(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
+        name = None if place.told == path else path.relative_to(self._session).as_posix()
+        place.told = path
+        self._records.append(_record(block, place.index, name, place.first_id))
+        self._tree.add(state.leaf)
+        place.offset += state.size_bytes
+
+    def _save(self) -> None:
+        """Append the blocks that are not in the chain's file yet; OSError if that is refused."""
+        if not self._records and not self._unsaved:
+            return
+        self._unsaved += b"".join(self._records)
+        self._records.clear()
+        made = (self._tree.count, self._tree.root())
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        fd = os.open(chain_file(self._session, self._writer), flags | getattr(os, "O_CLOEXEC", 0), FILE_MODE)
+        fd = out_of_the_way(fd)
+        status = os.fstat(fd)
+        try:
+            while self._unsaved:
+                # a refusal half way goes on at that very byte the next time: nobody else appends here
+                self._unsaved = self._unsaved[os.write(fd, self._unsaved) :]
+        finally:
+            give_back(fd, (status.st_dev, status.st_ino))
+        self._saved = made
+        self._on_head(*made)
+
+
+def _fine_blocks(data: bytes, end: int) -> Iterator[BlockState]:
+    lines = data[: end - 1].split(b"\n")
+    for at in range(0, len(lines), BLOCK_LINES):
+        part = lines[at : at + BLOCK_LINES]
+        yield BlockState(sum(map(len, part)) + len(part), len(part), leaf_of_lines(part))
+
+
+def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
+    at, whole = 0, memoryview(data)
+    while at < end:
+        begin, most = at, min(at + BLOCK_BYTES, end)
+        at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
+        yield BlockState(at - begin, data.count(b"\n", begin, at), leaf_of_bytes(whole[begin:at]))
+
+
+def read_chains(session: Path) -> dict[str, WriterChain]:
+    """The chains of a session by writer; empty where it has none."""
+    try:
+        paths = sorted(path for path in chains_dir(session).iterdir() if path.suffix == ".jsonl")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {path.stem: _read_chain(path) for path in paths}
+
+
+def _read_chain(path: Path) -> WriterChain:
+    chain = WriterChain(path.stem)
+    try:
+        fd, _ = open_file(path)
+        with os.fdopen(fd, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        chain.problem = f"it cannot be read: {error.strerror or error}"
+        return chain
+    # a kill may have left the beginning of a line
+    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
+        try:
+            _take(chain, orjson.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            chain.problem = f"line {number} differs from what was written: {error}"
+            break
+    return chain
+
+
+def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
+    if chain.ended:
+        raise ValueError("it had ended")
+    if stored.get("end") is True:
+        chain.ended = True
+        return
+    if stored["n"] != len(chain.leaves):
+        raise ValueError(f"block {len(chain.leaves)} is expected there")
+    index = stored["f"]
+    block = Block(stored["n"], str(stored["of"]), str(stored["time"]), _state_from(stored))
+    block.was, block.now = (
+        None if stored.get(name) is None else _state_from(stored[name]) for name in ("was", "now")
+    )
+    block.why = stored.get("why")
+    if block.kind not in {LINES, BYTES}:
+        raise ValueError(f"a block of {block.kind!r}")
+    if "file" in stored:
+        first_id = stored["first"]
+        file = chain.files.setdefault(index, FileChain(chain.writer, index, "", None))
+        file.file, file.first_id = str(stored["file"]), None if first_id is None else str(first_id)
+    chain.files[index].blocks.append(block)
+    chain.leaves.append(block.written.leaf)
+
+
+def _state_from(stored: dict[str, Any]) -> BlockState:
+    size_bytes, lines, leaf = stored["size"], stored["lines"], bytes.fromhex(stored["leaf"])
+    if not 0 <= lines <= size_bytes or len(leaf) != 32:
+        raise ValueError("a block without a size or a digest")
+    return BlockState(size_bytes, lines, leaf)
+
+
+def write_chain(chain: WriterChain) -> bytes:
+    """The file of a chain, as an erasure leaves it."""
+    told: set[int] = set()
+    records: list[bytes] = []
+    pairs = ((block, file) for file in chain.files.values() for block in file.blocks)
+    for block, file in sorted(pairs, key=lambda pair: pair[0].number):
+        name = None if file.index in told else file.file
+        told.add(file.index)
+        records.append(_record(block, file.index, name, file.first_id))
+    return b"".join(records) + (_END if chain.ended else b"")
+
+
+def _record(block: Block, index: int, name: str | None, first_id: str | None) -> bytes:
+    """The line of a block; the name and the first id of its file where the name is given."""
+    record: dict[str, Any] = {"n": block.number, "f": index}
+    if name is not None:
+        record |= {"file": name, "first": first_id}
+    record |= {"of": block.kind, "time": block.time, **_state_object(block.written)}
+    for key, state in (("was", block.was), ("now", block.now)):
+        if state is not None:
+            record[key] = _state_object(state)
+    if block.why is not None:
+        record["why"] = block.why
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _state_object(state: BlockState) -> dict[str, Any]:
+    return {"size": state.size_bytes, "lines": state.lines, "leaf": state.leaf.hex()}

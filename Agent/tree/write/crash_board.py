@@ -1,0 +1,362 @@
+"""The board of one writer: a small mapped file that says, after a crash, what was under way.
+
+Threads store the last number they took, spans stand in it while they are open. The pages belong to the
+kernel, so a killed process leaves them as they were; `losses` and `reader.in_flight` read them back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import mmap
+import os
+import struct
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way
+from Agent.tree.layout import FILE_MODE
+
+__all__ = [
+    "SIZE_BYTES",
+    "SPAN_SLOTS",
+    "THREAD_SLOTS",
+    "Board",
+    "BoardSpan",
+    "BoardView",
+    "NoBoard",
+    "read_board",
+    "remove_board",
+]
+
+SIZE_BYTES: Final = 128 * 1024
+THREAD_SLOTS: Final = 256
+SPAN_SLOTS: Final = 1024
+
+_MAGIC = int.from_bytes(b"ATBOARD1", "little")
+# words of 8 bytes: the header with two places for a head, one for each thread, four for each span, names
+_W_MAGIC, _W_THREADS, _W_THREAD_OVERFLOW, _W_SPAN_OVERFLOW, _W_NAMES, _W_NAME_OVERFLOW = range(6)
+_HEAD = struct.Struct("<Q32s")
+_HEADS_AT_BYTES = (64, 64 + _HEAD.size)
+_THREADS_AT = 32
+_SPANS_AT = _THREADS_AT + THREAD_SLOTS
+_SPAN_WORDS = 4
+_STARTED_WORD = 3
+_NAMES_AT_BYTES = (_SPANS_AT + SPAN_SLOTS * _SPAN_WORDS) * 8
+# the start stands last, and marks the slot as taken: a process killed half way leaves a free slot
+_SPAN = struct.Struct("<16sIIQ")
+_SPAN_BYTES = struct.Struct("<16sII").size
+_LENGTH = struct.Struct("<H")
+_NAME_BYTES = 1000
+_FURTHER_NAMES = 1_000_000
+
+_generations = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardSpan:
+    """A span that stood open on a board."""
+
+    span_id: str
+    agent_id: str | None
+    name: str
+    started_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoardView:
+    """What a board says.
+
+    `overflow` counts the threads that had to share a slot; where it is not 0 the slots alone do not tell
+    which numbers were in a thread's hands, only `threads`, how many threads there were, does.
+    """
+
+    last_seq_by_thread: tuple[int, ...]
+    threads: int
+    overflow: int
+    span_overflow: int
+    open_spans: tuple[BoardSpan, ...]
+    heads: tuple[tuple[int, bytes], ...] = ()
+    """(blocks, root) of the chain when it was last saved, and the time before."""
+
+    @property
+    def last_seq(self) -> int:
+        """The highest number that any thread took."""
+        return max(self.last_seq_by_thread, default=0)
+
+
+class NoBoard:
+    """Stands in where no board could be made: takes everything, keeps nothing."""
+
+    def thread_slot(self) -> Callable[[int], None]:
+        """A function that forgets the number."""
+        return _forget
+
+    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:  # noqa: ARG002
+        """No slot."""
+        return -1
+
+    def close_span(self, slot: int) -> None:
+        """Nothing to close."""
+
+    def keep_head(self, blocks: int, root: bytes) -> None:
+        """Keep no head."""
+
+    def remove(self) -> None:
+        """Nothing to remove."""
+
+
+def _forget(seq: int) -> None:
+    """Keep nothing of a number."""
+
+
+class Board:
+    """The board of one writer, mapped for writing; made by `create`, rebuilt by a forked child."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
+        self._bytes = memoryview(mmap.mmap(fd, SIZE_BYTES))
+        self._words = self._bytes.cast("Q")
+        self._words[_W_MAGIC] = _MAGIC
+        self._lock = threading.RLock()
+        self._owners: list[weakref.ref[threading.Thread]] = []
+        # tokens of another board, such as a parent's before a fork, never name a slot here
+        self._base = next(_generations) * SPAN_SLOTS
+        self._free = list(range(SPAN_SLOTS - 1, -1, -1))
+        self._indices: dict[str | None, int] = {None: 0}
+        self._names_end = _NAMES_AT_BYTES
+        self._further_fd = -1
+        self._further_inode = (-1, -1)
+        self._registering = False
+        self._head_turn = 0
+        self._pack = _SPAN.pack_into
+
+    @classmethod
+    def create(cls, path: Path) -> Board:
+        """Make the file, its blocks reserved, since a page that the disk cannot hold kills the process.
+
+        Raises:
+            OSError: the disk is full, the directory cannot be written.
+        """
+        flags = (
+            os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        )
+        fd = os.open(path, flags, FILE_MODE)
+        try:
+            _reserve(fd)
+            return cls(path, fd)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(fd)
+
+    def thread_slot(self) -> Callable[[int], None]:
+        """A function that stores the last number the calling thread took; to be asked for once a thread.
+
+        The slot of a thread that has ended keeps its value, which is a fact, until no other slot is left.
+        """
+        words = self._words
+        with self._lock:
+            words[_W_THREADS] += 1
+            slot = _THREADS_AT + self._take_thread_slot()
+
+        def store(seq: int) -> None:
+            words[slot] = seq
+
+        return store
+
+    def _take_thread_slot(self) -> int:
+        me = weakref.ref(threading.current_thread())
+        if len(self._owners) < THREAD_SLOTS:
+            self._owners.append(me)
+            return len(self._owners) - 1
+        self._words[_W_THREAD_OVERFLOW] += 1
+        for slot, owner in enumerate(self._owners):
+            thread = owner()
+            if thread is None or not thread.is_alive():
+                self._owners[slot] = me
+                return slot
+        return THREAD_SLOTS - 1
+
+    def open_span(self, span_id: str, agent_id: str | None, name: str, started_us: int) -> int:
+        """Note that a span begins; returns the token for `close_span`, -1 if the table is full, counted.
+
+        Args:
+            span_id: 16 hexadecimal digits.
+            agent_id: the agent it belongs to, if any.
+            name: the action or context.
+            started_us: microseconds since 1970, not 0.
+        """
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            self._words[_W_SPAN_OVERFLOW] += 1
+            return -1
+        indices = self._indices
+        agent_index = indices[agent_id] if agent_id in indices else self._register(agent_id)
+        name_index = indices[name] if name in indices else self._register(name)
+        self._pack(
+            self._bytes,
+            (_SPANS_AT + slot * _SPAN_WORDS) * 8,
+            span_id.encode(),
+            agent_index,
+            name_index,
+            started_us,
+        )
+        return self._base + slot
+
+    def close_span(self, slot: int) -> None:
+        """Note that a span has ended; a token of another board and -1 are ignored."""
+        slot -= self._base
+        if 0 <= slot < SPAN_SLOTS:
+            started = _SPANS_AT + slot * _SPAN_WORDS + _STARTED_WORD
+            # a slot that is free already must not be given out twice
+            if self._words[started]:
+                self._words[started] = 0
+                self._free.append(slot)
+
+    def _register(self, name: str | None) -> int:
+        """The index under which a name stands on the board from now on, 0 if there is no place for it."""
+        if name is None:
+            return 0
+        with self._lock:
+            known = self._indices.get(name)
+            if known is not None:
+                return known
+            if self._registering:
+                # a signal handler opens a span while this thread is in here: its name is not worth a mix-up
+                self._words[_W_NAME_OVERFLOW] += 1
+                return 0
+            self._registering = True
+            try:
+                return self._place_name(name)
+            finally:
+                self._registering = False
+
+    def _place_name(self, name: str) -> int:
+        data = name.encode("utf-8", "surrogatepass")[:_NAME_BYTES]
+        entry = _LENGTH.pack(len(data)) + data
+        index = len(self._indices)
+        if self._further_fd < 0 and self._names_end + len(entry) <= SIZE_BYTES:
+            self._bytes[self._names_end : self._names_end + len(entry)] = entry
+            self._names_end += len(entry)
+            self._words[_W_NAMES] = index
+        elif index > _FURTHER_NAMES or not self._append_further(entry):
+            self._words[_W_NAME_OVERFLOW] += 1
+            return 0
+        self._indices[name] = index
+        return index
+
+    def _append_further(self, entry: bytes) -> bool:
+        """Names that the board has no room for stand in a file beside it."""
+        try:
+            if self._further_fd >= 0 and not names(self._further_fd, self._further_inode):
+                let_go(self._further_fd)  # closed from outside
+                self._further_fd = -1
+            if self._further_fd < 0:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+                self._further_fd = out_of_the_way(os.open(_names_path(self.path), flags, FILE_MODE))
+                status = os.fstat(self._further_fd)
+                self._further_inode = (status.st_dev, status.st_ino)
+            # a partial entry would shift all that follow, so one that does not fit ends the list
+            return os.write(self._further_fd, entry) == len(entry)
+        except OSError:
+            return False
+
+    def keep_head(self, blocks: int, root: bytes) -> None:
+        """Note the head of the writer's chain; the one before stays, for a kill in between."""
+        _HEAD.pack_into(self._bytes, _HEADS_AT_BYTES[self._head_turn], blocks, root)
+        self._head_turn ^= 1
+
+    def remove(self) -> None:
+        """Take the files away, after a clean end; the mapping stays valid for threads that still store."""
+        self.path.unlink(missing_ok=True)
+        _names_path(self.path).unlink(missing_ok=True)
+        self._close_further()
+
+    def _close_further(self) -> None:
+        fd, self._further_fd = self._further_fd, -1
+        if fd >= 0:
+            give_back(fd, self._further_inode)
+
+    def after_fork_in_child(self) -> None:
+        """Give up the parent's descriptor; the child makes a board of its own."""
+        self._close_further()
+
+
+def _reserve(fd: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, SIZE_BYTES)
+    elif os.write(fd, bytes(SIZE_BYTES)) != SIZE_BYTES:
+        raise OSError(28, "no room for the board")
+
+
+def remove_board(path: Path) -> None:
+    """Take away the files of a board whose writer has ended, and was accounted for."""
+    _names_path(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _names_path(path: Path) -> Path:
+    return path.with_suffix(".names")
+
+
+def read_board(path: Path) -> BoardView | None:
+    """What a board says, also while its writer runs; None if there is none or it was never finished."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if len(data) != SIZE_BYTES:
+        return None
+    words = memoryview(data).cast("Q")
+    if words[_W_MAGIC] != _MAGIC:
+        return None
+    names = _read_names(data[_NAMES_AT_BYTES:], words[_W_NAMES])
+    # usually all names found room on the board itself
+    with contextlib.suppress(FileNotFoundError):
+        names += _read_names(_names_path(path).read_bytes(), None)
+    return BoardView(
+        last_seq_by_thread=tuple(seq for seq in words[_THREADS_AT:_SPANS_AT] if seq),
+        threads=words[_W_THREADS],
+        overflow=words[_W_THREAD_OVERFLOW],
+        span_overflow=words[_W_SPAN_OVERFLOW],
+        open_spans=tuple(_read_spans(data, names)),
+        heads=tuple(head for head in (_HEAD.unpack_from(data, at) for at in _HEADS_AT_BYTES) if head[0]),
+    )
+
+
+def _read_names(data: bytes, count: int | None) -> list[str]:
+    names: list[str] = []
+    at = 0
+    while at + _LENGTH.size <= len(data) and (count is None or len(names) < count):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        names.append(
+            data[at : at + length].decode("utf-8", "surrogatepass" if at + length <= len(data) else "replace")
+        )
+        at += length
+    return names
+
+
+def _read_spans(data: bytes, names: list[str]) -> list[BoardSpan]:
+    spans = []
+    for slot in range(SPAN_SLOTS):
+        raw_id, agent_index, name_index, started_us = _SPAN.unpack_from(
+            data, (_SPANS_AT + slot * _SPAN_WORDS) * 8
+        )
+        if started_us:
+            spans.append(
+                BoardSpan(
+                    span_id=raw_id.rstrip(b"\0").decode("ascii", "replace"),
+                    agent_id=names[agent_index - 1] if 0 < agent_index <= len(names) else None,
+                    name=names[name_index - 1] if 0 < name_index <= len(names) else "",
+                    started_us=started_us,
+                )
+            )
+    return sorted(spans, key=lambda span: (span.started_us, span.span_id))

@@ -1,0 +1,327 @@
+"""A sink round another: lines wait in a bounded queue of this process, and one thread writes them in order.
+
+`config/recording.py` puts it round the `SessionWriter` where durability is `queued`. Nothing here waits for a
+lock that a signal handler could find taken by its own thread: adding is one step, and whoever waits asks
+again.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, cast
+
+from Agent.event.model import RedactedBytes
+from Agent.tree.layout import RUN_CATEGORY
+from Agent.tree.write.blocking import wait_for
+from Agent.tree.write.sink import DurableStream, NoRoom, Sink, Stream
+
+__all__ = ["QUEUE_FULL", "QueuedSink", "QueuedStream", "WhenFull"]
+
+WhenFull = Literal["block", "drop_new"]
+QUEUE_FULL: Final = "queue_full"
+"""The reason under which events are counted for which there was no room."""
+
+_BATCH_LINES = 4096
+_WRITE_BYTES = 1024 * 1024
+_GATHER_S = 0.005
+_QUIET_ROUNDS = 20
+_IDLE_S = 1.0
+_PATIENCE_S = 0.05
+_Item = tuple[Stream | None, RedactedBytes | threading.Lock]
+
+
+class QueuedStream:
+    """Where the lines of one agent, or of one category, wait for the thread that writes them."""
+
+    __slots__ = ("_queue", "_stream")
+
+    def __init__(self, queue: QueuedSink, stream: Stream) -> None:
+        self._queue = queue
+        self._stream = stream
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Take one line; True, since what becomes of it is told later, and counted."""
+        queue = self._queue
+        lines = queue.lines
+        lines.append((self._stream, line))
+        if queue.idle:
+            queue.attend()
+        if len(lines) + queue.in_hand > queue.limit:
+            wait_for(queue.wait_for_room)
+        return True
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Take one line and bring it to the disk itself."""
+        return self.write(line) and self.sync()
+
+    def sync(self) -> bool:
+        """Bring what was taken to the disk itself; False if it may not be there, which is counted."""
+        self._queue.wait_until_written()
+        sync: Callable[[], bool] | None = getattr(self._stream, "sync", None)
+        return True if sync is None else sync()
+
+
+class QueuedSink:
+    """Holds the lines of one durability stream until its thread has written them.
+
+    Args:
+        sink: takes the lines in the end.
+        size: how many lines wait at most; a few more while calls wait for room.
+        when_full: `block` lets the call wait until there is room, `drop_new` refuses the event its number.
+        gather_s: how long the thread waits for more lines, in seconds, before it writes those that came.
+
+    What was taken is written at once when somebody flushes, and by the caller where the thread is gone.
+    """
+
+    defers: Final = True
+    """That a line which was taken may be refused later."""
+
+    def __init__(
+        self, sink: Sink, *, size: int, when_full: WhenFull = "block", gather_s: float = _GATHER_S
+    ) -> None:
+        self._sink = sink
+        self._size = size
+        self._blocks = when_full == "block"
+        # with `drop_new` nobody waits: what has a number is taken
+        self.limit = size if self._blocks else sys.maxsize
+        self._gather_s = gather_s
+        self._refused: Callable[[Sequence[bytes]], None] | None = None
+        self._streams: dict[Stream, QueuedStream] = {}
+        self._through = False
+        self._written_last = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start empty, as whoever writes under the id of the sink now."""
+        self.writer = self._sink.writer
+        self.next_seq: Callable[[], int] = self._sink.next_seq if self._blocks else self._next_seq
+        self.lines: deque[_Item] = deque()
+        self.in_hand = 0
+        """Lines that were taken out of the queue and are not written yet."""
+        self.idle = True
+        """Whether nobody looks after what is added."""
+        self._waiting_for_room: deque[threading.Lock] = deque()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._turn = threading.RLock()
+        self._wake = _taken_lock()
+
+    def __len__(self) -> int:
+        """How many lines are not written yet."""
+        return len(self.lines) + self.in_hand
+
+    def tell_refusals_to(self, refused: Callable[[Sequence[bytes]], None]) -> None:
+        """Name who counts lines that were taken and that the file system then refused."""
+        self._refused = refused
+
+    def open_stream(self, agent_id: str | None, category: str) -> QueuedStream:
+        """The stream of an agent, or of a category where there is no single agent; valid for ever."""
+        stream = self._sink.open_stream(agent_id, category)
+        if category.startswith(RUN_CATEGORY):  # runs come and go
+            return QueuedStream(self, stream)
+        return self._streams.get(stream) or self._streams.setdefault(stream, QueuedStream(self, stream))
+
+    def _next_seq(self) -> int:
+        if len(self.lines) + self.in_hand >= self._size and not self._through:
+            raise NoRoom(QUEUE_FULL, self._sink.next_seq)
+        return self._sink.next_seq()
+
+    # What callers do: see to it that somebody writes, and wait.
+
+    def attend(self) -> None:
+        """Wake the thread, start it if there is none; where none can be started, write here."""
+        if self._through:
+            self._write_here()
+        elif self._starting.acquire(blocking=False):
+            try:
+                self._start()
+            except RuntimeError:
+                # at the end of the interpreter no thread begins any more
+                self._through = True
+            finally:
+                self._starting.release()
+            if self._through:
+                self._write_here()
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="agent-trace-queue", daemon=True)
+            self._thread.start()
+        self.idle = False
+        self._hurry()
+
+    def _hurry(self) -> None:
+        try:
+            self._wake.release()
+        except RuntimeError:  # somebody else did, and the thread has not come to it yet
+            return
+
+    def wait_for_room(self) -> None:
+        """Return when no more lines wait than may."""
+        if self._is_writer():
+            self._write_here()
+            return
+        while len(self.lines) + self.in_hand > self.limit:
+            room = _taken_lock()
+            self._waiting_for_room.append(room)
+            self._wait(room)
+
+    def flush(self) -> None:
+        """Hand everything that was taken to the kernel."""
+        wait_for(self.wait_until_written)
+        self._sink.flush()
+
+    def wait_until_written(self) -> None:
+        """Return when every line that was taken before is written, or counted as refused."""
+        if not self.lines and not self.in_hand:
+            return
+        if self._is_writer():
+            # a finaliser that runs in the midst of a batch: what is in hand goes on behind it
+            self._write_here()
+            return
+        written = _taken_lock()
+        self.lines.append((None, written))
+        self._wait(written)
+
+    def _wait(self, done: threading.Lock) -> None:
+        """Wait until the thread releases the lock; do its work if it is gone."""
+        self._hurry()
+        while not done.acquire(timeout=_PATIENCE_S):
+            if self._thread is None or not self._thread.is_alive():
+                self._write_here()
+                self._give_room()
+            else:
+                self._hurry()
+
+    def _is_writer(self) -> bool:
+        return self._thread is threading.current_thread()
+
+    def _write_here(self) -> None:
+        """Write what waits in the calling thread: there is no other, or it is the one."""
+        while self.lines:
+            self._write_batch()
+
+    # What the thread does.
+
+    def _run(self) -> None:
+        wake, quiet_rounds = self._wake, 0
+        try:
+            while not self._through:
+                if quiet_rounds < _QUIET_ROUNDS:
+                    # Lines gather for a moment, unless somebody waits for them: one write serves many.
+                    wake.acquire(timeout=self._gather_s)
+                else:
+                    self.idle = True
+                    # A line that was added before that could be seen is met here.
+                    if not self.lines:
+                        wake.acquire(timeout=_IDLE_S)
+                    self.idle = False
+                quiet_rounds = 0 if self.lines else quiet_rounds + 1
+                while self.lines:
+                    self._write_batch()
+                    self._give_room()
+        finally:
+            self.idle = True
+
+    def _give_room(self) -> None:
+        while self._waiting_for_room and len(self.lines) + self.in_hand <= self.limit:
+            try:
+                self._waiting_for_room.popleft().release()
+            except IndexError:  # another thread took the last one
+                return
+
+    def _write_batch(self) -> None:
+        """Write up to a batch of what waits, in order; adjoining lines of a file go in one write."""
+        with self._turn:
+            batch: list[_Item] = []
+            done = 0
+            try:
+                while len(batch) < _BATCH_LINES and self._take_into(batch):
+                    pass
+                while done < len(batch):
+                    end = self._end_of_run(batch, done)
+                    self._write_run(batch[done:end])
+                    self.in_hand -= end - done
+                    done = end
+            except BaseException:
+                # The thread is being ended, or a handler raised into a caller that writes: others go on.
+                self.lines.extendleft(reversed(batch[done:]))
+                self.in_hand = 0
+                raise
+
+    def _take_into(self, batch: list[_Item]) -> bool:
+        # counted first: a line is never in neither place
+        self.in_hand += 1
+        try:
+            batch.append(self.lines.popleft())
+        except IndexError:
+            self.in_hand -= 1
+            return False
+        return True
+
+    def _end_of_run(self, batch: list[_Item], begin: int) -> int:
+        stream = batch[begin][0]
+        end, size_bytes = begin + 1, 0
+        while stream is not None and end < len(batch) and batch[end][0] is stream:
+            size_bytes += len(cast("bytes", batch[end][1]))
+            if size_bytes > _WRITE_BYTES:
+                break
+            end += 1
+        return end
+
+    def _write_run(self, run: list[_Item]) -> None:
+        stream, first = run[0]
+        if stream is None:
+            cast("threading.Lock", first).release()
+            return
+        lines = [cast("RedactedBytes", line) for _, line in run]
+        together: Callable[[list[RedactedBytes]], list[RedactedBytes]] | None
+        together = getattr(stream, "write_lines", None)
+        try:
+            refused = together(lines) if together else [line for line in lines if not stream.write(line)]
+        except Exception:  # noqa: BLE001 - a stream does not raise; if one does, its lines are counted, not tried for ever
+            refused = lines
+        self._written_last = not refused
+        if refused and self._refused is not None:
+            self._refused(refused)
+
+    # Ends.
+
+    def write_through(self) -> None:
+        """From here on each line is written by its caller: what waits is written, and the thread ends."""
+        self._through = self.idle = True
+        self._hurry()
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+        self._write_here()
+        self._give_room()
+
+    def head(self) -> str | None:
+        """The head of the chain of what is written, where the sink keeps one."""
+        head: Callable[[], str] | None = getattr(self._sink, "head", None)
+        return None if head is None else head()
+
+    def close(self, *, clean: bool = True) -> None:
+        """Write what waits and close the sink; `clean` says that `log.closed` was the last line."""
+        self.write_through()
+        self._sink.close(clean=clean and self._written_last)
+
+    def after_fork_in_child(self) -> None:
+        """Start empty, with a thread of its own: what waited is the parent's to write."""
+        forked: Callable[[], None] | None = getattr(self._sink, "after_fork_in_child", None)
+        if forked is not None:
+            forked()
+        self._begin()
+
+
+def _taken_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+_: type[DurableStream] = QueuedStream

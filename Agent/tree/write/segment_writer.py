@@ -1,0 +1,375 @@
+"""One session file of one writer: claimed once, opened and evicted as needed, rotated when full.
+
+`writer` sends lines through the open segment directly; this is the slow path: the first line, a full segment,
+a torn line, an error of the operating system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from Agent.tree.files.descriptors import let_go
+from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.segment import CLOSED, Segment, claim_segment, error_name, open_aside, reopen_segment
+from Agent.tree.layout import DIRECTORY_MODE
+from Agent.tree.write.chain import Chain
+from Agent.tree.write.group_commit import GroupCommit
+from Agent.tree.write.open_files import OpenFiles
+from Agent.tree.write.rotation import numbered, roll_segment
+
+__all__ = ["OwnFile", "WriterState"]
+
+# a file that may grow no further, and a descriptor that somebody closed
+_REPLACEABLE = frozenset({errno.EFBIG, errno.EBADF})
+# what may stand in the place of a file: a link, a directory, a pipe that nobody reads, something not ours
+_REPLACED = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EACCES})
+_TOO_MANY = frozenset({errno.EMFILE, errno.ENFILE})
+# a refused roll is tried again when this part of a segment has been written on top
+_GRACE_PARTS = 16
+_write = os.write
+# what the events of a run take: whoever reads them reads one file
+_NO_LIMIT_BYTES = 1 << 62
+
+
+@dataclass(slots=True)
+class WriterState:
+    """What all files of one writer share."""
+
+    writer: str
+    segment_size_bytes: int
+    counts: Counts
+    files: OpenFiles
+    commit: GroupCommit
+    chain: Chain
+    closed: bool = False
+    directories_to_sync: bool = field(default=False)
+    """Whether new names are brought to the disk as well."""
+    rolled: int = 0
+    """How many segments were rolled; retention looks at it now and then."""
+
+
+class OwnFile:
+    """A file that this writer alone appends to, under one live name, with its rolled segments behind it."""
+
+    __slots__ = (
+        "__weakref__", "_directory", "_inode", "_limit_bytes", "_next_number", "_path", "_shared", "_stem",
+        "_suffix", "_torn", "segment",
+    )  # fmt: skip
+
+    def __init__(
+        self, directory: Path, stem: str, shared: WriterState, suffix: str = ".log", *, rolls: bool = True
+    ) -> None:
+        self._directory = directory
+        self._stem = stem
+        self._suffix = suffix
+        self._shared = shared
+        self._limit_bytes = shared.segment_size_bytes if rolls else _NO_LIMIT_BYTES
+        self.forget()
+
+    def __del__(self) -> None:
+        # the file of a run that has ended, which nobody can write to any more
+        if self._path is not None:
+            self._shared.chain.rolled(self._inode, self._path)
+
+    def forget(self) -> None:
+        """Start as if nothing had been claimed: in a forked child, whose files are its own."""
+        self.segment = CLOSED
+        self._path: Path | None = None
+        self._inode = (-1, -1)
+        self._next_number = 1
+        self._torn = False
+
+    def forget_segment(self, segment: Segment) -> None:
+        """Keep what is needed to open the file again after an eviction."""
+        self._torn = segment.torn
+
+    def write_slowly(self, line: bytes) -> bool:
+        """Send a line that the fast path could not; False if it was not written, which is counted."""
+        return self._in_turn(line, lambda: self._write(line))
+
+    def write_synced(self, line: bytes) -> bool:
+        """Send a line and wait until it is on the disk itself."""
+        pinned: list[Segment] = []
+
+        def write_and_pin() -> bool:
+            if not self._write(line):
+                return False
+            # Writing may have replaced the segment.
+            pinned.append(self.segment)
+            self.segment.pins.append(None)
+            return True
+
+        written = self._in_turn(line, write_and_pin, sync=True)
+        return self._sync(pinned[0]) if pinned else written
+
+    def sync(self) -> bool:
+        """Wait until what the open segment holds is on the disk; False if that cannot be said, counted."""
+        pinned: list[Segment] = []
+
+        def pin() -> bool:
+            if self.segment is CLOSED:
+                return False
+            pinned.append(self.segment)
+            self.segment.pins.append(None)
+            return True
+
+        self._in_turn(b"", pin)
+        if pinned:
+            return self._sync(pinned[0])
+        self._shared.counts.add("sync_missed")  # evicted since, or this thread is inside already
+        return False
+
+    def _sync(self, pinned: Segment) -> bool:
+        """Bring a pinned segment to the disk and unpin it; what follows a refusal goes to another segment."""
+        try:
+            if self._shared.commit.sync(pinned):
+                return True
+        finally:
+            pinned.pins.pop()
+        self._in_turn(b"", lambda: pinned is self.segment and self._roll(pinned))
+        return False
+
+    def resend(self, line: bytes) -> bool:
+        """Send a line again of which only a part was written: whole, and on a line of its own."""
+        self._shared.counts.add("short_write")
+
+        def write_again() -> bool:
+            segment = self._segment_for(len(line) + 1)
+            if segment is CLOSED:
+                self._torn = True
+                return False
+            # Even if this line fails too, the next one must not be appended to the torn one.
+            segment.torn, segment.room_bytes = True, -1
+            return self._send(segment, line)
+
+        return self._in_turn(line, write_again)
+
+    def refused(self, line: bytes, segment: Segment, error: OSError) -> bool:
+        """Answer an error of the fast path, at which nothing of the line was written."""
+        if error.errno not in _REPLACEABLE:
+            segment.room_bytes += len(line)  # the fast path took it before it tried to write
+            self._shared.counts.fail("write", error)
+            return False
+        return self._in_turn(
+            line, lambda: self._can_go_on(segment, error, len(line)) and self._send(self.segment, line)
+        )
+
+    def _in_turn(self, line: bytes, work: Callable[[], bool], *, sync: bool = False) -> bool:
+        """Do something under the lock; where this thread is inside already, write the line aside instead.
+
+        The latter is a signal handler, or a finaliser, that records while the same thread opens or rolls a
+        file: what is half done there must not be looked at.
+        """
+        files = self._shared.files
+        with files.lock:
+            if files.busy:
+                return bool(line) and self._write_aside(line, sync=sync)
+            files.busy = True
+            try:
+                return work()
+            finally:
+                files.busy = False
+
+    def _write_aside(self, line: bytes, *, sync: bool) -> bool:
+        """Append a line to this writer's further file, which nobody else has open, and close it again."""
+        try:
+            fd = open_aside(self._further_path())
+            try:
+                # the newline in front ends a torn line, if there is one
+                data = b"\n" + line
+                status = os.fstat(fd)
+                written = _write(fd, data)
+                if status.st_size == 0:
+                    self._shared.chain.began((status.st_dev, status.st_ino), self._further_path())
+                if sync:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._shared.counts.fail("write", error)
+            return False
+        if written != len(data):
+            self._shared.counts.add("short_write")
+            return False
+        return True
+
+    def _write(self, line: bytes) -> bool:
+        segment = self._segment_for(len(line))
+        return segment is not CLOSED and self._send(segment, line)
+
+    def _segment_for(self, size_bytes: int) -> Segment:
+        """The open segment with room for a line of that size, or CLOSED if there is none; under the lock."""
+        segment = self.segment
+        if segment is CLOSED:
+            segment = self._open()
+        if segment is CLOSED or segment.torn or segment.room_bytes >= size_bytes:
+            return segment
+        try:
+            if segment.size_bytes() > 0:
+                self._roll(segment)
+        except OSError as error:
+            return self.segment if self._can_go_on(segment, error, size_bytes) else CLOSED
+        return self.segment
+
+    def _send(self, segment: Segment, line: bytes) -> bool:
+        """Write one line under the lock: on a new line after a torn one, again if it was torn itself."""
+        # At most three attempts, so that a disk that keeps tearing lines does not hold up the caller.
+        for _ in range(3):
+            data = b"\n" + line if segment.torn else line
+            try:
+                written = _write(segment.fd, data)
+            except OSError as error:
+                if not self._can_go_on(segment, error, len(line)):
+                    return False
+                segment = self.segment
+                continue
+            if written == len(data):
+                left = self._room(segment) if segment.torn else segment.room_bytes - written
+                segment.torn, segment.room_bytes = False, left
+                return True
+            self._shared.counts.add("short_write")
+            segment.torn = True
+            segment.room_bytes = -1
+        return False
+
+    def _room(self, segment: Segment) -> int:
+        return max(self._limit_bytes - segment.size_bytes(), 0)
+
+    def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
+        """Whether another segment stands in the place of one that takes no more."""
+        if error.errno == errno.EBADF:
+            self._shared.counts.add("descriptor_closed")  # no failure: where no other can be had, that is one
+        else:
+            self._shared.counts.fail("write", error)
+        if segment is not self.segment:
+            return self._segment_for(size_bytes) is not CLOSED
+        if error.errno not in _REPLACEABLE:
+            return False
+        if error.errno == errno.EFBIG:
+            return segment.size_bytes() > 0 and self._roll(segment)
+        # The program closed the descriptor, for example by `os.closerange` when it became a daemon. The
+        # number may belong to another file at any moment, so it is forgotten, not closed.
+        fd, segment.fd = segment.fd, -1
+        let_go(fd)
+        self._shared.files.drop(self)
+        return self._segment_for(size_bytes) is not CLOSED
+
+    def _roll(self, segment: Segment) -> bool:
+        shared = self._shared
+        if self._path is None:
+            return False
+        further = self._further_path()
+        try:
+            rolled = roll_segment(
+                self._path,
+                further,
+                segment.inode,
+                self._next_number,
+                self._limit_bytes,
+                shared.writer,
+            )
+        except OSError as error:
+            shared.counts.fail("roll", error)
+            # Some more lines go to the old segment before the next attempt.
+            segment.room_bytes = max(self._limit_bytes // _GRACE_PARTS, 1)
+            return False
+        if rolled.untidy is not None:
+            shared.counts.fail("roll_leftover", rolled.untidy)
+        shared.chain.rolled(segment.inode, numbered(self._path, rolled.number))
+        shared.chain.began(rolled.segment.inode, rolled.path)
+        # numbers of another name are other numbers
+        self._next_number = rolled.number + 1 if rolled.path == self._path else 1
+        self._path, self._inode = rolled.path, rolled.segment.inode
+        shared.files.swap(self, rolled.segment)
+        shared.rolled += 1
+        self._sync_directory()
+        return True
+
+    def _open(self) -> Segment:
+        """Open the file, claim it if it never was; CLOSED and a count if that is refused."""
+        shared = self._shared
+        if shared.closed:
+            shared.counts.add("closed")
+            return CLOSED
+        for attempt in range(4):
+            try:
+                segment = self._reopen_or_claim()
+            except OSError as error:
+                if attempt < 3 and self._made_way(error):
+                    continue
+                shared.counts.add(f"open:{error_name(error)}")
+                return CLOSED
+            if self.segment is not CLOSED:
+                # A signal handler opened the file while this call was inside the operating system.
+                segment.close()
+            else:
+                self._inode = segment.inode
+                shared.files.admit(self, segment)
+            return self.segment
+        return CLOSED
+
+    def _made_way(self, error: OSError) -> bool:
+        if error.errno in _TOO_MANY:
+            files = self._shared.files
+            evicted = [files.evict_one() for _ in range(max(1, len(files) // 2))]
+            files.sweep()
+            if any(evicted):
+                self._shared.counts.fail("made_room", error)
+                return True
+            return False
+        if error.errno == errno.ENOENT:
+            # The directory was removed; later lines are still worth writing.
+            with contextlib.suppress(OSError):
+                self._directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+            return True
+        return False
+
+    def _reopen_or_claim(self) -> Segment:
+        limit_bytes = self._limit_bytes
+        if self._path is not None:
+            try:
+                return reopen_segment(self._path, limit_bytes, self._inode, torn=self._torn)
+            except OSError as error:
+                if error.errno not in _REPLACED:
+                    raise
+                self._shared.counts.add("file_vanished")
+                self._path = None
+        path = self._directory / f"{self._stem}{self._suffix}"
+        try:
+            segment = claim_segment(path, limit_bytes)
+        except FileExistsError:
+            path = self._further_path()
+            segment = self._claim_further(path, limit_bytes)
+        self._path, self._torn = path, False
+        self._shared.chain.began(segment.inode, path)
+        self._sync_directory()
+        return segment
+
+    def _further_path(self) -> Path:
+        """The name that no other writer takes."""
+        return self._directory / f"{self._stem}@{self._shared.writer}{self._suffix}"
+
+    def _claim_further(self, path: Path, limit_bytes: int) -> Segment:
+        try:
+            return claim_segment(path, limit_bytes)
+        except FileExistsError:
+            # Only this writer uses that name, so the file is its own from before.
+            status = path.lstat()
+            return reopen_segment(path, limit_bytes, (status.st_dev, status.st_ino), torn=True)
+
+    def _sync_directory(self) -> None:
+        if not self._shared.directories_to_sync:
+            return
+        try:
+            fd = os.open(self._directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._shared.counts.fail("sync", error)

@@ -1,0 +1,324 @@
+"""The sink that writes a session: one writer, its claim and board, and a stream for each agent and category.
+
+Lines arrive finished and redacted. They go to the kernel first, then to the mirrors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal
+from weakref import WeakValueDictionary
+
+from Agent.errors import ConfigurationError
+from Agent.event.clock import format_timestamp
+from Agent.event.ids import new_writer_id
+from Agent.event.model import RedactedBytes
+from Agent.tree.files.descriptors import most_open
+from Agent.tree.files.error_counters import Counts
+from Agent.tree.files.writer_claim import Claim, boot_id, hostname, process_start_ticks, write_claim
+from Agent.tree.layout import RUN_CATEGORY, agents_dir, boards_dir, category_file, run_dir, safe_name
+from Agent.tree.write.batch import write_lines
+from Agent.tree.write.blocking import collecting, wait_for
+from Agent.tree.write.chain import Chain
+from Agent.tree.write.crash_board import Board, NoBoard
+from Agent.tree.write.group_commit import GroupCommit
+from Agent.tree.write.mirror import Mirrors
+from Agent.tree.write.open_files import OpenFiles
+from Agent.tree.write.segment_writer import OwnFile, WriterState
+from Agent.tree.write.sink import DurableStream
+
+__all__ = [
+    "DEFAULT_MAX_OPEN_FILES",
+    "DEFAULT_SEGMENT_SIZE_BYTES",
+    "Durability",
+    "SessionStream",
+    "SessionWriter",
+]
+
+DEFAULT_SEGMENT_SIZE_BYTES: Final = 64 * 1024 * 1024
+DEFAULT_MAX_OPEN_FILES: Final = 1024
+Durability = Literal["kernel", "disk", "buffered", "queued"]
+_write = os.write
+
+
+class SessionStream:
+    """The lines of one agent or category; stays valid across rotation, eviction and fork."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: OwnFile) -> None:
+        self._file = file
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Write one whole line to the kernel; False if it was not written, which is counted."""
+        # No lock here: the pin keeps the descriptor from being closed. A thread that swaps segments checks
+        # the pins after the swap, so it always sees a pin that was set before. `append` and `pop` are
+        # atomic, so several threads may pin at once.
+        file = self._file
+        segment = file.segment
+        pins = segment.pins
+        pins.append(None)
+        failure: OSError | None = None
+        written = -1  # not tried: the segment was swapped, or has no room
+        try:
+            if file.segment is segment:
+                size = len(line)
+                # Not exact among threads: a segment may exceed its limit by a few lines.
+                room = segment.room_bytes - size
+                if room >= 0:
+                    segment.room_bytes = room
+                    written = _write(segment.fd, line)
+                    if written == size:
+                        return True
+        except OSError as error:
+            failure = error
+        finally:
+            pins.pop()
+        if failure is not None:
+            return file.refused(line, segment, failure)
+        return file.write_slowly(line) if written < 0 else file.resend(line)
+
+    def write_lines(self, lines: Sequence[RedactedBytes]) -> list[RedactedBytes]:
+        """Write whole lines to the kernel in few writes; return those not written, which are counted."""
+        return write_lines(self._file, lines, self.write)
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
+        return self._file.write_synced(line)
+
+    def sync(self) -> bool:
+        """Sync what was written to the disk; False if it may not be there, which is counted."""
+        return self._file.sync()
+
+
+class SyncedStream(SessionStream):
+    """A stream that syncs every line."""
+
+    __slots__ = ()
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
+        if not collecting():
+            return self._file.write_synced(line)
+        # An awaitable call writes to the kernel here, and waits for the disk outside the event loop.
+        written = super().write(line)
+        if written:
+            wait_for(self.sync)
+        return written
+
+
+class MirroredStream:
+    """A stream whose lines also go to the mirror of its category, after they were written."""
+
+    __slots__ = ("_mirror", "_stream")
+
+    def __init__(self, stream: SessionStream, mirror: Callable[[bytes], None]) -> None:
+        self._stream = stream
+        self._mirror = mirror
+
+    def write(self, line: RedactedBytes) -> bool:
+        """Write one whole line to the kernel; False if it was not written, which is counted."""
+        if self._stream.write(line):
+            self._mirror(line)
+            return True
+        return False
+
+    def write_synced(self, line: RedactedBytes) -> bool:
+        """Sync one whole line to the disk; False if it may not be there, which is counted."""
+        if self._stream.write_synced(line):
+            self._mirror(line)
+            return True
+        return False
+
+    def sync(self) -> bool:
+        """Sync what was written to the disk; False if it may not be there, which is counted."""
+        return self._stream.sync()
+
+
+class SessionWriter:
+    """One writer: a stream of numbered events of one process in one session.
+
+    Args:
+        session: the session's directory.
+        durability: `disk` syncs every line; with the other names a line is in the kernel when `write`
+            returns, and the claim records the name, for what the caller does with lines before they get here.
+        kind: the purpose of this stream, for people who read the claim.
+        segment_size_bytes: a file that would exceed this is rotated first.
+        max_open_files: how many descriptors serve all agents.
+        mirrors: where each written line is copied, by the category of its stream; None for nowhere.
+        board: whether to keep a board.
+        random_bytes, wall_ns: sources of randomness and time, replaceable in tests.
+
+    Disk errors never raise: `counters()` lists what could not be created or written.
+    """
+
+    def __init__(
+        self,
+        session: Path,
+        *,
+        durability: Durability = "kernel",
+        kind: str = "events",
+        segment_size_bytes: int = DEFAULT_SEGMENT_SIZE_BYTES,
+        max_open_files: int = DEFAULT_MAX_OPEN_FILES,
+        mirrors: Mirrors | None = None,
+        board: bool = True,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        if segment_size_bytes < 1 or max_open_files < 1:
+            raise ConfigurationError("segment_size_bytes and max_open_files must be at least 1")
+        self.session = session
+        self.durability: Durability = durability
+        self.kind = kind
+        self._mirrors = mirrors
+        self._wants_board = board
+        self._random_bytes = random_bytes
+        self._wall_ns = wall_ns
+        self._counts = Counts()
+        self._state = WriterState(
+            writer="",
+            segment_size_bytes=segment_size_bytes,
+            counts=self._counts,
+            files=OpenFiles(most_open(max_open_files), self._counts),
+            commit=GroupCommit(self._counts),
+            chain=self._new_chain(""),
+            directories_to_sync=durability == "disk",
+        )
+        self._files: dict[tuple[Path, str], OwnFile] = {}
+        self._streams: dict[tuple[str | None, str], DurableStream] = {}
+        # runs come and go: whoever writes one holds its stream, and with that its file
+        self._run_files: WeakValueDictionary[str, OwnFile] = WeakValueDictionary()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take an id, start counting at 1, write the claim and create the board."""
+        self.board: Board | NoBoard = NoBoard()
+        self.next_seq: Callable[[], int] = itertools.count(1).__next__
+        self.writer = self._claim()
+        self._state.writer = self.writer
+        self._state.chain = self._new_chain(self.writer)
+        if self._wants_board:
+            try:
+                self.board = Board.create(boards_dir(self.session) / f"{self.writer}.board")
+            except OSError as error:
+                self._counts.fail("board", error)
+
+    def _new_chain(self, writer: str) -> Chain:
+        return Chain(self.session, writer, self._counts, self._keep_head)
+
+    def _keep_head(self, blocks: int, root: bytes) -> None:
+        self.board.keep_head(blocks, root)
+
+    def _claim(self) -> str:
+        pid = os.getpid()
+        while True:
+            writer = new_writer_id(self._random_bytes(5))
+            claim = Claim(
+                writer=writer,
+                pid=pid,
+                process_start_ticks=process_start_ticks(pid),
+                boot_id=boot_id(),
+                host=hostname(),
+                durability=self.durability,
+                kind=self.kind,
+                claimed_at=format_timestamp(self._wall_ns() // 1000),
+            )
+            try:
+                write_claim(self.session, claim)
+            except FileExistsError:
+                continue  # another writer has that id: draw the next
+            except OSError as error:
+                self._counts.fail("claim", error)
+            return writer
+
+    def open_stream(self, agent_id: str | None, category: str) -> DurableStream:
+        """Return the stream of an agent, or of a category if `agent_id` is None; one object per name.
+
+        The category `runs/<run_id>` is the file of that run, kept as long as somebody holds its stream.
+        """
+        if agent_id is None and category.startswith(RUN_CATEGORY):
+            return self._run_stream(category)
+        key = (agent_id, category)
+        stream = self._streams.get(key)
+        if stream is None:
+            # each step is one operation of a dict: threads and signal handlers all get the first one made
+            stream = self._streams.setdefault(key, self._make_stream(agent_id, category))
+        return stream
+
+    def _make_stream(self, agent_id: str | None, category: str) -> DurableStream:
+        if agent_id is None:
+            place = (self.session, category_file(category))
+        else:
+            place = (agents_dir(self.session), safe_name(agent_id))
+        file = self._files.get(place)
+        if file is None:
+            file = self._files.setdefault(place, OwnFile(*place, self._state))
+        return self._stream_of(file, category)
+
+    def _run_stream(self, category: str) -> DurableStream:
+        run_id = category.removeprefix(RUN_CATEGORY)
+        file = self._run_files.get(run_id)
+        if file is None:
+            made = OwnFile(run_dir(self.session, run_id), "events", self._state, ".jsonl", rolls=False)
+            file = self._run_files.setdefault(run_id, made)
+        return self._stream_of(file, category)
+
+    def _stream_of(self, file: OwnFile, category: str) -> DurableStream:
+        stream = (SyncedStream if self.durability == "disk" else SessionStream)(file)
+        mirror = None if self._mirrors is None else self._mirrors.adder(category)
+        return stream if mirror is None else MirroredStream(stream, mirror)
+
+    def counters(self) -> dict[str, int]:
+        """Return failures so far by reason, such as `write:ENOSPC`, `roll:EACCES`, `short_write`."""
+        return self._counts.snapshot()
+
+    @property
+    def rolled_segments(self) -> int:
+        """Return how many segments this writer has rotated."""
+        return self._state.rolled
+
+    def flush(self) -> None:
+        """Write the mirrors' pending lines; session files are already written."""
+        if self._mirrors is not None:
+            self._mirrors.flush()
+
+    def head(self) -> str:
+        """Return the head of this writer's chain over every whole line now in its files."""
+        return self._state.chain.cover()
+
+    def close(self, *, clean: bool = True) -> None:
+        """Close every file; later writes are counted as `closed` and not made.
+
+        Args:
+            clean: whether `log.closed` was written, so that the board is no longer needed.
+        """
+        self.flush()
+        self._state.closed = True
+        self._state.files.close()
+        self._state.chain.close(ended=clean and self._state.files.wait_until_closed())
+        if clean:
+            try:
+                self.board.remove()
+            except OSError as error:
+                self._counts.fail("board", error)
+
+    def after_fork_in_child(self) -> None:
+        """Become a separate writer with a new id, numbers and files; existing streams stay valid.
+
+        Functions from `board.thread_slot()` belong to the parent: get new ones from the new `board`. Whoever
+        created the mirrors must tell them, because several writers share them.
+        """
+        self._counts.after_fork_in_child()
+        self._state.files.after_fork_in_child()
+        self._state.commit.after_fork_in_child()
+        if isinstance(self.board, Board):
+            self.board.after_fork_in_child()
+        for file in (*self._files.values(), *self._run_files.values()):
+            file.forget()
+        if self._state.closed:
+            return
+        self._begin()
