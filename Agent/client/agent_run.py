@@ -15,8 +15,7 @@ from Agent.export.failure_classes import classify_exception
 from Agent.flight.open_runs.context import is_open, open_run
 from Agent.flight.open_runs.never_raise import Guard
 from Agent.flight.open_runs.run_events import emit_run_event, ending_of, note_misuse
-from Agent.flight.runs.blocks import Block
-from Agent.flight.runs.recorder import Recorder
+from Agent.flight.runs.recorder import Block, Recorder
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.safe_text import as_message, as_text, message_of
 from Agent.record.loggers.loggers import WARNING, as_fields, present

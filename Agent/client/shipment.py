@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.client.artifact_texts import artifact_text
 from Agent.client.delivery import MAX_BODY_EVENTS, Delivery, Outcome, bodies_of
 from Agent.client.destination import Connection, Destination
 from Agent.client.sending_lock import lock_sending
@@ -31,6 +30,29 @@ from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import boards_dir, cursors_dir, safe_name, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.retention.cursors import write_cursor
+from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
+
+MAX_ARTIFACT_BYTES: Final = 512 * 1024
+"""Larger artifacts stay on this machine."""
+
+
+def artifact_text(session: Path, event: Event) -> str | None:
+    """The content of the artifact that an `artifact.saved` tells of.
+
+    Returns:
+        None for one that is larger than `MAX_ARTIFACT_BYTES`, is no text, was removed or damaged.
+    """
+    ref, size_bytes, digest = (event.extra.get(key) for key in ("ref", "size_bytes", "digest"))
+    if not isinstance(ref, str) or not isinstance(size_bytes, int) or size_bytes > MAX_ARTIFACT_BYTES:
+        return None
+    try:
+        path = artifact_path(session, event.run_id or ROOT_RUN, ref)
+        content = b"".join(read_artifact(path, digest if isinstance(digest, str) else None))
+        text = content.decode()
+    except (DamagedInput, UnicodeDecodeError):
+        return None  # the event goes without it, which the service tells whoever asks for a replay
+    return None if "\0" in text else text
+
 
 __all__ = ["Shipment", "is_written"]
 

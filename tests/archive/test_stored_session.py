@@ -6,7 +6,7 @@ import orjson
 
 from Agent import AgentLogger, shutdown_logging, trace_agent_action
 from Agent.archive.stored_session import StoredSession, restored_event
-from Agent.client.artifact_texts import artifact_text
+from Agent.client.shipment import artifact_text
 from Agent.event.kinds import LEVELS
 from Agent.export.allowed import AllowList
 from Agent.export.content_marks import holds_content

@@ -3,7 +3,7 @@
 import orjson
 
 from Agent import shutdown_logging
-from Agent.client.artifact_texts import MAX_ARTIFACT_BYTES, artifact_text
+from Agent.client.shipment import MAX_ARTIFACT_BYTES, artifact_text
 from Agent.export.allowed import AllowList
 from Agent.export.reading import read_batch
 from Agent.export.writing import event_to_wire

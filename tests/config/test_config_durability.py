@@ -11,7 +11,7 @@ from support.session_files import of_kind, only_session, session_events
 import Agent
 from Agent import AgentLogger, PerformanceLogger, setup_logging, shutdown_logging
 from Agent.errors import ConfigurationError
-from Agent.record.emit.durable_errors import DurableErrors
+from Agent.record.emit.pipeline import DurableErrors
 from Agent.testing import FakeClock
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.read.reader import TreeReader

@@ -18,8 +18,14 @@ from Agent import AgentLogger, setup_logging
 from Agent.config.loading.load import ENVIRONMENT, found_settings, options_from
 from Agent.config.loading.options import SETTABLE, Options
 from Agent.config.loading.preset import preset_names, preset_path
-from Agent.config.loading.toml_files import project_file, project_paths, read_file, state_of, user_path
-from Agent.config.loading.toml_lines import line_of
+from Agent.config.loading.toml_files import (
+    line_of,
+    project_file,
+    project_paths,
+    read_file,
+    state_of,
+    user_path,
+)
 from Agent.config.resolved_options import effective_settings
 from Agent.errors import ConfigurationError
 from Agent.tree.default_root import default_root

@@ -7,7 +7,7 @@ import pytest
 
 from Agent.errors import UsageError
 from Agent.server import ServerSettings, make_app
-from Agent.server.rate_limit import Pace
+from Agent.server.access import Pace
 from Agent.server.settings import default_database_url, is_loopback
 from Agent.store import Scope, open_store
 

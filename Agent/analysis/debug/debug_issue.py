@@ -6,13 +6,16 @@ agents that the text names: counts that deviate from their own past and from the
 with the event that fits each (`change_candidates`), loops, errors and open spans.
 """
 
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis.causality.chains import Edge, chain, is_failure
 from Agent.analysis.causality.event_links import Links, find_event
@@ -29,13 +32,34 @@ from Agent.analysis.debug.question.question import Question, read_question
 from Agent.analysis.debug.ranking import ranked
 from Agent.analysis.debug.report import DebugReport, commands_for
 from Agent.analysis.debug.root_causes import read_log, root_causes
-from Agent.analysis.query.cached_events import held_lines
 from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.event_dict import EVENT_COLUMNS
+from Agent.analysis.query.temp_tables import kept
+from Agent.analysis.query.views import whole_lines
 from Agent.analysis.session.integrity import losses
 from Agent.analysis.session.lookup import SessionRef, find
 from Agent.analysis.text import plural
 from Agent.archive.sealed.reader import open_reader
 from Agent.tree.read.reader import TreeReader
+
+MAX_EVENTS: Final = 400_000
+"""Payloads are large: of more events the files are read each time."""
+
+
+@contextmanager
+def held_lines(engine: Engine, events: int) -> Iterator[str]:
+    """What stands behind FROM for the columns of `EVENT_COLUMNS`, for as long as this is open.
+
+    Args:
+        engine: over the session.
+        events: about how many it has.
+    """
+    if events > MAX_EVENTS:
+        yield whole_lines()
+        return
+    with kept(engine, "debug_lines", f"(SELECT {EVENT_COLUMNS} FROM {whole_lines()})") as source:
+        yield source.text
+
 
 __all__ = ["Cause", "DebugReport", "debug_issue", "explain"]
 

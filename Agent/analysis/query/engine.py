@@ -6,6 +6,10 @@ Every aggregate module asks `Engine.rows`; mirrors are never among the files, da
 from __future__ import annotations
 
 import contextlib
+import os
+import secrets
+import shutil
+import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -36,13 +40,52 @@ from Agent.analysis.query.progress import (
 )
 from Agent.analysis.query.scan_sources import LIVE, has_legs, names_files, reads_files, resolve
 from Agent.analysis.query.sql_statement import check_reads_only, columns_of, first_of, told
-from Agent.analysis.query.temp_storage import Spill
 from Agent.archive.sealed.part_writer import cores, load_duckdb, settings_of
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.tree.files.line_prefix import RegularFiles
 from Agent.tree.layout import agent_files, agents_dir
 from Agent.tree.read.read_leases import nothing_retired
+
+# `engine` makes one with each connection and lets it go with it.
+
+
+class Spill:
+    """A directory for large sorts and joins, for its owner alone and gone after `close`.
+
+    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
+    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
+    temporary directory.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.path = _place(session / ".state")
+        """What the engine is told; empty where there is no room: what is too large is refused then."""
+        # also where an engine is not closed but forgotten
+        self._remove = weakref.finalize(self, _remove, self.path, os.getpid())
+
+    def close(self) -> None:
+        """Give the room back."""
+        self._remove()
+
+
+def _place(state: Path) -> str:
+    if os.access(state, os.W_OK):
+        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        return tempfile.mkdtemp(prefix="agent-trace-spill-")
+    except OSError:
+        return ""
+
+
+def _remove(path: str, pid: int) -> None:
+    # a child that was forked meanwhile has it from its parent, who may be using it
+    if path and pid == os.getpid():
+        shutil.rmtree(path, ignore_errors=True)
+
 
 MEMORY_LIMIT = "1GB"
 MOST_THREADS = 4

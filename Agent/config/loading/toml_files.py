@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,37 @@ from typing import Any
 from Agent.config.loading.options import SETTABLE, near_miss
 from Agent.config.loading.settings import Setting, Settings, check_each, taken_apart
 from Agent.errors import ConfigurationError
+
+# Only messages and `config show --origin` ask; a key in an unusual way of writing has the line of its
+# table.
+
+_PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
+_HEADER = re.compile(rf"\s*\[\s*({_NAME})\s*\]\s*(?:#.*)?$")
+_KEY = re.compile(rf"\s*({_NAME})\s*=")
+_PARTS = re.compile(_PART)
+
+
+def line_of(text: str, name: tuple[str, ...]) -> int | None:
+    """The line, counted from 1, of a key or of what surrounds it nearest; None where neither was found."""
+    table: tuple[str, ...] = ()
+    nearest, depth = None, 0
+    for number, line in enumerate(text.split("\n"), start=1):
+        header, key = _HEADER.match(line), _KEY.match(line)
+        if header:
+            full = table = _split(header[1])
+        elif key:
+            full = table + _split(key[1])
+        else:
+            continue
+        if len(full) > depth and name[: len(full)] == full:
+            nearest, depth = number, len(full)
+    return nearest
+
+
+def _split(name: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"'") for part in _PARTS.findall(name))
+
 
 OWN_NAME = "agent-trace.toml"
 PROJECT_NAME = "pyproject.toml"
@@ -161,7 +193,6 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
 
 
 def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
-    from Agent.config.loading.toml_lines import line_of
 
     for name in document:
         if name not in SETTABLE and name != "preset":

@@ -7,10 +7,10 @@ runs, and `tool_calls.py` records it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from Agent.errors import ConfigurationError
+from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.event.kinds import Category
 from Agent.flight.calls.active_player import player_here
 from Agent.flight.calls.call_site import call_site
@@ -21,12 +21,43 @@ from Agent.record.emit.levels import LIMITS
 from Agent.record.emit.player import Answer, CallPlace, TracedCall
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.decorators import refuse_untraceable
-from Agent.record.tracing.functions import is_coroutine, is_generator
+from Agent.record.tracing.functions import is_async_generator, is_coroutine, is_generator
 from Agent.record.tracing.generators import UNOBSERVED, Steps, Unobserved, wrap_generator
 from Agent.record.tracing.traced_function import TraceSpec
 
 if TYPE_CHECKING:
     from Agent.flight.calls.tool_calls import Codec, ToolCall
+
+
+def replayed_items(name: str, answer: Answer, like: Callable[..., Any]) -> Callable[..., Any]:
+    """A generator function that takes any arguments and gives the recorded items."""
+
+    def steps(*_args: Any, **_kwargs: Any) -> Generator[Any, Any, Any]:
+        for item in answer.items or ():
+            sent = yield item
+            if sent is not None:
+                raise _was_sent(name)
+        if answer.error is not None:
+            raise answer.error
+        return answer.result
+
+    async def async_steps(*_args: Any, **_kwargs: Any) -> AsyncGenerator[Any, Any]:
+        for item in answer.items or ():
+            sent = yield item
+            if sent is not None:
+                raise _was_sent(name)
+        if answer.error is not None:
+            raise answer.error
+
+    return async_steps if is_async_generator(like) else steps
+
+
+def _was_sent(name: str) -> RecordingMiss:
+    return RecordingMiss(
+        f"a value was sent into the recorded generator {name}, but its response is not in the recording",
+        remedy="record what it depends on as an argument, or allow the call",
+    )
+
 
 __all__ = ["TOOLS", "ToolSpec", "record_tool"]
 
@@ -275,8 +306,6 @@ def _open_steps(
         return UNOBSERVED
     answer = call if isinstance(call, Answer) else call.answer
     if answer is not None:
-        from Agent.flight.calls.replayed_items import replayed_items
-
         body = replayed_items(spec.name, answer, like=function)
         if isinstance(call, Answer):
             return _Answered(body)

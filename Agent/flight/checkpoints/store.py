@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,6 @@ from Agent.flight.checkpoints.storage.files import RemovedMeanwhile
 from Agent.flight.checkpoints.storage.index import Row
 from Agent.flight.checkpoints.storage.open_runs import OpenRuns
 from Agent.flight.checkpoints.storage.removal import problems, remove, sweep
-from Agent.flight.checkpoints.storage.rows import checkpoint_of, row_of
 from Agent.flight.checkpoints.storage.run import RunCheckpoints
 from Agent.flight.checkpoints.storage.values import (
     CHECKPOINT_LIMITS,
@@ -34,6 +34,45 @@ from Agent.record.emit import installed as recording
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.state.agents import agent_id_of
+
+
+def row_of(given: Checkpoint, redactor: Redactor) -> Row:
+    """What the index says of a checkpoint; texts of the user's pass the redactor as values do."""
+    moment = given.timestamp
+    if moment is None:
+        saved_us = time.time_ns() // 1000
+    else:
+        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        saved_us = (aware - EPOCH) // timedelta(microseconds=1)
+
+    def text(value: object) -> str | None:
+        return None if value is None else redactor.text(str(value))
+
+    return Row(
+        number=0, pack="", offset=0, frame_bytes=0, size_bytes=0, chain=0, position=0, state_bytes=0,
+        digest="", step_id=redactor.text(str(given.step_id)),
+        agent_id=None if given.agent_id is None else str(given.agent_id),
+        saved_us=saved_us, agent_version=text(given.agent_version), code=text(given.code), tick=given.tick,
+        phase=text(given.phase), reason=text(given.reason), event_id=given.event_id,
+    )  # fmt: skip
+
+
+def checkpoint_of(row: Row, run_id: str) -> Checkpoint:
+    """What the index knows of a checkpoint; its values are the caller's business."""
+    return Checkpoint(
+        run_id=run_id,
+        step_id=row.step_id,
+        agent_id=row.agent_id,
+        timestamp=EPOCH + timedelta(microseconds=row.saved_us),
+        agent_version=row.agent_version,
+        code=row.code,
+        tick=row.tick,
+        phase=row.phase,
+        reason=row.reason,
+        event_id=row.event_id,
+        info=row.info(run_id),
+    )
+
 
 __all__ = ["LocalCheckpointStore"]
 

@@ -15,8 +15,7 @@ from Agent.flight.checkpoints.recording import checkpoint_store
 from Agent.flight.integrations.driving import interface
 from Agent.flight.integrations.graph_values import FRAMEWORK, plain_values
 from Agent.flight.open_runs.context import OPEN_RUNS
-from Agent.flight.runs.blocks import RunBlock, StepBlock
-from Agent.flight.runs.recorder import recorder
+from Agent.flight.runs.recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
 
 __all__ = [

@@ -7,29 +7,83 @@ so that it can still be recorded after the agent was garbage-collected.
 
 from __future__ import annotations
 
+import gc
 import json
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import orjson
 
 from Agent.event.limits import DEFAULT_LIMITS
+from Agent.event.locks import is_lock
 from Agent.event.pointers import value_at
 from Agent.event.values.class_codecs import class_reducer
-from Agent.event.values.content import content_of
+from Agent.event.values.content import content_of, is_plain_class
 from Agent.event.values.contents import is_over_memory
 from Agent.event.values.opaque import Kind
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, ask_memory, least_bytes
 from Agent.event.values.reading import Places, Reading
+from Agent.event.values.registered import REGISTERED
 from Agent.event.values.serialise import Dumped, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS
 from Agent.record.encode.fast_encoder import Types, differing, holds_nonfinite, is_plain
 from Agent.record.state.introspection import Exposed, Sort, exposure_of, read_state, sort_of
 from Agent.record.state.large_fields import HEAVY_BYTES, is_heavy
-from Agent.record.state.plain_data import is_plain_data
+
+_MOST_CONTAINERS = 100_000
+
+
+def is_plain_data(value: Any, owner: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether everything that a value leads to is data: no agent, no function, no object of an unknown class.
+
+    Args:
+        owner: the agent whose field it is; what leads there is none, whatever its class says.
+        agent_of: the id of an object that is an agent, None for others.
+    """
+    try:
+        return _leads_to_data_alone(value, owner, agent_of)
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        return False
+
+
+def _leads_to_data_alone(value: Any, owner: object, agent_of: Callable[[object], str | None]) -> bool:
+    # The collector's own view: it calls no code of the user's, and what it does not track leads nowhere.
+    pending: list[Any] = [value] if gc.is_tracked(value) else []
+    seen: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen or isinstance(node, type):
+            continue
+        if node is owner or len(seen) >= _MOST_CONTAINERS:
+            return False
+        seen.add(id(node))
+        cls = type(node)
+        sort = sort_of(cls)
+        if sort is Sort.ARRAY or issubclass(cls, Enum) or _is_of_recording_or_numpy(node, cls, sort):
+            continue
+        if sort not in (Sort.VALUE, Sort.GENERATOR) and not _is_data_class(node, cls, sort, agent_of):
+            return False
+        pending += filter(gc.is_tracked, gc.get_referents(node))
+    return True
+
+
+def _is_of_recording_or_numpy(node: object, cls: type, sort: Sort) -> bool:
+    """Whether it is what an adopted `random.Random` has in place of its methods, or a generator of numpy."""
+    if cls is FunctionType:
+        return "agent_trace_adopted" in vars(node)
+    return sort is Sort.GENERATOR and any(str(base.__module__).startswith("numpy.") for base in cls.__mro__)
+
+
+def _is_data_class(node: object, cls: type, sort: Sort, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether it is of a user's class that can be restored, and no agent."""
+    if sort is not Sort.UNKNOWN or agent_of(node) is not None:
+        return False
+    return class_reducer(cls) is not None or cls in REGISTERED or is_plain_class(cls) or is_lock(cls)
+
 
 _ABSENT = object()
 _AGENT = b"agent "

@@ -7,9 +7,50 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from Agent.errors import UsageError
-from Agent.replay.executors.generic import GenericExecutor
-from Agent.replay.executors.mock import MockExecutor
-from Agent.replay.executors.protocol import AgentExecutor
+from Agent.replay.executors.protocol import AgentExecutor, Execution
+
+
+class MockExecutor:
+    """Gives `overrides["output"]`, or the recorded output; shows what the real executor would be given."""
+
+    async def execute(
+        self,
+        input: Any,  # noqa: A002 - as the protocol has it
+        state: Any,
+        config: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Execution:
+        """The answer of a dry run; never a proof."""
+        given = dict(overrides or {})
+        return Execution(
+            given["output"] if "output" in given else config["original_output"],
+            user_code_ran=False,
+            reasons=["a dry run: no user code ran, and no model or tool"],
+            details={"would_run": config["would_run"], "input": input, "state": state},
+        )
+
+
+class GenericExecutor:
+    """The recorded output; no code was named that could make another."""
+
+    async def execute(
+        self,
+        input: Any,  # noqa: A002, ARG002 - as the protocol has it
+        state: Any,  # noqa: ARG002
+        config: Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Execution:
+        """The recorded output; never a proof."""
+        return Execution(
+            config["original_output"],
+            user_code_ran=False,
+            reasons=[
+                "no user code ran: no executor can continue "
+                f"{config['framework'] or 'this run'}, so the output is the recorded one; "
+                "register_executor(name, function) and ReplayConfig(target=...) name code"
+            ],
+        )
+
 
 ExecutorFunction = Callable[..., Awaitable[Any]]
 

@@ -6,9 +6,11 @@ Meanwhile tools and models of the run return recorded responses, and network acc
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,19 @@ from Agent.errors import (
     SessionNotFound,
     UsageError,
 )
+from Agent.event.model import RedactedBytes
 from Agent.flight.matching.replaying import replaying_tools
 from Agent.flight.matching.tool_replayer import ToolReplayer
 from Agent.flight.runs.reading import RunRef, read_run
+from Agent.record.emit.installed import active_pipeline, install_pipeline
+from Agent.record.emit.memory_sink import MemorySink
+from Agent.record.emit.pipeline import Pipeline
+from Agent.record.encode.redaction import Redactor
 from Agent.replay.compare.comparison import Comparison
 from Agent.replay.compare.outcome import short
 from Agent.replay.executors import registry
 from Agent.replay.executors.differ import compute_diff, order_difference
 from Agent.replay.executors.protocol import NOT_GIVEN, AgentExecutor, Execution
-from Agent.replay.executors.recording_suppressed import recording_turned_away
 from Agent.replay.executors.remaining_results import replayer_behind
 from Agent.replay.executors.result import ReplayConfig, ReplayResult, judge_execution
 from Agent.replay.executors.saved_points import (
@@ -42,6 +48,44 @@ from Agent.replay.forks.patches import apply_patch, check_patch, merged
 from Agent.replay.rerun import keep_json, make_replay_directory
 from Agent.tree.files.session import open_session
 from Agent.tree.write.artifacts import ROOT_RUN
+
+_lock = threading.Lock()
+_open: list[Pipeline] = []
+"""The pipeline that leads nowhere, once for each replay that needs it now."""
+
+
+@contextmanager
+def recording_turned_away() -> Iterator[None]:
+    """In the block the first event begins no session.
+
+    A session that is recorded in this process goes on: what executors make user code do stands in it.
+    """
+    with _lock:
+        is_mine = bool(_open) or active_pipeline() is None
+        if is_mine:
+            if not _open:
+                made = Pipeline(_Nowhere("replay"), session_id="replay", redactor=Redactor(os.urandom(32)))
+                install_pipeline(made)
+            else:
+                made = _open[0]
+            _open.append(made)
+    try:
+        yield
+    finally:
+        if is_mine:
+            with _lock:
+                made = _open.pop()
+                # Somebody who set up recording meanwhile keeps it.
+                if not _open and active_pipeline() is made:
+                    install_pipeline(None)
+
+
+class _Nowhere(MemorySink):
+    """Takes lines and keeps none."""
+
+    def write(self, line: RedactedBytes) -> bool:  # noqa: ARG002 - that is its point
+        """Take a line."""
+        return True
 
 
 class ReplayExecutor:

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import quote, unquote
 
 from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
@@ -21,11 +22,41 @@ from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.flight.integrations.graph_calls import GRAPH_STEP, NODE_STEP
 from Agent.flight.runs.reading import RunRef, find_run
 from Agent.record.emit.installed import flush_active
-from Agent.replay.executors.checkpoint_names import CheckpointName, parse_checkpoint_id
 from Agent.replay.executors.done_steps import NOT_RECORDED, DoneStep, done_steps
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
 from Agent.tree.write.artifacts import ROOT_RUN
+
+# `saved_points.py` gives and takes them.
+
+
+class CheckpointName(NamedTuple):
+    """What an id stands for."""
+
+    run: str
+    """A run's id; a session's, for its root run."""
+    step_id: str
+    agent_id: str | None = None
+
+    def __str__(self) -> str:
+        parts = (self.run, self.step_id) if self.agent_id is None else self
+        return ":".join(quote(part, safe="") for part in parts if part is not None)
+
+
+def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName:
+    """What an id stands for.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = [unquote(part) for part in str(checkpoint_id).split(":")]
+    if len(parts) not in {2, 3} or not parts[0]:
+        raise UsageError(
+            f"{checkpoint_id!r} is not an id of a checkpoint",
+            remedy="auto_checkpoint_trace and list_checkpoints give them: RUN:STEP or RUN:STEP:AGENT",
+        )
+    return CheckpointName(*parts)
+
 
 _MOST_STEPS: Final = 1000
 

@@ -6,14 +6,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import orjson
 
 from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.tree.files.lines import Damage, DamageLog, LineDecoder, own_line
+from Agent.tree.files.lines import Damage, DamageLog, LineDecoder, open_file, own_line
 from Agent.tree.files.tally import Tally
 from Agent.tree.layout import (
     agent_files,
@@ -32,8 +36,44 @@ from Agent.tree.read.loss_scan import Scan, Writers
 from Agent.tree.read.losses import Losses
 from Agent.tree.read.merge import chains_of, first_event, merged_lines
 from Agent.tree.read.recovery_log import read_recovery
-from Agent.tree.read.run_search import files_naming, is_run_file
 from Agent.tree.write.kept_counts import KeptCounts, files_of_others
+
+# `reader` asks, so that one agent's journey reads no run that it had nothing to do with.
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether that is a file of a run's events, by its name."""
+    return path.suffix == ".jsonl"
+
+
+def files_naming(session: Path, agent_id: str) -> list[Path]:
+    """The files of a session's runs that hold events of that agent."""
+    try:
+        wanted = b'"agent_id":' + orjson.dumps(agent_id)
+    except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
+        return []
+    return [
+        path for run_id in run_ids(session) for path in run_files(session, run_id) if _holds(path, wanted)
+    ]
+
+
+def _holds(path: Path, wanted: bytes) -> bool:
+    try:
+        fd, _ = open_file(path)
+    except OSError:
+        return True  # whoever reads it says what is wrong with it
+    try:
+        held = b""
+        while chunk := os.read(fd, _CHUNK_BYTES):
+            held = held[-len(wanted) :] + chunk
+            if wanted in held:
+                return True
+    finally:
+        os.close(fd)
+    return False
+
 
 __all__ = ["AgentFiles", "OpenSpan", "TreeReader"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +15,62 @@ from Agent.cli.options.normalising import ignore_option, normalise_option
 from Agent.cli.output import render
 from Agent.cli.output.progress import bar
 from Agent.cli.output.verdicts import VERDICT_STYLES, emit_judged
+from Agent.errors import RunNotFound
 
 if TYPE_CHECKING:
+    from Agent.replay.compare.normaliser import Normaliser
     from Agent.replay.golden.checking import GoldenReport
+    from Agent.replay.golden.shrinking import ShrunkGolden
     from Agent.replay.golden.trace import GoldenTrace
+    from Agent.replay.worker.parallel import Progress
+
+
+def shrunk(
+    trace: str,
+    target: str | None,
+    name: str | None,
+    directory: Path,
+    progress: Progress,
+    *,
+    normaliser: Normaliser,
+    timeout: float | None,
+    root: Path,
+) -> ShrunkGolden:
+    """The smallest golden trace that fails as the golden trace, or the run, of that name does.
+
+    Raises:
+        RunNotFound, SessionNotFound: there is neither.
+        UsageError: it does not fail.
+    """
+    from Agent.replay.golden.adding import add_golden
+    from Agent.replay.golden.shrinking import shrink_golden
+    from Agent.replay.golden.trace import find_golden
+
+    try:
+        golden = find_golden(trace, directory)
+    except RunNotFound as no_golden:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+            try:
+                added = add_golden(
+                    trace,
+                    target,
+                    root,
+                    directory=place,
+                    normaliser=normaliser,
+                    timeout_seconds=timeout,
+                    failing=True,
+                )
+            except RunNotFound:
+                raise no_golden from None
+            if not added.is_kept:
+                from Agent.errors import ReplayError
+
+                why = (*added.report.report.reasons, "it contains nothing that can be replayed")[0]
+                raise ReplayError(f"{trace} cannot be made smaller: {why}") from None
+            new = name or f"{added.golden.name}-shrunk"
+            return shrink_golden(added.golden, name=new, directory=directory, progress=progress)
+    return shrink_golden(golden, target, name=name, progress=progress)
+
 
 __all__ = ["golden"]
 
@@ -294,7 +347,6 @@ def shrink(
     Searches for the shortest beginning and the fewest agents that still fail in the same way, keeps them as a
     separate golden trace, and writes a test that fails now. Exit code 0: done.
     """
-    from Agent.cli.commands.deeper.shrink import shrunk
     from Agent.replay.golden.test_template import write_test
 
     parameters.find_code_here()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,37 @@ import click
 from Agent.cli.options import parameters
 from Agent.cli.options.normalising import ignore_option, normalise_option
 from Agent.cli.output import render
+from Agent.cli.output.progress import bar
 from Agent.cli.output.verdicts import emit_judged
 
 if TYPE_CHECKING:
     from Agent.replay import ReplayReport
+
+
+def replay_all(*, agent: str | None, since: parameters.Since | None, as_json: bool, **how: Any) -> int:
+    """Replay all that is asked for and show how it went; the exit code."""
+    from Agent.replay.history import replay_runs
+
+    with bar("replaying all runs") as show:
+        report = replay_runs(agents=agent, since=_moment(since), progress=show, **how)
+    if as_json:
+        render.emit_json(report.to_dict())
+        return report.exit_code
+    emit_judged(str(report), str(report.verdict), width=render.width_of_terminal())
+    if report.verdict == "DIVERGED":
+        first = next(run for run in report.failing if run.exit_code == 1)
+        render.note(
+            f"to make the first one small: agent-trace golden shrink {first.run} --target {first.target}"
+        )
+    return report.exit_code
+
+
+def _moment(since: parameters.Since | None) -> datetime | None:
+    if since is None:
+        return None
+    if since.timestamp_us is None:
+        raise click.UsageError("--since takes a time here, not a tick", click.get_current_context())
+    return datetime.fromtimestamp(since.timestamp_us / 1e6, UTC)
 
 
 @click.command(
@@ -129,8 +157,6 @@ def replay(
         raise click.UsageError("--keep-going and --pdb require a single RUN", context)
     parameters.find_code_here()
     if every:
-        from Agent.cli.commands.everyday.replay_all import replay_all
-
         return replay_all(agent=agent, since=since, workers=workers, as_json=as_json, **how)
     report = replay_run(
         run, how.pop("target"), how.pop("root"), agent, keep_going=keep_going or 0, pdb=pdb, **how
